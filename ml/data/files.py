@@ -1,0 +1,234 @@
+"""Writing that is never seen half-done, and digests of files.
+
+Whatever is written is made in a hidden working folder beside its destination, flushed to disk, and put in
+place by rename. A working folder is locked while its writer lives, so that one left by a killed process is
+told from one in use, and is cleared (or, where the old content was aside at that moment, put back) by the
+next write into the same parent folder.
+
+Needs the standard library alone, and a POSIX system for the locks.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+_WORKING_PREFIX = ".writing-"
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
+# A file changed again within the clock tick of its last change keeps its time of modification.
+_SETTLED_AFTER_NS = 2_000_000_000
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Make a folder whole or not at all: ``with atomic_folder(path) as folder: ...``.
+
+    Yields a fresh empty folder of the same name in a hidden sibling. When the block ends, it replaces
+    ``path`` as a whole (what ``path`` held before is gone); when the block raises, ``path`` stays as it was.
+    Parent folders are made. A symbolic link is followed: the folder it points to is replaced.
+
+    A process killed at any moment leaves the old folder or the new one. The exchange is one system call on
+    Linux (``renameat2``); elsewhere, or on a file system without it, there is a moment with neither, after
+    which the next ``atomic_folder`` or :func:`clean_leftovers` in that parent puts the old one back.
+
+    Raises:
+        NotADirectoryError: ``path`` exists and is not a folder.
+    """
+    path = Path(os.path.realpath(path))
+    if path.exists() and not path.is_dir():
+        raise NotADirectoryError(f"{path} is to be written as a folder, but it is a file; move it away")
+    with _working_folder(path.parent) as working:
+        new = working / "new" / path.name
+        new.mkdir(parents=True)
+        yield new
+        _flush_tree(new)
+        _put_folder(new, path, working)
+        _flush(path.parent)
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Make a file whole or not at all: ``with atomic_file(path) as file: file.write_bytes(...)``.
+
+    Yields a path of the same name, at which nothing exists yet, in a hidden sibling folder. When the block
+    ends the file there replaces ``path`` in one system call; when it raises, ``path`` stays as it was.
+    Parent folders are made. A symbolic link is followed.
+
+    Raises:
+        FileNotFoundError: the block wrote no file.
+        IsADirectoryError: ``path`` is a folder.
+    """
+    path = Path(os.path.realpath(path))
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is to be written as a file, but it is a folder; move it away")
+    with _working_folder(path.parent) as working:
+        new = working / path.name
+        yield new
+        if not new.is_file():
+            raise FileNotFoundError(f"nothing was written for {path}")
+        _flush(new)
+        os.replace(new, path)
+        _flush(path.parent)
+
+
+def clean_leftovers(parent: Path) -> None:
+    """Clear what killed processes left in a folder; what living ones are writing is not touched."""
+    for working in parent.glob(f"{_WORKING_PREFIX}*"):
+        try:
+            descriptor = os.open(working, os.O_RDONLY | os.O_DIRECTORY)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        try:
+            if _lock(descriptor):
+                _clear(working)
+        finally:
+            os.close(descriptor)
+
+
+def sha256_of_file(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def fingerprint(path: Path, cache: Path | None = None) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal, not computed again while the file is unchanged.
+
+    Args:
+        path: the file.
+        cache: a JSON file of earlier fingerprints, made when absent; ``None`` computes without one. A file
+            counts as unchanged while its size, times of change (nanoseconds) and inode are the same. An
+            unreadable cache is made anew.
+    """
+    if cache is None:
+        return sha256_of_file(path)
+    name = os.path.realpath(path)
+    before = _state(path)
+    known = _read_cache(cache)
+    entry = known.get(name)
+    if isinstance(entry, dict) and entry.get("state") == before and isinstance(entry.get("sha256"), str):
+        return entry["sha256"]
+    digest = sha256_of_file(path)
+    # A file still being written, or changed a moment ago, may change again without a trace in its state.
+    settled = time.time_ns() - max(before["mtime_ns"], before["ctime_ns"]) > _SETTLED_AFTER_NS
+    if settled and _state(path) == before:
+        known = _read_cache(cache)
+        known[name] = {"state": before, "sha256": digest}
+        with atomic_file(cache) as file:
+            file.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n")
+    return digest
+
+
+def _state(path: Path) -> dict[str, int]:
+    status = os.stat(path)
+    return {
+        "size": status.st_size,
+        "mtime_ns": status.st_mtime_ns,
+        "ctime_ns": status.st_ctime_ns,
+        "inode": status.st_ino,
+    }
+
+
+def _read_cache(cache: Path) -> dict:
+    try:
+        known = json.loads(cache.read_text())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return known if isinstance(known, dict) else {}
+
+
+@contextmanager
+def _working_folder(parent: Path) -> Iterator[Path]:
+    """A fresh locked folder in ``parent``, removed at the end with all that is left in it."""
+    parent.mkdir(parents=True, exist_ok=True)
+    clean_leftovers(parent)
+    while True:
+        working = parent / f"{_WORKING_PREFIX}{uuid.uuid4().hex[:16]}"
+        working.mkdir()
+        descriptor = None
+        # Before the lock is held another process may take the folder for a leftover and clear it.
+        with suppress(FileNotFoundError):
+            descriptor = os.open(working, os.O_RDONLY | os.O_DIRECTORY)
+            _lock(descriptor)
+            if os.stat(working).st_ino == os.fstat(descriptor).st_ino:
+                break
+        if descriptor is not None:
+            os.close(descriptor)
+    try:
+        yield working
+    finally:
+        _clear(working)
+        os.close(descriptor)
+
+
+def _clear(working: Path) -> None:
+    """Remove a working folder; content that was moved aside in it and has not been replaced goes back."""
+    for old in working.glob("old/*"):
+        if not (working.parent / old.name).exists():
+            with suppress(FileNotFoundError):
+                os.rename(old, working.parent / old.name)
+    shutil.rmtree(working, ignore_errors=True)
+
+
+def _lock(descriptor: int) -> bool:
+    """Whether the lock was free and is now held; ``False`` too on a file system without locks."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _put_folder(new: Path, path: Path, working: Path) -> None:
+    """Rename ``new`` to ``path``; what ``path`` held ends up in ``working``."""
+    while True:
+        try:
+            os.rename(new, path)
+            return
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+        if _exchange(new, path):
+            return
+        aside = working / "old"
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir()
+        with suppress(FileNotFoundError):
+            os.rename(path, aside / path.name)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Swap two folders in one system call; ``False`` where the system cannot."""
+    try:
+        renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, OSError):
+        return False
+    return renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0
+
+
+def _flush_tree(folder: Path) -> None:
+    for where, _, names in os.walk(folder):
+        for name in names:
+            _flush(Path(where) / name)
+        _flush(Path(where))
+
+
+def _flush(path: Path) -> None:
+    """Ask that a file, or a folder's list of names, is on disk."""
+    if not path.is_symlink():
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,12 @@
+"""What all tests share: small recipes in place of the published ones, and a quiet, offline environment.
+
+Set before anything of the project is imported, because the asset graph is built from the recipes at import.
+"""
+
+import os
+from pathlib import Path
+
+os.environ["RAW2RANK_RECIPES"] = str(Path(__file__).parent / "recipes")
+os.environ["GX_ANALYTICS_ENABLED"] = "false"
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ.setdefault("MPLBACKEND", "agg")
