@@ -1,0 +1,44 @@
+with reviews as (
+    select * from {{ ref('stg_reviews') }}
+),
+
+-- in two steps, since most lines are alone: counting distinct lines within each interaction takes half as long again
+distinct_lines as (
+    select
+        user_id,
+        item_id,
+        timestamp,
+        rating,
+        line_digest,
+        bool_or(verified) as verified,
+        min({'source_file': source_file, 'line_number': line_number}) as first_place,
+        count(*) as lines
+    from reviews
+    group by all
+),
+
+interactions as (
+    select
+        user_id,
+        item_id,
+        timestamp,
+        rating,
+        bool_or(verified) as verified,
+        min(first_place) as first_place,
+        (sum(lines) - 1)::bigint as duplicate_rows,
+        (sum(lines) - count(*))::bigint as byte_identical_rows
+    from distinct_lines
+    group by all
+)
+
+select
+    user_id,
+    item_id,
+    timestamp,
+    rating,
+    verified,
+    first_place.source_file as source_file,
+    first_place.line_number as line_number,
+    duplicate_rows,
+    byte_identical_rows
+from interactions

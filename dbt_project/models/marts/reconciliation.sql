@@ -1,0 +1,166 @@
+-- Every figure is counted by its own reason and none is what the others leave, so that a lost row shows.
+with files as (
+    select * from {{ ref('stg_files') }}
+),
+
+rejects as (
+    select * from {{ ref('stg_rejects') }}
+),
+
+reviews as (
+    select * from {{ ref('stg_reviews') }}
+),
+
+metadata as (
+    select * from {{ ref('stg_metadata') }}
+),
+
+deduplicated_interactions as (
+    select * from {{ ref('int_interactions_deduplicated') }}
+),
+
+deduplicated_metadata as (
+    select * from {{ ref('int_metadata_deduplicated') }}
+),
+
+core_interactions as (
+    select * from {{ ref('int_interactions_core') }}
+),
+
+interactions as (
+    select * from {{ ref('interactions') }}
+),
+
+items as (
+    select * from {{ ref('items') }}
+),
+
+landed_lines as (
+    select source, source_file, lines_read from files
+),
+
+rejected_lines as (
+    select source, source_file, count(*) as rejected
+    from rejects
+    group by all
+),
+
+-- rows whose interaction was kept from another line
+duplicate_reviews as (
+    select 'reviews' as source, reviews.source_file, reviews.line_number, reviews.line_digest
+    from reviews
+    inner join deduplicated_interactions as kept
+        on reviews.user_id = kept.user_id
+        and reviews.item_id = kept.item_id
+        and reviews.timestamp = kept.timestamp
+        and reviews.rating = kept.rating
+    where kept.duplicate_rows > 0
+        and (reviews.source_file, reviews.line_number) <> (kept.source_file, kept.line_number)
+),
+
+duplicate_metadata as (
+    select 'metadata' as source, metadata.source_file, metadata.line_number, metadata.line_digest
+    from metadata
+    inner join deduplicated_metadata as kept on metadata.item_id = kept.item_id
+    where kept.source_rows > 1
+        and (metadata.source_file, metadata.line_number) <> (kept.source_file, kept.line_number)
+),
+
+first_lines as (
+    select
+        'reviews' as source,
+        line_digest,
+        min({'source_file': source_file, 'line_number': line_number}) as place
+    from reviews
+    group by line_digest
+    union all
+    select
+        'metadata' as source,
+        line_digest,
+        min({'source_file': source_file, 'line_number': line_number}) as place
+    from metadata
+    group by line_digest
+),
+
+duplicate_lines as (
+    select
+        duplicates.source,
+        duplicates.source_file,
+        count(*) as duplicates,
+        count(*) filter (
+            where (duplicates.source_file, duplicates.line_number)
+            <> (first_lines.place.source_file, first_lines.place.line_number)
+        ) as byte_identical_duplicates
+    from (select * from duplicate_reviews union all select * from duplicate_metadata) as duplicates
+    inner join first_lines
+        on duplicates.source = first_lines.source and duplicates.line_digest = first_lines.line_digest
+    group by all
+),
+
+-- interactions whose user or item is not in the k-core
+interactions_outside_core as (
+    select 'reviews' as source, outside.source_file, count(*) as dropped_by_k_core
+    from deduplicated_interactions as outside
+    left join (select distinct user_id from core_interactions) as core_users
+        on outside.user_id = core_users.user_id
+    left join (select distinct item_id from core_interactions) as core_items
+        on outside.item_id = core_items.item_id
+    where core_users.user_id is null or core_items.item_id is null
+    group by all
+),
+
+metadata_outside_catalogue as (
+    select 'metadata' as source, described.source_file, count(*) as not_in_catalogue
+    from deduplicated_metadata as described
+    anti join interactions on described.item_id = interactions.item_id
+    group by all
+),
+
+kept_lines as (
+    select 'reviews' as source, source_file, count(*) as kept
+    from interactions
+    group by all
+    union all
+    select 'metadata' as source, described.source_file, count(*) as kept
+    from items
+    inner join deduplicated_metadata as described on items.item_id = described.item_id
+    where items.has_metadata
+    group by all
+),
+
+-- also files that are named by a row and by no list of files
+all_files as (
+    select source, source_file from landed_lines
+    union
+    select source, source_file from rejected_lines
+    union
+    select 'reviews' as source, source_file from reviews
+    union
+    select 'metadata' as source, source_file from metadata
+),
+
+counts as (
+    select
+        all_files.source,
+        all_files.source_file,
+        coalesce(landed_lines.lines_read, 0) as lines_read,
+        coalesce(rejected_lines.rejected, 0) as rejected,
+        coalesce(duplicate_lines.duplicates, 0) as duplicates,
+        coalesce(duplicate_lines.byte_identical_duplicates, 0) as byte_identical_duplicates,
+        coalesce(interactions_outside_core.dropped_by_k_core, 0) as dropped_by_k_core,
+        coalesce(metadata_outside_catalogue.not_in_catalogue, 0) as not_in_catalogue,
+        coalesce(kept_lines.kept, 0) as kept
+    from all_files
+    left join landed_lines using (source, source_file)
+    left join rejected_lines using (source, source_file)
+    left join duplicate_lines using (source, source_file)
+    left join interactions_outside_core using (source, source_file)
+    left join metadata_outside_catalogue using (source, source_file)
+    left join kept_lines using (source, source_file)
+)
+
+select
+    *,
+    lines_read - rejected - duplicates - dropped_by_k_core - not_in_catalogue - kept as unexplained
+from counts
+order by source, source_file

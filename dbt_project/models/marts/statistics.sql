@@ -1,0 +1,84 @@
+with interactions as (
+    select * from {{ ref('interactions') }}
+),
+
+users as (
+    select * from {{ ref('users') }}
+),
+
+items as (
+    select * from {{ ref('items') }}
+),
+
+metadata as (
+    select * from {{ ref('int_metadata_deduplicated') }}
+),
+
+of_interactions as (
+    select
+        count(*) as interactions,
+        count(*) - count(distinct (user_id, item_id)) as repeated_interactions,
+        min(timestamp) as first_timestamp,
+        max(timestamp) as last_timestamp
+    from interactions
+),
+
+of_users as (
+    select
+        count(*) as users,
+        avg(interactions) as mean_history_length,
+        median(interactions) as median_history_length,
+        count(*) filter (where role <> 'training only') as users_with_test,
+        count(*) filter (where role = 'validation and test') as users_with_validation,
+        count(*) filter (where role = 'training only') as users_too_short,
+        coalesce(sum(tied_interactions), 0)::bigint as tied_interactions
+    from users
+),
+
+of_items as (
+    select
+        count(*) as items,
+        count(*) filter (where has_metadata) as items_with_metadata,
+        count(title) as items_with_title,
+        count(brand) as items_with_brand,
+        count(category) as items_with_category,
+        count(price) as items_with_price
+    from items
+),
+
+of_metadata as (
+    select
+        coalesce(sum(source_rows), 0)::bigint as metadata_rows,
+        count(*) as metadata_asins
+    from metadata
+)
+
+select
+    of_users.users,
+    of_items.items,
+    of_interactions.interactions,
+    of_interactions.interactions / nullif(of_users.users * of_items.items, 0) as density,
+    of_users.mean_history_length,
+    of_users.median_history_length,
+    of_users.users_with_test,
+    of_users.users_with_validation,
+    of_users.users_too_short,
+    of_users.tied_interactions,
+    of_interactions.repeated_interactions,
+    of_items.items_with_metadata,
+    of_items.items_with_title,
+    of_items.items_with_brand,
+    of_items.items_with_category,
+    of_items.items_with_price,
+    of_metadata.metadata_rows,
+    of_metadata.metadata_asins,
+    of_interactions.first_timestamp,
+    of_interactions.last_timestamp,
+    {{ whole_number('k_core') }} as k_core,
+    '{{ tie_order() }}' as tie_order,
+    {{ whole_number('seed') }}::bigint as seed,
+    {{ whole_number('validation_users') }} as validation_users
+from of_users
+cross join of_items
+cross join of_interactions
+cross join of_metadata

@@ -1,0 +1,23 @@
+with files_of_reviews as (
+    select * from {{ source('landing_reviews', 'files') }}
+),
+
+files_of_metadata as (
+    select * from {{ source('landing_metadata', 'files') }}
+),
+
+files as (
+    select 'reviews' as source, * from files_of_reviews
+    union all by name
+    select 'metadata' as source, * from files_of_metadata
+)
+
+select
+    source,
+    source_file,
+    bytes,
+    sha256,
+    lines_read,
+    rows_kept,
+    rows_rejected
+from files

@@ -1,0 +1,54 @@
+-- a table: its rows are read several times and are costly to clean
+{{ config(materialized='table') }}
+
+with landed as (
+    select * from {{ source('landing_metadata', 'rows') }}
+),
+
+-- all texts of a row in one list, so that there is one expression that cleans them
+decoded as (
+    select
+        * exclude (title, brand, main_cat, category),
+        list_transform(
+            [title, brand, main_cat] || coalesce(category, []::varchar[]),
+            lambda text: {{ decoded_entities('text') }}
+        ) as texts
+    from landed
+),
+
+spaced as (
+    select * replace (list_transform(texts, lambda text: {{ single_spaced('text') }}) as texts)
+    from decoded
+),
+
+judged as (
+    select
+        *,
+        list_transform(texts, lambda text: {{ is_markup('text') }}) as are_markup
+    from spaced
+),
+
+named as (
+    select
+        *,
+        list_transform(texts, lambda text, place: if(are_markup[place], null, nullif(text, ''))) as names,
+        -- some category paths run on, after a closing tag, into the list of features
+        list_position(are_markup[4:], true) as first_markup_in_path
+    from judged
+)
+
+select
+    asin as item_id,
+    names[1] as title,
+    names[2] as brand,
+    coalesce(
+        names[3],
+        list_filter(names[4:coalesce(2 + first_markup_in_path, len(names))], lambda name: name is not null)[-1]
+    ) as category,
+    {{ plain_price('price') }} as price,
+    if({{ plain_price('price') }} is null, nullif(trim(price), ''), null) as price_text,
+    nullif(trim(image_url), '') as image_url,
+    source_file,
+    line_number,
+    line_digest
+from named

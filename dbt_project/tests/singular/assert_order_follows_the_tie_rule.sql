@@ -1,0 +1,20 @@
+with keyed as (
+    select
+        user_id,
+        position,
+        row(timestamp, {{ tie_key() }}) as order_key
+    from {{ ref('interactions') }}
+),
+
+steps as (
+    select
+        user_id,
+        position,
+        order_key,
+        lag(order_key) over (partition by user_id order by position) as previous_key
+    from keyed
+)
+
+select *
+from steps
+where previous_key >= order_key

@@ -1,0 +1,86 @@
+"""One whole ``dbt build`` as a user runs it, against the same worked out in plain Python."""
+
+from __future__ import annotations
+
+import pytest
+from warehouse_dbt import DbtRun
+from warehouse_landing import SCHEMAS, Landing
+from warehouse_reference import Settings, reference_marts
+
+PRIMARY_KEYS = {
+    "interactions": ["user_id", "position"],
+    "splits": ["user_id", "position"],
+    "users": ["user_id"],
+    "items": ["item_id"],
+    "reconciliation": ["source", "source_file"],
+    "statistics": [],
+}
+
+
+def test_build_passes_with_every_model_data_test_and_unit_test(build: DbtRun) -> None:
+    assert build.success, build.output
+    kinds = [node.split(".")[0] for node in [*build.manifest["nodes"], *build.manifest["unit_tests"]]]
+    assert len(build.statuses) == len(kinds)
+    assert set(build.statuses.values()) == {"success", "pass"}
+    assert {"model", "test", "unit_test"} == set(kinds)
+
+
+@pytest.mark.parametrize("mart", PRIMARY_KEYS)
+def test_marts_hold_what_the_dump_says_in_the_order_of_their_key(
+    build: DbtRun, landing: Landing, build_settings: Settings, mart: str
+) -> None:
+    rows = build.table(f"marts.{mart}")
+    expected = reference_marts(landing, build_settings)[mart]
+    assert [set(row) for row in expected] == [set(row) for row in rows]
+    for row, expected_row in zip(rows, expected, strict=True):
+        assert row == pytest.approx(expected_row, nan_ok=False)
+    assert rows == sorted(rows, key=lambda row: [row[name] for name in PRIMARY_KEYS[mart]])
+
+
+def test_fixture_holds_the_dirt_it_is_made_for(build: DbtRun) -> None:
+    [counts] = build.rows(
+        """
+        select
+            (select count(*) from intermediate.int_interactions_deduplicated where byte_identical_rows > 0) > 0,
+            (select count(*) from intermediate.int_interactions_deduplicated
+             where duplicate_rows > byte_identical_rows) > 0,
+            (select count(*) from intermediate.int_metadata_deduplicated where conflicting) > 0,
+            (select count(*) from intermediate.int_metadata_deduplicated
+             where source_rows > 1 and not conflicting) > 0,
+            (select count(*) from intermediate.int_interactions_core)
+            < (select count(*) from intermediate.int_interactions_deduplicated),
+            (select count(*) from marts.items where not has_metadata) > 0,
+            (select count(distinct split) from marts.splits) = 3,
+            (select count(distinct role) from marts.users) >= 2,
+            (select count(*) from staging.stg_rejects) = 3
+        """
+    )
+    assert all(counts), counts
+
+
+def test_rejects_keep_the_line(build: DbtRun) -> None:
+    lines = build.rows("select source, reason, line from staging.stg_rejects order by all")
+    assert lines == [
+        ("metadata", "not an object", "[]"),
+        ("reviews", "invalid UTF-8", r"\xFF"),
+        ("reviews", "malformed JSON", "{"),
+    ]
+
+
+def test_schemas_are_called_as_the_layers(build: DbtRun) -> None:
+    schemas = build.rows(
+        "select schema_name from duckdb_tables() union select schema_name from duckdb_views() where not internal"
+    )
+    assert {name for (name,) in schemas} == {"staging", "intermediate", "marts"}
+
+
+def test_landing_writes_the_tables_that_the_fixture_makes_up() -> None:
+    landing = pytest.importorskip("ml.data.landing")
+    written = {
+        "reviews/rows": landing.REVIEWS_SCHEMA,
+        "metadata/rows": landing.METADATA_SCHEMA,
+        **{f"{kind}/rejects": landing.REJECTS_SCHEMA for kind in ("reviews", "metadata")},
+        **{f"{kind}/files": landing.FILES_SCHEMA for kind in ("reviews", "metadata")},
+    }
+    for name, schema in SCHEMAS.items():
+        assert {field.name: field.type for field in written[name]} == {field.name: field.type for field in schema}

@@ -1,0 +1,94 @@
+"""Bad data is stopped by the right test, and there is no test that cannot fail."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import duckdb
+import pyarrow.parquet as pq
+import pytest
+from warehouse_dbt import DbtRun, run_dbt_here
+from warehouse_landing import Landing
+from warehouse_reference import Settings
+
+# For each table, what makes all of its tests fail: rows twice, nulls, values out of range, rows moved.
+DAMAGE = {
+    "staging.stg_files": "insert into {t} select * replace (lines_read + 1 as lines_read) from {t}",
+    "staging.stg_rejects": "insert into {t} from {t}; update {t} set source = 'other', reason = null",
+    "staging.stg_reviews": "insert into {t} select * replace (null as user_id, 7 as rating) from {t}",
+    "staging.stg_metadata": "insert into {t} select * replace (null as item_id, -1 as price) from {t}",
+    "intermediate.int_interactions_deduplicated": "insert into {t} select * replace (-1 as duplicate_rows) from {t}",
+    "intermediate.int_metadata_deduplicated": "insert into {t} from {t}",
+    "intermediate.int_interactions_core": "insert into {t} select * replace ('alone' as user_id) from {t} limit 1; "
+    "insert into {t} from {t} limit 2",
+    # all positions one later, a row twice, and items nobody knows
+    "marts.interactions": "update {t} set position = case position when 0 then 2 when 2 then 0 else position end; "
+    "insert into {t} from {t} limit 1; update {t} set item_id = 'unknown' where position = 1",
+    "marts.splits": "update {t} set split = case split when 'test' then 'train' when 'validation' then 'other' end; "
+    "insert into {t} select * replace ('unknown' as user_id) from {t}; insert into {t} from {t} limit 1",
+    "marts.users": "insert into {t} select * replace (0 as interactions, 'none' as role) from {t}",
+    "marts.items": "insert into {t} select * replace (-1 as price, null as has_metadata) from {t}",
+    "marts.reconciliation": "insert into {t} select * replace (-1 as kept, 1 as unexplained) from {t}",
+    "marts.statistics": "insert into {t} select * replace (users + 1 as users, null as k_core) from {t}",
+}
+
+
+@pytest.fixture(scope="module")
+def damaged(build: DbtRun, build_settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> DbtRun:
+    """All data tests on the warehouse of the good build, after every table of it has been damaged."""
+    folder = tmp_path_factory.mktemp("damaged")
+    warehouse = shutil.copy(build.folder / "warehouse.duckdb", folder)
+    with duckdb.connect(str(warehouse)) as connection:
+        views = connection.execute("select schema_name, view_name from duckdb_views() where not internal")
+        for schema, view in views.fetchall():
+            connection.execute(f"create table {schema}.copy as from {schema}.{view}")
+            connection.execute(f"drop view {schema}.{view}; alter table {schema}.copy rename to {view}")
+        for table, code in DAMAGE.items():
+            connection.execute(code.format(t=table))
+    return run_dbt_here(folder, ["test", "--exclude-resource-type", "unit_test"], build_settings)
+
+
+def built(folder: Path, landing: Landing, settings: Settings) -> DbtRun:
+    landing.write(folder)
+    return run_dbt_here(folder, ["build", "--exclude-resource-type", "unit_test"], settings)
+
+
+@pytest.fixture(scope="module")
+def emptied(landing: Landing, build_settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> DbtRun:
+    return built(tmp_path_factory.mktemp("emptied"), landing, replace(build_settings, k_core=1000))
+
+
+def test_no_data_test_is_unable_to_fail(damaged: DbtRun, emptied: DbtRun) -> None:
+    assert not damaged.named("error"), damaged.output
+    assert set(damaged.statuses) == damaged.named("pass", "fail")
+    assert damaged.named("pass") - emptied.named("fail") == set()
+
+
+def test_k_core_that_leaves_nothing_stops_the_build_by_name(emptied: DbtRun) -> None:
+    assert not emptied.success
+    assert emptied.named("fail", "error") == {"assert_interactions_are_left"}
+    assert {"splits", "users", "items", "statistics", "reconciliation"} <= emptied.named("skipped")
+
+
+def test_lost_row_is_found_by_the_reconciliation(landing: Landing, build_settings: Settings, tmp_path: Path) -> None:
+    lost = next(line for line in landing.reviews if "reason" not in line)
+    landing.write(tmp_path)
+    rows = tmp_path / "landing/reviews/rows.parquet"
+    pq.write_table(pq.read_table(rows).slice(1), rows)
+    run = run_dbt_here(tmp_path, ["build", "--exclude-resource-type", "unit_test"], build_settings)
+    assert not run.success
+    assert run.named("fail", "error") == {"assert_no_row_is_unexplained"}
+    unexplained = run.rows("select source, source_file, unexplained from marts.reconciliation where unexplained <> 0")
+    assert unexplained == [("reviews", lost["source_file"], 1)]
+
+
+def test_rating_out_of_range_stops_everything_that_reads_it(
+    landing: Landing, build_settings: Settings, tmp_path: Path
+) -> None:
+    wrong = [line | {"overall": 6.0} if "reason" not in line else line for line in landing.reviews]
+    run = built(tmp_path, replace(landing, reviews=wrong), build_settings)
+    assert not run.success
+    assert run.named("fail", "error") == {"stg_reviews_rating_is_1_to_5"}
+    assert {"int_interactions_deduplicated", "interactions", "splits"} <= run.named("skipped")

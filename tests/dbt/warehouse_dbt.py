@@ -1,0 +1,178 @@
+"""Running the dbt project: as a user does, in its own process; and its compiled SQL, straight in DuckDB."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import duckdb
+import pytest
+from warehouse_landing import Landing
+from warehouse_reference import Settings
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PROJECT = REPOSITORY / "dbt_project"
+# stands in the compiled SQL where the folder of a dataset would
+NO_LAKE = "/lake-of-no-dataset"
+
+
+@dataclass(frozen=True)
+class DbtRun:
+    """A finished run of dbt: the folder it worked in, whether all went well, what it printed, its artifacts."""
+
+    folder: Path
+    success: bool
+    output: str
+
+    @cached_property
+    def statuses(self) -> dict[str, str]:
+        """Status of each node (``success``, ``pass``, ``fail``, ``error``, ``skipped``) by its plain name."""
+        results = json.loads((self.folder / "target" / "run_results.json").read_text())["results"]
+        return {_plain_name(result["unique_id"]): result["status"] for result in results}
+
+    def named(self, *statuses: str) -> set[str]:
+        """Names of the nodes with one of these statuses."""
+        return {name for name, status in self.statuses.items() if status in statuses}
+
+    @cached_property
+    def manifest(self) -> dict:
+        return json.loads((self.folder / "target" / "manifest.json").read_text())
+
+    def rows(self, query: str) -> list[tuple]:
+        """Rows of a query on the warehouse."""
+        with duckdb.connect(str(self.folder / "warehouse.duckdb"), read_only=True) as connection:
+            return connection.execute(query).fetchall()
+
+    def table(self, name: str) -> list[dict]:
+        """Rows of a table of the warehouse, in the order they lie in."""
+        with duckdb.connect(str(self.folder / "warehouse.duckdb"), read_only=True) as connection:
+            return connection.sql(f"select * from {name}").to_arrow_table().to_pylist()
+
+
+def _plain_name(unique_id: str) -> str:
+    # test.<project>.<name>.<hash>, but unit_test.<project>.<model>.<name>
+    parts = unique_id.split(".")
+    return parts[3] if parts[0] == "unit_test" else parts[2]
+
+
+def _arguments(folder: Path, command: list[str], settings: Settings) -> list[str]:
+    return [*command, *_places(folder), "--vars", json.dumps(asdict(settings))]
+
+
+def _places(folder: Path) -> list[str]:
+    project, target, logs = str(PROJECT), str(folder / "target"), str(folder / "logs")
+    return ["--project-dir", project, "--profiles-dir", project, "--target-path", target, "--log-path", logs]
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    return {
+        "RAW2RANK_LAKE": str(folder),
+        "RAW2RANK_WAREHOUSE": str(folder / "warehouse.duckdb"),
+        "RAW2RANK_DUCKDB_THREADS": "2",
+        "RAW2RANK_DBT_THREADS": "2",
+    }
+
+
+def run_dbt(folder: Path, command: list[str], settings: Settings) -> DbtRun:
+    """Run the dbt of this environment as a user does; lake, warehouse, target and logs lie in ``folder``."""
+    completed = subprocess.run(
+        [Path(sys.executable).with_name("dbt"), *_arguments(folder, command, settings)],
+        cwd=folder,
+        env=os.environ | _environment(folder),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return DbtRun(folder, completed.returncode == 0, completed.stdout + completed.stderr)
+
+
+def run_dbt_here(folder: Path, command: list[str], settings: Settings) -> DbtRun:
+    """The same in this process, which spares the start of another one."""
+    from dbt.adapters.duckdb.connections import DuckDBConnectionManager
+    from dbt.cli.main import dbtRunner
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in _environment(folder).items():
+            patch.setenv(name, value)
+        try:
+            done = dbtRunner().invoke([*_arguments(folder, command, settings), "--quiet"])
+        finally:
+            # it would keep the file open until the process ends
+            DuckDBConnectionManager.close_all_connections()
+    return DbtRun(folder, done.success, str(done.exception or ""))
+
+
+class CompiledProject:
+    """The models' SQL as dbt compiles it, for any settings; parsed once, by dbt itself."""
+
+    def __init__(self, folder: Path) -> None:
+        from dbt.cli.main import dbtRunner
+
+        self._folder = folder
+        self._compiled: dict[Settings, dict[str, str]] = {}
+        parsed = self._invoke(dbtRunner(), ["parse"])
+        assert parsed.success, parsed.exception
+        self._manifest = parsed.result
+
+    def _invoke(self, runner, command: list[str]):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("RAW2RANK_LAKE", NO_LAKE)
+            patch.setenv("RAW2RANK_WAREHOUSE", str(self._folder / "warehouse.duckdb"))
+            return runner.invoke([*command, *_places(self._folder), "--quiet"])
+
+    def models(self, settings: Settings) -> dict[str, str]:
+        """SQL of each model by ``<schema>.<name>``, each after those it reads."""
+        if settings not in self._compiled:
+            from dbt.cli.main import dbtRunner
+
+            compiled = self._invoke(
+                dbtRunner(manifest=self._manifest.deepcopy()),
+                ["compile", "--no-populate-cache", "--no-introspect", "--vars", json.dumps(asdict(settings))],
+            )
+            assert compiled.success, compiled.exception
+            nodes = {
+                result.node.unique_id: result.node
+                for result in compiled.result.results
+                if result.node.resource_type == "model"
+            }
+            order = TopologicalSorter(
+                {name: set(node.depends_on.nodes) & set(nodes) for name, node in nodes.items()}
+            ).static_order()
+            self._compiled[settings] = {
+                f"{nodes[name].schema}.{nodes[name].name}": nodes[name].compiled_code for name in order
+            }
+        return self._compiled[settings]
+
+    def build(self, landing: Landing, settings: Settings) -> duckdb.DuckDBPyConnection:
+        """A database in memory with every model built from a landing, as dbt would from its Parquet files."""
+        connection = empty_warehouse()
+        for name, table in landing.tables().items():
+            connection.register(f"landing_{name.replace('/', '_')}", table)
+        for name, code in self.models(settings).items():
+            for table in landing.tables():
+                code = code.replace(
+                    f"read_parquet('{NO_LAKE}/landing/{table}.parquet')", f"landing_{table.replace('/', '_')}"
+                )
+            connection.execute(f"create table warehouse.{name} as {code}")
+        return connection
+
+
+def empty_warehouse() -> duckdb.DuckDBPyConnection:
+    """A database in memory with the schemas of the project, under the name that compiled SQL uses."""
+    connection = duckdb.connect(config={"threads": 1})
+    connection.execute("attach ':memory:' as warehouse")
+    for schema in ("staging", "intermediate", "marts"):
+        connection.execute(f"create schema warehouse.{schema}")
+    return connection
+
+
+def table_rows(connection: duckdb.DuckDBPyConnection, name: str, leave_out: tuple[str, ...] = ()) -> list[dict]:
+    """Rows of a table of the warehouse, in the order they lie in."""
+    table = connection.sql(f"select * from warehouse.{name}").to_arrow_table()
+    return table.drop_columns([column for column in leave_out if column in table.column_names]).to_pylist()
