@@ -1,0 +1,82 @@
+"""From the split interactions of the warehouse to the arrays of a training set.
+
+One pass of DuckDB over the Parquet file: identities become indices by ascending order, rows come out in the
+order of user and position, and numpy takes the columns as they are.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from ml.data.training_set import Sequences, TrainingSet
+
+
+class SplitError(ValueError):
+    """The splits cannot make a training set; the message says why and what to do."""
+
+
+def build_training_set(dataset: str, splits: Path, protocol: dict) -> TrainingSet:
+    """Index the splits of a dataset.
+
+    Args:
+        dataset: its name.
+        splits: Parquet file with ``user_id``, ``position``, ``item_id`` and ``split`` (``train``,
+            ``validation`` or ``test``), one row an interaction, at most one validation and one test row a user.
+        protocol: how the split was made, kept with the training set.
+
+    Raises:
+        SplitError: there is nothing to train on or nothing to test with.
+    """
+    import duckdb
+
+    with duckdb.connect() as connection:
+        connection.execute("set enable_progress_bar = false")
+        source = connection.read_parquet(str(splits))
+        connection.register("splits", source)
+        item_ids = _identities(connection, "item")
+        user_ids = _identities(connection, "user")
+        columns = connection.execute(
+            """
+            select user_index, item_index, split
+            from splits
+            join item_indices using (item_id)
+            join user_indices using (user_id)
+            order by user_index, position
+            """
+        ).fetchnumpy()
+    users = columns["user_index"].astype(np.int32)
+    items = columns["item_index"].astype(np.int32)
+    split = np.asarray(columns["split"])
+    in_train, in_validation, in_test = (split == name for name in ("train", "validation", "test"))
+    if not in_train.any() or not in_test.any():
+        raise SplitError(
+            f"{int(in_train.sum())} interactions to train on and {int(in_test.sum())} users to test: a dataset needs "
+            "users with at least 2 interactions; lower K_CORE or bring a larger dump"
+        )
+    offsets = np.concatenate([[0], np.cumsum(np.bincount(users[in_train], minlength=len(user_ids)))])
+    return TrainingSet(
+        dataset=dataset,
+        item_ids=item_ids,
+        user_ids=user_ids,
+        train=Sequences(items[in_train], offsets.astype(np.int64)),
+        validation_users=users[in_validation],
+        validation_targets=items[in_validation],
+        test_users=users[in_test],
+        test_targets=items[in_test],
+        protocol=protocol,
+    )
+
+
+def _identities(connection, kind: str) -> np.ndarray:
+    """Ascending identities, bytes ``[users or items]``; leaves their indices in a table of the connection."""
+    connection.execute(
+        f"""
+        create temp table {kind}_indices as
+        select {kind}_id, (row_number() over (order by {kind}_id) - 1)::integer as {kind}_index
+        from (select distinct {kind}_id from splits)
+        """
+    )
+    rows = connection.execute(f"select {kind}_id from {kind}_indices order by {kind}_index").fetchnumpy()
+    return np.char.encode(np.asarray(rows[f"{kind}_id"], dtype=np.str_), "utf-8")

@@ -1,0 +1,189 @@
+"""The training set: who interacted with what, in which order, and what is held out.
+
+Everything a recommender is fitted on and evaluated with, as flat arrays: the item indices of all users end
+to end, and the offset at which each user starts. Arrays are memory-mapped when loaded, so that a training
+set larger than memory can be read. Indices are 0-based; padding is not an item.
+
+Needs numpy alone, so that a training host needs nothing else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+FORMAT = "raw2rank-training-set-1"
+_ARRAYS = (
+    "item_ids",
+    "user_ids",
+    "train_items",
+    "train_offsets",
+    "validation_users",
+    "validation_targets",
+    "test_users",
+    "test_targets",
+)
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """Item sequences of many users: row ``r`` is ``items[offsets[r]:offsets[r + 1]]``, oldest first.
+
+    Attributes:
+        items: item indices, int32 ``[interactions]``.
+        offsets: where each row starts, int64 ``[rows + 1]``.
+    """
+
+    items: np.ndarray
+    offsets: np.ndarray
+
+    def __post_init__(self) -> None:
+        if len(self.offsets) == 0 or self.offsets[0] != 0 or self.offsets[-1] != len(self.items):
+            raise ValueError("offsets must start at 0 and end at the number of items")
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, row: int) -> np.ndarray:
+        return self.items[self.offsets[row] : self.offsets[row + 1]]
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Items per row, int64 ``[rows]``."""
+        return np.diff(self.offsets)
+
+    @classmethod
+    def from_lists(cls, rows: list[list[int]] | list[np.ndarray]) -> Sequences:
+        lengths = np.array([len(row) for row in rows], dtype=np.int64)
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        items = np.concatenate([np.asarray(row, dtype=np.int32) for row in rows]) if rows else np.empty(0)
+        return cls(items.astype(np.int32), offsets)
+
+    def take(self, rows: np.ndarray) -> Sequences:
+        """The given rows, in the given order."""
+        rows = np.asarray(rows, dtype=np.int64)
+        lengths = self.lengths[rows]
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        starts = np.repeat(self.offsets[rows] - offsets[:-1], lengths)
+        return Sequences(np.asarray(self.items[starts + np.arange(offsets[-1])], dtype=np.int32), offsets)
+
+    def append(self, rows: np.ndarray, items: np.ndarray) -> Sequences:
+        """One more item at the end of each of the given rows (each row at most once)."""
+        extra = np.zeros(len(self), dtype=np.int64)
+        extra[rows] = 1
+        offsets = np.concatenate([[0], np.cumsum(self.lengths + extra)]).astype(np.int64)
+        out = np.empty(offsets[-1], dtype=np.int32)
+        row_of_item = np.repeat(np.arange(len(self)), self.lengths)
+        shift = offsets[:-1] - self.offsets[:-1]
+        out[np.arange(len(self.items)) + shift[row_of_item]] = self.items
+        out[offsets[np.asarray(rows) + 1] - 1] = items
+        return Sequences(out, offsets)
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """One dataset, split and indexed.
+
+    Attributes:
+        dataset: its name.
+        item_ids: identity of each item index, bytes ``[items]``, in ascending order.
+        user_ids: identity of each user index, bytes ``[users]``, in ascending order.
+        train: training history of every user, ``[users]`` rows (a user may have an empty one).
+        validation_users: user index of each validation case, int32 ``[validation cases]``, ascending.
+        validation_targets: its held-out item index, int32 ``[validation cases]``.
+        test_users: user index of each test case, int32 ``[test cases]``, ascending.
+        test_targets: its held-out item index, int32 ``[test cases]``.
+        protocol: how the split was made (settings and rules), for the report.
+        item_text: text of each item index, or ``None`` where it was not loaded.
+    """
+
+    dataset: str
+    item_ids: np.ndarray
+    user_ids: np.ndarray
+    train: Sequences
+    validation_users: np.ndarray
+    validation_targets: np.ndarray
+    test_users: np.ndarray
+    test_targets: np.ndarray
+    protocol: dict = field(default_factory=dict)
+    item_text: tuple[str, ...] | None = None
+
+    @property
+    def items(self) -> int:
+        """Size of the catalogue."""
+        return len(self.item_ids)
+
+    @property
+    def users(self) -> int:
+        return len(self.user_ids)
+
+    def users_of(self, split: str) -> np.ndarray:
+        """User index of each case of ``validation`` or ``test``, int32 ``[cases]``."""
+        return {"validation": self.validation_users, "test": self.test_users}[split]
+
+    def targets_of(self, split: str) -> np.ndarray:
+        """Held-out item index of each case of ``validation`` or ``test``, int32 ``[cases]``."""
+        return {"validation": self.validation_targets, "test": self.test_targets}[split]
+
+    def histories(self, split: str) -> Sequences:
+        """What is known of each user of a split when its target is to be ranked, ``[cases]`` rows.
+
+        For ``validation`` the training history; for ``test`` the training history followed by the validation
+        item, where the user has one (as all published leave-one-out results do).
+        """
+        if split == "validation":
+            return self.train.take(self.validation_users)
+        if split == "test":
+            return self.train.append(self.validation_users, self.validation_targets).take(self.test_users)
+        raise ValueError(f"there are no histories of split {split!r}; it is 'validation' or 'test'")
+
+    def with_text(self, item_text: tuple[str, ...]) -> TrainingSet:
+        if len(item_text) != self.items:
+            raise ValueError(f"{len(item_text)} item texts for {self.items} items of {self.dataset}")
+        return replace(self, item_text=item_text)
+
+    def _arrays(self) -> dict[str, np.ndarray]:
+        return {
+            "item_ids": self.item_ids,
+            "user_ids": self.user_ids,
+            "train_items": self.train.items,
+            "train_offsets": self.train.offsets,
+            "validation_users": self.validation_users,
+            "validation_targets": self.validation_targets,
+            "test_users": self.test_users,
+            "test_targets": self.test_targets,
+        }
+
+    def digest(self) -> str:
+        """SHA-256 over the arrays: equal for equal ids, histories and targets, whatever else differs."""
+        digest = hashlib.sha256(FORMAT.encode())
+        for name, array in self._arrays().items():
+            digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
+            digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()
+
+    def save(self, folder: Path) -> None:
+        """Write one ``.npy`` file an array and ``training_set.json`` into an existing folder."""
+        for name, array in self._arrays().items():
+            np.save(folder / f"{name}.npy", array, allow_pickle=False)
+        description = {
+            "format": FORMAT,
+            "dataset": self.dataset,
+            "protocol": self.protocol,
+            "digest": self.digest(),
+        }
+        (folder / "training_set.json").write_text(json.dumps(description, indent=2) + "\n")
+
+    @classmethod
+    def load(cls, folder: Path) -> TrainingSet:
+        """Memory-map what :meth:`save` wrote."""
+        description = json.loads((folder / "training_set.json").read_text())
+        if description["format"] != FORMAT:
+            raise ValueError(f"{folder} holds {description['format']}, this version reads {FORMAT}")
+        arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in _ARRAYS}
+        train = Sequences(arrays.pop("train_items"), arrays.pop("train_offsets"))
+        return cls(dataset=description["dataset"], protocol=description["protocol"], train=train, **arrays)
