@@ -1,0 +1,1 @@
+"""Training objectives: what a model is asked to make small."""
