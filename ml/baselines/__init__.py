@@ -1,0 +1,123 @@
+"""Recommenders that need no training beyond counting: the rows every model has to be compared with.
+
+:data:`BASELINES` describes them by name. Importing this package imports none of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+from ml.recommender import Recommender
+
+_PRIMER = 'Acharya, "A primer on generative recommendation, part 1" (2025), table of training-free baselines'
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What a baseline is, and where its class is found.
+
+    Attributes:
+        name: the name used in files, tables and commands.
+        title: the name shown to readers.
+        description: how it ranks, in a sentence or two.
+        needs_item_text: whether ``fit`` reads ``TrainingSet.item_text``.
+        seeded: whether its rankings are drawn with a seed.
+        source: where it comes from.
+        path: ``module:class``.
+    """
+
+    name: str
+    title: str
+    description: str
+    needs_item_text: bool
+    seeded: bool
+    source: str
+    path: str
+
+    @property
+    def recommender_class(self) -> type[Recommender]:
+        """The class, imported now."""
+        module, name = self.path.split(":")
+        return getattr(import_module(module), name)
+
+    def create(self, seed: int = 0) -> Recommender:
+        """A recommender to be fitted; ``seed`` matters only where :attr:`seeded` is true."""
+        return self.recommender_class(seed=seed) if self.seeded else self.recommender_class()
+
+    def load(self, folder: Path) -> Recommender:
+        """Read what the recommender's ``save`` wrote."""
+        return self.recommender_class.load(folder)
+
+
+_ALL = (
+    Baseline(
+        name="random",
+        title="Random",
+        description="Items of the catalogue in random order, every item as likely as any other.",
+        needs_item_text=False,
+        seeded=True,
+        source=_PRIMER,
+        path="ml.baselines.random_items:RandomItems",
+    ),
+    Baseline(
+        name="popularity_sampling",
+        title="Popularity-weighted sampling",
+        description=(
+            "Items drawn without replacement, each draw in proportion to the training interactions of the "
+            "items left; items without any come last."
+        ),
+        needs_item_text=False,
+        seeded=True,
+        source=_PRIMER,
+        path="ml.baselines.popularity_sampling:PopularitySampling",
+    ),
+    Baseline(
+        name="most_popular",
+        title="Most popular",
+        description="The items with the most training interactions, the same for every user.",
+        needs_item_text=False,
+        seeded=False,
+        source="Cremonesi, Koren and Turrin, RecSys 2010, section 3.1 (Top Popular)",
+        path="ml.baselines.most_popular:MostPopular",
+    ),
+    Baseline(
+        name="repeat_last",
+        title="Repeat last, then most popular",
+        description=(
+            "The last item of the history first, then the most popular ones. Where seen items are excluded "
+            "nothing is left to repeat, and it ranks as the most popular does."
+        ),
+        needs_item_text=False,
+        seeded=False,
+        source=_PRIMER,
+        path="ml.baselines.repeat_last:RepeatLast",
+    ),
+    Baseline(
+        name="bm25_last_item",
+        title="BM25 on the text of the last item",
+        description=(
+            "Items whose text is most like that of the last item by BM25, with English stop words removed "
+            "and words stemmed. The last item itself is a candidate unless seen items are excluded."
+        ),
+        needs_item_text=True,
+        seeded=False,
+        source=f"{_PRIMER}; bm25s (Lù, arXiv:2407.03618)",
+        path="ml.baselines.bm25_last_item:BM25LastItem",
+    ),
+    Baseline(
+        name="markov_chain",
+        title="First-order Markov chain",
+        description=(
+            "Items that followed the last item most often in the training histories; equal counts, and the "
+            "rest of the list, by popularity."
+        ),
+        needs_item_text=False,
+        seeded=False,
+        source="Rendle, Freudenthaler and Schmidt-Thieme, WWW 2010 (the chain that is not factorised)",
+        path="ml.baselines.markov_chain:MarkovChain",
+    ),
+)
+
+BASELINES: dict[str, Baseline] = {baseline.name: baseline for baseline in _ALL}

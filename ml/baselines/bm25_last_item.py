@@ -1,0 +1,136 @@
+"""Items that read like the last one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from scipy import sparse
+
+from ml.baselines.histories import check_request, in_blocks, last_items
+from ml.baselines.popularity import item_counts, popularity_shares
+from ml.baselines.storage import load_state, save_state
+from ml.data.training_set import Sequences, TrainingSet
+from ml.ranking import exclude_seen as exclude_seen_items
+from ml.ranking import tie_break_order, top_k
+from ml.recommender import NO_ITEM, Recommendations
+
+
+class BM25LastItem:
+    """Ranks items by the BM25 score of their text for the text of the last item.
+
+    The index is that of bm25s (Lù, "BM25S", arXiv:2407.03618; Lucene's variant), which weighs every word of
+    every item in advance, so that a score is a sum of stored weights: the scores of many queries are one
+    product of sparse matrices. English stop words are removed and words are stemmed by Snowball (PyStemmer).
+    The last item itself is a candidate, mostly the first, unless ``exclude_seen`` is set. Equal scores follow
+    the tie rule of :mod:`ml.ranking`. An empty history, and a last item whose text holds no word, have the
+    most popular items.
+
+    ``words`` counts the words of each item, ``[items, vocabulary]``; ``weights`` holds the weight of each
+    word for each item, ``[vocabulary, items]``.
+
+    Args:
+        k1: saturation of repeated words.
+        b: strength of the correction for the length of texts, 0 to 1.
+    """
+
+    name = "bm25_last_item"
+
+    def __init__(self, k1: float = 1.5, b: float = 0.75) -> None:
+        self.k1 = k1
+        self.b = b
+        self.counts = np.empty(0, dtype=np.int64)
+        self.words = sparse.csr_array((0, 0), dtype=np.float32)
+        self.weights = sparse.csr_array((0, 0), dtype=np.float32)
+
+    def fit(self, training_set: TrainingSet) -> Self:
+        """Index the text of every item.
+
+        Raises:
+            ValueError: the training set was loaded without its item text.
+        """
+        if training_set.item_text is None:
+            raise ValueError(f"BM25 needs the item text of {training_set.dataset}: add it with TrainingSet.with_text")
+        self.counts = item_counts(training_set)
+        self.words, self.weights = _index(training_set.item_text, self.k1, self.b)
+        return self
+
+    def recommend(self, histories: Sequences, k: int, exclude_seen: bool) -> Recommendations:
+        """The items whose text is most like that of the last item."""
+        items = len(self.counts)
+        check_request(histories, k, items)
+        order = tie_break_order(items)
+        shares = popularity_shares(self.counts).astype(np.float32)
+        last = last_items(histories)
+
+        def answer(block: Sequences) -> Recommendations:
+            query, row_of_query = np.unique(last_items(block), return_inverse=True)
+            scores = np.empty((len(query), items), dtype=np.float32)
+            readable = np.flatnonzero(query != NO_ITEM)
+            scores[readable] = (self.words[query[readable]] @ self.weights).toarray()
+            worded = np.zeros(len(query), dtype=bool)
+            worded[readable] = np.diff(self.words.indptr)[query[readable]] > 0
+            scores[~worded] = shares
+            if exclude_seen:
+                scores = scores[row_of_query]
+                exclude_seen_items(scores, block)
+                return top_k(scores, k, order)
+            best = top_k(scores, k, order)
+            return Recommendations(best.items[row_of_query], best.scores[row_of_query])
+
+        # rows of one last item side by side: each item is a query in one block, hardly ever in two
+        return in_blocks(histories, k, 4 * items, answer, order=np.argsort(last, kind="stable"))
+
+    def save(self, folder: Path) -> None:
+        arrays = {"counts": self.counts}
+        for name, matrix in (("words", self.words), ("weights", self.weights)):
+            arrays |= {f"{name}_{part}": getattr(matrix, part) for part in ("data", "indices", "indptr")}
+        settings = {"k1": self.k1, "b": self.b, "vocabulary": self.words.shape[1]}
+        save_state(folder, self.name, settings, arrays)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        settings, arrays = load_state(folder, cls.name)
+        recommender = cls(k1=settings["k1"], b=settings["b"])
+        recommender.counts = arrays["counts"]
+        shape = (len(recommender.counts), settings["vocabulary"])
+        recommender.words = _matrix(arrays, "words", shape)
+        recommender.weights = _matrix(arrays, "weights", shape[::-1])
+        return recommender
+
+
+def _matrix(arrays: dict[str, np.ndarray], name: str, shape: tuple[int, int]) -> sparse.csr_array:
+    return sparse.csr_array(tuple(arrays[f"{name}_{part}"] for part in ("data", "indices", "indptr")), shape=shape)
+
+
+def _index(texts: tuple[str, ...], k1: float, b: float) -> tuple[sparse.csr_array, sparse.csr_array]:
+    """Word counts ``[items, vocabulary]`` and BM25 weights ``[vocabulary, items]``, both float32."""
+    # imported here: bm25s brings numba
+    import bm25s
+    import Stemmer
+
+    tokenized = bm25s.tokenize(
+        list(texts), stopwords="english", stemmer=Stemmer.Stemmer("english"), show_progress=False
+    )
+    # bm25s numbers stems in the order of a set of strings, another in every process
+    stems = sorted(tokenized.vocab)
+    new_number = np.empty(max(tokenized.vocab.values(), default=-1) + 1, dtype=np.int64)
+    new_number[[tokenized.vocab[stem] for stem in stems]] = np.arange(len(stems))
+    numbers = [new_number[ids] for ids in tokenized.ids]
+    shape = (len(texts), len(stems))
+    if not stems:
+        return sparse.csr_array(shape, dtype=np.float32), sparse.csr_array(shape[::-1], dtype=np.float32)
+
+    item = np.repeat(np.arange(len(texts)), [len(ids) for ids in numbers])
+    ones = np.ones(len(item), dtype=np.float32)
+    words = sparse.csr_array((ones, (item, np.concatenate(numbers))), shape=shape)
+    words.sum_duplicates()
+
+    index = bm25s.BM25(k1=k1, b=b, method="lucene")
+    vocabulary = {stem: number for number, stem in enumerate(stems)}
+    index.index(([ids.tolist() for ids in numbers], vocabulary), create_empty_token=False, show_progress=False)
+    scores = index.scores
+    by_word = sparse.csr_array((scores["data"], scores["indices"], scores["indptr"]), shape=shape[::-1])
+    by_word.sort_indices()
+    return words, by_word

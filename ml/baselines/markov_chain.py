@@ -1,0 +1,107 @@
+"""What followed the last item, in the training histories."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+
+from ml.baselines.histories import check_request, in_blocks, last_items
+from ml.baselines.popularity import fill_by_popularity, item_counts, popularity_order, popularity_shares
+from ml.baselines.storage import load_state, save_state
+from ml.data.training_set import Sequences, TrainingSet
+from ml.recommender import NO_ITEM, Recommendations
+
+
+class MarkovChain:
+    """Ranks items by ``P(next | last)``, estimated from pairs of consecutive training items.
+
+    The score is ``P(next | last) + epsilon * share``: the second term is the item's share of the training
+    interactions, scaled so that it never outweighs a difference of one transition. It orders items that
+    followed equally often, and goes on with the most popular items where the followers end; a last item that
+    nothing followed, and an empty history, have the most popular items alone.
+
+    Source: the maximum-likelihood chain, not factorised and for baskets of one item, of Rendle, Freudenthaler
+    and Schmidt-Thieme, "Factorizing personalized Markov chains for next-basket recommendation", WWW 2010.
+
+    The followers of item ``i`` are ``followers[offsets[i]:offsets[i + 1]]``, best first, and ``transitions``
+    holds how often each followed.
+    """
+
+    name = "markov_chain"
+
+    def __init__(self) -> None:
+        self.counts = np.empty(0, dtype=np.int64)
+        self.followers = np.empty(0, dtype=np.int32)
+        self.transitions = np.empty(0, dtype=np.int64)
+        self.offsets = np.zeros(1, dtype=np.int64)
+
+    def fit(self, training_set: TrainingSet) -> Self:
+        """Count the transitions between consecutive items of the training histories."""
+        items = training_set.items
+        train = training_set.train
+        self.counts = item_counts(training_set)
+        row = np.repeat(np.arange(len(train)), train.lengths)
+        within = np.flatnonzero(row[1:] == row[:-1])
+        pairs = train.items[within].astype(np.int64) * items + train.items[within + 1]
+        pairs, transitions = np.unique(pairs, return_counts=True)
+        previous, following = np.divmod(pairs, max(1, items))
+        place = np.empty(items, dtype=np.int64)
+        place[popularity_order(self.counts)] = np.arange(items)
+        best_first = np.lexsort((place[following], -transitions, previous))
+        self.followers = following[best_first].astype(np.int32)
+        self.transitions = transitions[best_first].astype(np.int64)
+        self.offsets = np.searchsorted(previous, np.arange(items + 1)).astype(np.int64)
+        return self
+
+    def recommend(self, histories: Sequences, k: int, exclude_seen: bool) -> Recommendations:
+        """The followers of the last item, then the most popular others."""
+        check_request(histories, k, len(self.counts))
+        order = popularity_order(self.counts)
+        # a row of n transitions has probabilities at least 1 / n apart
+        totals = np.diff(np.concatenate([[0], np.cumsum(self.transitions)])[self.offsets])
+        popularity = popularity_shares(self.counts) / (1 + totals.max(initial=0))
+        longest = int(histories.lengths.max(initial=0)) if exclude_seen else 0
+        width = min(k + longest, int(np.diff(self.offsets).max(initial=0)))
+
+        def answer(block: Sequences) -> Recommendations:
+            last = last_items(block)
+            known = np.maximum(last, 0)
+            start, end = self.offsets[known], self.offsets[known + 1]
+            end = np.where(last == NO_ITEM, start, end)
+            column = start[:, None] + np.arange(width)
+            exists = column < end[:, None]
+            column = np.where(exists, column, 0)
+            followers = np.where(exists, self.followers[column], NO_ITEM)
+            probability = self.transitions[column] / np.maximum(1, totals[known])[:, None]
+            return fill_by_popularity(
+                followers,
+                probability + popularity[followers],
+                block,
+                k,
+                exclude_seen,
+                order,
+                popularity,
+            )
+
+        return in_blocks(histories, k, 2 * (width + k + longest), answer)
+
+    def save(self, folder: Path) -> None:
+        arrays = {
+            "counts": self.counts,
+            "followers": self.followers,
+            "transitions": self.transitions,
+            "offsets": self.offsets,
+        }
+        save_state(folder, self.name, {}, arrays)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        _, arrays = load_state(folder, cls.name)
+        recommender = cls()
+        recommender.counts = arrays["counts"]
+        recommender.followers = arrays["followers"]
+        recommender.transitions = arrays["transitions"]
+        recommender.offsets = arrays["offsets"]
+        return recommender

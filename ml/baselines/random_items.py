@@ -1,0 +1,58 @@
+"""Items in random order."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+
+from ml.baselines.histories import check_request, in_blocks
+from ml.baselines.noise import history_keys, uniform
+from ml.baselines.storage import load_state, save_state
+from ml.data.training_set import Sequences, TrainingSet
+from ml.ranking import exclude_seen as exclude_seen_items
+from ml.ranking import tie_break_order, top_k
+from ml.recommender import Recommendations
+
+
+class RandomItems:
+    """Ranks the catalogue in an order drawn uniformly, without replacement.
+
+    The draw is a function of the seed and the history, so users with equal histories have equal lists. The
+    score is the number drawn, between 0 and 1.
+    """
+
+    name = "random"
+
+    def __init__(self, seed: int = 0) -> None:
+        self.seed = seed
+        self.items = 0
+
+    def fit(self, training_set: TrainingSet) -> Self:
+        """Learn the size of the catalogue."""
+        self.items = training_set.items
+        return self
+
+    def recommend(self, histories: Sequences, k: int, exclude_seen: bool) -> Recommendations:
+        """k items drawn for each history."""
+        check_request(histories, k, self.items)
+        order = tie_break_order(self.items)
+
+        def answer(block: Sequences) -> Recommendations:
+            scores = uniform(history_keys(block, self.seed), self.items).astype(np.float32)
+            if exclude_seen:
+                exclude_seen_items(scores, block)
+            return top_k(scores, k, order)
+
+        return in_blocks(histories, k, 3 * self.items, answer)
+
+    def save(self, folder: Path) -> None:
+        save_state(folder, self.name, {"seed": self.seed, "items": self.items}, {})
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        settings, _ = load_state(folder, cls.name)
+        recommender = cls(seed=settings["seed"])
+        recommender.items = settings["items"]
+        return recommender

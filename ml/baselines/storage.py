@@ -1,0 +1,42 @@
+"""How a baseline is kept: ``recommender.json`` beside one ``.npy`` file an array."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+FORMAT = "raw2rank-baseline-1"
+_DESCRIPTION = "recommender.json"
+
+
+def save_state(folder: Path, recommender: str, settings: dict, arrays: dict[str, np.ndarray]) -> None:
+    """Write settings and arrays into an existing folder."""
+    description = {
+        "format": FORMAT,
+        "recommender": recommender,
+        "settings": settings,
+        "arrays": sorted(arrays),
+    }
+    for name, array in arrays.items():
+        np.save(folder / f"{name}.npy", array, allow_pickle=False)
+    (folder / _DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n")
+
+
+def load_state(folder: Path, recommender: str) -> tuple[dict, dict[str, np.ndarray]]:
+    """Read what :func:`save_state` wrote: settings and arrays.
+
+    Raises:
+        FileNotFoundError: the folder holds no saved baseline, or not all of it.
+        ValueError: it holds another recommender, or another version's.
+    """
+    path = folder / _DESCRIPTION
+    description = json.loads(path.read_text())
+    if description.get("format") != FORMAT or description.get("recommender") != recommender:
+        raise ValueError(
+            f"{path} describes {description.get('recommender')!r} in format {description.get('format')!r}; "
+            f"expected {recommender!r} in {FORMAT!r}: fit and save it again"
+        )
+    arrays = {name: np.load(folder / f"{name}.npy", allow_pickle=False) for name in description["arrays"]}
+    return description["settings"], arrays

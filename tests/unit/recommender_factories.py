@@ -1,0 +1,183 @@
+"""What the shared suite of recommenders runs on: a made-up training set, and every recommender.
+
+A new recommender joins by one more entry in :data:`FACTORIES`.
+
+Run as a script it fits every recommender and prints digests of what each recommends and saves, so that the
+suite can compare two processes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from ml.baselines import BASELINES
+from ml.data.training_set import Sequences, TrainingSet
+from ml.recommender import Recommendations, Recommender
+
+
+@dataclass(frozen=True)
+class Factory:
+    """How the suite makes a recommender.
+
+    Attributes:
+        name: shown in the names of the tests.
+        create: makes one to be fitted, from a seed.
+        load: reads a saved one.
+        score_tolerance: by how much scores may differ, relatively, when other rows are asked for beside a row
+            (products of matrices of another shape round otherwise); lists may then differ among items that
+            close. 0 where nothing may differ.
+        reads_validation_targets: whether validation targets may change the result.
+    """
+
+    name: str
+    create: Callable[[int], Recommender]
+    load: Callable[[Path], Recommender]
+    score_tolerance: float = 0.0
+    reads_validation_targets: bool = False
+
+
+# every kind of model and objective, so small that a fit takes a second
+_SMALL_MODEL = {
+    "architecture": "sasrec",
+    "dimensions": 16,
+    "blocks": 1,
+    "heads": 2,
+    "feed_forward_dimensions": 16,
+    "dropout": 0.2,
+    "max_length": 6,
+    "block": "sasrec",
+    "item_embedding": "dense",
+    "separate_output_embedding": False,
+    "embedding_deviation": 0.1,
+}
+_SMALL_GBCE = {
+    "name": "generalised_binary_cross_entropy",
+    "negatives": 8,
+    "calibration": 0.75,
+    "negatives_drawn_for": "position",
+}
+_SMALL_RECIPES = {
+    "sasrec": {
+        "model": _SMALL_MODEL,
+        "objective": {"name": "sampled_softmax", "negatives": 8, "log_q_correction": True},
+    },
+    "gsasrec": {"model": _SMALL_MODEL | {"separate_output_embedding": True}, "objective": _SMALL_GBCE},
+    "gsasrec_recjpq": {
+        "codes": "svd",
+        "model": _SMALL_MODEL | {"item_embedding": "joint_product_quantised", "block": "pre_norm"},
+        "objective": _SMALL_GBCE,
+    },
+}
+
+
+def _create_transformer(name: str, seed: int) -> Recommender:
+    # imported here, as in the next: torch takes seconds, and the tests of the baselines need none of it
+    from ml.codes.svd import assign_svd_codes
+    from ml.training.recipe import recipe_from_tables
+    from ml.training.sequential_recommender import SequentialRecommender
+
+    tables = {
+        "title": name,
+        "source": "none",
+        "notes": "for tests",
+        "optimiser": {"learning_rate": 0.01, "betas": [0.9, 0.98], "weight_decay": 0.01, "warm_up_steps": 2},
+        "training": {"batch_size": 16, "max_epochs": 2, "patience": 2},
+        **_SMALL_RECIPES[name],
+    }
+    codes = assign_svd_codes(made_up_training_set(), books=4) if "codes" in tables else None
+    return SequentialRecommender(recipe_from_tables(name, tables, name), seed, codes)
+
+
+def _load_transformer(folder: Path) -> Recommender:
+    from ml.training.sequential_recommender import SequentialRecommender
+
+    return SequentialRecommender.load(folder)
+
+
+FACTORIES: list[Factory] = [
+    *(Factory(baseline.name, baseline.create, baseline.load) for baseline in BASELINES.values()),
+    *(
+        Factory(
+            name,
+            partial(_create_transformer, name),
+            _load_transformer,
+            score_tolerance=1e-5,
+            reads_validation_targets=True,
+        )
+        for name in _SMALL_RECIPES
+    ),
+]
+
+_WORDS = ["steel", "brass", "copper", "drill", "saw", "hose", "valve", "wire", "tape", "glove", "bolt"]
+
+
+def made_up_training_set(seed: int = 0, users: int = 70, items: int = 40) -> TrainingSet:
+    """A small training set with what is rare in real ones.
+
+    Items without a training interaction, users without a training history (some of them tested), histories
+    with one item and with repeated ones, and texts that are equal or hold no word.
+    """
+    rng = np.random.default_rng(seed)
+    weights = 1 / np.arange(1, items + 1)
+    weights[-6:] = 0
+    lengths = rng.integers(0, 12, users)
+    lengths[:3] = (0, 1, 0)
+    histories = [rng.choice(items, length, p=weights / weights.sum()) for length in lengths]
+    texts = [f"Title: {' '.join(rng.choice(_WORDS, 3))} Brand: {rng.choice(_WORDS)}" for _ in range(items)]
+    texts[3] = texts[7]
+    texts[5] = "!"
+    validation_users = np.sort(rng.choice(np.arange(1, users), users // 4, replace=False)).astype(np.int32)
+    test_users = np.arange(0, users - 5, dtype=np.int32)
+    return TrainingSet(
+        dataset="Made_Up",
+        item_ids=np.array([f"I{item:03d}" for item in range(items)], dtype="S"),
+        user_ids=np.array([f"U{user:03d}" for user in range(users)], dtype="S"),
+        train=Sequences.from_lists(histories),
+        validation_users=validation_users,
+        validation_targets=rng.integers(0, items, len(validation_users)).astype(np.int32),
+        test_users=test_users,
+        test_targets=rng.integers(0, items, len(test_users)).astype(np.int32),
+        item_text=tuple(texts),
+    )
+
+
+def digest_of(recommendations: Recommendations) -> str:
+    """SHA-256 of items and scores."""
+    digest = hashlib.sha256(recommendations.items.tobytes())
+    digest.update(recommendations.scores.tobytes())
+    return digest.hexdigest()
+
+
+def digest_of_files(folder: Path) -> str:
+    """SHA-256 of names and bytes of all files of a folder, logs (which hold times) aside."""
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix != ".jsonl"):
+        digest.update(f"{path.relative_to(folder)}\n".encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def digests() -> dict[str, list[str]]:
+    """Of every recommender: what it recommends, and what it saves."""
+    training_set = made_up_training_set()
+    known = {}
+    for factory in FACTORIES:
+        recommender = factory.create(3).fit(training_set)
+        answer = recommender.recommend(training_set.histories("test"), 10, exclude_seen=True)
+        with tempfile.TemporaryDirectory() as folder:
+            recommender.save(Path(folder))
+            known[factory.name] = [digest_of(answer), digest_of_files(Path(folder))]
+    return known
+
+
+if __name__ == "__main__":
+    json.dump(digests(), sys.stdout)
