@@ -1,0 +1,271 @@
+"""From a dataset's lake folder to the content of its report.
+
+Reads what the assets left: landing tables, marts, the leaderboard, rankings, training logs and reports on
+codes. Nothing is computed again that an asset has computed, and nothing is read that the leaderboard does not
+compare, so a model left from an earlier choice of recipes does not appear.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+from collections.abc import Iterable, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ml.codes.codes import CODES_PER_BOOK
+from ml.evaluation.leaderboard import BASELINE, protocol
+from ml.evaluation.metrics import HEADLINE, METRICS
+from ml.reports import wording
+from ml.reports.collect_dumps import dump_files, funnels, rejected_lines
+from ml.reports.collect_interactions import examples, history_lengths, statistics
+from ml.reports.content import (
+    Check,
+    CodeBook,
+    CodesReport,
+    Estimate,
+    Leaderboard,
+    LeaderboardRow,
+    Provenance,
+    ReportContent,
+    RunFacts,
+    TrainingCurve,
+)
+
+# What numbers may depend on, beside this project's own code.
+_LIBRARIES = (
+    "numpy",
+    "torch",
+    "scikit-learn",
+    "bm25s",
+    "PyStemmer",
+    "ranx",
+    "duckdb",
+    "dbt-core",
+    "dbt-duckdb",
+    "pyarrow",
+    "great-expectations",
+    "dagster",
+)
+
+
+class MissingInput(FileNotFoundError):
+    """A file that a report needs is not there; the message names it and what makes it."""
+
+
+def collect(
+    lake: Path,
+    dataset: str,
+    checks: Iterable[Check] = (),
+    data_versions: Mapping[str, str] | None = None,
+    code_version: str = "",
+) -> ReportContent:
+    """Everything that the report of a dataset says, but the clock and the machine.
+
+    Args:
+        lake: the dataset's folder in the lake.
+        dataset: its name.
+        checks: results of contracts and dbt tests, in any order.
+        data_versions: content digest by asset key (``marts/interactions``), in the order to print them.
+        code_version: version or commit of this project; its installed version where empty.
+
+    Raises:
+        MissingInput: a part is missing; the message says which asset makes it.
+    """
+    table = _read(lake / "evaluation" / "leaderboard.parquet")
+    board = leaderboard_content(table)
+    return ReportContent(
+        dataset=dataset,
+        leaderboard=board,
+        funnels=funnels(lake),
+        statistics=statistics(lake),
+        history_lengths=history_lengths(lake),
+        training=training_curves(lake, table),
+        codes=codes_reports(lake),
+        rejected=rejected_lines(lake),
+        checks=tuple(sorted(checks, key=lambda check: (check.asset, check.name))),
+        examples=examples(lake, board.rows[0]),
+        provenance=Provenance(
+            files=dump_files(lake),
+            data_versions=dict(data_versions or {}),
+            settings=_settings(lake),
+            versions=library_versions(),
+            code_version=code_version or _version_of("raw2rank"),
+        ),
+    )
+
+
+def leaderboard_content(table: pa.Table) -> Leaderboard:
+    """The rows of :func:`ml.evaluation.leaderboard.build_leaderboard` as a report shows them."""
+    records = table.to_pylist()
+    several_seeds = len({record["seed"] for record in records if record["kind"] != BASELINE}) > 1
+    several_fits = len({record["fit_on"] for record in records}) > 1
+    metrics = [metric for metric in METRICS if metric in table.schema.names]
+    rows = []
+    for record in records:
+        trained = record["kind"] != BASELINE
+        loss = _loss_name(record)
+        note = [loss] if loss and loss.lower() not in record["title"].lower() else []
+        if several_fits:
+            note.append(f"fit on {record['fit_on']}")
+        if several_seeds and trained:
+            note.append(f"seed {record['seed']}")
+        estimates = {metric: Estimate(record[metric]) for metric in metrics}
+        estimates[HEADLINE] = Estimate(record[HEADLINE], record[f"{HEADLINE}_low"], record[f"{HEADLINE}_high"])
+        difference = None
+        if record["difference"] is not None:
+            difference = Estimate(record["difference"], record["difference_low"], record["difference_high"])
+        rows.append(
+            LeaderboardRow(
+                recommender=record["recommender"],
+                title=record["title"],
+                trained=trained,
+                metrics=estimates,
+                difference=difference,
+                note=", ".join(note),
+                seed=record["seed"],
+                parameters=record["parameters"],
+            )
+        )
+    first = records[0]
+    return Leaderboard(tuple(rows), first["users"], first["catalogue"], tuple(protocol(table).items()))
+
+
+def training_curves(lake: Path, leaderboard: pa.Table) -> tuple[TrainingCurve, ...]:
+    """The training log of each model of the leaderboard, in its order."""
+    curves = []
+    for record in leaderboard.to_pylist():
+        log = _training_log(lake, record["recommender"])
+        if record["kind"] == BASELINE or not log:
+            continue
+        configuration = lake / "models" / record["recommender"] / "config.json"
+        curves.append(
+            TrainingCurve(
+                title=record["title"],
+                loss_name=_loss_name(record),
+                epochs=tuple(entry["epoch"] for entry in log),
+                loss=tuple(entry["loss"] for entry in log),
+                validation=tuple(entry["validation_ndcg_at_10"] for entry in log),
+                best_epoch=json.loads(configuration.read_text(encoding="utf-8"))["best_epoch"],
+                parameters=record["parameters"],
+            )
+        )
+    return tuple(curves)
+
+
+def _loss_name(record: Mapping) -> str:
+    """The objective in words, as recipes name it."""
+    return (record["loss"] or "").replace("_", " ")
+
+
+def codes_reports(lake: Path) -> tuple[CodesReport, ...]:
+    """The quality report of each code assignment, by name."""
+    reports = []
+    for path in sorted((lake / "codes").glob("*/codes.json")):
+        described = json.loads(path.read_text(encoding="utf-8"))
+        method, report = described["method"], described["report"]
+        options = ", ".join(f"{name} {value}" for name, value in method.items() if name not in ("name", "books"))
+        books = (
+            CodeBook(book["codes_used"], book["entropy_bits"], book["largest_code_items"]) for book in report["by_book"]
+        )
+        reports.append(
+            CodesReport(
+                name=path.parent.name,
+                method=f"{method['name']}, {options}" if options else method["name"],
+                items=report["items"],
+                codes_per_book=CODES_PER_BOOK,
+                books=tuple(books),
+                colliding_items=report["items_in_collisions"],
+                largest_collision=report["largest_collision"],
+                unseen_items=report["items_never_seen_in_training"],
+            )
+        )
+    return tuple(reports)
+
+
+def run_facts(
+    lake: Path,
+    finished: str = "",
+    fit_seconds: Mapping[str, float] | None = None,
+    other_seconds: Mapping[str, float] | None = None,
+) -> RunFacts:
+    """The clock and the machine of a run.
+
+    Args:
+        lake: the dataset's folder in the lake.
+        finished: when the run ended, as text.
+        fit_seconds: by name of recommender; models without one take theirs from their training log.
+        other_seconds: of other steps, by what they did.
+    """
+    seconds = {}
+    for folder in sorted((lake / "models").glob("*/")):
+        log = _training_log(lake, folder.name)
+        if log:
+            seconds[folder.name] = float(log[-1]["seconds"])
+    seconds.update(fit_seconds or {})
+    return RunFacts(finished, machine_facts(), seconds, dict(other_seconds or {}))
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of Python and of the libraries that numbers may depend on."""
+    return {"Python": platform.python_version(), **{name: _version_of(name) for name in _LIBRARIES}}
+
+
+def machine_facts() -> dict[str, str]:
+    """What the machine is, as far as the operating system tells."""
+    import os
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    facts = {
+        "processor": f"{_processor_name()}, {wording.of(cores, 'core')}",
+        "operating system": f"{platform.system()} {platform.release()}",
+    }
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        facts["memory"] = wording.size(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        facts["accelerator"] = torch.cuda.get_device_name(0)
+    return facts
+
+
+def _processor_name() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text(errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _training_log(lake: Path, recommender: str) -> list[dict]:
+    path = lake / "models" / recommender / "training_log.jsonl"
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
+
+
+def _settings(lake: Path) -> dict[str, str]:
+    """Every setting that was written down, by name."""
+    found: dict[str, str] = {}
+    for path in sorted((lake / "settings").glob("*.json")):
+        for name, value in json.loads(path.read_text(encoding="utf-8")).items():
+            shown = ", ".join(map(str, value)) or "all" if isinstance(value, list) else str(value)
+            found[name.replace("_", " ")] = shown
+    return dict(sorted(found.items()))
+
+
+def _version_of(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _read(path: Path) -> pa.Table:
+    if not path.exists():
+        raise MissingInput(f"{path} is missing: materialise the leaderboard of this dataset first")
+    return pq.read_table(path)

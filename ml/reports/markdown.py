@@ -1,0 +1,171 @@
+"""The tables of a report as Markdown, for the metadata of assets in the Dagster UI.
+
+Everything that may come from a dump is escaped: it can neither break a table nor become markup or a link.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from ml.reports import wording
+from ml.reports.content import (
+    HEADLINE,
+    Check,
+    CodesReport,
+    ExampleItem,
+    Examples,
+    Funnel,
+    Leaderboard,
+    RejectedLine,
+    ReportContent,
+    TrainingCurve,
+)
+from ml.reports.text import escape_markdown
+
+
+def leaderboard(board: Leaderboard, fit_seconds: Mapping[str, float] | None = None) -> str:
+    """The leaderboard with its protocol line.
+
+    Args:
+        board: the recommenders.
+        fit_seconds: seconds of fitting by name of recommender, for one more column.
+    """
+    side = wording.side_metrics(board)
+    header = ["Place", "Recommender", "Kind", wording.metric_name(HEADLINE), "95 % interval"]
+    header += [*map(wording.metric_name, side), "Against the best baseline"]
+    right = {0, 3, *range(5, 5 + len(side))}
+    if fit_seconds is not None:
+        right.add(len(header))
+        header.append("Fit")
+    rows = []
+    for place, row in enumerate(board.rows, start=1):
+        estimate = row.metrics[HEADLINE]
+        against = "is the best baseline" if row == board.reference else ""
+        if row.difference is not None:
+            against = f"{wording.signed_metric(row.difference.value)} {wording.finding(row)}".strip()
+        cells = [str(place), row.title, wording.kind(row), wording.metric_value(estimate.value)]
+        cells.append(wording.interval(estimate))
+        cells += [wording.metric_value(row.metrics[m].value) if m in row.metrics else "" for m in side]
+        cells.append(against)
+        if fit_seconds is not None:
+            taken = fit_seconds.get(row.recommender)
+            cells.append("" if taken is None else wording.duration(taken))
+        rows.append(cells)
+    protocol = "; ".join(f"{label}: {value}" for label, value in board.protocol)
+    below = f"\n\n**Protocol.** {escape_markdown(protocol)}." if protocol else ""
+    return _table(header, rows, right) + below
+
+
+def funnel(funnel: Funnel) -> str:
+    """Every row of the dump, and where it went."""
+    first = max((step.rows for step in funnel.steps), default=0) or 1
+    rows = [
+        (
+            wording.funnel_label(step),
+            wording.count(step.rows),
+            wording.percent(step.rows / first),
+        )
+        for step in funnel.steps
+    ]
+    rows.append(("Unexplained", wording.count(funnel.unexplained), ""))
+    return _table((funnel.source.capitalize(), "Rows", "Share"), rows, {1, 2})
+
+
+def statistics(content: ReportContent) -> str:
+    """The statistics of the dataset."""
+    rows = [
+        (heading, line.label, line.value, "" if line.share is None else wording.percent(line.share))
+        for heading, lines in wording.statistics(content)
+        for line in lines
+    ]
+    return _table(("", "Statistic", "Value", "Share"), rows, {2, 3})
+
+
+def training(curves: Sequence[TrainingCurve]) -> str:
+    """One row a trained model."""
+    rows = []
+    for curve in curves:
+        kept = curve.kept_validation
+        size = "" if curve.parameters is None else wording.count(curve.parameters)
+        best = "" if curve.best_epoch is None else str(curve.best_epoch)
+        value = "" if kept is None else wording.metric_value(kept)
+        rows.append((curve.title, curve.loss_name, size, str(len(curve.epochs)), best, value))
+    header = ("Model", "Loss", "Parameters", "Epochs", "Kept", f"Validation {wording.metric_name(HEADLINE)}")
+    return _table(header, rows, {2, 3, 4, 5})
+
+
+def codes(reports: Sequence[CodesReport]) -> str:
+    """One row a code assignment."""
+    rows = [
+        (
+            report.name,
+            report.method,
+            wording.count(report.items),
+            f"{len(report.books)} × {wording.count(report.codes_per_book)}",
+            wording.code_use(report),
+            wording.count(report.colliding_items),
+            wording.count(report.largest_collision),
+        )
+        for report in reports
+    ]
+    header = (
+        "Assignment",
+        "Made by",
+        "Items",
+        "Code books",
+        "Codes in use",
+        "Colliding items",
+        "Largest collision",
+    )
+    return _table(header, rows, {2, 3, 4, 5, 6})
+
+
+def checks(results: Iterable[Check]) -> str:
+    """All checks, the failed ones first."""
+    ordered = sorted(results, key=lambda check: (check.passed, check.asset, check.name))
+    rows = [
+        (check.name, check.asset, "passed" if check.passed else "FAILED", check.severity, check.detail)
+        for check in ordered
+    ]
+    return _table(("Check", "Asset", "Result", "Severity", "Found"), rows)
+
+
+def rejected(lines: Iterable[RejectedLine]) -> str:
+    """Examples of rejected lines."""
+    rows = [(line.source_file, wording.count(line.line_number), line.reason, line.detail, line.line) for line in lines]
+    return _table(("File", "Line", "Reason", "Detail", "Beginning"), rows, {1})
+
+
+def examples(found: Examples) -> str:
+    """What was recommended to a few users."""
+    parts = [f"By {escape_markdown(found.title)}. {escape_markdown(found.rule)}"]
+    for user in found.users:
+        history = "; ".join(map(_item, user.history))
+        rank = f"at rank {user.target_rank}" if user.target_rank else f"not among the first {user.depth}"
+        lines = [
+            f"**User {escape_markdown(user.user_id)}**",
+            f"- last {len(user.history)} of {wording.of(user.history_length, 'item')}: {history}",
+            f"- next: {_item(user.target)}, {rank}",
+            *(f"{place}. {_item(entry)}" for place, entry in enumerate(user.recommended, start=1)),
+        ]
+        parts.append("\n".join([lines[0], "", *lines[1:3], "", *lines[3:]]))
+    return "\n\n".join(parts)
+
+
+def report(content: ReportContent) -> str:
+    """The first screen of the report: verdict, caveats and leaderboard."""
+    sentences = "\n\n".join(map(escape_markdown, wording.verdict(content)))
+    further = "\n".join(f"- {escape_markdown(sentence)}" for sentence in wording.further_caveats(content))
+    return "\n\n".join(part for part in (sentences, leaderboard(content.leaderboard), further) if part)
+
+
+def _item(entry: ExampleItem) -> str:
+    shown = escape_markdown(entry.title or entry.item_id)
+    return f"**{shown}**" if entry.is_target else shown
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]], right: set[int] = frozenset()) -> str:
+    """A Markdown table; ``right`` holds the places of the columns aligned to the right."""
+    lines = [[escape_markdown(cell) for cell in cells] for cells in (header, *rows)]
+    rule = ["---:" if place in right else "---" for place in range(len(header))]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (lines[0], rule, *lines[1:]))

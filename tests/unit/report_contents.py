@@ -1,0 +1,293 @@
+"""Made-up report contents, and a made-up lake folder that one can be collected from."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ml.data.training_set import Sequences, TrainingSet
+from ml.evaluation.leaderboard import Entry, build_leaderboard
+from ml.evaluation.metrics import METRICS
+from ml.evaluation.rankings import rank, write_table
+from ml.recommender import Recommendations
+from ml.reports.content import (
+    Check,
+    CodeBook,
+    CodesReport,
+    DumpFile,
+    Estimate,
+    Example,
+    ExampleItem,
+    Examples,
+    Funnel,
+    FunnelStep,
+    Leaderboard,
+    LeaderboardRow,
+    Provenance,
+    RejectedLine,
+    ReportContent,
+    RunFacts,
+    TrainingCurve,
+)
+
+
+def row(name: str, trained: bool, ndcg: float, difference: float | None = None, **changes: Any) -> LeaderboardRow:
+    """A row whose headline has an interval of ± .004, and whose difference, where it has one, of ± .002."""
+    return LeaderboardRow(
+        recommender=name,
+        title=name.capitalize(),
+        trained=trained,
+        metrics={
+            "ndcg@10": Estimate(ndcg, ndcg - 0.004, ndcg + 0.004),
+            "recall@10": Estimate(2 * ndcg),
+            "mrr@10": Estimate(ndcg / 2),
+        },
+        difference=None if difference is None else Estimate(difference, difference - 0.002, difference + 0.002),
+        **changes,
+    )
+
+
+def board(*rows: LeaderboardRow, test_users: int = 4000) -> Leaderboard:
+    return Leaderboard(rows, test_users, 700, (("split", "leave-one-out"), ("k-core", "5")))
+
+
+def made_up_content() -> ReportContent:
+    """A report with something in every section."""
+    item = ExampleItem("B01", "Blue pens, 12 pack")
+    unknown = ExampleItem("B02")
+    target = ExampleItem("B03", "Paper, A4", is_target=True, in_history=True)
+    return ReportContent(
+        dataset="Made_Up",
+        leaderboard=board(
+            row("tower", True, 0.06, 0.01, note="sampled softmax", parameters=1_200_000),
+            row("chain", False, 0.05),
+            row("small", True, 0.049, -0.001, note="binary cross-entropy", parameters=90_000),
+            row("popular", False, 0.01, -0.04),
+        ),
+        funnels=(
+            Funnel(
+                "reviews",
+                "line",
+                (
+                    FunnelStep("Lines read", 1000, "stage"),
+                    FunnelStep("rejected: malformed JSON", 3, "removed"),
+                    FunnelStep("duplicates", 97, "removed"),
+                    FunnelStep("byte-identical", 90, "of which"),
+                    FunnelStep("Interactions kept", 900, "stage"),
+                    FunnelStep("training", 700, "part"),
+                    FunnelStep("validation", 50, "part"),
+                    FunnelStep("test", 150, "part"),
+                ),
+            ),
+        ),
+        statistics={
+            "users": 150,
+            "items": 700,
+            "interactions": 900,
+            "density": 900 / 150 / 700,
+            "mean_history_length": 6.0,
+            "users_with_test": 150,
+            "tied_interactions": 60,
+            "test_targets_tied": 1000,
+            "test_targets_repeated": 200,
+            "items_with_title": 100,
+            "items_with_price": 0,
+            "first_timestamp": 1_393_372_800,
+            "tie_order": "hash",
+        },
+        history_lengths=((2, 5), (3, 100), (4, 40), (60, 5)),
+        training=(
+            TrainingCurve("Tower", "sampled softmax", (1, 2, 3), (5.0, 4.0, 3.5), (0.01, 0.05, 0.04), 2, 1_200_000),
+            TrainingCurve("Small", "binary cross-entropy", (1, 2), (0.7, 0.6), (None, None), 2),
+        ),
+        codes=(CodesReport("svd", "truncated SVD", 700, 256, (CodeBook(256, 7.9, 9), CodeBook(250, 7.5, 20)), 4, 2),),
+        rejected=(RejectedLine("Made_Up.json.gz", 17, "malformed JSON", "unexpected end", '{"asin": "B0'),),
+        checks=(
+            Check("no_missing_ids", "staging/reviews", True),
+            Check("some_prices", "marts/items", False, "warning", "0 of 700 items have a price"),
+        ),
+        examples=Examples(
+            "Tower",
+            "Users at even steps.",
+            (
+                Example("U1", 9, (item, unknown), target, (unknown, target, item), 2, 20),
+                Example("U2", 2, (item, unknown), target, (unknown, item), None, 20),
+            ),
+        ),
+        provenance=Provenance(
+            files=(DumpFile("reviews", "Made_Up.json.gz", 123_456, "ab" * 32, 1000, 3, 97, 0, 900),),
+            data_versions={"marts/interactions": "cd" * 16},
+            settings={"k core": "5"},
+            versions={"numpy": "2.4.6"},
+            code_version="0.1.0",
+        ),
+    )
+
+
+def made_up_run() -> RunFacts:
+    return RunFacts(
+        finished="2024-05-01T10:00:00+00:00",
+        machine={"processor": "abacus, 2 cores"},
+        fit_seconds={"tower": 130.0, "small": 12.0},
+        other_seconds={"ranking": 0.5},
+    )
+
+
+def with_texts(content: Any, change: Callable[[str], str]) -> Any:
+    """The same content with every free text changed; words of a fixed vocabulary and empty texts stay."""
+    fixed = {"role": None, "severity": None}
+    if isinstance(content, str):
+        return change(content) if content else content
+    if isinstance(content, tuple):
+        return tuple(with_texts(part, change) for part in content)
+    if isinstance(content, Mapping):
+        # names of metrics and statistics are the project's own
+        own = any(name in content for name in ("ndcg@10", "users"))
+        return {name if own else with_texts(name, change): with_texts(value, change) for name, value in content.items()}
+    if dataclasses.is_dataclass(content):
+        names = [field.name for field in dataclasses.fields(content) if field.name not in fixed]
+        return dataclasses.replace(content, **{name: with_texts(getattr(content, name), change) for name in names})
+    return content
+
+
+class _InOrder:
+    """Ranks items by index, starting from a given one."""
+
+    def __init__(self, first: int, items: int) -> None:
+        self.order = (np.arange(items, dtype=np.int32) + first) % items
+
+    def recommend(self, histories: Sequences, k: int, exclude_seen: bool) -> Recommendations:
+        items = np.tile(self.order[:k], (len(histories), 1))
+        return Recommendations(items, np.tile(-np.arange(k, dtype=np.float32), (len(histories), 1)))
+
+
+def _user_metrics(rankings: pa.Table, training_set: TrainingSet) -> pa.Table:
+    """As :func:`ml.evaluation.metrics.user_metrics`, without the seconds that ranx takes to compile."""
+    lists: dict[int, list[int]] = {}
+    for record in rankings.to_pylist():
+        lists.setdefault(record["user_index"], []).append(record["item_index"])
+    columns: dict[str, list] = {"user_index": list(map(int, training_set.test_users))}
+    for metric in METRICS:
+        name, cutoff = metric.split("@")
+        columns[metric] = []
+        for user, target in zip(training_set.test_users, training_set.test_targets, strict=True):
+            found = lists[int(user)][: int(cutoff)]
+            place = found.index(target) + 1 if target in found else None
+            worth = {"recall": lambda p: 1.0, "ndcg": lambda p: 1 / np.log2(p + 1), "mrr": lambda p: 1 / p}[name]
+            columns[metric].append(float(worth(place)) if place else 0.0)
+    return pa.table(columns).replace_schema_metadata(rankings.schema.metadata)
+
+
+def write_made_up_lake(lake: Path) -> TrainingSet:
+    """A lake folder as the assets leave it: 6 users with 4 interactions each, 22 items, one model, one baseline.
+
+    The dump has 40 lines: 4 rejected, 5 duplicates (3 byte-identical), 7 outside the 2-core, 24 kept. Users u0
+    to u2 have their last two interactions on one day; the target of u3 is in their history already.
+    """
+    items, users = 22, 6
+    histories = [[u, u + 1, u + 2, u + 3] for u in range(users)]
+    histories[3][3] = 4
+    interactions = [
+        {"user_id": f"u{u}", "position": p, "item_id": f"i{item:02d}", "timestamp": 1000 * (p - (u < 3 and p == 3))}
+        for u, history in enumerate(histories)
+        for p, item in enumerate(history)
+    ]
+    splits = [
+        {**one, "split": "test" if one["position"] == 3 else "validation" if _second_last(one) else "train"}
+        for one in interactions
+    ]
+    # every user and item of the catalogue needs an identity; the items beyond the histories have no interaction
+    training_set = TrainingSet(
+        dataset="Made_Up",
+        item_ids=np.array([f"i{item:02d}" for item in range(items)], dtype="S3"),
+        user_ids=np.array([f"u{u}" for u in range(users)], dtype="S2"),
+        train=Sequences.from_lists([history[: 2 if u < 2 else 3] for u, history in enumerate(histories)]),
+        validation_users=np.array([0, 1], dtype=np.int32),
+        validation_targets=np.array([histories[0][2], histories[1][2]], dtype=np.int32),
+        test_users=np.arange(users, dtype=np.int32),
+        test_targets=np.array([history[3] for history in histories], dtype=np.int32),
+        protocol={"split": "leave-one-out", "k_core": 2},
+    )
+    for folder in ("training_sets/sequences", "marts", "evaluation", "settings", "codes/svd", "models/tower"):
+        (lake / folder).mkdir(parents=True)
+    training_set.save(lake / "training_sets" / "sequences")
+    _write_marts(lake / "marts", splits, items)
+    _write_landing(lake / "landing")
+    entries = []
+    for name, first, kind in (("tower", 3, "model"), ("popular", 12, "baseline")):
+        rankings = rank(_InOrder(first, items), training_set, name, seed=0)
+        write_table(rankings, lake / "rankings" / f"{name}.parquet")
+        trained = {"loss": "sampled_softmax", "parameters": 1234} if kind == "model" else {}
+        entries.append(Entry(name.capitalize(), kind, _user_metrics(rankings, training_set), **trained))
+    write_table(build_leaderboard(entries, training_set), lake / "evaluation" / "leaderboard.parquet")
+    log = [(1, 3.0, 0.1), (2, 2.0, 0.3), (3, 1.5, 0.3)]
+    lines = [
+        json.dumps({"epoch": e, "step": e, "loss": loss, "validation_ndcg_at_10": quality, "seconds": 2.5 * e})
+        for e, loss, quality in log
+    ]
+    (lake / "models" / "tower" / "training_log.jsonl").write_text("\n".join(lines) + "\n")
+    (lake / "models" / "tower" / "config.json").write_text(json.dumps({"best_epoch": 2}))
+    (lake / "settings" / "dataset.json").write_text(json.dumps({"k_core": 2, "seed": 0}))
+    (lake / "settings" / "comparison.json").write_text(json.dumps({"recipes": []}))
+    books = [{"book": 0, "codes_used": 20, "entropy_bits": 4.2, "largest_code_items": 2}]
+    quality = {"items": items, "by_book": books, "items_in_collisions": 4, "largest_collision": 2}
+    described = {
+        "method": {"name": "truncated SVD", "books": 1, "seed": 0},
+        "report": {**quality, "items_never_seen_in_training": 13},
+    }
+    (lake / "codes" / "svd" / "codes.json").write_text(json.dumps(described))
+    return training_set
+
+
+def _second_last(interaction: dict) -> bool:
+    return interaction["position"] == 2 and interaction["user_id"] in ("u0", "u1")
+
+
+def _write_marts(marts: Path, splits: list[dict], items: int) -> None:
+    reviews = {"source": "reviews", "source_file": "Made_Up.json.gz", "lines_read": 40, "rejected": 4, "duplicates": 5}
+    reviews |= {"byte_identical_duplicates": 3, "dropped_by_k_core": 7, "not_in_catalogue": 0, "kept": 24}
+    metadata = {"source": "metadata", "source_file": "meta_Made_Up.json.gz", "lines_read": 9, "rejected": 0}
+    metadata |= {"duplicates": 2, "byte_identical_duplicates": 2, "dropped_by_k_core": 0, "not_in_catalogue": 1}
+    reconciliation = [{**one, "unexplained": 0} for one in (reviews, {**metadata, "kept": 6})]
+    statistics = {"users": 6, "items": items, "interactions": 24, "users_with_test": 6, "k_core": 2}
+    titles = [{"item_id": f"i{item:02d}", "title": f"Item {item}" if item % 2 else None} for item in range(items)]
+    tables = {
+        "reconciliation": reconciliation,
+        "statistics": [statistics],
+        "splits": splits,
+        "users": [{"user_id": f"u{u}", "interactions": 4} for u in range(6)],
+        "items": titles,
+    }
+    for name, rows in tables.items():
+        pq.write_table(pa.Table.from_pylist(rows), marts / f"{name}.parquet")
+
+
+def _write_landing(landing: Path) -> None:
+    schema = pa.schema(
+        [
+            ("source_file", pa.string()),
+            ("line_number", pa.int64()),
+            ("reason", pa.string()),
+            ("detail", pa.string()),
+            ("line", pa.binary()),
+        ]
+    )
+    reasons = ["malformed JSON"] * 3 + ["asin missing"]
+    lines = [b'{"asin": ', b"\xff\x00 not text", b"x" * 5000, b"{}"]
+    rejects = [
+        {"source_file": "Made_Up.json.gz", "line_number": 10 + n, "reason": reason, "detail": "", "line": line}
+        for n, (reason, line) in enumerate(zip(reasons, lines, strict=True))
+    ]
+    for source, name, rows in (("reviews", "Made_Up.json.gz", rejects), ("metadata", "meta_Made_Up.json.gz", [])):
+        folder = landing / source
+        folder.mkdir(parents=True)
+        pq.write_table(pa.Table.from_pylist(rows, schema), folder / "rejects.parquet", row_group_size=2)
+        files = [{"source_file": name, "bytes": 321, "sha256": "ef" * 32}]
+        pq.write_table(pa.Table.from_pylist(files), folder / "files.parquet")
