@@ -1,0 +1,1 @@
+"""The assets, one module per layer: settings, raw, warehouse, training_sets, baselines, codes, models, evaluation."""

@@ -1,0 +1,67 @@
+"""The training-free baselines, fitted: one asset each."""
+
+import dagster as dg
+
+from ml.baselines import BASELINES, Baseline
+from orchestration.assets.settings import read_settings
+from orchestration.assets.training_sets import load_training_set
+from orchestration.automation import on_new_data
+from orchestration.code_versions import code_version
+from orchestration.partitions import datasets
+from orchestration.paths import Workspace
+from orchestration.reporting import (
+    RECOMMENDATION_OWNERS,
+    array_schema,
+    digest_of_files,
+    materialization,
+)
+
+
+def _baseline_asset(baseline: Baseline) -> dg.AssetsDefinition:
+    deps = [["training_sets", "sequences"]]
+    if baseline.needs_item_text:
+        deps.append(["training_sets", "item_text"])
+    if baseline.seeded:
+        deps.append(["settings", "training"])
+
+    @dg.asset(
+        key=["baselines", baseline.name],
+        deps=deps,
+        description=f"{baseline.title}. {baseline.description} Source: {baseline.source}.",
+        group_name="baselines",
+        kinds={"python", "numpy"},
+        owners=RECOMMENDATION_OWNERS,
+        partitions_def=datasets,
+        automation_condition=on_new_data,
+        code_version=code_version("ml.baselines", baseline.path.split(":")[0]),
+        metadata={
+            "dagster/column_schema": array_schema(
+                state=("json, npy or npz", "what the baseline counted, indexed by item")
+            )
+        },
+    )
+    def fitted(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        from ml.data.files import atomic_folder
+
+        dataset = context.partition_key
+        paths = Workspace.current().dataset(dataset)
+        training_set = load_training_set(paths, with_text=baseline.needs_item_text)
+        seed = read_settings("training", dataset)["seed"] if baseline.seeded else 0
+        recommender = baseline.create(seed).fit(training_set)
+        folder = paths.asset("baselines", baseline.name)
+        with atomic_folder(folder) as temporary:
+            recommender.save(temporary)
+        return materialization(
+            digest_of_files(folder, "**/*"),
+            {
+                "dagster/row_count": training_set.items,
+                "dagster/uri": str(folder),
+                "bytes": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
+                **({"seed": seed} if baseline.seeded else {}),
+            },
+        )
+
+    return fitted
+
+
+baseline_assets = [_baseline_asset(baseline) for baseline in BASELINES.values()]

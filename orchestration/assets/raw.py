@@ -1,0 +1,155 @@
+"""Raw dumps, and their landing: files as they were published, then typed rows and rejected lines."""
+
+import dagster as dg
+
+from orchestration.automation import on_new_data
+from orchestration.code_versions import code_version
+from orchestration.partitions import datasets
+from orchestration.paths import DatasetPaths, Workspace
+from orchestration.reporting import (
+    DATA_OWNERS,
+    array_schema,
+    digest_of,
+    materialization,
+    parquet_metadata,
+    told_plainly,
+)
+from orchestration.staleness import data_version
+
+ABSENT = "absent"
+KINDS = ("reviews", "metadata")
+
+_RAW_COLUMNS = {
+    "reviews": array_schema(
+        reviewerID=("string", "who wrote the review"),
+        asin=("string", "what was reviewed"),
+        overall=("number", "stars, 1 to 5"),
+        unixReviewTime=("integer", "day of the review, seconds since 1970"),
+        verified=("boolean", "whether the purchase was verified"),
+    ),
+    "metadata": array_schema(
+        asin=("string", "the product"),
+        title=("string", "its name; HTML fragments occur"),
+        brand=("string", "its brand"),
+        main_cat=("string", "its main category"),
+        category=("list[string]", "its path in the category tree"),
+        price=("string", "an amount, a range, CSS text or nothing"),
+        imageURLHighRes=("list[string]", "images; `image` in the other release of the metadata"),
+    ),
+}
+
+
+def raw_files(paths: DatasetPaths, kind: str) -> tuple:
+    """The dump files of one kind, as found; ``LandingError`` where there are none or too many."""
+    from ml.data.landing import find_dumps
+
+    return getattr(find_dumps(paths.dumps, paths.dataset), kind)
+
+
+def raw_version(paths: DatasetPaths, kind: str) -> tuple[str, dict]:
+    """Content version of the raw files of one kind, and what to show of them.
+
+    ``absent`` where there is nothing to read; why, the landing asset says.
+    """
+    from ml.data.files import fingerprint
+    from ml.data.landing import LandingError
+
+    try:
+        files = raw_files(paths, kind)
+    except LandingError as error:
+        return ABSENT, {"files": 0, "note": str(error)}
+    if not files:
+        return ABSENT, {"files": 0}
+    digests = {file.name: fingerprint(file, paths.fingerprints) for file in files}
+    return digest_of(digests)[:32], {
+        "files": len(files),
+        "bytes": sum(file.stat().st_size for file in files),
+        "sha256": digests,
+        "dagster/uri": str(paths.dumps),
+    }
+
+
+@dg.multi_observable_source_asset(
+    name="raw_dumps",
+    description="Fingerprint the dump files of a dataset by content.",
+    specs=[
+        dg.AssetSpec(
+            ["raw", kind],
+            description=f"Published {kind} dump of the category: gzipped JSON lines, layout of the 2018 release. "
+            "Never changed; its version is the SHA-256 of its bytes.",
+            group_name="raw",
+            kinds={"json"},
+            owners=DATA_OWNERS,
+            metadata={"dagster/column_schema": _RAW_COLUMNS[kind]},
+        )
+        for kind in KINDS
+    ],
+    partitions_def=datasets,
+    can_subset=True,
+)
+def raw_dumps(context: dg.AssetExecutionContext):
+    paths = Workspace.current().dataset(context.partition_key)
+    for key in sorted(context.selected_asset_keys):
+        version, metadata = raw_version(paths, key.path[-1])
+        yield dg.ObserveResult(asset_key=key, data_version=dg.DataVersion(version), metadata=metadata)
+
+
+def observe(instance: dg.DagsterInstance, dataset: str) -> tuple[dict[str, str], bool]:
+    """Fingerprint the dumps of a dataset now, outside a run; record what changed.
+
+    Returns:
+        The versions by kind, and whether any differs from what the instance knew.
+    """
+    paths = Workspace.current().dataset(dataset)
+    versions, changed = {}, False
+    for kind in KINDS:
+        key = dg.AssetKey(["raw", kind])
+        versions[kind], metadata = raw_version(paths, kind)
+        if data_version(instance, key, dataset) != versions[kind]:
+            changed = True
+            instance.report_runless_asset_event(
+                dg.AssetObservation(
+                    asset_key=key,
+                    partition=dataset,
+                    metadata=metadata,
+                    tags={"dagster/data_version": versions[kind]},
+                )
+            )
+    return versions, changed
+
+
+def _landing_asset(kind: str) -> dg.AssetsDefinition:
+    @dg.asset(
+        key=["landing", kind],
+        deps=[["raw", kind]],
+        description=f"The {kind} dump, read once: a typed row for each good line (`rows`), every other line with file, "
+        "line number, byte offset, reason and its bytes (`rejects`), and the count of both for each file (`files`).",
+        group_name="landing",
+        kinds={"python", "parquet"},
+        owners=DATA_OWNERS,
+        partitions_def=datasets,
+        automation_condition=on_new_data,
+        code_version=code_version("ml.data.landing"),
+    )
+    def landing(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        from ml.data import landing as library
+
+        paths = Workspace.current().dataset(context.partition_key)
+        folder = paths.asset("landing", kind)
+        land = {"reviews": library.land_reviews, "metadata": library.land_metadata}[kind]
+        with told_plainly(context.partition_key, library.LandingError):
+            counts = land(raw_files(paths, kind), folder)
+        context.log.info("landed %s of %s: %s", kind, context.partition_key, counts)
+        return materialization(
+            library.content_digest(folder),
+            {
+                **parquet_metadata(folder / "rows.parquet"),
+                "lines_read": counts.lines_read,
+                "rows_rejected": counts.rows_rejected,
+            },
+        )
+
+    return landing
+
+
+landing_assets = [_landing_asset(kind) for kind in KINDS]

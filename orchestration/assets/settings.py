@@ -1,0 +1,85 @@
+"""The settings of a dataset, as assets: what was chosen, written down, with a version of its own.
+
+Split by what reads them, so that another choice of recipes does not make a split stale.
+"""
+
+import json
+
+import dagster as dg
+
+from orchestration.automation import on_new_data
+from orchestration.partitions import datasets
+from orchestration.paths import Workspace
+from orchestration.reporting import DATA_OWNERS, array_schema, digest_of, materialization
+from orchestration.resources import Settings
+
+SLICES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "dataset": (
+        "How the interactions are filtered, ordered and split.",
+        ("k_core", "tie_order", "validation_users", "seed"),
+    ),
+    "training": ("The seed of code assignment, random baselines and training.", ("seed",)),
+    "ranking": ("Whether seen items are left out of the rankings.", ("exclude_seen",)),
+    "comparison": ("Which recipes the leaderboard compares.", ("recipes",)),
+}
+
+
+def chosen(settings: Settings, name: str) -> dict:
+    """The values of one slice of the settings."""
+    return {field: getattr(settings, field) for field in SLICES[name][1]}
+
+
+def version_of(values: dict) -> str:
+    return digest_of(values)[:32]
+
+
+def read_settings(name: str, dataset: str) -> dict:
+    """What was written down for a dataset.
+
+    Raises:
+        dg.Failure: nothing was yet.
+    """
+    path = Workspace.current().dataset(dataset).asset("settings") / f"{name}.json"
+    if not path.exists():
+        raise dg.Failure(
+            description=f"{dataset}: there are no settings yet; materialise settings/{name} first, or use `make run`",
+            allow_retries=False,
+        )
+    return json.loads(path.read_text())
+
+
+def _settings_asset(name: str, description: str, fields: tuple[str, ...]) -> dg.AssetsDefinition:
+    types = {"recipes": "list[string]", "exclude_seen": "boolean", "tie_order": "string"}
+
+    @dg.asset(
+        key=["settings", name],
+        description=f"{description} Taken from the `settings` block of the launchpad.",
+        group_name="settings",
+        kinds={"json"},
+        owners=DATA_OWNERS,
+        partitions_def=datasets,
+        automation_condition=on_new_data,
+        code_version="1",
+        metadata={
+            "dagster/column_schema": array_schema(
+                **{
+                    field: (types.get(field, "integer"), Settings.model_fields[field].description or "")
+                    for field in fields
+                }
+            )
+        },
+    )
+    def settings_asset(context: dg.AssetExecutionContext, settings: Settings) -> dg.MaterializeResult:
+        from ml.data.files import atomic_file
+
+        values = chosen(settings, name)
+        path = Workspace.current().dataset(context.partition_key).asset("settings") / f"{name}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_file(path) as temporary:
+            temporary.write_text(json.dumps(values, indent=2) + "\n")
+        return materialization(version_of(values), {"dagster/row_count": 1, "dagster/uri": str(path), **values})
+
+    return settings_asset
+
+
+settings_assets = [_settings_asset(name, *slice_) for name, slice_ in SLICES.items()]

@@ -1,0 +1,151 @@
+"""What models are fitted on: sequences as arrays, item text, and the same as a Hugging Face dataset.
+
+The door between data and training: nothing passes before the blocking checks above it have passed.
+"""
+
+import dagster as dg
+
+from orchestration.assets.settings import read_settings
+from orchestration.automation import on_new_data
+from orchestration.code_versions import code_version
+from orchestration.partitions import datasets
+from orchestration.paths import DatasetPaths, Workspace
+from orchestration.reporting import (
+    DATA_OWNERS,
+    array_schema,
+    digest_of_files,
+    materialization,
+    parquet_metadata,
+    told_plainly,
+)
+from orchestration.staleness import require_passed_checks
+
+_common = {
+    "group_name": "training_sets",
+    "owners": DATA_OWNERS,
+    "partitions_def": datasets,
+    "automation_condition": on_new_data,
+}
+
+
+@dg.asset(
+    key=["training_sets", "sequences"],
+    deps=[["marts", "splits"], ["settings", "dataset"]],
+    description="Per-user item sequences as memory-mapped arrays, with the held-out items of validation and test. "
+    "Indices are 0-based, by ascending identity.",
+    kinds={"numpy"},
+    code_version=code_version("ml.data.build"),
+    metadata={
+        "dagster/column_schema": array_schema(
+            item_ids=("bytes [items]", "identity of each item index"),
+            user_ids=("bytes [users]", "identity of each user index"),
+            train_items=(
+                "int32 [train interactions]",
+                "training items of all users end to end, oldest first",
+            ),
+            train_offsets=("int64 [users + 1]", "where each user starts in train_items"),
+            validation_users=("int32 [validation cases]", "users whose second-last item is held out"),
+            validation_targets=("int32 [validation cases]", "that item"),
+            test_users=("int32 [test cases]", "users whose last item is held out"),
+            test_targets=("int32 [test cases]", "that item"),
+        )
+    },
+    **_common,
+)
+def sequences(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+    from ml.data.build import SplitError, build_training_set
+    from ml.data.files import atomic_folder
+
+    dataset = context.partition_key
+    paths = Workspace.current().dataset(dataset)
+    require_passed_checks(context)
+    protocol = {"split": "leave-one-out", **read_settings("dataset", dataset)}
+    with told_plainly(dataset, SplitError):
+        training_set = build_training_set(dataset, paths.table("marts", "splits"), protocol)
+    folder = paths.asset("training_sets", "sequences")
+    with atomic_folder(folder) as temporary:
+        training_set.save(temporary)
+    lengths = training_set.train.lengths
+    return materialization(
+        training_set.digest(),
+        {
+            "dagster/row_count": len(training_set.train.items),
+            "dagster/uri": str(folder),
+            "users": training_set.users,
+            "items": training_set.items,
+            "validation_cases": len(training_set.validation_users),
+            "test_cases": len(training_set.test_users),
+            "mean_history": float(lengths.mean()),
+            "longest_history": int(lengths.max()),
+        },
+    )
+
+
+@dg.asset(
+    key=["training_sets", "item_text"],
+    deps=[["marts", "items"], ["training_sets", "sequences"]],
+    description="Text of each item of the catalogue: `Title: … Brand: … Category: … Price: …`, with “Unknown” where "
+    "something is missing.",
+    kinds={"parquet"},
+    code_version=code_version("ml.data.item_text"),
+    **_common,
+)
+def item_text(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+    from ml.data import item_text as library
+    from ml.data.content_digest import parquet_digest
+    from ml.data.files import atomic_folder
+    from ml.data.training_set import TrainingSet
+
+    paths = Workspace.current().dataset(context.partition_key)
+    require_passed_checks(context)
+    training_set = TrainingSet.load(paths.asset("training_sets", "sequences"))
+    texts = library.item_texts(paths.table("marts", "items"), training_set.item_ids)
+    folder = paths.asset("training_sets", "item_text")
+    with atomic_folder(folder) as temporary:
+        library.save_item_text(temporary, training_set.item_ids, texts)
+    (table,) = folder.glob("*.parquet")
+    return materialization(parquet_digest(table), {**parquet_metadata(table), "example": texts[0]})
+
+
+@dg.asset(
+    key=["training_sets", "hugging_face"],
+    deps=[["training_sets", "sequences"], ["training_sets", "item_text"]],
+    description="The training set in the layout that `datasets.load_dataset` reads: users as text to fine-tune on, "
+    "and prompts with their targets for validation and test.",
+    kinds={"huggingface", "parquet"},
+    code_version=code_version("ml.data.hugging_face"),
+    **_common,
+)
+def hugging_face(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+    from ml.data.files import atomic_folder
+    from ml.data.hugging_face import export
+
+    paths = Workspace.current().dataset(context.partition_key)
+    folder = paths.asset("training_sets", "hugging_face")
+    with atomic_folder(folder) as temporary:
+        export(load_training_set(paths, with_text=True), temporary)
+    parts = {path.name: parquet_metadata(path) for path in sorted(folder.glob("data/*.parquet"))}
+    train = next(metadata for name, metadata in parts.items() if name.startswith("train"))
+    return materialization(
+        digest_of_files(folder, "data/*.parquet", "README.md"),
+        {
+            **train,
+            "dagster/uri": str(folder),
+            "dagster/row_count": sum(metadata["dagster/row_count"] for metadata in parts.values()),
+            "rows": {name: metadata["dagster/row_count"] for name, metadata in parts.items()},
+        },
+    )
+
+
+def load_training_set(paths: DatasetPaths, with_text: bool = False):
+    """The training set of a dataset as the assets above left it, with item text where it is asked for."""
+    from ml.data.item_text import load_item_text
+    from ml.data.training_set import TrainingSet
+
+    training_set = TrainingSet.load(paths.asset("training_sets", "sequences"))
+    if with_text:
+        training_set = training_set.with_text(load_item_text(paths.asset("training_sets", "item_text")))
+    return training_set
+
+
+training_set_assets = [sequences, item_text, hugging_face]

@@ -1,0 +1,189 @@
+"""dbt on DuckDB, model by model, and the Parquet files that leave it.
+
+This step alone opens the dataset's DuckDB file. Once dbt has ended, every model it built is written as
+Parquet into the lake and read from there by everyone else.
+"""
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, dbt_assets
+
+from orchestration.assets.settings import read_settings
+from orchestration.automation import on_new_data
+from orchestration.partitions import datasets
+from orchestration.paths import DatasetPaths, Workspace
+from orchestration.project import ensure_manifest
+from orchestration.reporting import parquet_metadata
+from orchestration.resources import Dbt
+
+project = ensure_manifest()
+
+
+class WarehouseTranslator(DagsterDbtTranslator):
+    """Keys ``[layer, model]``; groups by layer; code versions that see macros; settings as dependencies."""
+
+    def get_asset_spec(self, manifest: Mapping[str, Any], unique_id: str, project: Any) -> dg.AssetSpec:
+        spec = super().get_asset_spec(manifest, unique_id, project)
+        node = manifest["nodes"].get(unique_id) or manifest["sources"][unique_id]
+        if node["resource_type"] != "model":
+            return spec
+        code = "\n".join(_code(manifest, node))
+        deps = [*spec.deps, dg.AssetDep(["settings", "dataset"])] if re.search(r"\bvar\(", code) else spec.deps
+        return spec.replace_attributes(
+            deps=deps,
+            group_name=node["schema"],
+            code_version=hashlib.sha256(code.encode()).hexdigest()[:16],
+            automation_condition=on_new_data,
+        )
+
+    def get_asset_check_spec(
+        self, asset_spec: dg.AssetSpec, manifest: Mapping[str, Any], unique_id: str, project: Any
+    ) -> dg.AssetCheckSpec | None:
+        spec = super().get_asset_check_spec(asset_spec, manifest, unique_id, project)
+        if spec is None:
+            return None
+        # without it one dataset's failure would stand for all of them
+        description = manifest["nodes"][unique_id].get("description") or spec.description
+        return spec._replace(partitions_def=datasets, description=description)
+
+    def get_asset_key(self, dbt_resource_props: Mapping[str, Any]) -> dg.AssetKey:
+        if dbt_resource_props["resource_type"] == "source":
+            return dg.AssetKey(["landing", dbt_resource_props["source_name"].removeprefix("landing_")])
+        return dg.AssetKey([dbt_resource_props["schema"], dbt_resource_props["name"]])
+
+
+def _code(manifest: Mapping[str, Any], node: Mapping[str, Any]) -> Iterator[str]:
+    """SQL of a model and of every macro of this project that it calls, however deep."""
+    yield node["raw_code"]
+    waiting, seen = list(node["depends_on"]["macros"]), set()
+    while waiting:
+        name = waiting.pop()
+        macro = manifest["macros"].get(name)
+        if name in seen or macro is None or macro["package_name"] != node["package_name"]:
+            continue
+        seen.add(name)
+        waiting.extend(macro["depends_on"]["macros"])
+    for name in sorted(seen):
+        yield manifest["macros"][name]["macro_sql"]
+
+
+@dbt_assets(
+    manifest=project.manifest_path,
+    project=project,
+    name="warehouse",
+    # rows, rejects and files of one landing are three sources and one asset
+    dagster_dbt_translator=WarehouseTranslator(DagsterDbtTranslatorSettings(enable_duplicate_source_asset_keys=True)),
+    partitions_def=datasets,
+    pool="warehouse",
+)
+def warehouse(context: dg.AssetExecutionContext, dbt: Dbt) -> Iterator[Any]:
+    dataset = context.partition_key
+    paths = Workspace.current().dataset(dataset)
+    settings = read_settings("dataset", dataset)
+    paths.warehouse.parent.mkdir(parents=True, exist_ok=True)
+    arguments = ["build", "--exclude-resource-type", "unit_test", "--vars", json.dumps(settings)]
+    places = {"RAW2RANK_LAKE": str(paths.lake), "RAW2RANK_WAREHOUSE": str(paths.warehouse)}
+    threads = os.environ.get("RAW2RANK_DUCKDB_THREADS", str(os.cpu_count() or 1))
+    with _environment(**places, RAW2RANK_DUCKDB_THREADS=threads):
+        invocation = dbt.cli(
+            arguments,
+            context=context,
+            raise_on_error=False,
+            target_path=paths.home / "dbt" / dataset,
+        )
+        events = list(invocation.stream())
+    keys = {key.to_python_identifier(): key for key in context.selected_asset_keys}
+    built = [keys[event.output_name] for event in events if isinstance(event, dg.Output)]
+    exported = export(paths, [tuple(key.path) for key in built])
+    for event in events:
+        if isinstance(event, dg.Output):
+            version, metadata = exported[tuple(keys[event.output_name].path)]
+            yield dg.Output(
+                value=None,
+                output_name=event.output_name,
+                metadata={**event.metadata, **metadata},
+                data_version=dg.DataVersion(version[:32]),
+            )
+        else:
+            yield event
+    if not invocation.is_successful():
+        raise dg.Failure(description=_why(dataset, settings, invocation), allow_retries=False)
+
+
+def export(paths: DatasetPaths, models: list[tuple[str, str]]) -> dict[tuple[str, str], tuple[str, dict]]:
+    """Write the given models (schema, name) as Parquet; their content versions and metadata.
+
+    Rows are ordered by all columns, so that equal content gives equal files.
+    """
+    import duckdb
+
+    from ml.data.content_digest import parquet_digest
+    from ml.data.files import atomic_file
+
+    result = {}
+    if not models:
+        return result
+    described = _column_descriptions()
+    with duckdb.connect(str(paths.warehouse), read_only=True) as connection:
+        for schema, name in models:
+            target = paths.table(schema, name)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_file(target) as temporary:
+                connection.execute(
+                    f"copy (select * from {schema}.{name} order by all) to '{_quoted(temporary)}' "
+                    "(format parquet, compression zstd)"
+                )
+            result[schema, name] = (parquet_digest(target), parquet_metadata(target, described.get(name)))
+    return result
+
+
+@cache
+def _column_descriptions() -> dict[str, dict[str, str]]:
+    """What the yml files say of the columns of each model."""
+    nodes = json.loads(project.manifest_path.read_text())["nodes"].values()
+    return {
+        node["name"]: {name: column["description"] for name, column in node["columns"].items()}
+        for node in nodes
+        if node["resource_type"] == "model"
+    }
+
+
+def _quoted(path: Path) -> str:
+    return str(path).replace("'", "''")
+
+
+@contextmanager
+def _environment(**values: str) -> Iterator[None]:
+    """Set environment variables for a while: dbt reads places from the environment only."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _why(dataset: str, settings: dict, invocation: Any) -> str:
+    """One plain sentence or more on what dbt found wrong."""
+    results = invocation.get_artifact("run_results.json")["results"]
+    bad = [result for result in results if result["status"] in {"fail", "error", "runtime error"}]
+    if any("assert_interactions_are_left" in result["unique_id"] for result in bad):
+        return (
+            f"{dataset}: no interaction is left after cleaning and the k-core with k_core={settings['k_core']}; "
+            "lower K_CORE (0 switches it off) or bring a larger dump"
+        )
+    lines = [f"{result['unique_id'].split('.')[2]}: {result['message']}" for result in bad]
+    return f"{dataset}: dbt found {len(bad)} problem(s)\n" + "\n".join(lines)

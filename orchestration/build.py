@@ -1,0 +1,49 @@
+"""Putting the definitions together; tests pass resources of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+
+from orchestration.assets.baselines import baseline_assets
+from orchestration.assets.codes import codes_assets
+from orchestration.assets.evaluation import evaluation_assets
+from orchestration.assets.models import model_assets
+from orchestration.assets.rankings import ranking_assets
+from orchestration.assets.raw import landing_assets, raw_dumps
+from orchestration.assets.settings import settings_assets
+from orchestration.assets.training_sets import training_set_assets
+from orchestration.assets.warehouse import warehouse
+from orchestration.automation import automation_sensor, new_dumps
+from orchestration.checks import checks
+from orchestration.jobs import everything, jobs, nightly
+from orchestration.resources import Settings, dbt_resource
+
+__all__ = ["build_defs", "everything"]
+
+
+def build_defs(resources: Mapping[str, Any] | None = None) -> dg.Definitions:
+    """The definitions, with some resources replaced where given."""
+    return dg.Definitions(
+        assets=[
+            *settings_assets,
+            raw_dumps,
+            *landing_assets,
+            warehouse,
+            *training_set_assets,
+            *baseline_assets,
+            *codes_assets,
+            *model_assets,
+            *ranking_assets,
+            *evaluation_assets,
+        ],
+        asset_checks=checks,
+        jobs=jobs,
+        schedules=[nightly],
+        sensors=[new_dumps, automation_sensor],
+        resources={"settings": Settings(), "dbt": dbt_resource(), **(resources or {})},
+        # one process: the steps are short, and each child process would spend seconds on imports
+        executor=dg.in_process_executor,
+    )

@@ -1,0 +1,52 @@
+"""The asset checks that are not dbt's: the contracts of ``data_contracts/``, and what a trained model must be."""
+
+import dagster as dg
+
+from orchestration.contracts import contract_checks, load_contracts, read_columns
+from orchestration.partitions import datasets
+from orchestration.paths import Workspace
+from orchestration.recommenders import recipe_names
+from orchestration.staleness import NOT_CHOSEN, data_version
+
+
+def load_frame(key: dg.AssetKey, dataset: str, columns: list[str]):
+    """Columns of an asset under contract: of the list of files of a landing, or of a table of the warehouse."""
+    paths = Workspace.current().dataset(dataset)
+    path = paths.asset(*key.path) / "files.parquet" if key.path[0] == "landing" else paths.table(*key.path)
+    return read_columns(path, columns)
+
+
+def _weights_check(name: str) -> dg.AssetChecksDefinition:
+    @dg.asset_check(
+        asset=["models", name],
+        name="weights_are_finite",
+        partitions_def=datasets,
+        blocking=True,
+        description="Every weight is a finite number, and no matrix is all zeros: the model can be ranked with.",
+    )
+    def weights_are_finite(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+        import numpy as np
+        from safetensors.numpy import load_file
+
+        dataset = context.partition_key
+        if data_version(context.instance, dg.AssetKey(["models", name]), dataset) == NOT_CHOSEN:
+            return dg.AssetCheckResult(passed=True, description="not chosen, so not trained")
+        weights = load_file(Workspace.current().dataset(dataset).asset("models", name) / "model.safetensors")
+        bad = sorted(
+            tensor
+            for tensor, values in weights.items()
+            if not np.isfinite(values).all() or (values.ndim > 1 and not values.any())
+        )
+        return dg.AssetCheckResult(
+            passed=not bad,
+            description=f"{dataset}: not finite or all zeros: {', '.join(bad)}" if bad else "all weights are sound",
+            metadata={"tensors": len(weights), "numbers": int(sum(values.size for values in weights.values()))},
+        )
+
+    return weights_are_finite
+
+
+checks = [
+    *contract_checks(load_contracts(), datasets, load_frame),
+    *(_weights_check(name) for name in recipe_names()),
+]

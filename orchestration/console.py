@@ -1,0 +1,136 @@
+"""What ``make run`` prints: a line for each asset made, each check that did not pass, each failure in plain words."""
+
+from __future__ import annotations
+
+import io
+import logging
+import sys
+import time
+import warnings
+from collections import Counter
+from contextlib import redirect_stdout
+from typing import TextIO
+
+import dagster as dg
+
+
+def say(text: str) -> None:
+    print(text, flush=True)
+
+
+def problem(text: str) -> None:
+    print(f"error: {text}", file=sys.stderr, flush=True)
+
+
+def quiet() -> None:
+    """Keep Dagster's own log of events off the terminal; the UI has it."""
+    for name in ("dagster", "dagster.builtin", "dagster_dbt"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    warnings.filterwarnings("ignore", category=dg.BetaWarning)
+    warnings.filterwarnings("ignore", category=dg.PreviewWarning)
+
+
+def explain(reasons: dict[dg.AssetKey, str]) -> str:
+    """How many assets will be made, and why."""
+    causes = Counter(reason for reason in reasons.values() if not reason.endswith("is made again"))
+    listed = ", ".join(f"{cause} ({count})" if count > 1 else cause for cause, count in causes.most_common(4))
+    more = "" if len(causes) <= 4 else f" and {len(causes) - 4} more reasons"
+    return f"making {len(reasons)} assets: {listed}{more}"
+
+
+def run_quietly(
+    job: dg.JobDefinition,
+    instance: dg.DagsterInstance,
+    dataset: str,
+    selection: list[dg.AssetKey],
+    run_config: dict,
+    run_id: str,
+) -> bool:
+    """Execute a selection of a job in this process, telling on the console what happens; whether it succeeded."""
+    teller = _Teller(sys.stdout)
+    instance.add_event_listener(run_id, teller)
+    # dbt tells every test on standard output; the checks say the same
+    with redirect_stdout(io.StringIO()):
+        result = job.execute_in_process(
+            instance=instance,
+            partition_key=dataset,
+            asset_selection=selection,
+            run_config={**run_config, "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+            run_id=run_id,
+            raise_on_error=False,
+        )
+    if not result.success:
+        teller.conclude(dataset)
+    return result.success
+
+
+class _Teller:
+    """Prints events as they are stored, and keeps failures for the end."""
+
+    def __init__(self, terminal: TextIO) -> None:
+        self.terminal = terminal
+        self.before = time.monotonic()
+        self.failures: list[str] = []
+        self.failed_checks: list[str] = []
+
+    def __call__(self, entry: dg.EventLogEntry) -> None:
+        event = entry.dagster_event
+        if event is None:
+            return
+        if event.event_type == dg.DagsterEventType.ASSET_MATERIALIZATION:
+            self._materialized(event.asset_key, event.step_materialization_data.materialization.metadata)
+        elif event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+            self._checked(event.asset_check_evaluation_data)
+        elif event.event_type == dg.DagsterEventType.STEP_FAILURE:
+            self._failed(event.step_key, event.step_failure_data)
+
+    def _say(self, text: str) -> None:
+        print(text, file=self.terminal, flush=True)
+
+    def _materialized(self, key: dg.AssetKey, metadata: dict) -> None:
+        now = time.monotonic()
+        rows = metadata.get("dagster/row_count")
+        count = f"{rows.value:>12,} rows" if rows is not None else " " * 17
+        self._say(f"  {key.to_user_string():<48}{count}{now - self.before:>8.1f} s")
+        self.before = now
+
+    def _checked(self, evaluation) -> None:
+        if evaluation.passed:
+            return
+        name = f"{evaluation.asset_key.to_user_string()}: check {evaluation.check_name}"
+        found = evaluation.metadata.get("dagster_dbt/failed_row_count")
+        text = evaluation.description or (f"{found.value} rows fail it" if found is not None else "failed")
+        if evaluation.severity == dg.AssetCheckSeverity.ERROR:
+            self.failed_checks.append(f"{name} failed\n{text}")
+        else:
+            # one line a rule; the examples are in the UI
+            for line in text.splitlines():
+                self._say(f"  warning: {evaluation.asset_key.to_user_string()}: {line.split(' Examples: ')[0]}")
+
+    def _failed(self, step: str, failure) -> None:
+        described = failure.user_failure_data
+        if described is not None and described.description:
+            self.failures.append(described.description)
+        elif failure.error is not None:
+            error = failure.error
+            while error.cause is not None:
+                error = error.cause
+            # a blocking check that did not pass is told as such
+            if "DagsterAssetCheckFailedError" not in (failure.error.cls_name or ""):
+                self.failures.append(f"{step}: {error.to_string()}")
+
+    def conclude(self, dataset: str) -> None:
+        # a step that says why it failed has the failed checks in its words
+        for text in dict.fromkeys(self.failures or self.failed_checks):
+            problem(text)
+        if not self.failed_checks and not self.failures:
+            problem(f"{dataset}: the run failed; `make ui` shows its log")
+
+
+def leaderboard_text(paths) -> str:
+    """The leaderboard of a dataset as a table for the terminal."""
+    import pyarrow.parquet as pq
+
+    from ml.evaluation.leaderboard import to_text_table
+
+    return to_text_table(pq.read_table(paths.leaderboard))

@@ -1,0 +1,37 @@
+"""The jobs: the whole way for one dataset, its data alone, and the fingerprints of its dumps."""
+
+import dagster as dg
+
+from orchestration.staleness import CHECKED_LAYERS
+
+DATA_GROUPS = (*CHECKED_LAYERS, "training_sets")
+
+everything = dg.define_asset_job(
+    "everything",
+    selection=dg.AssetSelection.all() - dg.AssetSelection.groups("raw"),
+    description="From the dumps of one dataset to its leaderboard and report.",
+)
+data = dg.define_asset_job(
+    "data",
+    selection=dg.AssetSelection.groups(*DATA_GROUPS) | dg.AssetSelection.assets(["settings", "dataset"]),
+    description="From the dumps of one dataset to its training set, with all checks, training nothing.",
+)
+fingerprint = dg.define_asset_job(
+    "fingerprint",
+    selection=dg.AssetSelection.groups("raw"),
+    description="Look at the dumps of one dataset and record their content version.",
+)
+jobs = [everything, data, fingerprint]
+
+
+@dg.schedule(
+    job=everything,
+    cron_schedule="0 3 * * *",
+    default_status=dg.DefaultScheduleStatus.STOPPED,
+    description="Every night at three, make again what has gone out of date of every dataset. Off until switched on.",
+)
+def nightly(context: dg.ScheduleEvaluationContext):
+    from orchestration.requests import run_requests
+
+    requests = run_requests(context.instance, context.repository_def.asset_graph)
+    return requests or dg.SkipReason("every dataset is up to date")

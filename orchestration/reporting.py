@@ -1,0 +1,76 @@
+"""What an asset tells the UI: metadata, column schemas and data versions; and how a known failure is told."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+# Assets are code of one team; dbt models name their owners in their own meta.
+DATA_OWNERS = ["team:data"]
+RECOMMENDATION_OWNERS = ["team:recommendation"]
+
+
+def digest_of(value: Any) -> str:
+    """SHA-256 of a JSON value, independent of the order of keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def digest_of_files(folder: Path, *patterns: str) -> str:
+    """SHA-256 over names and bytes of the files below a folder that match any of the patterns."""
+    digest = hashlib.sha256()
+    files = {path for pattern in patterns for path in folder.glob(pattern) if path.is_file()}
+    for path in sorted(files, key=lambda file: file.relative_to(folder).as_posix()):
+        with path.open("rb") as stream:
+            content = hashlib.file_digest(stream, "sha256").hexdigest()
+        digest.update(f"{path.relative_to(folder).as_posix()} {content}\n".encode())
+    return digest.hexdigest()
+
+
+def parquet_metadata(path: Path, descriptions: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Row count, column schema and place of a Parquet file, under the keys the UI knows."""
+    import pyarrow.parquet as pq
+
+    described = descriptions or {}
+    with pq.ParquetFile(path) as file:
+        columns = [
+            dg.TableColumn(field.name, str(field.type), description=described.get(field.name))
+            for field in file.schema_arrow
+        ]
+        rows = file.metadata.num_rows
+    return {
+        "dagster/row_count": rows,
+        "dagster/column_schema": dg.TableSchema(columns=columns),
+        "dagster/uri": str(path),
+        "bytes": path.stat().st_size,
+    }
+
+
+def array_schema(**columns: tuple[str, str]) -> dg.TableSchema:
+    """Schema of an asset that is no table: ``name=(type, description)``."""
+    return dg.TableSchema(
+        columns=[dg.TableColumn(name, kind, description=text) for name, (kind, text) in columns.items()]
+    )
+
+
+def materialization(data_version: str, metadata: Mapping[str, Any]) -> dg.MaterializeResult:
+    """The result of an asset whose identity is its content."""
+    return dg.MaterializeResult(data_version=dg.DataVersion(data_version[:32]), metadata=dict(metadata))
+
+
+@contextmanager
+def told_plainly(dataset: str, *errors: type[Exception]) -> Iterator[None]:
+    """Turn the given errors, which say what is wrong with the input, into a failure without retries.
+
+    The message becomes the failure's description, which the UI and ``make run`` show as it is. Errors that are
+    not named are bugs and keep their traceback.
+    """
+    try:
+        yield
+    except errors as error:
+        raise dg.Failure(description=f"{dataset}: {error}", allow_retries=False) from error

@@ -1,0 +1,113 @@
+"""Each bad input ends with one clear message, a failed run, and nothing half-written."""
+
+import gzip
+import json
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from workbench import Workbench, write_small_dump
+
+
+def last_run_status(bench: Workbench) -> dg.DagsterRunStatus:
+    with dg.DagsterInstance.from_config(str(bench.home / "dagster")) as instance:
+        return instance.get_runs(limit=1)[0].status
+
+
+def assert_stopped(bench: Workbench, code: int, said: str, *words: str) -> None:
+    assert code == 1, said
+    errors = [line for line in said.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1, said
+    for word in words:
+        assert word in said, said
+    assert "Traceback" not in said
+    assert last_run_status(bench) == dg.DagsterRunStatus.FAILURE
+    assert not bench.lake("training_sets").exists()
+    assert not bench.lake("models").exists()
+    assert not list(bench.home.rglob(".writing-*"))
+
+
+def review(user: int, item: int, day: int) -> dict:
+    return {"overall": 4.0, "reviewerID": f"U{user}", "asin": f"I{item:02}", "unixReviewTime": 86_400 * (10_000 + day)}
+
+
+def write_reviews(folder: Path, rows: list[dict]) -> None:
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    (folder / "Small.json.gz").write_bytes(gzip.compress(lines.encode(), mtime=0))
+
+
+def test_no_dump(bench: Workbench) -> None:
+    code, said = bench.run()
+    assert_stopped(bench, code, said, "Small.json.gz", "Small_5.json.gz", str(bench.dumps))
+
+
+def test_a_folder_that_does_not_exist(bench: Workbench) -> None:
+    bench.dumps.rmdir()
+    code, said = bench.run()
+    assert_stopped(bench, code, said, str(bench.dumps))
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", ["Small.json.gz"]),
+        (gzip.compress(b""), ["Small.json.gz"]),
+        (b'{"this": "is not gzip"}\n', ["Small.json.gz", "gzip"]),
+        (gzip.compress(b'{"asin": "I"}\n' * 5000)[:-20], ["Small.json.gz"]),
+    ],
+    ids=["nothing", "gzip of nothing", "not gzip", "cut off"],
+)
+def test_a_file_that_cannot_be_read(bench: Workbench, content: bytes, words: list[str]) -> None:
+    (bench.dumps / "Small.json.gz").write_bytes(content)
+    code, said = bench.run()
+    assert_stopped(bench, code, said, *words)
+    assert not bench.lake("landing", "reviews").exists()
+
+
+def test_lines_of_another_kind_break_the_contract(bench: Workbench) -> None:
+    rows = [review(user, item, item) for user in range(9) for item in range(9)]
+    write_reviews(bench.dumps, rows + [{"title": "not a review"}] * 20)
+    code, said = bench.run()
+    assert_stopped(bench, code, said, "landing/reviews", "rejected_below_5_percent", "Small.json.gz")
+
+
+def test_a_core_that_leaves_nothing(bench: Workbench) -> None:
+    write_reviews(bench.dumps, [review(user, user, day) for user in range(9) for day in range(2)])
+    code, said = bench.run()
+    assert_stopped(bench, code, said, "Small", "k_core=3", "K_CORE")
+
+
+def test_fewer_items_than_are_ranked(bench: Workbench) -> None:
+    write_reviews(bench.dumps, [review(user, item, item) for user in range(9) for item in range(9)])
+    code, said = bench.run()
+    assert_stopped(bench, code, said, "marts/statistics", "20", "K_CORE")
+    # until it is mended every further run says so again
+    code, said = bench.run()
+    assert_stopped(bench, code, said, "marts/statistics", "20", "K_CORE")
+
+
+def test_a_name_that_is_no_name(bench: Workbench) -> None:
+    code, said = bench.run(dataset="../elsewhere")
+    assert code == 1
+    assert "cannot name a dataset" in said
+    assert not bench.home.exists()
+
+
+def test_settings_that_are_not_possible(bench: Workbench) -> None:
+    code, said = bench.run("--recipes", "gpt9")
+    assert code == 1
+    assert "there is no recipe gpt9" in said
+    code, said = bench.run("--k-core", "-1")
+    assert code == 1
+    assert "K_CORE" in said
+
+
+def test_reviews_without_metadata_are_enough(bench: Workbench) -> None:
+    write_small_dump(bench.dumps)
+    (bench.dumps / "meta_Small.json.gz").unlink()
+    code, said = bench.run()
+    assert code == 0, said
+    from ml.data.item_text import load_item_text
+
+    texts = set(load_item_text(bench.lake("training_sets", "item_text")))
+    assert texts == {"Title: Unknown Brand: Unknown Category: Unknown Price: Unknown"}

@@ -1,0 +1,178 @@
+"""From a dump to a leaderboard by one command, again, and with one thing changed at a time.
+
+One workspace for the whole module: each test goes on from what the one before left.
+"""
+
+import gzip
+import json
+from pathlib import Path
+
+import dagster as dg
+import pyarrow.parquet as pq
+import pytest
+from workbench import Workbench, write_small_dump
+
+from ml.baselines import BASELINES
+from ml.evaluation.leaderboard import protocol
+from orchestration.recommenders import recipe_names, recommender_names
+
+ID_ONLY = [
+    "marts/interactions",
+    "marts/splits",
+    "training_sets/sequences",
+    "baselines/markov_chain",
+    "codes/svd",
+    *(f"models/{name}" for name in recipe_names()),
+]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("whole")
+
+
+@pytest.fixture
+def bench(place: Path, capfd: pytest.CaptureFixture) -> Workbench:
+    return Workbench(place / "workspace", place / "dumps", lambda: "".join(capfd.readouterr()))
+
+
+def test_from_dump_to_leaderboard(bench: Workbench) -> None:
+    write_small_dump(bench.dumps)
+    code, said = bench.run()
+    assert code == 0, said
+    board = pq.read_table(bench.lake("evaluation", "leaderboard.parquet"))
+    assert set(board["recommender"].to_pylist()) == set(recommender_names())
+    assert board["ndcg@10"].to_pylist() == sorted(board["ndcg@10"].to_pylist(), reverse=True)
+    for title in board["title"].to_pylist():
+        assert title in said
+    assert protocol(board)["order of ties in time"] == "hash"
+    report = bench.lake("evaluation", "report", "report.html")
+    assert str(report) in said
+    assert "<script" not in report.read_text()
+
+
+def test_every_asset_was_made_and_says_its_rows_and_columns(bench: Workbench) -> None:
+    from orchestration.definitions import defs
+
+    graph = defs.resolve_asset_graph()
+    with dg.DagsterInstance.from_config(str(bench.home / "dagster")) as instance:
+        for key in graph.materializable_asset_keys:
+            event = instance.get_latest_materialization_event(key)
+            assert event is not None, key
+            metadata = event.asset_materialization.metadata
+            assert metadata["dagster/row_count"].value >= 0, key
+            assert "dagster/column_schema" in {*metadata, *graph.get(key).metadata}, key
+            assert event.tags["dagster/data_version_is_user_provided"] == "true", key
+
+
+def test_models_are_safetensors_and_json(bench: Workbench) -> None:
+    for name in recipe_names():
+        kinds = {path.suffix for path in bench.lake("models", name).rglob("*") if path.is_file()}
+        assert kinds <= {".safetensors", ".json", ".jsonl", ".npy"}
+        assert ".safetensors" in kinds
+
+
+def test_again_nothing_is_made(bench: Workbench) -> None:
+    before = bench.materializations()
+    code, said = bench.run()
+    assert code == 0
+    assert "everything is up to date" in said
+    assert bench.materializations() == before
+
+
+def test_the_same_bytes_under_another_compression_make_nothing_below_landing(bench: Workbench) -> None:
+    before = bench.materializations()
+    reviews = bench.dumps / "Small.json.gz"
+    reviews.write_bytes(gzip.compress(gzip.decompress(reviews.read_bytes()), compresslevel=1, mtime=7))
+    code, said = bench.run()
+    assert code == 0, said
+    after = bench.materializations()
+    assert after["landing/reviews"] == before["landing/reviews"] + 1
+    # the report prints the digests of the files, so it is another one
+    changed = {key for key in after if after[key] != before[key]}
+    assert changed == {"landing/reviews", "evaluation/report"}
+
+
+def test_a_corrected_title_retrains_nothing_that_reads_no_text(bench: Workbench) -> None:
+    before, versions = bench.materializations(), bench.versions()
+    interactions = pq.read_table(bench.lake("marts", "interactions.parquet"), columns=["item_id"])
+    item = interactions["item_id"][0].as_py()
+    corrected = {"title": "Zanzibar"}
+    rewrite(bench.dumps / "meta_Small.json.gz", lambda row: {**row, **(corrected if row.get("asin") == item else {})})
+    code, said = bench.run()
+    assert code == 0, said
+    after = bench.materializations()
+    assert {key: after[key] for key in ID_ONLY} == {key: before[key] for key in ID_ONLY}
+    assert after["baselines/bm25_last_item"] == before["baselines/bm25_last_item"] + 1
+    assert bench.versions()["training_sets/item_text"] != versions["training_sets/item_text"]
+
+
+def test_a_changed_dump_makes_again_what_depends_on_it(bench: Workbench) -> None:
+    before, versions = bench.materializations(), bench.versions()
+    rows = json_lines(bench.dumps / "Small.json.gz")
+    last_day = max(row["unixReviewTime"] for row in rows if isinstance(row.get("unixReviewTime"), int))
+    interactions = pq.read_table(bench.lake("marts", "interactions.parquet")).to_pylist()
+    user, item = interactions[0]["user_id"], interactions[-1]["item_id"]
+    more = {"overall": 5.0, "reviewerID": user, "asin": item, "unixReviewTime": last_day + 86_400}
+    append(bench.dumps / "Small.json.gz", more)
+    code, said = bench.run()
+    assert code == 0, said
+    after = bench.materializations()
+    for key in [*ID_ONLY, "evaluation/leaderboard", "evaluation/report"]:
+        assert after[key] == before[key] + 1, key
+        assert bench.versions()[key] != versions[key], key
+    assert after["landing/metadata"] == before["landing/metadata"]
+
+
+def test_another_choice_of_recipes_trains_nothing_again(bench: Workbench) -> None:
+    before = bench.materializations()
+    chosen = recipe_names()[0]
+    code, said = bench.run("--recipes", chosen)
+    assert code == 0, said
+    board = pq.read_table(bench.lake("evaluation", "leaderboard.parquet"))
+    assert set(board["recommender"].to_pylist()) == {*BASELINES, chosen}
+    after = bench.materializations()
+    assert all(after[f"models/{name}"] == before[f"models/{name}"] for name in recipe_names())
+
+
+def test_another_seed_makes_another_split_and_other_models(bench: Workbench) -> None:
+    versions = bench.versions()
+    code, said = bench.run("--seed", "1", "--validation-users", "50")
+    assert code == 0, said
+    after = bench.versions()
+    assert after["marts/splits"] != versions["marts/splits"]
+    assert all(after[f"models/{name}"] != versions[f"models/{name}"] for name in recipe_names())
+
+
+def test_elsewhere_the_same_input_gives_the_same_versions(
+    bench: Workbench, tmp_path: Path, capfd: pytest.CaptureFixture
+) -> None:
+    versions = bench.versions()
+    other = Workbench(tmp_path / "elsewhere", bench.dumps, lambda: "".join(capfd.readouterr()))
+    code, said = other.run("--seed", "1", "--validation-users", "50")
+    assert code == 0, said
+    assert other.versions() == versions
+    for name in ("leaderboard.parquet", "user_metrics/markov_chain.parquet"):
+        assert other.lake("evaluation", name).read_bytes() == bench.lake("evaluation", name).read_bytes()
+
+
+def json_lines(path: Path) -> list[dict]:
+    found = []
+    for line in gzip.decompress(path.read_bytes()).splitlines():
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(row, dict):
+            found.append(row)
+    return found
+
+
+def append(path: Path, row: dict) -> None:
+    content = gzip.decompress(path.read_bytes()).removesuffix(b"\n")
+    path.write_bytes(gzip.compress(content + b"\n" + json.dumps(row).encode() + b"\n", mtime=0))
+
+
+def rewrite(path: Path, change) -> None:
+    lines = [json.dumps(change(row)).encode() for row in json_lines(path)]
+    path.write_bytes(gzip.compress(b"\n".join(lines) + b"\n", mtime=0))

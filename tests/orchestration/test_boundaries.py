@@ -1,0 +1,73 @@
+"""Who may import whom, and what the definitions may cost to load."""
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+ORCHESTRATORS = {"dagster", "dagster_dbt", "dbt", "great_expectations", "orchestration"}
+TRAINING_CORE = ("ml/training", "ml/models", "ml/objectives")
+HEAVY = (
+    "torch",
+    "great_expectations",
+    "pandas",
+    "polars",
+    "pyarrow",
+    "sklearn",
+    "ranx",
+    "matplotlib",
+    "bm25s",
+)
+
+
+def imports(path: Path, only_top: bool = False) -> set[str]:
+    tree = ast.parse(path.read_text())
+    nodes = tree.body if only_top else ast.walk(tree)
+    found = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module.split(".")[0])
+    return found
+
+
+def modules(*folders: str) -> list[Path]:
+    return sorted(path for folder in folders for path in (REPOSITORY / folder).rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", modules("ml"), ids=lambda path: str(path.relative_to(REPOSITORY)))
+def test_the_library_knows_nothing_of_orchestration(path: Path) -> None:
+    assert not imports(path) & ORCHESTRATORS
+
+
+@pytest.mark.parametrize("path", modules(*TRAINING_CORE), ids=lambda path: str(path.relative_to(REPOSITORY)))
+def test_the_training_core_needs_torch_and_numpy_alone(path: Path) -> None:
+    allowed = {"torch", "numpy", "ml", "safetensors", "tqdm"} | set(sys.stdlib_module_names)
+    assert imports(path) <= allowed
+    assert imports(path, only_top=True) <= allowed - {"safetensors", "tqdm"}
+
+
+def test_nothing_is_unpickled() -> None:
+    for path in modules("ml", "orchestration"):
+        assert "pickle" not in imports(path), path
+        assert "allow_pickle=True" not in path.read_text(), path
+        assert "weights_only=False" not in path.read_text(), path
+
+
+def test_definitions_import_nothing_heavy() -> None:
+    code = (
+        "import json, sys, orchestration.definitions;"
+        f"print(json.dumps([name for name in {HEAVY!r} if name in sys.modules]))"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert json.loads(ran.stdout.splitlines()[-1]) == []
+
+
+def test_no_module_is_longer_than_one_can_hold_in_mind() -> None:
+    long = {str(path): len(path.read_text().splitlines()) for path in modules("ml", "orchestration")}
+    assert {path: lines for path, lines in long.items() if lines > 450} == {}

@@ -1,0 +1,103 @@
+"""What the asset graph promises to whoever looks at it."""
+
+import dagster as dg
+import pytest
+
+from ml.baselines import BASELINES
+from orchestration.definitions import defs
+from orchestration.recommenders import check_recipes, recipe_names, recommender_names
+
+GRAPH = defs.resolve_asset_graph()
+KEYS = sorted(GRAPH.materializable_asset_keys | GRAPH.external_asset_keys)
+LAYERS = {
+    "settings", "raw", "landing", "staging", "intermediate", "marts", "training_sets", "baselines", "codes",
+    "models", "rankings", "evaluation",
+}  # fmt: skip
+
+
+def test_the_definitions_are_loadable() -> None:
+    dg.Definitions.validate_loadable(defs)
+
+
+@pytest.mark.parametrize("key", KEYS, ids=lambda key: key.to_user_string())
+def test_every_asset_says_what_it_is(key: dg.AssetKey) -> None:
+    node = GRAPH.get(key)
+    assert len(key.path) == 2
+    assert key.path[0] in LAYERS
+    assert node.group_name == key.path[0]
+    assert node.description
+    assert node.owners
+    assert node.kinds
+    assert node.partitions_def is not None
+    assert node.partitions_def.name == "dataset"
+
+
+def test_every_made_asset_has_a_code_version_and_the_condition() -> None:
+    for key in GRAPH.materializable_asset_keys:
+        assert GRAPH.get(key).code_version, key
+        assert GRAPH.get(key).automation_condition is not None, key
+
+
+def test_every_recommender_is_fitted_ranked_and_compared() -> None:
+    names = recommender_names()
+    assert names == [*BASELINES, *recipe_names()]
+    ranked = {key.path[-1] for key in GRAPH.materializable_asset_keys if key.path[0] == "rankings"}
+    assert ranked == set(names)
+    assert {key.path[-1] for key in GRAPH.get(dg.AssetKey(["evaluation", "user_metrics"])).parent_keys} >= ranked
+
+
+def test_identities_alone_lead_to_models_that_read_no_text() -> None:
+    """A corrected price must not retrain them: nothing of the metadata lies above."""
+    for key in GRAPH.materializable_asset_keys:
+        if key.path[0] in {"models", "codes"} or key == dg.AssetKey(["baselines", "markov_chain"]):
+            above = {ancestor.to_user_string() for ancestor in ancestors(key)}
+            assert "raw/reviews" in above
+            assert not above & {"raw/metadata", "marts/items", "training_sets/item_text"}, key
+    text = {ancestor.to_user_string() for ancestor in ancestors(dg.AssetKey(["baselines", "bm25_last_item"]))}
+    assert "raw/metadata" in text
+
+
+def ancestors(key: dg.AssetKey) -> set[dg.AssetKey]:
+    found, waiting = set(), [key]
+    while waiting:
+        for parent in GRAPH.get(waiting.pop()).parent_keys - found:
+            found.add(parent)
+            waiting.append(parent)
+    return found
+
+
+def test_contracts_and_dbt_tests_block() -> None:
+    blocking = {(key.asset_key.to_user_string(), key.name) for key in GRAPH.asset_check_keys if GRAPH.get(key).blocking}
+    for asset in (
+        "landing/reviews",
+        "landing/metadata",
+        "staging/stg_reviews",
+        "marts/interactions",
+        "marts/splits",
+    ):
+        assert (asset, "contract") in blocking
+    assert ("marts/reconciliation", "assert_no_row_is_unexplained") in blocking
+
+
+def test_nothing_starts_by_itself() -> None:
+    repository = defs.get_repository_def()
+    assert all(s.default_status == dg.DefaultScheduleStatus.STOPPED for s in repository.schedule_defs)
+    assert {s.name for s in repository.sensor_defs} == {"new_dumps", "on_new_data_sensor"}
+    assert all(s.default_status == dg.DefaultSensorStatus.STOPPED for s in repository.sensor_defs)
+
+
+def test_the_launchpad_takes_every_setting() -> None:
+    job = defs.resolve_job_def("everything")
+    config = {
+        "k_core": 3,
+        "tie_order": "file",
+        "seed": 4,
+        "recipes": recipe_names()[:1],
+        "exclude_seen": True,
+    }
+    assert dg.validate_run_config(job, {"resources": {"settings": {"config": config}}})
+
+
+def test_unknown_recipes_are_named_with_the_known() -> None:
+    with pytest.raises(ValueError, match=rf"no recipe mine; there are .*{recipe_names()[0]}"):
+        check_recipes(["mine"])

@@ -1,0 +1,60 @@
+"""A workspace, and the command on it as a user gives it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from ml.data.demo import write_demo_dump
+from orchestration.run import main
+
+USERS, ITEMS = 260, 90
+
+
+@dataclass
+class Workbench:
+    """One workspace: where it lies, and what the command said last."""
+
+    home: Path
+    dumps: Path
+    capture: Callable[[], str]
+
+    def run(self, *options: str, dataset: str = "Small") -> tuple[int, str]:
+        """``make run`` with options; exit code and all that was printed."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("RAW2RANK_HOME", str(self.home))
+            patch.setenv("DAGSTER_HOME", str(self.home / "dagster"))
+            code = main(["--dataset", dataset, "--dumps", str(self.dumps), "--k-core", "3", *options])
+        return code, self.capture()
+
+    def versions(self, dataset: str = "Small") -> dict[str, str]:
+        """Data version of everything that is materialised for a dataset."""
+        found = {}
+        with dg.DagsterInstance.from_config(str(self.home / "dagster")) as instance:
+            for key in instance.all_asset_keys():
+                record = instance.get_latest_data_version_record(key, partition_key=dataset)
+                if record is not None:
+                    found[key.to_user_string()] = (record.event_log_entry.tags or {})["dagster/data_version"]
+        return found
+
+    def materializations(self, dataset: str = "Small") -> dict[str, int]:
+        """How often each asset was made for a dataset."""
+        counts = {}
+        with dg.DagsterInstance.from_config(str(self.home / "dagster")) as instance:
+            for key in instance.all_asset_keys():
+                filter_ = dg.AssetRecordsFilter(asset_key=key, asset_partitions=[dataset])
+                counts[key.to_user_string()] = len(instance.fetch_materializations(filter_, limit=100).records)
+        return counts
+
+    def lake(self, *parts: str, dataset: str = "Small") -> Path:
+        return self.home.joinpath("lake", dataset, *parts)
+
+
+def write_small_dump(folder: Path, dataset: str = "Small") -> None:
+    """The demo dump in small, under another name."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_demo_dump(folder, users=USERS, items=ITEMS)
+    for path in sorted(folder.glob("*Demo*")):
+        path.rename(path.with_name(path.name.replace("Demo", dataset)))
