@@ -33,6 +33,15 @@ def seconds_of(command: list[str], home: Path) -> float:
     return time.perf_counter() - started
 
 
+def import_seconds(modules: str, home: Path) -> float:
+    """Seconds of importing modules in a fresh process, without its start and end."""
+    code = f"import time; began = time.perf_counter(); import {modules}; print(time.perf_counter() - began)"
+    environment = {**os.environ, "RAW2RANK_HOME": str(home)}
+    command = [sys.executable, "-c", code]
+    ran = subprocess.run(command, cwd=REPOSITORY, env=environment, check=True, capture_output=True, text=True)
+    return float(ran.stdout.splitlines()[-1])
+
+
 def step_seconds(home: Path) -> dict[str, float]:
     """Seconds in the steps of every run of an instance, by layer."""
     import dagster as dg
@@ -69,11 +78,9 @@ def main() -> None:
     repeats = parser.parse_args().repeats
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
-        libraries = [sys.executable, "-c", "import dagster, dagster_dbt"]
-        definitions = [sys.executable, "-c", "import orchestration.definitions"]
-        seconds_of(definitions, home)  # parses dbt once, as the first start does
-        limit = [seconds_of(libraries, home) for _ in range(repeats)]
-        loading = [seconds_of(definitions, home) for _ in range(repeats)]
+        import_seconds("orchestration.definitions", home)  # parses dbt once, as the first start does
+        limit = [import_seconds("dagster, dagster_dbt", home) for _ in range(repeats)]
+        loading = [import_seconds("orchestration.definitions", home) for _ in range(repeats)]
         print(f"definitions load: {spread(loading)}; dagster and dagster_dbt alone: {spread(limit)}")
     frames, again, totals = [], [], []
     for _ in range(repeats):
