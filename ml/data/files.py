@@ -17,6 +17,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import time
 import uuid
 from collections.abc import Iterator
@@ -46,8 +47,10 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         NotADirectoryError: ``path`` exists and is not a folder.
     """
     path = Path(os.path.realpath(path))
-    if path.exists() and not path.is_dir():
-        raise NotADirectoryError(f"{path} is to be written as a folder, but it is a file; move it away")
+    # One look, not two: another writer may be between its renames.
+    with suppress(FileNotFoundError):
+        if not stat.S_ISDIR(os.stat(path).st_mode):
+            raise NotADirectoryError(f"{path} is to be written as a folder, but it is a file; move it away")
     with _working_folder(path.parent) as working:
         new = working / "new" / path.name
         new.mkdir(parents=True)
@@ -157,10 +160,11 @@ def _working_folder(parent: Path) -> Iterator[Path]:
         working = parent / f"{_WORKING_PREFIX}{uuid.uuid4().hex[:16]}"
         working.mkdir()
         descriptor = None
-        # Before the lock is held another process may take the folder for a leftover and clear it.
+        # Before the lock is held another process may take the folder for a leftover and clear it: its
+        # clearing is waited for, and a new folder made.
         with suppress(FileNotFoundError):
             descriptor = os.open(working, os.O_RDONLY | os.O_DIRECTORY)
-            _lock(descriptor)
+            _lock(descriptor, wait=True)
             if os.stat(working).st_ino == os.fstat(descriptor).st_ino:
                 break
         if descriptor is not None:
@@ -175,16 +179,21 @@ def _working_folder(parent: Path) -> Iterator[Path]:
 def _clear(working: Path) -> None:
     """Remove a working folder; content that was moved aside in it and has not been replaced goes back."""
     for old in working.glob("old/*"):
-        if not (working.parent / old.name).exists():
-            with suppress(FileNotFoundError):
-                os.rename(old, working.parent / old.name)
+        if os.path.lexists(working.parent / old.name):
+            continue
+        try:
+            # Fails, as it should, where another writer has put something in place since.
+            os.rename(old, working.parent / old.name)
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                raise
     shutil.rmtree(working, ignore_errors=True)
 
 
-def _lock(descriptor: int) -> bool:
-    """Whether the lock was free and is now held; ``False`` too on a file system without locks."""
+def _lock(descriptor: int, wait: bool = False) -> bool:
+    """Whether the lock was free, or was waited for, and is now held; ``False`` on a file system without locks."""
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         return False
     return True

@@ -1,10 +1,13 @@
 """Atomic writes and fingerprints."""
 
+import fcntl
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -147,10 +150,12 @@ def test_writers_at_the_same_time_leave_one_whole_folder(tmp_path, exchange):
 
     def write(name: str) -> None:
         try:
-            for _ in range(15):
+            for _ in range(60):
                 with atomic_folder(target) as folder:
                     (folder / "one.txt").write_text(name)
                     (folder / "two.txt").write_text(name)
+                with atomic_file(tmp_path / "file.txt") as file:
+                    file.write_text(name)
         except OSError as error:
             failures.append(error)
 
@@ -161,9 +166,33 @@ def test_writers_at_the_same_time_leave_one_whole_folder(tmp_path, exchange):
         writer.join()
     assert failures == []
     left = content(tmp_path)
-    assert set(left) == {"target/one.txt", "target/two.txt"}
+    assert set(left) == {"target/one.txt", "target/two.txt", "file.txt"}
     assert left["target/one.txt"] == left["target/two.txt"]
-    assert os.listdir(tmp_path) == ["target"]
+    assert sorted(os.listdir(tmp_path)) == ["file.txt", "target"]
+
+
+def test_a_fresh_working_folder_that_another_process_takes_for_a_leftover_is_made_again(tmp_path, monkeypatch):
+    open_folder, taken = os.open, []
+
+    def take_it_first(path, flags, *more, **named):
+        if Path(path).name.startswith(".writing-") and not taken:
+            taken.append(path)
+            cleaner = open_folder(path, flags)
+            fcntl.flock(cleaner, fcntl.LOCK_EX)
+
+            def clear_and_let_go():
+                shutil.rmtree(path)
+                os.close(cleaner)
+
+            threading.Timer(0.1, clear_and_let_go).start()
+        return open_folder(path, flags, *more, **named)
+
+    monkeypatch.setattr(os, "open", take_it_first)
+    with atomic_file(tmp_path / "file.txt") as file:
+        time.sleep(0.2)
+        file.write_text("new")
+    assert len(taken) == 1
+    assert content(tmp_path) == {"file.txt": "new"}
 
 
 def test_a_file_is_replaced_in_one_step(tmp_path):
