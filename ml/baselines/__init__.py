@@ -118,6 +118,18 @@ _ALL = (
         source="Rendle, Freudenthaler and Schmidt-Thieme, WWW 2010 (the chain that is not factorised)",
         path="ml.baselines.markov_chain:MarkovChain",
     ),
+    Baseline(
+        name="two_hop_graph",
+        title="Two-hop item graph",
+        description=(
+            "Items one or two steps from the last item, and one from the item before it, in the undirected graph of "
+            "items that stood side by side in the training histories; the most popular items where it does not reach."
+        ),
+        needs_item_text=False,
+        seeded=False,
+        source="the family of item-to-item graphs (arXiv 2605.07125), weights fixed here",
+        path="ml.baselines.two_hop_graph:TwoHopGraph",
+    ),
 )
 
 BASELINES: dict[str, Baseline] = {baseline.name: baseline for baseline in _ALL}

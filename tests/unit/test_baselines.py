@@ -60,6 +60,7 @@ def test_the_registry_names_them_and_imports_nothing():
         "repeat_last",
         "bm25_last_item",
         "markov_chain",
+        "two_hop_graph",
     ]
     for name, baseline in BASELINES.items():
         assert baseline.name == name == baseline.recommender_class.name
@@ -165,6 +166,30 @@ def test_counting_baselines_equal_their_definitions(train, asked, k, exclude_see
                 expected = [item for item in expected if item not in history]
             expected = (expected + [-1] * k)[:k]
             assert answer.items[row].tolist() == expected, name
+
+
+@settings(max_examples=100, deadline=None)
+@given(train=_HISTORIES, asked=_HISTORIES, k=st.integers(1, 12), exclude_seen=st.booleans())
+def test_the_two_hop_graph_equals_its_definition_on_dense_matrices(train, asked, k, exclude_seen):
+    training_set = training_set_of(train, items=9)
+    popular = by_popularity(training_set)
+    met = np.zeros((9, 9))
+    for history in train:
+        for one, other in pairwise(history):
+            met[one, other] += 1
+            met[other, one] += 1
+    walk = met / np.maximum(1, met.sum(axis=1, keepdims=True))
+    answer = ask("two_hop_graph", training_set, asked, k, exclude_seen)
+    for row, history in enumerate(asked):
+        scores = np.zeros(9)
+        if history:
+            scores += walk[history[-1]] + 0.3 * (walk @ walk)[history[-1]]
+        if len(history) > 1:
+            scores += 0.5 * walk[history[-2]]
+        expected = sorted(range(9), key=lambda item: (-round(scores[item], 12), popular.index(item)))
+        if exclude_seen:
+            expected = [item for item in expected if item not in history]
+        assert answer.items[row].tolist() == (expected + [-1] * k)[:k]
 
 
 def test_bm25_scores_are_those_of_bm25s():
