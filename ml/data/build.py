@@ -22,8 +22,9 @@ def build_training_set(dataset: str, splits: Path, protocol: dict) -> TrainingSe
 
     Args:
         dataset: its name.
-        splits: Parquet file with ``user_id``, ``position``, ``item_id`` and ``split`` (``train``,
-            ``validation`` or ``test``), one row an interaction, at most one validation and one test row a user.
+        splits: Parquet file with ``user_id``, ``position``, ``item_id`` and ``split`` (``train``, ``history``:
+            known but not trained on, ``validation``, ``test`` or ``unused``), one row an interaction, at most one
+            validation and one test row a user, and per user all of ``train`` first.
         protocol: how the split was made, kept with the training set.
 
     Raises:
@@ -49,24 +50,40 @@ def build_training_set(dataset: str, splits: Path, protocol: dict) -> TrainingSe
     users = columns["user_index"].astype(np.int32)
     items = columns["item_index"].astype(np.int32)
     split = np.asarray(columns["split"])
-    in_train, in_validation, in_test = (split == name for name in ("train", "validation", "test"))
+    in_train, in_history, in_validation, in_test = (
+        split == name for name in ("train", "history", "validation", "test")
+    )
     if not in_train.any() or not in_test.any():
         raise SplitError(
             f"{int(in_train.sum())} interactions to train on and {int(in_test.sum())} users to test: a dataset needs "
             "users with at least 2 interactions; lower K_CORE or bring a larger dump"
         )
-    offsets = np.concatenate([[0], np.cumsum(np.bincount(users[in_train], minlength=len(user_ids)))])
+    places = np.arange(len(users))
+    validated_at = np.full(len(user_ids), -1)
+    validated_at[users[in_validation]] = places[in_validation]
+    is_before_validation = in_history & (places < validated_at[users])
     return TrainingSet(
         dataset=dataset,
         item_ids=item_ids,
         user_ids=user_ids,
-        train=Sequences(items[in_train], offsets.astype(np.int64)),
+        train=_rows(users, items, in_train, np.arange(len(user_ids))),
         validation_users=users[in_validation],
         validation_targets=items[in_validation],
         test_users=users[in_test],
         test_targets=items[in_test],
         protocol=protocol,
+        before_validation=_rows(users, items, is_before_validation, users[in_validation]),
+        before_test=_rows(users, items, in_history & ~is_before_validation, users[in_test]),
     )
+
+
+def _rows(users: np.ndarray, items: np.ndarray, chosen: np.ndarray, wanted: np.ndarray) -> Sequences:
+    """The chosen items of each of the wanted users (ascending), in their order."""
+    is_wanted = np.zeros(int(users.max()) + 1, dtype=bool)
+    is_wanted[wanted] = True
+    chosen = chosen & is_wanted[users]
+    lengths = np.bincount(users[chosen], minlength=len(is_wanted))[wanted]
+    return Sequences(items[chosen], np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
 
 
 def _identities(connection, kind: str) -> np.ndarray:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-FORMAT = "raw2rank-training-set-1"
+FORMAT = "raw2rank-training-set-2"
 _ARRAYS = (
     "item_ids",
     "user_ids",
@@ -26,6 +26,10 @@ _ARRAYS = (
     "validation_targets",
     "test_users",
     "test_targets",
+    "before_validation_items",
+    "before_validation_offsets",
+    "before_test_items",
+    "before_test_offsets",
 )
 
 
@@ -75,13 +79,29 @@ class Sequences:
         """One more item at the end of each of the given rows (each row at most once)."""
         extra = np.zeros(len(self), dtype=np.int64)
         extra[rows] = 1
-        offsets = np.concatenate([[0], np.cumsum(self.lengths + extra)]).astype(np.int64)
+        order = np.argsort(rows, kind="stable")
+        added = np.asarray(items, dtype=np.int32)[order]
+        return self.followed_by(Sequences(added, np.concatenate([[0], np.cumsum(extra)]).astype(np.int64)))
+
+    def followed_by(self, other: Sequences) -> Sequences:
+        """Each row followed by the row of the other at the same place.
+
+        Raises:
+            ValueError: they differ in their number of rows.
+        """
+        if len(self) != len(other):
+            raise ValueError(f"{len(self)} rows cannot be followed by {len(other)}")
+        offsets = np.asarray(self.offsets) + np.asarray(other.offsets)
         out = np.empty(offsets[-1], dtype=np.int32)
-        row_of_item = np.repeat(np.arange(len(self)), self.lengths)
-        shift = offsets[:-1] - self.offsets[:-1]
-        out[np.arange(len(self.items)) + shift[row_of_item]] = self.items
-        out[offsets[np.asarray(rows) + 1] - 1] = items
+        for part, starts in ((self, offsets[:-1]), (other, offsets[:-1] + self.lengths)):
+            shift = np.repeat(starts - part.offsets[:-1], part.lengths)
+            out[np.arange(len(part.items)) + shift] = part.items
         return Sequences(out, offsets)
+
+    @classmethod
+    def empty(cls, rows: int) -> Sequences:
+        """Rows without an item."""
+        return cls(np.empty(0, dtype=np.int32), np.zeros(rows + 1, dtype=np.int64))
 
 
 @dataclass(frozen=True)
@@ -98,6 +118,11 @@ class TrainingSet:
         test_users: user index of each test case, int32 ``[test cases]``, ascending.
         test_targets: its held-out item index, int32 ``[test cases]``.
         protocol: how the split was made (settings and rules), for the report.
+        before_validation: items that lie between the training history of a validation case and its target: known
+            when the target is ranked, not trained on; ``[validation cases]`` rows, empty ones in a
+            leave-one-out split. ``None`` stands for that.
+        before_test: the same for the test cases: items after the training history, and after the validation
+            target where the user has one; ``[test cases]`` rows.
         item_text: text of each item index, or ``None`` where it was not loaded.
     """
 
@@ -110,6 +135,8 @@ class TrainingSet:
     test_users: np.ndarray
     test_targets: np.ndarray
     protocol: dict = field(default_factory=dict)
+    before_validation: Sequences | None = None
+    before_test: Sequences | None = None
     item_text: tuple[str, ...] | None = None
 
     @property
@@ -133,13 +160,26 @@ class TrainingSet:
         """What is known of each user of a split when its target is to be ranked, ``[cases]`` rows.
 
         For ``validation`` the training history; for ``test`` the training history followed by the validation
-        item, where the user has one (as all published leave-one-out results do).
+        item, where the user has one (as all published leave-one-out results do); and what lies between, where
+        the split leaves something there.
         """
         if split == "validation":
-            return self.train.take(self.validation_users)
+            return self.train.take(self.validation_users).followed_by(self._between("validation"))
         if split == "test":
-            return self.train.append(self.validation_users, self.validation_targets).take(self.test_users)
+            cases = np.full(self.users, len(self.validation_users))
+            cases[self.validation_users] = np.arange(len(self.validation_users))
+            validated = self._between("validation").append(
+                np.arange(len(self.validation_users)), self.validation_targets
+            )
+            # one more, empty row for users without validation
+            validated = Sequences(validated.items, np.append(validated.offsets, validated.offsets[-1]))
+            known = self.train.take(self.test_users).followed_by(validated.take(cases[self.test_users]))
+            return known.followed_by(self._between("test"))
         raise ValueError(f"there are no histories of split {split!r}; it is 'validation' or 'test'")
+
+    def _between(self, split: str) -> Sequences:
+        given = {"validation": self.before_validation, "test": self.before_test}[split]
+        return Sequences.empty(len(self.users_of(split))) if given is None else given
 
     def with_text(self, item_text: tuple[str, ...]) -> TrainingSet:
         if len(item_text) != self.items:
@@ -147,6 +187,7 @@ class TrainingSet:
         return replace(self, item_text=item_text)
 
     def _arrays(self) -> dict[str, np.ndarray]:
+        before_validation, before_test = self._between("validation"), self._between("test")
         return {
             "item_ids": self.item_ids,
             "user_ids": self.user_ids,
@@ -156,6 +197,10 @@ class TrainingSet:
             "validation_targets": self.validation_targets,
             "test_users": self.test_users,
             "test_targets": self.test_targets,
+            "before_validation_items": before_validation.items,
+            "before_validation_offsets": before_validation.offsets,
+            "before_test_items": before_test.items,
+            "before_test_offsets": before_test.offsets,
         }
 
     def digest(self) -> str:
@@ -185,5 +230,8 @@ class TrainingSet:
         if description["format"] != FORMAT:
             raise ValueError(f"{folder} holds {description['format']}, this version reads {FORMAT}")
         arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in _ARRAYS}
-        train = Sequences(arrays.pop("train_items"), arrays.pop("train_offsets"))
-        return cls(dataset=description["dataset"], protocol=description["protocol"], train=train, **arrays)
+        sequences = {
+            name: Sequences(arrays.pop(f"{name}_items"), arrays.pop(f"{name}_offsets"))
+            for name in ("train", "before_validation", "before_test")
+        }
+        return cls(dataset=description["dataset"], protocol=description["protocol"], **sequences, **arrays)

@@ -1,0 +1,102 @@
+"""The training set: from labelled interactions to arrays, and what is known of a user when a target is ranked."""
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ml.data.build import SplitError, build_training_set
+from ml.data.training_set import Sequences, TrainingSet
+
+LABELS = {"t": "train", "h": "history", "v": "validation", "T": "test", "u": "unused"}
+
+
+def built(tmp_path, histories: dict[str, list[tuple[str, str]]]) -> TrainingSet:
+    """A training set of users' ``(label, item)`` pairs, oldest first."""
+    rows = [
+        {"user_id": user, "position": position, "item_id": item, "split": LABELS[label]}
+        for user, pairs in histories.items()
+        for position, (label, item) in enumerate(pairs)
+    ]
+    pl.DataFrame(rows).sample(fraction=1, shuffle=True, seed=3).write_parquet(tmp_path / "splits.parquet")
+    return build_training_set("Small", tmp_path / "splits.parquet", {"split": "given"})
+
+
+def named(training_set: TrainingSet, sequences: Sequences) -> list[list[str]]:
+    return [[training_set.item_ids[item].decode() for item in sequences[row]] for row in range(len(sequences))]
+
+
+def test_what_is_known_before_a_target_is_everything_of_the_user_before_it(tmp_path):
+    training_set = built(
+        tmp_path,
+        {
+            "a": [("t", "i1"), ("t", "i2"), ("h", "i3"), ("v", "i4"), ("h", "i5"), ("T", "i1"), ("u", "i6")],
+            "b": [("t", "i2"), ("h", "i5"), ("T", "i3")],
+            "c": [("t", "i1"), ("t", "i2")],
+            "d": [("h", "i4"), ("T", "i1")],
+            "e": [("t", "i3"), ("v", "i2")],
+            "f": [("u", "i6")],
+        },
+    )
+    assert named(training_set, training_set.train) == [["i1", "i2"], ["i2"], ["i1", "i2"], [], ["i3"], []]
+    assert training_set.validation_users.tolist() == [0, 4]
+    assert training_set.test_users.tolist() == [0, 1, 3]
+    assert named(training_set, training_set.histories("validation")) == [["i1", "i2", "i3"], ["i3"]]
+    assert named(training_set, training_set.histories("test")) == [
+        ["i1", "i2", "i3", "i4", "i5"],
+        ["i2", "i5"],
+        ["i4"],
+    ]
+    (tmp_path / "saved").mkdir()
+    training_set.save(tmp_path / "saved")
+    loaded = TrainingSet.load(tmp_path / "saved")
+    assert loaded.digest() == training_set.digest()
+    assert named(loaded, loaded.histories("test")) == named(training_set, training_set.histories("test"))
+
+
+@st.composite
+def labelled(draw):
+    def items(most):
+        return draw(st.lists(st.sampled_from("pqrs"), max_size=most))
+
+    histories = {}
+    for user in range(draw(st.integers(1, 6))):
+        pairs = [("t", item) for item in items(4)] + [("h", item) for item in items(2)]
+        if draw(st.booleans()):
+            pairs += [("v", "q"), *(("h", item) for item in items(2))]
+        if draw(st.booleans()):
+            pairs += [("T", "r"), *(("u", item) for item in items(2))]
+        histories[f"user{user}"] = pairs
+    return histories
+
+
+@settings(max_examples=40, deadline=None)
+@given(labelled())
+def test_histories_agree_with_a_walk_through_the_rows(tmp_path_factory, histories):
+    histories = {**histories, "always": [("t", "p"), ("T", "q")]}
+    training_set = built(tmp_path_factory.mktemp("splits"), histories)
+    for split, letter in (("validation", "v"), ("test", "T")):
+        expected = []
+        for user in sorted(histories):
+            letters = [label for label, _ in histories[user]]
+            if letter in letters:
+                expected.append([item for _, item in histories[user][: letters.index(letter)]])
+        assert named(training_set, training_set.histories(split)) == expected
+
+
+def test_following_needs_as_many_rows():
+    one = Sequences.from_lists([[1], [2, 3]])
+    assert [one.followed_by(Sequences.from_lists([[], [9]]))[row].tolist() for row in range(2)] == [[1], [2, 3, 9]]
+    with pytest.raises(ValueError, match="2 rows cannot be followed by 1"):
+        one.followed_by(Sequences.empty(1))
+
+
+def test_append_takes_its_rows_in_any_order():
+    appended = Sequences.from_lists([[1], [2], []]).append(np.array([2, 0]), np.array([7, 8]))
+    assert [appended[row].tolist() for row in range(3)] == [[1, 8], [2], [7]]
+
+
+def test_a_split_without_a_test_target_is_refused(tmp_path):
+    with pytest.raises(SplitError, match="0 users to test"):
+        built(tmp_path, {"a": [("t", "i1"), ("t", "i2")]})
