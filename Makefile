@@ -10,21 +10,22 @@ export GX_ANALYTICS_ENABLED := false
 export HF_HUB_OFFLINE := 1
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-# what `make run` passes on, where it is given
-OPTIONS = $(if $(DATASET),--dataset "$(DATASET)") \
-	$(if $(DUMPS),--dumps "$(DUMPS)") \
-	$(if $(K_CORE),--k-core "$(K_CORE)") \
-	$(if $(TIE_ORDER),--tie-order "$(TIE_ORDER)") \
-	$(if $(VALIDATION_USERS),--validation-users "$(VALIDATION_USERS)") \
-	$(if $(RECIPES),--recipes "$(RECIPES)") \
-	$(if $(SEED),--seed "$(SEED)") \
-	$(if $(filter 1 true yes,$(EXCLUDE_SEEN)),--exclude-seen)
+# what `make run` and `make check-data` pass on, where it is given: NAME=value as --name value, NAME=1 as --name
+VALUES := DATASET DUMPS LAYOUT SOURCE K_CORE K_CORE_USERS K_CORE_ITEMS FROM_DATE UNTIL_DATE LEAST_RATING \
+	MINIMUM_HISTORY TIE_ORDER SPLIT VALIDATION_FROM TEST_FROM VALIDATION_USERS RECIPES SEED
+SWITCHES := VERIFIED_ONLY FIRST_INTERACTION_ONLY EXCLUDE_SEEN
+option = --$(subst _,-,$(shell echo $(1) | tr A-Z a-z))
+OPTIONS = $(foreach name,$(VALUES),$(if $($(name)),$(call option,$(name)) "$($(name))")) \
+	$(foreach name,$(SWITCHES),$(if $(filter 1 true yes,$($(name))),$(call option,$(name)))) \
+	$(if $(filter 0 false no,$(WAIT)),--no-wait)
 
-.PHONY: help install run ui test lint format clean
+.PHONY: help install run check-data download ui test lint format clean
 
 help:
 	@echo "make run    from dumps to leaderboard and report; DATASET DUMPS K_CORE TIE_ORDER RECIPES SEED"
 	@echo "            VALIDATION_USERS EXCLUDE_SEEN=1 may be given; without any, a demo dump"
+	@echo "make check-data  landing, cleaning and contracts, training nothing; same options; exit 1 on a broken rule"
+	@echo "make download    fetch the public files: DATASET, RELEASE=2014|2018|2023, ALL=1, INTO=folder, NO_METADATA=1"
 	@echo "make ui     the Dagster UI on http://127.0.0.1:$(PORT), same definitions and storage"
 	@echo "make test   lint, unit, dbt, orchestration and end-to-end tests"
 	@echo "make clean  remove the environment and caches; the workspace stays"
@@ -40,6 +41,14 @@ $(INSTALLED): requirements.lock pyproject.toml
 
 run: $(INSTALLED)
 	@$(VENV)/bin/python -m orchestration.run $(OPTIONS)
+
+check-data: $(INSTALLED)
+	@$(VENV)/bin/python -m orchestration.check_data $(OPTIONS) $(if $(filter 1 true yes,$(ACCEPT)),--accept)
+
+download: $(INSTALLED)
+	@$(VENV)/bin/python -m orchestration.download --dataset "$(DATASET)" $(if $(RELEASE),--release "$(RELEASE)") \
+		$(if $(INTO),--into "$(INTO)") $(if $(filter 1 true yes,$(ALL)),--all) \
+		$(if $(filter 1 true yes,$(NO_METADATA)),--no-metadata)
 
 ui: $(INSTALLED)
 	@$(VENV)/bin/python -m orchestration.ui --port $(PORT)

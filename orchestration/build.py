@@ -7,6 +7,7 @@ from typing import Any
 
 import dagster as dg
 
+from orchestration.assets.accepted import accepted_assets
 from orchestration.assets.baselines import baseline_assets
 from orchestration.assets.codes import codes_assets
 from orchestration.assets.evaluation import evaluation_assets
@@ -18,6 +19,7 @@ from orchestration.assets.training_sets import training_set_assets
 from orchestration.assets.warehouse import warehouse
 from orchestration.automation import automation_sensor, new_dumps
 from orchestration.checks import checks
+from orchestration.executor import one_run_a_dataset
 from orchestration.jobs import everything, jobs, nightly
 from orchestration.resources import Settings, dbt_resource
 
@@ -32,6 +34,7 @@ def build_defs(resources: Mapping[str, Any] | None = None) -> dg.Definitions:
             raw_dumps,
             *landing_assets,
             warehouse,
+            *accepted_assets,
             *training_set_assets,
             *baseline_assets,
             *codes_assets,
@@ -44,6 +47,5 @@ def build_defs(resources: Mapping[str, Any] | None = None) -> dg.Definitions:
         schedules=[nightly],
         sensors=[new_dumps, automation_sensor],
         resources={"settings": Settings(), "dbt": dbt_resource(), **(resources or {})},
-        # one process: the steps are short, and each child process would spend seconds on imports
-        executor=dg.in_process_executor,
+        executor=one_run_a_dataset,
     )

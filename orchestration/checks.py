@@ -2,18 +2,12 @@
 
 import dagster as dg
 
-from orchestration.contracts import contract_checks, load_contracts, read_columns
+from orchestration.contract_frames import keep_result, load_frame
+from orchestration.contracts import contract_checks, load_contracts
 from orchestration.partitions import datasets
 from orchestration.paths import Workspace
 from orchestration.recommenders import recipe_names
 from orchestration.staleness import NOT_CHOSEN, data_version
-
-
-def load_frame(key: dg.AssetKey, dataset: str, columns: list[str]):
-    """Columns of an asset under contract: of the list of files of a landing, or of a table of the warehouse."""
-    paths = Workspace.current().dataset(dataset)
-    path = paths.asset(*key.path) / "files.parquet" if key.path[0] == "landing" else paths.table(*key.path)
-    return read_columns(path, columns)
 
 
 def _weights_check(name: str) -> dg.AssetChecksDefinition:
@@ -47,6 +41,6 @@ def _weights_check(name: str) -> dg.AssetChecksDefinition:
 
 
 checks = [
-    *contract_checks(load_contracts(), datasets, load_frame),
+    *contract_checks(load_contracts(), datasets, load_frame, keep_result),
     *(_weights_check(name) for name in recipe_names()),
 ]

@@ -42,11 +42,14 @@ def run_quietly(
     job: dg.JobDefinition,
     instance: dg.DagsterInstance,
     dataset: str,
-    selection: list[dg.AssetKey],
+    selection: list[dg.AssetKey] | None,
     run_config: dict,
     run_id: str,
 ) -> bool:
-    """Execute a selection of a job in this process, telling on the console what happens; whether it succeeded."""
+    """Execute a job, or a selection of its assets, in this process, telling on the console what happens.
+
+    Returns whether it succeeded.
+    """
     teller = _Teller(sys.stdout)
     instance.add_event_listener(run_id, teller)
     # dbt tells every test on standard output; the checks say the same

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import hashlib
+import json
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,9 +15,10 @@ import yaml
 
 FOLDER = Path(__file__).resolve().parent.parent / "data_contracts"
 CRITICAL, WARNING = "critical", "warning"
+CONTRACT = "contract"
 
 _CONTRACT_FIELDS = {"asset", "promise", "keys", "rules"}, {"derived"}
-_RULE_FIELDS = {"id", "reason", "severity", "expectation", "kwargs", "columns"}, {"where", "remedy"}
+_RULE_FIELDS = {"id", "reason", "severity", "expectation", "kwargs", "columns"}, {"where", "remedy", "needs_values"}
 # set by the bridge from the other fields of a rule
 _RESERVED_KWARGS = {"row_condition", "condition_parser", "severity", "meta", "id", "result_format"}
 _ARITHMETIC = (
@@ -47,6 +50,7 @@ class Rule:
         columns: the stored columns it reads.
         where: values that columns must have for a row to count; empty for all rows.
         remedy: what to do when it is broken; every critical rule has one.
+        needs_values: whether a column without any value, among the rows that count, keeps the rule.
     """
 
     id: str
@@ -57,6 +61,7 @@ class Rule:
     columns: tuple[str, ...]
     where: Mapping[str, Any] = field(default_factory=dict)
     remedy: str = ""
+    needs_values: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,7 @@ class Contract:
 
     Attributes:
         asset: its key, ``layer/name``.
+        check: name of the check that it becomes: ``contract``, or the view of the asset that it is about.
         path: the contract file.
         promise: what the contract is about, one sentence.
         keys: columns that name a row, shown with the examples.
@@ -73,6 +79,7 @@ class Contract:
     """
 
     asset: str
+    check: str
     path: Path
     promise: str
     keys: tuple[str, ...]
@@ -84,13 +91,28 @@ class Contract:
         return dg.AssetKey(self.asset.split("/"))
 
     @property
+    def name(self) -> str:
+        """The place of its file, ``layer/name`` or ``layer/name.view``."""
+        return self.asset if self.check == CONTRACT else f"{self.asset}.{self.check}"
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of what is asked for, in hexadecimal: another reason or remedy is not another contract."""
+        rules = [
+            (rule.id, rule.severity, rule.expectation, dict(rule.kwargs), dict(rule.where), rule.needs_values)
+            for rule in self.rules
+        ]
+        asked = json.dumps([self.name, dict(self.derived), rules], sort_keys=True, default=str)
+        return hashlib.sha256(asked.encode()).hexdigest()
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """Every stored column that the rules and their examples read."""
         return tuple(dict.fromkeys([*self.keys, *(name for rule in self.rules for name in rule.columns)]))
 
 
 def load_contracts(folder: Path = FOLDER) -> tuple[Contract, ...]:
-    """Every contract of a folder, ``<layer>/<name>.yml``, in the order of their assets.
+    """Every contract of a folder (``<layer>/<name>.yml``, ``<layer>/<name>.<view>.yml``), in the order of their files.
 
     Raises:
         ContractError: naming the file and the rule.
@@ -122,7 +144,8 @@ def _read_contract(path: Path) -> Contract:
     except yaml.YAMLError as error:
         raise ContractError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
     _check_fields(content, _CONTRACT_FIELDS, str(path))
-    asset = f"{path.parent.name}/{path.stem}"
+    name, _, view = path.stem.partition(".")
+    asset = f"{path.parent.name}/{name}"
     if content["asset"] != asset:
         raise ContractError(f"{path}: is about asset {content['asset']!r}, but its place says {asset!r}")
     derived = _mapping(content.get("derived", {}), f"{path}: derived")
@@ -139,6 +162,7 @@ def _read_contract(path: Path) -> Contract:
         raise ContractError(f"{path}: more than one rule is called {repeated[0]}")
     return Contract(
         asset=asset,
+        check=view or CONTRACT,
         path=path,
         promise=_text(content["promise"], f"{path}: promise"),
         keys=_texts(content["keys"], f"{path}: keys"),
@@ -160,7 +184,12 @@ def _read_rule(path: Path, number: int, entry: Any, derived: Mapping[str, str]) 
         columns=_texts(entry["columns"], f"{where}: columns"),
         where=_mapping(entry.get("where", {}), f"{where}: where"),
         remedy=_text(entry["remedy"], f"{where}: remedy") if "remedy" in entry else "",
+        needs_values=entry.get("needs_values", False),
     )
+    if not isinstance(rule.needs_values, bool):
+        raise ContractError(f"{where}: needs_values is {rule.needs_values!r}; it is true or false")
+    if rule.needs_values and "column" not in rule.kwargs:
+        raise ContractError(f"{where}: needs_values is for a rule about one column")
     if rule.severity not in (CRITICAL, WARNING):
         raise ContractError(f"{where}: severity is {rule.severity!r}; it is 'critical' or 'warning'")
     if rule.severity == CRITICAL and not rule.remedy:

@@ -33,7 +33,7 @@ class DatasetPaths:
 
     @property
     def registration(self) -> Path:
-        """JSON that says in which folder the dumps of this dataset lie."""
+        """JSON that says in which folder the files of this dataset lie, and what was said of how they are laid out."""
         return self.home / "datasets" / f"{self.dataset}.json"
 
     @property
@@ -42,20 +42,39 @@ class DatasetPaths:
         return self.home / "datasets" / f"{self.dataset}.fingerprints.json"
 
     @property
+    def lock(self) -> Path:
+        """Locked by whoever writes anything of this dataset."""
+        return self.home / "datasets" / f"{self.dataset}.lock"
+
+    @property
     def dumps(self) -> Path:
         """Folder of its raw files: the registered one, else ``landing/<dataset>`` in the workspace."""
-        if self.registration.exists():
-            return Path(json.loads(self.registration.read_text())["dumps"])
-        return self.home / "landing" / self.dataset
+        return Path(self._registered().get("dumps") or self.home / "landing" / self.dataset)
 
-    def register(self, dumps: Path | None) -> None:
-        """Remember where the dumps lie (``None``: in the workspace's landing folder)."""
+    @property
+    def source_description(self):
+        """What the user said of the files (:class:`ml.data.sources.SourceDescription`), or ``None``."""
+        from ml.data.sources import SourceDescription
+
+        registered = self._registered()
+        if registered.get("source"):
+            return SourceDescription.from_toml(Path(registered["source"]))
+        if registered.get("layout"):
+            return SourceDescription(layout=registered["layout"], origin="LAYOUT")
+        return None
+
+    def register(self, dumps: Path | None, layout: str | None = None, source: Path | None = None) -> None:
+        """Remember where the files lie (``None``: in the workspace's landing folder), and what is said of them."""
         from ml.data.files import atomic_file
 
         folder = (dumps or self.home / "landing" / self.dataset).resolve()
+        said = {"dumps": str(folder), "layout": layout, "source": str(source.resolve()) if source else None}
         self.registration.parent.mkdir(parents=True, exist_ok=True)
         with atomic_file(self.registration) as temporary:
-            temporary.write_text(json.dumps({"dumps": str(folder)}) + "\n")
+            temporary.write_text(json.dumps({name: value for name, value in said.items() if value}) + "\n")
+
+    def _registered(self) -> dict[str, str]:
+        return json.loads(self.registration.read_text()) if self.registration.exists() else {}
 
     @property
     def lake(self) -> Path:
@@ -105,6 +124,8 @@ class Workspace:
         return sorted(path.stem for path in (self.home / "datasets").glob("*.json") if "." not in path.stem)
 
     def landed(self) -> list[str]:
-        """Folders under ``landing/`` that hold a dump, sorted by name."""
+        """Folders under ``landing/`` that hold the dataset they are named after, sorted by name."""
+        from ml.data.sources import datasets_in
+
         folders = sorted((self.home / "landing").glob("*/"))
-        return [folder.name for folder in folders if any(folder.glob("*.json.gz"))]
+        return [folder.name for folder in folders if folder.name in datasets_in(folder)]

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import tempfile
 from pathlib import Path
 
-from dagster_dbt import DbtProject
+from dagster_dbt import DbtCliResource, DbtProject
 
+from orchestration.locking import alone_in
 from orchestration.paths import REPOSITORY
 
 DBT_FOLDER = REPOSITORY / "dbt_project"
 DBT_EXECUTABLE = str(Path(sys.executable).with_name("dbt"))
+PARTIAL_PARSE = "partial_parse.msgpack"
+_WORKING_PREFIX = ".parsing-"
 
 
 def ensure_manifest(folder: Path = DBT_FOLDER) -> DbtProject:
@@ -19,17 +24,41 @@ def ensure_manifest(folder: Path = DBT_FOLDER) -> DbtProject:
 
     ``DbtProject.prepare_if_dev`` parses only under ``dagster dev``; tests, plain Python and jobs need the
     manifest as much, and a stale one would show deleted models as assets.
+
+    Of several processes that start at once one parses and the others wait; a manifest is put in place whole, so one
+    that is there can be read.
+
+    Raises:
+        DagsterDbtCliRuntimeError: dbt cannot parse the project.
     """
-    # dbt writes its target below the project; both need the executable of this environment
     project = DbtProject(project_dir=folder, profiles_dir=folder)
+    with alone_in(project.manifest_path.parent):
+        newest = _newest(folder)
+        manifest = project.manifest_path
+        if not manifest.exists() or manifest.stat().st_mtime_ns < newest:
+            _parse(project)
+            # a file that was changed while dbt read the others is newer than the manifest
+            os.utime(manifest, ns=(newest, newest))
+    return project
+
+
+def _newest(folder: Path) -> int:
+    """When the project was last changed, nanoseconds since 1970."""
     sources = [
         path
         for path in folder.rglob("*")
         if path.suffix in {".sql", ".yml", ".yaml"} and not {"target", "logs"} & set(path.relative_to(folder).parts)
     ]
-    newest = max(path.stat().st_mtime for path in sources)
-    manifest = project.manifest_path
-    if not manifest.exists() or manifest.stat().st_mtime < newest:
-        os.environ["PATH"] = f"{Path(DBT_EXECUTABLE).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-        project.preparer.prepare(project)
-    return project
+    return max(path.stat().st_mtime_ns for path in sources)
+
+
+def _parse(project: DbtProject) -> None:
+    target = project.manifest_path.parent
+    for left in target.glob(f"{_WORKING_PREFIX}*"):
+        shutil.rmtree(left)
+    with tempfile.TemporaryDirectory(prefix=_WORKING_PREFIX, dir=target) as working:
+        # an earlier parse is copied there by dagster_dbt, so that only what changed is parsed
+        dbt = DbtCliResource(project_dir=project, profiles_dir=str(project.profiles_dir), dbt_executable=DBT_EXECUTABLE)
+        dbt.cli(["parse", "--quiet"], target_path=Path(working)).wait()
+        for name in (PARTIAL_PARSE, project.manifest_path.name):
+            os.replace(Path(working) / name, target / name)

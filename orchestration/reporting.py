@@ -33,21 +33,20 @@ def digest_of_files(folder: Path, *patterns: str) -> str:
 
 
 def parquet_metadata(path: Path, descriptions: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """Row count, column schema and place of a Parquet file, under the keys the UI knows."""
+    """Rows, column schema and place of a Parquet file, or of the files of a folder, under the keys the UI knows."""
     import pyarrow.parquet as pq
 
     described = descriptions or {}
-    with pq.ParquetFile(path) as file:
-        columns = [
-            dg.TableColumn(field.name, str(field.type), description=described.get(field.name))
-            for field in file.schema_arrow
-        ]
-        rows = file.metadata.num_rows
+    files = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
+    columns = [
+        dg.TableColumn(field.name, str(field.type), description=described.get(field.name))
+        for field in pq.read_schema(files[0])
+    ]
     return {
-        "dagster/row_count": rows,
+        "dagster/row_count": sum(pq.read_metadata(file).num_rows for file in files),
         "dagster/column_schema": dg.TableSchema(columns=columns),
         "dagster/uri": str(path),
-        "bytes": path.stat().st_size,
+        "bytes": sum(file.stat().st_size for file in files),
     }
 
 

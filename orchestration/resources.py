@@ -16,6 +16,10 @@ from pydantic import Field
 from orchestration.project import DBT_EXECUTABLE, DBT_FOLDER
 
 TIE_ORDERS: tuple[str, ...] = ("hash", "file", "item", "shuffle")
+SPLITS: tuple[str, ...] = ("leave-one-out", "global-temporal")
+_DATE = r"\d{4}-\d{2}-\d{2}"
+_DATE_OR_NOTHING = rf"^({_DATE})?$"
+_BOUNDARY = rf"^(0?\.\d+|{_DATE})$"
 
 
 class Settings(dg.ConfigurableResource):
@@ -27,11 +31,61 @@ class Settings(dg.ConfigurableResource):
         description="Keep users and items with at least this many interactions, repeated until none falls "
         "below; 0 switches the filter off.",
     )
+    k_core_users: int = Field(
+        default=-1,
+        ge=-1,
+        description="The least interactions of a user in the k-core, where it differs from k_core; -1 as k_core.",
+    )
+    k_core_items: int = Field(
+        default=-1,
+        ge=-1,
+        description="The least interactions of an item in the k-core, where it differs from k_core; -1 as k_core.",
+    )
+    from_date: str = Field(
+        default="",
+        pattern=_DATE_OR_NOTHING,
+        description="Interactions before this day (YYYY-MM-DD, UTC) are left out; empty for no limit.",
+    )
+    until_date: str = Field(
+        default="",
+        pattern=_DATE_OR_NOTHING,
+        description="Interactions on this day (YYYY-MM-DD, UTC) and after it are left out; empty for no limit.",
+    )
+    verified_only: bool = Field(
+        default=False, description="Whether only verified purchases count; a review that does not say is none."
+    )
+    least_rating: float = Field(
+        default=0.0, ge=0, description="Interactions rated lower, or not rated, are left out; 0 takes all."
+    )
+    first_interaction_only: bool = Field(
+        default=False, description="Whether only the first interaction of a user with an item counts."
+    )
+    minimum_history: int = Field(
+        default=0,
+        ge=0,
+        description="Users with fewer interactions are left out, once, before the k-core; 0 takes all.",
+    )
     tie_order: str = Field(
         default="hash",
-        pattern="|".join(TIE_ORDERS),
+        pattern=rf"^({'|'.join(TIE_ORDERS)})$",
         description="What orders interactions of one user at one timestamp: 'hash' of user, item and timestamp; "
         "'file' (position in the dump); 'item' (item id); 'shuffle' (by seed).",
+    )
+    split: str = Field(
+        default="leave-one-out",
+        pattern=rf"^({'|'.join(SPLITS)})$",
+        description="'leave-one-out' (a user's last item is the test target) or 'global-temporal' (a user's first item "
+        "after test_from is). A split made elsewhere is taken as it is.",
+    )
+    validation_from: str = Field(
+        default="0.8",
+        pattern=_BOUNDARY,
+        description="Where validation begins in a global-temporal split: a quantile of the timestamps or a day.",
+    )
+    test_from: str = Field(
+        default="0.9",
+        pattern=_BOUNDARY,
+        description="Where the test begins in a global-temporal split: a quantile of the timestamps or a day.",
     )
     validation_users: int = Field(
         default=512,

@@ -13,33 +13,50 @@ import sys
 import time
 import uuid
 import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 EXIT_FAILED = 1
 
 
-def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    from orchestration.resources import TIE_ORDERS, Settings
+def parse(
+    arguments: list[str] | None = None,
+    command: str = "make run",
+    about: str | None = __doc__,
+    switches: Mapping[str, str] | None = None,
+) -> argparse.Namespace:
+    """The options: the dataset, where its files lie, and every field of the settings by its own name.
 
-    fields = Settings.model_fields
-    parser = argparse.ArgumentParser(prog="make run", description=__doc__)
+    ``switches`` are further options of a command, by name, each with what it does.
+    """
+    from orchestration.resources import Settings
+
+    parser = argparse.ArgumentParser(prog=command, description=about)
     parser.add_argument("--dataset", default="Demo", help="name of the dataset, e.g. Industrial_and_Scientific")
-    parser.add_argument("--dumps", type=Path, help="folder that holds its dump files")
-    parser.add_argument("--k-core", type=int, default=5, help=fields["k_core"].description)
-    parser.add_argument("--tie-order", choices=TIE_ORDERS, default="hash", help=fields["tie_order"].description)
-    parser.add_argument("--validation-users", type=int, default=512, help=fields["validation_users"].description)
-    parser.add_argument("--seed", type=int, default=0, help=fields["seed"].description)
-    parser.add_argument("--recipes", default="", help="names, separated by commas; all when empty")
-    parser.add_argument("--exclude-seen", action="store_true", help=fields["exclude_seen"].description)
+    parser.add_argument("--dumps", type=Path, help="folder that holds its files")
+    parser.add_argument("--layout", help="how they are laid out, where it cannot be seen from their names")
+    parser.add_argument("--source", type=Path, help="TOML file that says which files they are and what is in them")
+    for name, field in Settings.model_fields.items():
+        option = f"--{name.replace('_', '-')}"
+        if field.annotation is bool:
+            parser.add_argument(option, action="store_true", help=field.description)
+        elif field.annotation in (int, float, str):
+            parser.add_argument(option, type=field.annotation, default=field.default, help=field.description)
+        else:
+            parser.add_argument(option, default="", help=f"{field.description} Separated by commas.")
+    for name, does in (switches or {}).items():
+        parser.add_argument(f"--{name}", action="store_true", help=does)
+    parser.add_argument("--no-wait", action="store_true", help="fail where another process works on the dataset")
     return parser.parse_args(arguments)
 
 
 def main(arguments: list[str] | None = None) -> int:
     chosen = parse(arguments)
-    from orchestration.console import problem, say
+    from orchestration.console import problem
+    from orchestration.locking import DatasetBusy
     from orchestration.paths import Workspace, check_dataset_name
 
-    started = time.monotonic()
     try:
         check_dataset_name(chosen.dataset)
         settings = _settings(chosen)
@@ -47,13 +64,24 @@ def main(arguments: list[str] | None = None) -> int:
         problem(str(error))
         return EXIT_FAILED
     workspace = Workspace.current()
-    with _instance(workspace) as instance:
-        from orchestration.definitions import defs
+    paths = workspace.dataset(chosen.dataset)
+    try:
+        with working_on(workspace, paths, "make run", wait=not chosen.no_wait) as instance:
+            return _run(instance, paths, chosen, settings)
+    except DatasetBusy as error:
+        problem(str(error))
+        return EXIT_FAILED
 
-        paths = workspace.dataset(chosen.dataset)
-        _land(instance, paths, chosen)
-        say(f"raw2rank: dataset {chosen.dataset}, dumps in {paths.dumps}")
-        made = make(instance, defs, chosen.dataset, settings)
+
+def _run(instance, paths, chosen: argparse.Namespace, settings) -> int:
+    """What remains to be done with the dataset in hand; the exit code."""
+    from orchestration.console import say
+    from orchestration.definitions import defs
+
+    started = time.monotonic()
+    _land(instance, paths, chosen)
+    say(f"raw2rank: dataset {chosen.dataset}, dumps in {paths.dumps}")
+    made = make(instance, defs, chosen.dataset, settings)
     if made is None:
         return EXIT_FAILED
     if not made:
@@ -64,15 +92,50 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def make(instance, defs, dataset: str, settings) -> int | None:
-    """Make what is out of date; how many assets that were, or ``None`` after a failure told on the console."""
+@contextmanager
+def working_on(workspace, paths, command: str, wait: bool) -> Iterator:
+    """The instance, with the lock of a dataset held and what a killed run left in it cleared up.
+
+    Raises:
+        DatasetBusy: another process holds the dataset, and ``wait`` is false.
+    """
+    from orchestration.console import say
+    from orchestration.locking import dataset_lock
+
+    def tell(holder: str) -> None:
+        say(f"waiting for {holder}; --no-wait (WAIT=0) fails instead")
+
+    with dataset_lock(paths, command, wait, tell) as lock, _instance(workspace) as instance:
+        from orchestration.recovery import clear_up
+
+        killed = clear_up(instance, paths, lock)
+        if killed:
+            say(f"cleared up after {killed}")
+        yield instance
+
+
+def make(instance, defs, dataset: str, settings, data_only: bool = False) -> int | None:
+    """Make what is out of date; how many assets that were, or ``None`` after a failure told on the console.
+
+    With ``data_only`` nothing is made of what comes after the checked data.
+    """
     import dagster as dg
 
     from orchestration.assets.raw import observe
     from orchestration.assets.settings import SLICES, chosen, version_of
     from orchestration.console import explain, run_quietly, say
-    from orchestration.staleness import CHECKED_LAYERS, asset_graph, data_version, out_of_date
+    from orchestration.contracts import changed_contracts, load_contracts
+    from orchestration.locking import announce
+    from orchestration.paths import Workspace
+    from orchestration.staleness import (
+        CHECKED_LAYERS,
+        asset_graph,
+        data_version,
+        latest_evaluations,
+        out_of_date,
+    )
 
+    paths = Workspace.current().dataset(dataset)
     observe(instance, dataset)
     graph = asset_graph()
     job = defs.resolve_job_def("everything")
@@ -91,16 +154,26 @@ def make(instance, defs, dataset: str, settings) -> int | None:
         {"training_sets"},
         {graph.get(key).group_name for key in everything},
     ]
-    for groups in phases:
+    contracts = load_contracts()
+    for groups in phases[:2] if data_only else phases:
         keys = {key for key in everything if graph.get(key).group_name in groups}
         reasons = out_of_date(instance, graph, dataset, keys)
         reasons |= dict.fromkeys(changed_settings & keys - set(reasons), "another choice")
         changed_settings = set()
+        evaluations = {
+            check: said
+            for key in keys & {contract.key for contract in contracts}
+            for check, said in latest_evaluations(instance, graph, dataset, key).items()
+        }
+        another_contract = changed_contracts(contracts, evaluations) & keys
+        reasons |= dict.fromkeys(another_contract - set(reasons), "another contract")
         if not reasons:
             continue
         say(explain(reasons))
         config = {"resources": {"settings": {"config": settings.model_dump()}}}
-        if not run_quietly(job, instance, dataset, sorted(reasons), config, str(uuid.uuid4())):
+        run_id = str(uuid.uuid4())
+        announce(paths, run_id)
+        if not run_quietly(job, instance, dataset, sorted(reasons), config, run_id):
             return None
         made += len(reasons)
     return made
@@ -131,20 +204,18 @@ def _settings(chosen: argparse.Namespace):
     from orchestration.recommenders import check_recipes
     from orchestration.resources import Settings
 
-    recipes = [name.strip() for name in chosen.recipes.split(",") if name.strip()]
-    check_recipes(recipes)
+    values = {name: getattr(chosen, name) for name in Settings.model_fields}
+    values["recipes"] = [name.strip() for name in chosen.recipes.split(",") if name.strip()]
+    check_recipes(values["recipes"])
     try:
-        return Settings(
-            k_core=chosen.k_core,
-            tie_order=chosen.tie_order,
-            validation_users=chosen.validation_users,
-            seed=chosen.seed,
-            recipes=recipes,
-            exclude_seen=chosen.exclude_seen,
-        )
+        return Settings(**values)
     except ValidationError as error:
         first = error.errors()[0]
-        raise ValueError(f"{str(first['loc'][0]).upper()}={first['input']}: {first['msg']}") from error
+        name = str(first["loc"][0])
+        raise ValueError(
+            f"{name.upper()}={first['input']} is not possible ({first['msg']}). "
+            f"{Settings.model_fields[name].description}"
+        ) from error
 
 
 def _instance(workspace):
@@ -152,11 +223,14 @@ def _instance(workspace):
     import dagster as dg
 
     from orchestration.console import quiet
+    from orchestration.locking import alone_in
 
     quiet()
     configure_instance(workspace)
     os.environ["DAGSTER_HOME"] = str(workspace.dagster_home)
-    return dg.DagsterInstance.get()
+    # of two processes that find no storage both would make its tables
+    with alone_in(workspace.dagster_home):
+        return dg.DagsterInstance.get()
 
 
 def configure_instance(workspace) -> None:
@@ -175,9 +249,11 @@ def _land(instance, paths, chosen: argparse.Namespace) -> None:
     from orchestration.console import say
     from orchestration.partitions import datasets
 
-    if chosen.dumps or not paths.registration.exists():
-        paths.register(chosen.dumps)
-    if chosen.dataset == "Demo" and not chosen.dumps and not any(paths.dumps.glob("*.json.gz")):
+    if chosen.dumps or chosen.layout or chosen.source or not paths.registration.exists():
+        paths.register(chosen.dumps or paths.dumps, chosen.layout, chosen.source)
+    # the reviews are written last: where there is metadata alone, the writing was cut short
+    landed = any(not path.name.startswith("meta_") for path in paths.dumps.glob("*.json.gz"))
+    if chosen.dataset == "Demo" and not chosen.dumps and not landed:
         from ml.data.demo import write_demo_dump
 
         write_demo_dump(paths.dumps)

@@ -18,6 +18,8 @@ from dagster._core.definitions.data_version import (
 )
 from dagster._core.loader import LoadingContext
 
+from orchestration.recovery import unfinished
+
 NOT_CHOSEN = "not chosen"
 # the data, whose blocking checks must pass before anything is fitted on it
 CHECKED_LAYERS = ("landing", "staging", "intermediate", "marts")
@@ -52,10 +54,11 @@ def out_of_date(
 ) -> dict[dg.AssetKey, str]:
     """Which of the given assets have to be made again for a dataset, each with the reason.
 
-    Missing or stale ones, those whose blocking checks have not passed on what is there now, and everything
-    among the given that lies below one of these.
+    Missing or stale ones, those that a run set out to make and did not, those whose blocking checks have not passed
+    on what is there now, and everything among the given that lies below one of these.
     """
     keys = set(keys)
+    left = unfinished(instance, dataset, keys)
     resolver = CachingStaleStatusResolver(instance, graph, _Loading(instance))
     reasons: dict[dg.AssetKey, str] = {}
     for key in _in_order(graph, keys):
@@ -67,6 +70,8 @@ def out_of_date(
             cause = resolver.get_stale_causes(key, dataset)[0]
             what = cause.dependency_asset_key.to_user_string() if cause.dependency_asset_key else "its code"
             reasons[key] = f"{what} changed" if cause.dependency_asset_key else "its code changed"
+        elif key in left:
+            reasons[key] = "a run ended before it was made"
         elif above:
             reasons[key] = f"{above[0].to_user_string()} is made again"
         elif unpassed := unpassed_checks(instance, graph, dataset, key):

@@ -15,10 +15,11 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=3000)
     chosen = parser.parse_args()
     from orchestration.paths import REPOSITORY, Workspace
-    from orchestration.run import configure_instance
+    from orchestration.run import _instance
 
     workspace = Workspace.current()
-    configure_instance(workspace)
+    # its storage is made here, once: the processes that Dagster starts would do so all at the same time
+    _instance(workspace).dispose()
     dagster = str(Path(sys.executable).with_name("dagster"))
     command = [dagster, "dev", "-m", "orchestration.definitions", "-h", HOST, "-p", str(chosen.port)]
     os.chdir(REPOSITORY)

@@ -10,14 +10,139 @@
 {%- endmacro %}
 
 
-{#- The rule that orders ties; an error that lists the rules where it is none of them. -#}
-{% macro tie_order() -%}
-    {%- set rules = ['hash', 'file', 'item', 'shuffle'] -%}
-    {%- set rule = var('tie_order') -%}
-    {%- if rule not in rules -%}
+{#- The value of a variable that must be a number of at least 0, as SQL text; an error that says so otherwise. -#}
+{% macro plain_number(name) -%}
+    {%- set value = var(name) | string -%}
+    {%- if not modules.re.fullmatch('[0-9]+([.][0-9]+)?', value) -%}
         {{ exceptions.raise_compiler_error(
-            "the variable tie_order must be one of " ~ rules | join(', ') ~ ", not '" ~ rule ~ "'"
+            "the variable " ~ name ~ " must be a number of 0 or more, not '" ~ value ~ "'"
         ) }}
     {%- endif -%}
-    {{- return(rule) -}}
+    {{- return(value) -}}
+{%- endmacro %}
+
+
+{#- The value of a variable that must be true or false; an error that says so otherwise. -#}
+{% macro true_or_false(name) -%}
+    {%- set value = var(name) | string | lower -%}
+    {%- if value not in ['true', 'false'] -%}
+        {{ exceptions.raise_compiler_error(
+            "the variable " ~ name ~ " must be true or false, not '" ~ var(name) ~ "'"
+        ) }}
+    {%- endif -%}
+    {{- return(value == 'true') -}}
+{%- endmacro %}
+
+
+{#- The value of a variable that must be one of some words; an error that lists them otherwise. -#}
+{% macro one_of(name, words) -%}
+    {%- set value = var(name) -%}
+    {%- if value not in words -%}
+        {{ exceptions.raise_compiler_error(
+            "the variable " ~ name ~ " must be one of " ~ words | join(', ') ~ ", not '" ~ value ~ "'"
+        ) }}
+    {%- endif -%}
+    {{- return(value) -}}
+{%- endmacro %}
+
+
+{#- The rule that orders ties. -#}
+{% macro tie_order() -%}
+    {{- return(one_of('tie_order', ['hash', 'file', 'item', 'shuffle'])) -}}
+{%- endmacro %}
+
+
+{#- How interactions are split. -#}
+{% macro split_rule() -%}
+    {{- return(one_of('split', ['leave-one-out', 'global-temporal'])) -}}
+{%- endmacro %}
+
+
+{#- Interactions that a node of one side (`users` or `items`) must have in the k-core. -#}
+{% macro k_core_of(side) -%}
+    {%- set name = 'k_core_' ~ side -%}
+    {%- if var(name) | string == '-1' -%}
+        {{- return(whole_number('k_core')) -}}
+    {%- elif not (var(name) | string).isdigit() -%}
+        {{ exceptions.raise_compiler_error(
+            "the variable " ~ name ~ " must be a whole number of 0 or more, or -1 to be as k_core, not '"
+            ~ var(name) ~ "'"
+        ) }}
+    {%- endif -%}
+    {{- return(whole_number(name)) -}}
+{%- endmacro %}
+
+
+{#- The seconds since 1970 at which an ISO date starts in UTC; none where the text is no such date. -#}
+{% macro start_of_day(text) -%}
+    {%- set parts = modules.re.fullmatch('([0-9]{4})-([0-9]{2})-([0-9]{2})', text) -%}
+    {%- if not parts -%}
+        {{- return(none) -}}
+    {%- endif -%}
+    {%- set year, month, day = parts[1] | int, parts[2] | int, parts[3] | int -%}
+    {%- set is_leap_year = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0) -%}
+    {%- set days = [31, 29 if is_leap_year else 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31] -%}
+    {%- if year == 0 or month == 0 or month > 12 or day == 0 or day > days[month - 1] -%}
+        {{- return(none) -}}
+    {%- endif -%}
+    {%- set since_1970 = modules.datetime.date(year, month, day) - modules.datetime.date(1970, 1, 1) -%}
+    {{- return(since_1970.days * 86400) -}}
+{%- endmacro %}
+
+
+{#-
+    The window of time that is kept, as `{'from': ..., 'until': ...}` in seconds since 1970, none where it is open;
+    an error where a date is none, or nothing lies between them.
+-#}
+{% macro time_window() -%}
+    {%- set window = {} -%}
+    {%- for side in ['from', 'until'] -%}
+        {%- set text = var(side ~ '_date') | string -%}
+        {%- do window.update({side: start_of_day(text)}) -%}
+        {%- if text and window[side] is none -%}
+            {{ exceptions.raise_compiler_error(
+                "the variable " ~ side ~ "_date must be an ISO date such as 2014-12-31, or empty, not '" ~ text ~ "'"
+            ) }}
+        {%- endif -%}
+    {%- endfor -%}
+    {%- if window['from'] is not none and window['until'] is not none and window['from'] >= window['until'] -%}
+        {{ exceptions.raise_compiler_error(
+            "the variable from_date must be before until_date, not '" ~ var('from_date') ~ "' and '"
+            ~ var('until_date') ~ "'"
+        ) }}
+    {%- endif -%}
+    {{- return(window) -}}
+{%- endmacro %}
+
+
+{#-
+    Where the window of validation and that of test start, as `{'validation_from': ..., 'test_from': ...}`, each
+    `{'seconds': ...}` since 1970 or `{'quantile': ...}`; an error where one is neither, or the first not before the
+    second.
+-#}
+{% macro split_boundaries() -%}
+    {%- set boundaries = {} -%}
+    {%- for name in ['validation_from', 'test_from'] -%}
+        {%- set text = var(name) | string -%}
+        {%- if start_of_day(text) is not none -%}
+            {%- do boundaries.update({name: {'seconds': start_of_day(text)}}) -%}
+        {%- elif modules.re.fullmatch('0?[.][0-9]{1,15}', text) and text | float > 0 -%}
+            {%- do boundaries.update({name: {'quantile': text}}) -%}
+        {%- else -%}
+            {{ exceptions.raise_compiler_error(
+                "the variable " ~ name ~ " must be a number between 0 and 1, such as '0.8', or an ISO date such as "
+                ~ "2014-12-31, not '" ~ text ~ "'"
+            ) }}
+        {%- endif -%}
+    {%- endfor -%}
+    {%- set first, second = boundaries['validation_from'], boundaries['test_from'] -%}
+    {%- if (first.seconds is defined and second.seconds is defined and first.seconds >= second.seconds)
+        or (first.quantile is defined and second.quantile is defined
+            and first.quantile | float >= second.quantile | float) -%}
+        {{ exceptions.raise_compiler_error(
+            "the variable validation_from must be before test_from, not '" ~ var('validation_from') ~ "' and '"
+            ~ var('test_from') ~ "'"
+        ) }}
+    {%- endif -%}
+    {{- return(boundaries) -}}
 {%- endmacro %}

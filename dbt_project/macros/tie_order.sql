@@ -1,4 +1,20 @@
 {#-
+    The order of the interactions of one user, as expressions for an `order by` or a row comparison: by time; where
+    the source gives an order, by that; at one moment, what another's split trains on before what it ranks; and ties
+    by the rule.
+-#}
+{% macro interaction_order() -%}
+    timestamp, millisecond, given_position, list_position({{ given_splits() }}, given_split), {{ tie_key() }}
+{%- endmacro %}
+
+
+{#- What a split made elsewhere may use an interaction for, in the order of their use. -#}
+{% macro given_splits() -%}
+    ['train', 'history', 'validation', 'test']
+{%- endmacro %}
+
+
+{#-
     What orders interactions of one user that share a timestamp (in the 2018 dumps most users have several
     purchases on one day, and a timestamp is a day), as expressions for an `order by` or a row comparison:
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ml.data.database import connect
 from ml.data.training_set import Sequences, TrainingSet
 
 
@@ -30,10 +31,7 @@ def build_training_set(dataset: str, splits: Path, protocol: dict) -> TrainingSe
     Raises:
         SplitError: there is nothing to train on or nothing to test with.
     """
-    import duckdb
-
-    with duckdb.connect() as connection:
-        connection.execute("set enable_progress_bar = false")
+    with connect() as connection:
         source = connection.read_parquet(str(splits))
         connection.register("splits", source)
         item_ids = _identities(connection, "item")

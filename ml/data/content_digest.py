@@ -24,17 +24,36 @@ def parquet_digest(path: Path) -> str:
         TypeError: a column of another type.
     """
     with pq.ParquetFile(path) as file:
-        schema = file.schema_arrow
-        columns = [_ColumnDigest() for _ in schema]
-        rows = 0
+        digest = TableDigest(file.schema_arrow)
         for batch in file.iter_batches(ROWS_PER_BATCH):
-            rows += batch.num_rows
-            for column, values in zip(columns, batch.columns, strict=True):
-                column.add(values)
-    whole = hashlib.sha256(f"parquet_digest 1 {rows}".encode())
-    for field, column in zip(schema, columns, strict=True):
-        whole.update(f"\n{field.name}\n{field.type}\n{column.hexdigest()}".encode())
-    return whole.hexdigest()
+            digest.add(batch)
+    return digest.hexdigest()
+
+
+class TableDigest:
+    """The digest of :func:`parquet_digest`, of a table that comes in batches.
+
+    Args:
+        schema: the table's columns.
+    """
+
+    def __init__(self, schema: pa.Schema) -> None:
+        self._schema = schema
+        self._columns = [_ColumnDigest() for _ in schema]
+        self._rows = 0
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Take in the next rows; ``TypeError`` for a column of a type that has no digest."""
+        self._rows += batch.num_rows
+        for column, values in zip(self._columns, batch.columns, strict=True):
+            column.add(values)
+
+    def hexdigest(self) -> str:
+        """Digest of all rows so far."""
+        whole = hashlib.sha256(f"parquet_digest 1 {self._rows}".encode())
+        for field, column in zip(self._schema, self._columns, strict=True):
+            whole.update(f"\n{field.name}\n{_type_name(field.type)}\n{column.hexdigest()}".encode())
+        return whole.hexdigest()
 
 
 class _ColumnDigest:
@@ -73,6 +92,11 @@ class _ColumnDigest:
     def hexdigest(self) -> str:
         parts = [self._valid.hexdigest(), self._lengths.hexdigest(), self._values.hexdigest()]
         return " ".join(parts + ([f"[{self._elements.hexdigest()}]"] if self._elements else []))
+
+
+def _type_name(kind: pa.DataType) -> str:
+    # what a list calls its elements is "item" in memory and "element" in a Parquet file
+    return f"list<element: {kind.value_type}>" if pa.types.is_list(kind) else str(kind)
 
 
 def _bytes(array: pa.Array) -> memoryview:

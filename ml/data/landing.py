@@ -1,122 +1,102 @@
-"""Landing: the raw review dump as Parquet, row by row, and every line that is not a row with its reason.
+"""Landing: raw files as Parquet, row by row, and every line that is not a row with its reason.
 
-Each file is read once from start to end in bounded memory. What makes a line a row is in
-:mod:`ml.data.records`. Nothing is cleaned here beyond types: values are kept as they stand in the dump, and a
-row carries the file and the line it comes from.
+Each file is read once from start to end in bounded memory, several at a time in processes of their own. What
+makes a line a row is in the reader of its layout (:mod:`ml.data.reading`). Nothing is cleaned here beyond
+types: values are kept as they stand in the dump, and a row carries the file and the line it comes from.
 
-A landing folder holds ``rows.parquet``, ``rejects.parquet`` and ``files.parquet`` (one row a file), or does
-not exist: the three appear together or not at all.
+A landing folder holds ``files.parquet`` (one row a file), and for each unit, some files that are read
+together, one Parquet file in ``rows``, one in ``rejects``, and a note in ``units``. All of it appears together
+or not at all. A unit whose files have not changed since the last landing is taken from there.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import hashlib
 import json
+import os
+import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-import numpy as np
-import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
-from xxhash import xxh3_64_intdigest
 
-from ml.data.content_digest import parquet_digest
-from ml.data.dumps import Dumps, datasets_in, find_dumps
-from ml.data.files import atomic_folder
-from ml.data.lines import Block, GzipLines, LandingError
-from ml.data.records import END_OF_TIME, NO_FIELDS, Metadata, Reject, Review, read_metadata, read_review
+from ml.data.files import atomic_folder, fingerprint
+from ml.data.landing_lines import read_lines
+from ml.data.landing_units import LandedUnit, land_unit, write_table
+from ml.data.landing_workers import run_in_processes
+from ml.data.lines import LandingError, complaint
+from ml.data.reading import (
+    INTERACTIONS_SCHEMA,
+    METADATA_SCHEMA,
+    REJECTS_SCHEMA,
+    FileCounts,
+    LineReader,
+    SourceFile,
+    Unit,
+)
+from ml.data.records import MetadataLines, ReviewLines
 
 __all__ = [
-    "Dumps",
+    "FILES_SCHEMA",
+    "INTERACTIONS_SCHEMA",
+    "METADATA_SCHEMA",
+    "REJECTS_SCHEMA",
     "Landed",
-    "LandedFile",
     "LandingError",
     "content_digest",
-    "datasets_in",
-    "find_dumps",
+    "land",
     "land_metadata",
     "land_reviews",
+    "read_lines",
 ]
 
-ROWS_PER_BATCH = 1 << 16
-# of the dump: long lines make smaller batches, so that memory stays bounded
-BYTES_PER_BATCH = 64 << 20
-
-_ORIGIN = [("source_file", pa.string()), ("line_number", pa.int64())]
-REVIEWS_SCHEMA = pa.schema(
-    [
-        *_ORIGIN,
-        ("line_digest", pa.uint64()),
-        ("reviewer_id", pa.string()),
-        ("asin", pa.string()),
-        ("overall", pa.float64()),
-        ("unix_review_time", pa.int64()),
-        ("verified", pa.bool_()),
-        ("invalid_fields", pa.list_(pa.string())),
-    ]
-)
-METADATA_SCHEMA = pa.schema(
-    [
-        *_ORIGIN,
-        ("line_digest", pa.uint64()),
-        ("asin", pa.string()),
-        ("title", pa.string()),
-        ("brand", pa.string()),
-        ("main_cat", pa.string()),
-        ("price", pa.string()),
-        ("category", pa.list_(pa.string())),
-        ("image_url", pa.string()),
-        ("invalid_fields", pa.list_(pa.string())),
-    ]
-)
-REJECTS_SCHEMA = pa.schema(
-    [
-        *_ORIGIN,
-        ("byte_offset", pa.int64()),
-        ("reason", pa.string()),
-        ("detail", pa.string()),
-        ("line", pa.binary()),
-    ]
-)
 FILES_SCHEMA = pa.schema(
     [
         ("source_file", pa.string()),
+        ("layout", pa.string()),
         ("bytes", pa.int64()),
         ("sha256", pa.string()),
         ("lines_read", pa.int64()),
+        ("rows_read", pa.int64()),
         ("rows_kept", pa.int64()),
         ("rows_rejected", pa.int64()),
+        ("rows_repeated", pa.int64()),
+        ("problem", pa.string()),
     ]
 )
-
-
-@dataclass(frozen=True)
-class LandedFile:
-    """What became of one file: ``bytes`` and ``sha256`` are of the compressed file."""
-
-    source_file: str
-    bytes: int
-    sha256: str
-    lines_read: int
-    rows_kept: int
-    rows_rejected: int
+# of the notes in `units`; a folder with notes of another format is read anew
+_FORMAT = 1
+# stands where there is no unit, so that there is always a table to read
+_NO_UNIT = "none"
 
 
 @dataclass(frozen=True)
 class Landed:
-    """What became of some files; ``rejects_by_reason`` counts the rejected lines of all of them."""
+    """What became of some files.
 
-    files: tuple[LandedFile, ...]
+    Attributes:
+        files: the counts of each file, in the order of their names.
+        rejects_by_reason: the rejects of all of them, counted.
+        files_read: how many of the files were read; the others had not changed since the last landing.
+    """
+
+    files: tuple[FileCounts, ...]
     rejects_by_reason: dict[str, int]
+    files_read: int
 
     @property
     def lines_read(self) -> int:
         return sum(file.lines_read for file in self.files)
+
+    @property
+    def rows_read(self) -> int:
+        return sum(file.rows_read for file in self.files)
 
     @property
     def rows_kept(self) -> int:
@@ -126,210 +106,232 @@ class Landed:
     def rows_rejected(self) -> int:
         return sum(file.rows_rejected for file in self.files)
 
+    @property
+    def rows_repeated(self) -> int:
+        return sum(file.rows_repeated for file in self.files)
 
-def land_reviews(files: list[Path], folder: Path) -> Landed:
-    """Write the reviews of some files into a landing folder, in the order of the files' names.
+    @property
+    def problems(self) -> list[str]:
+        """What is wrong with files as a whole, in words."""
+        return [file.problem for file in self.files if file.problem]
 
-    ``rows.parquet`` has one row a kept line: ``source_file`` (name without folder), ``line_number`` (from 1),
-    ``line_digest`` (xxh3_64 of the line without its line ending), ``reviewer_id``, ``asin``, ``overall``,
-    ``unix_review_time`` (seconds), ``verified``, ``invalid_fields``. ``rejects.parquet`` has one row for each
-    other line: ``source_file``, ``line_number``, ``byte_offset`` (in the decompressed stream), ``reason``,
-    ``detail``, ``line`` (its bytes; the start of one longer than 16 MiB). ``files.parquet`` has one row a
-    file, with ``lines_read = rows_kept + rows_rejected``.
+
+def land(
+    units: Sequence[Unit],
+    folder: Path,
+    schema: pa.Schema,
+    processes: int | None = None,
+    *,
+    fingerprints: Path | None = None,
+    code_version: str = "",
+) -> Landed:
+    """Read some units into a landing folder, except those that the folder holds already.
+
+    ``files.parquet`` has one row a file, in the order of their names: the columns of
+    :class:`ml.data.reading.FileCounts` and ``layout``. ``rows/<unit>.parquet`` has the columns of ``schema``,
+    ``rejects/<unit>.parquet`` those of :data:`ml.data.reading.REJECTS_SCHEMA`; ``<unit>`` is a digest of the
+    names of its files. Without units there is one empty table in each.
+
+    Args:
+        units: what to read; no two files of them may have the same name.
+        folder: the landing folder; replaced as a whole.
+        schema: columns of the rows, :data:`ml.data.reading.ORIGIN` first.
+        processes: how many units are read at a time, each in a process of its own where there are several to
+            read; ``None`` for the number of processors this process may use.
+        fingerprints: where :func:`ml.data.files.fingerprint` keeps what it knows; ``None`` reads every file
+            that may be unchanged to its end.
+        code_version: version of the code that reads. A unit is not read again where the folder holds it with
+            the same names and contents of files, layout, arguments of its reader, schema and version.
 
     Raises:
-        LandingError: a file that cannot be read to its end (see :class:`ml.data.lines.GzipLines`), no file,
-            or two of one name. The folder is then as it was.
+        LandingError: a file that cannot be read at all, two of the same name, or a file that changed while it
+            was read. The folder is then as it was.
+        RuntimeError: a reader breaks a promise of :mod:`ml.data.reading`.
+    """
+    units = sorted(units, key=lambda unit: unit.files[0].name)
+    _check_files([file for unit in units for file in unit.files])
+    previous = _notes(folder)
+    identities = [_identity(unit, schema, code_version) for unit in units]
+    landed: dict[str, LandedUnit] = {}
+    with atomic_folder(folder) as new:
+        for part in ("rows", "rejects", "units"):
+            (new / part).mkdir()
+        to_read = []
+        for unit, identity in zip(units, identities, strict=True):
+            key = _key(unit)
+            known = previous.get(key)
+            candidate = known is not None and known["identity"] == identity
+            expected = None
+            if candidate or fingerprints is not None:
+                expected = tuple(_fingerprint(file, fingerprints) for file in unit.files)
+            if candidate and expected == tuple(file["sha256"] for file in known["landed"]["files"]):
+                earlier = LandedUnit.from_json(known["landed"])
+                if _taken_over(earlier, key, schema, folder, new):
+                    landed[key] = earlier
+                    continue
+            to_read.append((key, functools.partial(land_unit, unit, schema, new, key, expected)))
+        landed |= _read(to_read, processes)
+        for unit, identity in zip(units, identities, strict=True):
+            key = _key(unit)
+            note = {"format": _FORMAT, "identity": identity, "landed": landed[key].to_json()}
+            (new / "units" / f"{key}.json").write_text(json.dumps(note, indent=1, sort_keys=True) + "\n")
+        if not units:
+            write_table(new / "rows" / f"{_NO_UNIT}.parquet", schema)
+            write_table(new / "rejects" / f"{_NO_UNIT}.parquet", REJECTS_SCHEMA)
+        described = [
+            {"layout": unit.layout, **dataclasses.asdict(counts)}
+            for unit in units
+            for counts in landed[_key(unit)].files
+        ]
+        described.sort(key=lambda file: file["source_file"])
+        pq.write_table(pa.Table.from_pylist(described, FILES_SCHEMA), new / "files.parquet")
+    reasons = sum((Counter(unit.rejects_by_reason) for unit in landed.values()), Counter())
+    files = sorted((counts for unit in landed.values() for counts in unit.files), key=lambda file: file.source_file)
+    files_read = sum(len(landed[key].files) for key, _ in to_read)
+    return Landed(tuple(files), dict(sorted(reasons.items())), files_read)
+
+
+def land_reviews(files: list[Path], folder: Path, processes: int | None = None) -> Landed:
+    """Land reviews in the layout of the 2018 release, a file a unit, named without its folder.
+
+    See :func:`land`, and :mod:`ml.data.records` for what is kept.
+
+    Raises:
+        LandingError: as :func:`land`, and where there is no file.
     """
     if not files:
         raise LandingError(f"there is no file of reviews to land in {folder}")
-    return _land(files, folder, REVIEWS_SCHEMA, _add_reviews)
+    return land(_units(files, "reviews 2018", ReviewLines, INTERACTIONS_SCHEMA), folder, INTERACTIONS_SCHEMA, processes)
 
 
-def land_metadata(files: list[Path], folder: Path) -> Landed:
-    """Write the metadata of some files into a landing folder; without files, empty tables.
-
-    As :func:`land_reviews`, with the columns ``asin``, ``title``, ``brand``, ``main_cat``, ``price``,
-    ``category``, ``image_url``, ``invalid_fields`` in the rows.
-    """
-    return _land(files, folder, METADATA_SCHEMA, _add_metadata)
+def land_metadata(files: list[Path], folder: Path, processes: int | None = None) -> Landed:
+    """Land metadata in the layout of the 2018 release, as :func:`land_reviews`; without files, empty tables."""
+    return land(_units(files, "metadata 2018", MetadataLines, METADATA_SCHEMA), folder, METADATA_SCHEMA, processes)
 
 
 def content_digest(folder: Path) -> str:
     """Digest of the rows and rejects of a landing folder, in hexadecimal.
 
-    Equal for equal values in equal order, however the dump or the Parquet files are compressed or cut into
-    row groups; different when a value, a name of a file, or an order differs.
+    Equal for equal values in equal order, however the dumps or the Parquet files are compressed or cut into
+    row groups; different when a value, a name of a file, or an order within a file differs, and when a file is
+    taken away. It is put together from what was noted of each unit when it was read.
+
+    Raises:
+        LandingError: the folder was not made by :func:`land`.
     """
-    parts = {name: parquet_digest(folder / f"{name}.parquet") for name in ("rows", "rejects")}
+    notes = _notes(folder)
+    if not notes and not (folder / "rows" / f"{_NO_UNIT}.parquet").exists():
+        raise LandingError(f"{folder} is not a landing folder; land the dumps again")
+    parts = sorted(
+        ([file["source_file"] for file in note["landed"]["files"]], note["landed"]["digests"])
+        for note in notes.values()
+    )
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-# Adds what can be kept of some lines to the columns; the rest comes back with its place among the lines.
-_AddLines = Callable[[list[bytes], dict[str, list]], list[tuple[int, Reject]]]
+def _units(files: list[Path], layout: str, make_reader: Callable[[], LineReader], schema: pa.Schema) -> list[Unit]:
+    read = functools.partial(read_lines, make_reader=make_reader, schema=schema)
+    return [Unit((SourceFile(path, path.name),), layout, read) for path in files]
 
 
-def _land(files: list[Path], folder: Path, schema: pa.Schema, add_lines: _AddLines) -> Landed:
-    files = sorted(files, key=lambda path: path.name)
-    for one, other in pairwise(files):
+def _check_files(files: list[SourceFile]) -> None:
+    for one, other in pairwise(sorted(files, key=lambda file: file.name)):
         if one.name == other.name:
-            raise LandingError(f"{one} and {other} have the same name; rename one, rows are traced by it")
-    reasons: Counter[str] = Counter()
-    with atomic_folder(folder) as new:
-        with (
-            _table(new / "rows.parquet", schema) as rows,
-            _table(new / "rejects.parquet", REJECTS_SCHEMA) as rejects,
-        ):
-            landed = [_land_file(path, rows, rejects, add_lines, reasons) for path in files]
-        columns = {name: [getattr(file, name) for file in landed] for name in FILES_SCHEMA.names}
-        pq.write_table(pa.table(columns, schema=FILES_SCHEMA), new / "files.parquet")
-    return Landed(tuple(landed), dict(sorted(reasons.items())))
-
-
-def _land_file(path: Path, rows: _Table, rejects: _Table, add_lines: _AddLines, reasons: Counter[str]) -> LandedFile:
-    lines = GzipLines(path)
-    rejected_lines = 0
-    with closing(iter(lines)) as blocks:
-        for block in blocks:
-            if block.long_line_bytes is None:
-                rejected = add_lines(block.lines, rows.columns)
-            else:
-                shown = f"{block.long_line_bytes:,} bytes; the first {len(block.raw):,} are kept"
-                rejected = [(0, Reject("line too long", shown))]
-            _add_origin(rows, path.name, block, [index for index, _ in rejected])
-            if rejected:
-                _add_rejects(rejects, path.name, block, rejected)
-                rejected_lines += len(rejected)
-                reasons.update(reject.reason for _, reject in rejected)
-            for table in (rows, rejects):
-                if table.rows >= ROWS_PER_BATCH or table.bytes >= BYTES_PER_BATCH:
-                    table.flush()
-    kept = lines.lines_read - rejected_lines
-    return LandedFile(path.name, lines.bytes, lines.sha256, lines.lines_read, kept, rejected_lines)
-
-
-def _add_origin(rows: _Table, source_file: str, block: Block, rejected: list[int]) -> None:
-    count = len(block.lines)
-    numbers = np.arange(block.first_line_number, block.first_line_number + count)
-    digests = np.fromiter(map(xxh3_64_intdigest, block.lines), dtype=np.uint64, count=count)
-    if rejected:
-        numbers, digests = np.delete(numbers, rejected), np.delete(digests, rejected)
-    rows.add_origin(source_file, numbers)
-    rows.arrays["line_digest"].append(digests)
-    rows.bytes += len(block.raw)
-
-
-def _add_rejects(rejects: _Table, source_file: str, block: Block, rejected: list[tuple[int, Reject]]) -> None:
-    places = np.array([index for index, _ in rejected])
-    rejects.add_origin(source_file, places + block.first_line_number)
-    rejects.arrays["byte_offset"].append(block.byte_offsets()[places])
-    for index, reject in rejected:
-        rejects.columns["reason"].append(reject.reason)
-        rejects.columns["detail"].append(reject.detail)
-        rejects.columns["line"].append(block.lines[index])
-        rejects.bytes += len(block.lines[index])
-
-
-def _add_reviews(lines: list[bytes], columns: dict[str, list]) -> list[tuple[int, Reject]]:
-    """As :func:`ml.data.records.read_review` on each line; nearly all of them pass a short test."""
-    rejected = []
-    loads = orjson.loads
-    add_reviewer, add_asin = columns["reviewer_id"].append, columns["asin"].append
-    add_overall, add_time = columns["overall"].append, columns["unix_review_time"].append
-    add_verified, add_invalid = columns["verified"].append, columns["invalid_fields"].append
-    for index, line in enumerate(lines):
+            raise LandingError(f"{one.path} and {other.path} have the same name; rename one, rows are traced by it")
+    for file in files:
         try:
-            row = loads(line)
-            reviewer, asin = row["reviewerID"], row["asin"]
-            overall, time, verified = row["overall"], row["unixReviewTime"], row.get("verified")
-            plain = (
-                reviewer.isalnum()
-                and asin.isalnum()
-                and 1 <= overall <= 5
-                and overall is not True
-                and type(time) is int
-                and 0 < time < END_OF_TIME
-                and (verified is True or verified is False or verified is None)
-            )
-        except (ValueError, TypeError, KeyError, AttributeError):
-            plain = False
-        invalid_fields = NO_FIELDS
-        if not plain:
-            review = read_review(line)
-            if isinstance(review, Reject):
-                rejected.append((index, review))
-                continue
-            reviewer, asin, overall, time, verified, invalid_fields = review
-        add_reviewer(reviewer)
-        add_asin(asin)
-        add_overall(overall)
-        add_time(time)
-        add_verified(verified)
-        add_invalid(invalid_fields)
-    return rejected
+            with open(file.path, "rb"):
+                pass
+        except OSError as error:
+            raise LandingError(complaint(file.path, error)) from error
 
 
-def _add_metadata(lines: list[bytes], columns: dict[str, list]) -> list[tuple[int, Reject]]:
-    rejected = []
-    kept = []
-    for index, line in enumerate(lines):
-        item = read_metadata(line)
-        if isinstance(item, Reject):
-            rejected.append((index, item))
-        else:
-            kept.append(item)
-    if kept:
-        for name, values in zip(Metadata._fields, zip(*kept, strict=True), strict=True):
-            columns[name].extend(values)
-    return rejected
+def _fingerprint(file: SourceFile, cache: Path | None) -> str:
+    try:
+        return fingerprint(file.path, cache)
+    except OSError as error:
+        raise LandingError(complaint(file.path, error)) from error
 
 
-class _Table:
-    """A Parquet file that grows by batches; columns come as Python lists or as numpy arrays."""
-
-    def __init__(self, writer: pq.ParquetWriter, schema: pa.Schema) -> None:
-        self._writer = writer
-        self._schema = schema
-        self._reset()
-
-    def _reset(self) -> None:
-        listed = {*Review._fields, *Metadata._fields, "reason", "detail", "line"}
-        self.columns: dict[str, list] = {name: [] for name in self._schema.names if name in listed}
-        self.arrays: dict[str, list[np.ndarray]] = {name: [] for name in self._schema.names if name not in listed}
-        self._sources: list[tuple[str, int]] = []
-        self.rows = 0
-        self.bytes = 0
-
-    def add_origin(self, source_file: str, line_numbers: np.ndarray) -> None:
-        self._sources.append((source_file, len(line_numbers)))
-        self.arrays["line_number"].append(line_numbers)
-        self.rows += len(line_numbers)
-
-    def flush(self) -> None:
-        if self.rows == 0:
-            return
-        sources = [pa.repeat(name, count) for name, count in self._sources]
-        arrays: dict[str, pa.Array] = {"source_file": pa.concat_arrays(sources)}
-        for field in self._schema:
-            if field.name in self.columns:
-                arrays[field.name] = pa.array(self.columns[field.name], field.type)
-            elif field.name in self.arrays and field.name != "source_file":
-                arrays[field.name] = pa.array(np.concatenate(self.arrays[field.name]), field.type)
-        self._writer.write_batch(pa.record_batch([arrays[name] for name in self._schema.names], self._schema))
-        self._reset()
+def _key(unit: Unit) -> str:
+    """Name of a unit in the folder: the same for the same files, on every machine."""
+    names = json.dumps([file.name for file in unit.files])
+    return hashlib.sha256(names.encode()).hexdigest()[:24]
 
 
-@contextmanager
-def _table(path: Path, schema: pa.Schema) -> Iterator[_Table]:
-    numbers = [name for name in ("line_number", "byte_offset") if name in schema.names]
-    with pq.ParquetWriter(
-        path,
-        schema,
-        compression="zstd",
-        # no two of these are equal, so a dictionary would only cost time
-        use_dictionary=[name for name in schema.names if name not in (*numbers, "line_digest", "line")],
-        column_encoding=dict.fromkeys(numbers, "DELTA_BINARY_PACKED"),
-    ) as writer:
-        table = _Table(writer, schema)
-        yield table
-        table.flush()
+def _identity(unit: Unit, schema: pa.Schema, code_version: str) -> dict[str, str]:
+    """What has to be the same, beside the contents of the files, for a unit not to be read again."""
+    return {
+        "layout": unit.layout,
+        "reader": _described(unit.read),
+        "schema": str(schema),
+        "code_version": code_version,
+    }
+
+
+def _described(value: object) -> str:
+    """A function or class by its name, one with arguments bound by these too, anything else by its ``repr``."""
+    if isinstance(value, functools.partial):
+        arguments = [_described(argument) for argument in value.args]
+        arguments += [f"{name}={_described(argument)}" for name, argument in sorted(value.keywords.items())]
+        return f"{_described(value.func)}({', '.join(arguments)})"
+    if callable(value) and hasattr(value, "__qualname__"):
+        return f"{value.__module__}.{value.__qualname__}"
+    return repr(value)
+
+
+def _notes(folder: Path) -> dict[str, dict]:
+    """What a folder says of its units, by their names in it; nothing where it is none, or of another format."""
+    notes = {}
+    for path in sorted((folder / "units").glob("*.json")):
+        try:
+            note = json.loads(path.read_text())
+        except (OSError, ValueError):
+            continue
+        if isinstance(note, dict) and note.get("format") == _FORMAT:
+            notes[path.stem] = note
+    return notes
+
+
+def _taken_over(earlier: LandedUnit, key: str, schema: pa.Schema, old: Path, new: Path) -> bool:
+    """Put the tables of a unit from the old folder into the new one; ``False`` where they are not what they were."""
+    rows = sum(file.rows_kept for file in earlier.files)
+    rejects = sum(earlier.rejects_by_reason.values())
+    for part, expected_schema, count in (("rows", schema, rows), ("rejects", REJECTS_SCHEMA, rejects)):
+        try:
+            with pq.ParquetFile(old / part / f"{key}.parquet") as table:
+                sound = table.metadata.num_rows == count and table.schema_arrow.equals(expected_schema)
+        except (OSError, pa.ArrowInvalid):
+            sound = False
+        if not sound:
+            return False
+    for part in ("rows", "rejects"):
+        _link(old / part / f"{key}.parquet", new / part / f"{key}.parquet")
+    return True
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        # some file systems have no links
+        shutil.copyfile(source, target)
+
+
+def _read(jobs: list[tuple[str, Callable[[], LandedUnit]]], processes: int | None) -> dict[str, LandedUnit]:
+    """Do the jobs, in processes where there are several; what each gave, by its name."""
+    processes = min(len(jobs), processes or _processors())
+    if processes <= 1:
+        return {key: job() for key, job in jobs}
+    # the largest first: then no process is left with a large one at the end
+    jobs = sorted(jobs, key=lambda job: -_size(job[1]))
+    return dict(zip([key for key, _ in jobs], run_in_processes([job for _, job in jobs], processes), strict=True))
+
+
+def _processors() -> int:
+    # not every system can say which processors are this process's own
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _size(job: functools.partial) -> int:
+    return sum(file.path.stat().st_size for file in job.args[0].files)

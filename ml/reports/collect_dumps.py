@@ -22,34 +22,62 @@ def funnels(lake: Path) -> tuple[Funnel, ...]:
     records = pq.read_table(lake / "marts" / "reconciliation.parquet").to_pylist()
     landed = {source: _sums([record for record in records if record["source"] == source]) for source in SOURCES}
     found = [_review_funnel(lake, landed["reviews"])]
-    if landed["metadata"]["lines_read"]:
+    if landed["metadata"]["rows_read"]:
         found.append(_metadata_funnel(lake, landed["metadata"]))
     return tuple(found)
 
 
 def _review_funnel(lake: Path, sums: Counter) -> Funnel:
-    settings = pq.read_table(lake / "marts" / "statistics.parquet", columns=["k_core"]).to_pylist()[0]
-    core = f"outside the {settings['k_core']}-core" if settings["k_core"] else "k-core (switched off)"
+    rules = pq.read_table(lake / "marts" / "statistics.parquet").to_pylist()[0]
     splits = pq.read_table(lake / "marts" / "splits.parquet", columns=["split"])["split"]
     parts = {entry["values"]: entry["counts"] for entry in splits.value_counts().to_pylist()}
+    distinct = sums["rows_read"] - sums["rejected"] - sums["repeated"] - sums["duplicates"]
     steps = [
         *_from_lines(lake, "reviews", sums, "Valid reviews"),
         *_duplicates("exact duplicates (same user, item, time and rating)", sums),
-        FunnelStep("Distinct interactions", sums["lines_read"] - sums["rejected"] - sums["duplicates"], "stage"),
-        FunnelStep(core, sums["dropped_by_k_core"], "removed"),
+        FunnelStep("Distinct interactions", distinct, "stage"),
+        *(
+            FunnelStep(label, sums[f"dropped_by_{rule}"], "removed")
+            for rule, label in _rules(rules).items()
+            if rule == "k_core" or sums[f"dropped_by_{rule}"]
+        ),
         FunnelStep("Interactions kept", sums["kept"], "stage"),
         FunnelStep("training", parts.get("train", 0), "part"),
         FunnelStep("validation", parts.get("validation", 0), "part"),
         FunnelStep("test", parts.get("test", 0), "part"),
     ]
+    others = {"history": "known before a target, not trained on", "unused": "after the target, not used"}
+    steps += [FunnelStep(label, parts[part], "part") for part, label in others.items() if parts.get(part)]
     return Funnel("reviews", "line", tuple(steps))
+
+
+def _rules(chosen: dict) -> dict[str, str]:
+    """What each cleaning rule takes away, in the order in which they are applied."""
+    core = {side: chosen[f"k_core_{side}"] for side in ("users", "items")}
+    if not any(core.values()):
+        core_label = "k-core (switched off)"
+    elif core["users"] == core["items"]:
+        core_label = f"outside the {core['users']}-core"
+    else:
+        core_label = f"outside the core of {core['users']} a user and {core['items']} an item"
+    window = [
+        f"{word} {chosen[date]}" for word, date in (("from", "from_date"), ("until", "until_date")) if chosen[date]
+    ]
+    return {
+        "time_window": f"outside the time window ({', '.join(window)})",
+        "verified_only": "not a verified purchase",
+        "least_rating": f"rated below {chosen['least_rating']:g}, or not rated",
+        "first_interaction_only": "later interactions of a user with the same item",
+        "minimum_history": f"users with fewer than {chosen['minimum_history']} interactions",
+        "k_core": core_label,
+    }
 
 
 def _metadata_funnel(lake: Path, sums: Counter) -> Funnel:
     steps = [
         *_from_lines(lake, "metadata", sums, "Valid rows"),
         *_duplicates("further rows of an ASIN", sums),
-        FunnelStep("ASINs", sums["lines_read"] - sums["rejected"] - sums["duplicates"], "stage"),
+        FunnelStep("ASINs", sums["rows_read"] - sums["rejected"] - sums["duplicates"], "stage"),
         FunnelStep("not in the catalogue", sums["not_in_catalogue"], "removed"),
         FunnelStep("Items of the catalogue with metadata", sums["kept"], "stage"),
     ]
@@ -57,14 +85,17 @@ def _metadata_funnel(lake: Path, sums: Counter) -> Funnel:
 
 
 def _from_lines(lake: Path, source: str, sums: Counter, valid: str) -> list[FunnelStep]:
-    steps = [FunnelStep("Lines read", sums["lines_read"], "stage")]
+    """Rows are lines, or the interactions of a line that holds several."""
+    steps = [FunnelStep("Rows read", sums["rows_read"], "stage")]
     reasons = _reasons(lake, source)
     steps += [
         FunnelStep(f"rejected: {reason}", number, "removed")
         for reason, number in sorted(reasons.items(), key=lambda entry: (-entry[1], entry[0]))
     ]
-    if sums["rejected"]:
-        steps.append(FunnelStep(valid, sums["lines_read"] - sums["rejected"], "stage"))
+    if sums["repeated"]:
+        steps.append(FunnelStep("said again by another file of the same split", sums["repeated"], "removed"))
+    if sums["rejected"] or sums["repeated"]:
+        steps.append(FunnelStep(valid, sums["rows_read"] - sums["rejected"] - sums["repeated"], "stage"))
     return steps
 
 
@@ -76,12 +107,14 @@ def _duplicates(label: str, sums: Counter) -> list[FunnelStep]:
 
 
 def _reasons(lake: Path, source: str) -> dict[str, int]:
-    reasons = pq.read_table(_rejects(lake, source), columns=["reason"])["reason"]
-    return {entry["values"]: entry["counts"] for entry in reasons.value_counts().to_pylist()}
+    reasons: Counter = Counter()
+    for path in _rejects(lake, source):
+        reasons.update(pq.read_table(path, columns=["reason"])["reason"].to_pylist())
+    return dict(reasons)
 
 
-def _rejects(lake: Path, source: str) -> Path:
-    return lake / "landing" / source / "rejects.parquet"
+def _rejects(lake: Path, source: str) -> list[Path]:
+    return sorted((lake / "landing" / source / "rejects").glob("*.parquet"))
 
 
 def _sums(records: list[dict]) -> Counter:
@@ -106,10 +139,11 @@ def dump_files(lake: Path) -> tuple[DumpFile, ...]:
                     name=landed["source_file"],
                     bytes=landed["bytes"],
                     sha256=landed["sha256"],
-                    lines_read=counts["lines_read"],
+                    rows_read=counts["rows_read"],
                     rejected=counts["rejected"],
-                    duplicates=counts["duplicates"],
-                    unused=counts["dropped_by_k_core"] + counts["not_in_catalogue"],
+                    duplicates=counts["duplicates"] + counts["repeated"],
+                    unused=sum(number for name, number in counts.items() if name.startswith("dropped_by_"))
+                    + counts["not_in_catalogue"],
                     kept=counts["kept"],
                 )
             )
@@ -120,17 +154,23 @@ def rejected_lines(lake: Path) -> tuple[RejectedLine, ...]:
     """The first rejected lines of each reason, in the order of the files."""
     found: list[RejectedLine] = []
     for source in SOURCES:
-        with pq.ParquetFile(_rejects(lake, source)) as file:
-            reasons = file.read(columns=["reason"])["reason"].to_pylist()
-            seen: Counter = Counter()
-            candidates = []
-            for row, reason in enumerate(reasons):
+        seen: Counter = Counter()
+        candidates = []
+        paths = _rejects(lake, source)
+        for number, path in enumerate(paths):
+            for row, reason in enumerate(pq.read_table(path, columns=["reason"])["reason"].to_pylist()):
                 seen[reason] += 1
                 if seen[reason] <= _EXAMPLES_A_REASON:
-                    candidates.append((seen[reason], row))
-            # every reason once before any reason twice
-            chosen = sorted(row for _, row in sorted(candidates)[:_EXAMPLES])
-            found += [_rejected(record) for record in _rows(file, chosen)]
+                    candidates.append((seen[reason], number, row))
+        # every reason once before any reason twice
+        chosen = sorted(candidates)[:_EXAMPLES]
+        of_source = []
+        for number, path in enumerate(paths):
+            rows = sorted(row for _, of_file, row in chosen if of_file == number)
+            if rows:
+                with pq.ParquetFile(path) as file:
+                    of_source += [_rejected(record) for record in _rows(file, rows)]
+        found += sorted(of_source, key=lambda line: (line.source_file, line.line_number))
     return tuple(found)
 
 

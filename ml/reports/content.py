@@ -292,15 +292,16 @@ class DumpFile:
         name: base name.
         bytes: size as it landed (compressed).
         sha256: of these bytes, in hexadecimal.
-        lines_read: lines in it; they are rejected, duplicates, unused (outside the k-core or the catalogue)
-            or kept.
+        rows_read: lines in it, or interactions where a line holds several; they are rejected, duplicates (or said
+            again by another file of the split), unused (left out by a cleaning rule, or outside the catalogue) or
+            kept.
     """
 
     source: str
     name: str
     bytes: int
     sha256: str
-    lines_read: int
+    rows_read: int
     rejected: int
     duplicates: int
     unused: int

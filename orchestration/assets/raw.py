@@ -4,6 +4,7 @@ import dagster as dg
 
 from orchestration.automation import on_new_data
 from orchestration.code_versions import code_version
+from orchestration.locking import shared_with_children
 from orchestration.partitions import datasets
 from orchestration.paths import DatasetPaths, Workspace
 from orchestration.reporting import (
@@ -18,6 +19,7 @@ from orchestration.staleness import data_version
 
 ABSENT = "absent"
 KINDS = ("reviews", "metadata")
+_CODE = code_version("ml.data.landing", "ml.data.sources.recognise")
 
 _RAW_COLUMNS = {
     "reviews": array_schema(
@@ -39,31 +41,44 @@ _RAW_COLUMNS = {
 }
 
 
-def raw_files(paths: DatasetPaths, kind: str) -> tuple:
-    """The dump files of one kind, as found; ``LandingError`` where there are none or too many."""
-    from ml.data.landing import find_dumps
+def find_units(paths: DatasetPaths, kind: str) -> tuple:
+    """The files of one kind, as units to be read; ``LandingError`` where there are none or it is not clear which."""
+    from ml.data.sources import find_source
 
-    return getattr(find_dumps(paths.dumps, paths.dataset), kind)
+    source = find_source(paths.dumps, paths.dataset, paths.source_description)
+    return {"reviews": source.interactions, "metadata": source.metadata}[kind]
+
+
+def columns_named(paths: DatasetPaths) -> dict[str, str]:
+    """The columns of a table as the user named them, by their role."""
+    from ml.data.sources.description import described_in
+
+    description = paths.source_description or described_in(paths.dumps)
+    return dict(sorted(description.columns.items())) if description else {}
 
 
 def raw_version(paths: DatasetPaths, kind: str) -> tuple[str, dict]:
     """Content version of the raw files of one kind, and what to show of them.
 
-    ``absent`` where there is nothing to read; why, the landing asset says.
+    ``absent`` where there is nothing to read; why, the landing asset says. The way in which a file is read is part
+    of its version: the same bytes under another layout are other data.
     """
     from ml.data.files import fingerprint
     from ml.data.landing import LandingError
 
     try:
-        files = raw_files(paths, kind)
+        units = find_units(paths, kind)
     except LandingError as error:
         return ABSENT, {"files": 0, "note": str(error)}
-    if not files:
+    if not units:
         return ABSENT, {"files": 0}
-    digests = {file.name: fingerprint(file, paths.fingerprints) for file in files}
-    return digest_of(digests)[:32], {
+    files = [file for unit in units for file in unit.files]
+    digests = {file.name: fingerprint(file.path, paths.fingerprints) for file in files}
+    reading = {"layout": units[0].layout, "columns": columns_named(paths)}
+    return digest_of({"files": digests, **reading})[:32], {
         "files": len(files),
-        "bytes": sum(file.stat().st_size for file in files),
+        "layout": units[0].layout,
+        "bytes": sum(file.path.stat().st_size for file in files),
         "sha256": digests,
         "dagster/uri": str(paths.dumps),
     }
@@ -75,8 +90,8 @@ def raw_version(paths: DatasetPaths, kind: str) -> tuple[str, dict]:
     specs=[
         dg.AssetSpec(
             ["raw", kind],
-            description=f"Published {kind} dump of the category: gzipped JSON lines, layout of the 2018 release. "
-            "Never changed; its version is the SHA-256 of its bytes.",
+            description=f"The {kind} as they were published or brought, in one of the layouts that are known. Never "
+            "changed; their version is the SHA-256 of their bytes.",
             group_name="raw",
             kinds={"json"},
             owners=DATA_OWNERS,
@@ -129,23 +144,25 @@ def _landing_asset(kind: str) -> dg.AssetsDefinition:
         owners=DATA_OWNERS,
         partitions_def=datasets,
         automation_condition=on_new_data,
-        code_version=code_version("ml.data.landing"),
+        code_version=_CODE,
     )
     def landing(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         from ml.data import landing as library
 
         paths = Workspace.current().dataset(context.partition_key)
         folder = paths.asset("landing", kind)
-        land = {"reviews": library.land_reviews, "metadata": library.land_metadata}[kind]
-        with told_plainly(context.partition_key, library.LandingError):
-            counts = land(raw_files(paths, kind), folder)
+        schema = {"reviews": library.INTERACTIONS_SCHEMA, "metadata": library.METADATA_SCHEMA}[kind]
+        with told_plainly(context.partition_key, library.LandingError), shared_with_children(paths):
+            units = find_units(paths, kind)
+            counts = library.land(units, folder, schema, fingerprints=paths.fingerprints, code_version=_CODE)
         context.log.info("landed %s of %s: %s", kind, context.partition_key, counts)
         return materialization(
             library.content_digest(folder),
             {
-                **parquet_metadata(folder / "rows.parquet"),
+                **parquet_metadata(folder / "rows"),
                 "lines_read": counts.lines_read,
                 "rows_rejected": counts.rows_rejected,
+                "files_read": counts.files_read,
             },
         )
 

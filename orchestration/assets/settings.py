@@ -16,7 +16,11 @@ from orchestration.resources import Settings
 SLICES: dict[str, tuple[str, tuple[str, ...]]] = {
     "dataset": (
         "How the interactions are filtered, ordered and split.",
-        ("k_core", "tie_order", "validation_users", "seed"),
+        (
+            *("k_core", "k_core_users", "k_core_items"),
+            *("from_date", "until_date", "verified_only", "least_rating", "first_interaction_only", "minimum_history"),
+            *("tie_order", "split", "validation_from", "test_from", "validation_users", "seed"),
+        ),
     ),
     "training": ("The seed of code assignment, random baselines and training.", ("seed",)),
     "ranking": ("Whether seen items are left out of the rankings.", ("exclude_seen",)),
@@ -49,7 +53,7 @@ def read_settings(name: str, dataset: str) -> dict:
 
 
 def _settings_asset(name: str, description: str, fields: tuple[str, ...]) -> dg.AssetsDefinition:
-    types = {"recipes": "list[string]", "exclude_seen": "boolean", "tie_order": "string"}
+    types = {bool: "boolean", float: "number", int: "integer", str: "string"}
 
     @dg.asset(
         key=["settings", name],
@@ -63,8 +67,8 @@ def _settings_asset(name: str, description: str, fields: tuple[str, ...]) -> dg.
         metadata={
             "dagster/column_schema": array_schema(
                 **{
-                    field: (types.get(field, "integer"), Settings.model_fields[field].description or "")
-                    for field in fields
+                    field: (types.get(known.annotation, "list[string]"), known.description or "")
+                    for field, known in ((field, Settings.model_fields[field]) for field in fields)
                 }
             )
         },

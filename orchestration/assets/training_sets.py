@@ -34,7 +34,7 @@ _common = {
     description="Per-user item sequences as memory-mapped arrays, with the held-out items of validation and test. "
     "Indices are 0-based, by ascending identity.",
     kinds={"numpy"},
-    code_version=code_version("ml.data.build"),
+    code_version=code_version("ml.data.build", "ml.data.protocol"),
     metadata={
         "dagster/column_schema": array_schema(
             item_ids=("bytes [items]", "identity of each item index"),
@@ -44,10 +44,14 @@ _common = {
                 "training items of all users end to end, oldest first",
             ),
             train_offsets=("int64 [users + 1]", "where each user starts in train_items"),
-            validation_users=("int32 [validation cases]", "users whose second-last item is held out"),
+            validation_users=("int32 [validation cases]", "users with an item held out for validation"),
             validation_targets=("int32 [validation cases]", "that item"),
-            test_users=("int32 [test cases]", "users whose last item is held out"),
+            test_users=("int32 [test cases]", "users with an item held out for the test"),
             test_targets=("int32 [test cases]", "that item"),
+            before_validation_items=("int32 [items]", "known before the validation targets, not trained on"),
+            before_validation_offsets=("int64 [validation cases + 1]", "where each case starts in them"),
+            before_test_items=("int32 [items]", "known before the test targets, not trained on"),
+            before_test_offsets=("int64 [test cases + 1]", "where each case starts in them"),
         )
     },
     **_common,
@@ -55,11 +59,12 @@ _common = {
 def sequences(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     from ml.data.build import SplitError, build_training_set
     from ml.data.files import atomic_folder
+    from ml.data.protocol import split_protocol
 
     dataset = context.partition_key
     paths = Workspace.current().dataset(dataset)
     require_passed_checks(context)
-    protocol = {"split": "leave-one-out", **read_settings("dataset", dataset)}
+    protocol = split_protocol(read_settings("dataset", dataset), paths.table("marts", "interactions"))
     with told_plainly(dataset, SplitError):
         training_set = build_training_set(dataset, paths.table("marts", "splits"), protocol)
     folder = paths.asset("training_sets", "sequences")

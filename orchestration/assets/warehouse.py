@@ -19,10 +19,12 @@ from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, dbt_
 
 from orchestration.assets.settings import read_settings
 from orchestration.automation import on_new_data
+from orchestration.locking import shared_with_children
 from orchestration.partitions import datasets
 from orchestration.paths import DatasetPaths, Workspace
 from orchestration.project import ensure_manifest
-from orchestration.reporting import parquet_metadata
+from orchestration.recovery import WarehouseBusy, usable_warehouse
+from orchestration.reporting import digest_of, parquet_metadata, told_plainly
 from orchestration.resources import Dbt
 
 project = ensure_manifest()
@@ -90,15 +92,24 @@ def warehouse(context: dg.AssetExecutionContext, dbt: Dbt) -> Iterator[Any]:
     paths = Workspace.current().dataset(dataset)
     settings = read_settings("dataset", dataset)
     paths.warehouse.parent.mkdir(parents=True, exist_ok=True)
-    arguments = ["build", "--exclude-resource-type", "unit_test", "--vars", json.dumps(settings)]
+    variables = ["--vars", json.dumps(settings)]
     places = {"RAW2RANK_LAKE": str(paths.lake), "RAW2RANK_WAREHOUSE": str(paths.warehouse)}
     threads = os.environ.get("RAW2RANK_DUCKDB_THREADS", str(os.cpu_count() or 1))
-    with _environment(**places, RAW2RANK_DUCKDB_THREADS=threads):
+    target = paths.home / "dbt" / dataset
+    with told_plainly(dataset, WarehouseBusy):
+        usable = usable_warehouse(paths)
+    with _environment(**places, RAW2RANK_DUCKDB_THREADS=threads), shared_with_children(paths):
+        # tables that are up to date in the lake, and that what is selected or its tests may read
+        if not usable and (lost := _exported_models(paths)) - {tuple(key.path) for key in context.selected_asset_keys}:
+            names = " ".join(sorted(name for _, name in lost))
+            restored = dbt.cli(["run", "--select", names, *variables], raise_on_error=False, target_path=target)
+            if not restored.is_successful():
+                raise dg.Failure(description=_why(dataset, settings, restored), allow_retries=False)
         invocation = dbt.cli(
-            arguments,
+            ["build", "--exclude-resource-type", "unit_test", *variables],
             context=context,
             raise_on_error=False,
-            target_path=paths.home / "dbt" / dataset,
+            target_path=target,
         )
         events = list(invocation.stream())
     keys = {key.to_python_identifier(): key for key in context.selected_asset_keys}
@@ -119,31 +130,58 @@ def warehouse(context: dg.AssetExecutionContext, dbt: Dbt) -> Iterator[Any]:
         raise dg.Failure(description=_why(dataset, settings, invocation), allow_retries=False)
 
 
+def _exported_models(paths: DatasetPaths) -> set[tuple[str, str]]:
+    """Models (schema, name) that have been built for a dataset: they, or what is built upon them, are in the lake."""
+    nodes = json.loads(project.manifest_path.read_text())["nodes"].values()
+    models = {(node["schema"], node["name"]) for node in nodes if node["resource_type"] == "model"}
+    built = {(schema, name) for schema, name in models if paths.table(schema, name).exists()}
+    return built | {(schema, name) for schema, name in models if built and schema == "intermediate"}
+
+
 def export(paths: DatasetPaths, models: list[tuple[str, str]]) -> dict[tuple[str, str], tuple[str, dict]]:
-    """Write the given models (schema, name) as Parquet; their content versions and metadata.
+    """Write the given models (schema, name) as Parquet, except intermediate ones; their content versions and metadata.
 
-    Rows are ordered by all columns, so that equal content gives equal files.
+    Equal content gives equal files: staged rows stand in the order of the dumps, the rows of marts are ordered by all
+    columns. Intermediate models are read by dbt alone and stay in the database.
     """
-    import duckdb
-
     from ml.data.content_digest import parquet_digest
+    from ml.data.database import connect
     from ml.data.files import atomic_file
 
     result = {}
     if not models:
         return result
     described = _column_descriptions()
-    with duckdb.connect(str(paths.warehouse), read_only=True) as connection:
+    with connect(paths.warehouse, read_only=True) as connection:
         for schema, name in models:
+            if schema == "intermediate":
+                result[schema, name] = _in_the_database(connection, schema, name, described.get(name, {}))
+                continue
             target = paths.table(schema, name)
             target.parent.mkdir(parents=True, exist_ok=True)
+            order = "order by all" if schema == "marts" else ""
             with atomic_file(target) as temporary:
                 connection.execute(
-                    f"copy (select * from {schema}.{name} order by all) to '{_quoted(temporary)}' "
+                    f"copy (select * from {schema}.{name} {order}) to '{_quoted(temporary)}' "
                     "(format parquet, compression zstd)"
                 )
             result[schema, name] = (parquet_digest(target), parquet_metadata(target, described.get(name)))
     return result
+
+
+def _in_the_database(connection: Any, schema: str, name: str, described: Mapping[str, str]) -> tuple[str, dict]:
+    """Content version and metadata of a model that is not exported; the version knows no order of rows."""
+    columns = connection.execute(f"describe {schema}.{name}").fetchall()
+    rows, content = connection.execute(
+        f"select count(*), coalesce(sum(hash(model)::hugeint), 0) from {schema}.{name} as model"
+    ).fetchone()
+    fields = [(column, kind) for column, kind, *_ in columns]
+    return digest_of([fields, rows, str(content)]), {
+        "dagster/row_count": rows,
+        "dagster/column_schema": dg.TableSchema(
+            columns=[dg.TableColumn(column, kind, description=described.get(column)) for column, kind in fields]
+        ),
+    }
 
 
 @cache

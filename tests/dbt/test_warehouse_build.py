@@ -7,6 +7,8 @@ from warehouse_dbt import DbtRun
 from warehouse_landing import SCHEMAS, Landing
 from warehouse_reference import Settings, reference_marts
 
+from ml.data import landing as landing_step
+
 PRIMARY_KEYS = {
     "interactions": ["user_id", "position"],
     "splits": ["user_id", "position"],
@@ -47,8 +49,9 @@ def test_fixture_holds_the_dirt_it_is_made_for(build: DbtRun) -> None:
             (select count(*) from intermediate.int_metadata_deduplicated where conflicting) > 0,
             (select count(*) from intermediate.int_metadata_deduplicated
              where source_rows > 1 and not conflicting) > 0,
-            (select count(*) from intermediate.int_interactions_core)
-            < (select count(*) from intermediate.int_interactions_deduplicated),
+            (select count(distinct dropped_by) from intermediate.int_interactions_judged) = 5,
+            (select sum(dropped_by_k_core) from marts.reconciliation) > 0,
+            (select count(*) from intermediate.int_interactions_core where rating is null) = 0,
             (select count(*) from marts.items where not has_metadata) > 0,
             (select count(distinct split) from marts.splits) = 3,
             (select count(distinct role) from marts.users) >= 2,
@@ -75,12 +78,11 @@ def test_schemas_are_called_as_the_layers(build: DbtRun) -> None:
 
 
 def test_landing_writes_the_tables_that_the_fixture_makes_up() -> None:
-    landing = pytest.importorskip("ml.data.landing")
     written = {
-        "reviews/rows": landing.REVIEWS_SCHEMA,
-        "metadata/rows": landing.METADATA_SCHEMA,
-        **{f"{kind}/rejects": landing.REJECTS_SCHEMA for kind in ("reviews", "metadata")},
-        **{f"{kind}/files": landing.FILES_SCHEMA for kind in ("reviews", "metadata")},
+        "reviews/rows": landing_step.INTERACTIONS_SCHEMA,
+        "metadata/rows": landing_step.METADATA_SCHEMA,
+        **{f"{kind}/rejects": landing_step.REJECTS_SCHEMA for kind in ("reviews", "metadata")},
+        **{f"{kind}/files": landing_step.FILES_SCHEMA for kind in ("reviews", "metadata")},
     }
     for name, schema in SCHEMAS.items():
         assert {field.name: field.type for field in written[name]} == {field.name: field.type for field in schema}

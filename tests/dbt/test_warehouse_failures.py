@@ -2,32 +2,40 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import duckdb
-import pyarrow.parquet as pq
+import pyarrow as pa
 import pytest
-from warehouse_dbt import DbtRun, run_dbt_here
+from warehouse_dbt import CompiledProject, DbtRun, run_dbt_here, table_rows
 from warehouse_landing import Landing
 from warehouse_reference import Settings
 
 # For each table, what makes all of its tests fail: rows twice, nulls, values out of range, rows moved.
 DAMAGE = {
-    "staging.stg_files": "insert into {t} select * replace (lines_read + 1 as lines_read) from {t}",
+    "staging.stg_files": "insert into {t} select * replace (rows_read + 1 as rows_read) from {t}",
     "staging.stg_rejects": "insert into {t} from {t}; update {t} set source = 'other', reason = null",
-    "staging.stg_reviews": "insert into {t} select * replace (null as user_id, 7 as rating) from {t}",
+    "staging.stg_reviews": "insert into {t} select * replace (null as user_id, 1e999 as rating, -1 as millisecond, "
+    "-1 as given_position, 'other' as given_split) from {t}; insert into {t} from {t} limit 1",
     "staging.stg_metadata": "insert into {t} select * replace (null as item_id, -1 as price) from {t}",
     "intermediate.int_interactions_deduplicated": "insert into {t} select * replace (-1 as duplicate_rows) from {t}",
     "intermediate.int_metadata_deduplicated": "insert into {t} from {t}",
+    "intermediate.int_interactions_judged": "insert into {t} select * replace ('other' as dropped_by) from {t}",
+    "intermediate.int_interactions_selected": "insert into {t} from {t}",
+    "intermediate.int_split_boundaries": "insert into {t} values (2, 1, 0)",
     "intermediate.int_interactions_core": "insert into {t} select * replace ('alone' as user_id) from {t} limit 1; "
     "insert into {t} from {t} limit 2",
     # all positions one later, a row twice, and items nobody knows
     "marts.interactions": "update {t} set position = case position when 0 then 2 when 2 then 0 else position end; "
     "insert into {t} from {t} limit 1; update {t} set item_id = 'unknown' where position = 1",
-    "marts.splits": "update {t} set split = case split when 'test' then 'train' when 'validation' then 'other' end; "
-    "insert into {t} select * replace ('unknown' as user_id) from {t}; insert into {t} from {t} limit 1",
+    # targets swapped, nothing to train on, users and items nobody knows
+    "marts.splits": "update {t} set split = case split when 'test' then 'validation' when 'validation' then 'test' "
+    "else 'other' end; "
+    "insert into {t} select * replace ('unknown' as user_id, null as item_id) from {t}; "
+    "insert into {t} from {t} limit 1",
     "marts.users": "insert into {t} select * replace (0 as interactions, 'none' as role) from {t}",
     "marts.items": "insert into {t} select * replace (-1 as price, null as has_metadata) from {t}",
     "marts.reconciliation": "insert into {t} select * replace (-1 as kept, 1 as unexplained) from {t}",
@@ -72,23 +80,29 @@ def test_k_core_that_leaves_nothing_stops_the_build_by_name(emptied: DbtRun) -> 
     assert {"splits", "users", "items", "statistics", "reconciliation"} <= emptied.named("skipped")
 
 
-def test_lost_row_is_found_by_the_reconciliation(landing: Landing, build_settings: Settings, tmp_path: Path) -> None:
+class LandingThatLosesARow(Landing):
+    def tables(self) -> dict[str, pa.Table]:
+        tables = super().tables()
+        return tables | {"reviews/rows": tables["reviews/rows"].slice(1)}
+
+
+def test_lost_row_is_found_by_the_reconciliation(
+    compiled: CompiledProject, landing: Landing, build_settings: Settings
+) -> None:
     lost = next(line for line in landing.reviews if "reason" not in line)
-    landing.write(tmp_path)
-    rows = tmp_path / "landing/reviews/rows.parquet"
-    pq.write_table(pq.read_table(rows).slice(1), rows)
-    run = run_dbt_here(tmp_path, ["build", "--exclude-resource-type", "unit_test"], build_settings)
-    assert not run.success
-    assert run.named("fail", "error") == {"assert_no_row_is_unexplained"}
-    unexplained = run.rows("select source, source_file, unexplained from marts.reconciliation where unexplained <> 0")
+    losing = LandingThatLosesARow(landing.reviews, landing.metadata, landing.repeated)
+    with compiled.build(losing, build_settings) as connection:
+        assert compiled.failing_data_tests(connection, build_settings) == {"assert_no_row_is_unexplained"}
+        rows = table_rows(connection, "marts.reconciliation")
+    unexplained = [(row["source"], row["source_file"], row["unexplained"]) for row in rows if row["unexplained"]]
     assert unexplained == [("reviews", lost["source_file"], 1)]
 
 
-def test_rating_out_of_range_stops_everything_that_reads_it(
+def test_rating_that_is_no_number_stops_everything_that_reads_it(
     landing: Landing, build_settings: Settings, tmp_path: Path
 ) -> None:
-    wrong = [line | {"overall": 6.0} if "reason" not in line else line for line in landing.reviews]
+    wrong = [line | {"rating": math.inf} if "reason" not in line else line for line in landing.reviews]
     run = built(tmp_path, replace(landing, reviews=wrong), build_settings)
     assert not run.success
-    assert run.named("fail", "error") == {"stg_reviews_rating_is_1_to_5"}
+    assert run.named("fail", "error") == {"stg_reviews_rating_is_finite"}
     assert {"int_interactions_deduplicated", "interactions", "splits"} <= run.named("skipped")

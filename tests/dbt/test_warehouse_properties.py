@@ -4,80 +4,155 @@ from __future__ import annotations
 
 import html
 import random
+import re
 from dataclasses import replace
+from pathlib import Path
 
+import duckdb
+import pyarrow as pa
 import pytest
-from hypothesis import given
-from hypothesis import settings as hypothesis_settings
-from hypothesis import strategies as st
-from warehouse_dbt import CompiledProject, empty_warehouse, table_rows
-from warehouse_landing import Landing, description, dirty_landing, placed, review
-from warehouse_reference import Settings, k_core, reference_marts
+from warehouse_dbt import CompiledProject, empty_warehouse, run_dbt_here, table_rows
+from warehouse_landing import Landing, description, dirty_landing, divided_landing, ordered_landing, placed, review
+from warehouse_reference import Settings, counted_on, interaction_of, k_core, place, reference_marts
 
-MARTS = ("interactions", "splits", "users", "items", "reconciliation", "statistics")
+MARTS = ("interactions", "splits", "users", "items", "statistics", "reconciliation")
 PLACES = ("source_file", "line_number")
-ALL_SETTINGS = [
-    Settings(k_core=2, tie_order="hash", seed=0, validation_users=3),
-    Settings(k_core=3, tie_order="item", seed=5, validation_users=0),
-    Settings(k_core=2, tie_order="shuffle", seed=7, validation_users=3),
-    Settings(k_core=0, tie_order="file", seed=1, validation_users=4),
-]
+CLEANED = Settings(
+    from_date="1970-01-03",
+    until_date="1970-01-06",
+    verified_only=True,
+    least_rating=4,
+    first_interaction_only=True,
+    minimum_history=2,
+    k_core=0,
+    tie_order="file",
+    seed=1,
+    validation_users=4,
+)
+ALL_SETTINGS = {
+    "hash": Settings(k_core=2, tie_order="hash", seed=0, validation_users=3),
+    "item": Settings(
+        k_core=3, k_core_users=1, tie_order="item", seed=5, validation_users=0, first_interaction_only=True
+    ),
+    "shuffle": Settings(k_core=2, k_core_items=0, tie_order="shuffle", seed=7, validation_users=3),
+    "file": CLEANED,
+    "global-temporal": Settings(
+        k_core=0, split="global-temporal", seed=3, validation_users=5, validation_from="0.41", test_from="0.7"
+    ),
+    "global-temporal-dates": Settings(
+        k_core=2,
+        split="global-temporal",
+        validation_users=0,
+        validation_from="1970-01-03",
+        test_from="1970-01-05",
+        minimum_history=3,
+        least_rating=0.5,
+    ),
+}
+EVERY_SETTINGS = pytest.mark.parametrize("settings", ALL_SETTINGS.values(), ids=ALL_SETTINGS)
 
 
-def names(settings: Settings) -> str:
-    return f"{settings.tie_order}-{settings.k_core}-core"
+def assert_marts_are_expected(compiled: CompiledProject, landing: Landing, settings: Settings) -> None:
+    expected = reference_marts(landing, settings)
+    with compiled.build(landing, settings) as connection:
+        for mart in MARTS:
+            rows = table_rows(connection, f"marts.{mart}")
+            assert len(rows) == len(expected[mart]), mart
+            for row, expected_row in zip(rows, expected[mart], strict=True):
+                assert row == pytest.approx(expected_row), mart
 
 
-@pytest.mark.parametrize("settings", ALL_SETTINGS, ids=names)
+@EVERY_SETTINGS
 def test_marts_are_what_plain_python_makes_of_the_dump(compiled: CompiledProject, settings: Settings) -> None:
-    for seed in range(4):
-        landing = dirty_landing(seed, users=10 + seed, reviews=60 + 20 * seed)
-        expected = reference_marts(landing, settings)
-        with compiled.build(landing, settings) as connection:
-            for mart in MARTS:
-                rows = table_rows(connection, f"marts.{mart}")
-                assert len(rows) == len(expected[mart]), mart
-                for row, expected_row in zip(rows, expected[mart], strict=True):
-                    assert row == pytest.approx(expected_row), mart
+    for seed in (0, 2):
+        assert_marts_are_expected(compiled, dirty_landing(seed, users=10 + 9 * seed, reviews=60 + 150 * seed), settings)
+    assert_marts_are_expected(compiled, divided_landing(seed=8), settings)
+    if settings.split == "leave-one-out":
+        assert_marts_are_expected(compiled, ordered_landing(seed=9), settings)
 
 
-@pytest.mark.parametrize("settings", ALL_SETTINGS, ids=names)
+def test_labels_of_every_kind_come_about(compiled: CompiledProject) -> None:
+    landing = dirty_landing(seed=2, users=90, reviews=200)
+    with compiled.build(landing, replace(ALL_SETTINGS["global-temporal"], validation_users=0)) as connection:
+        splits, users = table_rows(connection, "marts.splits"), table_rows(connection, "marts.users")
+    assert {row["split"] for row in splits} == {"train", "history", "validation", "test", "unused"}
+    assert {row["role"] for row in users} == {"validation and test", "validation", "test", "training only", "not used"}
+
+
+def test_data_tests_of_global_temporal_find_targets_out_of_place(compiled: CompiledProject) -> None:
+    settings = ALL_SETTINGS["global-temporal"]
+    targets, sample = "assert_targets_are_where_the_split_puts_them", "assert_validation_sample_has_its_size"
+    with compiled.build(divided_landing(seed=8), settings) as connection:
+        assert compiled.failing_data_tests(connection, settings) == set()
+        connection.execute("create table good as from warehouse.marts.splits")
+        for wrong, right, found in (
+            ("unused", "test", {targets}),
+            ("test", "unused", {targets}),
+            ("train", "history", {targets}),
+            ("history", "train", {targets}),
+            ("history", "validation", {sample}),
+        ):
+            connection.execute(
+                f"create or replace table warehouse.marts.splits as "
+                f"select * replace (if(split = '{right}' and user_id >= 'A06', '{wrong}', split) as split) from good"
+            )
+            failing = compiled.failing_data_tests(connection, settings)
+            assert failing & {targets, sample} >= found, (right, wrong)
+
+
+def test_data_tests_hold_for_an_order_without_times(compiled: CompiledProject) -> None:
+    settings = ALL_SETTINGS["hash"]
+    with compiled.build(ordered_landing(seed=9), settings) as connection:
+        assert compiled.failing_data_tests(connection, settings) == set()
+
+
+def test_global_temporal_without_times_is_refused(compiled: CompiledProject) -> None:
+    message = "split global-temporal needs the time of every interaction, and [0-9]+ of [0-9]+ have none"
+    with pytest.raises(duckdb.Error, match=message):
+        compiled.build(ordered_landing(seed=9), ALL_SETTINGS["global-temporal"])
+
+
+@EVERY_SETTINGS
 def test_order_of_files_and_lines_matters_under_the_rule_file_alone(
     compiled: CompiledProject, settings: Settings
 ) -> None:
-    landing = dirty_landing(seed=20)
-    contents = []
-    for variant in (landing, landing.shuffled(1), landing.shuffled(2)):
-        with compiled.build(variant, settings) as connection:
-            contents.append({mart: table_rows(connection, f"marts.{mart}", leave_out=PLACES) for mart in MARTS})
-    for mart in ("users", "items", "statistics"):
-        assert contents[0][mart] == contents[1][mart] == contents[2][mart], mart
-    for mart in ("interactions", "splits"):
-        same = contents[0][mart] == contents[1][mart] == contents[2][mart]
-        assert same == (settings.tie_order != "file"), mart
+    landing = divided_landing(seed=20)
+    families = [(landing, landing.shuffled(1), landing.shuffled(2))]
+    if settings.split == "leave-one-out":
+        # where the order of the source counts, a row keeps its place in it, and may come at any time
+        ordered = ordered_landing(seed=20)
+        rows = ordered.reviews
+        families.append(
+            (ordered, *(replace(ordered, reviews=random.Random(n).sample(rows, len(rows))) for n in (1, 2)))
+        )
+    differ = set()
+    for family in families:
+        contents = []
+        for variant in family:
+            with compiled.build(variant, settings) as connection:
+                contents.append({mart: table_rows(connection, f"marts.{mart}", leave_out=PLACES) for mart in MARTS})
+        # what is counted per file is another count in other files
+        unlike_first = [{mart for mart in MARTS[:-1] if other[mart] != contents[0][mart]} for other in contents]
+        differ |= set().union(*unlike_first)
+    assert differ == set() or settings.tie_order == "file"
+    assert settings.tie_order != "file" or "interactions" in differ
 
 
-@pytest.mark.parametrize("settings", ALL_SETTINGS, ids=names)
+@EVERY_SETTINGS
 def test_kept_places_point_at_the_line_of_the_interaction(compiled: CompiledProject, settings: Settings) -> None:
-    landing = dirty_landing(seed=21)
-    lines = {(line["source_file"], line["line_number"]): line for line in landing.reviews}
+    landing = divided_landing(seed=21)
+    lines = {place(line): line for line in counted_on(landing).reviews}
     with compiled.build(landing, settings) as connection:
         rows = table_rows(connection, "marts.interactions")
     assert rows
     for row in rows:
-        line = lines[row["source_file"], row["line_number"]]
-        assert (line["reviewer_id"], line["asin"], line["unix_review_time"], line["overall"]) == (
-            row["user_id"],
-            row["item_id"],
-            row["timestamp"],
-            row["rating"],
-        )
+        assert interaction_of(lines[place(row)]) == interaction_of(row)
 
 
 def test_seeds_give_samples_and_shuffles_of_their_own(compiled: CompiledProject) -> None:
     landing = dirty_landing(seed=22, users=20, reviews=200)
     orders, samples = [], []
-    for settings in (ALL_SETTINGS[2], replace(ALL_SETTINGS[2], seed=8)):
+    for settings in (ALL_SETTINGS["shuffle"], replace(ALL_SETTINGS["shuffle"], seed=8)):
         with compiled.build(landing, settings) as connection:
             splits = table_rows(connection, "marts.splits")
         orders.append([row["item_id"] for row in splits])
@@ -88,39 +163,63 @@ def test_seeds_give_samples_and_shuffles_of_their_own(compiled: CompiledProject)
     assert samples[0] != samples[1]
 
 
-EDGES = st.lists(st.tuples(st.integers(0, 7), st.integers(0, 7)), max_size=60)
+def multigraphs(users_need: int, items_need: int) -> list[tuple[str, str, int, str | None]]:
+    """Graphs in one table that share no node, so that the core of all is made of the core of each.
+
+    Many at random; a chain, of which each round takes one link from either end; a knot that stays, and a hub that
+    hangs on it and loses all its other users in one round, when they have lost the rest of their items.
+    """
+    generator = random.Random(users_need * 10 + items_need)
+    edges = []
+    for graph in range(400):
+        width = generator.randrange(1, 9)
+        for time in range(generator.randrange(60)):
+            user, item = generator.randrange(width), generator.randrange(generator.randrange(1, 9))
+            edges.append((f"A{graph}-{user}", f"B{graph}-{item}", time, generator.choice([None] * 19 + ["train"])))
+    k = max(users_need, items_need, 2)
+    chain = [(f"A{n + step}", f"B{n}", time) for n in range(40) for step in (0, 1) for time in range(k - 1)]
+    knot = [(f"A{100 + user}", f"B{100 + item}", 0) for user in range(k) for item in range(k)]
+    hub = [("A100", "B200", 0)]
+    for user in range(200, 212):
+        hub += [(f"A{user}", "B200", 0), *((f"A{user}", f"B{user}-{item}", 0) for item in range(k - 1))]
+    return edges + [(*edge, None) for edge in chain + knot + hub]
 
 
-@pytest.mark.parametrize("settings", ALL_SETTINGS[:2], ids=names)
-def test_k_core_is_what_peeling_by_hand_leaves(compiled: CompiledProject, settings: Settings) -> None:
+def core_by_hand(edges: list[tuple], users_need: int, items_need: int) -> list[tuple]:
+    own = [edge for edge in edges if edge[3] is None]
+    return sorted((*k_core(own, users_need, items_need), *(edge for edge in edges if edge[3])), key=str)
+
+
+def table_of_edges(connection: duckdb.DuckDBPyConnection, name: str, edges: list[tuple]) -> None:
+    columns = dict(zip(("user_id", "item_id", "timestamp", "given_split"), zip(*edges, strict=True), strict=True))
+    connection.register("edges_made_up", pa.table(columns))
+    connection.execute(f"create table {name} as from edges_made_up")
+    connection.unregister("edges_made_up")
+
+
+@pytest.mark.parametrize(("users_need", "items_need"), [(2, 2), (3, 3), (3, 2), (1, 4), (0, 3), (4, 0)])
+def test_k_core_is_what_peeling_by_hand_leaves(compiled: CompiledProject, users_need: int, items_need: int) -> None:
+    settings = Settings(k_core_users=users_need, k_core_items=items_need)
     code = compiled.models(settings)["intermediate.int_interactions_core"]
+    edges = multigraphs(users_need, items_need)
     with empty_warehouse() as connection:
-        interactions = "warehouse.intermediate.int_interactions_deduplicated"
-        connection.execute(f"create table {interactions} (user_id varchar, item_id varchar, timestamp bigint)")
+        table_of_edges(connection, "warehouse.intermediate.int_interactions_selected", edges)
+        assert sorted(connection.execute(code).fetchall(), key=str) == core_by_hand(edges, users_need, items_need)
 
-        def core(edges: list[tuple]) -> list[tuple]:
-            connection.execute(f"truncate {interactions}")
-            if edges:
-                connection.executemany(f"insert into {interactions} values (?, ?, ?)", edges)
-            return sorted(connection.execute(code).fetchall())
 
-        @hypothesis_settings(max_examples=60, deadline=None, database=None, derandomize=True)
-        @given(EDGES)
-        def random_multigraphs(pairs: list[tuple[int, int]]) -> None:
-            edges = [(f"A{user}", f"B{item}", time) for time, (user, item) in enumerate(pairs)]
-            assert core(edges) == sorted(k_core(edges, settings.k_core))
-
-        random_multigraphs()
-
-        # a chain, of which each round takes one link from either end; a knot that stays; and a hub that hangs on
-        # the knot and loses all its other users in one round, when they have lost the rest of their items
-        k = settings.k_core
-        chain = [(f"A{n + step}", f"B{n}", time) for n in range(40) for step in (0, 1) for time in range(k - 1)]
-        knot = [(f"A{100 + user}", f"B{100 + item}", 0) for user in range(k) for item in range(k)]
-        hub = [("A100", "B200", 0)]
-        for user in range(200, 212):
-            hub += [(f"A{user}", "B200", 0), *((f"A{user}", f"B{user}-{item}", 0) for item in range(k - 1))]
-        assert core(chain + knot + hub) == sorted(knot) == sorted(k_core(chain + knot + hub, k))
+@pytest.mark.parametrize(("users_need", "items_need"), [(2, 4), (0, 3)])
+def test_k_core_on_disk_is_the_same(tmp_path: Path, users_need: int, items_need: int) -> None:
+    edges = multigraphs(users_need, items_need)
+    with duckdb.connect(str(tmp_path / "warehouse.duckdb")) as connection:
+        connection.execute("create schema intermediate")
+        table_of_edges(connection, "intermediate.int_interactions_selected", edges)
+    settings = Settings(k_core_users=users_need, k_core_items=items_need, k_core_rows_in_memory=len(edges) - 1)
+    run = run_dbt_here(tmp_path, ["run", "--select", "int_interactions_core"], settings)
+    assert run.success, run.output
+    [code] = [result["compiled_code"] for result in run.results]
+    assert "recursive" not in code
+    rows = run.rows("select * from intermediate.int_interactions_core")
+    assert sorted(rows, key=str) == core_by_hand(edges, users_need, items_need)
 
 
 ENTITIES = (
@@ -137,7 +236,7 @@ def test_text_is_decoded_as_the_standard_library_does(compiled: CompiledProject)
     texts = ["".join(generator.choices(PIECES, k=generator.randrange(1, 9))) for _ in range(3000)]
     lines = [description(f"B{number:05d}", brand=text) for number, text in enumerate(texts)]
     landing = Landing(reviews=placed([review("A", "B", 1)], generator), metadata=placed(list(lines), generator))
-    with compiled.build(landing, ALL_SETTINGS[0]) as connection:
+    with compiled.build(landing, ALL_SETTINGS["hash"]) as connection:
         rows = connection.execute(
             "select item_id, brand from warehouse.staging.stg_metadata order by item_id"
         ).fetchall()
@@ -145,14 +244,38 @@ def test_text_is_decoded_as_the_standard_library_does(compiled: CompiledProject)
         assert brand == (" ".join(html.unescape(text).split()) or None), text
 
 
+NO_WHOLE_NUMBER = "must be a whole number of 0 or more, not"
+NO_DATE = "must be an ISO date such as 2014-12-31, or empty, not"
+NO_BOUNDARY = "must be a number between 0 and 1, such as '0.8', or an ISO date such as 2014-12-31, not"
+
+
 @pytest.mark.parametrize(
     ("variables", "message"),
     [
         ({"tie_order": "random"}, "the variable tie_order must be one of hash, file, item, shuffle, not 'random'"),
-        ({"k_core": -1}, "the variable k_core must be a whole number of 0 or more, not '-1'"),
-        ({"validation_users": "all"}, "the variable validation_users must be a whole number of 0 or more, not 'all'"),
+        ({"split": "random"}, "the variable split must be one of leave-one-out, global-temporal, not 'random'"),
+        ({"k_core": -1}, f"the variable k_core {NO_WHOLE_NUMBER} '-1'"),
+        ({"k_core_items": -2}, "the variable k_core_items must be a whole number of 0 or more, or -1 to be as k_core"),
+        ({"k_core": 2, "k_core_rows_in_memory": "all"}, f"the variable k_core_rows_in_memory {NO_WHOLE_NUMBER} 'all'"),
+        ({"validation_users": "all"}, f"the variable validation_users {NO_WHOLE_NUMBER} 'all'"),
+        ({"minimum_history": 1.5}, f"the variable minimum_history {NO_WHOLE_NUMBER} '1.5'"),
+        ({"least_rating": "good"}, "the variable least_rating must be a number of 0 or more, not 'good'"),
+        ({"verified_only": "maybe"}, "the variable verified_only must be true or false, not 'maybe'"),
+        ({"first_interaction_only": 1}, "the variable first_interaction_only must be true or false, not '1'"),
+        ({"from_date": "2014-02-29"}, f"the variable from_date {NO_DATE} '2014-02-29'"),
+        ({"until_date": "yesterday"}, f"the variable until_date {NO_DATE} 'yesterday'"),
+        (
+            {"from_date": "2014-02-02", "until_date": "2014-02-02"},
+            "the variable from_date must be before until_date, not '2014-02-02' and '2014-02-02'",
+        ),
+        ({"test_from": "1"}, f"the variable test_from {NO_BOUNDARY} '1'"),
+        ({"validation_from": "0.0"}, f"the variable validation_from {NO_BOUNDARY} '0.0'"),
+        (
+            {"validation_from": "0.9", "test_from": "0.8"},
+            "the variable validation_from must be before test_from, not '0.9' and '0.8'",
+        ),
     ],
 )
 def test_settings_that_mean_nothing_are_refused(compiled: CompiledProject, variables: dict, message: str) -> None:
-    with pytest.raises(AssertionError, match=message.replace("(", r"\(")):
+    with pytest.raises(AssertionError, match=re.escape(message)):
         compiled.models(Settings(**variables))

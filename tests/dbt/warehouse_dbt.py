@@ -13,7 +13,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from warehouse_landing import Landing
+from warehouse_landing import SCHEMAS, Landing
 from warehouse_reference import Settings
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -31,10 +31,14 @@ class DbtRun:
     output: str
 
     @cached_property
+    def results(self) -> list[dict]:
+        """What dbt says of each node it ran."""
+        return json.loads((self.folder / "target" / "run_results.json").read_text())["results"]
+
+    @cached_property
     def statuses(self) -> dict[str, str]:
         """Status of each node (``success``, ``pass``, ``fail``, ``error``, ``skipped``) by its plain name."""
-        results = json.loads((self.folder / "target" / "run_results.json").read_text())["results"]
-        return {_plain_name(result["unique_id"]): result["status"] for result in results}
+        return {_plain_name(result["unique_id"]): result["status"] for result in self.results}
 
     def named(self, *statuses: str) -> set[str]:
         """Names of the nodes with one of these statuses."""
@@ -116,6 +120,7 @@ class CompiledProject:
 
         self._folder = folder
         self._compiled: dict[Settings, dict[str, str]] = {}
+        self._data_tests: dict[Settings, dict[str, str]] = {}
         parsed = self._invoke(dbtRunner(), ["parse"])
         assert parsed.success, parsed.exception
         self._manifest = parsed.result
@@ -141,6 +146,11 @@ class CompiledProject:
                 for result in compiled.result.results
                 if result.node.resource_type == "model"
             }
+            self._data_tests[settings] = {
+                result.node.name: result.node.compiled_code
+                for result in compiled.result.results
+                if result.node.resource_type == "test"
+            }
             order = TopologicalSorter(
                 {name: set(node.depends_on.nodes) & set(nodes) for name, node in nodes.items()}
             ).static_order()
@@ -149,15 +159,21 @@ class CompiledProject:
             }
         return self._compiled[settings]
 
+    def failing_data_tests(self, connection: duckdb.DuckDBPyConnection, settings: Settings) -> set[str]:
+        """Names of the data tests that find something in a database that :meth:`build` has made."""
+        self.models(settings)
+        return {name for name, code in self._data_tests[settings].items() if connection.execute(code).fetchall()}
+
     def build(self, landing: Landing, settings: Settings) -> duckdb.DuckDBPyConnection:
         """A database in memory with every model built from a landing, as dbt would from its Parquet files."""
         connection = empty_warehouse()
         for name, table in landing.tables().items():
             connection.register(f"landing_{name.replace('/', '_')}", table)
         for name, code in self.models(settings).items():
-            for table in landing.tables():
+            for table in SCHEMAS:
+                files = table if table.endswith("/files") else f"{table}/*"
                 code = code.replace(
-                    f"read_parquet('{NO_LAKE}/landing/{table}.parquet')", f"landing_{table.replace('/', '_')}"
+                    f"read_parquet('{NO_LAKE}/landing/{files}.parquet')", f"landing_{table.replace('/', '_')}"
                 )
             connection.execute(f"create table warehouse.{name} as {code}")
         return connection

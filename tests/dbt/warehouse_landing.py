@@ -18,11 +18,14 @@ SCHEMAS = {
         [
             *PLACE,
             ("line_digest", pa.uint64()),
-            ("reviewer_id", pa.string()),
-            ("asin", pa.string()),
-            ("overall", pa.float64()),
-            ("unix_review_time", pa.int64()),
+            ("user_id", pa.string()),
+            ("item_id", pa.string()),
+            ("rating", pa.float64()),
+            ("timestamp", pa.int64()),
+            ("millisecond", pa.int16()),
             ("verified", pa.bool_()),
+            ("given_position", pa.int64()),
+            ("given_split", pa.string()),
             ("invalid_fields", pa.list_(pa.string())),
         ]
     ),
@@ -30,7 +33,7 @@ SCHEMAS = {
         [
             *PLACE,
             ("line_digest", pa.uint64()),
-            ("asin", pa.string()),
+            ("item_id", pa.string()),
             *((name, pa.string()) for name in TEXTS),
             ("category", pa.list_(pa.string())),
             ("image_url", pa.string()),
@@ -53,48 +56,67 @@ for _kind in ("reviews", "metadata"):
             ("source_file", pa.string()),
             ("bytes", pa.int64()),
             ("sha256", pa.string()),
+            ("layout", pa.string()),
             ("lines_read", pa.int64()),
+            ("rows_read", pa.int64()),
             ("rows_kept", pa.int64()),
             ("rows_rejected", pa.int64()),
+            ("rows_repeated", pa.int64()),
+            ("problem", pa.string()),
         ]
     )
 
 
 @dataclass(frozen=True)
 class Landing:
-    """Lines of dumps by kind, each with its place; a line is a row, or a reject where it has a ``reason``."""
+    """Records of dumps by kind, each with its place; a record is a row, or a reject where it has a ``reason``.
+
+    ``repeated`` counts, by file of reviews, records that only say again what another file says.
+    """
 
     reviews: list[dict] = field(default_factory=list)
     metadata: list[dict] = field(default_factory=list)
+    repeated: dict[str, int] = field(default_factory=dict)
 
     def tables(self) -> dict[str, pa.Table]:
         """The six tables of a landing folder, by ``<kind>/<name>``."""
         tables = {}
         for kind in ("reviews", "metadata"):
-            lines = getattr(self, kind)
-            rows = [line for line in lines if "reason" not in line]
-            rejects = [line for line in lines if "reason" in line]
+            records = getattr(self, kind)
+            rows = [record for record in records if "reason" not in record]
+            rejects = [record for record in records if "reason" in record]
             files = [
                 {
                     "source_file": name,
                     "bytes": 1,
                     "sha256": hashlib.sha256(name.encode()).hexdigest(),
-                    "lines_read": sum(line["source_file"] == name for line in lines),
-                    "rows_kept": sum(line["source_file"] == name for line in rows),
-                    "rows_rejected": sum(line["source_file"] == name for line in rejects),
+                    "layout": "made up",
+                    "lines_read": len({record["line_number"] for record in records if record["source_file"] == name}),
+                    "rows_read": sum(record["source_file"] == name for record in records) + repeated,
+                    "rows_kept": sum(record["source_file"] == name for record in rows),
+                    "rows_rejected": sum(record["source_file"] == name for record in rejects),
+                    "rows_repeated": repeated,
+                    "problem": None,
                 }
-                for name in sorted({line["source_file"] for line in lines})
+                for name in sorted({record["source_file"] for record in records})
+                for repeated in [self.repeated.get(name, 0) if kind == "reviews" else 0]
             ]
             for name, content in (("rows", rows), ("rejects", rejects), ("files", files)):
                 tables[f"{kind}/{name}"] = pa.Table.from_pylist(content, schema=SCHEMAS[f"{kind}/{name}"])
         return tables
 
     def write(self, lake: Path) -> Path:
-        """Write the folder that dbt reads as ``RAW2RANK_LAKE``."""
+        """Write the folder that dbt reads as ``RAW2RANK_LAKE``, rows and rejects in two files each."""
         for name, table in self.tables().items():
-            path = lake / "landing" / f"{name}.parquet"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            pq.write_table(table, path)
+            path = lake / "landing" / name
+            if name.endswith("/files"):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                pq.write_table(table, path.with_suffix(".parquet"))
+                continue
+            path.mkdir(parents=True, exist_ok=True)
+            middle = len(table) // 2
+            pq.write_table(table.slice(0, middle), path / "000000.parquet")
+            pq.write_table(table.slice(middle), path / "000001.parquet")
         return lake
 
     def shuffled(self, seed: int) -> Landing:
@@ -108,35 +130,50 @@ class Landing:
 
 
 def placed(lines: list[dict], generator: random.Random) -> list[dict]:
-    """Give each line a place in one of two files, at random."""
+    """Give each line a place in one of two files, at random; in the first where its place counts."""
     generator.shuffle(lines)
     last_line = {"a.json.gz": 0, "b.json.gz": 0}
     for line in lines:
-        file = generator.choice(sorted(last_line))
+        file = "a.json.gz" if line.get("given_position") else generator.choice(sorted(last_line))
         last_line[file] += 1
         line |= {"source_file": file, "line_number": last_line[file]}
     return lines
 
 
-def review(user: str, item: str, day: int, rating: float = 5.0, text: str = "", verified: bool | None = True) -> dict:
+def review(
+    user: str,
+    item: str,
+    timestamp: int | None,
+    rating: float | None = 5.0,
+    *,
+    text: str = "",
+    verified: bool | None = True,
+    millisecond: int | None = 0,
+    given_position: int = 0,
+    given_split: str | None = None,
+) -> dict:
     """A review without a place; ``text`` stands for what is not kept, and makes the line another one."""
-    content = repr((user, item, day, rating, text, verified))
-    return {
-        "reviewer_id": user,
-        "asin": item,
-        "overall": rating,
-        "unix_review_time": day * DAY,
+    row = {
+        "user_id": user,
+        "item_id": item,
+        "rating": rating,
+        "timestamp": timestamp,
+        "millisecond": millisecond,
         "verified": verified,
-        "invalid_fields": [],
-        "line_digest": int.from_bytes(hashlib.md5(content.encode()).digest()[:8]),
+        "given_position": given_position,
+        "given_split": given_split,
     }
+    return row | {"invalid_fields": [], "line_digest": _digest([*row.values(), text])}
 
 
 def description(item: str, **fields) -> dict:
     """A metadata row without a place."""
-    row = {"asin": item, **dict.fromkeys((*TEXTS, "image_url")), "category": None, **fields}
-    digest = int.from_bytes(hashlib.md5(repr(row).encode()).digest()[:8])
-    return row | {"invalid_fields": [], "line_digest": digest}
+    row = {"item_id": item, **dict.fromkeys((*TEXTS, "image_url")), "category": None, **fields}
+    return row | {"invalid_fields": [], "line_digest": _digest(row)}
+
+
+def _digest(content: object) -> int:
+    return int.from_bytes(hashlib.md5(repr(content).encode()).digest()[:8])
 
 
 def reject(line: bytes, reason: str = "malformed JSON") -> dict:
@@ -146,18 +183,20 @@ def reject(line: bytes, reason: str = "malformed JSON") -> dict:
 def dirty_landing(seed: int, users: int = 14, items: int = 10, reviews: int = 110) -> Landing:
     """Reviews and metadata at random, with every kind of dirt that is left after landing.
 
-    Few days, so that ties abound; copies of lines, copies with another text, one rating instead of another,
-    items that are described twice with or without a conflict, or not at all; rejected lines; short users.
+    Few days, so that ties abound; copies of lines, copies with another text, one rating instead of another, none
+    at all; items that are described twice with or without a conflict, or not at all; rejected and repeated records;
+    short users.
     """
     generator = random.Random(seed)
     lines = [
         review(
             f"A{min(generator.randrange(users), generator.randrange(users)):02d}",
             f"B{min(generator.randrange(items), generator.randrange(items)):02d}",
-            day=generator.randrange(1, 6),
-            rating=float(generator.choice([1, 4, 5, 5, 5])),
+            generator.randrange(1, 6) * DAY,
+            generator.choice([1.0, 4.0, 5.0, 5.0, 5.0, None]),
             text=generator.choice(["fine", "well"]),
             verified=generator.choice([True, False, None]),
+            millisecond=generator.choice([0, 0, 0, 0, 250, None]),
         )
         for _ in range(reviews)
     ]
@@ -181,4 +220,37 @@ def dirty_landing(seed: int, users: int = 14, items: int = 10, reviews: int = 11
     return Landing(
         reviews=placed([*map(dict, lines), reject(b"{"), reject(b"\xff", "invalid UTF-8")], generator),
         metadata=placed([*map(dict, metadata), reject(b"[]", "not an object")], generator),
+        repeated={"a.json.gz": 3},
     )
+
+
+def ordered_landing(seed: int, users: int = 14, items: int = 10, sequences: int = 30) -> Landing:
+    """Sequences without times and ratings, several records a line, some of them written to two files."""
+    generator = random.Random(seed)
+    reviews = []
+    for file in ("a.txt", "b.txt"):
+        position = 0
+        for line_number in range(1, sequences // 2 + 1):
+            user = f"A{generator.randrange(users):02d}"
+            for _ in range(generator.randrange(1, 6)):
+                position += 1
+                item = f"B{min(generator.randrange(items), generator.randrange(items)):02d}"
+                row = review(user, item, None, None, verified=None, millisecond=None, given_position=position)
+                reviews.append(row | {"source_file": file, "line_number": line_number, "line_digest": line_number})
+    reviews += [row | {"source_file": "c.txt"} for row in reviews if row["source_file"] == "a.txt"][:20]
+    metadata = [description(f"B{number:02d}", title="Anvil") for number in range(items)]
+    return Landing(reviews=reviews, metadata=placed(metadata, generator))
+
+
+def divided_landing(seed: int) -> Landing:
+    """As :func:`dirty_landing`, where most users come with a split made elsewhere, in whole or in part."""
+    generator = random.Random(seed)
+    landing = dirty_landing(seed)
+    splits = ["train", "train", "history", "validation", "test"]
+    divided = [
+        row | {"given_split": generator.choice([*splits, None] if row["user_id"] < "A02" else splits)}
+        if "reason" not in row and row["user_id"] < "A06"
+        else row
+        for row in landing.reviews
+    ]
+    return replace(landing, reviews=divided)

@@ -52,10 +52,9 @@ def test_a_folder_that_does_not_exist(bench: Workbench) -> None:
     [
         (b"", ["Small.json.gz"]),
         (gzip.compress(b""), ["Small.json.gz"]),
-        (b'{"this": "is not gzip"}\n', ["Small.json.gz", "gzip"]),
-        (gzip.compress(b'{"asin": "I"}\n' * 5000)[:-20], ["Small.json.gz"]),
+        (b"PK\x03\x04 and so on\n", ["Small.json.gz", "zip archive"]),
     ],
-    ids=["nothing", "gzip of nothing", "not gzip", "cut off"],
+    ids=["nothing", "gzip of nothing", "not gzip"],
 )
 def test_a_file_that_cannot_be_read(bench: Workbench, content: bytes, words: list[str]) -> None:
     (bench.dumps / "Small.json.gz").write_bytes(content)
@@ -75,15 +74,6 @@ def test_a_core_that_leaves_nothing(bench: Workbench) -> None:
     write_reviews(bench.dumps, [review(user, user, day) for user in range(9) for day in range(2)])
     code, said = bench.run()
     assert_stopped(bench, code, said, "Small", "k_core=3", "K_CORE")
-
-
-def test_fewer_items_than_are_ranked(bench: Workbench) -> None:
-    write_reviews(bench.dumps, [review(user, item, item) for user in range(9) for item in range(9)])
-    code, said = bench.run()
-    assert_stopped(bench, code, said, "marts/statistics", "20", "K_CORE")
-    # until it is mended every further run says so again
-    code, said = bench.run()
-    assert_stopped(bench, code, said, "marts/statistics", "20", "K_CORE")
 
 
 def test_a_name_that_is_no_name(bench: Workbench) -> None:

@@ -144,18 +144,6 @@ def test_another_seed_makes_another_split_and_other_models(bench: Workbench) -> 
     assert all(after[f"models/{name}"] != versions[f"models/{name}"] for name in recipe_names())
 
 
-def test_elsewhere_the_same_input_gives_the_same_versions(
-    bench: Workbench, tmp_path: Path, capfd: pytest.CaptureFixture
-) -> None:
-    versions = bench.versions()
-    other = Workbench(tmp_path / "elsewhere", bench.dumps, lambda: "".join(capfd.readouterr()))
-    code, said = other.run("--seed", "1", "--validation-users", "50")
-    assert code == 0, said
-    assert other.versions() == versions
-    for name in ("leaderboard.parquet", "user_metrics/markov_chain.parquet"):
-        assert other.lake("evaluation", name).read_bytes() == bench.lake("evaluation", name).read_bytes()
-
-
 def json_lines(path: Path) -> list[dict]:
     found = []
     for line in gzip.decompress(path.read_bytes()).splitlines():

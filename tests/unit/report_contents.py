@@ -76,7 +76,7 @@ def made_up_content() -> ReportContent:
                 "reviews",
                 "line",
                 (
-                    FunnelStep("Lines read", 1000, "stage"),
+                    FunnelStep("Rows read", 1000, "stage"),
                     FunnelStep("rejected: malformed JSON", 3, "removed"),
                     FunnelStep("duplicates", 97, "removed"),
                     FunnelStep("byte-identical", 90, "of which"),
@@ -251,12 +251,16 @@ def _second_last(interaction: dict) -> bool:
 
 
 def _write_marts(marts: Path, splits: list[dict], items: int) -> None:
-    reviews = {"source": "reviews", "source_file": "Made_Up.json.gz", "lines_read": 40, "rejected": 4, "duplicates": 5}
+    reviews = {"source": "reviews", "source_file": "Made_Up.json.gz", "rows_read": 40, "rejected": 4, "duplicates": 5}
     reviews |= {"byte_identical_duplicates": 3, "dropped_by_k_core": 7, "not_in_catalogue": 0, "kept": 24}
-    metadata = {"source": "metadata", "source_file": "meta_Made_Up.json.gz", "lines_read": 9, "rejected": 0}
+    metadata = {"source": "metadata", "source_file": "meta_Made_Up.json.gz", "rows_read": 9, "rejected": 0}
     metadata |= {"duplicates": 2, "byte_identical_duplicates": 2, "dropped_by_k_core": 0, "not_in_catalogue": 1}
-    reconciliation = [{**one, "unexplained": 0} for one in (reviews, {**metadata, "kept": 6})]
+    rules = ("time_window", "verified_only", "least_rating", "first_interaction_only", "minimum_history")
+    none = {"repeated": 0, **{f"dropped_by_{rule}": 0 for rule in rules}, "unexplained": 0}
+    reconciliation = [{**one, **none} for one in (reviews, {**metadata, "kept": 6})]
     statistics = {"users": 6, "items": items, "interactions": 24, "users_with_test": 6, "k_core": 2}
+    statistics |= {"k_core_users": 2, "k_core_items": 2, "from_date": None, "until_date": None, "verified_only": False}
+    statistics |= {"least_rating": 0.0, "first_interaction_only": False, "minimum_history": 0}
     titles = [{"item_id": f"i{item:02d}", "title": f"Item {item}" if item % 2 else None} for item in range(items)]
     tables = {
         "reconciliation": reconciliation,
@@ -287,7 +291,7 @@ def _write_landing(landing: Path) -> None:
     ]
     for source, name, rows in (("reviews", "Made_Up.json.gz", rejects), ("metadata", "meta_Made_Up.json.gz", [])):
         folder = landing / source
-        folder.mkdir(parents=True)
-        pq.write_table(pa.Table.from_pylist(rows, schema), folder / "rejects.parquet", row_group_size=2)
+        (folder / "rejects").mkdir(parents=True)
+        pq.write_table(pa.Table.from_pylist(rows, schema), folder / "rejects" / "one.parquet", row_group_size=2)
         files = [{"source_file": name, "bytes": 321, "sha256": "ef" * 32}]
         pq.write_table(pa.Table.from_pylist(files), folder / "files.parquet")

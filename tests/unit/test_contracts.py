@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import dagster as dg
@@ -14,7 +15,9 @@ import pandas as pd
 import pytest
 
 from orchestration.contracts import (
+    Contract,
     ContractError,
+    changed_contracts,
     contract_checks,
     load_contracts,
     read_columns,
@@ -25,8 +28,8 @@ from orchestration.contracts import (
 # of Dagster's own tester of automation conditions
 pytestmark = pytest.mark.filterwarnings("ignore::dagster.BetaWarning")
 
-CONTRACTS = {contract.asset: contract for contract in load_contracts()}
-RULES = [(contract.asset, rule.id) for contract in CONTRACTS.values() for rule in contract.rules]
+CONTRACTS = {contract.name: contract for contract in load_contracts()}
+RULES = [(contract.name, rule.id) for contract in CONTRACTS.values() for rule in contract.rules]
 
 
 def files() -> pd.DataFrame:
@@ -35,9 +38,13 @@ def files() -> pd.DataFrame:
             "source_file": ["Toys_5.json.gz", "Games_5.json.gz"],
             "bytes": [900, 800],
             "sha256": ["aa", "bb"],
+            "layout": "amazon-2018",
             "lines_read": [1000, 500],
-            "rows_kept": [998, 500],
+            "rows_read": [1000, 500],
+            "rows_kept": [998, 420],
             "rows_rejected": [2, 0],
+            "rows_repeated": [0, 80],
+            "problem": None,
         }
     )
 
@@ -54,6 +61,7 @@ def reviews() -> pd.DataFrame:
             "item_id": [f"item {n % 25}" for n in number],
             "rating": 1.0 + number % 5,
             "timestamp": 1_400_000_000 + 86_400 * (number % 90),
+            "given_position": 0,
             "verified": pd.Series([None, True, False, True] * (rows // 4), dtype="object"),
         }
     )
@@ -122,15 +130,91 @@ def statistics() -> pd.DataFrame:
     )
 
 
+def users() -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "user_id": ["user 0", "user 1", "user 2", "user 3"],
+            "interactions": [6, 5, 9, 5],
+            "role": ["test", "validation and test", "training only", "test"],
+        }
+    )
+
+
+def reconciliation() -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "source": ["metadata", "reviews", "reviews"],
+            "source_file": ["meta_Toys.json.gz", "Games_5.json.gz", "Toys_5.json.gz"],
+            "rows_read": [60, 500, 1000],
+            "repeated": [0, 500, 0],
+            "duplicates": [10, 0, 20],
+            "kept": [50, 0, 900],
+        }
+    )
+
+
+def reviews_drift() -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "rows": [210],
+            "accepted_rows": [200],
+            "rows_ratio": [1.05],
+            "rating_missing_change": [0.0],
+            "verified_missing_change": [0.01],
+            "rating_distance": [0.02],
+            "new_users_share": [0.1],
+            "lost_users_share": [0.0],
+            "new_items_share": [0.05],
+            "lost_items_share": [0.01],
+        }
+    )
+
+
+def metadata_drift() -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "rows": [61],
+            "accepted_rows": [60],
+            "rows_ratio": [61 / 60],
+            "title_missing_change": [0.0],
+            "brand_missing_change": [0.01],
+            "price_missing_change": [-0.02],
+            "new_items_share": [0.05],
+            "lost_items_share": [0.01],
+        }
+    )
+
+
+def sequences() -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "users": [300],
+            "items": [40],
+            "train_interactions": [1200],
+            "validation_cases": [50],
+            "test_cases": [290],
+            "items_never_trained": [2],
+            "users_in_marts": [300],
+            "items_in_marts": [40],
+            "test_cases_in_marts": [290],
+        }
+    )
+
+
 GOOD: dict[str, Callable[[], pd.DataFrame]] = {
     "landing/reviews": files,
     "landing/metadata": files,
     "staging/stg_reviews": reviews,
+    "staging/stg_reviews.drift": reviews_drift,
     "staging/stg_metadata": metadata,
+    "staging/stg_metadata.drift": metadata_drift,
     "marts/interactions": interactions,
     "marts/items": items,
     "marts/splits": splits,
+    "marts/users": users,
+    "marts/reconciliation": reconciliation,
     "marts/statistics": statistics,
+    "training_sets/sequences": sequences,
 }
 
 Spoil = Callable[[pd.DataFrame], pd.DataFrame]
@@ -160,11 +244,12 @@ def first(column: str, value: object, rows: int = 1) -> Spoil:
 LANDING_BAD: dict[str, tuple[Spoil, int | None]] = {
     "known_columns": (lambda frame: frame.drop(columns="bytes"), None),
     "a_file_landed": (empty, None),
+    "file_is_whole": (first("problem", "cut short after 1,000 lines"), 1),
     "rows_in_every_file": (first("rows_kept", 0), 1),
-    "every_line_accounted_for": (first("lines_read", 1001), 1),
+    "every_row_accounted_for": (first("rows_read", 1001), 1),
     "files_have_names_of_their_own": (fill(source_file="Toys_5.json.gz"), 2),
-    "rejected_below_5_percent": (fill(lines_read=[1000, 500], rows_rejected=[50, 24]), 1),
-    "rejected_below_1_percent": (fill(lines_read=[1000, 500], rows_rejected=[10, 4]), 1),
+    "rejected_below_5_percent": (fill(rows_read=[1000, 500], rows_rejected=[50, 24]), 1),
+    "rejected_below_1_percent": (fill(rows_read=[1000, 500], rows_rejected=[10, 4]), 1),
     "no_file_twice": (fill(sha256="aa"), 2),
 }
 BAD: dict[str, dict[str, tuple[Spoil, int | None]]] = {
@@ -188,6 +273,32 @@ BAD: dict[str, dict[str, tuple[Spoil, int | None]]] = {
         "some_items_have_a_price": (fill(price=np.nan), 60),
         "prices_are_dollars": (first("price", 1_299_000.0), 1),
     },
+    "staging/stg_reviews.drift": {
+        "not_fewer_than_half": (fill(rows_ratio=0.49), 1),
+        "about_as_many": (fill(rows_ratio=2.01), 1),
+        "ratings_not_lost": (fill(rating_missing_change=0.51), 1),
+        "ratings_missing_as_before": (fill(rating_missing_change=-0.06), 1),
+        "verified_missing_as_before": (fill(verified_missing_change=0.06), 1),
+        "ratings_not_another_scale": (fill(rating_distance=0.51), 1),
+        "ratings_spread_as_before": (fill(rating_distance=0.11), 1),
+        "users_still_known": (fill(lost_users_share=0.91), 1),
+        "items_still_known": (fill(lost_items_share=0.91), 1),
+        "few_users_lost": (fill(lost_users_share=0.11), 1),
+        "few_items_lost": (fill(lost_items_share=0.11), 1),
+        "not_mostly_new_users": (fill(new_users_share=0.51), 1),
+        "not_mostly_new_items": (fill(new_items_share=0.51), 1),
+    },
+    "staging/stg_metadata.drift": {
+        "not_fewer_than_half": (fill(rows_ratio=0.49), 1),
+        "about_as_many": (fill(rows_ratio=0.89), 1),
+        "titles_not_lost": (fill(title_missing_change=0.51), 1),
+        "titles_missing_as_before": (fill(title_missing_change=0.06), 1),
+        "brands_missing_as_before": (fill(brand_missing_change=0.06), 1),
+        "prices_missing_as_before": (fill(price_missing_change=-0.06), 1),
+        "items_still_known": (fill(lost_items_share=0.91), 1),
+        "few_items_lost": (fill(lost_items_share=0.11), 1),
+        "not_mostly_new_items": (fill(new_items_share=0.51), 1),
+    },
     "marts/interactions": {
         "several_users": (fill(user_id="user 0"), None),
         "no_endless_history": (first("position", 10_000), 1),
@@ -202,8 +313,26 @@ BAD: dict[str, dict[str, tuple[Spoil, int | None]]] = {
     "marts/splits": {
         "one_test_item_a_user": (first("split", "test"), 2),
         "one_validation_item_a_user": (first("split", "validation"), 2),
-        "every_split_is_there": (lambda f: f[f.split != "validation"], None),
+        "train_and_test_are_there": (lambda f: f[f.split != "test"], None),
+        "validation_is_there": (lambda f: f[f.split != "validation"], None),
         "most_rows_are_for_training": (lambda f: f[f.position != 0][f.position != 1][f.position != 2], 60),
+    },
+    "marts/users": {
+        "most_users_are_tested": (fill(role=["training only"] * 3 + ["test"]), 3),
+        "histories_differ_in_length": (fill(interactions=5), None),
+    },
+    "marts/reconciliation": {
+        "a_file_of_reviews": (lambda f: f[f.source == "metadata"], None),
+        "something_of_every_file": (first("kept", 0), 1),
+        "few_duplicates": (first("duplicates", 31), 1),
+    },
+    "training_sets/sequences": {
+        "no_user_lost": (fill(users=299), 1),
+        "no_item_lost": (fill(items=39), 1),
+        "no_test_case_lost": (fill(test_cases=291), 1),
+        "something_to_train_on": (fill(train_interactions=0), 1),
+        "something_to_choose_by": (fill(validation_cases=0), 1),
+        "most_items_are_trained": (fill(items_never_trained=9), 1),
     },
     "marts/statistics": {
         "catalogue_holds_ranking_depth": (fill(items=19), 1),
@@ -276,6 +405,43 @@ def test_no_metadata_is_allowed():
     assert validate(CONTRACTS["marts/statistics"], nothing).kept
 
 
+def test_a_source_without_times_ratings_and_flags_keeps_the_rules_about_them():
+    order_alone = reviews().assign(timestamp=np.nan, rating=np.nan, verified=None, line_digest=7, given_position=1)
+    result = validate(CONTRACTS["staging/stg_reviews"], order_alone)
+    assert [entry.rule.id for entry in result.results if not entry.passed] == []
+    without = order_alone.drop(columns=["rating", "given_position"])
+    broken = validate(CONTRACTS["staging/stg_reviews"], without).failed("critical")
+    assert {entry.rule.id for entry in broken} == {"ratings_use_the_scale", "few_identical_lines"}
+
+
+def test_the_first_state_has_nothing_to_be_compared_with_and_says_so():
+    for name in ("staging/stg_reviews.drift", "staging/stg_metadata.drift"):
+        first_state = GOOD[name]().assign(**{column: None for column in GOOD[name]() if column != "rows"})
+        first_state.attrs["note"] = "Nothing to compare with."
+        result = validate(CONTRACTS[name], first_state)
+        assert [entry.rule.id for entry in result.results if not entry.passed] == []
+        assert result.note == "Nothing to compare with."
+
+
+def test_another_threshold_is_another_contract_but_another_reason_is_not():
+    contract = CONTRACTS["marts/splits"]
+    rule = contract.rules[0]
+    reworded = replace(contract, rules=(replace(rule, reason="Because.", remedy="Mend it."), *contract.rules[1:]))
+    eased = replace(contract, rules=(replace(rule, severity="warning"), *contract.rules[1:]))
+    key = dg.AssetCheckKey(contract.key, "contract")
+
+    def said(**metadata: str) -> dict[dg.AssetCheckKey, dg.AssetCheckEvaluation]:
+        evaluation = dg.AssetCheckEvaluation(
+            asset_key=contract.key, check_name="contract", passed=True, metadata=metadata
+        )
+        return {key: evaluation}
+
+    assert changed_contracts([reworded], said(contract_digest=contract.digest)) == set()
+    assert changed_contracts([eased], said(contract_digest=contract.digest)) == {contract.key}
+    assert changed_contracts([contract], said()) == {contract.key}
+    assert changed_contracts([contract], {key: None}) == set(), "what was never checked is told elsewhere"
+
+
 def test_examples_name_the_rows_that_break_the_rule():
     frame = splits()
     frame.loc[[0, 1], "split"] = "test"  # positions 0 and 1 of user 0, beside position 5
@@ -319,7 +485,7 @@ def test_definitions_load_without_the_heavy_libraries():
         "print([m for m in ('great_expectations', 'pandas', 'pyarrow') if m in sys.modules], len(checks))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[] 2"
+    assert done.stdout.strip() == "[] 3"
     assert "Warning" not in done.stderr
 
 
@@ -418,6 +584,12 @@ def test_the_example_of_the_readme_is_a_contract(tmp_path: Path):
         ("id: mostly_paid", "id: 3", "rule number 1: id: must be text"),
         ("kwargs: {column: spent", "kwargs: [column, spent]\n    where: {a: 1", "kwargs: must be a mapping"),
         ("keys: [order_id]", "keys: [order_id", "not YAML"),
+        ("mostly: 0.5}", "mostly: 0.5}\n    needs_values: maybe", "rule mostly_paid: needs_values is 'maybe'"),
+        (
+            "expect_column_values_to_be_between\n    kwargs: {column: spent, min_value: 1, mostly: 0.5}",
+            "expect_table_row_count_to_be_between\n    kwargs: {min_value: 1}\n    needs_values: true",
+            "rule mostly_paid: needs_values is for a rule about one column",
+        ),
     ],
 )
 def test_a_contract_that_cannot_be_used_is_refused_by_name(tmp_path: Path, old: str, new: str, message: str):
@@ -447,6 +619,7 @@ def test_an_expectation_that_does_not_exist_is_refused_by_name(tmp_path: Path, o
 
 
 datasets = dg.DynamicPartitionsDefinition(name="contract_test_datasets")
+DATA = sorted({contract.key for contract in CONTRACTS.values() if contract.key.path[0] != "training_sets"})
 MADE: list[str] = []
 
 
@@ -456,11 +629,11 @@ def _definitions(frames: dict[str, pd.DataFrame]) -> dg.Definitions:
     The given frames are those of dataset Demo; all others are good.
     """
 
-    def load(key: dg.AssetKey, dataset: str, columns) -> pd.DataFrame:
+    def load(contract: Contract, dataset: str) -> pd.DataFrame:
         assert dataset in ("Demo", "Other")
-        good = GOOD["/".join(key.path)]()
-        frame = frames.get("/".join(key.path), good) if dataset == "Demo" else good
-        return frame[[column for column in columns if column in frame]]
+        good = GOOD[contract.name]()
+        frame = frames.get(contract.name, good) if dataset == "Demo" else good
+        return frame[[column for column in contract.columns if column in frame]]
 
     condition = dg.AutomationCondition.eager() & dg.AutomationCondition.all_deps_blocking_checks_passed()
 
@@ -475,7 +648,7 @@ def _definitions(frames: dict[str, pd.DataFrame]) -> dg.Definitions:
 
         return landed
 
-    tables = [dg.AssetKey(asset.split("/")) for asset in GOOD if not asset.startswith("landing/")]
+    tables = [key for key in DATA if key.path[0] != "landing"]
 
     @dg.multi_asset(
         specs=[
@@ -526,7 +699,9 @@ def test_data_that_keeps_its_contracts_is_trained_on(instance: dg.DagsterInstanc
     assert result.success
     assert "training_sets/sequences" in MADE
     found = verdicts(result)
-    assert {asset for asset, check in found if check == "contract"} == set(CONTRACTS)
+    assert {
+        asset if check == "contract" else f"{asset}.{check}" for asset, check in found if "_warn" not in check
+    } == set(CONTRACTS)
     assert all(evaluation.passed for evaluation in found.values())
     contract = found["marts/splits", "contract"]
     assert contract.blocking
@@ -592,7 +767,7 @@ def test_automation_waits_for_a_broken_contract_but_not_for_a_warning(
     instance: dg.DagsterInstance, spoil: Spoil, requested: int
 ):
     definitions = _definitions({"marts/splits": spoil(splits())})
-    selection = [dg.AssetKey(asset.split("/")) for asset in GOOD]
+    selection = DATA
     before = dg.evaluate_automation_conditions(defs=definitions, instance=instance)
     assert before.total_requested == 0
     run({"marts/splits": spoil(splits())}, instance, selection)
@@ -604,7 +779,7 @@ def test_automation_waits_for_a_broken_contract_but_not_for_a_warning(
 def test_the_verdict_on_one_dataset_is_not_that_on_another(instance: dg.DagsterInstance):
     frames = {"marts/splits": first("split", "test")(splits())}
     definitions = _definitions(frames)
-    selection = [dg.AssetKey(asset.split("/")) for asset in GOOD]
+    selection = DATA
     before = dg.evaluate_automation_conditions(defs=definitions, instance=instance)
     run(frames, instance, selection, "Other")
     run(frames, instance, selection, "Demo")
@@ -622,7 +797,7 @@ def test_checks_without_partitions():
 
     contracts = [CONTRACTS["marts/items"]]
     for frame, succeeds in ((items(), True), (items().iloc[:1], False)):
-        checks = contract_checks(contracts, None, lambda key, dataset, columns, frame=frame: frame)
+        checks = contract_checks(contracts, None, lambda contract, dataset, frame=frame: frame)
         result = dg.materialize([table, reader, *checks], raise_on_error=False)
         assert result.success == succeeds
         assert bool(result.asset_materializations_for_node("reader")) == succeeds

@@ -16,7 +16,8 @@ import pytest
 
 from ml.data.demo import DATASET, DemoDirt, DemoDump, write_demo_dump
 from ml.data.files import sha256_of_file
-from ml.data.landing import datasets_in, find_dumps, land_metadata, land_reviews
+from ml.data.landing import land_metadata, land_reviews
+from ml.data.sources import datasets_in, find_source
 
 
 def listed(text: str) -> list[str]:
@@ -86,8 +87,7 @@ def test_it_is_found_as_a_dataset(demo):
     folder = demo.reviews.parent
     assert sorted(os.listdir(folder)) == ["Demo.json.gz", "meta_Demo.json.gz"]
     assert datasets_in(folder) == [DATASET]
-    assert find_dumps(folder, DATASET).reviews == (demo.reviews,)
-    assert find_dumps(folder, DATASET).metadata == (demo.metadata,)
+    assert [file.path for file in find_source(folder, DATASET).files] == [demo.reviews, demo.metadata]
 
 
 def test_equal_arguments_give_equal_bytes(tmp_path):

@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import math
 import os
 import tempfile
 from pathlib import Path
@@ -15,17 +14,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from xxhash import xxh3_64_intdigest
 
-from ml.data import files, landing, lines
+from ml.data import landing_lines, lines
 from ml.data.content_digest import parquet_digest
 from ml.data.landing import (
+    INTERACTIONS_SCHEMA,
+    METADATA_SCHEMA,
     LandingError,
     content_digest,
-    datasets_in,
-    find_dumps,
+    land,
     land_metadata,
     land_reviews,
 )
-from ml.data.records import METADATA_REASONS, REVIEW_REASONS, Reject, read_metadata, read_review
+from ml.data.reading import Reject
+from ml.data.records import METADATA_REASONS, REVIEW_REASONS, Review, ReviewLines, read_metadata, read_review
+from ml.data.sources import datasets_in, find_source
 
 REVIEW = {"overall": 4.0, "verified": True, "reviewerID": "A1", "asin": "B1", "unixReviewTime": 1393372800}
 ITEM = {
@@ -54,169 +56,16 @@ def write_gzip(path: Path, data: bytes) -> Path:
 
 
 def table(folder: Path, name: str) -> list[dict]:
-    return pq.read_table(folder / f"{name}.parquet").to_pylist()
+    """The rows of a table of a landing folder, in the order of their files and lines."""
+    if name == "files":
+        return pq.read_table(folder / "files.parquet").to_pylist()
+    rows = [row for path in (folder / name).glob("*.parquet") for row in pq.read_table(path).to_pylist()]
+    return sorted(rows, key=lambda row: (row["source_file"], row["line_number"]))
 
 
-# --- against a naive reading, on damaged dumps ---------------------------------------------------------------
-
-
-class NotStrict(ValueError):
-    pass
-
-
-def naive_review(raw: bytes) -> tuple | None:
-    """What ``json`` and plain ``if`` make of a line; ``None`` where it is to be rejected."""
-
-    def refuse(text: str) -> None:
-        raise NotStrict(text)
-
-    def finite(text: str) -> float:
-        value = float(text)
-        return value if math.isfinite(value) else refuse(text)
-
-    try:
-        row = json.loads(raw.decode("utf-8"), parse_constant=refuse, parse_float=finite)
-        json.dumps(row, ensure_ascii=False).encode("utf-8")
-    except ValueError:
-        return None
-    if not isinstance(row, dict):
-        return None
-    for name in ("reviewerID", "asin"):
-        value = row.get(name)
-        if not isinstance(value, str) or not value.strip() or any(ord(c) < 32 or 127 <= ord(c) < 160 for c in value):
-            return None
-    overall, time, verified = row.get("overall"), row.get("unixReviewTime"), row.get("verified")
-    if type(overall) not in (int, float) or not 1 <= overall <= 5:
-        return None
-    if type(time) not in (int, float) or time != int(time) or not 0 < time < 4_102_444_800:
-        return None
-    invalid = [] if verified is None or isinstance(verified, bool) else ["verified"]
-    return row["reviewerID"], row["asin"], float(overall), int(time), None if invalid else verified, invalid
-
-
-anything = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-(2**70), 2**70)
-    | st.floats()
-    | st.text(max_size=5)
-    | st.sampled_from(["", " ", "A-1", "a b", "\0", "\x85", "Ünï", "5.0", "1393372800"]),
-    lambda children: st.lists(children, max_size=2) | st.dictionaries(st.text(max_size=2), children, max_size=2),
-    max_leaves=3,
-)
-sound_rows = st.fixed_dictionaries(
-    {
-        "overall": st.sampled_from([1.0, 2.0, 3, 4, 5.0]),
-        "reviewerID": st.sampled_from(["A1", "A2", "A-3", "Ä4"]),
-        "asin": st.sampled_from(["B1", "B2", "0001"]),
-        "unixReviewTime": st.integers(1, 4_102_444_799) | st.just(1393372800.0),
-    },
-    optional={"verified": st.booleans() | st.none(), "reviewText": st.text(max_size=30)},
-)
-changes = st.dictionaries(
-    st.sampled_from(["overall", "reviewerID", "asin", "unixReviewTime", "verified", "other"]), anything, max_size=2
-)
-changed_rows = st.builds(lambda row, change: {**row, **change}, sound_rows, changes)
-encoded = st.builds(
-    lambda row, ascii_only: json.dumps(row, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass"),
-    sound_rows | changed_rows,
-    st.booleans(),
-)
-
-
-@st.composite
-def damaged_lines(draw: st.DrawFn) -> bytes:
-    raw = draw(encoded)
-    kind = draw(st.sampled_from(["none", "none", "cut", "bytes", "blank", "repeated key", "padded", "noise"]))
-    place = draw(st.integers(0, len(raw)))
-    if kind == "cut":
-        raw = raw[:place]
-    elif kind == "bytes":
-        junk = draw(st.sampled_from([b"\0", b"\xff", b"\xed\xa0\x80", b"NaN", b"1e999", b"\\ud800", b"\x1f", b"{"]))
-        raw = raw[:place] + junk + raw[place + draw(st.integers(0, 3)) :]
-    elif kind == "blank":
-        raw = draw(st.sampled_from([b"", b" ", b"\t ", b"\x0b"]))
-    elif kind == "repeated key":
-        raw = raw[:-1] + b', "asin": ' + draw(st.sampled_from([b'"B9"', b"7", b"null"])) + b"}"
-    elif kind == "padded":
-        raw = b" " + raw + draw(st.sampled_from([b" ", b"\r", b"\t\r", b","]))
-    elif kind == "noise":
-        raw = draw(st.binary(max_size=20))
-    return raw.replace(b"\n", b"")
-
-
-@st.composite
-def dumps(draw: st.DrawFn) -> tuple[list[bytes], list[bytes], bytes]:
-    """Lines, their endings, and the gzip stream of one to three members that holds them."""
-    content = draw(st.lists(damaged_lines(), min_size=1, max_size=12))
-    endings = [draw(st.sampled_from([b"\n", b"\n", b"\r\n"])) for _ in content]
-    if content[-1] and draw(st.booleans()):
-        endings[-1] = b""
-    data = b"".join(raw + ending for raw, ending in zip(content, endings, strict=True))
-    cuts = sorted(draw(st.lists(st.integers(0, len(data)), max_size=2)))
-    parts = [data[start:end] for start, end in zip([0, *cuts], [*cuts, len(data)], strict=True)]
-    return content, endings, b"".join(gzip.compress(part, compresslevel=1, mtime=0) for part in parts)
-
-
-@settings(max_examples=150, deadline=None)
-@given(dump=dumps(), chunk=st.sampled_from([5, 64, 4096]), batch=st.sampled_from([1, 3, 1 << 16]))
-def test_every_line_is_a_row_or_a_reject_as_a_naive_reading_says(dump, chunk, batch):
-    content, endings, compressed = dump
-    # what stands before a line feed is its line, less one carriage return
-    expected_lines = [
-        raw.removesuffix(b"\r") if ending == b"\n" else raw for raw, ending in zip(content, endings, strict=True)
-    ]
-    offsets = [0]
-    for raw, ending in zip(content, endings, strict=True):
-        offsets.append(offsets[-1] + len(raw) + len(ending))
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        patch.object(lines, "CHUNK_BYTES", chunk),
-        patch.object(landing, "ROWS_PER_BATCH", batch),
-        patch.object(files, "_flush"),
-    ):
-        dump_file = Path(folder) / "Some.json.gz"
-        dump_file.write_bytes(compressed)
-        landed = land_reviews([dump_file], Path(folder) / "landed")
-        rows = table(Path(folder) / "landed", "rows")
-        rejects = table(Path(folder) / "landed", "rejects")
-        [file] = table(Path(folder) / "landed", "files")
-
-    expected = {n: naive_review(raw) for n, raw in enumerate(expected_lines, 1)}
-    assert file["lines_read"] == landed.lines_read == len(content)
-    assert file["rows_kept"] + file["rows_rejected"] == file["lines_read"]
-    assert (len(rows), len(rejects)) == (file["rows_kept"], file["rows_rejected"])
-    assert [row["line_number"] for row in rows] == [n for n, kept in expected.items() if kept]
-    assert [reject["line_number"] for reject in rejects] == [n for n, kept in expected.items() if not kept]
-    for row in rows:
-        raw = expected_lines[row["line_number"] - 1]
-        assert row["line_digest"] == xxh3_64_intdigest(raw)
-        fields = ("reviewer_id", "asin", "overall", "unix_review_time", "verified", "invalid_fields")
-        assert tuple(row[name] for name in fields) == expected[row["line_number"]]
-    for reject in rejects:
-        assert reject["line"] == expected_lines[reject["line_number"] - 1]
-        assert reject["byte_offset"] == offsets[reject["line_number"] - 1]
-        assert reject["reason"] in REVIEW_REASONS
-    assert sum(landed.rejects_by_reason.values()) == len(rejects)
-
-
-@settings(max_examples=150, deadline=None)
-@given(raw=st.lists(damaged_lines(), min_size=1, max_size=4))
-def test_the_short_test_of_reviews_agrees_with_the_careful_one(raw):
-    columns = {name: [] for name in landing.Review._fields}
-    rejected = landing._add_reviews(raw, columns)
-    careful = [read_review(one) for one in raw]
-    assert rejected == [(place, one) for place, one in enumerate(careful) if isinstance(one, Reject)]
-    kept = list(zip(*columns.values(), strict=True))
-    assert kept == [tuple(one) for one in careful if not isinstance(one, Reject)]
-
-
-def test_a_carriage_return_is_of_the_line_ending_only_before_a_line_feed(tmp_path):
-    dump = write_gzip(tmp_path / "Some.json.gz", b"\r\n\r\r\n a\rb\r\n\rc\r")
-    land_reviews([dump], tmp_path / "landed")
-    rejects = table(tmp_path / "landed", "rejects")
-    assert [reject["line"] for reject in rejects] == [b"", b"\r", b" a\rb", b"\rc\r"]
-    assert [reject["byte_offset"] for reject in rejects] == [0, 2, 5, 11]
+def one_table(folder: Path, name: str) -> Path:
+    [path] = (folder / name).iterdir()
+    return path
 
 
 # --- reasons -------------------------------------------------------------------------------------------------
@@ -267,12 +116,12 @@ def test_reasons_for_rejecting_a_review(raw, reason, detail):
 
 def test_reviews_that_look_odd_and_are_kept():
     assert read_review(line(review(overall=3)))[2:4] == (3.0, 1393372800)
-    assert read_review(line(review(unixReviewTime=1393372800.0))).unix_review_time == 1393372800
-    assert read_review(line(review(reviewerID="A-1 x"))).reviewer_id == "A-1 x"
+    assert read_review(line(review(unixReviewTime=1393372800.0))).timestamp == 1393372800
+    assert read_review(line(review(reviewerID="A-1 x"))).user_id == "A-1 x"
     assert read_review(line(review(verified="yes")))[4:] == (None, ("verified",))
     del (without := dict(REVIEW))["verified"]
     assert read_review(line(without))[4:] == (None, ())
-    assert read_review(line(REVIEW)[:-1] + b', "asin": "B2"}').asin == "B2"
+    assert read_review(line(REVIEW)[:-1] + b', "asin": "B2"}').item_id == "B2"
 
 
 def test_details_are_short():
@@ -342,7 +191,7 @@ def test_tables_of_metadata(tmp_path):
             **origin,
             "line_number": 1,
             "line_digest": xxh3_64_intdigest(line(ITEM)),
-            "asin": "B1",
+            "item_id": "B1",
             "title": "A saw",
             "brand": "Norvalle",
             "main_cat": "Tools",
@@ -355,7 +204,7 @@ def test_tables_of_metadata(tmp_path):
             **origin,
             "line_number": 3,
             "line_digest": xxh3_64_intdigest(line(bare)),
-            "asin": "B2",
+            "item_id": "B2",
             **empty,
             "invalid_fields": [],
         },
@@ -370,20 +219,24 @@ def test_no_metadata_gives_empty_tables_of_the_same_schema(tmp_path):
     land_metadata([dump], tmp_path / "some")
     landed = land_metadata([], tmp_path / "none")
     assert (landed.files, landed.lines_read, landed.rejects_by_reason) == ((), 0, {})
-    for name in ("rows", "rejects", "files"):
-        some, none = (pq.read_schema(tmp_path / folder / f"{name}.parquet") for folder in ("some", "none"))
+    for name in ("rows", "rejects"):
+        some, none = (pq.read_schema(one_table(tmp_path / folder, name)) for folder in ("some", "none"))
         assert none.equals(some)
         assert table(tmp_path / "none", name) == []
+    some, none = (pq.read_schema(tmp_path / folder / "files.parquet") for folder in ("some", "none"))
+    assert none.equals(some)
+    assert table(tmp_path / "none", "files") == []
 
 
 def test_files_are_landed_in_the_order_of_their_names(tmp_path):
     one = write_gzip(tmp_path / "One.json.gz", line(review(asin="B1")) + b"\n" + line(review(asin="B2")))
     two = write_gzip(tmp_path / "Two.json.gz", b"{}\n" + line(review(asin="B3")))
-    with patch.object(lines, "CHUNK_BYTES", 64), patch.object(landing, "BYTES_PER_BATCH", 1):
-        landed = land_reviews([two, one], tmp_path / "landed")
-    assert pq.ParquetFile(tmp_path / "landed" / "rows.parquet").num_row_groups == 3
+    with patch.object(lines, "CHUNK_BYTES", 64), patch.object(landing_lines, "BYTES_PER_BATCH", 1):
+        landed = land_reviews([two, one], tmp_path / "landed", processes=1)
+    groups = sorted(pq.ParquetFile(path).num_row_groups for path in (tmp_path / "landed" / "rows").iterdir())
+    assert groups == [1, 2]
     rows = table(tmp_path / "landed", "rows")
-    assert [(row["source_file"], row["line_number"], row["asin"]) for row in rows] == [
+    assert [(row["source_file"], row["line_number"], row["item_id"]) for row in rows] == [
         ("One.json.gz", 1, "B1"),
         ("One.json.gz", 2, "B2"),
         ("Two.json.gz", 2, "B3"),
@@ -419,37 +272,33 @@ def test_a_line_too_long_to_hold_is_rejected_with_its_start(tmp_path, chunk):
 
 # --- bad input -----------------------------------------------------------------------------------------------
 
-COMPRESSED = gzip.compress(b"\n".join(line(review(asin=f"B{n}")) for n in range(2000)), mtime=0)
-BAD_FILES = {
+UNREADABLE_FILES = {
     "empty": (b"", "is empty"),
     "nothing compressed": (gzip.compress(b""), "holds no line"),
-    "cut in the data": (COMPRESSED[:3000], "is cut short"),
-    "cut in the end mark": (COMPRESSED[:-3], "is cut short"),
-    "cut in the header": (COMPRESSED[:7], "is cut short"),
+    "cut in the header": (gzip.compress(line(REVIEW))[:7], "is cut short"),
     "one byte": (b"\x1f", "is cut short"),
-    "plain text": (line(REVIEW), "is not a gzip file"),
-    "a web page": (b"<!DOCTYPE html><html>", "is not a gzip file"),
-    "a wrong checksum": (COMPRESSED[:-8] + b"\0\0\0\0" + COMPRESSED[-4:], "is damaged"),
-    "overwritten": (COMPRESSED[:2000] + bytes(500) + COMPRESSED[2500:], "is (damaged|cut short)"),
+    "a web page": (b"<!DOCTYPE html><html>", "is a page of the web"),
+    "zeros": (bytes(5000), "is neither gzip nor text"),
+    "another compression": (b"\xfd7zXZ\x00" + line(REVIEW), "is compressed with xz"),
+    "UTF-16": (line(REVIEW).decode().encode("utf-16"), "is text in UTF-16"),
 }
 
 
 @pytest.mark.parametrize("land", [land_reviews, land_metadata])
-@pytest.mark.parametrize("bad", BAD_FILES)
-def test_a_bad_file_is_named_and_leaves_everything_as_it_was(tmp_path, land, bad):
-    data, message = BAD_FILES[bad]
+@pytest.mark.parametrize("bad", UNREADABLE_FILES)
+def test_a_file_that_cannot_be_read_is_named_and_leaves_everything_as_it_was(tmp_path, land, bad):
+    data, message = UNREADABLE_FILES[bad]
     good = write_gzip(tmp_path / "A_good.json.gz", line({**REVIEW, **ITEM}))
     (tmp_path / "Bad.json.gz").write_bytes(data)
     land([good], tmp_path / "lake" / "landed")
     before = content_digest(tmp_path / "lake" / "landed")
     for folder in ("landed", "other"):
         with pytest.raises(LandingError, match=message) as error:
-            land([good, tmp_path / "Bad.json.gz"], tmp_path / "lake" / folder)
+            land([good, tmp_path / "Bad.json.gz"], tmp_path / "lake" / folder, processes=1)
         assert "Bad.json.gz" in str(error.value)
-        assert "download it again" in str(error.value)
     assert content_digest(tmp_path / "lake" / "landed") == before
     assert os.listdir(tmp_path / "lake") == ["landed"]
-    assert sorted(os.listdir(tmp_path / "lake" / "landed")) == ["files.parquet", "rejects.parquet", "rows.parquet"]
+    assert sorted(os.listdir(tmp_path / "lake" / "landed")) == ["files.parquet", "rejects", "rows", "units"]
 
 
 def test_files_that_are_not_there_or_share_a_name(tmp_path):
@@ -472,50 +321,6 @@ def test_zeros_after_the_last_member_are_padding(tmp_path):
     assert land_reviews([dump], tmp_path / "landed").rows_kept == 1
 
 
-# --- finding -------------------------------------------------------------------------------------------------
-
-
-def touch(folder: Path, *names: str) -> None:
-    for name in names:
-        (folder / name).write_bytes(b"")
-
-
-def test_dumps_of_either_name_are_found(tmp_path):
-    touch(tmp_path, "All.json.gz", "meta_All.json.gz", "Core_5.json.gz", "meta_Alone.json.gz", ".x.json.gz")
-    touch(tmp_path, "odd name.json.gz", "notes.txt", "Unfinished.json.gz.part")
-    assert datasets_in(tmp_path) == ["All", "Core"]
-    found = find_dumps(tmp_path, "All")
-    assert found.reviews == (tmp_path / "All.json.gz",)
-    assert found.metadata == (tmp_path / "meta_All.json.gz",)
-    found = find_dumps(tmp_path, "Core")
-    assert found.reviews == (tmp_path / "Core_5.json.gz",)
-    assert found.metadata == ()
-    assert datasets_in(tmp_path / "absent") == []
-
-
-def test_dumps_that_are_not_found_say_what_was_looked_for(tmp_path):
-    touch(tmp_path, "Other.json.gz", "meta_Some.json.gz")
-    with pytest.raises(LandingError) as error:
-        find_dumps(tmp_path, "Some")
-    for part in (str(tmp_path), "Some.json.gz", "Some_5.json.gz", "put one of them there", "Other"):
-        assert part in str(error.value)
-    touch(tmp_path, "Some_5.json")
-    with pytest.raises(LandingError, match=r"Some_5\.json is there, but not compressed: run gzip"):
-        find_dumps(tmp_path, "Some")
-    with pytest.raises(LandingError, match="is not a folder"):
-        find_dumps(tmp_path / "absent", "Some")
-    for name in ("../Some", "", "meta_Some", "So me", ".Some"):
-        with pytest.raises(LandingError, match="cannot be the name of a dataset"):
-            find_dumps(tmp_path, name)
-
-
-def test_two_files_of_reviews_are_ambiguous(tmp_path):
-    touch(tmp_path, "Some.json.gz", "Some_5.json.gz")
-    assert datasets_in(tmp_path) == ["Some"]
-    with pytest.raises(LandingError, match=r"holds both Some\.json\.gz and Some_5\.json\.gz.*take Some_5"):
-        find_dumps(tmp_path, "Some")
-
-
 # --- digests -------------------------------------------------------------------------------------------------
 
 
@@ -526,7 +331,7 @@ def test_the_content_digest_is_of_the_lines_alone(tmp_path):
         (tmp_path / str(place)).mkdir()
         dump = tmp_path / str(place) / "Some.json.gz"
         dump.write_bytes(gzip.compress(data, level))
-        with patch.object(landing, "ROWS_PER_BATCH", batch):
+        with patch.object(landing_lines, "ROWS_PER_BATCH", batch), patch.object(lines, "CHUNK_BYTES", 500 * batch):
             land_reviews([dump], tmp_path / "landed")
         digests.append(content_digest(tmp_path / "landed"))
     assert digests[0] == digests[1]
@@ -603,18 +408,34 @@ def test_real_dumps_land_whole(tmp_path, folder, dataset, reviews, metadata, asi
     if not data or not (Path(data) / folder).is_dir():
         pytest.skip(f"RAW2RANK_DATA does not name a folder with {folder}")
     assert dataset in datasets_in(Path(data) / folder)
-    found = find_dumps(Path(data) / folder, dataset)
-    landed = land_reviews(list(found.reviews), tmp_path / "reviews")
+    found = find_source(Path(data) / folder, dataset)
+    landed = land(found.interactions, tmp_path / "reviews", INTERACTIONS_SCHEMA)
     assert (landed.lines_read, landed.rows_kept, landed.rows_rejected) == (reviews, reviews, 0)
-    landed = land_metadata(list(found.metadata), tmp_path / "metadata")
+    landed = land(found.metadata, tmp_path / "metadata", METADATA_SCHEMA)
     assert (landed.lines_read, landed.rows_kept, landed.rows_rejected) == (metadata, metadata, 0)
-    assert len(pq.read_table(tmp_path / "metadata" / "rows.parquet")["asin"].unique()) == asins
+    assert len(pq.read_table(tmp_path / "metadata" / "rows")["item_id"].unique()) == asins
 
-    rows = pq.read_table(tmp_path / "reviews" / "rows.parquet")
+    rows = pq.read_table(tmp_path / "reviews" / "rows")
     if dataset == "Magazine_Subscriptions":
         assert len(rows["line_digest"].unique()) == reviews - 42
-        keys = rows.group_by(["reviewer_id", "asin", "unix_review_time", "overall"]).aggregate([])
+        keys = rows.group_by(["user_id", "item_id", "timestamp", "rating"]).aggregate([])
         assert len(keys) == 2328
     if dataset == "All_Beauty":
-        keys = rows.group_by(["reviewer_id", "asin", "unix_review_time", "overall"]).aggregate([])
+        keys = rows.group_by(["user_id", "item_id", "timestamp", "rating"]).aggregate([])
         assert len(keys) == 4166
+
+
+def test_a_number_that_is_too_large_counts_only_where_it_is_looked_at(tmp_path):
+    lines = [
+        line(REVIEW).replace(b"{", b'{"vote": 1e999, ', 1),
+        line(review(verified="no", vote=1)).replace(b'"vote": 1', b'"vote": 1e999'),
+    ]
+    columns = {name: [] for name in Review._fields}
+    added = ReviewLines().add([*lines, line(REVIEW).replace(b"4.0", b"1e999")], columns)
+    assert [(index, reject.reason) for index, reject in added.rejected] == [(2, "malformed JSON")]
+    assert columns["invalid_fields"] == [(), ("verified",)]
+
+
+def test_what_is_nested_deeply_is_shown_and_stops_nothing():
+    deep = b'{"asin": ' + b"[" * 300 + b"]" * 300 + b"}"
+    assert read_metadata(deep) == Reject("asin not a string", "a JSON array, nested deeply")

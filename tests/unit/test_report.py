@@ -395,7 +395,7 @@ def test_a_funnel_adds_up_or_says_by_how_much_it_does_not(removals, last, lost):
 
 
 def test_an_unexplained_row_is_told(content):
-    broken = Funnel("reviews", "line", (FunnelStep("Lines read", 10, "stage"), FunnelStep("Kept", 9, "stage")))
+    broken = Funnel("reviews", "line", (FunnelStep("Rows read", 10, "stage"), FunnelStep("Kept", 9, "stage")))
     text = render_html(replace(content, funnels=(broken,)))
     assert "1 row unexplained: the steps above do not add up." in text
     assert "none is unexplained" not in text
@@ -514,7 +514,7 @@ def test_collected_leaderboard(collected):
 def test_collected_funnels_add_up(collected):
     reviews, metadata = collected.funnels
     assert [(step.label, step.rows, step.role) for step in reviews.steps] == [
-        ("Lines read", 40, "stage"),
+        ("Rows read", 40, "stage"),
         ("rejected: malformed JSON", 3, "removed"),
         ("rejected: asin missing", 1, "removed"),
         ("Valid reviews", 36, "stage"),
@@ -528,7 +528,7 @@ def test_collected_funnels_add_up(collected):
         ("test", 6, "part"),
     ]
     assert [(step.label, step.rows) for step in metadata.steps if step.role == "stage"] == [
-        ("Lines read", 9),
+        ("Rows read", 9),
         ("ASINs", 7),
         ("Items of the catalogue with metadata", 6),
     ]

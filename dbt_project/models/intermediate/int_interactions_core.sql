@@ -1,37 +1,62 @@
-{%- set k = whole_number('k_core') -%}
+{%- set users_need = k_core_of('users') -%}
+{%- set items_need = k_core_of('items') -%}
 
-{%- if k == 0 -%}
+{%- if users_need == 0 and items_need == 0 -%}
 
-select * from {{ ref('int_interactions_deduplicated') }}
+select * from {{ ref('int_interactions_selected') }}
+
+{%- elif k_core_is_too_large_for_memory(ref('int_interactions_selected')) -%}
+
+{%- do peel_k_core_on_disk(ref('int_interactions_selected'), users_need, items_need) -%}
+
+with interactions as (
+    select * from {{ ref('int_interactions_selected') }}
+)
+
+-- core_users and core_items are temporary tables, made just before
+select interactions.*
+from interactions
+semi join core_users using (user_id)
+semi join core_items using (item_id)
+where interactions.given_split is null
+union all
+select * from interactions
+where given_split is not null
 
 {%- else -%}
 
 -- The k-core of the graph of users and items, where every interaction is an edge (a pair that meets on two
--- days has two): nodes with fewer than k edges are removed, then those that fell below k by that, and so on
--- until none falls. Each round looks only at the edges of the nodes removed in the round before.
+-- days has two): nodes with too few edges are removed, then those that have too few by that, and so on until none
+-- falls. Each round looks only at the edges of the nodes removed in the round before.
 with recursive interactions as (
-    select * from {{ ref('int_interactions_deduplicated') }}
+    select * from {{ ref('int_interactions_selected') }}
+),
+
+-- those whose split was made elsewhere are neither counted nor removed
+own_interactions as (
+    select * from interactions
+    where given_split is null
 ),
 
 user_nodes as (
     select
         user_id,
         row_number() over () as node
-    from (select user_id from interactions group by user_id having count(*) >= {{ k }})
+    from (select user_id from own_interactions group by user_id having count(*) >= {{ users_need }})
 ),
 
 item_nodes as (
     select
         item_id,
         -row_number() over () as node
-    from (select item_id from interactions group by item_id having count(*) >= {{ k }})
+    from (select item_id from own_interactions group by item_id having count(*) >= {{ items_need }})
 ),
 
 edges as materialized (
     select
         user_nodes.node as user_node,
         item_nodes.node as item_node
-    from interactions
+    from own_interactions
     inner join user_nodes using (user_id)
     inner join item_nodes using (item_id)
 ),
@@ -46,7 +71,7 @@ peeled (node, degree, is_removed) using key (node) as (
     select
         node,
         count(*)::bigint as degree,
-        count(*) < {{ k }} as is_removed
+        count(*) < if(node > 0, {{ users_need }}, {{ items_need }}) as is_removed
     from incidences
     group by node
 
@@ -56,7 +81,8 @@ peeled (node, degree, is_removed) using key (node) as (
     select
         remaining.node,
         remaining.degree - losses.edges_lost as degree,
-        remaining.degree - losses.edges_lost < {{ k }} as is_removed
+        remaining.degree - losses.edges_lost < if(remaining.node > 0, {{ users_need }}, {{ items_need }})
+            as is_removed
     from (
         select
             incidences.neighbour as node,
@@ -84,9 +110,12 @@ core_items as (
     where not peeled.is_removed
 )
 
-select interactions.*
-from interactions
+select own_interactions.*
+from own_interactions
 semi join core_users using (user_id)
 semi join core_items using (item_id)
+union all
+select * from interactions
+where given_split is not null
 
 {%- endif %}

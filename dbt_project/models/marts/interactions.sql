@@ -6,9 +6,12 @@ select
     user_id,
     item_id,
     timestamp,
+    millisecond,
     rating,
     verified,
-    (row_number() over (partition by user_id order by timestamp, {{ tie_key() }}) - 1)::integer as position,
+    (row_number() over (partition by user_id order by {{ interaction_order() }}) - 1)::integer as position,
+    given_position,
+    given_split,
     source_file,
     line_number
 from core_interactions

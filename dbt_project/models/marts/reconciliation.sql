@@ -19,6 +19,10 @@ deduplicated_interactions as (
     select * from {{ ref('int_interactions_deduplicated') }}
 ),
 
+judged_interactions as (
+    select * from {{ ref('int_interactions_judged') }}
+),
+
 deduplicated_metadata as (
     select * from {{ ref('int_metadata_deduplicated') }}
 ),
@@ -35,8 +39,8 @@ items as (
     select * from {{ ref('items') }}
 ),
 
-landed_lines as (
-    select source, source_file, lines_read from files
+landed_rows as (
+    select source, source_file, rows_read, rows_repeated from files
 ),
 
 rejected_lines as (
@@ -52,8 +56,11 @@ duplicate_reviews as (
     inner join deduplicated_interactions as kept
         on reviews.user_id = kept.user_id
         and reviews.item_id = kept.item_id
-        and reviews.timestamp = kept.timestamp
-        and reviews.rating = kept.rating
+        and reviews.timestamp is not distinct from kept.timestamp
+        and reviews.millisecond = kept.millisecond
+        and reviews.rating is not distinct from kept.rating
+        and reviews.given_position = kept.given_position
+        and reviews.given_split is not distinct from kept.given_split
     where kept.duplicate_rows > 0
         and (reviews.source_file, reviews.line_number) <> (kept.source_file, kept.line_number)
 ),
@@ -97,15 +104,28 @@ duplicate_lines as (
     group by all
 ),
 
--- interactions whose user or item is not in the k-core
+dropped_interactions as (
+    select
+        'reviews' as source,
+        source_file,
+        {%- for rule in cleaning_rules() %}
+        count(*) filter (dropped_by = '{{ rule }}') as dropped_by_{{ rule }}{{ ',' if not loop.last }}
+        {%- endfor %}
+    from judged_interactions
+    group by all
+),
+
+-- interactions that no rule dropped, but whose user or item is not in the k-core
 interactions_outside_core as (
     select 'reviews' as source, outside.source_file, count(*) as dropped_by_k_core
-    from deduplicated_interactions as outside
-    left join (select distinct user_id from core_interactions) as core_users
+    from judged_interactions as outside
+    left join (select distinct user_id from core_interactions where given_split is null) as core_users
         on outside.user_id = core_users.user_id
-    left join (select distinct item_id from core_interactions) as core_items
+    left join (select distinct item_id from core_interactions where given_split is null) as core_items
         on outside.item_id = core_items.item_id
-    where core_users.user_id is null or core_items.item_id is null
+    where outside.dropped_by is null
+        and outside.given_split is null
+        and (core_users.user_id is null or core_items.item_id is null)
     group by all
 ),
 
@@ -130,7 +150,7 @@ kept_lines as (
 
 -- also files that are named by a row and by no list of files
 all_files as (
-    select source, source_file from landed_lines
+    select source, source_file from landed_rows
     union
     select source, source_file from rejected_lines
     union
@@ -143,17 +163,22 @@ counts as (
     select
         all_files.source,
         all_files.source_file,
-        coalesce(landed_lines.lines_read, 0) as lines_read,
+        coalesce(landed_rows.rows_read, 0) as rows_read,
         coalesce(rejected_lines.rejected, 0) as rejected,
+        coalesce(landed_rows.rows_repeated, 0) as repeated,
         coalesce(duplicate_lines.duplicates, 0) as duplicates,
         coalesce(duplicate_lines.byte_identical_duplicates, 0) as byte_identical_duplicates,
+        {%- for rule in cleaning_rules() %}
+        coalesce(dropped_interactions.dropped_by_{{ rule }}, 0) as dropped_by_{{ rule }},
+        {%- endfor %}
         coalesce(interactions_outside_core.dropped_by_k_core, 0) as dropped_by_k_core,
         coalesce(metadata_outside_catalogue.not_in_catalogue, 0) as not_in_catalogue,
         coalesce(kept_lines.kept, 0) as kept
     from all_files
-    left join landed_lines using (source, source_file)
+    left join landed_rows using (source, source_file)
     left join rejected_lines using (source, source_file)
     left join duplicate_lines using (source, source_file)
+    left join dropped_interactions using (source, source_file)
     left join interactions_outside_core using (source, source_file)
     left join metadata_outside_catalogue using (source, source_file)
     left join kept_lines using (source, source_file)
@@ -161,6 +186,8 @@ counts as (
 
 select
     *,
-    lines_read - rejected - duplicates - dropped_by_k_core - not_in_catalogue - kept as unexplained
+    rows_read - rejected - repeated - duplicates
+    {%- for rule in cleaning_rules() %} - dropped_by_{{ rule }}{% endfor %}
+    - dropped_by_k_core - not_in_catalogue - kept as unexplained
 from counts
 order by source, source_file

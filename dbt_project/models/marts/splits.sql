@@ -4,18 +4,87 @@ with interactions as (
     select * from {{ ref('interactions') }}
 ),
 
+split_boundaries as (
+    select * from {{ ref('int_split_boundaries') }}
+),
+
+{% if split_rule() == 'leave-one-out' -%}
 histories as (
     select
         user_id,
         count(*) as interactions
     from interactions
     group by user_id
+    -- from a history that another's split divides, nothing more is held out
+    having count(given_split) = 0
 ),
 
-validation_users as (
+users_to_validate as (
     select user_id
     from histories
     where interactions >= 3
+),
+
+placed as (
+    select
+        interactions.*,
+        interactions.position = histories.interactions - 2 as may_be_validation,
+        case
+            when histories.interactions >= 2 and interactions.position = histories.interactions - 1 then 'test'
+            else 'train'
+        end as otherwise
+    from interactions
+    left join histories on interactions.user_id = histories.user_id
+),
+{%- else -%}
+windows as (
+    select
+        interactions.*,
+        case
+            when interactions.timestamp < split_boundaries.validation_from then 'training'
+            when interactions.timestamp < split_boundaries.test_from then 'validation'
+            else 'test'
+        end as time_window
+    from interactions
+    cross join split_boundaries
+),
+
+histories as (
+    select
+        user_id,
+        min(position) filter (time_window = 'validation') as first_in_validation,
+        min(position) filter (time_window = 'test') as first_in_test,
+        bool_or(time_window = 'training') as has_training
+    from windows
+    group by user_id
+    -- from a history that another's split divides, nothing more is held out
+    having count(given_split) = 0
+),
+
+users_to_validate as (
+    select user_id
+    from histories
+    where has_training and first_in_validation is not null
+),
+
+placed as (
+    select
+        windows.*,
+        windows.position = histories.first_in_validation as may_be_validation,
+        case
+            when windows.time_window = 'training' then 'train'
+            when windows.time_window = 'validation' then 'history'
+            when windows.position = histories.first_in_test and windows.position > 0 then 'test'
+            else 'unused'
+        end as otherwise
+    from windows
+    left join histories on windows.user_id = histories.user_id
+),
+{%- endif %}
+
+validation_users as (
+    select user_id
+    from users_to_validate
     {%- if validation_users > 0 %}
     order by md5(concat_ws('|', {{ whole_number('seed') }}, user_id)), user_id
     limit {{ validation_users }}
@@ -23,17 +92,15 @@ validation_users as (
 )
 
 select
-    interactions.user_id,
-    interactions.position,
-    interactions.item_id,
-    interactions.timestamp,
+    placed.user_id,
+    placed.position,
+    placed.item_id,
+    placed.timestamp,
     case
-        when histories.interactions >= 2 and interactions.position = histories.interactions - 1 then 'test'
-        when validation_users.user_id is not null and interactions.position = histories.interactions - 2
-            then 'validation'
-        else 'train'
+        when placed.given_split is not null then placed.given_split
+        when placed.may_be_validation and validation_users.user_id is not null then 'validation'
+        else placed.otherwise
     end as split
-from interactions
-inner join histories on interactions.user_id = histories.user_id
-left join validation_users on interactions.user_id = validation_users.user_id
-order by interactions.user_id, interactions.position
+from placed
+left join validation_users on placed.user_id = validation_users.user_id
+order by placed.user_id, placed.position

@@ -1,3 +1,7 @@
+{#- judged here too, so that what is recorded is a date -#}
+{%- do time_window() -%}
+{%- set from_date, until_date = var('from_date') | string, var('until_date') | string -%}
+
 with interactions as (
     select * from {{ ref('interactions') }}
 ),
@@ -14,12 +18,19 @@ metadata as (
     select * from {{ ref('int_metadata_deduplicated') }}
 ),
 
+split_boundaries as (
+    select * from {{ ref('int_split_boundaries') }}
+),
+
 of_interactions as (
     select
         count(*) as interactions,
         count(*) - count(distinct (user_id, item_id)) as repeated_interactions,
         min(timestamp) as first_timestamp,
-        max(timestamp) as last_timestamp
+        max(timestamp) as last_timestamp,
+        count(timestamp) = count(*) as has_timestamps,
+        count(*) filter (given_position > 0) = count(*) and count(*) > 0 as has_given_order,
+        count(given_split) = count(*) and count(*) > 0 as has_given_split
     from interactions
 ),
 
@@ -28,9 +39,9 @@ of_users as (
         count(*) as users,
         avg(interactions) as mean_history_length,
         median(interactions) as median_history_length,
-        count(*) filter (where role <> 'training only') as users_with_test,
-        count(*) filter (where role = 'validation and test') as users_with_validation,
-        count(*) filter (where role = 'training only') as users_too_short,
+        count(*) filter (where role in ('validation and test', 'test')) as users_with_test,
+        count(*) filter (where role in ('validation and test', 'validation')) as users_with_validation,
+        count(*) filter (where role in ('training only', 'not used')) as users_too_short,
         coalesce(sum(tied_interactions), 0)::bigint as tied_interactions
     from users
 ),
@@ -74,11 +85,24 @@ select
     of_metadata.metadata_asins,
     of_interactions.first_timestamp,
     of_interactions.last_timestamp,
+    of_interactions.has_timestamps,
+    nullif('{{ from_date }}', '') as from_date,
+    nullif('{{ until_date }}', '') as until_date,
+    {{ true_or_false('verified_only') }} as verified_only,
+    {{ plain_number('least_rating') }}::double as least_rating,
+    {{ true_or_false('first_interaction_only') }} as first_interaction_only,
+    {{ whole_number('minimum_history') }} as minimum_history,
     {{ whole_number('k_core') }} as k_core,
-    '{{ tie_order() }}' as tie_order,
+    {{ k_core_of('users') }} as k_core_users,
+    {{ k_core_of('items') }} as k_core_items,
+    if(of_interactions.has_given_order, 'given', '{{ tie_order() }}') as tie_order,
     {{ whole_number('seed') }}::bigint as seed,
-    {{ whole_number('validation_users') }} as validation_users
+    if(of_interactions.has_given_split, 'given', '{{ split_rule() }}') as split,
+    {{ whole_number('validation_users') }} as validation_users,
+    split_boundaries.validation_from,
+    split_boundaries.test_from
 from of_users
 cross join of_items
 cross join of_interactions
 cross join of_metadata
+cross join split_boundaries

@@ -6,13 +6,15 @@ splits as (
     select * from {{ ref('splits') }}
 ),
 
-days as (
+moments as (
     select
         user_id,
         timestamp,
-        count(*) as interactions
+        millisecond,
+        count(*) as interactions,
+        count(*) filter (timestamp is not null and given_position = 0) as without_given_order
     from interactions
-    group by user_id, timestamp
+    group by user_id, timestamp, millisecond
 ),
 
 histories as (
@@ -21,16 +23,17 @@ histories as (
         sum(interactions)::bigint as interactions,
         min(timestamp) as first_timestamp,
         max(timestamp) as last_timestamp,
-        coalesce(sum(interactions) filter (where interactions > 1), 0)::bigint as tied_interactions
-    from days
+        coalesce(sum(without_given_order) filter (where without_given_order > 1), 0)::bigint as tied_interactions
+    from moments
     group by user_id
 ),
 
-held_out as (
+uses as (
     select
         user_id,
         bool_or(split = 'test') as has_test,
-        bool_or(split = 'validation') as has_validation
+        bool_or(split = 'validation') as has_validation,
+        bool_or(split = 'train') as has_training
     from splits
     group by user_id
 )
@@ -42,10 +45,12 @@ select
     histories.last_timestamp,
     histories.tied_interactions,
     case
-        when held_out.has_validation then 'validation and test'
-        when held_out.has_test then 'test'
-        else 'training only'
+        when uses.has_validation and uses.has_test then 'validation and test'
+        when uses.has_test then 'test'
+        when uses.has_validation then 'validation'
+        when uses.has_training then 'training only'
+        else 'not used'
     end as role
 from histories
-inner join held_out on histories.user_id = held_out.user_id
+inner join uses on histories.user_id = uses.user_id
 order by histories.user_id

@@ -17,7 +17,11 @@ select
     source_file,
     bytes,
     sha256,
+    layout,
     lines_read,
+    rows_read,
     rows_kept,
-    rows_rejected
+    rows_rejected,
+    rows_repeated,
+    problem
 from files

@@ -38,7 +38,7 @@ named as (
 )
 
 select
-    asin as item_id,
+    item_id,
     names[1] as title,
     names[2] as brand,
     coalesce(

@@ -2,7 +2,7 @@ with keyed as (
     select
         user_id,
         position,
-        row(timestamp, {{ tie_key() }}) as order_key
+        row({{ interaction_order() }}) as order_key
     from {{ ref('interactions') }}
 ),
 

@@ -7,8 +7,9 @@ splits as (
         count(*) as interactions,
         count(distinct user_id) as users,
         count(distinct item_id) as items,
-        count(*) filter (where split = 'test') as users_with_test,
-        count(*) filter (where split = 'validation') as users_with_validation
+        count(distinct user_id) filter (where split = 'test') as users_with_test,
+        count(distinct user_id) filter (where split = 'validation') as users_with_validation,
+        count(distinct user_id) filter (where split in ('test', 'validation')) as users_with_target
     from {{ ref('splits') }}
 ),
 
@@ -28,4 +29,4 @@ where statistics.interactions <> splits.interactions
     or statistics.items <> splits.items
     or statistics.users_with_test <> splits.users_with_test
     or statistics.users_with_validation <> splits.users_with_validation
-    or statistics.users <> statistics.users_with_test + statistics.users_too_short
+    or statistics.users <> splits.users_with_target + statistics.users_too_short

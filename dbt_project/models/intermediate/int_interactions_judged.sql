@@ -1,0 +1,72 @@
+-- where no rule is on, nothing is worth a copy
+{{ config(materialized='table' if any_cleaning_rule() else 'view') }}
+
+{%- set window = time_window() -%}
+{%- set least_rating = plain_number('least_rating') -%}
+{%- set minimum_history = whole_number('minimum_history') -%}
+{#- those that no rule has dropped so far, and that may be dropped #}
+{%- set in_question = 'given_split is null and dropped_by is null' %}
+
+with deduplicated_interactions as (
+    select * from {{ ref('int_interactions_deduplicated') }}
+),
+
+judged_alone as (
+    select
+        *,
+        (
+            case
+                when given_split is not null then null
+                {%- if window['from'] is not none %}
+                when timestamp is null or timestamp < {{ window['from'] }} then 'time_window'
+                {%- endif %}
+                {%- if window['until'] is not none %}
+                when timestamp is null or timestamp >= {{ window['until'] }} then 'time_window'
+                {%- endif %}
+                {%- if true_or_false('verified_only') %}
+                when verified is distinct from true then 'verified_only'
+                {%- endif %}
+                {%- if least_rating | float > 0 %}
+                when rating is null or rating < {{ least_rating }} then 'least_rating'
+                {%- endif %}
+            end
+        )::varchar as dropped_by
+    from deduplicated_interactions
+),
+
+judged_in_pairs as (
+    {%- if true_or_false('first_interaction_only') %}
+    select
+        * replace (
+            case
+                when {{ in_question }} and row_number() over (
+                    partition by user_id, item_id, {{ in_question }}
+                    order by {{ interaction_order() }}
+                ) > 1 then 'first_interaction_only'
+                else dropped_by
+            end as dropped_by
+        )
+    from judged_alone
+    {%- else %}
+    select * from judged_alone
+    {%- endif %}
+),
+
+judged_in_histories as (
+    {%- if minimum_history > 0 %}
+    select
+        * replace (
+            case
+                when {{ in_question }}
+                    and count(*) filter ({{ in_question }}) over (partition by user_id) < {{ minimum_history }}
+                    then 'minimum_history'
+                else dropped_by
+            end as dropped_by
+        )
+    from judged_in_pairs
+    {%- else %}
+    select * from judged_in_pairs
+    {%- endif %}
+)
+
+select * from judged_in_histories

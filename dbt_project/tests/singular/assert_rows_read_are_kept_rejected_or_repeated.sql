@@ -1,0 +1,3 @@
+select *
+from {{ ref('stg_files') }}
+where rows_read <> rows_kept + rows_rejected + rows_repeated

@@ -1,0 +1,3 @@
+select *
+from {{ ref('int_split_boundaries') }}
+where validation_from > test_from

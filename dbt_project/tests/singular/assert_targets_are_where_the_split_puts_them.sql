@@ -1,0 +1,47 @@
+-- histories that another's split divides are as they are
+with splits as (
+    select
+        *,
+        count(*) over (partition by user_id) - position as from_the_end,
+        count(*) over (partition by user_id) as interactions
+    from {{ ref('splits') }}
+    anti join (select user_id from {{ ref('interactions') }} where given_split is not null) as given
+        using (user_id)
+),
+
+split_boundaries as (
+    select * from {{ ref('int_split_boundaries') }}
+),
+
+{% if split_rule() == 'leave-one-out' -%}
+-- of n interactions: position n - 1 is test (n >= 2), n - 2 validation or train, all before train
+misplaced as (
+    select *
+    from splits
+    where (split = 'test') <> (from_the_end = 1 and interactions >= 2)
+        or (split = 'validation' and (from_the_end <> 2 or interactions < 3))
+        or split not in ('train', 'validation', 'test')
+)
+{%- else -%}
+-- each window has labels of its own, and in its window a target is the first of its user
+windows as (
+    select
+        splits.*,
+        split_boundaries.validation_from,
+        split_boundaries.test_from,
+        lag(splits.timestamp) over (partition by splits.user_id order by splits.position) as previous_timestamp
+    from splits
+    cross join split_boundaries
+),
+
+misplaced as (
+    select *
+    from windows
+    where (split = 'train') <> (timestamp < validation_from)
+        or (split in ('validation', 'history')) <> (timestamp >= validation_from and timestamp < test_from)
+        or (split = 'validation' and coalesce(previous_timestamp >= validation_from, true))
+        or (split = 'test') <> coalesce(timestamp >= test_from and previous_timestamp < test_from, false)
+)
+{%- endif %}
+
+select * from misplaced

@@ -1,0 +1,38 @@
+"""Connections to DuckDB that keep to the limits of this machine's user.
+
+``RAW2RANK_DUCKDB_MEMORY`` (``4GB``, ``80%``), ``RAW2RANK_DUCKDB_THREADS`` and ``RAW2RANK_DUCKDB_TEMPORARY`` (a folder
+for what does not fit into memory) hold for every step that uses DuckDB, as they do for dbt.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import duckdb
+
+_SETTINGS = {
+    "memory_limit": "RAW2RANK_DUCKDB_MEMORY",
+    "threads": "RAW2RANK_DUCKDB_THREADS",
+    "temp_directory": "RAW2RANK_DUCKDB_TEMPORARY",
+}
+
+
+@contextmanager
+def connect(database: Path | None = None, read_only: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection to a database file, or (``None``) to one in memory; closed at the end."""
+    import duckdb
+
+    settings = {name: os.environ[variable] for name, variable in _SETTINGS.items() if os.environ.get(variable)}
+    if database is None:
+        # else it would be a hidden folder wherever the process was started
+        settings.setdefault("temp_directory", str(Path(tempfile.gettempdir()) / f"raw2rank-{os.getuid()}"))
+    name = ":memory:" if database is None else str(database)
+    with duckdb.connect(name, read_only=read_only, config=settings) as connection:
+        connection.execute("set enable_progress_bar = false")
+        yield connection

@@ -1,0 +1,55 @@
+"""How a split was made, in the words that stand under every table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from ml.data.database import connect
+
+_AS_GIVEN = "as given"
+
+
+def split_protocol(settings: Mapping[str, object], interactions: Path) -> dict[str, object]:
+    """The choices that made a split, those that were left at nothing not among them.
+
+    Args:
+        settings: of the dataset: ``split``, ``k_core``, ``tie_order``, ``seed``, ``validation_users`` and, where they
+            were chosen, the cleaning rules.
+        interactions: the Parquet file of the mart, which knows whether order and split came with the source.
+    """
+    with connect() as connection:
+        is_ordered, is_split = connection.execute(
+            "select bool_and(given_position > 0), bool_and(given_split is not null) from read_parquet(?)",
+            [str(interactions)],
+        ).fetchone()
+    if is_split:
+        return {"split": "made elsewhere, taken as it is", "k_core": 0, "order": _AS_GIVEN}
+    split = settings["split"]
+    if split == "global-temporal":
+        split = f"{split}, validation from {settings['validation_from']}, test from {settings['test_from']}"
+    users, items = (
+        settings["k_core"] if settings.get(f"k_core_{side}", -1) == -1 else settings[f"k_core_{side}"]
+        for side in ("users", "items")
+    )
+    core = users if users == items else f"{users} a user, {items} an item"
+    order = {"order": _AS_GIVEN} if is_ordered else {"tie_order": settings["tie_order"]}
+    chosen = {"validation_users": settings["validation_users"], "seed": settings["seed"]}
+    return {"split": split, "k_core": core, **_rules(settings), **order, **chosen}
+
+
+def _rules(settings: Mapping[str, object]) -> dict[str, object]:
+    rules: dict[str, object] = {}
+    if settings.get("from_date"):
+        rules["from"] = settings["from_date"]
+    if settings.get("until_date"):
+        rules["until"] = settings["until_date"]
+    if settings.get("verified_only"):
+        rules["reviews"] = "of verified purchases only"
+    if settings.get("least_rating"):
+        rules["rated"] = f"{settings['least_rating']:g} or higher"
+    if settings.get("first_interaction_only"):
+        rules["repeats"] = "left out, the first interaction of a user with an item stays"
+    if settings.get("minimum_history"):
+        rules["users"] = f"with at least {settings['minimum_history']} interactions before the k-core"
+    return rules

@@ -1,0 +1,73 @@
+"""Metadata of the 2014 release: lines that hold a Python dictionary each (:mod:`ml.data.sources.literals`).
+
+The layout is that of Amazon product data (2014): McAuley, Targett, Shi and van den Hengel, "Image-based
+recommendations on styles and substitutes", SIGIR 2015. A line needs ``asin`` as in :mod:`ml.data.records`, and may
+have ``title``, ``brand`` (strings), ``price`` (a number, kept as its JSON text, or a string), ``categories`` (a list of
+paths in the category tree, each a list of strings, of which the first is kept) and ``imUrl`` (a string). There is no
+main category. The reviews of this release are read as those of 2018 (:class:`ml.data.records.ReviewLines`).
+"""
+
+from __future__ import annotations
+
+from ml.data.reading import LANDING_REASONS, Added, Reject
+from ml.data.records import Metadata, _identity_problem, _is_list_of_strings, _type_name
+from ml.data.sources.items import add_items, read_texts
+from ml.data.sources.literals import read_literal
+
+REASONS = (
+    *LANDING_REASONS,
+    "blank line",
+    "invalid UTF-8",
+    "malformed literal",
+    "not an object",
+    "asin missing",
+    "asin not a string",
+    "asin with control characters",
+)
+
+_TEXTS = {"title": "title", "brand": "brand", "price": "price"}
+
+
+class Metadata2014Lines:
+    """Reads such metadata, as :func:`read_metadata_2014` each line."""
+
+    reasons = REASONS
+
+    def add(self, lines: list[bytes], columns: dict[str, list]) -> Added:
+        """See :meth:`ml.data.reading.LineReader.add`."""
+        return add_items(read_metadata_2014, lines, columns)
+
+
+def read_metadata_2014(line: bytes) -> Metadata | Reject:
+    """A row of metadata from a line without its line ending, or why it is rejected."""
+    if not line.strip():
+        return Reject("blank line", f"{len(line)} bytes of white space" if line else "")
+    try:
+        row = read_literal(line)
+    except UnicodeDecodeError as invalid:
+        return Reject("invalid UTF-8", f"byte {invalid.start}: {invalid.reason}")
+    except ValueError as error:
+        return Reject("malformed literal", str(error))
+    if not isinstance(row, dict):
+        return Reject("not an object", f"a {_type_name(row)}")
+    problem = _identity_problem(row, "asin")
+    if problem:
+        return problem
+    texts, invalid = read_texts(row, _TEXTS)
+    paths, category = row.get("categories"), None
+    if isinstance(paths, list) and all(map(_is_list_of_strings, paths)):
+        category = paths[0] if paths else []
+    elif paths is not None:
+        invalid.append("categories")
+    image_url = row.get("imUrl")
+    if not (image_url is None or isinstance(image_url, str)):
+        invalid.append("imUrl")
+        image_url = None
+    return Metadata(
+        item_id=row["asin"],
+        main_cat=None,
+        category=category,
+        image_url=image_url or None,
+        invalid_fields=tuple(invalid),
+        **texts,
+    )

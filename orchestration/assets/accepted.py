@@ -1,0 +1,62 @@
+"""The accepted state of a dataset: the last one that has passed every blocking check, for the next to be held against.
+
+What is compared and how is in ``ml/data/acceptance.py``; how far a state may be from the one before, in the
+``drift`` contracts of the staging layer.
+"""
+
+import dagster as dg
+
+from orchestration.automation import on_new_data
+from orchestration.code_versions import code_version
+from orchestration.partitions import datasets
+from orchestration.paths import Workspace
+from orchestration.reporting import DATA_OWNERS, array_schema, digest_of, materialization, told_plainly
+from orchestration.staleness import require_passed_checks
+
+
+@dg.asset(
+    key=["marts", "accepted"],
+    # the statistics come last of all tables: where they are new, so is everything that was checked
+    deps=[["staging", "stg_reviews"], ["staging", "stg_metadata"], ["marts", "statistics"]],
+    description="The last state of the dataset that passed every blocking check: counts of its reviews and metadata, "
+    "and the identities of its users and items. The next state is compared with it.",
+    group_name="marts",
+    kinds={"json", "parquet"},
+    owners=DATA_OWNERS,
+    partitions_def=datasets,
+    automation_condition=on_new_data,
+    code_version=code_version("ml.data.acceptance"),
+    metadata={
+        "dagster/column_schema": array_schema(
+            rows=("integer", "rows of the staged table, for reviews and metadata each"),
+            users=("bytes [users]", "identity of each user, in ascending order"),
+            items=("bytes [items]", "identity of each item, in ascending order"),
+            ratings=("counts", "reviews of each rating"),
+            missing=("counts", "rows without a rating, `verified`, a title, a brand or a price"),
+        )
+    },
+)
+def accepted(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+    from ml.data import acceptance
+
+    dataset = context.partition_key
+    paths = Workspace.current().dataset(dataset)
+    require_passed_checks(context)
+    folder = paths.asset("marts", "accepted")
+    with told_plainly(dataset, acceptance.AcceptanceError):
+        profiles = {
+            kind: acceptance.accept(kind, paths.table("staging", f"stg_{kind}"), folder / kind)
+            for kind in acceptance.KINDS
+        }
+    return materialization(
+        digest_of(profiles),
+        {
+            "dagster/row_count": sum(counts["rows"] for counts in profiles.values()),
+            "dagster/uri": str(folder),
+            "reviews": dg.MetadataValue.json(profiles["reviews"]),
+            "metadata": dg.MetadataValue.json(profiles["metadata"]),
+        },
+    )
+
+
+accepted_assets = [accepted]

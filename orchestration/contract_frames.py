@@ -1,0 +1,84 @@
+"""What each contract is held against: the small table, the columns of a large one, or figures made of several."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orchestration.contract_files import Contract
+from orchestration.contract_results import ContractResult
+from orchestration.contracts import read_columns
+from orchestration.paths import DatasetPaths, Workspace
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def load_frame(contract: Contract, dataset: str) -> pd.DataFrame:
+    """What a contract is about, of one dataset.
+
+    The list of files of a landing; a table of the warehouse; of a ``drift`` contract the comparison with the
+    accepted state, one row; of a training set its sizes, one row.
+
+    Raises:
+        FileNotFoundError: the asset was not made.
+    """
+    paths = Workspace.current().dataset(dataset)
+    layer, name = contract.key.path
+    if contract.check == "drift":
+        return _drift(paths, name.removeprefix("stg_"))
+    if layer == "training_sets":
+        return _sizes(paths)
+    path = paths.asset(layer, name) / "files.parquet" if layer == "landing" else paths.table(layer, name)
+    return read_columns(path, contract.columns)
+
+
+def results_folder(paths: DatasetPaths) -> Path:
+    """Folder of what Great Expectations last said of each contract of a dataset, ``<layer>/<name>.json``."""
+    return paths.home / "contract_results" / paths.dataset
+
+
+def keep_result(result: ContractResult, dataset: str) -> None:
+    """Write down what Great Expectations said, for the Data Docs."""
+    from ml.data.files import atomic_file
+
+    path = results_folder(Workspace.current().dataset(dataset)) / f"{result.contract.name}.json"
+    with atomic_file(path) as temporary:
+        temporary.write_text(json.dumps(result.validation, indent=1) + "\n")
+
+
+def _drift(paths: DatasetPaths, kind: str) -> pd.DataFrame:
+    import pandas as pd
+
+    from ml.data.acceptance import compare
+
+    found = compare(kind, paths.table("staging", f"stg_{kind}"), paths.asset("marts", "accepted") / kind)
+    frame = pd.DataFrame([found.row])
+    frame.attrs["note"] = found.note
+    return frame
+
+
+def _sizes(paths: DatasetPaths) -> pd.DataFrame:
+    """Sizes of a training set beside those of the marts that it was made of."""
+    import numpy as np
+    import pandas as pd
+
+    from ml.data.training_set import TrainingSet
+
+    training_set = TrainingSet.load(paths.asset("training_sets", "sequences"))
+    marts = read_columns(paths.table("marts", "statistics"), ["users", "items", "users_with_test"]).iloc[0]
+    learned = np.bincount(training_set.train.items, minlength=training_set.items) > 0
+    return pd.DataFrame(
+        {
+            "users": [training_set.users],
+            "items": [training_set.items],
+            "train_interactions": [len(training_set.train.items)],
+            "validation_cases": [len(training_set.validation_users)],
+            "test_cases": [len(training_set.test_users)],
+            "items_never_trained": [training_set.items - int(learned.sum())],
+            "users_in_marts": [int(marts["users"])],
+            "items_in_marts": [int(marts["items"])],
+            "test_cases_in_marts": [int(marts["users_with_test"])],
+        }
+    )

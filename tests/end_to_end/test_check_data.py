@@ -1,0 +1,134 @@
+"""`make check-data`: a dump is judged by every rule, and nothing is trained on it.
+
+The tests on one workspace follow each other: accepted, again, half of it gone, accepted by hand.
+"""
+
+import gzip
+import re
+from pathlib import Path
+
+import pytest
+from workbench import Workbench, write_small_dump
+
+from orchestration import check_data
+
+DATA = {"settings", "landing", "staging", "intermediate", "marts"}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("checked")
+
+
+@pytest.fixture
+def kept(place: Path, capfd: pytest.CaptureFixture) -> Workbench:
+    """The workspace that the tests share."""
+    return Workbench(place / "workspace", place / "dumps", lambda: "".join(capfd.readouterr()))
+
+
+def check(bench: Workbench, *options: str) -> tuple[int, str]:
+    """``make check-data`` with options; exit code and all that was printed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAW2RANK_HOME", str(bench.home))
+        patch.setenv("DAGSTER_HOME", str(bench.home / "dagster"))
+        code = check_data.main(["--dataset", "Small", "--dumps", str(bench.dumps), "--k-core", "3", *options])
+    return code, bench.capture()
+
+
+def table(said: str) -> dict[tuple[str, str], str]:
+    """The result of each rule, by asset and rule."""
+    found = re.findall(
+        r"^(\S+/\S+) +(\S+) +(?:critical|warning) +(passed|failed|warned|not checked)", said, re.MULTILINE
+    )
+    return {(asset, rule): result for asset, rule, result in found}
+
+
+def assert_nothing_is_trained(bench: Workbench) -> None:
+    made = {key.split("/")[0] for key, times in bench.materializations().items() if times}
+    assert made <= DATA
+    assert not bench.lake("training_sets").exists()
+    assert not bench.lake("models").exists()
+
+
+def test_a_sound_dump_passes_every_rule(kept: Workbench) -> None:
+    write_small_dump(kept.dumps)
+    code, said = check(kept)
+    assert code == 0, said
+    results = table(said)
+    assert set(results.values()) <= {"passed", "warned"}
+    assert results["landing/reviews", "file_is_whole"] == "passed"
+    assert results["staging/stg_reviews.drift", "not_fewer_than_half"] == "passed"
+    assert results["marts/reconciliation", "assert_no_row_is_unexplained"] == "passed"
+    assert said.count("Nothing to compare with: no earlier state of this dataset was accepted.") == 2
+    assert kept.materializations()["marts/accepted"] == 1
+    assert_nothing_is_trained(kept)
+    docs = kept.home / "data_docs" / "Small"
+    assert f"data docs: {docs / 'index.html'}" in said
+    assert {path.relative_to(docs).as_posix() for path in docs.rglob("*.html")} >= {
+        "index.html",
+        "landing/reviews.html",
+        "staging/stg_reviews.drift.html",
+        "marts/statistics.html",
+    }
+
+
+def test_again_the_same_is_said_and_nothing_is_made(kept: Workbench) -> None:
+    before = kept.materializations()
+    code, said = check(kept)
+    assert code == 0, said
+    assert kept.materializations() == before
+    assert "making" not in said
+    assert "Nothing to compare with" in said
+    assert set(table(said).values()) <= {"passed", "warned"}
+
+
+def test_a_dump_that_lost_more_than_half_of_its_rows_is_drift(kept: Workbench) -> None:
+    dump = kept.dumps / "Small.json.gz"
+    lines = gzip.decompress(dump.read_bytes()).splitlines(keepends=True)
+    dump.write_bytes(gzip.compress(b"".join(lines[: len(lines) * 9 // 20]), mtime=0))
+    accepted = (kept.lake("marts", "accepted", "reviews") / "accepted.json").read_bytes()
+    code, said = check(kept)
+    assert code == 1, said
+    results = table(said)
+    assert {key for key, result in results.items() if result == "failed"} == {
+        ("staging/stg_reviews.drift", "not_fewer_than_half")
+    }
+    assert results["staging/stg_reviews.drift", "about_as_many"] == "warned"
+    assert "ACCEPT=1" in said
+    assert "Compared with the state that was accepted at" in said
+    assert (kept.lake("marts", "accepted", "reviews") / "accepted.json").read_bytes() == accepted
+    assert_nothing_is_trained(kept)
+
+
+def test_what_is_accepted_by_hand_passes(kept: Workbench) -> None:
+    code, said = check(kept, "--accept")
+    assert code == 0, said
+    assert "accepted by hand: reviews" in said
+    results = table(said)
+    assert results["staging/stg_reviews.drift", "not_fewer_than_half"] == "passed"
+    assert "failed" not in results.values()
+    assert_nothing_is_trained(kept)
+
+
+def test_a_file_that_is_cut_short_is_named(bench: Workbench) -> None:
+    write_small_dump(bench.dumps)
+    dump = bench.dumps / "Small.json.gz"
+    content = dump.read_bytes()
+    dump.write_bytes(content[: len(content) * 2 // 3])
+    code, said = check(bench)
+    assert code == 1, said
+    results = table(said)
+    assert {key for key, result in results.items() if result == "failed"} == {("landing/reviews", "file_is_whole")}
+    explained = said[said.index("FAILED landing/reviews: file_is_whole") :]
+    assert "Small.json.gz" in explained
+    assert {result for (asset, _), result in results.items() if asset.startswith("marts/")} == {"not checked"}
+    assert "Traceback" not in said
+    assert_nothing_is_trained(bench)
+
+
+def test_no_dump_is_a_failure_with_a_table(bench: Workbench) -> None:
+    code, said = check(bench)
+    assert code == 1, said
+    assert str(bench.dumps) in said
+    assert set(table(said).values()) == {"not checked"}
+    assert_nothing_is_trained(bench)
