@@ -20,15 +20,16 @@ _ALLOWED = "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src '
 _STYLES = """
 :root { color-scheme: light dark; }
 body { font: 15px/1.45 system-ui, sans-serif; max-width: 76rem; margin: 2rem auto; padding: 0 1rem; }
-table { border-collapse: collapse; margin: .8rem 0; }
+table { border-collapse: collapse; margin: .8rem 0; width: 100%; }
 td, th { padding: .3rem .6rem; border: 1px solid #8886; text-align: left; vertical-align: top; }
+td:last-child { overflow-wrap: anywhere; }
 .number { text-align: right; }
 .badge { padding: 0 .3rem; border: 1px solid #8886; border-radius: .3rem; }
 .failed, .text-danger { color: #c62828; } .warned, .text-warning { color: #b26a00; }
 .passed, .text-success { color: #2e7d32; }
 .fa-check-circle::before { content: "\\2714"; } .fa-times::before { content: "\\2716"; }
 .fa-exclamation-triangle::before { content: "\\26a0"; }
-td:last-child { min-width: 20rem; }
+td:last-child { min-width: 12rem; }
 button, .col-lg-2 { display: none; }
 """
 _LEFT_OUT = (
@@ -72,9 +73,13 @@ def write_data_docs(
             own = _table(header, [row for row in rows if row[0] == name])
             page.write_text(_page(json.loads(path.read_text()), name, own), encoding="utf-8")
             links.append(f'<li><a href="{html.escape(name)}.html">{html.escape(name)}</a></li>')
-        body = f"<h1>{html.escape(title)}</h1>\n{_table(header, rows)}<h2>Contracts</h2>\n"
+        broken = [row for row in rows if {"failed", "warned"} & set(row)]
+        body = f"<h1>{html.escape(title)}</h1>\n"
+        body += f"<h2>What is not kept</h2>\n{_table(header, broken)}" if broken else "<p>Every rule is kept.</p>\n"
+        body += f"<h2>Every rule</h2>\n{_table(header, rows)}<h2>Contracts</h2>\n"
         (temporary / "index.html").write_text(
-            f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">{_ALLOWED}'
+            f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+            f'<meta name="viewport" content="width=device-width">{_ALLOWED}'
             f"<title>{html.escape(title)}</title>"
             f"<style>{_STYLES}</style></head>\n<body>\n{body}<ul>{''.join(links)}</ul>\n</body></html>\n",
             encoding="utf-8",

@@ -29,7 +29,7 @@ import pyarrow.parquet as pq
 from ml.data.files import atomic_folder, fingerprint
 from ml.data.landing_lines import read_lines
 from ml.data.landing_units import LandedUnit, land_unit, write_table
-from ml.data.landing_workers import run_in_processes
+from ml.data.landing_workers import processors, run_in_processes
 from ml.data.lines import LandingError, complaint
 from ml.data.reading import (
     INTERACTIONS_SCHEMA,
@@ -320,17 +320,12 @@ def _link(source: Path, target: Path) -> None:
 
 def _read(jobs: list[tuple[str, Callable[[], LandedUnit]]], processes: int | None) -> dict[str, LandedUnit]:
     """Do the jobs, in processes where there are several; what each gave, by its name."""
-    processes = min(len(jobs), processes or _processors())
+    processes = min(len(jobs), processes or processors())
     if processes <= 1:
         return {key: job() for key, job in jobs}
     # the largest first: then no process is left with a large one at the end
     jobs = sorted(jobs, key=lambda job: -_size(job[1]))
     return dict(zip([key for key, _ in jobs], run_in_processes([job for _, job in jobs], processes), strict=True))
-
-
-def _processors() -> int:
-    # not every system can say which processors are this process's own
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _size(job: functools.partial) -> int:

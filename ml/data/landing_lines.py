@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import os
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
 from xxhash import xxh3_64_intdigest
 
+from ml.data.landing_workers import is_worker, processors, results_in_order
 from ml.data.lines import Block, FileLines
 from ml.data.reading import ORIGIN, REJECTS_SCHEMA, Added, FileCounts, LineReader, Reject, Sink, SourceFile
 
 ROWS_PER_BATCH = 1 << 16
 # of the text: long lines make smaller batches, so that memory stays bounded
-BYTES_PER_BATCH = 64 << 20
+BYTES_PER_BATCH = 8 << 20
+# A file of fewer bytes is parsed before processes have started.
+LEAST_BYTES_FOR_PROCESSES = 48 << 20
+# More of them wait for what is decompressed.
+PROCESSES_A_FILE = 2
 
 _ORIGIN_NAMES = frozenset(name for name, _ in ORIGIN)
 
@@ -42,26 +49,22 @@ def read_lines(
         LandingError: a file that cannot be read at all (see :class:`ml.data.lines.FileLines`).
         RuntimeError: the reader's columns do not fit to what it says of the lines.
     """
-    return [_read_file(file, sink, make_reader(), schema) for file in files]
+    return [_read_file(file, sink, make_reader, schema) for file in files]
 
 
-def _read_file(file: SourceFile, sink: Sink, reader: LineReader, schema: pa.Schema) -> FileCounts:
+def _read_file(file: SourceFile, sink: Sink, make_reader: Callable[[], LineReader], schema: pa.Schema) -> FileCounts:
     lines = FileLines(file.path)
-    rows = _Rows(file.name, schema, getattr(reader, "constants", {}))
-    rejects = _Rejects(file.name)
     rows_kept = rows_rejected = 0
-    with closing(iter(lines)) as blocks:
-        for block in blocks:
-            added = _added(block, reader, rows.columns)
-            rows_kept += rows.add_origin(block, added)
-            rejects.add(block, added.rejected)
-            rows_rejected += len(added.rejected)
-            for batch, give in ((rows, sink.rows), (rejects, sink.rejects)):
-                if batch.count and (batch.count >= ROWS_PER_BATCH or batch.bytes >= BYTES_PER_BATCH):
-                    give(batch.take())
-    for batch, give in ((rows, sink.rows), (rejects, sink.rejects)):
-        if batch.count:
-            give(batch.take())
+    with (
+        closing(iter(lines)) as blocks,
+        closing(_parsed(file, _pieces(blocks), make_reader, schema)) as parsed,
+    ):
+        for rows, rejects in parsed:
+            rows_kept += rows.num_rows
+            sink.rows(rows)
+            if rejects is not None:
+                rows_rejected += rejects.num_rows
+                sink.rejects(rejects)
     return FileCounts(
         source_file=file.name,
         bytes=lines.bytes,
@@ -72,6 +75,56 @@ def _read_file(file: SourceFile, sink: Sink, reader: LineReader, schema: pa.Sche
         rows_rejected=rows_rejected,
         problem=f"{file.name} {lines.problem}" if lines.problem else None,
     )
+
+
+def _pieces(blocks: Iterable[Block]) -> Iterator[list[Block]]:
+    """Consecutive blocks in portions that do not depend on who parses them."""
+    piece: list[Block] = []
+    lines = text_bytes = 0
+    for block in blocks:
+        piece.append(block)
+        lines += block.raw.count(b"\n") + 1
+        text_bytes += len(block.raw)
+        if lines >= ROWS_PER_BATCH or text_bytes >= BYTES_PER_BATCH:
+            yield piece
+            piece, lines, text_bytes = [], 0, 0
+    if piece:
+        yield piece
+
+
+_Parsed = tuple[pa.RecordBatch, pa.RecordBatch | None]
+
+
+def _parsed(
+    file: SourceFile, pieces: Iterator[list[Block]], make_reader: Callable[[], LineReader], schema: pa.Schema
+) -> Iterator[_Parsed]:
+    """Rows and rejects of each piece in turn; of a large file parsed in processes, while this one decompresses."""
+    reader = make_reader()
+    # on two processors this one, which decompresses and writes, leaves too little for others
+    processes = PROCESSES_A_FILE if processors() > PROCESSES_A_FILE else 1
+    is_large = os.path.getsize(file.path) >= LEAST_BYTES_FOR_PROCESSES
+    if processes > 1 and is_large and getattr(reader, "reads_each_line_alone", False) and not is_worker():
+        jobs = (partial(_parse_anew, piece, file.name, make_reader, schema) for piece in pieces)
+        yield from results_in_order(jobs, processes)
+        return
+    rows, rejects = _Rows(file.name, schema, getattr(reader, "constants", {})), _Rejects(file.name)
+    for piece in pieces:
+        yield _parse(piece, reader, rows, rejects)
+
+
+def _parse_anew(
+    piece: list[Block], source_file: str, make_reader: Callable[[], LineReader], schema: pa.Schema
+) -> _Parsed:
+    reader = make_reader()
+    return _parse(piece, reader, _Rows(source_file, schema, getattr(reader, "constants", {})), _Rejects(source_file))
+
+
+def _parse(piece: list[Block], reader: LineReader, rows: _Rows, rejects: _Rejects) -> _Parsed:
+    for block in piece:
+        added = _added(block, reader, rows.columns)
+        rows.add_origin(block, added)
+        rejects.add(block, added.rejected)
+    return rows.take(), rejects.take() if rejects.count else None
 
 
 def _added(block: Block, reader: LineReader, columns: dict[str, list]) -> Added:
@@ -101,7 +154,6 @@ class _Rows:
         self._line_numbers: list[np.ndarray] = []
         self._line_digests: list[np.ndarray] = []
         self.count = 0
-        self.bytes = 0
 
     def add_origin(self, block: Block, added: Added) -> int:
         """Number the rows that a reader has added for a block; how many they are."""
@@ -118,7 +170,6 @@ class _Rows:
         self._line_numbers.append(numbers)
         self._line_digests.append(digests)
         self.count += len(numbers)
-        self.bytes += len(block.raw)
         for name, column in self._grown:
             if len(column) != self.count:
                 raise RuntimeError(
@@ -155,7 +206,6 @@ class _Rejects:
     def _reset(self) -> None:
         self._values: list[tuple[int, int, str, str, bytes]] = []
         self.count = 0
-        self.bytes = 0
 
     def add(self, block: Block, rejected: Iterable[tuple[int, Reject]]) -> None:
         if not rejected:
@@ -165,7 +215,6 @@ class _Rejects:
             line = block.lines[index]
             number, offset = block.first_line_number + index, int(offsets[index])
             self._values.append((number, offset, reject.reason, reject.detail, line))
-            self.bytes += len(line)
         self.count = len(self._values)
 
     def take(self) -> pa.RecordBatch:

@@ -20,6 +20,8 @@ from ml.data.reading import REJECTS_SCHEMA, FileCounts, SourceFile, Unit
 # No two of these are equal, so a dictionary would only cost time.
 _WITHOUT_DICTIONARY = ("line_number", "byte_offset", "line_digest", "line")
 _ASCENDING = ("line_number", "byte_offset")
+ROWS_A_GROUP = 1 << 16
+BYTES_A_GROUP = 32 << 20
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,8 @@ class _ParquetSink:
         self._paths = {part: folder / part / f"{key}.parquet" for part in ("rows", "rejects")}
         self._schemas = {"rows": schema, "rejects": REJECTS_SCHEMA}
         self._digests = {part: TableDigest(schema) for part, schema in self._schemas.items()}
+        # small batches make one group of rows, so that tables do not depend on the portions in which they come
+        self._held: dict[str, list[pa.RecordBatch]] = {"rows": [], "rejects": []}
         self._writing: Future | None = None
         self.rows_taken = 0
         self.rejects_taken = 0
@@ -133,6 +137,8 @@ class _ParquetSink:
     def __exit__(self, *error: object) -> None:
         with self._stack:
             if error[0] is None:
+                for part in self._paths:
+                    self._write_held(part)
                 self._wait()
 
     def rows(self, batch: pa.RecordBatch) -> None:
@@ -151,8 +157,16 @@ class _ParquetSink:
         return {part: digest.hexdigest() for part, digest in self._digests.items()}
 
     def _write(self, part: str, batch: pa.RecordBatch) -> None:
-        self._wait()
-        self._writing = self._thread.submit(self._write_now, part, batch)
+        held = self._held[part]
+        held.append(batch)
+        if sum(one.num_rows for one in held) >= ROWS_A_GROUP or sum(one.nbytes for one in held) >= BYTES_A_GROUP:
+            self._write_held(part)
+
+    def _write_held(self, part: str) -> None:
+        held, self._held[part] = self._held[part], []
+        if held:
+            self._wait()
+            self._writing = self._thread.submit(self._write_now, part, pa.concat_batches(held))
 
     def _write_now(self, part: str, batch: pa.RecordBatch) -> None:
         self._writers[part].write_batch(batch)

@@ -16,14 +16,18 @@ import subprocess
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from typing import TypeVar
 
 from ml.data.lines import LandingError
 
 _Result = TypeVar("_Result")
+
+_is_worker = False
 
 _START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from ml.data.landing_workers import serve; serve()"
 
@@ -38,8 +42,54 @@ def run_in_processes(jobs: Sequence[Callable[[], _Result]], processes: int) -> l
         Exception: what a job raised, the first in their order of those that have failed; the others are ended.
         LandingError: a process died.
     """
+    with _started(min(processes, len(jobs))) as (run, kill), ThreadPoolExecutor(processes) as threads:
+        futures = [threads.submit(run, job) for job in jobs]
+        try:
+            done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+            errors = [error for future in futures if future in done and (error := future.exception())]
+        finally:
+            for future in futures:
+                future.cancel()
+            if not all(future.done() for future in futures):
+                # the threads wait for answers that nobody wants any more
+                kill()
+        if errors:
+            raise errors[0]
+        return [future.result() for future in futures]
+
+
+def results_in_order(jobs: Iterable[Callable[[], _Result]], processes: int) -> Iterator[_Result]:
+    """Call jobs as they come in so many processes; what each returned, in their order.
+
+    At most two jobs a process are taken in advance, so that memory stays bounded. The demands on jobs are those of
+    :func:`run_in_processes`.
+
+    Raises:
+        Exception: what a job raised, when its turn has come.
+        LandingError: a process died.
+    """
+    with _started(processes) as (run, kill), ThreadPoolExecutor(processes) as threads:
+        waiting: deque[Future[_Result]] = deque()
+        try:
+            for job in jobs:
+                waiting.append(threads.submit(run, job))
+                if len(waiting) >= 2 * processes:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        except BaseException:
+            for future in waiting:
+                future.cancel()
+            # the threads wait for answers that nobody wants any more
+            kill()
+            raise
+
+
+@contextmanager
+def _started(processes: int) -> Iterator[tuple[Callable[[Callable[[], _Result]], _Result], Callable[[], None]]]:
+    """Some processes: what calls a job in the next that is free, and what kills them all; ended with the block."""
+    started: list[_Process] = []
     idle: queue.SimpleQueue[_Process] = queue.SimpleQueue()
-    started = []
 
     def run(job: Callable[[], _Result]) -> _Result:
         process = idle.get()
@@ -48,28 +98,28 @@ def run_in_processes(jobs: Sequence[Callable[[], _Result]], processes: int) -> l
         finally:
             idle.put(process)
 
+    def kill() -> None:
+        for process in started:
+            process.kill()
+
     try:
-        for _ in range(min(processes, len(jobs))):
+        for _ in range(processes):
             started.append(_Process())
             idle.put(started[-1])
-        with ThreadPoolExecutor(len(started)) as threads:
-            futures = [threads.submit(run, job) for job in jobs]
-            try:
-                done, _ = wait(futures, return_when=FIRST_EXCEPTION)
-                errors = [error for future in futures if future in done and (error := future.exception())]
-            finally:
-                for future in futures:
-                    future.cancel()
-                if not all(future.done() for future in futures):
-                    # the threads wait for answers that nobody wants any more
-                    for process in started:
-                        process.kill()
-            if errors:
-                raise errors[0]
-            return [future.result() for future in futures]
+        yield run, kill
     finally:
         for process in started:
             process.close()
+
+
+def processors() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def is_worker() -> bool:
+    """Whether this is one of the processes, which start none of their own."""
+    return _is_worker
 
 
 class _Process:
@@ -105,6 +155,8 @@ class _Process:
 
 def serve() -> None:
     """Be one of the processes: do the jobs that come in, until there are no more."""
+    global _is_worker
+    _is_worker = True
     connection = Connection(int(sys.argv[2]))
     # what a job prints is no answer of the program that asked for it
     os.dup2(2, 1)

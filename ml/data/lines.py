@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
 
@@ -48,7 +49,7 @@ class LandingError(Exception):
     """A raw file, or the folder it should lie in, that cannot be used. The message says what to do."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Block:
     """Some consecutive lines of a file.
 
@@ -56,7 +57,6 @@ class Block:
         first_line_number: number of the first of them in the file, from 1.
         first_byte_offset: where it starts in the decompressed stream, in bytes from 0.
         raw: the lines as they stand in the file.
-        lines: each of them without its line ending, ``\\n`` or ``\\r\\n``.
         long_line_bytes: for a block that is one line of more than ``LONGEST_LINE_BYTES``: its length without
             the line ending. ``raw`` and ``lines`` then hold its first ``KEPT_OF_LONG_LINE_BYTES`` only.
         cut_short: the block is the start of one line, at which the stream broke off.
@@ -65,9 +65,19 @@ class Block:
     first_line_number: int
     first_byte_offset: int
     raw: bytes
-    lines: list[bytes]
     long_line_bytes: int | None = None
     cut_short: bool = False
+
+    @cached_property
+    def lines(self) -> list[bytes]:
+        """Each line without its ending, ``\\n`` or ``\\r\\n``; split when first asked for."""
+        if self.long_line_bytes is not None or self.cut_short:
+            return [self.raw]
+        lines = self.raw.split(b"\n")
+        rest = lines.pop()
+        if b"\r" in self.raw:
+            lines = [line.removesuffix(b"\r") for line in lines]
+        return [*lines, rest] if rest else lines
 
     def byte_offsets(self) -> np.ndarray:
         """Where each line starts in the decompressed stream, int64 ``[lines]``."""
@@ -153,7 +163,7 @@ class FileLines:
             self.lines_read += 1
             long = begun_bytes if begun_bytes > LONGEST_LINE_BYTES else None
             kept = rest[:KEPT_OF_LONG_LINE_BYTES] if long else rest
-            yield Block(self.lines_read, offset, kept, [kept], long, cut_short=True)
+            yield Block(self.lines_read, offset, kept, long, cut_short=True)
         elif begun_bytes > LONGEST_LINE_BYTES:
             yield self._long_line(rest, offset, begun_bytes)
         elif begun_bytes:
@@ -164,21 +174,15 @@ class FileLines:
             self.problem = f"{stream.broken} {where}; download it again"
 
     def _whole_lines(self, raw: bytes, offset: int) -> Block:
-        lines = raw.split(b"\n")
-        rest = lines.pop()
-        if b"\r" in raw:
-            lines = [line.removesuffix(b"\r") for line in lines]
-        if rest:
-            lines.append(rest)
         first_line_number = self.lines_read + 1
-        self.lines_read += len(lines)
-        return Block(first_line_number, offset, raw, lines)
+        self.lines_read += raw.count(b"\n") + (not raw.endswith(b"\n"))
+        return Block(first_line_number, offset, raw)
 
     def _long_line(self, start: bytes, offset: int, line_bytes: int) -> Block:
         ending = 2 if start.endswith(b"\r\n") else 1 if start.endswith(b"\n") else 0
         self.lines_read += 1
         kept = start[:KEPT_OF_LONG_LINE_BYTES]
-        return Block(self.lines_read, offset, kept, [kept], line_bytes - ending)
+        return Block(self.lines_read, offset, kept, line_bytes - ending)
 
 
 def complaint(path: Path, error: OSError) -> str:

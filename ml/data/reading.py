@@ -93,7 +93,8 @@ class LineReader(Protocol):
     """Reads the lines of one file, in order; made anew for each file, since it may remember a header.
 
     A reader may also have ``constants``, a mapping from the names of columns to values: these columns hold the
-    same value in every row of the file, and ``add`` leaves their lists alone.
+    same value in every row of the file, and ``add`` leaves their lists alone. Where ``reads_each_line_alone`` is true,
+    nothing that it says of a line depends on others: the lines of a large file may then be read in several processes.
 
     Attributes:
         reasons: every reason it rejects a line for.

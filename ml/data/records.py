@@ -94,6 +94,7 @@ class ReviewLines:
     """Reads reviews, as :func:`read_review` each line; nearly all of them pass a short test, many at a time."""
 
     reasons = REVIEW_REASONS
+    reads_each_line_alone = True
     constants = MappingProxyType({"millisecond": 0, "given_position": 0, "given_split": None})
 
     def add(self, lines: list[bytes], columns: dict[str, list]) -> Added:
@@ -178,6 +179,7 @@ class MetadataLines:
     """Reads metadata, as :func:`read_metadata` each line."""
 
     reasons = METADATA_REASONS
+    reads_each_line_alone = True
 
     def add(self, lines: list[bytes], columns: dict[str, list]) -> Added:
         """See :meth:`ml.data.reading.LineReader.add`."""

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from xxhash import xxh3_64_intdigest
 
-from ml.data import landing_lines, lines
+from ml.data import landing_lines, landing_units, lines
 from ml.data.content_digest import parquet_digest
 from ml.data.landing import (
     INTERACTIONS_SCHEMA,
@@ -231,7 +231,11 @@ def test_no_metadata_gives_empty_tables_of_the_same_schema(tmp_path):
 def test_files_are_landed_in_the_order_of_their_names(tmp_path):
     one = write_gzip(tmp_path / "One.json.gz", line(review(asin="B1")) + b"\n" + line(review(asin="B2")))
     two = write_gzip(tmp_path / "Two.json.gz", b"{}\n" + line(review(asin="B3")))
-    with patch.object(lines, "CHUNK_BYTES", 64), patch.object(landing_lines, "BYTES_PER_BATCH", 1):
+    with (
+        patch.object(lines, "CHUNK_BYTES", 64),
+        patch.object(landing_lines, "BYTES_PER_BATCH", 1),
+        patch.object(landing_units, "ROWS_A_GROUP", 1),
+    ):
         landed = land_reviews([two, one], tmp_path / "landed", processes=1)
     groups = sorted(pq.ParquetFile(path).num_row_groups for path in (tmp_path / "landed" / "rows").iterdir())
     assert groups == [1, 2]
@@ -319,6 +323,30 @@ def test_zeros_after_the_last_member_are_padding(tmp_path):
     dump = tmp_path / "Some.json.gz"
     dump.write_bytes(gzip.compress(line(REVIEW)) + bytes(512))
     assert land_reviews([dump], tmp_path / "landed").rows_kept == 1
+
+
+def test_a_large_file_is_read_by_several_processes_into_the_same_bytes(tmp_path):
+    rows = [line(review(asin=f"B{n}")) if n % 7 else b"nonsense %d" % n for n in range(2000)]
+    rows[500] = line(review(overall=9))
+    data = b"\r\n".join(rows)
+    whole = write_gzip(tmp_path / "Whole.json.gz", data)
+    broken = tmp_path / "Broken.json.gz"
+    broken.write_bytes(gzip.compress(data, compresslevel=1)[:-2000])
+    for dump in (whole, broken):
+        with patch.object(landing_lines, "BYTES_PER_BATCH", 10_000), patch.object(lines, "CHUNK_BYTES", 3000):
+            alone = land_reviews([dump], tmp_path / "alone")
+            with (
+                patch.object(landing_lines, "LEAST_BYTES_FOR_PROCESSES", 0),
+                patch.object(landing_lines, "processors", lambda: 4),
+                patch.object(landing_lines, "_parse", side_effect=AssertionError("not in this process")),
+            ):
+                together = land_reviews([dump], tmp_path / "together")
+        assert together == alone
+        assert alone.rows_rejected > 200
+        for name in ("rows", "rejects"):
+            assert (
+                one_table(tmp_path / "together", name).read_bytes() == one_table(tmp_path / "alone", name).read_bytes()
+            )
 
 
 # --- digests -------------------------------------------------------------------------------------------------

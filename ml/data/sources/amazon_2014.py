@@ -32,6 +32,7 @@ class Metadata2014Lines:
     """Reads such metadata, as :func:`read_metadata_2014` each line."""
 
     reasons = REASONS
+    reads_each_line_alone = True
 
     def add(self, lines: list[bytes], columns: dict[str, list]) -> Added:
         """See :meth:`ml.data.reading.LineReader.add`."""

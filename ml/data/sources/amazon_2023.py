@@ -72,6 +72,7 @@ class Review2023Lines:
     """Reads such reviews, as :func:`read_review_2023` each line; nearly all of them pass a short test."""
 
     reasons = REVIEW_REASONS
+    reads_each_line_alone = True
     constants = MappingProxyType({"given_position": 0, "given_split": None})
 
     def add(self, lines: list[bytes], columns: dict[str, list]) -> Added:
@@ -119,6 +120,7 @@ class Metadata2023Lines:
     """Reads such metadata, as :func:`read_metadata_2023` each line."""
 
     reasons = METADATA_REASONS
+    reads_each_line_alone = True
 
     def add(self, lines: list[bytes], columns: dict[str, list]) -> Added:
         """See :meth:`ml.data.reading.LineReader.add`."""
