@@ -13,6 +13,8 @@ import numpy as np
 from ml.data.database import connect
 from ml.data.training_set import Sequences, TrainingSet
 
+SPLITS = ("train", "history", "validation", "test", "unused")
+
 
 class SplitError(ValueError):
     """The splits cannot make a training set; the message says why and what to do."""
@@ -38,18 +40,20 @@ def build_training_set(dataset: str, splits: Path, protocol: dict) -> TrainingSe
         user_ids = _identities(connection, "user")
         columns = connection.execute(
             """
-            select user_index, item_index, split
+            -- a number each, since a text for every row would be an object in Python
+            select user_index, item_index, list_position(?, split)::utinyint as split
             from splits
             join item_indices using (item_id)
             join user_indices using (user_id)
             order by user_index, position
-            """
+            """,
+            [list(SPLITS)],
         ).fetchnumpy()
     users = columns["user_index"].astype(np.int32)
     items = columns["item_index"].astype(np.int32)
     split = np.asarray(columns["split"])
     in_train, in_history, in_validation, in_test = (
-        split == name for name in ("train", "history", "validation", "test")
+        split == SPLITS.index(name) + 1 for name in ("train", "history", "validation", "test")
     )
     if not in_train.any() or not in_test.any():
         raise SplitError(

@@ -23,12 +23,24 @@ _SETTINGS = {
 }
 
 
+# enough for ten million interactions without spilling, and for fifty million with it
+_LARGEST_DEFAULT_BYTES = 6 << 30
+
+
+def memory_limit() -> str:
+    """What DuckDB may use of memory: ``RAW2RANK_DUCKDB_MEMORY``, else 6 GiB, or 80 % of a smaller machine."""
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    default = f"{min(_LARGEST_DEFAULT_BYTES, total * 4 // 5) >> 20}MiB"
+    return os.environ.get(_SETTINGS["memory_limit"]) or default
+
+
 @contextmanager
 def connect(database: Path | None = None, read_only: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection to a database file, or (``None``) to one in memory; closed at the end."""
     import duckdb
 
     settings = {name: os.environ[variable] for name, variable in _SETTINGS.items() if os.environ.get(variable)}
+    settings["memory_limit"] = memory_limit()
     if database is None:
         # else it would be a hidden folder wherever the process was started
         settings.setdefault("temp_directory", str(Path(tempfile.gettempdir()) / f"raw2rank-{os.getuid()}"))

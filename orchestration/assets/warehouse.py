@@ -88,6 +88,8 @@ def _code(manifest: Mapping[str, Any], node: Mapping[str, Any]) -> Iterator[str]
     pool="warehouse",
 )
 def warehouse(context: dg.AssetExecutionContext, dbt: Dbt) -> Iterator[Any]:
+    from ml.data.database import memory_limit
+
     dataset = context.partition_key
     paths = Workspace.current().dataset(dataset)
     settings = read_settings("dataset", dataset)
@@ -98,7 +100,8 @@ def warehouse(context: dg.AssetExecutionContext, dbt: Dbt) -> Iterator[Any]:
     target = paths.home / "dbt" / dataset
     with told_plainly(dataset, WarehouseBusy):
         usable = usable_warehouse(paths)
-    with _environment(**places, RAW2RANK_DUCKDB_THREADS=threads), shared_with_children(paths):
+    limits = {"RAW2RANK_DUCKDB_THREADS": threads, "RAW2RANK_DUCKDB_MEMORY": memory_limit()}
+    with _environment(**places, **limits), shared_with_children(paths):
         # tables that are up to date in the lake, and that what is selected or its tests may read
         if not usable and (lost := _exported_models(paths)) - {tuple(key.path) for key in context.selected_asset_keys}:
             names = " ".join(sorted(name for _, name in lost))
