@@ -17,7 +17,7 @@ from ml.data.reading import ORIGIN, REJECTS_SCHEMA, Added, FileCounts, LineReade
 
 ROWS_PER_BATCH = 1 << 16
 # of the text: long lines make smaller batches, so that memory stays bounded
-BYTES_PER_BATCH = 8 << 20
+BYTES_PER_BATCH = 2 << 20
 # A file of fewer bytes is parsed before processes have started.
 LEAST_BYTES_FOR_PROCESSES = 48 << 20
 # More of them wait for what is decompressed.
