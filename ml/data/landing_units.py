@@ -120,6 +120,8 @@ class _ParquetSink:
         self._digests = {part: TableDigest(schema) for part, schema in self._schemas.items()}
         # small batches make one group of rows, so that tables do not depend on the portions in which they come
         self._held: dict[str, list[pa.RecordBatch]] = {"rows": [], "rejects": []}
+        self._rows_held = {"rows": 0, "rejects": 0}
+        self._bytes_held = {"rows": 0, "rejects": 0}
         self._writing: Future | None = None
         self.rows_taken = 0
         self.rejects_taken = 0
@@ -157,13 +159,15 @@ class _ParquetSink:
         return {part: digest.hexdigest() for part, digest in self._digests.items()}
 
     def _write(self, part: str, batch: pa.RecordBatch) -> None:
-        held = self._held[part]
-        held.append(batch)
-        if sum(one.num_rows for one in held) >= ROWS_A_GROUP or sum(one.nbytes for one in held) >= BYTES_A_GROUP:
+        self._held[part].append(batch)
+        self._rows_held[part] += batch.num_rows
+        self._bytes_held[part] += batch.nbytes
+        if self._rows_held[part] >= ROWS_A_GROUP or self._bytes_held[part] >= BYTES_A_GROUP:
             self._write_held(part)
 
     def _write_held(self, part: str) -> None:
         held, self._held[part] = self._held[part], []
+        self._rows_held[part] = self._bytes_held[part] = 0
         if held:
             self._wait()
             self._writing = self._thread.submit(self._write_now, part, pa.concat_batches(held))
