@@ -23,6 +23,7 @@ no number beyond the range of a 64-bit float.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -183,18 +184,7 @@ class MetadataLines:
 
     def add(self, lines: list[bytes], columns: dict[str, list]) -> Added:
         """See :meth:`ml.data.reading.LineReader.add`."""
-        rejected = []
-        kept = []
-        for index, line in enumerate(lines):
-            item = read_metadata(line)
-            if isinstance(item, Reject):
-                rejected.append((index, item))
-            else:
-                kept.append(item)
-        if kept:
-            for name, values in zip(Metadata._fields, zip(*kept, strict=True), strict=True):
-                columns[name].extend(values)
-        return Added(rejected)
+        return add_items(read_metadata, lines, columns)
 
 
 class _LookedAt(msgspec.Struct):
@@ -221,29 +211,29 @@ def _fields_looked_at(line: bytes) -> dict | None:
 
 def read_review(line: bytes) -> Review | Reject:
     """A review from a line without its line ending, or why it is rejected."""
-    row = _read_object(line)
+    row = read_object(line)
     if isinstance(row, Reject) and row.reason == "malformed JSON":
         row = _fields_looked_at(line) or row
     if isinstance(row, Reject):
         return row
     overall, time = row.get("overall"), row.get("unixReviewTime")
-    problem = _identity_problem(row, "reviewerID") or _identity_problem(row, "asin")
+    problem = identity_problem(row, "reviewerID") or identity_problem(row, "asin")
     if problem:
         return problem
     if overall is None:
-        return Reject("overall missing", _shown(row, "overall"))
+        return Reject("overall missing", shown(row, "overall"))
     if isinstance(overall, bool) or not isinstance(overall, int | float):
-        return Reject("overall not a number", _shown(row, "overall"))
+        return Reject("overall not a number", shown(row, "overall"))
     if not 1 <= overall <= 5:
-        return Reject("overall out of range", _shown(row, "overall"))
+        return Reject("overall out of range", shown(row, "overall"))
     if time is None:
-        return Reject("unixReviewTime missing", _shown(row, "unixReviewTime"))
+        return Reject("unixReviewTime missing", shown(row, "unixReviewTime"))
     if isinstance(time, float) and time.is_integer():
         time = int(time)
     if isinstance(time, bool) or not isinstance(time, int):
-        return Reject("unixReviewTime not an integer", _shown(row, "unixReviewTime"))
+        return Reject("unixReviewTime not an integer", shown(row, "unixReviewTime"))
     if not 0 < time < END_OF_TIME:
-        return Reject("unixReviewTime out of range", _shown(row, "unixReviewTime"))
+        return Reject("unixReviewTime out of range", shown(row, "unixReviewTime"))
     verified, invalid_fields = row.get("verified"), NO_FIELDS
     if not (verified is None or isinstance(verified, bool)):
         verified, invalid_fields = None, ("verified",)
@@ -252,24 +242,15 @@ def read_review(line: bytes) -> Review | Reject:
 
 def read_metadata(line: bytes) -> Metadata | Reject:
     """A row of metadata from a line without its line ending, or why it is rejected."""
-    row = _read_object(line)
+    row = read_object(line)
     if isinstance(row, Reject):
         return row
-    problem = _identity_problem(row, "asin")
+    problem = identity_problem(row, "asin")
     if problem:
         return problem
-    invalid = []
-    texts = {}
-    for name in ("title", "brand", "main_cat", "price"):
-        value = row.get(name)
-        if name == "price" and type(value) in (int, float):
-            value = orjson.dumps(value).decode()
-        if not (value is None or isinstance(value, str)):
-            invalid.append(name)
-            value = None
-        texts[name] = value
+    texts, invalid = read_texts(row, {name: name for name in ("title", "brand", "main_cat", "price")})
     category = row.get("category")
-    if not (category is None or _is_list_of_strings(category)):
+    if not (category is None or is_list_of_strings(category)):
         invalid.append("category")
         category = None
     image_url = None
@@ -277,14 +258,48 @@ def read_metadata(line: bytes) -> Metadata | Reject:
         images = row.get(name)
         if isinstance(images, str):
             images = [images]
-        if not (images is None or _is_list_of_strings(images)):
+        if not (images is None or is_list_of_strings(images)):
             invalid.append(name)
         elif images and image_url is None:
             image_url = next((image for image in images if image), None)
     return Metadata(row["asin"], **texts, category=category, image_url=image_url, invalid_fields=tuple(invalid))
 
 
-def _read_object(line: bytes) -> dict | Reject:
+def add_items(read: Callable[[bytes], Metadata | Reject], lines: list[bytes], columns: dict[str, list]) -> Added:
+    """Append what can be read of some lines to the columns of :data:`ml.data.reading.METADATA_SCHEMA`."""
+    rejected, kept = [], []
+    for index, line in enumerate(lines):
+        item = read(line)
+        if isinstance(item, Reject):
+            rejected.append((index, item))
+        else:
+            kept.append(item)
+    if kept:
+        for name, values in zip(Metadata._fields, zip(*kept, strict=True), strict=True):
+            columns[name].extend(values)
+    return Added(rejected)
+
+
+def read_texts(row: dict, names: Mapping[str, str]) -> tuple[dict[str, str | None], list[str]]:
+    """Optional texts of a row, by column, and the keys that hold something else.
+
+    Args:
+        row: the object on a line.
+        names: key of the row by column; a number counts as its JSON text in the column ``price`` alone.
+    """
+    texts, invalid = {}, []
+    for column, name in names.items():
+        value = row.get(name)
+        if column == "price" and type(value) in (int, float):
+            value = orjson.dumps(value).decode()
+        if not (value is None or isinstance(value, str)):
+            invalid.append(name)
+            value = None
+        texts[column] = value
+    return texts, invalid
+
+
+def read_object(line: bytes) -> dict | Reject:
     try:
         row = orjson.loads(line)
     except orjson.JSONDecodeError as error:
@@ -296,26 +311,26 @@ def _read_object(line: bytes) -> dict | Reject:
             return Reject("invalid UTF-8", f"byte {invalid.start}: {invalid.reason}")
         return Reject("malformed JSON", str(error))
     if not isinstance(row, dict):
-        return Reject("not an object", f"a JSON {_type_name(row)}")
+        return Reject("not an object", f"a JSON {type_name(row)}")
     return row
 
 
-def _identity_problem(row: dict, name: str) -> Reject | None:
+def identity_problem(row: dict, name: str) -> Reject | None:
     value = row.get(name)
     if value is None or (isinstance(value, str) and not value.strip()):
-        return Reject(f"{name} missing", _shown(row, name))
+        return Reject(f"{name} missing", shown(row, name))
     if not isinstance(value, str):
-        return Reject(f"{name} not a string", _shown(row, name))
+        return Reject(f"{name} not a string", shown(row, name))
     if any(character < " " or "\x7f" <= character <= "\x9f" for character in value):
-        return Reject(f"{name} with control characters", _shown(row, name))
+        return Reject(f"{name} with control characters", shown(row, name))
     return None
 
 
-def _is_list_of_strings(value: object) -> bool:
+def is_list_of_strings(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(element, str) for element in value)
 
 
-def _shown(row: dict, name: str, longest: int = 80) -> str:
+def shown(row: dict, name: str, longest: int = 80) -> str:
     """The value as JSON, short enough for a table."""
     if name not in row:
         return "no such key"
@@ -323,9 +338,9 @@ def _shown(row: dict, name: str, longest: int = 80) -> str:
         text = orjson.dumps(row[name]).decode()
     except TypeError:
         # what orjson reads may be nested deeper than what it writes
-        text = f"a JSON {_type_name(row[name])}, nested deeply"
+        text = f"a JSON {type_name(row[name])}, nested deeply"
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
-def _type_name(value: object) -> str:
+def type_name(value: object) -> str:
     return {list: "array", str: "string", bool: "boolean", type(None): "null"}.get(type(value), "number")

@@ -10,8 +10,7 @@ main category. The reviews of this release are read as those of 2018 (:class:`ml
 from __future__ import annotations
 
 from ml.data.reading import LANDING_REASONS, Added, Reject
-from ml.data.records import Metadata, _identity_problem, _is_list_of_strings, _type_name
-from ml.data.sources.items import add_items, read_texts
+from ml.data.records import Metadata, add_items, identity_problem, is_list_of_strings, read_texts, type_name
 from ml.data.sources.literals import read_literal
 
 REASONS = (
@@ -50,13 +49,13 @@ def read_metadata_2014(line: bytes) -> Metadata | Reject:
     except ValueError as error:
         return Reject("malformed literal", str(error))
     if not isinstance(row, dict):
-        return Reject("not an object", f"a {_type_name(row)}")
-    problem = _identity_problem(row, "asin")
+        return Reject("not an object", f"a {type_name(row)}")
+    problem = identity_problem(row, "asin")
     if problem:
         return problem
     texts, invalid = read_texts(row, _TEXTS)
     paths, category = row.get("categories"), None
-    if isinstance(paths, list) and all(map(_is_list_of_strings, paths)):
+    if isinstance(paths, list) and all(map(is_list_of_strings, paths)):
         category = paths[0] if paths else []
     elif paths is not None:
         invalid.append("categories")

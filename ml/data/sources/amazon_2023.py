@@ -25,12 +25,13 @@ from ml.data.records import (
     LINE_REASONS,
     NO_FIELDS,
     Metadata,
-    _identity_problem,
-    _is_list_of_strings,
-    _read_object,
-    _shown,
+    add_items,
+    identity_problem,
+    is_list_of_strings,
+    read_object,
+    read_texts,
+    shown,
 )
-from ml.data.sources.items import add_items, read_texts
 from ml.data.sources.timestamps import LEAST_MILLISECONDS
 
 _ITEM_REASONS = tuple(
@@ -129,28 +130,28 @@ class Metadata2023Lines:
 
 def read_review_2023(line: bytes) -> Review2023 | Reject:
     """A review from a line without its line ending, or why it is rejected."""
-    row = _read_object(line)
+    row = read_object(line)
     if isinstance(row, Reject):
         return row
     item_name = _item_name(row)
-    problem = _identity_problem(row, "user_id") or _identity_problem(row, item_name)
+    problem = identity_problem(row, "user_id") or identity_problem(row, item_name)
     if problem:
         return problem
     rating, time = row.get("rating"), row.get("timestamp")
     if rating is None:
-        return Reject("rating missing", _shown(row, "rating"))
+        return Reject("rating missing", shown(row, "rating"))
     if isinstance(rating, bool) or not isinstance(rating, int | float):
-        return Reject("rating not a number", _shown(row, "rating"))
+        return Reject("rating not a number", shown(row, "rating"))
     if not 1 <= rating <= 5:
-        return Reject("rating out of range", _shown(row, "rating"))
+        return Reject("rating out of range", shown(row, "rating"))
     if time is None:
-        return Reject("timestamp missing", _shown(row, "timestamp"))
+        return Reject("timestamp missing", shown(row, "timestamp"))
     if isinstance(time, float) and time.is_integer():
         time = int(time)
     if isinstance(time, bool) or not isinstance(time, int):
-        return Reject("timestamp not an integer", _shown(row, "timestamp"))
+        return Reject("timestamp not an integer", shown(row, "timestamp"))
     if not LEAST_MILLISECONDS <= time < END_OF_TIME * 1000:
-        return Reject("timestamp out of range", f"{_shown(row, 'timestamp')} milliseconds")
+        return Reject("timestamp out of range", f"{shown(row, 'timestamp')} milliseconds")
     verified, invalid_fields = row.get("verified_purchase"), NO_FIELDS
     if not (verified is None or isinstance(verified, bool)):
         verified, invalid_fields = None, ("verified_purchase",)
@@ -159,16 +160,16 @@ def read_review_2023(line: bytes) -> Review2023 | Reject:
 
 def read_metadata_2023(line: bytes) -> Metadata | Reject:
     """A row of metadata from a line without its line ending, or why it is rejected."""
-    row = _read_object(line)
+    row = read_object(line)
     if isinstance(row, Reject):
         return row
     item_name = _item_name(row)
-    problem = _identity_problem(row, item_name)
+    problem = identity_problem(row, item_name)
     if problem:
         return problem
     texts, invalid = read_texts(row, _TEXTS)
     category = row.get("categories")
-    if not (category is None or _is_list_of_strings(category)):
+    if not (category is None or is_list_of_strings(category)):
         invalid.append("categories")
         category = None
     images = row.get("images")
