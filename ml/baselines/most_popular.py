@@ -38,11 +38,16 @@ class MostPopular:
         shares = popularity_shares(self.counts)
 
         def answer(block: Sequences) -> Recommendations:
-            nothing = np.empty((len(block), 0), dtype=np.int64)
-            return fill_by_popularity(nothing, nothing, block, k, exclude_seen, order, shares)
+            items, scores = self._preferred(block, shares)
+            return fill_by_popularity(items, scores, block, k, exclude_seen, order, shares)
 
         longest = int(histories.lengths.max(initial=0)) if exclude_seen else 0
-        return in_blocks(histories, k, k + longest, answer)
+        return in_blocks(histories, k, 1 + k + longest, answer)
+
+    def _preferred(self, block: Sequences, shares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Items to stand before the popular ones, and their scores, ``[rows, some]`` each: here none."""
+        nothing = np.empty((len(block), 0), dtype=np.int64)
+        return nothing, nothing
 
     def save(self, folder: Path) -> None:
         save_state(folder, self.name, {}, {"counts": self.counts})

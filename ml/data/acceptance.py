@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ml.data.database import connect
+from ml.data.database import connect, quoted
 from ml.data.files import atomic_folder
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def accept(kind: str, table: Path, accepted: Path, by_hand: bool = False) -> dic
     with atomic_folder(accepted) as folder, _connection(table) as connection:
         for name, column in _IDENTITIES[kind].items():
             connection.execute(
-                f"copy (from {_distinct(column)} order by id) to '{_quoted(folder / name)}.parquet' "
+                f"copy (from {_distinct(column)} order by id) to '{quoted(folder / name)}.parquet' "
                 "(format parquet, compression zstd)"
             )
         (folder / "accepted.json").write_text(json.dumps(record, indent=2) + "\n")
@@ -145,7 +145,7 @@ def _compare(kind: str, table: Path, accepted: Path, present: Mapping[str, Any])
     common = {}
     with _connection(table) as connection:
         for name, column in _IDENTITIES[kind].items():
-            earlier = f"read_parquet('{_quoted(accepted / name)}.parquet')"
+            earlier = f"read_parquet('{quoted(accepted / name)}.parquet')"
             common[name] = connection.execute(
                 f"select count(*) from {_distinct(column)} semi join {earlier} using (id)"
             ).fetchone()[0]
@@ -215,9 +215,5 @@ def _distinct(column: str) -> str:
 def _connection(table: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection of its own with the staged table as the view ``staged``."""
     with connect() as connection:
-        connection.execute(f"create view staged as select * from read_parquet('{_quoted(table)}')")
+        connection.execute(f"create view staged as select * from read_parquet('{quoted(table)}')")
         yield connection
-
-
-def _quoted(path: Path) -> str:
-    return str(path).replace("'", "''")

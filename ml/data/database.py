@@ -48,3 +48,8 @@ def connect(database: Path | None = None, read_only: bool = False) -> Iterator[d
     with duckdb.connect(name, read_only=read_only, config=settings) as connection:
         connection.execute("set enable_progress_bar = false")
         yield connection
+
+
+def quoted(path: Path) -> str:
+    """A path as it stands between the quotes of a text in SQL."""
+    return str(path).replace("'", "''")

@@ -41,20 +41,15 @@ _RAW_COLUMNS = {
 }
 
 
-def find_units(paths: DatasetPaths, kind: str) -> tuple:
-    """The files of one kind, as units to be read; ``LandingError`` where there are none or it is not clear which."""
+def find_units(paths: DatasetPaths, kind: str) -> tuple[tuple, dict[str, str]]:
+    """The files of one kind as units to be read, and the columns of a table that the user named, by their role.
+
+    ``LandingError`` where there are no files or it is not clear which.
+    """
     from ml.data.sources import find_source
 
     source = find_source(paths.dumps, paths.dataset, paths.source_description)
-    return {"reviews": source.interactions, "metadata": source.metadata}[kind]
-
-
-def columns_named(paths: DatasetPaths) -> dict[str, str]:
-    """The columns of a table as the user named them, by their role."""
-    from ml.data.sources.description import described_in
-
-    description = paths.source_description or described_in(paths.dumps)
-    return dict(sorted(description.columns.items())) if description else {}
+    return {"reviews": source.interactions, "metadata": source.metadata}[kind], source.columns
 
 
 def raw_version(paths: DatasetPaths, kind: str) -> tuple[str, dict]:
@@ -67,14 +62,14 @@ def raw_version(paths: DatasetPaths, kind: str) -> tuple[str, dict]:
     from ml.data.landing import LandingError
 
     try:
-        units = find_units(paths, kind)
+        units, columns = find_units(paths, kind)
     except LandingError as error:
         return ABSENT, {"files": 0, "note": str(error)}
     if not units:
         return ABSENT, {"files": 0}
     files = [file for unit in units for file in unit.files]
     digests = {file.name: fingerprint(file.path, paths.fingerprints) for file in files}
-    reading = {"layout": units[0].layout, "columns": columns_named(paths)}
+    reading = {"layout": units[0].layout, "columns": columns}
     return digest_of({"files": digests, **reading})[:32], {
         "files": len(files),
         "layout": units[0].layout,
@@ -153,7 +148,7 @@ def _landing_asset(kind: str) -> dg.AssetsDefinition:
         folder = paths.asset("landing", kind)
         schema = {"reviews": library.INTERACTIONS_SCHEMA, "metadata": library.METADATA_SCHEMA}[kind]
         with told_plainly(context.partition_key, library.LandingError), shared_with_children(paths):
-            units = find_units(paths, kind)
+            units, _ = find_units(paths, kind)
             counts = library.land(units, folder, schema, fingerprints=paths.fingerprints, code_version=_CODE)
         context.log.info("landed %s of %s: %s", kind, context.partition_key, counts)
         return materialization(

@@ -11,7 +11,6 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -148,7 +147,7 @@ def export(paths: DatasetPaths, models: list[tuple[str, str]]) -> dict[tuple[str
     columns. Intermediate models are read by dbt alone and stay in the database.
     """
     from ml.data.content_digest import parquet_digest
-    from ml.data.database import connect
+    from ml.data.database import connect, quoted
     from ml.data.files import atomic_file
 
     result = {}
@@ -165,7 +164,7 @@ def export(paths: DatasetPaths, models: list[tuple[str, str]]) -> dict[tuple[str
             order = "order by all" if schema == "marts" else ""
             with atomic_file(target) as temporary:
                 connection.execute(
-                    f"copy (select * from {schema}.{name} {order}) to '{_quoted(temporary)}' "
+                    f"copy (select * from {schema}.{name} {order}) to '{quoted(temporary)}' "
                     "(format parquet, compression zstd)"
                 )
             result[schema, name] = (parquet_digest(target), parquet_metadata(target, described.get(name)))
@@ -196,10 +195,6 @@ def _column_descriptions() -> dict[str, dict[str, str]]:
         for node in nodes
         if node["resource_type"] == "model"
     }
-
-
-def _quoted(path: Path) -> str:
-    return str(path).replace("'", "''")
 
 
 @contextmanager

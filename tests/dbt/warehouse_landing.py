@@ -10,61 +10,16 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ml.data.landing import FILES_SCHEMA, INTERACTIONS_SCHEMA, METADATA_SCHEMA, REJECTS_SCHEMA
+
 DAY = 86_400
-PLACE = [("source_file", pa.string()), ("line_number", pa.int64())]
 TEXTS = ("title", "brand", "main_cat", "price")
 SCHEMAS = {
-    "reviews/rows": pa.schema(
-        [
-            *PLACE,
-            ("line_digest", pa.uint64()),
-            ("user_id", pa.string()),
-            ("item_id", pa.string()),
-            ("rating", pa.float64()),
-            ("timestamp", pa.int64()),
-            ("millisecond", pa.int16()),
-            ("verified", pa.bool_()),
-            ("given_position", pa.int64()),
-            ("given_split", pa.string()),
-            ("invalid_fields", pa.list_(pa.string())),
-        ]
-    ),
-    "metadata/rows": pa.schema(
-        [
-            *PLACE,
-            ("line_digest", pa.uint64()),
-            ("item_id", pa.string()),
-            *((name, pa.string()) for name in TEXTS),
-            ("category", pa.list_(pa.string())),
-            ("image_url", pa.string()),
-            ("invalid_fields", pa.list_(pa.string())),
-        ]
-    ),
+    "reviews/rows": INTERACTIONS_SCHEMA,
+    "metadata/rows": METADATA_SCHEMA,
+    **{f"{kind}/rejects": REJECTS_SCHEMA for kind in ("reviews", "metadata")},
+    **{f"{kind}/files": FILES_SCHEMA for kind in ("reviews", "metadata")},
 }
-for _kind in ("reviews", "metadata"):
-    SCHEMAS[f"{_kind}/rejects"] = pa.schema(
-        [
-            *PLACE,
-            ("byte_offset", pa.int64()),
-            ("reason", pa.string()),
-            ("detail", pa.string()),
-            ("line", pa.binary()),
-        ]
-    )
-    SCHEMAS[f"{_kind}/files"] = pa.schema(
-        [
-            ("source_file", pa.string()),
-            ("bytes", pa.int64()),
-            ("sha256", pa.string()),
-            ("layout", pa.string()),
-            ("lines_read", pa.int64()),
-            ("rows_read", pa.int64()),
-            ("rows_kept", pa.int64()),
-            ("rows_rejected", pa.int64()),
-            ("rows_repeated", pa.int64()),
-            ("problem", pa.string()),
-        ]
-    )
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,11 +38,13 @@ class Source:
         layout: one of :data:`ml.data.sources.LAYOUTS`.
         interactions: units whose rows have the columns of :data:`ml.data.reading.INTERACTIONS_SCHEMA`.
         metadata: units whose rows have those of :data:`ml.data.reading.METADATA_SCHEMA`; may be empty.
+        columns: of a table, as the user named them, by their role.
     """
 
     layout: str
     interactions: tuple[Unit, ...]
     metadata: tuple[Unit, ...]
+    columns: dict[str, str] = field(default_factory=dict)
 
     @property
     def files(self) -> tuple[SourceFile, ...]:
@@ -188,6 +190,7 @@ def _source(
 ) -> Source:
     from ml.data.reading import SourceFile, Unit
 
+    columns = dict(sorted(description.columns.items())) if description else {}
     if layout == _SPLIT:
         from ml.data.lines import LandingError
         from ml.data.sources.given_split import read_split, split_files
@@ -197,13 +200,13 @@ def _source(
             raise LandingError(_missing_parts(folder, missing))
         interactions = (Unit(files, layout, read_split),)
     else:
-        columns = dict(sorted(description.columns.items())) if description else {}
         interactions = tuple(_unit(SourceFile(folder / name, name), layout, columns) for name in names)
     if description and description.metadata:
         metadata = _matched(folder, description, description.metadata)
     else:
         metadata = _metadata_names(folder, dataset)
-    return Source(layout, interactions, tuple(_metadata_unit(folder, name, layout) for name in metadata))
+    units = tuple(_metadata_unit(folder, name, layout) for name in metadata)
+    return Source(layout, interactions, units, columns)
 
 
 def _unit(file: SourceFile, layout: str, columns: dict[str, str]) -> Unit:
