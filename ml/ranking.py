@@ -14,7 +14,13 @@ from ml.data.training_set import Sequences
 from ml.recommender import NO_ITEM, Recommendations
 
 TIE_SEED = 20_180_101
-_KEYS_AT_ONCE = 1 << 22  # 32 MiB of keys, so that they stay near the caches
+# rows are handled some at a time, so that what is read more than once stays near the processor
+_BYTES_AT_ONCE = 1 << 21
+# catalogues up to this size are ranked whole: finding what to leave out would cost more than it saves
+_RANKED_WHOLE = 1024
+# the lowest key: score -inf, last in the tie order
+_ABSENT = np.uint64(0x007FFFFF) << np.uint64(32)
+_PLACE = np.uint64(0xFFFFFFFF)
 
 
 def tie_break_order(items: int, seed: int = TIE_SEED) -> np.ndarray:
@@ -43,6 +49,9 @@ def top_k(scores: np.ndarray, k: int, order: np.ndarray) -> Recommendations:
     A row is ranked by score, equal scores by their place in ``order``; items scored ``-inf`` are excluded,
     and a row left with fewer than k items is filled with ``NO_ITEM``.
 
+    Most of a row is read once: the items are dealt into columns, and only the columns with the k highest maxima can
+    hold one of the k best items. What these hold is ranked by one integer an item, made of its score and its place.
+
     Args:
         scores: float32 ``[rows, items]``; not changed.
         k: length of the lists, at least 1.
@@ -64,23 +73,113 @@ def top_k(scores: np.ndarray, k: int, order: np.ndarray) -> Recommendations:
     depth = min(k, items)
     if depth == 0:
         return Recommendations(top_items, top_scores)
-    step = max(1, _KEYS_AT_ONCE // items)
+    step = max(1, _BYTES_AT_ONCE // (4 * items))
     for start in range(0, rows, step):
         chunk = slice(start, min(start + step, rows))
-        keys = _keys(np.asarray(scores[chunk], dtype=np.float32), place)
-        # keys of a row are all different, so partition and sort leave nothing to chance
-        best = np.sort(np.partition(keys, items - depth, axis=1)[:, items - depth :], axis=1)[:, ::-1]
+        best = _best_keys(np.ascontiguousarray(scores[chunk], dtype=np.float32), depth, place, order)
         chunk_scores = _scores_of(best)
-        winners = order[items - 1 - (best & np.uint64(0xFFFFFFFF)).astype(np.int64)]
+        winners = order[items - 1 - (best & _PLACE).astype(np.int64)]
         top_scores[chunk, :depth] = chunk_scores
         top_items[chunk, :depth] = np.where(chunk_scores == -np.inf, NO_ITEM, winners)
     return Recommendations(top_items, top_scores)
 
 
-def _keys(scores: np.ndarray, place: np.ndarray) -> np.ndarray:
-    """One integer for (score, place) that sorts as the pair does, uint64 ``[rows, items]``."""
+def _best_keys(scores: np.ndarray, depth: int, place: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """The ``depth`` highest keys of each row in falling order, uint64 ``[rows, depth]``."""
+    items = scores.shape[1]
+    # more folds leave fewer maxima to sort and more items to look at in the columns that lead
+    folds = round((items / depth) ** 0.5 / 2)
+    if items <= _RANKED_WHOLE or folds < 2:
+        return _highest_keys(_keys(scores, place), depth)
+    maxima = _column_maxima(scores, -(-items // folds))
+    # at least depth items reach the limit, so what lies below it is out; sorting is no slower than a partition here,
+    # and does not slow down where many maxima are equal
+    limit = np.sort(maxima, axis=1)[:, -depth]
+    leading = maxima >= limit[:, None]
+    tied = np.flatnonzero(np.count_nonzero(leading, axis=1) > depth)
+    leading[tied] = maxima[tied] > limit[tied, None]
+    best = _highest_keys(_keys_in_columns(scores, leading, depth, place), depth)
+    tied = tied[limit[tied] > -np.inf]
+    if len(tied):
+        best[tied] = _filled_with_tied(best[tied], scores[tied], limit[tied], place, order)
+    return best
+
+
+def _column_maxima(scores: np.ndarray, width: int) -> np.ndarray:
+    """Highest score of each column, where item ``i`` is in column ``i % width``: ``[rows, width]``."""
+    maxima = scores[:, :width].copy()
+    for start in range(width, scores.shape[1], width):
+        fold = scores[:, start : start + width]
+        np.maximum(maxima[:, : fold.shape[1]], fold, out=maxima[:, : fold.shape[1]])
+    _refuse_nan(maxima)  # a maximum with a NaN is one
+    return maxima
+
+
+def _keys_in_columns(scores: np.ndarray, leading: np.ndarray, depth: int, place: np.ndarray) -> np.ndarray:
+    """Keys of the items in the leading columns, at most ``depth`` of them a row: uint64 ``[rows, candidates]``.
+
+    Args:
+        scores: ``[rows, items]``.
+        leading: which columns, bool ``[rows, width]``.
+        depth: columns that there is room for; rows with fewer get ``_ABSENT``.
+        place: of each item, uint32 ``[items]``.
+    """
+    (rows, items), width = scores.shape, leading.shape[1]
+    counts = np.count_nonzero(leading, axis=1)
+    columns = np.full((rows, depth), items)
+    columns[np.arange(depth) < counts[:, None]] = np.flatnonzero(leading) - np.repeat(np.arange(rows) * width, counts)
+    candidates = (columns[:, None, :] + np.arange(0, items, width)[:, None]).reshape(rows, -1)
+    absent = candidates >= items
+    candidates[absent] = 0
+    keys = _keys(np.take_along_axis(scores, candidates, axis=1), place[candidates])
+    keys[absent] = _ABSENT
+    return keys
+
+
+def _filled_with_tied(
+    best: np.ndarray, scores: np.ndarray, limit: np.ndarray, place: np.ndarray, order: np.ndarray
+) -> np.ndarray:
+    """Rows in which more columns than are needed reach the limit: of the items scored so, the first in the tie order.
+
+    Args:
+        best: keys in falling order, right as far as they are of scores above the limit, ``[rows, depth]``.
+        scores: ``[rows, items]``.
+        limit: one score a row, ``[rows]``.
+        place: of each item, uint32 ``[items]``.
+        order: the tie order.
+
+    Returns:
+        The keys, all of them right, ``[rows, depth]``.
+    """
+    depth = best.shape[1]
+    limit_keys = _keys(limit, np.uint32(0))
+    above = np.count_nonzero(best > (limit_keys | _PLACE)[:, None], axis=1)
+    wanted = depth - above
+    # where so many tie, the first of the order mostly hold enough of them
+    first = order[: 4 * depth + 64]
+    equal = scores[:, first] == limit[:, None]
+    number = np.cumsum(equal, axis=1)
+    row, column = np.nonzero(equal & (number <= wanted[:, None]))
+    best[row, above[row] + number[row, column] - 1] = limit_keys[row] | place[first[column]]
+    short = np.flatnonzero(number[:, -1] < wanted)
+    if len(short):
+        best[short] = _highest_keys(_keys(scores[short], place), depth)
+    return best
+
+
+def _highest_keys(keys: np.ndarray, depth: int) -> np.ndarray:
+    """The ``depth`` highest of each row, in falling order; keys of a row differ, so nothing is left to chance."""
+    return np.sort(np.partition(keys, -depth, axis=1)[:, -depth:], axis=1)[:, ::-1]
+
+
+def _refuse_nan(scores: np.ndarray) -> None:
     if np.isnan(scores).any():
         raise ValueError("a score is not a number (NaN): the recommender that made it has diverged")
+
+
+def _keys(scores: np.ndarray, place: np.ndarray) -> np.ndarray:
+    """One integer for (score, place) that sorts as the pair does, uint64, same shape as the scores."""
+    _refuse_nan(scores)
     bits = (scores + np.float32(0)).view(np.uint32)  # + 0 makes -0.0 equal to 0.0
     # IEEE floats sort as sign-and-magnitude integers: flip negatives whole, the others in the sign bit
     negative = bits >> np.uint32(31)

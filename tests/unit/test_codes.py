@@ -1,14 +1,20 @@
-"""ml/codes: bins against scikit-learn, determinism, blindness to held-out items, small catalogues."""
+"""ml/codes: bins against scikit-learn, BPR against finite differences and torch, blindness to held-out items."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from ml.codes import ASSIGNMENTS
+from ml.codes.bpr import BATCH_SIZE, Factors, Triples, _draw_others, bpr_gradients, bpr_loss, train_factors
 from ml.codes.codes import Codes, quality_report
-from ml.codes.svd import assign_svd_codes, item_factors, quantile_bins
+from ml.codes.quantiles import quantile_bins, quantise_factors
+from ml.codes.random_codes import assign_random_codes
+from ml.codes.svd import assign_svd_codes, item_factors
 from ml.data.training_set import Sequences, TrainingSet
 
 
@@ -56,16 +62,32 @@ def test_factors_equal_the_exact_decomposition():
     assert np.abs(np.abs(found @ exact[:3].T) - np.eye(3)).max() < 0.05
 
 
-def test_codes_are_equal_for_equal_input_and_seed():
-    training_set = _training_set()
-    first, again, other = (assign_svd_codes(training_set, 8, seed) for seed in (0, 0, 1))
+@pytest.mark.parametrize("name", ASSIGNMENTS)
+def test_codes_are_equal_for_equal_input_and_seed(name):
+    training_set, assign = _training_set(), ASSIGNMENTS[name].assign
+    first, again, other = (assign(training_set, 8, seed) for seed in (0, 0, 1))
     assert first.values.shape == (600, 8)
     assert first.digest() == again.digest()
     assert first.digest() != other.digest()
+    assert assign(training_set, 3).values.shape == (600, 3)
+    assert first.method["seed"] == 0
+    assert first.method["books"] == 8
 
 
-def test_held_out_targets_do_not_touch_the_codes():
+def test_bpr_codes_do_not_depend_on_the_number_of_threads():
+    from threadpoolctl import threadpool_limits
+
     training_set = _training_set()
+    digests = set()
+    for threads in (1, 2):
+        with threadpool_limits(limits=threads):
+            digests.add(ASSIGNMENTS["bpr"].assign(training_set).digest())
+    assert len(digests) == 1
+
+
+@pytest.mark.parametrize("name", ASSIGNMENTS)
+def test_held_out_targets_do_not_touch_the_codes(name):
+    training_set, assign = _training_set(), ASSIGNMENTS[name].assign
     random = np.random.default_rng(3)
     permuted = replace(
         training_set,
@@ -73,23 +95,165 @@ def test_held_out_targets_do_not_touch_the_codes():
         test_targets=random.permutation(training_set.test_targets),
     )
     assert permuted.digest() != training_set.digest()
-    assert assign_svd_codes(permuted).digest() == assign_svd_codes(training_set).digest()
+    assert assign(permuted).digest() == assign(training_set).digest()
     histories = training_set.train
     changed = replace(training_set, train=Sequences(histories.items[::-1].copy(), histories.offsets))
-    assert assign_svd_codes(changed).digest() != assign_svd_codes(training_set).digest()
+    # random codes know the number of items alone
+    assert (assign(changed).digest() == assign(training_set).digest()) == (name == "random")
 
 
-def test_items_of_a_group_get_like_codes():
+def test_the_registry_names_each_assignment_and_imports_nothing_heavy():
+    assert list(ASSIGNMENTS) == ["svd", "bpr", "random"]
+    for name, assignment in ASSIGNMENTS.items():
+        assert assignment.name == name
+        assert assignment.title
+        assert assignment.description.endswith(".")
+        assert assignment.source
+    code = "import sys, ml.codes; print(sorted({'numpy', 'scipy', 'sklearn', 'torch'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", ["svd", "bpr"])
+def test_items_of_a_group_get_like_codes(name):
     """The leading factors tell groups apart, so the codes of two items differ less within a group."""
     training_set = _training_set(users=3000)
     seen = np.bincount(training_set.train.items, minlength=600) > 0
-    values = assign_svd_codes(training_set, books=6).values.astype(int)
+    codes = ASSIGNMENTS[name].assign(training_set, books=6)
+    values = codes.values.astype(int)
     group = np.arange(600) // 100
     distance = np.abs(values[:, None, :] - values[None, :, :]).sum(axis=-1)
     both = seen[:, None] & seen[None, :]
     within = distance[both & (group[:, None] == group[None, :])].mean()
     across = distance[both & (group[:, None] != group[None, :])].mean()
     assert within < 0.8 * across
+    assert codes.report["neighbours_sharing_a_code"] > 1.3 * codes.report["sharing_a_code_by_chance"]
+
+
+def _factors(seed: int = 0) -> Factors:
+    random = np.random.default_rng(seed)
+    return Factors(random.normal(size=(5, 3)), random.normal(size=(7, 3)), random.normal(size=7))
+
+
+# users and items that occur twice, and an item that is preferred here and not there
+_TRIPLES = Triples(np.array([0, 4, 4, 2]), np.array([6, 1, 1, 3]), np.array([1, 5, 0, 6]))
+
+
+def _summed_gradients(factors: Factors) -> Factors:
+    found = bpr_gradients(factors, _TRIPLES)
+    summed = Factors(*(np.zeros_like(values) for values in (factors.users, factors.items, factors.biases)))
+    both = np.concatenate([_TRIPLES.preferred, _TRIPLES.others])
+    np.add.at(summed.users, _TRIPLES.users, found.users)
+    np.add.at(summed.items, both, found.items)
+    np.add.at(summed.biases, both, found.biases)
+    return summed
+
+
+@pytest.mark.parametrize("name", ["users", "items", "biases"])
+def test_bpr_gradients_equal_finite_differences(name):
+    factors = _factors()
+    gradient = getattr(_summed_gradients(factors), name)
+    values = getattr(factors, name)
+    for place in np.ndindex(values.shape):
+        losses = []
+        for step in (1e-5, -1e-5):
+            moved = values.copy()
+            moved[place] += step
+            losses.append(bpr_loss(replace(factors, **{name: moved}), _TRIPLES))
+        assert gradient[place] == pytest.approx((losses[0] - losses[1]) / 2e-5, abs=1e-7)
+
+
+def test_bpr_gradients_equal_torch():
+    torch = pytest.importorskip("torch")
+    factors = _factors(1)
+    users, items, biases = (
+        torch.from_numpy(values).requires_grad_() for values in (factors.users, factors.items, factors.biases)
+    )
+    who, preferred, others = (torch.from_numpy(part) for part in (_TRIPLES.users, _TRIPLES.preferred, _TRIPLES.others))
+    margin = (users[who] * (items[preferred] - items[others])).sum(dim=1) + biases[preferred] - biases[others]
+    loss = -torch.nn.functional.logsigmoid(margin).sum()
+    assert bpr_loss(factors, _TRIPLES) == pytest.approx(loss.item())
+    summed = _summed_gradients(factors)
+    for ours, theirs in zip(
+        (summed.users, summed.items, summed.biases), torch.autograd.grad(loss, (users, items, biases)), strict=True
+    ):
+        np.testing.assert_allclose(ours, theirs.numpy(), atol=1e-12)
+
+
+def test_bpr_gradients_do_not_overflow():
+    factors = Factors(np.full((1, 1), 1e3), np.array([[-1e3], [1e3]]), np.zeros(2))
+    for preferred, slope in ((0, -1.0), (1, 0.0)):
+        triples = Triples(np.array([0]), np.array([preferred]), np.array([1 - preferred]))
+        assert np.isfinite(bpr_loss(factors, triples))
+        assert bpr_gradients(factors, triples).biases.tolist() == [slope, -slope]
+
+
+def test_bpr_learns_to_rank_and_leaves_unseen_items_where_they_started():
+    training_set = _training_set(users=1500, items=300)
+    kept = training_set.train.items % 100 != 7
+    owner = np.repeat(np.arange(1500), training_set.train.lengths)[kept]
+    histories = Sequences(training_set.train.items[kept], np.searchsorted(owner, np.arange(1501)).astype(np.int64))
+    trained, losses = train_factors(histories, 300, 6, seed=0)
+    assert losses[-1] < 0.92 * losses[0]
+    unseen, seen = trained.items[7::100], np.delete(trained.items, np.s_[7::100], axis=0)
+    assert np.abs(unseen).max() <= 0.5 / 6
+    assert np.array_equal(trained.biases[7::100], np.zeros(3))
+    assert np.abs(seen).mean() > 2 * np.abs(unseen).mean()
+    codes = ASSIGNMENTS["bpr"].assign(replace(training_set, train=histories), 6)
+    assert codes.report["items_never_seen_in_training"] == 3
+    assert codes.report["last_epoch_loss"] == losses[-1]
+
+
+def test_bpr_never_draws_an_item_of_the_user():
+    random = np.random.default_rng(0)
+    interactions = random.integers(20, size=400)
+    users = random.integers(30, size=400)
+    known = np.unique(users * 20 + interactions)
+    triples = _draw_others(users, interactions, interactions, known, 20, random)
+    assert 100 < len(triples.users) <= 400
+    assert not np.isin(triples.users * 20 + triples.others, known).any()
+    assert np.isin(triples.users * 20 + triples.preferred, known).all()
+    # who has everything prefers nothing
+    everything = np.zeros(20, dtype=np.int64)
+    assert len(_draw_others(everything, np.arange(20), np.arange(20), np.arange(20), 20, random).users) == 0
+
+
+def test_bpr_of_users_who_have_everything():
+    training_set = replace(
+        _training_set(users=2, items=6), train=Sequences.from_lists([[0, 1, 2, 3, 4, 5], [5, 4, 3, 2, 1, 0]])
+    )
+    codes = ASSIGNMENTS["bpr"].assign(training_set, 2)
+    assert sorted(codes.values[:, 0]) == list(range(6))
+    assert codes.report["last_epoch_loss"] == 0
+
+
+def test_bpr_takes_several_batches():
+    """The fixtures above fit into one or two: with more the last one is not full."""
+    training_set = _training_set(users=1000)
+    assert len(training_set.train.items) > 2 * BATCH_SIZE
+    assert len(training_set.train.items) % BATCH_SIZE
+
+
+@pytest.mark.parametrize("items", [1, 100, 256, 1000])
+def test_random_codes_are_balanced(items):
+    training_set = replace(
+        _training_set(users=2, items=6),
+        item_ids=np.array([b"%04d" % item for item in range(items)]),
+        train=Sequences.from_lists([[0], [0]]),
+    )
+    codes = assign_random_codes(training_set, books=4)
+    for book in range(4):
+        used = np.bincount(codes.values[:, book], minlength=256)
+        assert (used > 0).sum() == min(items, 256)
+        assert used[used > 0].max() - used[used > 0].min() <= 1
+    if items > 1:
+        assert not np.array_equal(codes.values[:, 0], codes.values[:, 1])
+
+
+def test_random_codes_know_nothing_of_neighbours():
+    report = assign_random_codes(_training_set(users=8000)).report
+    assert report["neighbours_sharing_a_code"] == pytest.approx(report["sharing_a_code_by_chance"], rel=0.1)
+    assert all(abs(book["popularity_rank_correlation"]) < 0.2 for book in report["by_book"])
 
 
 def test_books_are_used_evenly_and_reported():
@@ -106,7 +270,8 @@ def test_books_are_used_evenly_and_reported():
 
 def test_report_counts_collisions_and_unseen_items():
     values = np.array([[0, 1], [0, 1], [0, 2], [3, 2], [0, 1], [3, 2]], dtype=np.uint8)
-    report = quality_report(values, np.array([1, 0, 2, 0, 5, 1]))
+    # neighbours: 0-2, 2-4, 4-4 (not two items), and 4-5 of another user; not 4-4 across the users, nor the empty one
+    report = quality_report(values, Sequences.from_lists([[0, 2, 4, 4], [], [4, 5], [4], [2]]))
     assert report["distinct_codes"] == 3
     assert report["items_in_collisions"] == 5
     assert report["largest_collision"] == 3
@@ -114,6 +279,42 @@ def test_report_counts_collisions_and_unseen_items():
     assert report["by_book"][0]["codes_used"] == 2
     assert report["by_book"][0]["entropy_bits"] == pytest.approx(-(4 / 6 * np.log2(4 / 6) + 2 / 6 * np.log2(2 / 6)))
     assert report["by_book"][0]["largest_code_items"] == 4
+    # first book: shared, shared, not; second book: not, not, not
+    assert report["neighbours_sharing_a_code"] == pytest.approx(2 / 6)
+    # counts 1, 0, 2, 0, 4, 1 of 8: all ordered pairs of different items that could be drawn
+    shares = np.array([1, 0, 2, 0, 4, 1]) / 8
+    pairs = [(a, b) for a in range(6) for b in range(6) if a != b]
+    drawn = sum(shares[a] * shares[b] for a, b in pairs)
+    same = sum(shares[a] * shares[b] * (values[a] == values[b]).mean() for a, b in pairs)
+    assert report["sharing_a_code_by_chance"] == pytest.approx(same / drawn)
+
+
+def test_rank_correlation_equals_scipy():
+    from scipy.stats import spearmanr
+
+    random = np.random.default_rng(0)
+    values = random.integers(256, size=(500, 2)).astype(np.uint8)
+    values[:, 1] = 4
+    items = np.repeat(np.arange(500), random.poisson(values[:, 0] / 40))
+    report = quality_report(values, Sequences(items.astype(np.int32), np.array([0, len(items)])))
+    expected = spearmanr(values[:, 0], np.bincount(items, minlength=500)).statistic
+    assert report["by_book"][0]["popularity_rank_correlation"] == pytest.approx(expected)
+    assert report["by_book"][1]["popularity_rank_correlation"] is None
+
+
+def test_report_of_histories_without_neighbours():
+    report = quality_report(np.zeros((3, 2), dtype=np.uint8), Sequences.from_lists([[0], [1, 1]]))
+    assert report["neighbours_sharing_a_code"] is None
+    assert report["sharing_a_code_by_chance"] is None
+
+
+def test_quantised_factors_are_the_bins_of_each_factor():
+    factors = np.random.default_rng(0).normal(size=(3, 2000))
+    values = quantise_factors(factors, seed=4)
+    for book in range(3):
+        # the noise is far below what separates most values
+        assert (np.abs(values[:, book].astype(int) - quantile_bins(factors[book], 256)) > 1).sum() == 0
+        assert np.array_equal(np.bincount(values[:, book]), np.bincount(quantile_bins(factors[book], 256)))
 
 
 def test_fewer_users_than_books_leave_random_books_and_say_so():
@@ -126,13 +327,14 @@ def test_fewer_users_than_books_leave_random_books_and_say_so():
     assert codes.digest() == assign_svd_codes(training_set, books=8).digest()
 
 
-def test_one_item():
+@pytest.mark.parametrize("name", ASSIGNMENTS)
+def test_one_item(name):
     training_set = replace(
         _training_set(users=2, items=6),
         item_ids=np.array([b"only"]),
         train=Sequences.from_lists([[0], [0]]),
     )
-    assert assign_svd_codes(training_set, books=2).values.tolist() == [[0, 0]]
+    assert ASSIGNMENTS[name].assign(training_set, books=2).values.tolist() == [[0, 0]]
 
 
 def test_save_and_load(tmp_path):
@@ -148,11 +350,15 @@ def test_save_and_load(tmp_path):
         Codes.load(tmp_path)
 
 
-def test_errors():
-    training_set = _training_set(users=6)
+@pytest.mark.parametrize("name", ASSIGNMENTS)
+def test_assignment_errors(name):
+    training_set, assign = _training_set(users=6), ASSIGNMENTS[name].assign
     with pytest.raises(ValueError, match="books"):
-        assign_svd_codes(training_set, books=0)
+        assign(training_set, books=0)
     with pytest.raises(ValueError, match="empty"):
-        assign_svd_codes(replace(training_set, train=Sequences.from_lists([[]] * 6)))
+        assign(replace(training_set, train=Sequences.from_lists([[]] * 6)))
+
+
+def test_codes_of_another_type_are_an_error():
     with pytest.raises(ValueError, match="uint8"):
         Codes(np.zeros((3, 2), dtype=np.int64), {})
