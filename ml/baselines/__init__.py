@@ -12,6 +12,10 @@ from pathlib import Path
 from ml.recommender import Recommender
 
 _PRIMER = 'Acharya, "A primer on generative recommendation, part 1" (2025), table of training-free baselines'
+_TEXT_GRAPH = (
+    'TGH-{} of "An Embarrassingly Simple Graph Heuristic Reveals Shortcut-Solvable Benchmarks for Sequential '
+    'Recommendation" (arXiv 2605.07125), with TF-IDF and SVD for its text vectors and popularity for its random filling'
+)
 
 
 @dataclass(frozen=True)
@@ -119,6 +123,18 @@ _ALL = (
         path="ml.baselines.markov_chain:MarkovChain",
     ),
     Baseline(
+        name="markov_chain_undirected",
+        title="First-order Markov chain, undirected",
+        description=(
+            "Items that stood beside the last item most often in the training histories, before it or after it; equal "
+            "counts, and the rest of the list, by popularity. What it has over chance owes nothing to an order of ties."
+        ),
+        needs_item_text=False,
+        seeded=False,
+        source="the chain above, on pairs without their order",
+        path="ml.baselines.markov_chain:UndirectedMarkovChain",
+    ),
+    Baseline(
         name="two_hop_graph",
         title="Two-hop item graph",
         description=(
@@ -129,6 +145,44 @@ _ALL = (
         seeded=False,
         source="the family of item-to-item graphs (arXiv 2605.07125), weights fixed here",
         path="ml.baselines.two_hop_graph:TwoHopGraph",
+    ),
+    Baseline(
+        name="two_hop_graph_decay",
+        title="Two-hop item graph with decay",
+        description=(
+            "Items one or two steps from the last ten items in the same graph, each of the ten weighing 0.6 of the one "
+            "after it; the most popular items where it does not reach."
+        ),
+        needs_item_text=False,
+        seeded=False,
+        source="the family of item-to-item graphs (arXiv 2605.07125), weights fixed here",
+        path="ml.baselines.two_hop_graph:TwoHopGraphDecay",
+    ),
+    Baseline(
+        name="text_graph_last",
+        title="Text and graph, last item",
+        description=(
+            "Of every ten places seven, two and one for items one, two and three steps from the last item along the "
+            "transitions of the training histories, each ranked by how much their text is like that of the last item; "
+            "then the most popular items."
+        ),
+        needs_item_text=True,
+        seeded=False,
+        source=_TEXT_GRAPH.format(1),
+        path="ml.baselines.text_graph:TextGraphLast",
+    ),
+    Baseline(
+        name="text_graph_last_two",
+        title="Text and graph, last two items",
+        description=(
+            "Of every ten places six for items one or two steps from the last item along the transitions of the "
+            "training histories and four for those near the item before it, ranked by how much their text is like that "
+            "item's; then the most popular items."
+        ),
+        needs_item_text=True,
+        seeded=False,
+        source=_TEXT_GRAPH.format(2),
+        path="ml.baselines.text_graph:TextGraphLastTwo",
     ),
 )
 

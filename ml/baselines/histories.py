@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ml.data.catalogue import check_items
 from ml.data.training_set import Sequences
 from ml.recommender import NO_ITEM, Recommendations
 
@@ -22,16 +23,18 @@ def check_request(histories: Sequences, k: int, items: int) -> None:
     """
     if k < 1:
         raise ValueError(f"k must be at least 1, not {k}")
-    if len(histories.items) and not (histories.items.min() >= 0 and histories.items.max() < items):
-        raise ValueError(f"a history holds an item index outside the catalogue of {items} items")
+    check_items(histories, items)
 
 
-def last_items(histories: Sequences) -> np.ndarray:
-    """The last item of each history, ``NO_ITEM`` for an empty one, int64 ``[rows]``."""
-    last = np.full(len(histories), NO_ITEM, dtype=np.int64)
-    filled = histories.lengths > 0
-    last[filled] = histories.items[histories.offsets[1:][filled] - 1]
-    return last
+def last_items(histories: Sequences, place: int = 1) -> np.ndarray:
+    """The item that stands ``place`` from the end of each history (1: the last one), int64 ``[rows]``.
+
+    ``NO_ITEM`` where a history is shorter than that.
+    """
+    found = np.full(len(histories), NO_ITEM, dtype=np.int64)
+    exists = histories.lengths >= place
+    found[exists] = np.asarray(histories.items)[histories.offsets[1:][exists] - place]
+    return found
 
 
 def in_blocks(

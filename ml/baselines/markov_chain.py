@@ -1,4 +1,4 @@
-"""What followed the last item, in the training histories."""
+"""What followed the last item, or stood beside it, in the training histories."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
+from scipy import sparse
 
+from ml.baselines.graph import best_first, neighbours, places, transitions
 from ml.baselines.histories import check_request, in_blocks, last_items
 from ml.baselines.popularity import fill_by_popularity, item_counts, popularity_order, popularity_shares
 from ml.baselines.storage import load_state, save_state
@@ -39,21 +41,18 @@ class MarkovChain:
 
     def fit(self, training_set: TrainingSet) -> Self:
         """Count the transitions between consecutive items of the training histories."""
-        items = training_set.items
-        train = training_set.train
         self.counts = item_counts(training_set)
-        row = np.repeat(np.arange(len(train)), train.lengths)
-        within = np.flatnonzero(row[1:] == row[:-1])
-        pairs = train.items[within].astype(np.int64) * items + train.items[within + 1]
-        pairs, transitions = np.unique(pairs, return_counts=True)
-        previous, following = np.divmod(pairs, max(1, items))
-        place = np.empty(items, dtype=np.int64)
-        place[popularity_order(self.counts)] = np.arange(items)
-        best_first = np.lexsort((place[following], -transitions, previous))
-        self.followers = following[best_first].astype(np.int32)
-        self.transitions = transitions[best_first].astype(np.int64)
-        self.offsets = np.searchsorted(previous, np.arange(items + 1)).astype(np.int64)
+        graph = self._graph(training_set)
+        order = best_first(graph, places(popularity_order(self.counts)))
+        self.followers = graph.indices[order].astype(np.int32)
+        self.transitions = graph.data[order].astype(np.int64)
+        self.offsets = graph.indptr.astype(np.int64)
         return self
+
+    @staticmethod
+    def _graph(training_set: TrainingSet) -> sparse.csr_matrix:
+        """The pairs that count, ``[last, next]``."""
+        return transitions(training_set)
 
     def recommend(self, histories: Sequences, k: int, exclude_seen: bool) -> Recommendations:
         """The followers of the last item, then the most popular others."""
@@ -105,3 +104,17 @@ class MarkovChain:
         recommender.transitions = arrays["transitions"]
         recommender.offsets = arrays["offsets"]
         return recommender
+
+
+class UndirectedMarkovChain(MarkovChain):
+    """Ranks items by how often they stood beside the last item, before it or after it.
+
+    The chain of :class:`MarkovChain` on pairs without their order, which an order of ties cannot improve: where items
+    of one day stand in the order of the file, part of what a directed chain finds is that order.
+    """
+
+    name = "markov_chain_undirected"
+
+    @staticmethod
+    def _graph(training_set: TrainingSet) -> sparse.csr_matrix:
+        return neighbours(training_set)

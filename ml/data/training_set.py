@@ -17,6 +17,9 @@ from pathlib import Path
 import numpy as np
 
 FORMAT = "raw2rank-training-set-2"
+# what a final fit may read; every table of results says which
+FIT_ON_TRAIN = "train"
+FIT_ON_BOTH = "train+validation"
 _ARRAYS = (
     "item_ids",
     "user_ids",
@@ -40,14 +43,19 @@ class Sequences:
     Attributes:
         items: item indices, int32 ``[interactions]``.
         offsets: where each row starts, int64 ``[rows + 1]``.
+        users: user index of each row, int32 ``[rows]``, -1 for a user who is not of the training set; ``None``
+            where nobody is known. Read by models with a vector for each user, by nobody else.
     """
 
     items: np.ndarray
     offsets: np.ndarray
+    users: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if len(self.offsets) == 0 or self.offsets[0] != 0 or self.offsets[-1] != len(self.items):
             raise ValueError("offsets must start at 0 and end at the number of items")
+        if self.users is not None and len(self.users) != len(self):
+            raise ValueError(f"{len(self.users)} users for {len(self)} rows")
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -73,7 +81,12 @@ class Sequences:
         lengths = self.lengths[rows]
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         starts = np.repeat(self.offsets[rows] - offsets[:-1], lengths)
-        return Sequences(np.asarray(self.items[starts + np.arange(offsets[-1])], dtype=np.int32), offsets)
+        users = None if self.users is None else np.asarray(self.users)[rows]
+        return Sequences(np.asarray(self.items[starts + np.arange(offsets[-1])], dtype=np.int32), offsets, users)
+
+    def of_users(self, users: np.ndarray) -> Sequences:
+        """The same rows, with the user index of each."""
+        return Sequences(self.items, self.offsets, np.asarray(users, dtype=np.int32))
 
     def append(self, rows: np.ndarray, items: np.ndarray) -> Sequences:
         """One more item at the end of each of the given rows (each row at most once)."""
@@ -96,7 +109,7 @@ class Sequences:
         for part, starts in ((self, offsets[:-1]), (other, offsets[:-1] + self.lengths)):
             shift = np.repeat(starts - part.offsets[:-1], part.lengths)
             out[np.arange(len(part.items)) + shift] = part.items
-        return Sequences(out, offsets)
+        return Sequences(out, offsets, self.users)
 
     @classmethod
     def empty(cls, rows: int) -> Sequences:
@@ -161,10 +174,13 @@ class TrainingSet:
 
         For ``validation`` the training history; for ``test`` the training history followed by the validation
         item, where the user has one (as all published leave-one-out results do); and what lies between, where
-        the split leaves something there.
+        the split leaves something there. For ``train`` the training histories themselves, one a user.
         """
+        if split == "train":
+            return self.train.of_users(np.arange(self.users))
         if split == "validation":
-            return self.train.take(self.validation_users).followed_by(self._between("validation"))
+            train = self.histories("train").take(self.validation_users)
+            return train.followed_by(self._between("validation"))
         if split == "test":
             cases = np.full(self.users, len(self.validation_users))
             cases[self.validation_users] = np.arange(len(self.validation_users))
@@ -173,9 +189,41 @@ class TrainingSet:
             )
             # one more, empty row for users without validation
             validated = Sequences(validated.items, np.append(validated.offsets, validated.offsets[-1]))
-            known = self.train.take(self.test_users).followed_by(validated.take(cases[self.test_users]))
+            train = self.histories("train").take(self.test_users)
+            known = train.followed_by(validated.take(cases[self.test_users]))
             return known.followed_by(self._between("test"))
-        raise ValueError(f"there are no histories of split {split!r}; it is 'validation' or 'test'")
+        raise ValueError(f"there are no histories of split {split!r}; it is 'train', 'validation' or 'test'")
+
+    def with_validation_trained_on(self) -> TrainingSet:
+        """The same data with every validation item, and what lies before it, at the end of its user's training
+        history, and no validation case left: what a final fit on ``train+validation`` reads. Test histories stay
+        as they were."""
+        known = self.histories("validation").append(np.arange(len(self.validation_users)), self.validation_targets)
+        rows = np.arange(self.users)
+        rows[self.validation_users] = self.users + np.arange(len(self.validation_users))
+        both = Sequences(
+            np.concatenate([self.train.items, known.items]),
+            np.concatenate([self.train.offsets, self.train.offsets[-1] + known.offsets[1:]]),
+        )
+        return replace(
+            self,
+            train=both.take(rows),
+            validation_users=self.validation_users[:0],
+            validation_targets=self.validation_targets[:0],
+            before_validation=None,
+        )
+
+    def to_fit_on(self, fit_on: str) -> TrainingSet:
+        """What the final fit reads: itself for ``train``, with the validation items for ``train+validation``.
+
+        Raises:
+            ValueError: it is neither.
+        """
+        if fit_on == FIT_ON_TRAIN:
+            return self
+        if fit_on == FIT_ON_BOTH:
+            return self.with_validation_trained_on()
+        raise ValueError(f"fit_on is {FIT_ON_TRAIN!r} or {FIT_ON_BOTH!r}, not {fit_on!r}")
 
     def _between(self, split: str) -> Sequences:
         given = {"validation": self.before_validation, "test": self.before_test}[split]

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from collections import Counter, defaultdict
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -19,10 +20,12 @@ from hypothesis import strategies as st
 from recommender_factories import made_up_training_set
 
 from ml.baselines import BASELINES
+from ml.baselines.graph import neighbours, transitions
 from ml.baselines.noise import history_keys, uniform
 from ml.baselines.popularity import item_counts, popularity_order
 from ml.data.training_set import Sequences, TrainingSet
 from ml.ranking import tie_break_order
+from ml.text import create_encoder
 
 
 def training_set_of(histories: list[list[int]], items: int, texts: list[str] | None = None) -> TrainingSet:
@@ -60,11 +63,15 @@ def test_the_registry_names_them_and_imports_nothing():
         "repeat_last",
         "bm25_last_item",
         "markov_chain",
+        "markov_chain_undirected",
         "two_hop_graph",
+        "two_hop_graph_decay",
+        "text_graph_last",
+        "text_graph_last_two",
     ]
     for name, baseline in BASELINES.items():
         assert baseline.name == name == baseline.recommender_class.name
-    heavy = "{'scipy', 'bm25s', 'numba', 'torch', 'pandas', 'pyarrow'}"
+    heavy = "{'scipy', 'sklearn', 'bm25s', 'numba', 'torch', 'pandas', 'pyarrow'}"
     code = f"import sys, ml.baselines; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
@@ -84,14 +91,6 @@ def test_another_recommenders_folder_is_refused(tmp_path):
     BASELINES["most_popular"].create().fit(made_up_training_set()).save(tmp_path)
     with pytest.raises(ValueError, match=r"recommender\.json describes 'most_popular'.*expected 'repeat_last'"):
         BASELINES["repeat_last"].load(tmp_path)
-
-
-@pytest.mark.parametrize("name", list(BASELINES))
-@pytest.mark.parametrize("item", [-1, 40])
-def test_an_item_outside_the_catalogue_is_refused(name, item):
-    recommender = BASELINES[name].create().fit(made_up_training_set())
-    with pytest.raises(ValueError, match="outside the catalogue of 40 items"):
-        recommender.recommend(Sequences.from_lists([[3, item, 3]]), 5, exclude_seen=False)
 
 
 def test_popularity_breaks_ties_by_the_common_rule():
@@ -125,6 +124,14 @@ def test_repeat_last_without_seen_items_is_most_popular():
     np.testing.assert_array_equal(one.items, other.items)
 
 
+def test_the_graph_counts_neighbours_within_a_history():
+    training_set = training_set_of([[0, 1, 0, 1], [1, 0], [2], [], [3, 3]], items=4)
+    expected = np.zeros((4, 4), dtype=int)
+    expected[0, 1], expected[1, 0], expected[3, 3] = 2, 2, 1
+    np.testing.assert_array_equal(transitions(training_set).toarray(), expected)
+    np.testing.assert_array_equal(neighbours(training_set).toarray(), expected + expected.T)
+
+
 def test_markov_chain_ranks_what_followed():
     # 0 -> 1 twice, 0 -> 2 once, 0 -> 3 once; 3 is more popular than 2; users are not joined end to end
     training_set = training_set_of([[0, 1], [0, 1], [0, 2], [0, 3], [3], [3], [4, 4]], items=6)
@@ -144,19 +151,22 @@ _HISTORIES = st.lists(st.lists(st.integers(0, 8), max_size=9), min_size=1, max_s
 def test_counting_baselines_equal_their_definitions(train, asked, k, exclude_seen):
     training_set = training_set_of(train, items=9)
     popular = by_popularity(training_set)
-    followed = defaultdict(Counter)
+    followed, beside = defaultdict(Counter), defaultdict(Counter)
     for history in train:
         for previous, following in pairwise(history):
             followed[previous][following] += 1
+            beside[previous][following] += 1
+            beside[following][previous] += 1
 
-    def followers(history):
-        counts = followed[history[-1]] if history else {}
+    def most_often(pairs, history):
+        counts = pairs[history[-1]] if history else {}
         return sorted(counts, key=lambda item: (-counts[item], popular.index(item)))
 
     preferred = {
         "most_popular": lambda history: [],
         "repeat_last": lambda history: history[-1:],
-        "markov_chain": followers,
+        "markov_chain": partial(most_often, followed),
+        "markov_chain_undirected": partial(most_often, beside),
     }
     for name, first in preferred.items():
         answer = ask(name, training_set, asked, k, exclude_seen)
@@ -170,7 +180,7 @@ def test_counting_baselines_equal_their_definitions(train, asked, k, exclude_see
 
 @settings(max_examples=100, deadline=None)
 @given(train=_HISTORIES, asked=_HISTORIES, k=st.integers(1, 12), exclude_seen=st.booleans())
-def test_the_two_hop_graph_equals_its_definition_on_dense_matrices(train, asked, k, exclude_seen):
+def test_two_hop_graphs_equal_their_definition_on_dense_matrices(train, asked, k, exclude_seen):
     training_set = training_set_of(train, items=9)
     popular = by_popularity(training_set)
     met = np.zeros((9, 9))
@@ -179,17 +189,160 @@ def test_the_two_hop_graph_equals_its_definition_on_dense_matrices(train, asked,
             met[one, other] += 1
             met[other, one] += 1
     walk = met / np.maximum(1, met.sum(axis=1, keepdims=True))
-    answer = ask("two_hop_graph", training_set, asked, k, exclude_seen)
-    for row, history in enumerate(asked):
-        scores = np.zeros(9)
-        if history:
-            scores += walk[history[-1]] + 0.3 * (walk @ walk)[history[-1]]
-        if len(history) > 1:
-            scores += 0.5 * walk[history[-2]]
-        expected = sorted(range(9), key=lambda item: (-round(scores[item], 12), popular.index(item)))
-        if exclude_seen:
-            expected = [item for item in expected if item not in history]
-        assert answer.items[row].tolist() == (expected + [-1] * k)[:k]
+    both = walk + 0.3 * walk @ walk
+    rules = {
+        "two_hop_graph": lambda latest: sum(
+            (weight * reach[item] for weight, reach, item in zip((1, 0.5), (both, walk), latest, strict=False)),
+            np.zeros(9),
+        ),
+        "two_hop_graph_decay": lambda latest: sum(
+            (0.6**back * both[item] for back, item in enumerate(latest[:10])), np.zeros(9)
+        ),
+    }
+    for name, rule in rules.items():
+        answer = ask(name, training_set, asked, k, exclude_seen)
+        for row, history in enumerate(asked):
+            scores = np.rint(rule(history[::-1]) * 2**40)
+            expected = sorted(range(9), key=lambda item: (-scores[item], popular.index(item)))
+            if exclude_seen:
+                expected = [item for item in expected if item not in history]
+            expected = (expected + [-1] * k)[:k]
+            assert answer.items[row].tolist() == expected, name
+            kept = [item for item in expected if item >= 0]
+            np.testing.assert_allclose(answer.scores[row, : len(kept)], scores[kept] / 2**40, rtol=1e-6)
+
+
+def test_decay_reads_ten_items_and_no_more():
+    training_set = training_set_of([[0, 1], [2, 3], [4, 4]], items=5)
+    reached = ask("two_hop_graph_decay", training_set, [[2, 0, *[4] * 8], [2, 0, *[4] * 9]], k=5)
+    for row, last_reached in ((0, {0, 1, 2, 3, 4}), (1, {0, 1, 4})):
+        assert set(reached.items[row][reached.scores[row] > 0].tolist()) == last_reached
+
+
+def rings_around(item: int, train: list[list[int]], depth: int) -> list[set[int]]:
+    """By breadth-first search over the pairs of neighbours."""
+    follows = defaultdict(set)
+    for history in train:
+        for previous, following in pairwise(history):
+            follows[previous].add(following)
+    rings, visited = [follows[item]], {item} | follows[item]
+    for _ in range(depth - 1):
+        rings.append({after for before in rings[-1] for after in follows[before]} - visited)
+        visited |= rings[-1]
+    return rings
+
+
+def shared_out(sources: list[tuple[list[list[int]], tuple[int, ...]]], popular: list[int]) -> list[int]:
+    """The rule of the quotas, item by item: rankings and quotas of each source; then by popularity."""
+    listed: list[int] = []
+
+    def give(ranking: list[int], most: int) -> int:
+        """How many places stay open."""
+        while most and (chosen := next((item for item in ranking if item not in listed), None)) is not None:
+            listed.append(chosen)
+            most -= 1
+        return most
+
+    def left(ranking: list[int]) -> int:
+        return sum(item not in listed for item in ranking)
+
+    while any(left(ranking) for rankings, _ in sources for ranking in rankings):
+        for_the_round = 0
+        for rankings, quotas in sources:
+            rest = 0
+            for place, (ranking, quota) in enumerate(zip(rankings, quotas, strict=True)):
+                short = max(0, quota - left(ranking))
+                for earlier in rankings[:place]:
+                    short = give(earlier, short)
+                assert give(ranking, quota - max(0, quota - left(ranking))) == 0
+                rest += short
+            for ranking in rankings:
+                rest = give(ranking, rest)
+            for_the_round += rest
+        for rankings, _ in sources:
+            for ranking in rankings:
+                for_the_round = give(ranking, for_the_round)
+    return list(dict.fromkeys([*listed, *popular]))
+
+
+_LONG_HISTORIES = st.lists(st.lists(st.integers(0, 29), max_size=25), min_size=1, max_size=12)
+_QUOTAS = {"text_graph_last": ((7, 2, 1),), "text_graph_last_two": ((5, 1), (3, 1))}
+
+
+@settings(max_examples=80, deadline=None)
+@given(train=_LONG_HISTORIES, asked=_LONG_HISTORIES, k=st.integers(1, 35), exclude_seen=st.booleans())
+def test_text_graphs_equal_their_definition(train, asked, k, exclude_seen):
+    texts = list(made_up_training_set(items=30).item_text)
+    training_set = training_set_of(train, items=30, texts=texts)
+    popular = by_popularity(training_set)
+    vectors = create_encoder().encode(texts)
+    vectors = np.round(vectors.astype(np.float64) * 2**25) / 2**25
+    likeness = (vectors @ vectors.T).astype(np.float32)
+    assert (likeness[5] == 0).all()  # a text without a word
+    counts = Counter(pair for history in train for pair in pairwise(history))
+    for name, all_quotas in _QUOTAS.items():
+        answer = ask(name, training_set, asked, k, exclude_seen)
+        for row, history in enumerate(asked):
+            sources = []
+            for anchor, quotas in zip(history[::-1], all_quotas, strict=False):
+                largest = max((count for (before, _), count in counts.items() if before == anchor), default=0)
+
+                def score(item, ring, anchor=anchor, largest=largest):
+                    bonus = np.log1p(counts[anchor, item]) / np.log1p(largest) if ring == 0 else 0
+                    return likeness[anchor, item] + np.float32(0.5) * np.float32(bonus)
+
+                rankings = [
+                    sorted(ring, key=lambda item, place=place: (-score(item, place), popular.index(item)))
+                    for place, ring in enumerate(rings_around(anchor, train, len(quotas)))
+                ]
+                if exclude_seen:
+                    rankings = [[item for item in ranking if item not in history] for ranking in rankings]
+                sources.append((rankings, quotas))
+            # the places of an item that is not there stay open in every round
+            sources += [([[] for _ in quotas], quotas) for quotas in all_quotas[len(sources) :]]
+            expected = [item for item in shared_out(sources, popular) if not (exclude_seen and item in history)]
+            assert answer.items[row].tolist() == (expected + [-1] * k)[:k], name
+
+
+def test_quotas_give_seven_two_and_one_of_every_ten():
+    # 0 leads to 1-12; 1 leads to 13-17; 13 leads to 18-20; popularity alone orders a ring, as no text holds a word
+    ways = [[0, item] for item in range(1, 13)] + [[1, item] for item in range(13, 18)] + [[13, 18], [13, 19], [13, 20]]
+    training_set = training_set_of(ways, items=24, texts=[""] * 24)
+    popular = by_popularity(training_set)
+    first, second, third = (sorted(ring, key=popular.index) for ring in (range(1, 13), range(13, 18), range(18, 21)))
+    answer = ask("text_graph_last", training_set, [[0]], k=24)
+    rings = [first[:7], second[:2], third[:1]]
+    # five are left of the first ring: two more stand where they were missed, at the end of the round
+    rings += [first[7:], second[2:4], third[1:2], second[4:], third[2:]]
+    expected = [item for ring in rings for item in ring]
+    assert answer.items[0].tolist() == [*expected, *(item for item in popular if item not in expected)]
+    np.testing.assert_allclose(answer.scores[0], 1 / np.arange(1, 25), rtol=1e-6)
+
+
+def test_a_ring_is_read_by_the_text_of_its_anchor():
+    texts = [
+        "red steel saw",
+        "blue cotton glove",
+        "steel saw blade",
+        "cotton glove liner",
+        "red paint",
+        "a saw of steel",
+    ]
+    training_set = training_set_of([[0, 3], [0, 2], [0, 5], [1, 3], [1, 2], [0, 3]], items=6, texts=texts)
+    answer = ask("text_graph_last", training_set, [[1, 0], [0, 1]], k=3)
+    assert set(answer.items[0, :2].tolist()) == {2, 5}
+    assert answer.items[0, 2] == 3  # what was seen twice is not enough against the text
+    assert answer.items[1, :2].tolist() == [3, 2]
+
+
+@pytest.mark.parametrize("name", list(_QUOTAS))
+def test_text_graphs_need_text_and_keep_their_encoder(name, tmp_path):
+    with pytest.raises(ValueError, match=f"{name} needs the item text of Made_Up: add it with TrainingSet.with_text"):
+        BASELINES[name].create().fit(training_set_of([[0]], items=1))
+    with pytest.raises(ValueError, match="there is no text encoder 'flan'"):
+        BASELINES[name].recommender_class(encoder="flan").fit(made_up_training_set())
+    BASELINES[name].create().fit(made_up_training_set()).save(tmp_path)
+    assert BASELINES[name].load(tmp_path).encoder == "tf_idf_svd"
 
 
 def test_bm25_scores_are_those_of_bm25s():
@@ -338,6 +491,45 @@ def industrial_and_scientific(data: Path) -> TrainingSet:
         test_targets=np.array([sequence[-1] for sequence in sequences], dtype=np.int32),
         item_text=tuple(text(asin) for asin in items),
     )
+
+
+def beauty_without_the_last_two(data: Path) -> TrainingSet:
+    """Beauty of 2014 as published with S3-Rec: all but the last two items are trained on."""
+    with gzip.open(data / "beauty_2014" / "Beauty.txt.gz", "rt") as lines:
+        sequences = [[int(item) - 1 for item in line.split()[1:]] for line in lines]
+    items = 1 + max(max(sequence) for sequence in sequences)
+    users = np.arange(len(sequences), dtype=np.int32)
+    return TrainingSet(
+        dataset="Beauty",
+        item_ids=np.array([f"{item:05d}" for item in range(items)], dtype="S"),
+        user_ids=np.array([f"{user:05d}" for user in users], dtype="S"),
+        train=Sequences.from_lists([sequence[:-2] for sequence in sequences]),
+        validation_users=users,
+        validation_targets=np.array([sequence[-2] for sequence in sequences], dtype=np.int32),
+        test_users=users,
+        test_targets=np.array([sequence[-1] for sequence in sequences], dtype=np.int32),
+    )
+
+
+@pytest.mark.real_data
+def test_the_graph_of_beauty_is_the_published_one():
+    if "RAW2RANK_DATA" not in os.environ:
+        pytest.skip("RAW2RANK_DATA is not set: no real data to test on")
+    file = Path(os.environ["RAW2RANK_DATA"]) / "beauty_2014" / "Beauty.txt.gz"
+    if not file.exists():
+        pytest.skip(f"{file} does not exist: no real data to test on")
+    training_set = beauty_without_the_last_two(Path(os.environ["RAW2RANK_DATA"]))
+    assert (training_set.users, training_set.items) == (22_363, 12_101)
+    # as counted by the authors of arXiv 2605.07125
+    assert transitions(training_set).nnz == 114_582
+    histories = training_set.histories("test")
+    ndcg = {}
+    for name in ("markov_chain", "markov_chain_undirected"):
+        answer = BASELINES[name].create().fit(training_set).recommend(histories, 10, exclude_seen=True)
+        _, place = np.nonzero(answer.items == training_set.test_targets[:, None])
+        ndcg[name] = (1 / np.log2(place + 2)).sum() / len(histories)
+    assert ndcg["markov_chain"] == pytest.approx(0.0441, abs=0.001)
+    assert ndcg["markov_chain_undirected"] == pytest.approx(0.0408, abs=0.001)
 
 
 @pytest.mark.real_data

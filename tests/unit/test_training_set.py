@@ -100,3 +100,52 @@ def test_append_takes_its_rows_in_any_order():
 def test_a_split_without_a_test_target_is_refused(tmp_path):
     with pytest.raises(SplitError, match="0 users to test"):
         built(tmp_path, {"a": [("t", "i1"), ("t", "i2")]})
+
+
+def test_the_final_fit_may_read_the_validation_items_and_ranks_for_the_same_histories():
+    ours = _training_set_with_everything()
+    both = ours.to_fit_on("train+validation")
+    case = {user: place for place, user in enumerate(ours.validation_users.tolist())}
+    for user in range(ours.users):
+        expected = ours.train[user].tolist()
+        if user in case:
+            expected += [*ours.before_validation[case[user]].tolist(), int(ours.validation_targets[case[user]])]
+        assert both.train[user].tolist() == expected
+    assert len(both.validation_users) == len(both.histories("validation")) == 0
+    one, other = ours.histories("test"), both.histories("test")
+    np.testing.assert_array_equal(one.items, other.items)
+    np.testing.assert_array_equal(one.offsets, other.offsets)
+    np.testing.assert_array_equal(one.users, ours.test_users)
+    assert ours.to_fit_on("train") is ours
+    with pytest.raises(ValueError, match="fit_on is 'train' or"):
+        ours.to_fit_on("everything")
+
+
+def test_histories_know_whose_they_are():
+    ours = _training_set_with_everything()
+    for split in ("train", "validation", "test"):
+        histories = ours.histories(split)
+        expected = np.arange(ours.users) if split == "train" else ours.users_of(split)
+        np.testing.assert_array_equal(histories.users, expected)
+        np.testing.assert_array_equal(histories.take(np.array([1, 0])).users, expected[[1, 0]])
+
+
+def _training_set_with_everything() -> TrainingSet:
+    rng = np.random.default_rng(0)
+    users, items = 12, 30
+
+    def some(rows: int) -> Sequences:
+        return Sequences.from_lists([rng.integers(0, items, rng.integers(0, 4)) for _ in range(rows)])
+
+    return TrainingSet(
+        dataset="Made_Up",
+        item_ids=np.array([b"%02d" % item for item in range(items)]),
+        user_ids=np.array([b"%02d" % user for user in range(users)]),
+        train=some(users),
+        validation_users=np.array([0, 3, 4, 9], dtype=np.int32),
+        validation_targets=np.array([5, 6, 7, 8], dtype=np.int32),
+        test_users=np.array([0, 1, 3, 9, 11], dtype=np.int32),
+        test_targets=np.array([1, 2, 3, 4, 5], dtype=np.int32),
+        before_validation=some(4),
+        before_test=some(5),
+    )
