@@ -12,20 +12,25 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 # what `make run` and `make check-data` pass on, where it is given: NAME=value as --name value, NAME=1 as --name
 VALUES := DATASET DUMPS LAYOUT SOURCE K_CORE K_CORE_USERS K_CORE_ITEMS FROM_DATE UNTIL_DATE LEAST_RATING \
-	MINIMUM_HISTORY TIE_ORDER SPLIT VALIDATION_FROM TEST_FROM VALIDATION_USERS RECIPES SEED
+	MINIMUM_HISTORY TIE_ORDER SPLIT VALIDATION_FROM TEST_FROM VALIDATION_USERS RECIPES FIT_ON SEED \
+	TRAINING_PROCESS TRAINING_PROCESSES DEVICE PRECISION
 SWITCHES := VERIFIED_ONLY FIRST_INTERACTION_ONLY EXCLUDE_SEEN
 option = --$(subst _,-,$(shell echo $(1) | tr A-Z a-z))
-OPTIONS = $(foreach name,$(VALUES),$(if $($(name)),$(call option,$(name)) "$($(name))")) \
+# of the names in $(1) those that are given, as options
+given = $(foreach name,$(1),$(if $($(name)),$(call option,$(name)) "$($(name))"))
+OPTIONS = $(call given,$(VALUES)) \
 	$(foreach name,$(SWITCHES),$(if $(filter 1 true yes,$($(name))),$(call option,$(name)))) \
 	$(if $(filter 0 false no,$(WAIT)),--no-wait)
 
-.PHONY: help install run check-data download ui test lint format clean
+.PHONY: help install run check-data download search ui test lint format clean
 
 help:
-	@echo "make run    from dumps to leaderboard and report; DATASET DUMPS K_CORE TIE_ORDER RECIPES SEED"
-	@echo "            VALIDATION_USERS EXCLUDE_SEEN=1 may be given; without any, a demo dump"
+	@echo "make run    from dumps to leaderboard and report; DATASET DUMPS K_CORE TIE_ORDER SEED VALIDATION_USERS"
+	@echo "            EXCLUDE_SEEN=1 FIT_ON=train+validation RECIPES=quick|full|published or names, by commas,"
+	@echo "            DEVICE=cuda TRAINING_PROCESS=subprocess may be given; without any, a demo dump"
 	@echo "make check-data  landing, cleaning and contracts, training nothing; same options; exit 1 on a broken rule"
 	@echo "make download    fetch the public files: DATASET, RELEASE=2014|2018|2023, ALL=1, INTO=folder, NO_METADATA=1"
+	@echo "make search      better values of one recipe, by Optuna: DATASET RECIPE TRIALS SPACE=file"
 	@echo "make ui     the Dagster UI on http://127.0.0.1:$(PORT), same definitions and storage"
 	@echo "make test   lint, unit, dbt, orchestration and end-to-end tests"
 	@echo "make clean  remove the environment and caches; the workspace stays"
@@ -49,6 +54,10 @@ download: $(INSTALLED)
 	@$(VENV)/bin/python -m orchestration.download --dataset "$(DATASET)" $(if $(RELEASE),--release "$(RELEASE)") \
 		$(if $(INTO),--into "$(INTO)") $(if $(filter 1 true yes,$(ALL)),--all) \
 		$(if $(filter 1 true yes,$(NO_METADATA)),--no-metadata)
+
+search: $(INSTALLED)
+	@$(VENV)/bin/python -m orchestration.search $(call given,DATASET RECIPE TRIALS SPACE) \
+		$(if $(filter 0 false no,$(WAIT)),--no-wait)
 
 ui: $(INSTALLED)
 	@$(VENV)/bin/python -m orchestration.ui --port $(PORT)

@@ -11,9 +11,11 @@ from orchestration.assets.accepted import accepted_assets
 from orchestration.assets.baselines import baseline_assets
 from orchestration.assets.codes import codes_assets
 from orchestration.assets.evaluation import evaluation_assets
+from orchestration.assets.fusions import fusion_assets
 from orchestration.assets.models import model_assets
 from orchestration.assets.rankings import ranking_assets
 from orchestration.assets.raw import landing_assets, raw_dumps
+from orchestration.assets.searches import search_assets
 from orchestration.assets.settings import settings_assets
 from orchestration.assets.training_sets import training_set_assets
 from orchestration.assets.warehouse import warehouse
@@ -21,7 +23,7 @@ from orchestration.automation import automation_sensor, new_dumps
 from orchestration.checks import checks
 from orchestration.executor import one_run_a_dataset
 from orchestration.jobs import everything, jobs, nightly
-from orchestration.resources import Settings, dbt_resource
+from orchestration.resources import Settings, dbt_resource, training_client
 
 __all__ = ["build_defs", "everything"]
 
@@ -39,13 +41,20 @@ def build_defs(resources: Mapping[str, Any] | None = None) -> dg.Definitions:
             *baseline_assets,
             *codes_assets,
             *model_assets,
+            *fusion_assets,
             *ranking_assets,
             *evaluation_assets,
+            *search_assets,
         ],
         asset_checks=checks,
         jobs=jobs,
         schedules=[nightly],
         sensors=[new_dumps, automation_sensor],
-        resources={"settings": Settings(), "dbt": dbt_resource(), **(resources or {})},
+        resources={
+            "settings": Settings(),
+            "dbt": dbt_resource(),
+            "training_client": training_client(),
+            **(resources or {}),
+        },
         executor=one_run_a_dataset,
     )

@@ -78,7 +78,7 @@ def _check_data(instance, paths, chosen, settings) -> int:
     from orchestration.console import say
     from orchestration.definitions import defs
 
-    run._land(instance, paths, chosen)
+    run.register(instance, paths, chosen)
     say(f"raw2rank: dataset {chosen.dataset}, dumps in {paths.dumps}")
     # a state that was judged before need not be judged once more to be accepted
     if chosen.accept and _is_made(instance, chosen.dataset):

@@ -2,13 +2,14 @@
 
 import dagster as dg
 
+from orchestration.recommenders import ASKED_FOR
 from orchestration.staleness import CHECKED_LAYERS
 
 DATA_GROUPS = (*CHECKED_LAYERS, "training_sets")
 
 everything = dg.define_asset_job(
     "everything",
-    selection=dg.AssetSelection.all() - dg.AssetSelection.groups("raw"),
+    selection=dg.AssetSelection.all() - dg.AssetSelection.groups("raw", ASKED_FOR),
     description="From the dumps of one dataset to its leaderboard and report.",
 )
 data = dg.define_asset_job(
@@ -21,7 +22,12 @@ fingerprint = dg.define_asset_job(
     selection=dg.AssetSelection.groups("raw"),
     description="Look at the dumps of one dataset and record their content version.",
 )
-jobs = [everything, data, fingerprint]
+search = dg.define_asset_job(
+    "search",
+    selection=dg.AssetSelection.groups(ASKED_FOR),
+    description="Look for better values of one recipe on one dataset.",
+)
+jobs = [everything, data, fingerprint, search]
 
 
 @dg.schedule(

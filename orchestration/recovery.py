@@ -2,7 +2,8 @@
 
 Files are whole or absent by the way they are written (:mod:`ml.data.files`). What is left are working folders, runs
 that Dagster believes to be under way, assets whose files may be newer than their record, and a DuckDB file that may be
-damaged. All of it is seen to under the lock of the dataset, so nothing that lives is touched.
+damaged. All of it is seen to under the lock of the dataset, so nothing that lives is touched. Checkpoints of a training
+that was broken off stay, since the next run goes on from them.
 """
 
 from __future__ import annotations
@@ -63,6 +64,21 @@ def clean_tree(folder: Path) -> None:
         names[:] = [name for name in names if not name.startswith(".")]
         for name in names:
             clean_leftovers(Path(where) / name)
+
+
+def discard_checkpoints(paths: DatasetPaths, names: Iterable[str]) -> None:
+    """Remove what is left of trainings that were broken off, of models that are up to date without it.
+
+    Such a training was of another choice of settings, or of data that is no more. Checkpoints of other models stay:
+    a run that makes them takes them up.
+    """
+    for name in names:
+        shutil.rmtree(checkpoint_of(paths.asset("models", name)), ignore_errors=True)
+
+
+def checkpoint_of(folder: Path) -> Path:
+    """The folder of :func:`ml.training.checkpoint.checkpoint_folder`, without importing torch."""
+    return folder.with_name(f".{folder.name}.checkpoint")
 
 
 def unfinished(instance: dg.DagsterInstance, dataset: str, keys: Iterable[dg.AssetKey]) -> set[dg.AssetKey]:

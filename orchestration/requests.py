@@ -6,8 +6,11 @@ import dagster as dg
 from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
 
 from orchestration.assets.raw import observe
+from orchestration.assets.settings import chosen_for
 from orchestration.partitions import datasets
 from orchestration.paths import Workspace
+from orchestration.recommenders import unwanted
+from orchestration.resources import Settings
 from orchestration.staleness import out_of_date
 
 
@@ -23,8 +26,9 @@ def register(instance: dg.DagsterInstance, dataset: str) -> None:
 def run_request(
     instance: dg.DagsterInstance, graph: BaseAssetGraph, dataset: str, run_key: str | None = None
 ) -> dg.RunRequest | None:
-    """A run of what is out of date for one dataset; ``None`` where nothing is."""
-    reasons = out_of_date(instance, graph, dataset, graph.materializable_asset_keys)
+    """A run of what is out of date for one dataset, of what was last chosen for it; ``None`` where nothing is."""
+    wanted = graph.materializable_asset_keys - unwanted(graph, chosen_for(Settings(), dataset))
+    reasons = out_of_date(instance, graph, dataset, wanted)
     if not reasons:
         return None
     return dg.RunRequest(run_key=run_key, partition_key=dataset, asset_selection=sorted(reasons))

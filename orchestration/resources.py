@@ -7,16 +7,24 @@ data version, and re-making a single asset later uses the settings that hold for
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from functools import cached_property
+from importlib.metadata import version
 
 import dagster as dg
 from dagster_dbt import DbtCliResource
+from packaging.version import Version
 from pydantic import Field
 
+from ml.training.execution import DEVICES, PRECISIONS
+from orchestration.paths import REPOSITORY
 from orchestration.project import DBT_EXECUTABLE, DBT_FOLDER
 
 TIE_ORDERS: tuple[str, ...] = ("hash", "file", "item", "shuffle")
 SPLITS: tuple[str, ...] = ("leave-one-out", "global-temporal")
+FIT_ON: tuple[str, ...] = ("train", "train+validation")
+TRAINING_PROCESS: tuple[str, ...] = ("in_process", "subprocess")
 _DATE = r"\d{4}-\d{2}-\d{2}"
 _DATE_OR_NOTHING = rf"^({_DATE})?$"
 _BOUNDARY = rf"^(0?\.\d+|{_DATE})$"
@@ -100,14 +108,43 @@ class Settings(dg.ConfigurableResource):
         description="Seed of the validation sample, of shuffled ties, of code assignment, of random baselines and of "
         "training.",
     )
+    fit_on: str = Field(
+        default="train",
+        pattern=rf"^({'|'.join(map(re.escape, FIT_ON))})$",
+        description="What the final fit of every recommender reads: 'train', or 'train+validation' (models are trained "
+        "again, for the epochs that validation found). Code assignments are made on the training items in both.",
+    )
     recipes: list[str] = Field(
         default=[],
-        description="Names of the model recipes to train and compare; empty takes all. Baselines always run.",
+        description="Recipes to train and compare, by name or by set: 'quick', 'full' (with the quick ones) or "
+        "'published' (sizes of papers, for a GPU); empty takes the quick ones. Baselines always run.",
     )
     exclude_seen: bool = Field(
         default=False,
-        description="Whether items of a user's own history are left out of the ranking. Off by default: the 2018 "
-        "dumps hold real repeat purchases.",
+        description="Whether items of a user's own history are left out of the ranking, and of that of the validation "
+        "users who decide when training stops. Off by default: the 2018 dumps hold real repeat purchases.",
+    )
+    training_process: str = Field(
+        default="in_process",
+        pattern=rf"^({'|'.join(TRAINING_PROCESS)})$",
+        description="Where models are trained: in the process of the run, or each in a process of its own (Dagster "
+        "Pipes). The weights are the same.",
+    )
+    training_processes: int = Field(
+        default=1,
+        ge=1,
+        description="How many processes share the training of a model (torchrun); more than one are never the process "
+        "of the run. Another number gives other last bits.",
+    )
+    device: str = Field(
+        default="cpu",
+        pattern=rf"^({'|'.join(DEVICES)})$",
+        description="Where models are trained: 'cpu', 'cuda', or 'auto' (CUDA where there is a GPU).",
+    )
+    precision: str = Field(
+        default="float32",
+        pattern=rf"^({'|'.join(PRECISIONS)})$",
+        description="Of the products of training steps: 'float32', or 'bfloat16' for a GPU.",
     )
 
 
@@ -122,6 +159,16 @@ class Dbt(DbtCliResource):
     def _initialize_dbt_core_adapter(self, args: Sequence[str]) -> None:
         return None
 
+    @cached_property
+    def _cli_version(self) -> Version:
+        """That of the installed package, whose executable this is; asking the executable takes two seconds."""
+        return Version(version("dbt-core"))
+
 
 def dbt_resource() -> Dbt:
     return Dbt(project_dir=str(DBT_FOLDER), profiles_dir=str(DBT_FOLDER), dbt_executable=DBT_EXECUTABLE)
+
+
+def training_client() -> dg.PipesSubprocessClient:
+    """What trains a model in a process of its own, from the folder of the code."""
+    return dg.PipesSubprocessClient(cwd=str(REPOSITORY))

@@ -77,13 +77,16 @@ def _run(instance, paths, chosen: argparse.Namespace, settings) -> int:
     """What remains to be done with the dataset in hand; the exit code."""
     from orchestration.console import say
     from orchestration.definitions import defs
+    from orchestration.recommenders import chosen_names
+    from orchestration.recovery import discard_checkpoints
 
     started = time.monotonic()
-    _land(instance, paths, chosen)
+    register(instance, paths, chosen)
     say(f"raw2rank: dataset {chosen.dataset}, dumps in {paths.dumps}")
     made = make(instance, defs, chosen.dataset, settings)
     if made is None:
         return EXIT_FAILED
+    discard_checkpoints(paths, chosen_names(settings.recipes))
     if not made:
         say(f"everything is up to date ({time.monotonic() - started:.0f} s)")
     else:
@@ -127,6 +130,7 @@ def make(instance, defs, dataset: str, settings, data_only: bool = False) -> int
     from orchestration.contracts import changed_contracts, load_contracts
     from orchestration.locking import announce
     from orchestration.paths import Workspace
+    from orchestration.recommenders import unwanted
     from orchestration.staleness import (
         CHECKED_LAYERS,
         asset_graph,
@@ -145,8 +149,7 @@ def make(instance, defs, dataset: str, settings, data_only: bool = False) -> int
         for name in SLICES
         if data_version(instance, key := dg.AssetKey(["settings", name]), dataset) != version_of(chosen(settings, name))
     }
-    unwanted = _unwanted(graph, settings)
-    everything = graph.materializable_asset_keys - unwanted
+    everything = graph.materializable_asset_keys - unwanted(graph, settings.recipes)
     # after each phase it is known what has really changed; and nothing is fitted before all checks have passed
     phases = [
         {"settings", "landing"},
@@ -177,20 +180,6 @@ def make(instance, defs, dataset: str, settings, data_only: bool = False) -> int
             return None
         made += len(reasons)
     return made
-
-
-def _unwanted(graph, settings) -> set:
-    """Models of recipes that were not chosen, and what exists for them alone."""
-    from orchestration.recommenders import recipe_names
-
-    if not settings.recipes:
-        return set()
-    names = set(recipe_names()) - set(settings.recipes)
-    return {
-        key
-        for key in graph.materializable_asset_keys
-        if graph.get(key).group_name in {"models", "rankings"} and key.path[-1] in names
-    }
 
 
 def _settings(chosen: argparse.Namespace):
@@ -244,7 +233,7 @@ def configure_instance(workspace) -> None:
             temporary.write_text("telemetry:\n  enabled: false\nnux:\n  enabled: false\n")
 
 
-def _land(instance, paths, chosen: argparse.Namespace) -> None:
+def register(instance, paths, chosen: argparse.Namespace) -> None:
     """Register the dataset; write the demo dump where it is asked for and nothing has landed."""
     from orchestration.console import say
     from orchestration.partitions import datasets

@@ -10,3 +10,5 @@ os.environ["RAW2RANK_RECIPES"] = str(Path(__file__).parent / "recipes")
 os.environ["GX_ANALYTICS_ENABLED"] = "false"
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("MPLBACKEND", "agg")
+# several workers with several threads each on few cores: threads that wait must not keep the others from working
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

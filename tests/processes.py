@@ -1,4 +1,4 @@
-"""``make run`` as a process of its own, to be killed or to meet another one."""
+"""``make run``, or ``make check-data``, as a process of its own, to be killed or to meet another one."""
 
 from __future__ import annotations
 
@@ -58,25 +58,25 @@ class Run:
         return self.process.exitcode == -signal.SIGKILL
 
 
-def start(home: Path, dumps: Path, *options: str, dataset: str = "Small") -> Run:
-    """``make run`` in a workspace, one recipe only."""
+def start(home: Path, dumps: Path, *options: str, dataset: str = "Small", command: str = "run") -> Run:
+    """``make run`` in a workspace, one recipe only; or ``check_data``."""
     output = home.parent / f"{dataset}-{time.monotonic_ns()}.txt"
     arguments = ["--dataset", dataset, "--dumps", str(dumps), "--k-core", "3", "--recipes", "tiny_softmax", *options]
-    process = _context.Process(target=_run, args=(str(home), arguments, str(output)))
+    process = _context.Process(target=_run, args=(str(home), command, arguments, str(output)))
     process.start()
     return Run(process, output)
 
 
-def _run(home: str, arguments: list[str], output: str) -> None:
+def _run(home: str, command: str, arguments: list[str], output: str) -> None:
     # a group of its own, to be killed with all its children
     os.setsid()
     descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     os.environ["RAW2RANK_HOME"] = home
-    from orchestration.run import main
+    from orchestration import check_data, run
 
-    raise SystemExit(main(arguments))
+    raise SystemExit({"run": run, "check_data": check_data}[command].main(arguments))
 
 
 def digests(home: Path, dataset: str = "Small") -> dict[str, str]:
@@ -101,9 +101,13 @@ def _without_the_clock(path: Path) -> bytes:
 
 
 def _timeless(value: object) -> object:
-    """JSON without the durations, and the speeds, in it."""
+    """JSON without durations, speeds and peaks of memory in it."""
     if isinstance(value, dict):
-        return {name: _timeless(inner) for name, inner in value.items() if "second" not in name}
+        return {
+            name: _timeless(inner)
+            for name, inner in value.items()
+            if "second" not in name and "peak_memory" not in name
+        }
     return value
 
 

@@ -8,6 +8,7 @@ import dagster as dg
 import pytest
 
 from ml.data.demo import write_demo_dump
+from orchestration import check_data, search
 from orchestration.run import main
 
 USERS, ITEMS = 260, 90
@@ -23,10 +24,22 @@ class Workbench:
 
     def run(self, *options: str, dataset: str = "Small") -> tuple[int, str]:
         """``make run`` with options; exit code and all that was printed."""
+        return self._command(main, ["--dataset", dataset, "--dumps", str(self.dumps), "--k-core", "3", *options])
+
+    def check(self, *options: str) -> tuple[int, str]:
+        """``make check-data`` with options."""
+        given = ["--dataset", "Small", "--dumps", str(self.dumps), "--k-core", "3"]
+        return self._command(check_data.main, [*given, *options])
+
+    def search(self, *options: str, dataset: str = "Small") -> tuple[int, str]:
+        """``make search`` with options."""
+        return self._command(search.main, ["--dataset", dataset, *options])
+
+    def _command(self, command: Callable[[list[str]], int], arguments: list[str]) -> tuple[int, str]:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("RAW2RANK_HOME", str(self.home))
             patch.setenv("DAGSTER_HOME", str(self.home / "dagster"))
-            code = main(["--dataset", dataset, "--dumps", str(self.dumps), "--k-core", "3", *options])
+            code = command(arguments)
         return code, self.capture()
 
     def versions(self, dataset: str = "Small") -> dict[str, str]:

@@ -20,6 +20,7 @@ from ml.evaluation.rankings import RankingError, facts
 
 BASELINE = "baseline"
 MODEL = "model"
+FUSION = "fusion"
 _PROTOCOL = b"protocol"
 # columns of the printed tables, as far as they were computed
 _PRINTED = ("recall@10", "mrr@10", "recall@1", "recall@20")
@@ -31,12 +32,13 @@ class Entry:
 
     Attributes:
         title: name shown to readers.
-        kind: ``baseline`` (training-free) or ``model``.
+        kind: ``baseline`` (training-free), ``model``, or ``fusion`` of the lists of several of these.
         user_metrics: of :func:`ml.evaluation.metrics.user_metrics`.
         fit_on: the splits that its final fit saw.
         loss: objective by name, empty for a baseline.
         parameters: trained numbers, where it has any.
-        model_bytes: size of what ``save`` writes.
+        model_bytes: size of what ``save`` writes; of a fusion with that of its parts.
+        codes: name of the code assignment that it is built on, empty for none.
     """
 
     title: str
@@ -46,10 +48,11 @@ class Entry:
     loss: str = ""
     parameters: int | None = None
     model_bytes: int | None = None
+    codes: str = ""
 
     def __post_init__(self) -> None:
-        if self.kind not in (BASELINE, MODEL):
-            raise ValueError(f"a recommender is a {BASELINE} or a {MODEL}, not {self.kind!r}")
+        if self.kind not in (BASELINE, MODEL, FUSION):
+            raise ValueError(f"a recommender is a {BASELINE}, a {MODEL} or a {FUSION}, not {self.kind!r}")
 
 
 def build_leaderboard(entries: Sequence[Entry], training_set: TrainingSet, seed: int = 0) -> pa.Table:
@@ -207,7 +210,10 @@ def _protocol(training_set: TrainingSet, shared: Mapping, rows: Sequence[tuple])
         "fit on": "; ".join(sorted({row[0].fit_on for row in rows})),
         "seeds": ", ".join(str(seed) for seed in sorted({row[1]["seed"] for row in rows})),
     }
-    losses = sorted(f"{row[0].title}: {row[0].loss}" for row in rows if row[0].loss)
+    codes = sorted({row[0].codes for row in rows} - {""})
+    if codes:
+        choices["codes"] = f"{', '.join(codes)}, assigned on train"
+    losses = sorted(f"{row[0].title} ({row[0].loss})" for row in rows if row[0].loss)
     if losses:
         choices["losses"] = ", ".join(dict.fromkeys(losses))
     choices["intervals"] = f"{100 * CONFIDENCE:.0f} % bootstrap over users, {RESAMPLES:,} resamples"

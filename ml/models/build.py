@@ -2,39 +2,40 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING
 
-from ml.models.item_embeddings import DenseItemEmbedding, ItemEmbedding, JointProductQuantisedItemEmbedding
-from ml.models.sasrec import SASRec
+from ml.models.catalogue import Catalogue
+from ml.models.sequential_model import SequentialModel
 from ml.models.settings import ModelSettings
 
 if TYPE_CHECKING:
     import numpy as np
 
 
-def build_model(settings: ModelSettings, items: int, codes: np.ndarray | None) -> SASRec:
+def build_model(settings: ModelSettings, items: int, users: int, codes: np.ndarray | None) -> SequentialModel:
     """A model with fresh weights, drawn from torch's global generator.
 
     Args:
         settings: which model, and its sizes.
         items: size of the catalogue.
+        users: of the training set, for models with a vector for each.
         codes: uint8 ``[items, books]`` for joint product quantised embeddings, else ``None``.
 
     Raises:
         ValueError: codes are missing, not wanted, or of another catalogue.
     """
-    quantised = settings.item_embedding == "joint_product_quantised"
+    quantised = getattr(settings, "item_embedding", "dense") == "joint_product_quantised"
     if quantised and codes is None:
         raise ValueError("joint product quantised item embeddings need codes, and none were given")
     if codes is not None and not quantised:
         raise ValueError("codes were given to a model with dense item embeddings, which has no use for them")
     if codes is not None and len(codes) != items:
         raise ValueError(f"the codes are of {len(codes)} items, the catalogue has {items}")
+    return _model_class(type(settings))(settings, Catalogue(items, users, codes))
 
-    def item_embedding() -> ItemEmbedding:
-        if codes is not None:
-            return JointProductQuantisedItemEmbedding(codes, settings.dimensions, settings.embedding_deviation)
-        return DenseItemEmbedding(items, settings.dimensions, settings.embedding_deviation)
 
-    input_embedding = item_embedding()
-    return SASRec(settings, input_embedding, item_embedding() if settings.separate_output_embedding else None)
+def _model_class(settings: type) -> type[SequentialModel]:
+    """The class that settings name, else ``Model`` of the file that they stand in."""
+    module, _, name = getattr(settings, "model", f"{settings.__module__}:Model").partition(":")
+    return getattr(importlib.import_module(module), name)

@@ -6,12 +6,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ml.models.catalogue import Catalogue
+from ml.models.dropout import Dropout
 from ml.models.item_embeddings import ItemEmbedding
+from ml.models.sequential_model import SequentialModel
 from ml.models.settings import SASRecSettings
 from ml.models.transformer import BLOCKS
 
 
-class SASRec(nn.Module):
+class SASRec(SequentialModel):
     """Histories to hidden states, one a position, whose dot products with item vectors are scores.
 
     As in gSASRec's published code the item embeddings are not scaled, and are used as they are for scoring
@@ -20,24 +23,21 @@ class SASRec(nn.Module):
 
     Args:
         settings: sizes and options.
-        input_embedding: vectors of the items of histories.
-        output_embedding: vectors that states are scored against; ``None`` scores with ``input_embedding``.
+        catalogue: what there are vectors for.
     """
 
-    def __init__(
-        self,
-        settings: SASRecSettings,
-        input_embedding: ItemEmbedding,
-        output_embedding: ItemEmbedding | None = None,
-    ) -> None:
+    def __init__(self, settings: SASRecSettings, catalogue: Catalogue) -> None:
         super().__init__()
         self.max_length = settings.max_length
-        self.input_embedding = input_embedding
-        self.separate_output_embedding = output_embedding
+        sizes = (settings.dimensions, settings.embedding_deviation)
+        self.input_embedding = catalogue.item_embedding(*sizes)
+        self.separate_output_embedding = (
+            catalogue.item_embedding(*sizes) if settings.separate_output_embedding else None
+        )
         self.positions = nn.Parameter(
             torch.empty(settings.max_length, settings.dimensions).normal_(std=settings.embedding_deviation)
         )
-        self.dropout = nn.Dropout(settings.dropout)
+        self.dropout = Dropout(settings.dropout)
         block = BLOCKS[settings.block]
         self.blocks = nn.ModuleList(
             block(settings.dimensions, settings.heads, settings.feed_forward_dimensions, settings.dropout)
@@ -47,19 +47,9 @@ class SASRec(nn.Module):
 
     @property
     def output_embedding(self) -> ItemEmbedding:
-        """What states are scored against."""
         return self.input_embedding if self.separate_output_embedding is None else self.separate_output_embedding
 
-    def forward(self, items: Tensor, lengths: Tensor) -> Tensor:
-        """Hidden state after each position.
-
-        Args:
-            items: int64 ``[batch, length]``, oldest first, padded at the end with any item index.
-            lengths: items in each row without the padding, int64 ``[batch]``, from 1 to ``max_length``.
-
-        Returns:
-            ``[batch, length, dimensions]``; states of padded positions mean nothing.
-        """
+    def forward(self, items: Tensor, lengths: Tensor, users: Tensor) -> Tensor:
         places = torch.arange(items.shape[1], device=items.device) - lengths[:, None] + self.max_length
         hidden = self.input_embedding(items) + F.embedding(places.clamp_(max=self.max_length - 1), self.positions)
         hidden = self.dropout(hidden)

@@ -1,53 +1,254 @@
-"""What can be set about a model. No torch here: recipes are read where no model is built."""
+"""What can be set about a model. No torch here: recipes are read where no model is built.
+
+The settings of the models that ship stand here, and name the class that is built from them. A model of one's own
+needs no line here: see :data:`MODEL_SETTINGS`.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+import importlib
+import importlib.util
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, is_dataclass
+from typing import Any, ClassVar, Literal
+
+_PACKAGE = __name__.rpartition(".")[0]
+
+
+def _check_at_least_one(settings: Any, *names: str) -> None:
+    for name in names:
+        if getattr(settings, name) < 1:
+            raise ValueError(f"{name} must be at least 1, not {getattr(settings, name)}")
+
+
+def _check_dropout(dropout: float) -> None:
+    if not 0 <= dropout < 1:
+        raise ValueError(f"dropout must be in [0, 1), not {dropout}")
+
+
+def _check_deviation(deviation: float) -> None:
+    if deviation <= 0:
+        raise ValueError(f"embedding_deviation must be above 0, not {deviation}")
 
 
 @dataclass(frozen=True)
-class SASRecSettings:
-    """SASRec (Kang and McAuley, ICDM 2018) and its gSASRec variant (Petrov and Macdonald, RecSys 2023).
+class _ItemVectorSettings:
+    """Settings of models that read item vectors and score with item vectors.
 
     Attributes:
-        dimensions: width of item embeddings and hidden states.
-        blocks: number of transformer blocks.
-        heads: attention heads in each block; divides ``dimensions``.
-        feed_forward_dimensions: inner width of the feed-forward layers; the published value is ``dimensions``.
-        dropout: share of activations dropped, on embeddings, attention weights and feed-forward layers.
+        dimensions: width of item embeddings and states.
+        dropout: share of activations dropped while training.
         max_length: longest history that is read, in items; of a longer one the most recent are read.
-        block: ``sasrec``, the published block (keys and values from the input as it is, residuals added to
-            the normalised input), or ``pre_norm``, today's standard block.
         item_embedding: ``dense``, or ``joint_product_quantised`` (RecJPQ), which needs codes.
         separate_output_embedding: score items with embeddings of their own instead of the input embeddings.
-        embedding_deviation: standard deviation of the normal distribution that item and position embeddings
-            start from.
+        embedding_deviation: standard deviation of the normal distribution that embeddings start from.
     """
 
     dimensions: int
-    blocks: int
-    heads: int
-    feed_forward_dimensions: int
     dropout: float
     max_length: int
-    block: Literal["sasrec", "pre_norm"]
     item_embedding: Literal["dense", "joint_product_quantised"]
     separate_output_embedding: bool
     embedding_deviation: float
 
     def __post_init__(self) -> None:
-        for name in ("dimensions", "blocks", "heads", "feed_forward_dimensions", "max_length"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        _check_at_least_one(self, "dimensions", "max_length")
+        _check_dropout(self.dropout)
+        _check_deviation(self.embedding_deviation)
+
+
+@dataclass(frozen=True)
+class _TransformerSettings(_ItemVectorSettings):
+    """Settings of all transformers, beside those of :class:`_ItemVectorSettings`.
+
+    Attributes:
+        blocks: number of transformer blocks.
+        heads: attention heads in each block; divides ``dimensions``.
+        feed_forward_dimensions: inner width of the feed-forward layers.
+    """
+
+    blocks: int
+    heads: int
+    feed_forward_dimensions: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_at_least_one(self, "blocks", "heads", "feed_forward_dimensions")
         if self.dimensions % self.heads:
             raise ValueError(f"heads ({self.heads}) must divide dimensions ({self.dimensions})")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout must be in [0, 1), not {self.dropout}")
-        if self.embedding_deviation <= 0:
-            raise ValueError(f"embedding_deviation must be above 0, not {self.embedding_deviation}")
 
 
-ModelSettings = SASRecSettings
+@dataclass(frozen=True)
+class SASRecSettings(_TransformerSettings):
+    """SASRec (Kang and McAuley, ICDM 2018) and its gSASRec and eSASRec variants.
 
-MODEL_SETTINGS: dict[str, type[ModelSettings]] = {"sasrec": SASRecSettings}
+    Attributes:
+        block: ``sasrec``, the published block (keys and values from the input as it is, residuals added to the
+            normalised input); ``pre_norm``, today's standard block with a ReLU; ``gpt2``, the same with GPT-2's GELU;
+            or ``ligr``, pre-norm with gated residuals and SwiGLU, the block of eSASRec.
+
+    The published ``feed_forward_dimensions`` are ``dimensions``.
+    """
+
+    block: Literal["sasrec", "pre_norm", "gpt2", "ligr"]
+
+    model: ClassVar[str] = "ml.models.sasrec:SASRec"
+
+
+@dataclass(frozen=True)
+class BERT4RecSettings(_TransformerSettings):
+    """BERT4Rec (Sun et al., CIKM 2019).
+
+    Attributes:
+        item_biases: add a trained bias to the score of each item, as published.
+
+    The published ``feed_forward_dimensions`` are four times ``dimensions``. ``max_length`` counts the mask that is
+    appended to a history that is to be ranked for.
+    """
+
+    item_biases: bool
+
+    model: ClassVar[str] = "ml.models.bert4rec:BERT4Rec"
+    reads_masks: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.max_length < 2:
+            raise ValueError(f"max_length must be at least 2, an item and a mask, not {self.max_length}")
+
+
+@dataclass(frozen=True)
+class GRU4RecSettings(_ItemVectorSettings):
+    """GRU4Rec (Hidasi et al., ICLR 2016).
+
+    Attributes:
+        layers: GRU layers, one above the other.
+        hidden_dimensions: width of their states.
+    """
+
+    layers: int
+    hidden_dimensions: int
+
+    model: ClassVar[str] = "ml.models.gru4rec:GRU4Rec"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_at_least_one(self, "layers", "hidden_dimensions")
+
+
+@dataclass(frozen=True)
+class CaserSettings:
+    """Caser (Tang and Wang, WSDM 2018).
+
+    Attributes:
+        dimensions: width of the item embeddings that are read, and of the user vectors.
+        window: how many of the latest items are looked at, ``L`` of the paper.
+        horizontal_filters: filters of each height from 1 to ``window``.
+        vertical_filters: weighted sums over the window.
+        user_vectors: put a vector of the user beside the state, as published; zeros for a user who is not known.
+        dropout: share of the outputs of the filters dropped while training.
+        max_length: longest history that is trained on, in items; of a longer one the most recent.
+        embedding_deviation: standard deviation of the normal distribution that embeddings start from.
+    """
+
+    dimensions: int
+    window: int
+    horizontal_filters: int
+    vertical_filters: int
+    user_vectors: bool
+    dropout: float
+    max_length: int
+    embedding_deviation: float
+
+    model: ClassVar[str] = "ml.models.caser:Caser"
+
+    def __post_init__(self) -> None:
+        _check_at_least_one(self, "dimensions", "window", "horizontal_filters", "vertical_filters", "max_length")
+        _check_dropout(self.dropout)
+        _check_deviation(self.embedding_deviation)
+
+
+@dataclass(frozen=True)
+class FPMCSettings:
+    """FPMC (Rendle, Freudenthaler and Schmidt-Thieme, WWW 2010).
+
+    Attributes:
+        dimensions: width of each of the two factorisations, of users by items and of last items by items.
+        max_length: longest history that is trained on, in items; of a longer one the most recent.
+        embedding_deviation: standard deviation of the normal distribution that all vectors start from.
+    """
+
+    dimensions: int
+    max_length: int
+    embedding_deviation: float
+
+    model: ClassVar[str] = "ml.models.fpmc:FPMC"
+
+    def __post_init__(self) -> None:
+        _check_at_least_one(self, "dimensions", "max_length")
+        _check_deviation(self.embedding_deviation)
+
+
+@dataclass(frozen=True)
+class MatrixFactorisationSettings:
+    """Matrix factorisation, as trained by BPR (Rendle et al., UAI 2009).
+
+    Attributes:
+        dimensions: width of user and item vectors.
+        max_length: longest history that is trained on, in items; of a longer one the most recent.
+        embedding_deviation: standard deviation of the normal distribution that vectors start from.
+    """
+
+    dimensions: int
+    max_length: int
+    embedding_deviation: float
+
+    model: ClassVar[str] = "ml.models.matrix_factorisation:MatrixFactorisation"
+
+    def __post_init__(self) -> None:
+        _check_at_least_one(self, "dimensions", "max_length")
+        _check_deviation(self.embedding_deviation)
+
+
+# a dataclass; of one's own models it is the class `Settings` of the model's file
+ModelSettings = Any
+
+
+class _Architectures(Mapping[str, type]):
+    """Settings classes by architecture: those above, and ``Settings`` of ``ml/models/<architecture>.py``.
+
+    A file is imported when a recipe names it, and torch with it; an import takes seconds. The settings of the models
+    that ship stand above for that reason alone: recipes are read wherever the graph of assets is loaded.
+    """
+
+    def __init__(self, shipped: dict[str, type]) -> None:
+        self._shipped = shipped
+
+    def __getitem__(self, architecture: str) -> type:
+        if architecture in self._shipped:
+            return self._shipped[architecture]
+        name = f"{_PACKAGE}.{architecture}"
+        if not architecture.isidentifier() or importlib.util.find_spec(name) is None:
+            raise KeyError(architecture)
+        module = importlib.import_module(name)
+        if not (is_dataclass(getattr(module, "Settings", None)) and hasattr(module, "Model")):
+            raise KeyError(architecture)
+        return module.Settings
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._shipped)
+
+    def __len__(self) -> int:
+        return len(self._shipped)
+
+
+MODEL_SETTINGS: Mapping[str, type] = _Architectures(
+    {
+        "bert4rec": BERT4RecSettings,
+        "caser": CaserSettings,
+        "fpmc": FPMCSettings,
+        "gru4rec": GRU4RecSettings,
+        "matrix_factorisation": MatrixFactorisationSettings,
+        "sasrec": SASRecSettings,
+    }
+)

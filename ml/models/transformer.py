@@ -1,16 +1,21 @@
-"""Causal transformer blocks: the one SASRec was published with, and today's standard one."""
+"""Transformer blocks: the one SASRec was published with, and those of GPT-2, LiGR and BERT."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ml.models.dropout import Dropout, dropout
 
-class CausalAttention(nn.Module):
-    """Multi-head scaled dot-product attention that sees no later position (Vaswani et al., 2017, section 3.2).
+# as published; torch and GPT-2 have 1e-5
+BERT_NORM_EPSILON = 1e-12
 
-    Sequences are padded at their end, so that the causal mask alone keeps padding away from real positions.
-    """
+
+class _Attention(nn.Module):
+    """Multi-head scaled dot-product attention (Vaswani et al., 2017, section 3.2)."""
 
     def __init__(self, dimensions: int, heads: int, dropout: float, output_projection: bool) -> None:
         super().__init__()
@@ -20,32 +25,98 @@ class CausalAttention(nn.Module):
         self.key_value = nn.Linear(dimensions, 2 * dimensions)
         self.output = nn.Linear(dimensions, dimensions) if output_projection else nn.Identity()
 
-    def forward(self, queries: Tensor, inputs: Tensor) -> Tensor:
-        """Attend from ``queries`` to ``inputs``, both ``[batch, length, dimensions]``."""
+    def attend(self, queries: Tensor, inputs: Tensor, visible: Tensor | None) -> Tensor:
+        """Attend from ``queries`` to ``inputs``, both ``[batch, length, dimensions]``.
+
+        Args:
+            queries: at the same places as the inputs.
+            inputs: attended to.
+            visible: which inputs are seen, bool ``[batch, length]``; ``None`` shows each place itself and all
+                earlier ones.
+        """
         batch, length, dimensions = inputs.shape
         split = (batch, length, self.heads, dimensions // self.heads)
         keys, values = self.key_value(inputs).chunk(2, dim=-1)
-        mixed = F.scaled_dot_product_attention(
-            self.query(queries).view(split).transpose(1, 2),
-            keys.view(split).transpose(1, 2),
-            values.view(split).transpose(1, 2),
-            dropout_p=self.dropout if self.training else 0.0,
-            is_causal=True,
-        )
+        parts = (part.view(split).transpose(1, 2) for part in (self.query(queries), keys, values))
+        seen = None if visible is None else visible[:, None, None, :]
+        rate = self.dropout if self.training else 0.0
+        if rate and inputs.device.type == "cpu":
+            mixed = _attention_with_dropout(*parts, seen, rate)
+        else:
+            mixed = F.scaled_dot_product_attention(*parts, attn_mask=seen, dropout_p=rate, is_causal=seen is None)
         return self.output(mixed.transpose(1, 2).reshape(batch, length, dimensions))
 
 
-class FeedForward(nn.Module):
-    """Two linear layers with a ReLU between, dropout after each, ``[..., dimensions]`` to the same."""
+def _attention_with_dropout(queries: Tensor, keys: Tensor, values: Tensor, seen: Tensor | None, rate: float) -> Tensor:
+    """``F.scaled_dot_product_attention`` where it would spend most of its time on random numbers.
 
-    def __init__(self, dimensions: int, inner: int, dropout: float) -> None:
+    Args:
+        queries: ``[batch, heads, length, dimensions of a head]``, as are keys and values.
+        keys: what scores are with.
+        values: what is mixed.
+        seen: bool, broadcast to ``[batch, heads, length, length]``; ``None`` shows each place itself and all earlier.
+        rate: of dropout.
+    """
+    scores = (queries * queries.shape[-1] ** -0.5) @ keys.transpose(-2, -1)
+    if seen is None:
+        seen = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
+    weights = scores.masked_fill(~seen, -torch.inf).softmax(dim=-1)
+    return dropout(weights, rate, training=True) @ values
+
+
+class CausalAttention(_Attention):
+    """Attention that sees no later position.
+
+    Sequences are padded at their end, so that the causal mask alone keeps padding away from real positions.
+    """
+
+    def forward(self, queries: Tensor, inputs: Tensor) -> Tensor:
+        """Attend from ``queries`` to ``inputs``, both ``[batch, length, dimensions]``."""
+        return self.attend(queries, inputs, None)
+
+
+class BidirectionalAttention(_Attention):
+    """Attention that sees all positions but padding."""
+
+    def forward(self, inputs: Tensor, visible: Tensor) -> Tensor:
+        """``[batch, length, dimensions]`` to the same; ``visible`` says what is no padding, bool
+        ``[batch, length]``."""
+        return self.attend(inputs, inputs, visible)
+
+
+def _gelu_of_gpt2(inputs: Tensor) -> Tensor:
+    return F.gelu(inputs, approximate="tanh")
+
+
+class FeedForward(nn.Module):
+    """Two linear layers with an activation between, dropout after each, ``[..., dimensions]`` to the same."""
+
+    def __init__(
+        self, dimensions: int, inner: int, dropout: float, activation: Callable[[Tensor], Tensor] = F.relu
+    ) -> None:
         super().__init__()
         self.widen = nn.Linear(dimensions, inner)
         self.narrow = nn.Linear(inner, dimensions)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
+        self.activation = activation
 
     def forward(self, inputs: Tensor) -> Tensor:
-        return self.dropout(self.narrow(self.dropout(F.relu(self.widen(inputs)))))
+        return self.dropout(self.narrow(self.dropout(self.activation(self.widen(inputs)))))
+
+
+class GatedFeedForward(nn.Module):
+    """SwiGLU (Shazeer, "GLU Variants Improve Transformer", 2020): ``(silu(x A) * x B) C`` without biases, dropout
+    before and after ``C``, ``[..., dimensions]`` to the same."""
+
+    def __init__(self, dimensions: int, inner: int, dropout: float) -> None:
+        super().__init__()
+        self.gate = nn.Linear(dimensions, inner, bias=False)
+        self.widen = nn.Linear(dimensions, inner, bias=False)
+        self.narrow = nn.Linear(inner, dimensions, bias=False)
+        self.dropout = Dropout(dropout)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.dropout(self.narrow(self.dropout(F.silu(self.gate(inputs)) * self.widen(inputs))))
 
 
 class SASRecBlock(nn.Module):
@@ -73,13 +144,15 @@ class PreNormBlock(nn.Module):
     """The standard pre-norm block (Xiong et al., ICML 2020); equals ``nn.TransformerEncoderLayer`` with
     ``norm_first=True`` and a causal mask."""
 
+    activation: Callable[[Tensor], Tensor] = staticmethod(F.relu)
+
     def __init__(self, dimensions: int, heads: int, inner: int, dropout: float) -> None:
         super().__init__()
         self.attention_norm = nn.LayerNorm(dimensions)
         self.attention = CausalAttention(dimensions, heads, dropout, output_projection=True)
-        self.attention_dropout = nn.Dropout(dropout)
+        self.attention_dropout = Dropout(dropout)
         self.feed_forward_norm = nn.LayerNorm(dimensions)
-        self.feed_forward = FeedForward(dimensions, inner, dropout)
+        self.feed_forward = FeedForward(dimensions, inner, dropout, self.activation)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """``[batch, length, dimensions]`` to the same."""
@@ -88,4 +161,65 @@ class PreNormBlock(nn.Module):
         return inputs + self.feed_forward(self.feed_forward_norm(inputs))
 
 
-BLOCKS: dict[str, type[nn.Module]] = {"sasrec": SASRecBlock, "pre_norm": PreNormBlock}
+class GPT2Block(PreNormBlock):
+    """The pre-norm block of GPT-2 (Radford et al., 2019): its GELU is the approximation by a tanh."""
+
+    activation = staticmethod(_gelu_of_gpt2)
+
+
+class LiGRBlock(nn.Module):
+    """Pre-norm with gated residuals: ``x + sigmoid(x W + b) * layer(norm(x))``, for attention and for SwiGLU
+    feed-forward layers.
+
+    Sources: Borisyuk et al., "From Features to Transformers: Redefining Ranking for Scalable Impact",
+    arXiv 2502.03417, for the gates; Tikhonovich et al., "eSASRec: Enhancing Transformer-based Recommendations in a
+    Modular Fashion", RecSys 2025, arXiv 2508.06450, for the block as it is used here.
+    """
+
+    def __init__(self, dimensions: int, heads: int, inner: int, dropout: float) -> None:
+        super().__init__()
+        self.attention_norm = nn.LayerNorm(dimensions)
+        self.attention = CausalAttention(dimensions, heads, dropout, output_projection=True)
+        self.attention_dropout = Dropout(dropout)
+        self.attention_gate = nn.Linear(dimensions, dimensions)
+        self.feed_forward_norm = nn.LayerNorm(dimensions)
+        self.feed_forward = GatedFeedForward(dimensions, inner, dropout)
+        self.feed_forward_gate = nn.Linear(dimensions, dimensions)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """``[batch, length, dimensions]`` to the same."""
+        normalised = self.attention_norm(inputs)
+        attended = self.attention_dropout(self.attention(normalised, normalised))
+        inputs = inputs + self.attention_gate(inputs).sigmoid() * attended
+        fed_forward = self.feed_forward(self.feed_forward_norm(inputs))
+        return inputs + self.feed_forward_gate(inputs).sigmoid() * fed_forward
+
+
+class BERTBlock(nn.Module):
+    """The post-norm bidirectional block of BERT (Devlin et al., 2019): residuals first, then the norm; exact GELU."""
+
+    def __init__(self, dimensions: int, heads: int, inner: int, dropout: float) -> None:
+        super().__init__()
+        self.attention = BidirectionalAttention(dimensions, heads, dropout, output_projection=True)
+        self.attention_dropout = Dropout(dropout)
+        self.attention_norm = nn.LayerNorm(dimensions, eps=BERT_NORM_EPSILON)
+        self.widen = nn.Linear(dimensions, inner)
+        self.narrow = nn.Linear(inner, dimensions)
+        self.feed_forward_dropout = Dropout(dropout)
+        self.feed_forward_norm = nn.LayerNorm(dimensions, eps=BERT_NORM_EPSILON)
+
+    def forward(self, inputs: Tensor, visible: Tensor) -> Tensor:
+        """``[batch, length, dimensions]`` to the same; ``visible`` says what is no padding, bool
+        ``[batch, length]``."""
+        attended = self.attention_dropout(self.attention(inputs, visible))
+        inputs = self.attention_norm(inputs + attended)
+        fed_forward = self.feed_forward_dropout(self.narrow(F.gelu(self.widen(inputs))))
+        return self.feed_forward_norm(inputs + fed_forward)
+
+
+BLOCKS: dict[str, type[nn.Module]] = {
+    "sasrec": SASRecBlock,
+    "pre_norm": PreNormBlock,
+    "gpt2": GPT2Block,
+    "ligr": LiGRBlock,
+}

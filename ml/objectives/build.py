@@ -8,30 +8,62 @@ import numpy as np
 from torch import Tensor
 
 from ml.models.item_embeddings import ItemEmbedding
-from ml.objectives.generalised_binary_cross_entropy import GeneralisedBinaryCrossEntropy
+from ml.objectives.bayesian_personalised_ranking import BayesianPersonalisedRanking
+from ml.objectives.binary_cross_entropy import BinaryCrossEntropy
+from ml.objectives.lambdarank import LambdaRank
+from ml.objectives.sampled_softmax import SampledSoftmax
 from ml.objectives.settings import (
+    BayesianPersonalisedRankingSettings,
+    BinaryCrossEntropySettings,
     GeneralisedBinaryCrossEntropySettings,
+    LambdaRankSettings,
     ObjectiveSettings,
     SampledSoftmaxSettings,
     SoftmaxSettings,
 )
-from ml.objectives.softmax import SampledSoftmax, Softmax
+from ml.objectives.softmax import Softmax
+from ml.objectives.targets import Targets
 
 
 class Objective(Protocol):
     def __call__(
-        self, states: Tensor, targets: Tensor, embedding: ItemEmbedding, generator: np.random.Generator
+        self, states: Tensor, targets: Targets, embedding: ItemEmbedding, generator: np.random.Generator
     ) -> Tensor:
-        """Mean loss over positions: states ``[positions, dimensions]``, targets int64 ``[positions]``."""
+        """Mean over states of the mean loss over a state's targets.
+
+        Where each state has one target this is the mean over targets. Losses are computed in float32 (in float64
+        for float64 states), whatever the type of the states; under autocast matrix products take its type.
+
+        Args:
+            states: hidden states, ``[states, dimensions]``.
+            targets: what each is to predict.
+            embedding: scores the items.
+            generator: draws the negatives. Draws that a batch shares depend on it alone; draws for each position
+                on the number of positions too.
+        """
 
 
-def build_objective(settings: ObjectiveSettings) -> Objective:
-    """The objective that the settings describe."""
+def build_objective(settings: ObjectiveSettings, counts: np.ndarray) -> Objective:
+    """The objective that the settings describe.
+
+    Args:
+        settings: which objective, and its options.
+        counts: training interactions of each item, int64 ``[items]``, for negatives drawn by popularity.
+
+    Raises:
+        ValueError: negatives are to be drawn by popularity and nothing was counted.
+    """
     match settings:
         case SoftmaxSettings():
             return Softmax()
         case SampledSoftmaxSettings():
-            return SampledSoftmax(settings)
+            return SampledSoftmax(settings, counts)
+        case BinaryCrossEntropySettings():
+            return BinaryCrossEntropy(settings.negatives, 0.0, settings.negatives_drawn_for)
         case GeneralisedBinaryCrossEntropySettings():
-            return GeneralisedBinaryCrossEntropy(settings)
+            return BinaryCrossEntropy(settings.negatives, settings.calibration, settings.negatives_drawn_for)
+        case BayesianPersonalisedRankingSettings():
+            return BayesianPersonalisedRanking(settings)
+        case LambdaRankSettings():
+            return LambdaRank(settings)
     raise TypeError(f"no objective has the settings {settings!r}")

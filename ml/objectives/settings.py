@@ -1,4 +1,5 @@
-"""What can be set about an objective. No torch here: recipes are read where nothing is trained."""
+"""What can be set about an objective, and its name in results. No torch here: recipes are read where nothing is
+trained."""
 
 from __future__ import annotations
 
@@ -16,13 +17,47 @@ class SampledSoftmaxSettings:
     """Cross-entropy over the target and sampled negatives.
 
     Attributes:
-        negatives: how many different items are drawn, uniformly, for each batch.
-        log_q_correction: add ``log(items / negatives)`` to the negatives' scores, which makes the softmax's
-            denominator an unbiased estimate of the full one (Bengio and Senecal, 2008).
+        negatives: how many negatives are drawn; 0 for ``in_batch``, which draws none.
+        log_q_correction: subtract the logarithm of how often an item is expected among the negatives from its
+            score, which makes the softmax's denominator an unbiased estimate of the full one (Bengio and Senecal,
+            IEEE Transactions on Neural Networks 2008).
+        distribution: ``uniform`` over the catalogue; ``popularity``, in proportion to an item's training
+            interactions raised to ``popularity_power``; ``in_batch``, the targets of the batch (Yi et al.,
+            RecSys 2019), which are corrected by their share of the training interactions.
+        popularity_power: .75 is that of word2vec (Mikolov et al., NeurIPS 2013); read for ``popularity`` alone.
+        negatives_drawn_for: ``batch``, one draw shared by all positions of a batch; ``position``, a draw for each.
+            Uniform draws for the batch are without replacement, all others with replacement.
     """
 
     negatives: int
     log_q_correction: bool
+    distribution: Literal["uniform", "popularity", "in_batch"] = "uniform"
+    popularity_power: float = 0.75
+    negatives_drawn_for: Literal["batch", "position"] = "batch"
+
+    def __post_init__(self) -> None:
+        if self.distribution == "in_batch":
+            if self.negatives != 0:
+                raise ValueError(f"negatives must be 0 where the targets of the batch are it, not {self.negatives}")
+            if self.negatives_drawn_for != "batch":
+                raise ValueError('negatives_drawn_for must be "batch" where the targets of the batch are the negatives')
+        elif self.negatives < 1:
+            raise ValueError(f"negatives must be at least 1, not {self.negatives}")
+        if self.popularity_power < 0:
+            raise ValueError(f"popularity_power must not be negative, not {self.popularity_power}")
+
+
+@dataclass(frozen=True)
+class BinaryCrossEntropySettings:
+    """Binary cross-entropy with sampled negatives (Kang and McAuley, ICDM 2018, with one for each position).
+
+    Attributes:
+        negatives: uniformly drawn negatives a position.
+        negatives_drawn_for: ``position``, as published, or ``batch``: see ``GeneralisedBinaryCrossEntropySettings``.
+    """
+
+    negatives: int = 1
+    negatives_drawn_for: Literal["position", "batch"] = "position"
 
     def __post_init__(self) -> None:
         if self.negatives < 1:
@@ -52,10 +87,90 @@ class GeneralisedBinaryCrossEntropySettings:
             raise ValueError(f"calibration must be from 0 to 1, not {self.calibration}")
 
 
-ObjectiveSettings = SoftmaxSettings | SampledSoftmaxSettings | GeneralisedBinaryCrossEntropySettings
+@dataclass(frozen=True)
+class BayesianPersonalisedRankingSettings:
+    """BPR (Rendle et al., UAI 2009).
+
+    Attributes:
+        negatives: uniformly drawn negatives a position; the loss is the mean over them. The paper draws one.
+    """
+
+    negatives: int = 1
+
+    def __post_init__(self) -> None:
+        if self.negatives < 1:
+            raise ValueError(f"negatives must be at least 1, not {self.negatives}")
+
+
+@dataclass(frozen=True)
+class LambdaRankSettings:
+    """LambdaRank (Burges, 2010) as Petrov and Macdonald (RecSys 2022) use it with recency sampling of sequences.
+
+    Attributes:
+        sigma: steepness of the pairwise logistic loss.
+        ndcg_at: a pair counts where at least one of its items is ranked so high.
+        truncate_at: so many highest scored items are compared with the targets, the rest get no gradient.
+        normalised: divide a pair's weight by the distance of its scores, and a state's gradient by a function of its
+            size, as LightGBM and the published code do.
+    """
+
+    sigma: float = 1.0
+    ndcg_at: int = 50
+    truncate_at: int = 4000
+    normalised: bool = True
+
+    def __post_init__(self) -> None:
+        if self.sigma <= 0:
+            raise ValueError(f"sigma must be above 0, not {self.sigma}")
+        if self.ndcg_at < 1:
+            raise ValueError(f"ndcg_at must be at least 1, not {self.ndcg_at}")
+        if self.truncate_at < self.ndcg_at:
+            raise ValueError(f"truncate_at must be at least ndcg_at ({self.ndcg_at}), not {self.truncate_at}")
+
+
+ObjectiveSettings = (
+    SoftmaxSettings
+    | SampledSoftmaxSettings
+    | BinaryCrossEntropySettings
+    | GeneralisedBinaryCrossEntropySettings
+    | BayesianPersonalisedRankingSettings
+    | LambdaRankSettings
+)
 
 OBJECTIVE_SETTINGS: dict[str, type[ObjectiveSettings]] = {
     "softmax": SoftmaxSettings,
     "sampled_softmax": SampledSoftmaxSettings,
+    "binary_cross_entropy": BinaryCrossEntropySettings,
     "generalised_binary_cross_entropy": GeneralisedBinaryCrossEntropySettings,
+    "bayesian_personalised_ranking": BayesianPersonalisedRankingSettings,
+    "lambdarank": LambdaRankSettings,
 }
+
+
+def describe(settings: ObjectiveSettings) -> str:
+    """The objective in words, for tables of results: a model's name says little without its loss."""
+    match settings:
+        case SoftmaxSettings():
+            return "softmax over the whole catalogue"
+        case SampledSoftmaxSettings():
+            corrected = "logQ corrected" if settings.log_q_correction else "without logQ correction"
+            if settings.distribution == "in_batch":
+                return f"sampled softmax, targets of the batch as negatives, {corrected}"
+            kind = "uniform" if settings.distribution == "uniform" else f"popularity^{settings.popularity_power:g}"
+            return f"sampled softmax, {_drawn(settings.negatives, kind, settings.negatives_drawn_for)}, {corrected}"
+        case BinaryCrossEntropySettings():
+            return f"binary cross-entropy, {_drawn(settings.negatives, 'uniform', settings.negatives_drawn_for)}"
+        case GeneralisedBinaryCrossEntropySettings():
+            drawn = _drawn(settings.negatives, "uniform", settings.negatives_drawn_for)
+            return f"gBCE, t = {settings.calibration:g}, {drawn}"
+        case BayesianPersonalisedRankingSettings():
+            return f"BPR, {_drawn(settings.negatives, 'uniform', 'position')}"
+        case LambdaRankSettings():
+            normalised = "" if settings.normalised else ", not normalised"
+            return f"LambdaRank, nDCG@{settings.ndcg_at}, top {settings.truncate_at:,} items{normalised}"
+    raise TypeError(f"no objective has the settings {settings!r}")
+
+
+def _drawn(negatives: int, kind: str, drawn_for: str) -> str:
+    noun = "negative" if negatives == 1 else "negatives"
+    return f"{negatives:,} {kind} {noun} " + ("shared by the batch" if drawn_for == "batch" else "a position")

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ml.codes.codes import CODES_PER_BOOK
+from ml.data.training_set import FIT_ON_TRAIN
 from ml.evaluation.leaderboard import BASELINE, protocol
 from ml.evaluation.metrics import HEADLINE, METRICS
 from ml.reports import wording
@@ -36,6 +37,7 @@ from ml.reports.content import (
     TrainingCurve,
 )
 
+_LOG = "training_log.jsonl"
 # What numbers may depend on, beside this project's own code.
 _LIBRARIES = (
     "numpy",
@@ -85,7 +87,7 @@ def collect(
         statistics=statistics(lake),
         history_lengths=history_lengths(lake),
         training=training_curves(lake, table),
-        codes=codes_reports(lake),
+        codes=codes_reports(lake, table),
         rejected=rejected_lines(lake),
         checks=tuple(sorted(checks, key=lambda check: (check.asset, check.name))),
         examples=examples(lake, board.rows[0]),
@@ -139,22 +141,24 @@ def training_curves(lake: Path, leaderboard: pa.Table) -> tuple[TrainingCurve, .
     """The training log of each model of the leaderboard, in its order."""
     curves = []
     for record in leaderboard.to_pylist():
-        log = _training_log(lake, record["recommender"])
-        if record["kind"] == BASELINE or not log:
-            continue
-        configuration = lake / "models" / record["recommender"] / "config.json"
-        curves.append(
-            TrainingCurve(
-                title=record["title"],
-                loss_name=_loss_name(record),
-                epochs=tuple(entry["epoch"] for entry in log),
-                loss=tuple(entry["loss"] for entry in log),
-                validation=tuple(entry["validation_ndcg_at_10"] for entry in log),
-                best_epoch=json.loads(configuration.read_text(encoding="utf-8"))["best_epoch"],
-                parameters=record["parameters"],
-            )
-        )
+        folder = lake / "models" / record["recommender"]
+        if (folder / _LOG).exists() and record["kind"] != BASELINE:
+            curves.append(training_curve(folder, record["title"], _loss_name(record), record["parameters"]))
     return tuple(curves)
+
+
+def training_curve(folder: Path, title: str, loss_name: str, parameters: int | None) -> TrainingCurve:
+    """The training log of a model; of the epochs that validation chose from, not those of a final fit after them."""
+    log = [entry for entry in _training_log(folder) if entry["fit_on"] == FIT_ON_TRAIN]
+    return TrainingCurve(
+        title=title,
+        loss_name=loss_name,
+        epochs=tuple(entry["epoch"] for entry in log),
+        loss=tuple(entry["loss"] for entry in log),
+        validation=tuple(entry["validation_ndcg_at_10"] for entry in log),
+        best_epoch=json.loads((folder / "config.json").read_text(encoding="utf-8"))["best_epoch"],
+        parameters=parameters,
+    )
 
 
 def _loss_name(record: Mapping) -> str:
@@ -162,10 +166,13 @@ def _loss_name(record: Mapping) -> str:
     return (record["loss"] or "").replace("_", " ")
 
 
-def codes_reports(lake: Path) -> tuple[CodesReport, ...]:
-    """The quality report of each code assignment, by name."""
+def codes_reports(lake: Path, leaderboard: pa.Table) -> tuple[CodesReport, ...]:
+    """The quality report of each code assignment that a model of the leaderboard is built on, by name."""
+    configurations = [lake / "models" / name / "config.json" for name in leaderboard["recommender"].to_pylist()]
+    recipes = [json.loads(path.read_text(encoding="utf-8"))["recipe"] for path in configurations if path.exists()]
     reports = []
-    for path in sorted((lake / "codes").glob("*/codes.json")):
+    for name in sorted({recipe["codes"] for recipe in recipes if "codes" in recipe}):
+        path = lake / "codes" / name / "codes.json"
         described = json.loads(path.read_text(encoding="utf-8"))
         method, report = described["method"], described["report"]
         options = ", ".join(f"{name} {value}" for name, value in method.items() if name not in ("name", "books"))
@@ -202,10 +209,10 @@ def run_facts(
         other_seconds: of other steps, by what they did.
     """
     seconds = {}
-    for folder in sorted((lake / "models").glob("*/")):
-        log = _training_log(lake, folder.name)
-        if log:
-            seconds[folder.name] = float(log[-1]["seconds"])
+    for log in sorted((lake / "models").glob(f"*/{_LOG}")):
+        # the clock of a final fit starts anew
+        fits = {entry["fit_on"]: float(entry["seconds"]) for entry in _training_log(log.parent)}
+        seconds[log.parent.name] = sum(fits.values())
     seconds.update(fit_seconds or {})
     return RunFacts(finished, machine_facts(), seconds, dict(other_seconds or {}))
 
@@ -241,11 +248,9 @@ def _processor_name() -> str:
     return platform.processor() or platform.machine()
 
 
-def _training_log(lake: Path, recommender: str) -> list[dict]:
-    path = lake / "models" / recommender / "training_log.jsonl"
-    if not path.exists():
-        return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
+def _training_log(folder: Path) -> list[dict]:
+    lines = (folder / _LOG).read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines if line]
 
 
 def _settings(lake: Path) -> dict[str, str]:

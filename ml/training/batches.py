@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 
 from ml.data.training_set import Sequences
+from ml.objectives.targets import Targets
+from ml.training.devices import moved
 
 _BATCHES_ORDERED_TOGETHER = 64
 
@@ -25,22 +27,26 @@ class Batch:
     Attributes:
         items: input items, oldest first, padded with item 0 at the end, int64 ``[batch, length]``.
         lengths: items of each row without the padding, int64 ``[batch]``.
-        positions: places of the items that are not padding, in ``items`` laid flat, int64 ``[positions]``.
-        targets: the item that follows each, int64 ``[positions]``; empty where there are none.
+        users: user index of each row, -1 where it is not known, int64 ``[batch]``.
+        positions: places of the states that are read, in ``items`` laid flat, int64 ``[states]``.
+        targets: items to predict from the states; none in a batch of histories.
     """
 
     items: Tensor
     lengths: Tensor
+    users: Tensor
     positions: Tensor
-    targets: Tensor
+    targets: Targets
 
     def to(self, device: torch.device) -> Batch:
-        return Batch(*(part.to(device) for part in (self.items, self.lengths, self.positions, self.targets)))
-
-
-def trainable_rows(sequences: Sequences) -> np.ndarray:
-    """Rows with something to predict: those of two items or more, int64 ``[rows]``."""
-    return np.flatnonzero(sequences.lengths >= 2)
+        """The same on a device; the copies are under way when it returns."""
+        if device.type == "cpu":
+            return self
+        states = self.targets.states
+        return Batch(
+            *(moved(part, device) for part in (self.items, self.lengths, self.users, self.positions)),
+            Targets(moved(self.targets.items, device), None if states is None else moved(states, device)),
+        )
 
 
 def shuffled_batches(
@@ -66,30 +72,60 @@ def shuffled_batches(
     return [batches[place] for place in generator.permutation(len(batches))]
 
 
-def training_batch(sequences: Sequences, rows: np.ndarray, max_length: int) -> Batch:
+def next_item_batch(sequences: Sequences, rows: np.ndarray, max_length: int) -> Batch:
     """Each row's items but the last as inputs, its items but the first as targets; of a row longer than
     ``max_length + 1`` the most recent."""
     ends = sequences.offsets[rows + 1]
     lengths = np.minimum(ends - sequences.offsets[rows] - 1, max_length)
-    return _batch(sequences.items, ends - 1 - lengths, lengths, with_targets=True)
+    starts = ends - 1 - lengths
+    items, real = padded(sequences.items, starts, lengths)
+    places = starts[:, None] + np.arange(items.shape[1])
+    targets = sequences.items[places[real] + 1].astype(np.int64)
+    return batch_of(items, lengths, users_of(sequences, rows), np.flatnonzero(real), targets)
 
 
 def history_batch(sequences: Sequences, rows: np.ndarray, max_length: int) -> Batch:
-    """Whole histories as inputs, without targets; of a history longer than ``max_length`` the most recent."""
+    """Whole histories as inputs, of each the state after its last item, no targets; of a history longer than
+    ``max_length`` the most recent."""
     ends = sequences.offsets[rows + 1]
     lengths = np.minimum(ends - sequences.offsets[rows], max_length)
-    return _batch(sequences.items, ends - lengths, lengths, with_targets=False)
+    items, _ = padded(sequences.items, ends - lengths, lengths)
+    last = np.arange(len(rows)) * items.shape[1] + lengths - 1
+    return batch_of(items, lengths, users_of(sequences, rows), last)
 
 
-def _batch(flat: np.ndarray, starts: np.ndarray, lengths: np.ndarray, with_targets: bool) -> Batch:
+def padded(flat: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Runs of a flat array side by side, padded with 0 at the end: int64 ``[batch, length]``, and which of them are
+    no padding, bool ``[batch, length]``."""
     column = np.arange(lengths.max())
     real = column < lengths[:, None]
     places = np.where(real, starts[:, None] + column, 0)
-    items = np.where(real, flat[places], 0).astype(np.int64)
-    targets = flat[places[real] + 1].astype(np.int64) if with_targets else np.empty(0, dtype=np.int64)
+    return np.where(real, flat[places], 0).astype(np.int64), real
+
+
+def users_of(sequences: Sequences, rows: np.ndarray) -> np.ndarray:
+    """User index of the given rows, -1 where it is not known, int64 ``[rows]``."""
+    if sequences.users is None:
+        return np.full(len(rows), -1, dtype=np.int64)
+    return np.asarray(sequences.users)[rows].astype(np.int64)
+
+
+def batch_of(
+    items: np.ndarray,
+    lengths: np.ndarray,
+    users: np.ndarray,
+    positions: np.ndarray,
+    targets: np.ndarray | None = None,
+    states_of_targets: np.ndarray | None = None,
+) -> Batch:
+    """Arrays as a batch; ``states_of_targets`` where a state has not just one target."""
     return Batch(
         items=torch.from_numpy(items),
         lengths=torch.from_numpy(lengths.astype(np.int64)),
-        positions=torch.from_numpy(np.flatnonzero(real)),
-        targets=torch.from_numpy(targets),
+        users=torch.from_numpy(users),
+        positions=torch.from_numpy(positions),
+        targets=Targets(
+            torch.from_numpy(np.empty(0, dtype=np.int64) if targets is None else targets),
+            None if states_of_targets is None else torch.from_numpy(states_of_targets),
+        ),
     )

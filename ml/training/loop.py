@@ -1,21 +1,34 @@
-"""The one training loop: every sequential model, every objective."""
+"""The one training loop: every sequential model, every task, every objective; one process or several."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from contextlib import closing
+from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ml.data.training_set import Sequences
-from ml.models.sasrec import SASRec
+from ml.models.sequential_model import SequentialModel
 from ml.objectives.build import Objective
-from ml.training.batches import shuffled_batches, trainable_rows, training_batch
+from ml.tasks.build import Task
+from ml.training.averaging import WeightAverage
+from ml.training.batches import shuffled_batches
+from ml.training.checkpoint import Checkpoint, TrainingState
+from ml.training.devices import autocast
+from ml.training.distributed import World
+from ml.training.execution import Execution
+from ml.training.log import EpochRecord, GrowingLog
+from ml.training.progress import progress_of, summary
 from ml.training.recipe import OptimiserSettings, TrainingSettings
-from ml.training.reproducible import generator_for
+from ml.training.reproducible import generator_for, generators_of_step
+
+# reading a loss waits for the GPU, so losses are read so many at a time
+_LOSSES_READ_TOGETHER = 50
 
 
 class DivergedError(RuntimeError):
@@ -23,139 +36,226 @@ class DivergedError(RuntimeError):
 
 
 @dataclass(frozen=True)
-class EpochRecord:
-    """One line of the training log.
+class Phase:
+    """One pass of the loop: the search for the best epoch, or the final fit.
 
     Attributes:
-        epoch: from 1.
-        step: optimiser steps taken so far.
-        loss: mean training loss over the epoch's positions.
-        validation_ndcg_at_10: over the whole catalogue; ``None`` where there are no validation users.
-        seconds: since training began.
-        sequences_per_second: trained in this epoch, validation not counted.
+        seed: of shuffling, negatives and dropout.
+        fit_on: what the sequences hold, for the log.
+        title: shown beside the progress bar and in errors.
+        known: log of the phase before.
+        checkpoint: where this phase keeps its checkpoint; ``None`` for none.
     """
 
-    epoch: int
-    step: int
-    loss: float
-    validation_ndcg_at_10: float | None
-    seconds: float
-    sequences_per_second: float
-
-    def as_json(self) -> dict[str, float | int | None]:
-        return asdict(self)
+    seed: int
+    fit_on: str
+    title: str
+    known: tuple[EpochRecord, ...] = ()
+    checkpoint: Checkpoint | None = None
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What the loop hands back: the best weights, their epoch, and the log."""
+    """What the loop hands back.
+
+    Attributes:
+        weights: the best ones.
+        best_epoch: theirs, from 1.
+        log: one record an epoch.
+        share_of_padding: of the places for input items in all batches of this process.
+    """
 
     weights: dict[str, Tensor]
     best_epoch: int
     log: list[EpochRecord]
+    share_of_padding: float
 
 
 def train_model(
-    model: SASRec,
+    model: SequentialModel,
+    task: Task,
     objective: Objective,
     sequences: Sequences,
     validate: Callable[[], float] | None,
     optimiser_settings: OptimiserSettings,
     settings: TrainingSettings,
-    seed: int,
-    title: str,
-    progress: bool,
+    phase: Phase,
+    execution: Execution,
 ) -> Trained:
     """Train a model in place until it stops getting better on validation users.
 
+    Under torchrun every process calls it with the same arguments, and takes its part of each batch.
+
     Args:
-        model: fresh.
-        objective: mean loss over positions.
-        sequences: training histories; those of fewer than two items have nothing to predict.
+        model: fresh, on its device.
+        task: what of a sequence is shown, and what is to be predicted.
+        objective: mean loss over states.
+        sequences: training histories; those too short for the task are left out.
         validate: nDCG@10 of the model as it stands; ``None`` trains for ``max_epochs`` and keeps the last.
         optimiser_settings: step sizes.
         settings: batch size, epochs, patience.
-        seed: of shuffling, negatives and dropout.
-        title: shown beside the progress bar.
-        progress: whether to show one.
+        phase: seed, names, and where checkpoints are kept.
+        execution: precision, compilation, progress bar, log.
 
     Raises:
         DivergedError: a loss is not finite.
-        ValueError: no sequence has two items.
+        ValueError: all sequences are too short for the task.
     """
-    rows = trainable_rows(sequences)
+    rows = np.flatnonzero(sequences.lengths >= task.least_items)
     if len(rows) == 0:
-        raise ValueError("no training history has two items, so there is nothing to learn an order from")
+        raise ValueError(f"no training history has {task.least_items} items, so there is nothing to learn from")
+    world = World.current()
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimiser = build_optimiser(model, optimiser_settings)
-    warm_up = optimiser_settings.warm_up_steps
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: min(1.0, (step + 1) / (warm_up + 1)))
-    log: list[EpochRecord] = []
-    best, best_epoch, best_weights = -math.inf, 0, {}
-    step, began = 0, time.perf_counter()
-    with _progress_bar(title, settings.max_epochs * len(rows), progress) as bar:
-        for epoch in range(1, settings.max_epochs + 1):
-            generator = generator_for(seed, epoch)
+    average = WeightAverage(model, settings.weight_averaging)
+    checkpoint = phase.checkpoint
+    state = (checkpoint and checkpoint.restore(model, optimiser, average)) or TrainingState()
+    world.wait()  # for all to have read it, before the first writes the next one
+    states_of = torch.compile(model.states, dynamic=True) if execution.compile else model.states
+    losses = _Losses(phase.title)
+    clock = _Clock()
+    bar = progress_of(
+        phase.title,
+        settings.max_epochs * len(rows),
+        (state.epoch - 1) * len(rows) + min(state.batch * settings.batch_size, len(rows)),
+        execution.progress and world.is_first,
+    )
+    log_to = execution.log_to if world.is_first else None
+    with closing(bar), GrowingLog(log_to, [*phase.known, *state.log]) as growing_log:
+        while state.epoch <= settings.max_epochs and not _has_stopped(state, settings):
+            generator = generator_for(phase.seed, state.epoch)
             batches = shuffled_batches(sequences, rows, settings.batch_size, model.max_length, generator)
-            loss_sum, positions, epoch_began = 0.0, 0, time.perf_counter()
             model.train()
-            for batch_rows in batches:
-                batch = training_batch(sequences, batch_rows, model.max_length).to(model.positions.device)
-                hidden = model(batch.items, batch.lengths)
-                states = hidden.flatten(0, 1).index_select(0, batch.positions)
-                loss = objective(states, batch.targets, model.output_embedding, generator)
-                optimiser.zero_grad(set_to_none=True)
-                loss.backward()
+            for batch_rows in batches[state.batch :]:
+                for_task, for_objective = generators_of_step(phase.seed, state.epoch, state.batch, world.rank)
+                part = world.part_of(batch_rows)
+                for parameter in parameters:  # optimiser.zero_grad does it with a tenth of a millisecond of ceremony
+                    parameter.grad = None
+                loss = torch.zeros((), device=model.device)
+                if len(part):
+                    batch = task.training_batch(sequences, part, model.max_length, for_task)
+                    state.items += int(batch.lengths.sum())
+                    state.places += batch.items.numel()
+                    batch = batch.to(model.device)
+                    with autocast(model.device, execution.precision):
+                        states = states_of(batch.items, batch.lengths, batch.users, batch.positions)
+                        loss = objective(states, batch.targets, model.output_embedding, for_objective)
+                    loss.backward()
+                mean_loss = world.average_gradients(parameters, loss.detach(), len(batch.positions) if len(part) else 0)
+                set_learning_rate(optimiser, optimiser_settings, state.step)
                 optimiser.step()
-                schedule.step()
-                step += 1
-                value = loss.item()
-                if not math.isfinite(value):
-                    raise DivergedError(
-                        f"{title}: the loss is {value} at step {step} (epoch {epoch}); lower optimiser.learning_rate"
-                    )
-                loss_sum += value * len(batch.targets)
-                positions += len(batch.targets)
+                average.update(model)
+                state.step += 1
+                state.batch += 1
+                losses.add(*mean_loss)
+                if len(losses) == _LOSSES_READ_TOGETHER:
+                    losses.read_into(state)
+                if checkpoint and checkpoint.due():
+                    losses.read_into(state)
+                    clock.read_into(state)
+                    checkpoint.save(state, model, optimiser, average)
                 bar.update(len(batch_rows))
-            epoch_seconds = time.perf_counter() - epoch_began
-            quality = validate() if validate else None
-            log.append(
-                EpochRecord(
-                    epoch=epoch,
-                    step=step,
-                    loss=loss_sum / positions,
-                    validation_ndcg_at_10=quality,
-                    seconds=time.perf_counter() - began,
-                    sequences_per_second=len(rows) / epoch_seconds,
-                )
-            )
-            bar.set_postfix_str(_summary(log[-1], best_epoch))
-            if quality is None or quality > best:
-                best, best_epoch = quality if quality is not None else best, epoch
-                best_weights = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
-            elif epoch - best_epoch >= settings.patience:
-                break
-    model.load_state_dict(best_weights)
-    return Trained(best_weights, best_epoch, log)
+            losses.read_into(state)
+            clock.read_into(state)
+            last = state.epoch == settings.max_epochs
+            due = validate is not None and (state.epoch % settings.validate_every == 0 or last)
+            with average.in_place_of_the_weights(model):
+                quality = validate() if due else None
+                if (due and (state.best is None or quality > state.best)) or (validate is None and last):
+                    state.best, state.best_epoch = quality, state.epoch
+                    state.best_weights = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+            clock.read_into(state, training=False)
+            state.log.append(_record(phase.fit_on, state, quality, len(rows)))
+            growing_log.add(state.log[-1])
+            bar.set_postfix_str(summary(state.log[-1], state.best_epoch))
+            state.epoch, state.batch = state.epoch + 1, 0
+            state.loss_sum, state.states, state.epoch_seconds = 0.0, 0, 0.0
+    if checkpoint and checkpoint.at_end and checkpoint.writes:
+        checkpoint.save(state, model, optimiser, average)
+    model.load_state_dict(state.best_weights)
+    return Trained(state.best_weights, state.best_epoch, state.log, 1 - state.items / max(1, state.places))
 
 
 def build_optimiser(model: torch.nn.Module, settings: OptimiserSettings) -> torch.optim.Optimizer:
     """AdamW, with weight decay on matrices alone."""
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    decayed = [parameter for parameter in parameters if parameter.dim() >= 2 and settings.weight_decay]
+    spared = [parameter for parameter in parameters if parameter.dim() < 2 or not settings.weight_decay]
     groups = [
-        {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": settings.weight_decay},
-        {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
+        {"params": group, "weight_decay": decay}
+        for group, decay in ((decayed, settings.weight_decay), (spared, 0.0))
+        if group
     ]
     return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=settings.betas, fused=True)
 
 
-def _progress_bar(title: str, sequences: int, show: bool):
-    """A bar over all sequences of all epochs, so that its rate is the throughput."""
-    from tqdm import tqdm
+def set_learning_rate(optimiser: torch.optim.Optimizer, settings: OptimiserSettings, step: int) -> None:
+    """The learning rate of the step numbered ``step`` from 0: a straight line up over the warm-up, then constant."""
+    share = min(1.0, (step + 1) / (settings.warm_up_steps + 1))
+    for group in optimiser.param_groups:
+        group["lr"] = settings.learning_rate * share
 
-    return tqdm(total=sequences, desc=title, unit=" sequences", unit_scale=True, disable=not show)
+
+def _has_stopped(state: TrainingState, settings: TrainingSettings) -> bool:
+    """Whether the last epoch's validation was one too many without a better one."""
+    if not state.log or state.log[-1].validation_ndcg_at_10 is None:
+        return False
+    return state.log[-1].epoch - state.best_epoch >= settings.patience
 
 
-def _summary(record: EpochRecord, best_epoch: int) -> str:
-    quality = record.validation_ndcg_at_10
-    shown = "" if quality is None else f", validation nDCG@10 {quality:.4f}"
-    return f"epoch {record.epoch}, loss {record.loss:.3f}{shown}, best epoch so far {best_epoch or 1}"
+def _record(fit_on: str, state: TrainingState, quality: float | None, sequences: int) -> EpochRecord:
+    return EpochRecord(
+        fit_on=fit_on,
+        epoch=state.epoch,
+        step=state.step,
+        loss=state.loss_sum / state.states,
+        validation_ndcg_at_10=quality,
+        seconds=state.seconds,
+        sequences_per_second=sequences / state.epoch_seconds,
+    )
+
+
+class _Losses:
+    """Losses on the device, not read yet."""
+
+    def __init__(self, title: str) -> None:
+        self.title = title
+        self.waiting: list[tuple[Tensor, Tensor | int]] = []
+
+    def __len__(self) -> int:
+        return len(self.waiting)
+
+    def add(self, loss: Tensor, states: Tensor | int) -> None:
+        self.waiting.append((loss, states))
+
+    def read_into(self, state: TrainingState) -> None:
+        """Add them to the sums of the epoch, in their order.
+
+        Raises:
+            DivergedError: one is not finite.
+        """
+        first = state.step - len(self.waiting) + 1
+        for step, (loss, states) in enumerate(self.waiting, first):
+            value = loss.item()
+            if not math.isfinite(value):
+                raise DivergedError(
+                    f"{self.title}: the loss is {value} at step {step} (epoch {state.epoch}); "
+                    "lower optimiser.learning_rate"
+                )
+            state.loss_sum += value * int(states)
+            state.states += int(states)
+        self.waiting.clear()
+
+
+class _Clock:
+    """Adds the time since it was read last to what has passed in earlier runs."""
+
+    def __init__(self) -> None:
+        self.last = time.perf_counter()
+
+    def read_into(self, state: TrainingState, training: bool = True) -> None:
+        now = time.perf_counter()
+        state.seconds += now - self.last
+        if training:
+            state.epoch_seconds += now - self.last
+        self.last = now

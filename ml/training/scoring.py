@@ -8,24 +8,33 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ml.data.training_set import Sequences
-from ml.models.sasrec import SASRec
-from ml.training.batches import history_batch
+from ml.data.training_set import Sequences, TrainingSet
+from ml.models.sequential_model import SequentialModel
+from ml.ranking import tie_break_order
+from ml.tasks.build import Task
+from ml.training.distributed import World
 
-_SCORES_AT_ONCE = 1 << 23  # 32 MiB of float32
+# scores are read several times, so on a processor they are few enough to stay in its caches: 4 MiB of float32
+_SCORES_AT_ONCE = {"cpu": 1 << 20, "cuda": 1 << 27}
+# of a catalogue so large that these would be few histories: a product with fewer rows would wait for memory
+_LEAST_ROWS = 32
 _POSITIONS_AT_ONCE = 1 << 14
+# of the metric that training stops by
+_DEPTH = 10
+# float32 counts to here
+_MOST_COUNTED = 1 << 24
 
 
 @torch.inference_mode()
-def final_states(model: SASRec, histories: Sequences, rows: np.ndarray) -> Tensor:
-    """Hidden state after the last item of each of the given rows, none of them empty, ``[rows, dimensions]``.
+def final_states(model: SequentialModel, task: Task, histories: Sequences, rows: np.ndarray) -> Tensor:
+    """The state that each of the given rows is ranked by, none of them empty, ``[rows, dimensions]``.
 
     A state does not depend on the rows it is computed with, up to rounding.
     """
     model.eval()
-    device = model.positions.device
+    device = model.device
     order = np.argsort(histories.lengths[rows], kind="stable")
-    states = torch.empty(len(rows), model.positions.shape[1], device=device)
+    states = torch.empty(len(rows), model.output_embedding.dimensions, device=device)
     start = 0
     while start < len(rows):
         # ordered by length, so the width of a batch is that of its last row
@@ -33,57 +42,117 @@ def final_states(model: SASRec, histories: Sequences, rows: np.ndarray) -> Tenso
         chunk = order[start : start + max(1, _POSITIONS_AT_ONCE // length)]
         width = min(int(histories.lengths[rows[chunk[-1]]]), model.max_length)
         chunk = chunk[: max(1, _POSITIONS_AT_ONCE // width)]
-        batch = history_batch(histories, rows[chunk], model.max_length).to(device)
-        hidden = model(batch.items, batch.lengths)
-        states[torch.from_numpy(chunk).to(device)] = hidden[torch.arange(len(chunk), device=device), batch.lengths - 1]
+        batch = task.history_batch(histories, rows[chunk], model.max_length).to(device)
+        found = model.states(batch.items, batch.lengths, batch.users, batch.positions)
+        states[torch.from_numpy(chunk).to(device)] = found
         start += len(chunk)
     return states
 
 
 @torch.inference_mode()
-def scored_chunks(model: SASRec, histories: Sequences, fallback: Tensor) -> Iterator[tuple[np.ndarray, Tensor]]:
+def scored_chunks(
+    model: SequentialModel, task: Task, histories: Sequences, fallback: Tensor
+) -> Iterator[tuple[np.ndarray, Tensor]]:
     """Scores of the whole catalogue for every history, some histories at a time.
 
     Args:
         model: scores the histories that hold an item.
+        task: shows it a history as it was trained to read one.
         histories: oldest item first.
         fallback: scores for empty histories, ``[items]``.
 
     Yields:
-        Which histories, int64 ``[rows]``, and their scores, ``[rows, items]``; each history once, in no
-        stated order.
+        Which histories, int64 ``[rows]``, and their scores, float32 ``[rows, items]``, to do with as one likes until
+        the next are asked for; each history once, in no stated order.
     """
-    step = max(1, _SCORES_AT_ONCE // model.output_embedding.items)
+    items = model.output_embedding.items
+    step = max(_LEAST_ROWS, _SCORES_AT_ONCE[model.device.type] // items)
     filled = np.flatnonzero(histories.lengths > 0)
-    states = final_states(model, histories, filled)
+    states = final_states(model, task, histories, filled)
+    # fresh memory for every product would cost as much as the product
+    buffer = states.new_empty(min(step, len(filled)), items)
     for start in range(0, len(filled), step):
-        yield filled[start : start + step], model.output_embedding.score_all(states[start : start + step])
+        chunk = states[start : start + step]
+        yield filled[start : start + step], model.output_embedding.score_all_into(buffer[: len(chunk)], chunk)
     empty = np.flatnonzero(histories.lengths == 0)
     for start in range(0, len(empty), step):
         rows = empty[start : start + step]
-        yield rows, fallback.expand(len(rows), -1)
+        yield rows, fallback.to(model.device).repeat(len(rows), 1)
 
 
-def target_ranks(scores: Tensor, targets: Tensor, order: Tensor) -> Tensor:
+@torch.inference_mode()
+def hide_seen(scores: Tensor, histories: Sequences) -> None:
+    """Set the score of every item of a row's own history to ``-inf``, in place: ``[rows, items]``, a history a row."""
+    rows = np.repeat(np.arange(len(histories)), histories.lengths)
+    items = histories.items.astype(np.int64)
+    places = (torch.from_numpy(part).to(scores.device) for part in (rows, items))
+    scores.index_put_(tuple(places), scores.new_tensor(-torch.inf))
+
+
+@torch.inference_mode()
+def target_ranks(
+    scores: Tensor, targets: Tensor, order: Tensor, depth: int | None = None, memory: Tensor | None = None
+) -> Tensor:
     """Rank of each row's target over the whole catalogue, from 1: what ``ml.ranking.top_k`` would give it.
+
+    A target whose score is no number comes after the last rank.
 
     Args:
         scores: ``[rows, items]``.
         targets: int64 ``[rows]``.
         order: the tie order of ``ml.ranking.tie_break_order``, int64 ``[items]``.
+        depth: how far ranks must be exact; one beyond it is some number beyond it. ``None``: all.
+        memory: of at least the shape of the scores, to be overwritten: fresh memory takes longer than the count.
 
     Returns:
         int64 ``[rows]``.
     """
+    rows, items = scores.shape
     target_scores = scores.gather(1, targets[:, None])
-    ranks = (scores > target_scores).sum(dim=1) + 1
-    tied = torch.nonzero((scores == target_scores).sum(dim=1) > 1).squeeze(1)
+    counted = torch.float32 if items <= _MOST_COUNTED else torch.float64
+    # a comparison into numbers is summed several times faster than one into truth values
+    found = torch.empty_like(scores, dtype=counted) if memory is None or memory.dtype != counted else memory[:rows]
+    not_ahead = torch.le(scores, target_scores, out=found).sum(dim=1)
+    ranks = items - not_ahead.long() + 1
+    # ties move a target down alone, so they matter where it may still be within the depth
+    near = torch.arange(rows, device=scores.device) if depth is None else torch.nonzero(ranks <= depth).squeeze(1)
+    equal = scores[near] == target_scores[near]
+    tied = near[equal.sum(dim=1, dtype=torch.int32) > 1]
     if len(tied):
         place = torch.empty_like(order)
-        place[order] = torch.arange(len(order), device=order.device)
+        place[order] = torch.arange(items, device=order.device)
         ahead = place < place[targets[tied]][:, None]
         ranks[tied] += (ahead & (scores[tied] == target_scores[tied])).sum(dim=1)
     return ranks
+
+
+def validation_ndcg(
+    model: SequentialModel, task: Task, training_set: TrainingSet, fallback: Tensor, exclude_seen: bool
+) -> float:
+    """nDCG@10 of the model's rankings for the validation users; under torchrun each process ranks a part of them.
+
+    Args:
+        model: as it stands.
+        task: shows it a history as it was trained to read one.
+        training_set: holds the users, their histories and their targets.
+        fallback: scores for empty histories, ``[items]``.
+        exclude_seen: rank without the items of the history.
+    """
+    world = World.current()
+    part = world.part_of(np.arange(len(training_set.validation_users)))
+    histories = training_set.histories("validation").take(part)
+    targets = np.asarray(training_set.validation_targets, dtype=np.int64)[part]
+    order = torch.from_numpy(tie_break_order(training_set.items)).to(model.device)
+    ranks = np.zeros(len(training_set.validation_users), dtype=np.int64)
+    memory = None
+    for rows, scores in scored_chunks(model, task, histories, fallback):
+        if exclude_seen:
+            hide_seen(scores, histories.take(rows))
+        if memory is None or len(memory) < len(scores):
+            memory = torch.empty_like(scores)
+        found = target_ranks(scores, torch.from_numpy(targets[rows]).to(model.device), order, _DEPTH, memory)
+        ranks[part[rows]] = found.cpu().numpy()
+    return ndcg(world.sum(ranks, model.device), _DEPTH)
 
 
 def ndcg(ranks: np.ndarray, k: int) -> float:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,20 +12,29 @@ import torch
 from torch import Tensor
 
 from ml.codes.codes import Codes
-from ml.data.training_set import Sequences, TrainingSet
+from ml.data.catalogue import check_items
+from ml.data.training_set import FIT_ON_BOTH, FIT_ON_TRAIN, Sequences, TrainingSet
 from ml.models.build import build_model
-from ml.models.sasrec import SASRec
+from ml.models.sequential_model import SequentialModel
 from ml.objectives.build import build_objective
-from ml.ranking import exclude_seen as set_seen_aside
 from ml.ranking import tie_break_order, top_k
 from ml.recommender import NO_ITEM, Recommendations
-from ml.training.loop import EpochRecord, train_model
-from ml.training.recipe import Recipe, recipe_from_tables
+from ml.tasks.build import build_task
+from ml.training.checkpoint import Checkpoint, binding_of
+from ml.training.devices import choose_device
+from ml.training.distributed import World
+from ml.training.execution import Execution
+from ml.training.log import FILE as LOG_FILE
+from ml.training.log import EpochRecord, read_log, write_log
+from ml.training.loop import Phase, Trained, train_model
+from ml.training.recipe import Recipe, TrainingSettings, recipe_from_tables
 from ml.training.reproducible import generator_for, reproducible
-from ml.training.scoring import ndcg, scored_chunks, target_ranks
+from ml.training.scoring import hide_seen, scored_chunks, validation_ndcg
+from ml.training.weights import contiguous, weights_digest
 
-FORMAT = "raw2rank-sequential-recommender-1"
-DEFAULT_THREADS = 2
+FORMAT = "raw2rank-sequential-recommender-2"
+# how much of the validation lists is kept, for what is built on several recommenders
+VALIDATION_DEPTH = 200
 
 
 class SequentialRecommender:
@@ -38,11 +47,10 @@ class SequentialRecommender:
         recipe: what to train.
         seed: of initial weights, shuffling, negatives and dropout.
         codes: the code assignment, for recipes that name one.
-        threads: torch threads. Weights are equal bit for bit for equal input, seed and number of threads, so
-            this is a setting with a fixed default, not the number of cores.
+        execution: threads, device, precision, checkpoints, progress bar.
+        fit_on: what the final weights are trained on, ``train`` or ``train+validation``.
         validate_with_seen_excluded: leave the items of a history out when validation users are ranked; as the
             final ranking does.
-        progress: show a progress bar.
     """
 
     def __init__(
@@ -51,24 +59,30 @@ class SequentialRecommender:
         seed: int = 0,
         codes: Codes | None = None,
         *,
-        threads: int = DEFAULT_THREADS,
+        execution: Execution | None = None,
+        fit_on: str = FIT_ON_TRAIN,
         validate_with_seen_excluded: bool = False,
-        progress: bool = False,
     ) -> None:
         self.recipe = recipe
         self.seed = seed
         self.codes = codes
-        self.threads = threads
+        self.execution = Execution() if execution is None else execution
+        if fit_on not in (FIT_ON_TRAIN, FIT_ON_BOTH):
+            raise ValueError(f"fit_on is {FIT_ON_TRAIN!r} or {FIT_ON_BOTH!r}, not {fit_on!r}")
+        self.fit_on = fit_on
         self.validate_with_seen_excluded = validate_with_seen_excluded
-        self.progress = progress
         self.log: list[EpochRecord] = []
         self.best_epoch = 0
+        self.share_of_padding = 0.0
         self.training_set_digest = ""
-        self._model: SASRec | None = None
+        self.validation_lists: Recommendations | None = None
+        self._model: SequentialModel | None = None
+        self._task = build_task(recipe.task, 0)
+        self._users = 0
         self._training_counts = np.zeros(0, dtype=np.int64)
 
     @property
-    def model(self) -> SASRec:
+    def model(self) -> SequentialModel:
         """The trained model.
 
         Raises:
@@ -79,35 +93,84 @@ class SequentialRecommender:
         return self._model
 
     def fit(self, training_set: TrainingSet) -> Self:
-        """Train from fresh weights; test targets are never read, validation targets for early stopping alone.
+        """Train from fresh weights; test targets are never read.
+
+        Validation targets decide when to stop. With ``fit_on="train+validation"`` the weights found so are thrown
+        away, and fresh ones are trained on the validation items too, for as many epochs as were best.
 
         Raises:
-            ValueError: codes are missing or of another catalogue, or no history has two items.
+            ValueError: codes are missing or of another catalogue, or all histories are too short.
             DivergedError: the loss is no finite number any more.
         """
-        recipe = self.recipe
-        with reproducible(self.threads):
+        self.training_set_digest = training_set.digest()
+        refits = self.fit_on == FIT_ON_BOTH and len(training_set.validation_users) > 0
+        search = Phase(self.seed, FIT_ON_TRAIN, self.recipe.title, checkpoint=self._checkpoint("search", refits))
+        found = self._train(training_set, self.recipe.training, search)
+        self.log, self.best_epoch, self.share_of_padding = found.log, found.best_epoch, found.share_of_padding
+        if len(training_set.validation_users) and World.current().is_first:
+            depth = min(VALIDATION_DEPTH, training_set.items)
+            self.validation_lists = self.recommend(
+                training_set.histories("validation"), depth, self.validate_with_seen_excluded
+            )
+        if refits:
+            as_long = replace(self.recipe.training, max_epochs=self.best_epoch)
+            refit = replace(
+                search, fit_on=FIT_ON_BOTH, known=tuple(found.log), checkpoint=self._checkpoint("refit", False)
+            )
+            self.log = found.log + self._train(training_set.to_fit_on(FIT_ON_BOTH), as_long, refit).log
+        return self
+
+    def _train(self, training_set: TrainingSet, settings: TrainingSettings, phase: Phase) -> Trained:
+        """Fresh weights, trained on the training histories, in ``self.model``."""
+        recipe, execution = self.recipe, self.execution
+        device = choose_device(execution.device)
+        codes = None if self.codes is None else self.codes.values
+        counts = np.bincount(training_set.train.items, minlength=training_set.items)
+        with reproducible(execution.threads, device):
             generator_for(self.seed, 0)
             try:
-                model = build_model(recipe.model, training_set.items, None if self.codes is None else self.codes.values)
+                model = build_model(recipe.model, training_set.items, training_set.users, codes).to(device)
             except ValueError as error:
                 raise ValueError(f"recipe {recipe.name}: {error}") from error
-            self._training_counts = np.bincount(training_set.train.items, minlength=training_set.items)
-            has_validation = len(training_set.validation_users) > 0
-            trained = train_model(
+            task = build_task(recipe.task, training_set.items)
+            self._model, self._users, self._training_counts, self._task = model, training_set.users, counts, task
+
+            def validate() -> float:
+                exclude_seen = self.validate_with_seen_excluded
+                return validation_ndcg(model, task, training_set, self._popularity(), exclude_seen)
+
+            return train_model(
                 model,
-                build_objective(recipe.objective),
-                training_set.train,
-                (lambda: self._validation_ndcg(model, training_set)) if has_validation else None,
+                task,
+                build_objective(recipe.objective, counts),
+                training_set.histories("train"),
+                validate if len(training_set.validation_users) else None,
                 recipe.optimiser,
-                recipe.training,
-                self.seed,
-                recipe.title,
-                self.progress,
+                settings,
+                phase,
+                execution,
             )
-        self._model, self.log, self.best_epoch = model, trained.log, trained.best_epoch
-        self.training_set_digest = training_set.digest()
-        return self
+
+    def _checkpoint(self, name: str, at_end: bool) -> Checkpoint | None:
+        """The checkpoint of a phase, bound to all that decides the weights."""
+        execution, world = self.execution, World.current()
+        if execution.checkpoints is None:
+            return None
+        binding = binding_of(
+            recipe=self.recipe.digest(),
+            training_set=self.training_set_digest,
+            codes=None if self.codes is None else self.codes.digest(),
+            seed=self.seed,
+            fit_on=self.fit_on,
+            validate_with_seen_excluded=self.validate_with_seen_excluded,
+            threads=execution.threads,
+            device=choose_device(execution.device).type,
+            precision=execution.precision,
+            compiled=execution.compile,
+            processes=world.size,
+        )
+        path = execution.checkpoints / f"{name}.safetensors"
+        return Checkpoint(path, binding, execution.checkpoint_seconds, at_end, world.is_first)
 
     def recommend(self, histories: Sequences, k: int, exclude_seen: bool) -> Recommendations:
         """The k best items of the whole catalogue for each history, ties by ``ml.ranking``.
@@ -116,29 +179,33 @@ class SequentialRecommender:
             ValueError: a history holds an item index outside the catalogue.
         """
         items = self.model.output_embedding.items
-        if len(histories.items) and not 0 <= histories.items.min() <= histories.items.max() < items:
-            raise ValueError(f"a history holds an item outside the catalogue of {items} items")
+        check_items(histories, items)
         top_items = np.full((len(histories), k), NO_ITEM, dtype=np.int32)
         top_scores = np.full((len(histories), k), -np.inf, dtype=np.float32)
         order = tie_break_order(items)
-        with reproducible(self.threads):
-            for rows, scores in scored_chunks(self.model, histories, self._popularity()):
-                ranked = top_k(_without_seen(scores, histories, rows, exclude_seen).numpy(), k, order)
+        with reproducible(self.execution.threads, self.model.device):
+            for rows, scores in scored_chunks(self.model, self._task, histories, self._popularity()):
+                if exclude_seen:
+                    hide_seen(scores, histories.take(rows))
+                ranked = top_k(scores.cpu().numpy(), k, order)
                 top_items[rows], top_scores[rows] = ranked.items, ranked.scores
         return Recommendations(top_items, top_scores)
 
     def save(self, folder: Path) -> None:
-        """Write ``model.safetensors``, ``training_counts.npy``, ``config.json`` and ``training_log.jsonl``.
+        """Write ``model.safetensors``, ``training_counts.npy``, ``config.json`` and ``training_log.jsonl``, and the
+        lists of the validation users as ``validation_items.npy`` and ``validation_scores.npy``.
 
         All but the log, which holds times, are equal byte for byte for equal input.
         """
         from safetensors.torch import save_file
 
-        save_file(_contiguous(self.model.state_dict()), folder / "model.safetensors")
+        save_file(contiguous(self.model.state_dict()), folder / "model.safetensors")
         np.save(folder / "training_counts.npy", self._training_counts, allow_pickle=False)
+        if self.validation_lists is not None:
+            np.save(folder / "validation_items.npy", self.validation_lists.items, allow_pickle=False)
+            np.save(folder / "validation_scores.npy", self.validation_lists.scores, allow_pickle=False)
         (folder / "config.json").write_text(json.dumps(self._config(), indent=2) + "\n", encoding="utf-8")
-        lines = "".join(json.dumps(record.as_json()) + "\n" for record in self.log)
-        (folder / "training_log.jsonl").write_text(lines, encoding="utf-8")
+        write_log(self.log, folder / LOG_FILE)
 
     @classmethod
     def load(cls, folder: Path) -> SequentialRecommender:
@@ -161,34 +228,31 @@ class SequentialRecommender:
             recipe,
             config["seed"],
             None if codes is None else Codes(codes.numpy(), config["codes"]),
-            threads=config["threads"],
+            execution=Execution(threads=config["threads"]),
+            fit_on=config["fit_on"],
             validate_with_seen_excluded=config["validate_with_seen_excluded"],
         )
-        with torch.random.fork_rng():
-            model = build_model(recipe.model, config["items"], None if codes is None else codes.numpy())
+        with torch.random.fork_rng(devices=[]):
+            model = build_model(
+                recipe.model, config["items"], config["users"], None if codes is None else codes.numpy()
+            )
         model.load_state_dict(weights)
-        recommender._model = model
+        recommender._model, recommender._users = model, config["users"]
+        recommender._task = build_task(recipe.task, config["items"])
         recommender._training_counts = np.load(folder / "training_counts.npy", allow_pickle=False)
         recommender.best_epoch = config["best_epoch"]
         recommender.training_set_digest = config["training_set_digest"]
-        lines = (folder / "training_log.jsonl").read_text(encoding="utf-8").splitlines()
-        recommender.log = [EpochRecord(**json.loads(line)) for line in lines]
+        if (folder / "validation_items.npy").exists():
+            recommender.validation_lists = Recommendations(
+                *(np.load(folder / f"validation_{part}.npy", allow_pickle=False) for part in ("items", "scores"))
+            )
+        recommender.log = read_log(folder / LOG_FILE)
         return recommender
 
     @property
     def best_validation_ndcg_at_10(self) -> float | None:
         """Of the weights that were kept; ``None`` without validation users."""
         return self.log[self.best_epoch - 1].validation_ndcg_at_10
-
-    def _validation_ndcg(self, model: SASRec, training_set: TrainingSet) -> float:
-        histories = training_set.histories("validation")
-        targets = np.asarray(training_set.validation_targets, dtype=np.int64)
-        order = torch.from_numpy(tie_break_order(training_set.items))
-        ranks = np.empty(len(targets), dtype=np.int64)
-        for rows, scores in scored_chunks(model, histories, self._popularity()):
-            scores = _without_seen(scores, histories, rows, self.validate_with_seen_excluded)
-            ranks[rows] = target_ranks(scores, torch.from_numpy(targets[rows]), order).numpy()
-        return ndcg(ranks, 10)
 
     def _popularity(self) -> Tensor:
         """Scores for an empty history, ``[items]``."""
@@ -201,9 +265,11 @@ class SequentialRecommender:
             "recipe": self.recipe.as_tables(),
             "recipe_digest": self.recipe.digest(),
             "seed": self.seed,
-            "threads": self.threads,
+            "threads": self.execution.threads,
+            "fit_on": self.fit_on,
             "validate_with_seen_excluded": self.validate_with_seen_excluded,
             "items": self.model.output_embedding.items,
+            "users": self._users,
             "codes": None if self.codes is None else self.codes.method,
             "codes_digest": None if self.codes is None else self.codes.digest(),
             "training_set_digest": self.training_set_digest,
@@ -211,26 +277,3 @@ class SequentialRecommender:
             "best_validation_ndcg_at_10": self.best_validation_ndcg_at_10,
             "weights_digest": weights_digest(self.model.state_dict()),
         }
-
-
-def weights_digest(weights: dict[str, Tensor]) -> str:
-    """SHA-256 over names, types, shapes and values."""
-    digest = hashlib.sha256(FORMAT.encode())
-    for name in sorted(weights):
-        values = weights[name].detach().cpu().contiguous().numpy()
-        digest.update(f"{name} {values.dtype.str} {values.shape}".encode())
-        digest.update(values.data)
-    return digest.hexdigest()
-
-
-def _contiguous(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: weights[name].detach().cpu().contiguous() for name in sorted(weights)}
-
-
-def _without_seen(scores: Tensor, histories: Sequences, rows: np.ndarray, exclude: bool) -> Tensor:
-    """Scores of the given rows, items of their histories at ``-inf`` if asked."""
-    if not exclude:
-        return scores
-    kept = scores.clone()
-    set_seen_aside(kept.numpy(), histories.take(rows))
-    return kept

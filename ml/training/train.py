@@ -6,14 +6,22 @@ import json
 import platform
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from ml.codes.codes import Codes
 from ml.data.files import atomic_folder
-from ml.data.training_set import TrainingSet
+from ml.data.training_set import FIT_ON_TRAIN, TrainingSet
+from ml.training.checkpoint import checkpoint_folder, remove_checkpoints
+from ml.training.devices import choose_device, name_of, peak_memory_in_bytes, start_measuring_memory
+from ml.training.distributed import World
+from ml.training.execution import DEFAULT_THREADS, Execution
+from ml.training.log import write_board
+from ml.training.loop import DivergedError
 from ml.training.recipe import Recipe
-from ml.training.sequential_recommender import DEFAULT_THREADS, SequentialRecommender, weights_digest
+from ml.training.sequential_recommender import SequentialRecommender
+from ml.training.weights import weights_digest
 
 
 @dataclass(frozen=True)
@@ -54,12 +62,25 @@ def train(
     progress: bool = True,
     *,
     threads: int = DEFAULT_THREADS,
+    fit_on: str = FIT_ON_TRAIN,
     validate_with_seen_excluded: bool = False,
+    device: str = "cpu",
+    precision: str = "float32",
+    compile: bool = False,
+    checkpoint_seconds: float | None = 60.0,
+    tensorboard: bool = False,
+    log_to: Path | None = None,
 ) -> TrainingResult:
     """Train a recipe and save the best weights into ``folder``, whole or not at all.
 
     Beside what ``SequentialRecommender.save`` writes, ``training_run.json`` says how the run went and on what
     machine; like the log, it holds times and is not part of the model.
+
+    Killed at any moment and called again with the same arguments, it goes on from its last checkpoint, and ends with
+    the same weights bit for bit on a processor. Checkpoints lie in a hidden folder beside ``folder`` until the result
+    is in place. Those of other arguments, data or code are passed over and replaced.
+
+    In processes that ``torch.distributed`` has joined, all call it with the same arguments; the first one writes.
 
     Args:
         recipe: what to train.
@@ -68,30 +89,63 @@ def train(
         seed: of everything random.
         codes: for recipes that name a code assignment.
         progress: show a progress bar.
-        threads: torch threads, see :class:`SequentialRecommender`.
+        threads, device, precision, compile, log_to: see :class:`ml.training.execution.Execution`.
+        fit_on: what the final weights are trained on, ``train`` or ``train+validation``.
         validate_with_seen_excluded: rank validation users without the items of their histories.
+        checkpoint_seconds: at least so long between two checkpoints, 0 for one after each step; ``None`` keeps none.
+        tensorboard: write the log as TensorBoard event files too, under ``tensorboard/``, where that package is
+            installed; they hold times.
 
     Raises:
-        ValueError: the recipe does not fit the codes or the training set.
+        ValueError: the recipe does not fit the codes or the training set, or the device is not there.
         DivergedError: the loss is no finite number any more.
     """
+    chosen, world = choose_device(device), World.current()
+    checkpoints = checkpoint_folder(folder)
+    execution = Execution(
+        threads=threads,
+        device=device,
+        precision=precision,
+        compile=compile,
+        progress=progress,
+        checkpoints=None if checkpoint_seconds is None else checkpoints,
+        checkpoint_seconds=checkpoint_seconds or 0.0,
+        log_to=log_to,
+    )
     recommender = SequentialRecommender(
         recipe,
         seed,
         codes,
-        threads=threads,
+        execution=execution,
+        fit_on=fit_on,
         validate_with_seen_excluded=validate_with_seen_excluded,
-        progress=progress,
-    ).fit(training_set)
-    with atomic_folder(folder) as working:
-        recommender.save(working)
-        result = _result(recommender, folder, (working / "model.safetensors").stat().st_size)
-        run = {"result": asdict(result) | {"folder": folder.name}, "machine": _machine()}
-        (working / "training_run.json").write_text(json.dumps(run, indent=2) + "\n", encoding="utf-8")
-    return result
+    )
+    start_measuring_memory(chosen)
+    try:
+        recommender.fit(training_set)
+    except DivergedError:
+        # it would diverge again
+        remove_checkpoints(checkpoints)
+        raise
+    if world.is_first:
+        with atomic_folder(folder) as working:
+            recommender.save(working)
+            if tensorboard:
+                write_board(recommender.log, working / "tensorboard")
+            result = _result(recommender, folder, working / "model.safetensors")
+            run = {
+                "result": asdict(result) | {"folder": folder.name},
+                "model": {"share_of_padding": recommender.share_of_padding} | _sizes(recommender.model),
+                "machine": _machine(execution, chosen, world),
+                "peak_memory_in_bytes": peak_memory_in_bytes(chosen),
+            }
+            (working / "training_run.json").write_text(json.dumps(run, indent=2) + "\n", encoding="utf-8")
+        remove_checkpoints(checkpoints)
+    world.wait()
+    return _result(recommender, folder, folder / "model.safetensors")
 
 
-def _result(recommender: SequentialRecommender, folder: Path, size_in_bytes: int) -> TrainingResult:
+def _result(recommender: SequentialRecommender, folder: Path, weights: Path) -> TrainingResult:
     log = recommender.log
     speeds = sorted(record.sequences_per_second for record in log)
     return TrainingResult(
@@ -99,19 +153,34 @@ def _result(recommender: SequentialRecommender, folder: Path, size_in_bytes: int
         best_validation_ndcg_at_10=recommender.best_validation_ndcg_at_10,
         best_epoch=recommender.best_epoch,
         epochs=len(log),
-        steps=log[-1].step,
+        steps=sum({record.fit_on: record.step for record in log}.values()),
         parameters=sum(parameter.numel() for parameter in recommender.model.parameters()),
-        seconds=log[-1].seconds,
+        seconds=sum({record.fit_on: record.seconds for record in log}.values()),
         sequences_per_second=speeds[len(speeds) // 2],
-        size_in_bytes=size_in_bytes,
+        size_in_bytes=weights.stat().st_size,
         weights_digest=weights_digest(recommender.model.state_dict()),
     )
 
 
-def _machine() -> dict[str, str]:
+def _sizes(model: torch.nn.Module) -> dict[str, int]:
+    """Bytes of the embeddings that items are scored with, and of all weights."""
+    embedding = model.output_embedding.state_dict().values()
+    return {
+        "output_embedding_bytes": sum(tensor.nbytes for tensor in embedding),
+        "dense_output_embedding_bytes": 4 * model.output_embedding.items * model.output_embedding.dimensions,
+        "bytes": sum(tensor.nbytes for tensor in model.state_dict().values()),
+    }
+
+
+def _machine(execution: Execution, device: torch.device, world: World) -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "torch": torch.__version__,
         "processor": platform.machine(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "device": name_of(device),
+        "precision": execution.precision,
+        "compiled": execution.compile,
+        "threads": execution.threads,
+        "processes": world.size,
     }

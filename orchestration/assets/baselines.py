@@ -1,5 +1,7 @@
 """The training-free baselines, fitted: one asset each."""
 
+import json
+
 import dagster as dg
 
 from ml.baselines import BASELINES, Baseline
@@ -16,9 +18,12 @@ from orchestration.reporting import (
     materialization,
 )
 
+# says what a baseline was fitted on
+FIT = "fit.json"
+
 
 def _baseline_asset(baseline: Baseline) -> dg.AssetsDefinition:
-    deps = [["training_sets", "sequences"]]
+    deps = [["training_sets", "sequences"], ["settings", "fit"]]
     if baseline.needs_item_text:
         deps.append(["training_sets", "item_text"])
     if baseline.seeded:
@@ -36,7 +41,8 @@ def _baseline_asset(baseline: Baseline) -> dg.AssetsDefinition:
         code_version=code_version("ml.baselines", baseline.path.split(":")[0]),
         metadata={
             "dagster/column_schema": array_schema(
-                state=("json, npy or npz", "what the baseline counted, indexed by item")
+                state=("json, npy or npz", "what the baseline counted, indexed by item"),
+                fit=("json", "what it was fitted on, in fit.json"),
             )
         },
     )
@@ -45,17 +51,20 @@ def _baseline_asset(baseline: Baseline) -> dg.AssetsDefinition:
 
         dataset = context.partition_key
         paths = Workspace.current().dataset(dataset)
-        training_set = load_training_set(paths, with_text=baseline.needs_item_text)
+        fit_on = read_settings("fit", dataset)["fit_on"]
+        training_set = load_training_set(paths, with_text=baseline.needs_item_text).to_fit_on(fit_on)
         seed = read_settings("training", dataset)["seed"] if baseline.seeded else 0
         recommender = baseline.create(seed).fit(training_set)
         folder = paths.asset("baselines", baseline.name)
         with atomic_folder(folder) as temporary:
             recommender.save(temporary)
+            (temporary / FIT).write_text(json.dumps({"fit_on": fit_on}) + "\n")
         return materialization(
             digest_of_files(folder, "**/*"),
             {
                 "dagster/row_count": training_set.items,
                 "dagster/uri": str(folder),
+                "fit_on": fit_on,
                 "bytes": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
                 **({"seed": seed} if baseline.seeded else {}),
             },

@@ -2,53 +2,68 @@
 
 import dagster as dg
 
-from orchestration.assets.settings import read_settings
+from ml.codes import ASSIGNMENTS, Assignment
+from orchestration.assets.settings import chosen_for, read_settings
 from orchestration.assets.training_sets import load_training_set
 from orchestration.automation import on_new_data
 from orchestration.code_versions import code_version
 from orchestration.partitions import datasets
 from orchestration.paths import Workspace
-from orchestration.reporting import RECOMMENDATION_OWNERS, array_schema, materialization
+from orchestration.recommenders import needed_codes
+from orchestration.reporting import RECOMMENDATION_OWNERS, array_schema, materialization, told_plainly
+from orchestration.resources import Settings
+from orchestration.staleness import stays_as_it_is
 
 
-@dg.asset(
-    key=["codes", "svd"],
-    deps=[["training_sets", "sequences"], ["settings", "training"]],
-    description="RecJPQ codes by truncated SVD of the training histories: items with the same users get like codes. "
-    "With a report on the use of each code book and on collisions.",
-    group_name="codes",
-    kinds={"scikitlearn", "numpy"},
-    owners=RECOMMENDATION_OWNERS,
-    partitions_def=datasets,
-    automation_condition=on_new_data,
-    code_version=code_version("ml.codes.svd"),
-    metadata={
-        "dagster/column_schema": array_schema(values=("uint8 [items, books]", "code of each item in each code book"))
-    },
-)
-def svd(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-    from ml.codes.svd import assign_svd_codes
-    from ml.data.files import atomic_folder
-
-    dataset = context.partition_key
-    paths = Workspace.current().dataset(dataset)
-    codes = assign_svd_codes(load_training_set(paths), seed=read_settings("training", dataset)["seed"])
-    folder = paths.asset("codes", "svd")
-    with atomic_folder(folder) as temporary:
-        codes.save(temporary)
-    report = codes.report
-    return materialization(
-        codes.digest(),
-        {
-            "dagster/row_count": codes.items,
-            "dagster/uri": str(folder),
-            "books": codes.books,
-            "items_in_collisions": report["items_in_collisions"],
-            "largest_collision": report["largest_collision"],
-            "never_seen_in_training": report["items_never_seen_in_training"],
-            "use_of_code_books": dg.MetadataValue.md(_table(report["by_book"])),
+def _codes_asset(assignment: Assignment) -> dg.AssetsDefinition:
+    @dg.asset(
+        key=["codes", assignment.name],
+        deps=[["training_sets", "sequences"], ["settings", "training"]],
+        description=f"RecJPQ codes: {assignment.title}. {assignment.description} Assigned on the training items alone, "
+        "whatever models are fitted on; made where a chosen recipe needs them. With a report on the use of each code "
+        f"book and on collisions. Source: {assignment.source}.",
+        group_name="codes",
+        kinds={"python", "numpy"},
+        owners=RECOMMENDATION_OWNERS,
+        partitions_def=datasets,
+        automation_condition=on_new_data,
+        code_version=code_version("ml.codes.codes", assignment.path.split(":")[0]),
+        metadata={
+            "dagster/column_schema": array_schema(
+                values=("uint8 [items, books]", "code of each item in each code book")
+            )
         },
     )
+    def assigned(context: dg.AssetExecutionContext, settings: Settings) -> dg.MaterializeResult:
+        from ml.data.files import atomic_folder
+
+        dataset = context.partition_key
+        paths = Workspace.current().dataset(dataset)
+        if assignment.name not in needed_codes(chosen_for(settings, dataset)):
+            return stays_as_it_is(context, "no chosen recipe is built on these codes")
+        with told_plainly(dataset, ValueError):
+            codes = assignment.assign(load_training_set(paths), seed=read_settings("training", dataset)["seed"])
+        folder = paths.asset("codes", assignment.name)
+        with atomic_folder(folder) as temporary:
+            codes.save(temporary)
+        report = codes.report
+        return materialization(
+            codes.digest(),
+            {
+                "dagster/row_count": codes.items,
+                "dagster/uri": str(folder),
+                "books": codes.books,
+                "method": dg.MetadataValue.json(codes.method),
+                "use_of_code_books": dg.MetadataValue.md(_table(report["by_book"])),
+                **{
+                    name: value
+                    for name, value in report.items()
+                    if isinstance(value, int | float) and name not in ("items", "books")
+                },
+            },
+        )
+
+    return assigned
 
 
 def _table(books: list[dict]) -> str:
@@ -60,4 +75,4 @@ def _table(books: list[dict]) -> str:
     return "\n".join(lines)
 
 
-codes_assets = [svd]
+codes_assets = [_codes_asset(assignment) for assignment in ASSIGNMENTS.values()]

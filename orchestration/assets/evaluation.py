@@ -7,13 +7,16 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from ml.baselines import BASELINES
+from ml.codes import ASSIGNMENTS
+from ml.objectives.settings import describe
+from orchestration.assets.baselines import FIT
 from orchestration.assets.settings import read_settings
 from orchestration.assets.training_sets import load_training_set
 from orchestration.automation import on_new_data
 from orchestration.code_versions import code_version
 from orchestration.partitions import datasets
 from orchestration.paths import REPOSITORY, DatasetPaths, Workspace
-from orchestration.recommenders import compared, recipes, recommender_names, title_of
+from orchestration.recommenders import compared, fusions, needed_codes, recipes, recommender_names, title_of
 from orchestration.reporting import (
     RECOMMENDATION_OWNERS,
     array_schema,
@@ -23,6 +26,7 @@ from orchestration.reporting import (
     told_plainly,
 )
 from orchestration.staleness import asset_graph, data_version, latest_evaluations
+from orchestration.trained import fit_on_of_trained
 
 TEMPLATES = REPOSITORY / "ml" / "reports" / "templates"
 RANKINGS = [["rankings", name] for name in recommender_names()]
@@ -31,7 +35,7 @@ COLUMNS = {
     "position": "1 is the best nDCG@10",
     "recommender": "its name",
     "title": "its name for readers",
-    "kind": "baseline (training-free) or model",
+    "kind": "baseline (training-free), model, or fusion of the lists of several of these",
     "ndcg@10_low": "lower end of the 95 % interval over users",
     "ndcg@10_high": "upper end of the 95 % interval over users",
     "reference": "the best training-free recommender",
@@ -99,7 +103,13 @@ def user_metrics(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
 
 @dg.asset(
     key=["evaluation", "leaderboard"],
-    deps=[["evaluation", "user_metrics"], ["training_sets", "sequences"], ["settings", "comparison"]],
+    deps=[
+        ["evaluation", "user_metrics"],
+        ["training_sets", "sequences"],
+        ["settings", "comparison"],
+        # equal rankings may be of another fit
+        ["settings", "fit"],
+    ],
     description="All recommenders under one protocol, best nDCG@10 first, with 95 % intervals over users and a paired "
     "comparison with the best training-free one. The table and the plots of the report are in its metadata.",
     kinds={"parquet"},
@@ -110,7 +120,7 @@ def leaderboard(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     import pyarrow.parquet as pq
 
     from ml.data.content_digest import parquet_digest
-    from ml.evaluation.leaderboard import BASELINE, MODEL, Entry, build_leaderboard
+    from ml.evaluation.leaderboard import Entry, build_leaderboard
     from ml.evaluation.rankings import RankingError, write_table
 
     dataset = context.partition_key
@@ -119,7 +129,6 @@ def leaderboard(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     entries = [
         Entry(
             title=title_of(name),
-            kind=BASELINE if name in BASELINES else MODEL,
             user_metrics=pq.read_table(measured / f"{name}.parquet"),
             **_facts(paths, name),
         )
@@ -135,15 +144,34 @@ def leaderboard(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
 
 
 def _facts(paths: DatasetPaths, name: str) -> dict:
-    """Objective and sizes of a recommender; of a baseline its size alone."""
+    """Kind, fit, objective and sizes of a recommender, as far as it has them."""
+    from ml.evaluation.leaderboard import BASELINE, FUSION, MODEL
+
     if name in BASELINES:
-        saved = paths.asset("baselines", name).rglob("*")
-        return {"model_bytes": sum(path.stat().st_size for path in saved if path.is_file())}
-    result = json.loads((paths.asset("models", name) / "training_run.json").read_text())["result"]
+        folder = paths.asset("baselines", name)
+        return {
+            "kind": BASELINE,
+            "fit_on": json.loads((folder / FIT).read_text())["fit_on"],
+            "model_bytes": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
+        }
+    folder = paths.asset("models", name)
+    if name in fusions():
+        parts = [_facts(paths, part) for part in fusions()[name].parts]
+        return {
+            "kind": FUSION,
+            "fit_on": json.loads((folder / FIT).read_text())["fit_on"],
+            "parameters": sum(part.get("parameters", 0) for part in parts) or None,
+            "model_bytes": sum(part["model_bytes"] for part in parts),
+            "codes": ", ".join(sorted({part["codes"] for part in parts if part.get("codes")})),
+        }
+    result = json.loads((folder / "training_run.json").read_text())["result"]
     return {
-        "loss": recipes()[name].objective_name.replace("_", " "),
+        "kind": MODEL,
+        "fit_on": fit_on_of_trained(folder),
+        "loss": describe(recipes()[name].objective),
         "parameters": result["parameters"],
         "model_bytes": result["size_in_bytes"],
+        "codes": recipes()[name].codes or "",
     }
 
 
@@ -184,7 +212,7 @@ def _shown(paths: DatasetPaths) -> dict:
         ["marts", "statistics"],
         ["marts", "reconciliation"],
         ["marts", "items"],
-        ["codes", "svd"],
+        *(["codes", name] for name in ASSIGNMENTS),
     ],
     description="One self-contained HTML page: verdict, leaderboard, protocol, the way of every row from the dump to "
     "the split, statistics, training curves, checks, examples, and where each number comes from.",
@@ -247,11 +275,11 @@ def check_results(instance: dg.DagsterInstance, graph, dataset: str) -> list:
 
 def _data_versions(instance: dg.DagsterInstance, graph, dataset: str, but: dg.AssetKey) -> dict[str, str]:
     """Content version of everything the report stands on, in the order it is made."""
-    names = {"baselines", "models", "rankings"}
-    compared_here = set(compared_for(dataset))
+    names = set(compared_for(dataset))
+    shown = dict.fromkeys(("baselines", "models", "rankings"), names) | {"codes": needed_codes(names)}
     versions = {}
     for key in graph.toposorted_asset_keys:
-        if key == but or (key.path[0] in names and key.path[-1] not in compared_here):
+        if key == but or key.path[-1] not in shown.get(key.path[0], {key.path[-1]}):
             continue
         version = data_version(instance, key, dataset)
         if version:

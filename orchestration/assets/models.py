@@ -1,29 +1,30 @@
-"""The transformer models: one asset for each recipe."""
+"""The sequence models: one asset for each recipe."""
+
+import os
+from dataclasses import asdict
 
 import dagster as dg
 
+from ml.objectives.settings import describe
 from ml.training.recipe import Recipe
-from orchestration.assets.settings import read_settings
+from orchestration.assets.settings import chosen_for, read_settings
 from orchestration.assets.training_sets import load_training_set
 from orchestration.automation import on_new_data
 from orchestration.code_versions import code_version
+from orchestration.locking import shared_with_children
 from orchestration.partitions import datasets
-from orchestration.paths import Workspace
-from orchestration.recommenders import recipes
-from orchestration.reporting import (
-    RECOMMENDATION_OWNERS,
-    array_schema,
-    materialization,
-    told_plainly,
-)
+from orchestration.paths import DatasetPaths, Workspace
+from orchestration.recommenders import modules_of, recipe_file, recipes
+from orchestration.reporting import RECOMMENDATION_OWNERS, array_schema, materialization, told_plainly
 from orchestration.resources import Settings
-from orchestration.staleness import NOT_CHOSEN, data_version
-
-_CODE = code_version("ml.training.train")
+from orchestration.staleness import stays_as_it_is
+from orchestration.trained import facts_of_trained, version_of_trained
+from orchestration.training_process import command, failure_told_by
 
 
 def _model_asset(recipe: Recipe) -> dg.AssetsDefinition:
-    deps = [["training_sets", "sequences"], ["settings", "training"]]
+    code = code_version("ml.training.train", *modules_of(recipe.name))
+    deps = [["training_sets", "sequences"], ["settings", "training"], ["settings", "fit"], ["settings", "ranking"]]
     if recipe.codes:
         deps.append(["codes", recipe.codes])
 
@@ -31,57 +32,112 @@ def _model_asset(recipe: Recipe) -> dg.AssetsDefinition:
         key=["models", recipe.name],
         deps=deps,
         description=f"{recipe.title}. Trained from the recipe {recipe.name}; the weights of the epoch with the best "
-        f"validation nDCG@10. Source: {recipe.source}",
+        f"validation nDCG@10, ranked for as the test users are. Source: {recipe.source}",
         group_name="models",
         kinds={"pytorch"},
         owners=RECOMMENDATION_OWNERS,
         partitions_def=datasets,
         automation_condition=on_new_data,
         # what decides the weights besides the data: the code and the recipe, not its prose
-        code_version=f"{_CODE}-{recipe.digest()[:12]}",
+        code_version=f"{code}-{recipe.digest()[:12]}",
         metadata={
             "dagster/column_schema": array_schema(
                 weights=("safetensors", "named tensors, in model.safetensors"),
                 configuration=("json", "the recipe and what is needed to load the weights, in config.json"),
                 log=("json lines", "loss and validation nDCG@10 of each epoch, in training_log.jsonl"),
+                validation_lists=("npy", "the best items for each validation user, for fusions"),
             )
         },
     )
-    def model(context: dg.AssetExecutionContext, settings: Settings) -> dg.MaterializeResult:
-        from ml.codes.codes import Codes
-        from ml.training.loop import DivergedError
-        from ml.training.train import train
-
+    def model(
+        context: dg.AssetExecutionContext, settings: Settings, training_client: dg.PipesSubprocessClient
+    ) -> dg.MaterializeResult:
         dataset = context.partition_key
         paths = Workspace.current().dataset(dataset)
         folder = paths.asset("models", recipe.name)
-        if settings.recipes and recipe.name not in settings.recipes:
-            kept = data_version(context.instance, context.asset_key, dataset) or NOT_CHOSEN
-            context.log.info("%s is not among the chosen recipes; it stays as it is (%s)", recipe.name, kept)
-            return materialization(kept, {"dagster/row_count": 0, "chosen": False})
-        training_set = load_training_set(paths)
-        codes = Codes.load(paths.asset("codes", recipe.codes)) if recipe.codes else None
-        seed = read_settings("training", dataset)["seed"]
-        with told_plainly(dataset, DivergedError):
-            result = train(recipe, training_set, folder, seed, codes)
-        return materialization(
-            result.weights_digest,
-            {
-                "dagster/row_count": len(training_set.train),
-                "dagster/uri": str(folder),
-                "best validation ndcg@10": result.best_validation_ndcg_at_10 or "no validation users",
-                "best_epoch": result.best_epoch,
-                "epochs": result.epochs,
-                "parameters": result.parameters,
-                "bytes": result.size_in_bytes,
-                "seconds": result.seconds,
-                "sequences_per_second": result.sequences_per_second,
-                "seed": seed,
-                "recipe": dg.MetadataValue.json(recipe.as_tables()),
-            },
-        )
+        if recipe.name not in chosen_for(settings, dataset):
+            return stays_as_it_is(context, "not among the chosen recipes")
+        options = {
+            "seed": read_settings("training", dataset)["seed"],
+            "fit_on": read_settings("fit", dataset)["fit_on"],
+            "exclude_seen": read_settings("ranking", dataset)["exclude_seen"],
+            "device": settings.device,
+            "precision": settings.precision,
+            "checkpoint_seconds": float(os.environ.get("RAW2RANK_CHECKPOINT_SECONDS", "60")),
+        }
+        if settings.training_process == "subprocess" or settings.training_processes > 1:
+            reported = _train_in_a_process(context, training_client, recipe, paths, options, settings)
+            version, facts = reported.data_version.value, reported.metadata
+        else:
+            _train_here(recipe, paths, options)
+            version, facts = version_of_trained(folder), facts_of_trained(folder)
+        return materialization(version, {**facts, **_shown(recipe, paths)})
 
     return model
+
+
+def _train_here(recipe: Recipe, paths: DatasetPaths, options: dict) -> None:
+    from ml.codes.codes import Codes
+    from ml.training.loop import DivergedError
+    from ml.training.train import train
+
+    codes = Codes.load(paths.asset("codes", recipe.codes)) if recipe.codes else None
+    chosen = dict(options)
+    seen = chosen.pop("exclude_seen")
+    with told_plainly(paths.dataset, DivergedError, ValueError):
+        train(
+            recipe,
+            load_training_set(paths),
+            paths.asset("models", recipe.name),
+            codes=codes,
+            validate_with_seen_excluded=seen,
+            **chosen,
+        )
+
+
+def _train_in_a_process(
+    context: dg.AssetExecutionContext,
+    client: dg.PipesSubprocessClient,
+    recipe: Recipe,
+    paths: DatasetPaths,
+    options: dict,
+    settings: Settings,
+) -> dg.MaterializeResult:
+    """The same by the training command, whose lines come to the log of the run; what it reported of the result.
+
+    Raises:
+        dg.Failure: in the words of the training.
+    """
+    started = command(
+        recipe=recipe_file(recipe.name),
+        training_set=paths.asset("training_sets", "sequences"),
+        out=paths.asset("models", recipe.name),
+        codes=paths.asset("codes", recipe.codes) if recipe.codes else None,
+        processes=settings.training_processes,
+        **options,
+    )
+    # where the run alone is killed, the dataset stays locked until the training has ended too
+    with shared_with_children(paths):
+        invocation = client.run(context=context, command=started)
+    if (failure := failure_told_by(invocation.get_custom_messages())) is not None:
+        raise dg.Failure(description=f"{paths.dataset}: {recipe.name}: {failure}", allow_retries=False)
+    return invocation.get_materialize_result()
+
+
+def _shown(recipe: Recipe, paths: DatasetPaths) -> dict:
+    """What it was trained for, and its curves, as metadata."""
+    from ml.reports import plots
+    from ml.reports.collect import training_curve
+
+    objective = describe(recipe.objective)
+    options = [f"{name} {value}" for name, value in asdict(recipe.task).items()]
+    curves = (training_curve(paths.asset("models", recipe.name), recipe.title, objective, None),)
+    return {
+        "task": ", ".join([recipe.task_name, *options]).replace("_", " "),
+        "objective": objective,
+        "validation curve": dg.MetadataValue.md(plots.markdown_image(plots.validation_curves(curves))),
+        "loss curve": dg.MetadataValue.md(plots.markdown_image(plots.loss_curves(curves))),
+    }
 
 
 model_assets = [_model_asset(recipe) for recipe in recipes().values()]

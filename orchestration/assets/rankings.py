@@ -1,22 +1,20 @@
 """Rankings over the whole catalogue: one asset a recommender, one row a user and rank."""
 
+import json
+
 import dagster as dg
 
 from ml.baselines import BASELINES
-from orchestration.assets.settings import read_settings
+from orchestration.assets.settings import chosen_for, read_settings
 from orchestration.assets.training_sets import load_training_set
 from orchestration.automation import on_new_data
 from orchestration.code_versions import code_version
 from orchestration.partitions import datasets
 from orchestration.paths import DatasetPaths, Workspace
-from orchestration.recommenders import recommender_names, title_of
-from orchestration.reporting import (
-    RECOMMENDATION_OWNERS,
-    materialization,
-    parquet_metadata,
-    told_plainly,
-)
-from orchestration.staleness import NOT_CHOSEN, data_version
+from orchestration.recommenders import fusions, layer_of, modules_of, recommender_names, title_of
+from orchestration.reporting import RECOMMENDATION_OWNERS, materialization, parquet_metadata, told_plainly
+from orchestration.resources import Settings
+from orchestration.staleness import stays_as_it_is
 
 COLUMNS = {
     "user_index": "the test user",
@@ -28,22 +26,30 @@ COLUMNS = {
 }
 
 
-def load_recommender(paths: DatasetPaths, name: str):
-    """A fitted recommender as its asset left it."""
-    if name in BASELINES:
-        return BASELINES[name].load(paths.asset("baselines", name))
-    from ml.training.sequential_recommender import SequentialRecommender
+def load(paths: DatasetPaths, name: str, items: int):
+    """A fitted recommender as its asset left it; a fusion with its parts."""
+    from ml.fusion.fused import Fusion
+    from ml.fusion.recommender import FUSION_FILE, FusedRecommender, load_recommender
 
-    return SequentialRecommender.load(paths.asset("models", name))
+    folder = paths.asset(layer_of(name), name)
+    if name not in fusions():
+        return load_recommender(name, folder)
+    fusion = Fusion.from_json(json.loads((folder / FUSION_FILE).read_text()))
+    parts = {part: load(paths, part, items) for part in fusion.parts}
+    return FusedRecommender(parts, fusion.depth, fusion=fusion, items=items)
 
 
 def _ranking_asset(name: str) -> dg.AssetsDefinition:
-    layer = "baselines" if name in BASELINES else "models"
+    layer = layer_of(name)
+    parts = fusions()[name].parts if name in fusions() else ()
+    modules = {module for part in (parts or [name]) for module in modules_of(part)}
+    modules |= {"ml.fusion.recommender"} if parts else set()
 
     @dg.asset(
         key=["rankings", name],
         deps=[
             [layer, name],
+            *([layer_of(part), part] for part in parts),
             ["training_sets", "sequences"],
             ["settings", "ranking"],
             ["settings", "training"],
@@ -55,23 +61,24 @@ def _ranking_asset(name: str) -> dg.AssetsDefinition:
         partitions_def=datasets,
         automation_condition=on_new_data,
         code_version=code_version(
-            "ml.evaluation.rankings",
-            BASELINES[name].path.split(":")[0] if name in BASELINES else "ml.training.sequential_recommender",
+            "ml.evaluation.rankings", *(["ml.fusion.recommender"] if parts else []), *sorted(modules)
         ),
     )
-    def ranking(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+    def ranking(context: dg.AssetExecutionContext, settings: Settings) -> dg.MaterializeResult:
         from ml.data.content_digest import parquet_digest
         from ml.evaluation.rankings import RankingError, rank, write_table
 
         dataset = context.partition_key
         paths = Workspace.current().dataset(dataset)
-        if data_version(context.instance, dg.AssetKey([layer, name]), dataset) == NOT_CHOSEN:
-            return materialization(NOT_CHOSEN, {"dagster/row_count": 0})
+        if name not in BASELINES and name not in chosen_for(settings, dataset):
+            # what there is of the model may be of another catalogue
+            return stays_as_it_is(context, "not among the chosen recipes")
         path = paths.asset("rankings") / f"{name}.parquet"
+        training_set = load_training_set(paths)
         with told_plainly(dataset, RankingError):
             table = rank(
-                load_recommender(paths, name),
-                load_training_set(paths),
+                load(paths, name, training_set.items),
+                training_set,
                 name,
                 seed=read_settings("training", dataset)["seed"],
                 exclude_seen=read_settings("ranking", dataset)["exclude_seen"],

@@ -10,6 +10,7 @@ import dagster as dg
 from orchestration.automation import on_new_data
 from orchestration.partitions import datasets
 from orchestration.paths import Workspace
+from orchestration.recommenders import chosen_names
 from orchestration.reporting import DATA_OWNERS, array_schema, digest_of, materialization
 from orchestration.resources import Settings
 
@@ -23,14 +24,17 @@ SLICES: dict[str, tuple[str, tuple[str, ...]]] = {
         ),
     ),
     "training": ("The seed of code assignment, random baselines and training.", ("seed",)),
-    "ranking": ("Whether seen items are left out of the rankings.", ("exclude_seen",)),
-    "comparison": ("Which recipes the leaderboard compares.", ("recipes",)),
+    "fit": ("What the final fit of every recommender reads.", ("fit_on",)),
+    "ranking": ("Whether seen items are left out of the rankings, of validation users too.", ("exclude_seen",)),
+    "comparison": ("Which models and fusions are trained and compared.", ("recipes",)),
 }
+# in no slice: where models are trained says nothing of what they are
 
 
 def chosen(settings: Settings, name: str) -> dict:
-    """The values of one slice of the settings."""
-    return {field: getattr(settings, field) for field in SLICES[name][1]}
+    """The values of one slice of the settings; of recipes the names that the choice stands for."""
+    values = {field: getattr(settings, field) for field in SLICES[name][1]}
+    return values | {"recipes": chosen_names(values["recipes"])} if "recipes" in values else values
 
 
 def version_of(values: dict) -> str:
@@ -50,6 +54,17 @@ def read_settings(name: str, dataset: str) -> dict:
             allow_retries=False,
         )
     return json.loads(path.read_text())
+
+
+def chosen_for(settings: Settings, dataset: str) -> list[str]:
+    """Models and fusions that a run is to make: those that it was given, else those last written down, else the quick.
+
+    A run that nobody configured (of the schedule, of a sensor) so goes on with what was chosen before.
+    """
+    path = Workspace.current().dataset(dataset).asset("settings") / "comparison.json"
+    if settings.recipes or not path.exists():
+        return chosen_names(settings.recipes)
+    return chosen_names(json.loads(path.read_text())["recipes"])
 
 
 def _settings_asset(name: str, description: str, fields: tuple[str, ...]) -> dg.AssetsDefinition:

@@ -10,8 +10,6 @@ from pathlib import Path
 import pytest
 from workbench import Workbench, write_small_dump
 
-from orchestration import check_data
-
 DATA = {"settings", "landing", "staging", "intermediate", "marts"}
 
 
@@ -24,15 +22,6 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def kept(place: Path, capfd: pytest.CaptureFixture) -> Workbench:
     """The workspace that the tests share."""
     return Workbench(place / "workspace", place / "dumps", lambda: "".join(capfd.readouterr()))
-
-
-def check(bench: Workbench, *options: str) -> tuple[int, str]:
-    """``make check-data`` with options; exit code and all that was printed."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAW2RANK_HOME", str(bench.home))
-        patch.setenv("DAGSTER_HOME", str(bench.home / "dagster"))
-        code = check_data.main(["--dataset", "Small", "--dumps", str(bench.dumps), "--k-core", "3", *options])
-    return code, bench.capture()
 
 
 def table(said: str) -> dict[tuple[str, str], str]:
@@ -52,7 +41,7 @@ def assert_nothing_is_trained(bench: Workbench) -> None:
 
 def test_a_sound_dump_passes_every_rule(kept: Workbench) -> None:
     write_small_dump(kept.dumps)
-    code, said = check(kept)
+    code, said = kept.check()
     assert code == 0, said
     results = table(said)
     assert set(results.values()) <= {"passed", "warned"}
@@ -74,7 +63,7 @@ def test_a_sound_dump_passes_every_rule(kept: Workbench) -> None:
 
 def test_again_the_same_is_said_and_nothing_is_made(kept: Workbench) -> None:
     before = kept.materializations()
-    code, said = check(kept)
+    code, said = kept.check()
     assert code == 0, said
     assert kept.materializations() == before
     assert "making" not in said
@@ -87,7 +76,7 @@ def test_a_dump_that_lost_more_than_half_of_its_rows_is_drift(kept: Workbench) -
     lines = gzip.decompress(dump.read_bytes()).splitlines(keepends=True)
     dump.write_bytes(gzip.compress(b"".join(lines[: len(lines) * 9 // 20]), mtime=0))
     accepted = (kept.lake("marts", "accepted", "reviews") / "accepted.json").read_bytes()
-    code, said = check(kept)
+    code, said = kept.check()
     assert code == 1, said
     results = table(said)
     assert {key for key, result in results.items() if result == "failed"} == {
@@ -101,7 +90,7 @@ def test_a_dump_that_lost_more_than_half_of_its_rows_is_drift(kept: Workbench) -
 
 
 def test_what_is_accepted_by_hand_passes(kept: Workbench) -> None:
-    code, said = check(kept, "--accept")
+    code, said = kept.check("--accept")
     assert code == 0, said
     assert "accepted by hand: reviews" in said
     results = table(said)
@@ -115,7 +104,7 @@ def test_a_file_that_is_cut_short_is_named(bench: Workbench) -> None:
     dump = bench.dumps / "Small.json.gz"
     content = dump.read_bytes()
     dump.write_bytes(content[: len(content) * 2 // 3])
-    code, said = check(bench)
+    code, said = bench.check()
     assert code == 1, said
     results = table(said)
     assert {key for key, result in results.items() if result == "failed"} == {("landing/reviews", "file_is_whole")}
@@ -127,7 +116,7 @@ def test_a_file_that_is_cut_short_is_named(bench: Workbench) -> None:
 
 
 def test_no_dump_is_a_failure_with_a_table(bench: Workbench) -> None:
-    code, said = check(bench)
+    code, said = bench.check()
     assert code == 1, said
     assert str(bench.dumps) in said
     assert set(table(said).values()) == {"not checked"}

@@ -21,6 +21,10 @@ def land(folder: Path, dataset: str) -> Path:
     return folder / dataset
 
 
+def check(home: Path, dumps: Path, dataset: str, *options: str) -> Run:
+    return start(home, dumps, *options, dataset=dataset, command="check_data")
+
+
 def assert_done(run: Run) -> None:
     assert run.wait() == 0, run.said
 
@@ -29,21 +33,21 @@ def test_two_datasets_and_two_runs_on_one(tmp_path: Path) -> None:
     home, alone = tmp_path / "workspace", tmp_path / "alone" / "workspace"
     alone.parent.mkdir()
     left, right = land(tmp_path / "dumps", "Left"), land(tmp_path / "dumps", "Right")
-    # both make the workspace and the storage of Dagster at the same moment
-    first, other = start(home, left, dataset="Left"), start(home, right, dataset="Right")
-    single = start(alone, right, dataset="Right")
+    # both make the workspace and the storage of Dagster at the same moment; nothing is trained, to be done sooner
+    first, other = check(home, left, "Left"), check(home, right, "Right")
+    single = check(alone, right, "Right")
     first.wait_for("making")
-    refused = start(home, left, "--no-wait", dataset="Left")
-    queued = start(home, left, dataset="Left")
+    refused = check(home, left, "Left", "--no-wait")
+    queued = check(home, left, "Left")
     assert refused.wait() == 1, first.said
     (error,) = [line for line in refused.said.splitlines() if line.startswith("error: ")]
-    assert f"dataset Left is in use by make run (process {first.process.pid}, since " in error
+    assert f"dataset Left is in use by make check-data (process {first.process.pid}, since " in error
     assert "Traceback" not in refused.said
     for run in (first, other, queued):
         assert_done(run)
-    assert "everything is up to date" not in first.said
-    assert f"waiting for make run (process {first.process.pid}" in queued.said
-    assert "everything is up to date" in queued.said
+    assert "making" in first.said
+    assert f"waiting for make check-data (process {first.process.pid}" in queued.said
+    assert "making" not in queued.said
     assert not leftovers(home)
     assert_done(single)
     assert digests(home, "Right") == digests(alone, "Right")

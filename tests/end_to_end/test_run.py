@@ -14,16 +14,20 @@ from workbench import Workbench, write_small_dump
 
 from ml.baselines import BASELINES
 from ml.evaluation.leaderboard import protocol
-from orchestration.recommenders import recipe_names, recommender_names
+from orchestration.recommenders import chosen_names, compared, recipe_names, unwanted
 
+CHOSEN = chosen_names([])
+MODELS = [name for name in CHOSEN if name in recipe_names()]
 ID_ONLY = [
     "marts/interactions",
     "marts/splits",
     "training_sets/sequences",
     "baselines/markov_chain",
-    "codes/svd",
-    *(f"models/{name}" for name in recipe_names()),
+    "models/tiny_softmax",
+    "models/tiny_fusion",
 ]
+# one model and a fusion that it is a part of, so that little is trained where something changes
+FEW = ["--recipes", "tiny_softmax,tiny_fusion"]
 
 
 @pytest.fixture(scope="module")
@@ -41,11 +45,15 @@ def test_from_dump_to_leaderboard(bench: Workbench) -> None:
     code, said = bench.run()
     assert code == 0, said
     board = pq.read_table(bench.lake("evaluation", "leaderboard.parquet"))
-    assert set(board["recommender"].to_pylist()) == set(recommender_names())
+    assert set(board["recommender"].to_pylist()) == set(compared([]))
+    assert set(board["fit_on"].to_pylist()) == {"train"}
     assert board["ndcg@10"].to_pylist() == sorted(board["ndcg@10"].to_pylist(), reverse=True)
     for title in board["title"].to_pylist():
         assert title in said
     assert protocol(board)["order of ties in time"] == "hash"
+    assert protocol(board)["codes"] == "svd, assigned on train"
+    kinds = dict(zip(board["recommender"].to_pylist(), board["kind"].to_pylist(), strict=True))
+    assert kinds["tiny_fusion"] == "fusion"
     report = bench.lake("evaluation", "report", "report.html")
     assert str(report) in said
     assert "<script" not in report.read_text()
@@ -56,7 +64,7 @@ def test_every_asset_was_made_and_says_its_rows_and_columns(bench: Workbench) ->
 
     graph = defs.resolve_asset_graph()
     with dg.DagsterInstance.from_config(str(bench.home / "dagster")) as instance:
-        for key in graph.materializable_asset_keys:
+        for key in graph.materializable_asset_keys - unwanted(graph, []):
             event = instance.get_latest_materialization_event(key)
             assert event is not None, key
             metadata = event.asset_materialization.metadata
@@ -66,7 +74,7 @@ def test_every_asset_was_made_and_says_its_rows_and_columns(bench: Workbench) ->
 
 
 def test_models_are_safetensors_and_json(bench: Workbench) -> None:
-    for name in recipe_names():
+    for name in MODELS:
         kinds = {path.suffix for path in bench.lake("models", name).rglob("*") if path.is_file()}
         assert kinds <= {".safetensors", ".json", ".jsonl", ".npy"}
         assert ".safetensors" in kinds
@@ -80,17 +88,25 @@ def test_again_nothing_is_made(bench: Workbench) -> None:
     assert bench.materializations() == before
 
 
+def test_another_choice_of_recipes_trains_nothing_again(bench: Workbench) -> None:
+    before = bench.materializations()
+    code, said = bench.run(*FEW)
+    assert code == 0, said
+    board = pq.read_table(bench.lake("evaluation", "leaderboard.parquet"))
+    assert set(board["recommender"].to_pylist()) == {*BASELINES, "tiny_softmax", "tiny_fusion"}
+    assert remade(before, bench.materializations()) == {
+        "settings/comparison", "evaluation/user_metrics", "evaluation/leaderboard", "evaluation/report",
+    }  # fmt: skip
+
+
 def test_the_same_bytes_under_another_compression_make_nothing_below_landing(bench: Workbench) -> None:
     before = bench.materializations()
     reviews = bench.dumps / "Small.json.gz"
     reviews.write_bytes(gzip.compress(gzip.decompress(reviews.read_bytes()), compresslevel=1, mtime=7))
-    code, said = bench.run()
+    code, said = bench.run(*FEW)
     assert code == 0, said
-    after = bench.materializations()
-    assert after["landing/reviews"] == before["landing/reviews"] + 1
     # the report prints the digests of the files, so it is another one
-    changed = {key for key in after if after[key] != before[key]}
-    assert changed == {"landing/reviews", "evaluation/report"}
+    assert remade(before, bench.materializations()) == {"landing/reviews", "evaluation/report"}
 
 
 def test_a_corrected_title_retrains_nothing_that_reads_no_text(bench: Workbench) -> None:
@@ -99,7 +115,7 @@ def test_a_corrected_title_retrains_nothing_that_reads_no_text(bench: Workbench)
     item = interactions["item_id"][0].as_py()
     corrected = {"title": "Zanzibar"}
     rewrite(bench.dumps / "meta_Small.json.gz", lambda row: {**row, **(corrected if row.get("asin") == item else {})})
-    code, said = bench.run()
+    code, said = bench.run(*FEW)
     assert code == 0, said
     after = bench.materializations()
     assert {key: after[key] for key in ID_ONLY} == {key: before[key] for key in ID_ONLY}
@@ -115,7 +131,7 @@ def test_a_changed_dump_makes_again_what_depends_on_it(bench: Workbench) -> None
     user, item = interactions[0]["user_id"], interactions[-1]["item_id"]
     more = {"overall": 5.0, "reviewerID": user, "asin": item, "unixReviewTime": last_day + 86_400}
     append(bench.dumps / "Small.json.gz", more)
-    code, said = bench.run()
+    code, said = bench.run(*FEW)
     assert code == 0, said
     after = bench.materializations()
     for key in [*ID_ONLY, "evaluation/leaderboard", "evaluation/report"]:
@@ -124,24 +140,56 @@ def test_a_changed_dump_makes_again_what_depends_on_it(bench: Workbench) -> None
     assert after["landing/metadata"] == before["landing/metadata"]
 
 
-def test_another_choice_of_recipes_trains_nothing_again(bench: Workbench) -> None:
-    before = bench.materializations()
-    chosen = recipe_names()[0]
-    code, said = bench.run("--recipes", chosen)
+def test_another_fit_fits_everything_again_and_makes_no_data_and_no_codes(bench: Workbench) -> None:
+    before, versions = bench.materializations(), bench.versions()
+    code, said = bench.run(*FEW, "--fit-on", "train+validation")
     assert code == 0, said
+    fitted = {*(f"baselines/{name}" for name in BASELINES), "models/tiny_softmax", "models/tiny_fusion"}
+    rankings = {f"rankings/{name}" for name in [*BASELINES, "tiny_softmax", "tiny_fusion"]}
+    seen = {"evaluation/user_metrics", "evaluation/leaderboard", "evaluation/report"}
+    assert remade(before, bench.materializations()) == {"settings/fit", *fitted, *rankings, *seen}
+    assert all(bench.versions()[key] != versions[key] for key in fitted)
     board = pq.read_table(bench.lake("evaluation", "leaderboard.parquet"))
-    assert set(board["recommender"].to_pylist()) == {*BASELINES, chosen}
-    after = bench.materializations()
-    assert all(after[f"models/{name}"] == before[f"models/{name}"] for name in recipe_names())
+    assert set(board["fit_on"].to_pylist()) == {"train+validation"}
+    assert protocol(board)["fit on"] == "train+validation"
+    # the weights of a fusion are chosen on lists of parts that know the training items alone
+    weights = json.loads(bench.lake("models", "tiny_fusion", "fusion.json").read_text())
+    assert weights["validation ndcg@10 of parts"].keys() == {"tiny_softmax", "markov_chain"}
+    assert max(weights["validation ndcg@10 of parts"].values()) < 0.5
 
 
 def test_another_seed_makes_another_split_and_other_models(bench: Workbench) -> None:
     versions = bench.versions()
-    code, said = bench.run("--seed", "1", "--validation-users", "50")
+    code, said = bench.run(*FEW, "--seed", "1", "--validation-users", "50", "--exclude-seen")
     assert code == 0, said
     after = bench.versions()
-    assert after["marts/splits"] != versions["marts/splits"]
-    assert all(after[f"models/{name}"] != versions[f"models/{name}"] for name in recipe_names())
+    for key in ("marts/splits", "models/tiny_softmax", "models/tiny_fusion", "baselines/random"):
+        assert after[key] != versions[key], key
+    # the rule for seen items holds for the users who decide when training stops, too
+    assert json.loads(bench.lake("models", "tiny_softmax", "config.json").read_text())["validate_with_seen_excluded"]
+
+
+def test_a_search_goes_on_where_it_stopped_and_makes_nothing_else(bench: Workbench) -> None:
+    before = bench.materializations()
+    for trials in (1, 2):
+        code, said = bench.search("--recipe", "tiny_softmax", "--trials", str(trials))
+        assert code == 0, said
+        assert "best.toml" in said
+    assert remade(before, bench.materializations()) == {"searches/hyperparameters"}
+    found = json.loads(bench.lake("searches", "tiny_softmax", "search.json").read_text())
+    assert len(found["trials"]) == 2
+    assert found["value"] >= found["first"]
+    code, said = bench.search("--recipe", "nothing")
+    assert code == 1
+    assert "there is no recipe nothing" in said
+    code, said = bench.search("--recipe", "tiny_softmax", dataset="Elsewhere")
+    assert code == 1
+    assert "make run DATASET=Elsewhere first" in said
+
+
+def remade(before: dict[str, int], after: dict[str, int]) -> set[str]:
+    """What was made between two moments."""
+    return {key for key in after if after[key] != before.get(key, 0)}
 
 
 def json_lines(path: Path) -> list[dict]:

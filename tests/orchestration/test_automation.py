@@ -11,7 +11,10 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import (
 from workbench import write_small_dump
 
 from orchestration.assets.raw import observe
+from orchestration.assets.settings import SLICES
 from orchestration.definitions import defs
+from orchestration.paths import Workspace
+from orchestration.recommenders import unwanted
 from orchestration.requests import register, run_requests
 from orchestration.staleness import asset_graph
 
@@ -68,7 +71,18 @@ def test_the_schedule_asks_for_what_is_out_of_date(home: Path, instance: dg.Dags
     register(instance, NAME)
     (request,) = run_requests(instance, asset_graph())
     assert request.partition_key == NAME
-    assert set(request.asset_selection) == asset_graph().materializable_asset_keys
+    assert set(request.asset_selection) == asset_graph().materializable_asset_keys - unwanted(asset_graph(), [])
+
+
+def test_the_schedule_goes_on_with_the_recipes_that_were_chosen(home: Path, instance: dg.DagsterInstance) -> None:
+    land(home)
+    register(instance, NAME)
+    written = Workspace.current().dataset(NAME).asset("settings") / "comparison.json"
+    written.parent.mkdir(parents=True)
+    written.write_text('{"recipes": ["tiny_gsasrec"]}')
+    (request,) = run_requests(instance, asset_graph())
+    asked = {key.to_user_string() for key in request.asset_selection}
+    assert {key for key in asked if key.startswith(("models/", "codes/"))} == {"models/tiny_gsasrec"}
 
 
 # every asset has the same condition; evaluating all of them at every tick takes a minute
@@ -123,9 +137,10 @@ def test_ticks(home: Path, instance: dg.DagsterInstance) -> None:
     dump = land(home)
     register(instance, NAME)
     ticks = Ticks(instance)
-    assert ticks.requested() == {"settings/dataset", "settings/training", "settings/ranking", "settings/comparison"}
+    written = {f"settings/{name}" for name in SLICES}
+    assert ticks.requested() == written
 
-    made(instance, "settings/dataset", "settings/training", "settings/ranking", "settings/comparison")
+    made(instance, *written)
     observe(instance, NAME)
     assert ticks.requested() == {"landing/reviews", "landing/metadata"}
 

@@ -5,13 +5,13 @@ import pytest
 
 from ml.baselines import BASELINES
 from orchestration.definitions import defs
-from orchestration.recommenders import check_recipes, recipe_names, recommender_names
+from orchestration.recommenders import ASKED_FOR, fusion_names, recipe_names, recommender_names
 
 GRAPH = defs.resolve_asset_graph()
 KEYS = sorted(GRAPH.materializable_asset_keys | GRAPH.external_asset_keys)
 LAYERS = {
     "settings", "raw", "landing", "staging", "intermediate", "marts", "training_sets", "baselines", "codes",
-    "models", "rankings", "evaluation",
+    "models", "rankings", "evaluation", "searches",
 }  # fmt: skip
 
 
@@ -34,13 +34,17 @@ def test_every_asset_says_what_it_is(key: dg.AssetKey) -> None:
 
 def test_every_made_asset_has_a_code_version_and_the_condition() -> None:
     for key in GRAPH.materializable_asset_keys:
+        if key.path[0] == ASKED_FOR:
+            # no change elsewhere makes them again
+            assert GRAPH.get(key).automation_condition is None, key
+            continue
         assert GRAPH.get(key).code_version, key
         assert GRAPH.get(key).automation_condition is not None, key
 
 
 def test_every_recommender_is_fitted_ranked_and_compared() -> None:
     names = recommender_names()
-    assert names == [*BASELINES, *recipe_names()]
+    assert names == [*BASELINES, *recipe_names(), *fusion_names()]
     ranked = {key.path[-1] for key in GRAPH.materializable_asset_keys if key.path[0] == "rankings"}
     assert ranked == set(names)
     assert {key.path[-1] for key in GRAPH.get(dg.AssetKey(["evaluation", "user_metrics"])).parent_keys} >= ranked
@@ -55,6 +59,27 @@ def test_identities_alone_lead_to_models_that_read_no_text() -> None:
             assert not above & {"raw/metadata", "marts/items", "training_sets/item_text"}, key
     text = {ancestor.to_user_string() for ancestor in ancestors(dg.AssetKey(["baselines", "bm25_last_item"]))}
     assert "raw/metadata" in text
+
+
+def test_what_was_chosen_reaches_exactly_what_reads_it() -> None:
+    readers = {
+        name: {key.path[0] for key in GRAPH.get(dg.AssetKey(["settings", name])).child_keys}
+        for name in ("training", "fit", "ranking", "comparison")
+    }
+    assert readers == {
+        "training": {"baselines", "codes", "models", "rankings", "searches"},
+        "fit": {"baselines", "models", "evaluation"},
+        # the rule for seen items holds for validation users too, who decide when training stops
+        "ranking": {"models", "rankings", "searches"},
+        "comparison": {"evaluation"},
+    }
+
+
+def test_a_fusion_is_made_of_its_parts() -> None:
+    model = dg.AssetKey(["models", "tiny_fusion"])
+    parts = {dg.AssetKey(["models", "tiny_softmax"]), dg.AssetKey(["baselines", "markov_chain"])}
+    assert parts <= GRAPH.get(model).parent_keys
+    assert {model, *parts} <= GRAPH.get(dg.AssetKey(["rankings", "tiny_fusion"])).parent_keys
 
 
 def ancestors(key: dg.AssetKey) -> set[dg.AssetKey]:
@@ -94,10 +119,10 @@ def test_the_launchpad_takes_every_setting() -> None:
         "seed": 4,
         "recipes": recipe_names()[:1],
         "exclude_seen": True,
+        "fit_on": "train+validation",
+        "training_process": "subprocess",
+        "training_processes": 2,
+        "device": "auto",
+        "precision": "bfloat16",
     }
     assert dg.validate_run_config(job, {"resources": {"settings": {"config": config}}})
-
-
-def test_unknown_recipes_are_named_with_the_known() -> None:
-    with pytest.raises(ValueError, match=rf"no recipe mine; there are .*{recipe_names()[0]}"):
-        check_recipes(["mine"])

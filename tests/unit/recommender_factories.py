@@ -65,6 +65,14 @@ _SMALL_GBCE = {
     "calibration": 0.75,
     "negatives_drawn_for": "position",
 }
+_SMALL_BPR = {"name": "bayesian_personalised_ranking", "negatives": 1}
+_SMALL_VECTORS = {
+    name: _SMALL_MODEL[name]
+    for name in (
+        "dimensions", "dropout", "max_length", "item_embedding", "separate_output_embedding", "embedding_deviation",
+    )
+}  # fmt: skip
+_SMALL_FACTORS = {"dimensions": 16, "max_length": 6, "embedding_deviation": 0.1}
 _SMALL_RECIPES = {
     "sasrec": {
         "model": _SMALL_MODEL,
@@ -76,12 +84,42 @@ _SMALL_RECIPES = {
         "model": _SMALL_MODEL | {"item_embedding": "joint_product_quantised", "block": "pre_norm"},
         "objective": _SMALL_GBCE,
     },
+    "esasrec_recency_sampling": {
+        "model": _SMALL_MODEL | {"block": "ligr"},
+        "task": {"name": "recency_sampling", "sampled_share": 0.4, "recency": 0.8},
+        "objective": {"name": "lambdarank"},
+    },
+    "bert4rec": {
+        "model": _SMALL_VECTORS
+        | {"architecture": "bert4rec", "blocks": 1, "heads": 2, "feed_forward_dimensions": 16, "item_biases": True},
+        "task": {"name": "cloze", "masked_share": 0.2, "last_item_share": 0.2},
+        "objective": {"name": "softmax"},
+    },
+    "gru4rec": {
+        "model": _SMALL_VECTORS | {"architecture": "gru4rec", "layers": 1, "hidden_dimensions": 12},
+        "objective": {"name": "softmax"},
+    },
+    "caser": {
+        "model": _SMALL_FACTORS
+        | {
+            "architecture": "caser",
+            "dropout": 0.2,
+            "window": 3,
+            "horizontal_filters": 4,
+            "vertical_filters": 2,
+            "user_vectors": True,
+        },
+        "objective": {"name": "binary_cross_entropy"},
+    },
+    "fpmc": {"model": _SMALL_FACTORS | {"architecture": "fpmc"}, "objective": _SMALL_BPR},
+    "mf_bpr": {"model": _SMALL_FACTORS | {"architecture": "matrix_factorisation"}, "objective": _SMALL_BPR},
 }
 
 
 def _create_transformer(name: str, seed: int) -> Recommender:
     # imported here, as in the next: torch takes seconds, and the tests of the baselines need none of it
     from ml.codes.svd import assign_svd_codes
+    from ml.training.execution import Execution
     from ml.training.recipe import recipe_from_tables
     from ml.training.sequential_recommender import SequentialRecommender
 
@@ -89,18 +127,39 @@ def _create_transformer(name: str, seed: int) -> Recommender:
         "title": name,
         "source": "none",
         "notes": "for tests",
+        "set": "quick",
+        "task": {"name": "next_item"},
         "optimiser": {"learning_rate": 0.01, "betas": [0.9, 0.98], "weight_decay": 0.01, "warm_up_steps": 2},
         "training": {"batch_size": 16, "max_epochs": 2, "patience": 2},
         **_SMALL_RECIPES[name],
     }
     codes = assign_svd_codes(made_up_training_set(), books=4) if "codes" in tables else None
-    return SequentialRecommender(recipe_from_tables(name, tables, name), seed, codes)
+    # on more threads such small sums would wait for each other
+    return SequentialRecommender(
+        recipe_from_tables(name, tables, name), seed, codes, execution=Execution(threads=1)
+    )
 
 
 def _load_transformer(folder: Path) -> Recommender:
     from ml.training.sequential_recommender import SequentialRecommender
 
     return SequentialRecommender.load(folder)
+
+
+_FUSED = ("markov_chain", "bm25_last_item", "random")
+
+
+def _create_fusion(fit_on: str, seed: int) -> Recommender:
+    from ml.fusion.recommender import FusedRecommender
+
+    parts = {name: BASELINES[name].create(seed) for name in _FUSED}
+    return FusedRecommender(parts, depth=40, fit_on=fit_on, seed=seed)
+
+
+def _load_fusion(folder: Path) -> Recommender:
+    from ml.fusion.recommender import FusedRecommender
+
+    return FusedRecommender.load(folder)
 
 
 FACTORIES: list[Factory] = [
@@ -115,6 +174,8 @@ FACTORIES: list[Factory] = [
         )
         for name in _SMALL_RECIPES
     ),
+    Factory("fusion", partial(_create_fusion, "train"), _load_fusion, reads_validation_targets=True),
+    Factory("fusion_refit", partial(_create_fusion, "train+validation"), _load_fusion, reads_validation_targets=True),
 ]
 
 _WORDS = ["steel", "brass", "copper", "drill", "saw", "hose", "valve", "wire", "tape", "glove", "bolt"]

@@ -227,13 +227,21 @@ def write_made_up_lake(lake: Path) -> TrainingSet:
         trained = {"loss": "sampled_softmax", "parameters": 1234} if kind == "model" else {}
         entries.append(Entry(name.capitalize(), kind, _user_metrics(rankings, training_set), **trained))
     write_table(build_leaderboard(entries, training_set), lake / "evaluation" / "leaderboard.parquet")
-    log = [(1, 3.0, 0.1), (2, 2.0, 0.3), (3, 1.5, 0.3)]
+    # the last two are of a final fit, with a clock of its own
+    log = [
+        ("train", 1, 3.0, 0.1),
+        ("train", 2, 2.0, 0.3),
+        ("train", 3, 1.5, 0.3),
+        ("train+validation", 1, 3.0, None),
+        ("train+validation", 2, 2.0, None),
+    ]
+    names = ("fit_on", "epoch", "loss", "validation_ndcg_at_10")
     lines = [
-        json.dumps({"epoch": e, "step": e, "loss": loss, "validation_ndcg_at_10": quality, "seconds": 2.5 * e})
-        for e, loss, quality in log
+        json.dumps({**dict(zip(names, entry, strict=True)), "step": entry[1], "seconds": 1.5 * entry[1]})
+        for entry in log
     ]
     (lake / "models" / "tower" / "training_log.jsonl").write_text("\n".join(lines) + "\n")
-    (lake / "models" / "tower" / "config.json").write_text(json.dumps({"best_epoch": 2}))
+    (lake / "models" / "tower" / "config.json").write_text(json.dumps({"best_epoch": 2, "recipe": {"codes": "svd"}}))
     (lake / "settings" / "dataset.json").write_text(json.dumps({"k_core": 2, "seed": 0}))
     (lake / "settings" / "comparison.json").write_text(json.dumps({"recipes": []}))
     books = [{"book": 0, "codes_used": 20, "entropy_bits": 4.2, "largest_code_items": 2}]

@@ -174,7 +174,7 @@ def test_protocol_says_what_the_numbers_depend_on(baselines, training_set):
     assert choices["seen items"] == "not excluded"
     assert choices["fit on"] == "train; train + validation"
     assert choices["seeds"] == "0"
-    assert choices["losses"] == "SASRec: sampled softmax"
+    assert choices["losses"] == "SASRec (sampled softmax)"
     assert protocol_line(table).startswith("split: leave-one-out; k-core: none; order of ties in time: hash;")
     excluded = Entry("Random", "baseline", evaluated("random", training_set, exclude_seen=True))
     assert protocol(build_leaderboard([excluded], training_set))["seen items"] == "excluded"
@@ -199,7 +199,7 @@ def test_what_cannot_be_compared_is_refused(baselines, training_set):
     fewer = replace(baselines[1], user_metrics=baselines[1].user_metrics.slice(1))
     with pytest.raises(RankingError, match="popularity_sampling was evaluated on other users"):
         build_leaderboard([baselines[0], fewer], training_set)
-    with pytest.raises(ValueError, match="baseline or a model, not 'oracle'"):
+    with pytest.raises(ValueError, match="a baseline, a model or a fusion, not 'oracle'"):
         Entry("Oracle", "oracle", baselines[0].user_metrics)
 
 

@@ -1,4 +1,4 @@
-"""ml/models: blocks against torch's, causality, padding, quantised scores against the dense product."""
+"""ml/models: SASRec's blocks against torch's, causality, padding, quantised scores against the dense product."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import nn
 from ml.models.build import build_model
 from ml.models.item_embeddings import DenseItemEmbedding, JointProductQuantisedItemEmbedding
 from ml.models.settings import SASRecSettings
-from ml.models.transformer import CausalAttention, PreNormBlock, SASRecBlock
+from ml.models.transformer import CausalAttention, LiGRBlock, PreNormBlock, SASRecBlock
 
 ITEMS = 50
 
@@ -22,6 +22,10 @@ def _one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+# no model here has a vector for each user
+NOBODY = torch.empty(0, dtype=torch.int64)
 
 
 def _settings(**changes) -> SASRecSettings:
@@ -46,12 +50,12 @@ def _model(**changes) -> nn.Module:
     codes = None
     if settings.item_embedding == "joint_product_quantised":
         codes = np.random.default_rng(0).integers(256, size=(ITEMS, 4), dtype=np.uint8)
-    return build_model(settings, ITEMS, codes).eval()
+    return build_model(settings, ITEMS, 0, codes).eval()
 
 
 KINDS = [
     {"block": block, "item_embedding": kind}
-    for block in ("sasrec", "pre_norm")
+    for block in ("sasrec", "pre_norm", "gpt2", "ligr")
     for kind in ("dense", "joint_product_quantised")
 ]
 
@@ -100,6 +104,28 @@ def test_sasrec_block_equals_the_published_formula(heads):
     torch.testing.assert_close(block(x), expected)
 
 
+def test_ligr_block_equals_the_formula():
+    """Torch's own attention beneath the gates of the paper."""
+    torch.manual_seed(0)
+    block = LiGRBlock(16, 4, 24, 0.0)
+    x = torch.randn(3, 7, 16)
+    theirs = nn.MultiheadAttention(16, 4, batch_first=True)
+    attention = block.attention
+    with torch.no_grad():
+        theirs.in_proj_weight.copy_(torch.cat([attention.query.weight, attention.key_value.weight]))
+        theirs.in_proj_bias.copy_(torch.cat([attention.query.bias, attention.key_value.bias]))
+    theirs.out_proj.load_state_dict(attention.output.state_dict())
+    normalised = nn.functional.layer_norm(x, (16,))
+    mask = nn.Transformer.generate_square_subsequent_mask(7)
+    attended, _ = theirs(normalised, normalised, normalised, attn_mask=mask, is_causal=True)
+    attended = x + torch.sigmoid(x @ block.attention_gate.weight.T + block.attention_gate.bias) * attended
+    normalised = nn.functional.layer_norm(attended, (16,))
+    inner, layers = normalised @ block.feed_forward.gate.weight.T, block.feed_forward
+    fed = (inner * torch.sigmoid(inner) * (normalised @ layers.widen.weight.T)) @ layers.narrow.weight.T
+    gate = torch.sigmoid(attended @ block.feed_forward_gate.weight.T + block.feed_forward_gate.bias)
+    torch.testing.assert_close(block(x), attended + gate * fed)
+
+
 def test_attention_drops_only_while_training():
     torch.manual_seed(0)
     attention = CausalAttention(8, 2, 0.5, output_projection=True)
@@ -115,7 +141,7 @@ def test_later_items_do_not_change_earlier_states(kind):
     items = torch.randint(ITEMS, (1, 9))
     changed = items.clone()
     changed[0, 5:] = (changed[0, 5:] + 1) % ITEMS
-    before, after = (model(x, torch.tensor([9])) for x in (items, changed))
+    before, after = (model(x, torch.tensor([9]), NOBODY) for x in (items, changed))
     torch.testing.assert_close(before[:, :5], after[:, :5])
     assert not torch.allclose(before[:, 5], after[:, 5])
 
@@ -125,9 +151,9 @@ def test_a_history_has_the_same_state_alone_and_padded_in_a_batch(kind):
     model = _model(**kind)
     lengths = torch.tensor([3, 12, 1, 7])
     items = torch.randint(ITEMS, (4, 12))
-    together = model(items, lengths)
+    together = model(items, lengths, NOBODY)
     for row, length in enumerate(lengths.tolist()):
-        alone = model(items[row : row + 1, :length], lengths[row : row + 1])
+        alone = model(items[row : row + 1, :length], lengths[row : row + 1], NOBODY)
         torch.testing.assert_close(together[row, :length], alone[0], rtol=1e-4, atol=1e-5)
 
 
@@ -137,7 +163,7 @@ def test_positions_are_counted_from_the_end():
         model.positions[-1] += torch.linspace(-50, 50, 16)
     lengths = torch.tensor([2, 5])
     items = torch.zeros(2, 5, dtype=torch.long)
-    changed = model(items, lengths) - _model(blocks=1)(items, lengths)
+    changed = model(items, lengths, NOBODY) - _model(blocks=1)(items, lengths, NOBODY)
     per_position = changed.abs().sum(dim=-1)
     assert per_position[0, 0] < 1e-4
     assert per_position[0, 1] > 1
@@ -213,13 +239,13 @@ def test_separate_output_embedding():
 def test_errors():
     codes = np.zeros((ITEMS, 4), dtype=np.uint8)
     with pytest.raises(ValueError, match="need codes"):
-        build_model(_settings(item_embedding="joint_product_quantised"), ITEMS, None)
+        build_model(_settings(item_embedding="joint_product_quantised"), ITEMS, 0, None)
     with pytest.raises(ValueError, match="no use for them"):
-        build_model(_settings(), ITEMS, codes)
+        build_model(_settings(), ITEMS, 0, codes)
     with pytest.raises(ValueError, match="catalogue has 51"):
-        build_model(_settings(item_embedding="joint_product_quantised"), 51, codes)
+        build_model(_settings(item_embedding="joint_product_quantised"), 51, 0, codes)
     with pytest.raises(ValueError, match="evenly"):
-        build_model(_settings(item_embedding="joint_product_quantised", dimensions=18), ITEMS, codes)
+        build_model(_settings(item_embedding="joint_product_quantised", dimensions=18), ITEMS, 0, codes)
     with pytest.raises(ValueError, match="divide"):
         _settings(heads=3)
     with pytest.raises(ValueError, match="dropout"):

@@ -14,6 +14,7 @@ import pytest
 import recommender_factories
 from recommender_factories import FACTORIES, Factory, digest_of, digest_of_files, made_up_training_set
 
+from ml.data.catalogue import translate
 from ml.data.training_set import Sequences, TrainingSet
 from ml.recommender import NO_ITEM, Recommendations, Recommender
 
@@ -120,6 +121,39 @@ def test_a_whole_catalogue_of_seen_items_leaves_nothing(recommender, training_se
 def test_an_empty_history_has_a_full_list(recommender, exclude_seen):
     answer = recommender.recommend(Sequences.from_lists([[]]), 10, exclude_seen)
     assert (answer.items != NO_ITEM).all()
+
+
+@pytest.mark.parametrize("exclude_seen", [False, True])
+def test_a_history_of_items_never_trained_on_has_a_full_list(recommender, training_set, exclude_seen):
+    untrained = np.flatnonzero(np.bincount(training_set.train.items, minlength=training_set.items) == 0)
+    assert len(untrained) >= 3
+    unknown = Sequences.from_lists([untrained[:1], untrained[:3], untrained[[0, 0]]])
+    answer = recommender.recommend(unknown, 10, exclude_seen)
+    assert (answer.items != NO_ITEM).all()
+    if exclude_seen:
+        for row in range(len(unknown)):
+            assert not set(answer.items[row].tolist()) & set(unknown[row].tolist())
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+@pytest.mark.parametrize("item", [-1, 40])
+def test_an_item_added_after_training_is_refused_with_what_to_do(recommender, training_set, item, place):
+    assert training_set.items == 40
+    history = [3, 3, 3]
+    history[place] = item
+    with pytest.raises(ValueError, match=r"outside the catalogue of 40 items.* fit it again .*catalogue\.translate"):
+        recommender.recommend(Sequences.from_lists([[1], history]), 5, exclude_seen=False)
+
+
+def test_answers_for_a_newer_catalogue_once_translated(recommender, training_set):
+    """The way that the message of the test before points out."""
+    newer_ids = np.sort(np.append(training_set.item_ids, [b"I0005", b"I020a", b"Z"]))
+    newer = Sequences.from_lists([[0, 2, 1], [22, 42], [42, 5, 22]])
+    assert newer_ids[[1, 22, 42]].tolist() == [b"I0005", b"I020a", b"Z"]
+    older = translate(newer, newer_ids, training_set.item_ids)
+    answer = recommender.recommend(older, 10, exclude_seen=True)
+    assert (answer.items != NO_ITEM).all()
+    assert_equal(answer, recommender.recommend(Sequences.from_lists([[0, 1], [], [4]]), 10, exclude_seen=True))
 
 
 def test_no_histories_have_no_lists(recommender):

@@ -599,8 +599,10 @@ def test_a_collected_report_is_the_same_each_time(collected, lake):
 def test_a_model_that_is_not_compared_does_not_appear(collected, lake):
     folder = lake / "models" / "left_over"
     folder.mkdir()
-    (folder / "training_log.jsonl").write_text('{"epoch": 1, "loss": 1, "validation_ndcg_at_10": 1, "seconds": 1}\n')
+    (folder / "training_log.jsonl").write_text('{"fit_on": "train", "epoch": 1, "seconds": 1}\n')
+    (lake / "codes" / "left_over").mkdir()
     assert collect(lake, "Made_Up").training == collected.training
+    assert collect(lake, "Made_Up").codes == collected.codes
 
 
 def test_a_lake_without_a_leaderboard_is_told_plainly(tmp_path):

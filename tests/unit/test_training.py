@@ -12,84 +12,19 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from training_toys import GBCE, ITEMS, SAMPLED_SOFTMAX, fitted, ring_training_set, toy_recipe
 
 from ml.codes.svd import assign_svd_codes
-from ml.data.training_set import Sequences, TrainingSet
+from ml.data.training_set import Sequences
 from ml.ranking import tie_break_order, top_k
 from ml.recommender import NO_ITEM, Recommender
-from ml.training.batches import history_batch, shuffled_batches, trainable_rows, training_batch
-from ml.training.loop import DivergedError
-from ml.training.recipe import Recipe, recipe_from_tables
+from ml.tasks.next_item import NextItem
+from ml.training.batches import history_batch, next_item_batch, shuffled_batches
+from ml.training.loop import DivergedError, build_optimiser, set_learning_rate
 from ml.training.reproducible import generator_for, reproducible
-from ml.training.scoring import final_states, ndcg, target_ranks
+from ml.training.scoring import final_states, hide_seen, ndcg, target_ranks
 from ml.training.sequential_recommender import SequentialRecommender
 from ml.training.train import train
-
-ITEMS = 40
-SAMPLED_SOFTMAX = {"name": "sampled_softmax", "negatives": 16, "log_q_correction": True}
-GBCE = {
-    "name": "generalised_binary_cross_entropy",
-    "negatives": 16,
-    "calibration": 0.75,
-    "negatives_drawn_for": "batch",
-}
-
-
-def _training_set(users: int = 240, seed: int = 0) -> TrainingSet:
-    """Each item is always followed by the same other one, in one ring through all items in random order."""
-    random = np.random.default_rng(seed)
-    ring = random.permutation(ITEMS)
-    rows = [ring[(random.integers(ITEMS) + np.arange(random.integers(5, 12))) % ITEMS] for _ in range(users)]
-    return TrainingSet(
-        dataset="ring",
-        item_ids=np.array([b"%04d" % item for item in range(ITEMS)]),
-        user_ids=np.array([b"%04d" % user for user in range(users)]),
-        train=Sequences.from_lists([row[: -1 - (user % 2 == 0)] for user, row in enumerate(rows)]),
-        validation_users=np.arange(0, users, 2, dtype=np.int32),
-        validation_targets=np.array([row[-2] for row in rows[::2]], dtype=np.int32),
-        test_users=np.arange(users, dtype=np.int32),
-        test_targets=np.array([row[-1] for row in rows], dtype=np.int32),
-    )
-
-
-def _recipe(
-    objective: dict | None = None,
-    codes: str | None = None,
-    model: dict | None = None,
-    optimiser: dict | None = None,
-    training: dict | None = None,
-) -> Recipe:
-    tables = {
-        "title": "Toy",
-        "source": "none",
-        "notes": "",
-        "model": {
-            "architecture": "sasrec",
-            "dimensions": 32,
-            "blocks": 1,
-            "heads": 1,
-            "feed_forward_dimensions": 32,
-            "dropout": 0.1,
-            "max_length": 8,
-            "block": "pre_norm",
-            "item_embedding": "joint_product_quantised" if codes else "dense",
-            "separate_output_embedding": False,
-            "embedding_deviation": 0.1,
-        }
-        | (model or {}),
-        "objective": objective or SAMPLED_SOFTMAX,
-        "optimiser": {"learning_rate": 0.01, "betas": [0.9, 0.98], "weight_decay": 0.01, "warm_up_steps": 2}
-        | (optimiser or {}),
-        "training": {"batch_size": 16, "max_epochs": 12, "patience": 12} | (training or {}),
-    }
-    if codes:
-        tables["codes"] = codes
-    return recipe_from_tables("toy", tables, "the test")
-
-
-def _fitted(recipe: Recipe, training_set: TrainingSet, seed: int = 0, **options) -> SequentialRecommender:
-    codes = assign_svd_codes(training_set, books=4) if recipe.codes else None
-    return SequentialRecommender(recipe, seed, codes, threads=1, **options).fit(training_set)
 
 
 @pytest.mark.parametrize(
@@ -105,8 +40,8 @@ def _fitted(recipe: Recipe, training_set: TrainingSet, seed: int = 0, **options)
 )
 def test_a_pattern_is_learnt(objective, codes, model):
     """The next item follows from the last one, which popularity cannot know."""
-    training_set = _training_set()
-    recommender = _fitted(_recipe(objective, codes, model, training={"max_epochs": 25}), training_set)
+    training_set = ring_training_set()
+    recommender = fitted(toy_recipe(objective, codes, model, training={"max_epochs": 25}), training_set)
     losses = [record.loss for record in recommender.log]
     assert losses[-1] < 0.6 * losses[0]
     found = recommender.recommend(training_set.histories("test"), 1, exclude_seen=False)
@@ -115,8 +50,8 @@ def test_a_pattern_is_learnt(objective, codes, model):
 
 
 def test_the_kept_weights_are_those_of_the_best_epoch():
-    training_set = _training_set()
-    recommender = _fitted(_recipe(training={"max_epochs": 30, "patience": 3}), training_set)
+    training_set = ring_training_set()
+    recommender = fitted(toy_recipe(training={"max_epochs": 30, "patience": 3}), training_set)
     assert recommender.best_epoch < len(recommender.log) <= recommender.best_epoch + 3
     found = recommender.recommend(training_set.histories("validation"), 10, exclude_seen=False)
     rows, columns = np.nonzero(found.items == training_set.validation_targets[:, None])
@@ -127,14 +62,14 @@ def test_the_kept_weights_are_those_of_the_best_epoch():
 
 @pytest.mark.parametrize("codes", [None, "svd"])
 def test_same_seed_same_bytes_other_seed_other_weights(tmp_path, codes):
-    training_set, recipe = _training_set(), _recipe(codes=codes, training={"max_epochs": 2})
+    training_set, recipe = ring_training_set(), toy_recipe(codes=codes, training={"max_epochs": 2})
     assigned = assign_svd_codes(training_set, books=4) if codes else None
     torch.manual_seed(123)
-    first = train(recipe, training_set, tmp_path / "a", 0, assigned, progress=False)
+    first = train(recipe, training_set, tmp_path / "a", 0, assigned, progress=False, threads=1)
     torch.manual_seed(456)
     torch.rand(7)
-    again = train(recipe, training_set, tmp_path / "b", 0, assigned, progress=False)
-    other = train(recipe, training_set, tmp_path / "c", 1, assigned, progress=False)
+    again = train(recipe, training_set, tmp_path / "b", 0, assigned, progress=False, threads=1)
+    other = train(recipe, training_set, tmp_path / "c", 1, assigned, progress=False, threads=1)
     for name in ("model.safetensors", "config.json", "training_counts.npy"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
     assert first.weights_digest == again.weights_digest != other.weights_digest
@@ -142,35 +77,35 @@ def test_same_seed_same_bytes_other_seed_other_weights(tmp_path, codes):
 
 def test_training_leaves_torch_as_it_was():
     threads, state = torch.get_num_threads(), torch.get_rng_state()
-    _fitted(_recipe(training={"max_epochs": 1}), _training_set())
+    fitted(toy_recipe(training={"max_epochs": 1}), ring_training_set())
     assert torch.get_num_threads() == threads
     assert torch.equal(torch.get_rng_state(), state)
     assert not torch.are_deterministic_algorithms_enabled()
     assert torch.utils.deterministic.fill_uninitialized_memory
     with pytest.raises(RuntimeError, match="call fit"), reproducible(1):
-        SequentialRecommender(_recipe()).model  # noqa: B018
+        SequentialRecommender(toy_recipe()).model  # noqa: B018
     assert torch.get_num_threads() == threads
     assert not torch.are_deterministic_algorithms_enabled()
 
 
 def test_held_out_targets_decide_no_weight_but_by_stopping():
     """With other targets the weights after a fixed number of epochs are the same."""
-    training_set = _training_set()
+    training_set = ring_training_set()
     random = np.random.default_rng(5)
     changed = replace(
         training_set,
         validation_targets=random.permutation(training_set.validation_targets),
         test_targets=random.permutation(training_set.test_targets),
     )
-    recipe = _recipe(training={"max_epochs": 1})
-    one, other = (_fitted(recipe, each).model.state_dict() for each in (training_set, changed))
+    recipe = toy_recipe(training={"max_epochs": 1})
+    one, other = (fitted(recipe, each).model.state_dict() for each in (training_set, changed))
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
 @pytest.mark.parametrize("codes", [None, "svd"])
 def test_saved_and_loaded_it_recommends_the_same(tmp_path, codes):
-    training_set = _training_set()
-    recommender = _fitted(_recipe(codes=codes, training={"max_epochs": 2}), training_set)
+    training_set = ring_training_set()
+    recommender = fitted(toy_recipe(codes=codes, training={"max_epochs": 2}), training_set)
     recommender.save(tmp_path)
     loaded = SequentialRecommender.load(tmp_path)
     assert isinstance(loaded, Recommender)
@@ -190,7 +125,7 @@ def test_saved_and_loaded_it_recommends_the_same(tmp_path, codes):
 
 
 def test_a_damaged_model_is_not_loaded(tmp_path):
-    train(_recipe(training={"max_epochs": 1}), _training_set(), tmp_path / "m", progress=False)
+    train(toy_recipe(training={"max_epochs": 1}), ring_training_set(), tmp_path / "m", progress=False, threads=1)
     weights = tmp_path / "m" / "model.safetensors"
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
@@ -200,8 +135,8 @@ def test_a_damaged_model_is_not_loaded(tmp_path):
 
 
 def test_recommendations_keep_the_protocol():
-    training_set = _training_set()
-    recommender = _fitted(_recipe(training={"max_epochs": 1}), training_set)
+    training_set = ring_training_set()
+    recommender = fitted(toy_recipe(training={"max_epochs": 1}), training_set)
     histories = Sequences.from_lists([[], [1], list(range(38)), [39] * 3])
     free = recommender.recommend(histories, 50, exclude_seen=False)
     assert (free.items[:, :ITEMS] != NO_ITEM).all()
@@ -221,7 +156,7 @@ def test_recommendations_keep_the_protocol():
 
 
 def test_a_history_longer_than_the_model_reads_counts_from_its_end():
-    recommender = _fitted(_recipe(training={"max_epochs": 1}), _training_set())
+    recommender = fitted(toy_recipe(training={"max_epochs": 1}), ring_training_set())
     long = np.arange(30) % ITEMS
     found = recommender.recommend(Sequences.from_lists([long, long[-8:]]), 5, exclude_seen=False)
     assert np.array_equal(found.items[0], found.items[1])
@@ -229,7 +164,7 @@ def test_a_history_longer_than_the_model_reads_counts_from_its_end():
 
 def test_the_result_and_the_files(tmp_path, capsys):
     folder = tmp_path / "models" / "toy"
-    result = train(_recipe(training={"max_epochs": 3}), _training_set(), folder, progress=True)
+    result = train(toy_recipe(training={"max_epochs": 3}), ring_training_set(), folder, progress=True, threads=1)
     assert "sequences/s" in capsys.readouterr().err
     assert sorted(path.name for path in folder.iterdir()) == [
         "config.json",
@@ -237,6 +172,8 @@ def test_the_result_and_the_files(tmp_path, capsys):
         "training_counts.npy",
         "training_log.jsonl",
         "training_run.json",
+        "validation_items.npy",
+        "validation_scores.npy",
     ]
     assert result.size_in_bytes == (folder / "model.safetensors").stat().st_size
     assert result.epochs == 3
@@ -248,39 +185,39 @@ def test_the_result_and_the_files(tmp_path, capsys):
     assert lines[result.best_epoch - 1]["validation_ndcg_at_10"] == result.best_validation_ndcg_at_10
     config = json.loads((folder / "config.json").read_text())
     assert config["weights_digest"] == result.weights_digest
-    assert config["training_set_digest"] == _training_set().digest()
+    assert config["training_set_digest"] == ring_training_set().digest()
     run = json.loads((folder / "training_run.json").read_text())
     assert run["result"]["seconds"] == result.seconds > 0
 
 
 def test_a_failed_training_leaves_the_old_model(tmp_path):
-    folder, training_set = tmp_path / "toy", _training_set()
-    before = train(_recipe(training={"max_epochs": 1}), training_set, folder, progress=False)
-    exploding = _recipe(optimiser={"learning_rate": 1e30, "warm_up_steps": 0}, training={"max_epochs": 5})
+    folder, training_set = tmp_path / "toy", ring_training_set()
+    before = train(toy_recipe(training={"max_epochs": 1}), training_set, folder, progress=False, threads=1)
+    exploding = toy_recipe(optimiser={"learning_rate": 1e30, "warm_up_steps": 0}, training={"max_epochs": 5})
     with pytest.raises(DivergedError, match=r"Toy: the loss is \w+ at step \d+.*learning_rate"):
-        train(exploding, training_set, folder, progress=False)
+        train(exploding, training_set, folder, progress=False, threads=1)
     assert json.loads((folder / "config.json").read_text())["weights_digest"] == before.weights_digest
     assert [path.name for path in tmp_path.iterdir()] == ["toy"]
 
 
 def test_without_validation_users_the_last_epoch_is_kept():
     empty = np.zeros(0, dtype=np.int32)
-    training_set = replace(_training_set(), validation_users=empty, validation_targets=empty)
-    recommender = _fitted(_recipe(training={"max_epochs": 3, "patience": 1}), training_set)
+    training_set = replace(ring_training_set(), validation_users=empty, validation_targets=empty)
+    recommender = fitted(toy_recipe(training={"max_epochs": 3, "patience": 1}), training_set)
     assert recommender.best_epoch == len(recommender.log) == 3
     assert recommender.best_validation_ndcg_at_10 is None
 
 
 def test_errors():
-    training_set = _training_set()
+    training_set = ring_training_set()
     with pytest.raises(ValueError, match=r"recipe toy: .*need codes"):
-        SequentialRecommender(_recipe(codes="svd")).fit(training_set)
+        SequentialRecommender(toy_recipe(codes="svd")).fit(training_set)
     short = replace(training_set, train=Sequences.from_lists([[1]] * 240))
-    with pytest.raises(ValueError, match="no training history has two items"):
-        SequentialRecommender(_recipe()).fit(short)
+    with pytest.raises(ValueError, match="no training history has 2 items"):
+        SequentialRecommender(toy_recipe()).fit(short)
     with pytest.raises(RuntimeError, match="call fit or load first"):
-        SequentialRecommender(_recipe()).recommend(training_set.train, 5, exclude_seen=False)
-    recommender = _fitted(_recipe(training={"max_epochs": 1}), training_set)
+        SequentialRecommender(toy_recipe()).recommend(training_set.train, 5, exclude_seen=False)
+    recommender = fitted(toy_recipe(training={"max_epochs": 1}), training_set)
     for item in (ITEMS, -1):
         with pytest.raises(ValueError, match="outside the catalogue of 40 items"):
             recommender.recommend(Sequences.from_lists([[item]]), 5, exclude_seen=False)
@@ -296,16 +233,16 @@ SEQUENCES = st.lists(st.lists(st.integers(0, 99), max_size=12), min_size=1, max_
 def test_an_epoch_holds_every_pair_of_neighbours_once(rows, batch_size, max_length, seed):
     sequences = Sequences.from_lists(rows)
     batches = shuffled_batches(
-        sequences, trainable_rows(sequences), batch_size, max_length, np.random.default_rng(seed)
+        sequences, np.flatnonzero(sequences.lengths >= 2), batch_size, max_length, np.random.default_rng(seed)
     )
     assert sorted(np.concatenate(batches).tolist()) == [r for r, row in enumerate(rows) if len(row) >= 2]
     seen = []
     for batch_rows in batches:
         assert len(batch_rows) <= batch_size
-        batch = training_batch(sequences, batch_rows, max_length)
+        batch = next_item_batch(sequences, batch_rows, max_length)
         assert batch.items.shape[1] == batch.lengths.max() <= max_length
         inputs = batch.items.flatten()[batch.positions]
-        seen += list(zip(inputs.tolist(), batch.targets.tolist(), strict=True))
+        seen += list(zip(inputs.tolist(), batch.targets.items.tolist(), strict=True))
         for row, items, length in zip(batch_rows, batch.items, batch.lengths, strict=True):
             assert items[:length].tolist() == rows[row][:-1][-max_length:]
             assert items[length:].tolist() == [0] * (len(items) - length)
@@ -317,9 +254,9 @@ def test_batches_hold_little_padding_and_differ_between_epochs():
     random = np.random.default_rng(0)
     lengths = np.minimum(2 + random.geometric(0.15, 5000), 51)
     sequences = Sequences.from_lists([np.zeros(length, dtype=np.int32) for length in lengths])
-    rows = trainable_rows(sequences)
+    rows = np.flatnonzero(sequences.lengths >= 2)
     epochs = [shuffled_batches(sequences, rows, 64, 50, generator_for(0, epoch)) for epoch in (1, 2)]
-    sizes = [training_batch(sequences, batch, 50) for batch in epochs[0]]
+    sizes = [next_item_batch(sequences, batch, 50) for batch in epochs[0]]
     real = sum(len(batch.targets) for batch in sizes)
     assert real / sum(batch.items.numel() for batch in sizes) > 0.9
     assert {tuple(sorted(batch.tolist())) for batch in epochs[0]} != {
@@ -331,16 +268,16 @@ def test_histories_are_read_whole_or_from_their_end():
     batch = history_batch(Sequences.from_lists([[1, 2, 3, 4], [5]]), np.array([1, 0]), 3)
     assert batch.items.tolist() == [[5, 0, 0], [2, 3, 4]]
     assert batch.lengths.tolist() == [1, 3]
-    assert batch.targets.numel() == 0
+    assert len(batch.targets) == 0
 
 
 def test_final_states_do_not_depend_on_the_company(monkeypatch):
-    recommender = _fitted(_recipe(training={"max_epochs": 1}), _training_set())
+    recommender = fitted(toy_recipe(training={"max_epochs": 1}), ring_training_set())
     histories = Sequences.from_lists([[1, 2, 3], [4], list(range(20)), [7] * 8, [1, 2, 3]])
     rows = np.array([4, 2, 0, 1, 3])
-    together = final_states(recommender.model, histories, rows)
+    together = final_states(recommender.model, NextItem(), histories, rows)
     monkeypatch.setattr("ml.training.scoring._POSITIONS_AT_ONCE", 1)
-    alone = final_states(recommender.model, histories, rows)
+    alone = final_states(recommender.model, NextItem(), histories, rows)
     torch.testing.assert_close(together, alone)
     torch.testing.assert_close(together[0], together[2])
 
@@ -353,9 +290,51 @@ def test_target_ranks_are_those_of_the_ranking(seed):
     scores = random.integers(0, 4, (6, items)).astype(np.float32)
     targets = random.integers(items, size=6)
     order = tie_break_order(items, seed)
-    ranks = target_ranks(torch.from_numpy(scores), torch.from_numpy(targets), torch.from_numpy(order))
+    given = (torch.from_numpy(scores), torch.from_numpy(targets), torch.from_numpy(order))
+    ranks = target_ranks(*given)
+    # where only the first few count, the others need not be told apart
+    cut = target_ranks(*given, depth=5, memory=torch.empty(scores.shape))
+    torch.testing.assert_close(cut[ranks <= 5], ranks[ranks <= 5])
+    assert (cut[ranks > 5] > 5).all()
     ranked = top_k(scores, items, order).items
     assert ranks.tolist() == [row.tolist().index(target) + 1 for row, target in zip(ranked, targets, strict=True)]
+
+
+def test_a_score_that_is_no_number_ranks_last():
+    """Weights that diverged in the last step of an epoch must not look like perfect ones."""
+    scores = torch.tensor([[1.0, float("nan"), 0.0], [float("nan")] * 3])
+    ranks = target_ranks(scores, torch.tensor([1, 0]), torch.arange(3))
+    assert ranks.tolist() == [4, 4]
+
+
+def test_seen_items_are_hidden_in_place():
+    scores = torch.zeros(3, 4)
+    hide_seen(scores, Sequences.from_lists([[1, 1, 3], [], [0]]))
+    assert torch.isinf(scores).tolist() == [[False, True, False, True], [False] * 4, [True, False, False, False]]
+
+
+def test_the_learning_rate_rises_in_a_straight_line():
+    optimiser_settings = toy_recipe(optimiser={"learning_rate": 0.4, "warm_up_steps": 3}).optimiser
+    optimiser = build_optimiser(torch.nn.Linear(2, 2), optimiser_settings)
+    rates = []
+    for step in range(6):
+        set_learning_rate(optimiser, optimiser_settings, step)
+        rates += {group["lr"] for group in optimiser.param_groups}
+    assert rates == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.4, 0.4])
+
+
+def test_weights_decay_and_biases_do_not():
+    layer = torch.nn.Linear(3, 2)
+    for decay, expected in ((0.1, [(1, 0.1), (1, 0.0)]), (0.0, [(2, 0.0)])):
+        optimiser = build_optimiser(layer, toy_recipe(optimiser={"weight_decay": decay}).optimiser)
+        assert [(len(group["params"]), group["weight_decay"]) for group in optimiser.param_groups] == expected
+
+
+def test_a_step_that_diverges_is_named_exactly():
+    """Losses are read many at a time; the step that is named is the one that went wrong."""
+    settings = {"optimiser": {"learning_rate": 1e30, "warm_up_steps": 0}}
+    with pytest.raises(DivergedError, match=r"at step 2 \(epoch 1\)"):
+        fitted(toy_recipe(**settings), ring_training_set())
 
 
 def test_ndcg_with_one_target():

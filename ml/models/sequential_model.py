@@ -1,0 +1,46 @@
+"""What the training loop and the ranking know of a model, whatever its layers are."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from ml.models.item_embeddings import ItemEmbedding
+
+
+class SequentialModel(nn.Module, ABC):
+    """Histories to states, whose dot products with the vectors of ``output_embedding`` are scores.
+
+    Attributes:
+        max_length: longest history that is read, in items; of a longer one the most recent are read.
+    """
+
+    max_length: int
+
+    @property
+    @abstractmethod
+    def output_embedding(self) -> ItemEmbedding:
+        """What states are scored against."""
+
+    @abstractmethod
+    def forward(self, items: Tensor, lengths: Tensor, users: Tensor) -> Tensor:
+        """States at every position.
+
+        Args:
+            items: int64 ``[batch, length]``, oldest first, padded at the end with any item index.
+            lengths: items in each row without the padding, int64 ``[batch]``, from 1 to ``max_length``.
+            users: user index of each row, -1 where it is not known, int64 ``[batch]``; most models ignore it.
+
+        Returns:
+            ``[batch, length, dimensions]``; states of padded positions mean nothing.
+        """
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
+    def states(self, items: Tensor, lengths: Tensor, users: Tensor, positions: Tensor) -> Tensor:
+        """States at the given places of ``items`` laid flat, int64 ``[states]`` to ``[states, dimensions]``."""
+        return self(items, lengths, users).flatten(0, 1).index_select(0, positions)

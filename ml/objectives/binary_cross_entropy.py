@@ -1,0 +1,82 @@
+"""Binary cross-entropy with sampled negatives, and gBCE.
+
+``loss = (beta * softplus(-s_t) + sum_n softplus(s_n)) / (k + 1)`` of a target ``t`` and ``k`` negatives ``n``.
+
+With ``beta = 1`` this is plain binary cross-entropy, with ``k = 1`` the objective of SASRec (Kang and McAuley, ICDM
+2018, section 3.5), there without the division. The paper draws negatives that the user never met; here, as in gBCE and
+most of today's code, they are uniform over the catalogue, and may be items of the history or the target itself.
+
+With ``beta`` below 1 it is gBCE, which corrects the overconfidence that negative sampling brings (Petrov and
+Macdonald, "gSASRec: Reducing Overconfidence in Sequential Recommendation Trained with Negative Sampling", RecSys 2023,
+equations 15 to 18). They raise the predicted probability of the positive to the power ``beta``;
+``-log(sigmoid(s) ** beta)`` is ``beta * softplus(-s)``. The published code transforms the score in float64 with clamps
+to the same end; this form needs neither, and keeps the gradient where the clamps cut it (positives scored below about
+-23).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ml.models.item_embeddings import ItemEmbedding
+from ml.objectives.fused import RowLosses, loss_among_shared
+from ml.objectives.negatives import draw_for_each, draw_shared
+from ml.objectives.own_negatives import loss_among_own
+from ml.objectives.targets import Targets
+
+
+def positive_weight(items: int, negatives: int, calibration: float) -> float:
+    """``beta`` of the paper: 1 for ``calibration`` 0, the sampling rate ``negatives / (items - 1)`` for 1."""
+    rate = min(1.0, negatives / max(1, items - 1))
+    return rate * (calibration * (1 - 1 / rate) + 1 / rate)
+
+
+def binary_cross_entropy(scores: Tensor, beta: float) -> RowLosses:
+    """Mean over a target and its negatives.
+
+    Args:
+        scores: ``[rows, 1 + negatives]``, the target's first; overwritten.
+        beta: weight of the target's term.
+    """
+    scores[:, 0].neg_()
+    terms = F.softplus(scores)
+    columns = scores.shape[1]
+    losses = (terms.sum(dim=1) + (beta - 1) * terms[:, 0]) / columns
+    gradient = torch.sigmoid(scores, out=terms)
+    gradient[:, 0] *= -beta
+    return RowLosses(losses, gradient, torch.full_like(losses, 1 / columns))
+
+
+class BinaryCrossEntropy:
+    """Binary cross-entropy with uniform negatives; a negative may be the target itself, as in gSASRec.
+
+    Args:
+        negatives: how many, for each position or for the batch.
+        calibration: ``t`` of gBCE; 0 for plain binary cross-entropy.
+        drawn_for: ``position`` or ``batch``.
+    """
+
+    def __init__(self, negatives: int, calibration: float, drawn_for: str) -> None:
+        self.negatives = negatives
+        self.calibration = calibration
+        self.drawn_for = drawn_for
+
+    def __call__(
+        self, states: Tensor, targets: Targets, embedding: ItemEmbedding, generator: np.random.Generator
+    ) -> Tensor:
+        weights = targets.weights(states)
+        if targets.states is not None:
+            states = states.index_select(0, targets.states)
+        if self.drawn_for == "batch":
+            drawn = draw_shared(generator, embedding.items, self.negatives, states.device)
+            loss_among = loss_among_shared
+        else:
+            drawn = draw_for_each(generator, embedding.items, len(targets), self.negatives, states.device)
+            loss_among = loss_among_own
+        beta = positive_weight(embedding.items, drawn.shape[-1], self.calibration)
+        return loss_among(
+            lambda scores: binary_cross_entropy(scores, beta), states, targets.items, weights, embedding, drawn
+        )

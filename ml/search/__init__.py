@@ -1,0 +1,1 @@
+"""Search of a recipe's values, by validation nDCG@10."""

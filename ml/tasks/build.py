@@ -1,0 +1,44 @@
+"""From settings to a task."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from ml.data.training_set import Sequences
+from ml.tasks.cloze import Cloze
+from ml.tasks.next_item import NextItem
+from ml.tasks.recency_sampling import RecencySampling
+from ml.tasks.settings import ClozeSettings, NextItemSettings, RecencySamplingSettings, TaskSettings
+from ml.training.batches import Batch
+
+
+class Task(Protocol):
+    """What of a sequence is shown, and what is to be predicted.
+
+    Attributes:
+        least_items: shorter sequences have nothing to predict, and are not trained on.
+    """
+
+    least_items: int
+
+    def training_batch(
+        self, sequences: Sequences, rows: np.ndarray, max_length: int, generator: np.random.Generator
+    ) -> Batch:
+        """Inputs and targets of the given rows; no draw from elsewhere than ``generator``."""
+
+    def history_batch(self, sequences: Sequences, rows: np.ndarray, max_length: int) -> Batch:
+        """Histories to be ranked for, none of them empty: of each row one state, in the order of the rows."""
+
+
+def build_task(settings: TaskSettings, items: int) -> Task:
+    """The task that the settings describe, for a catalogue of so many items."""
+    match settings:
+        case NextItemSettings():
+            return NextItem()
+        case ClozeSettings():
+            return Cloze(settings, items)
+        case RecencySamplingSettings():
+            return RecencySampling(settings)
+    raise TypeError(f"no task has the settings {settings!r}")

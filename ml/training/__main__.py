@@ -1,0 +1,125 @@
+"""Train a recipe from a shell: ``python -m ml.training --recipe NAME --training-set FOLDER --out FOLDER``.
+
+Needs torch, numpy and safetensors alone, so that a GPU host needs nothing else. Under ``torchrun`` each batch of the
+recipe is cut among the processes::
+
+    torchrun --nproc-per-node 2 -m ml.training --recipe NAME --training-set FOLDER --out FOLDER --device cuda
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from ml.codes.codes import Codes
+from ml.data.training_set import FIT_ON_BOTH, FIT_ON_TRAIN, TrainingSet
+from ml.training.devices import choose_device
+from ml.training.distributed import joined
+from ml.training.execution import DEFAULT_THREADS, DEVICES, PRECISIONS
+from ml.training.loop import DivergedError
+from ml.training.recipe import RECIPES, Recipe, load_recipe
+from ml.training.train import train
+
+_FAILED, _INTERRUPTED = 1, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Train as the arguments say; the exit code. The last line on standard output is the result as JSON."""
+    options = _parser().parse_args(arguments)
+    try:
+        with joined(choose_device(options.device)) as world:
+            result = train(
+                find_recipe(options.recipe),
+                _training_set(options.training_set),
+                options.out,
+                options.seed,
+                None if options.codes is None else _codes(options.codes),
+                progress=not options.quiet,
+                threads=options.threads,
+                fit_on=options.fit_on,
+                validate_with_seen_excluded=options.exclude_seen,
+                device=options.device,
+                precision=options.precision,
+                compile=options.compile,
+                checkpoint_seconds=options.checkpoint_seconds,
+                tensorboard=options.tensorboard,
+                log_to=options.log_to,
+            )
+            if world.is_first:
+                print(json.dumps(asdict(result) | {"folder": str(result.folder)}), flush=True)
+    except (ValueError, OSError, DivergedError) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return _FAILED
+    except KeyboardInterrupt:
+        print("stopped: the same command again goes on from the last checkpoint", file=sys.stderr)
+        return _INTERRUPTED
+    return 0
+
+
+def find_recipe(name: str) -> Recipe:
+    """The recipe of a file, or the shipped one of a name.
+
+    Raises:
+        ValueError: there is none, or it cannot be used.
+    """
+    path = Path(name)
+    if path.suffix == ".toml":
+        if not path.is_file():
+            raise ValueError(f"there is no recipe file {path}")
+        return load_recipe(path)
+    shipped = RECIPES / f"{name}.toml"
+    if not shipped.is_file():
+        names = ", ".join(sorted(each.stem for each in RECIPES.glob("*.toml")))
+        raise ValueError(f"there is no recipe {name!r}: give the path of a .toml file, or one of {names}")
+    return load_recipe(shipped)
+
+
+def _training_set(folder: Path) -> TrainingSet:
+    if not (folder / "training_set.json").is_file():
+        raise ValueError(f"{folder} holds no training set (training_set.json): give the folder that one was saved in")
+    return TrainingSet.load(folder)
+
+
+def _codes(folder: Path) -> Codes:
+    if not (folder / "codes.json").is_file():
+        raise ValueError(f"{folder} holds no codes (codes.json): give the folder that they were saved in")
+    return Codes.load(folder)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m ml.training",
+        description="Train a recipe. Killed at any moment, the same command goes on from the last checkpoint.",
+    )
+    add = parser.add_argument
+    add("--recipe", required=True, help="name of a recipe that ships with the library, or path of a .toml file")
+    add("--training-set", required=True, type=Path, metavar="FOLDER", help="that a training set was saved in")
+    add("--out", required=True, type=Path, metavar="FOLDER", help="for the trained model; replaced as a whole")
+    add("--codes", type=Path, metavar="FOLDER", help="that codes were saved in, for recipes that name some")
+    add("--seed", type=int, default=0, help="of everything random (default: 0)")
+    add(
+        "--fit-on",
+        choices=(FIT_ON_TRAIN, FIT_ON_BOTH),
+        default=FIT_ON_TRAIN,
+        help="what the final weights are fitted on",
+    )
+    add("--exclude-seen", action="store_true", help="rank validation users without the items of their histories")
+    add("--threads", type=int, default=DEFAULT_THREADS, help=f"of torch (default: {DEFAULT_THREADS})")
+    add("--device", choices=DEVICES, default="cpu", help="auto: a GPU where there is one (default: cpu)")
+    add("--precision", choices=PRECISIONS, default="float32", help="of the products of training steps")
+    add("--compile", action="store_true", help="fuse the model by torch.compile; pays on a GPU")
+    add("--checkpoint-seconds", type=float, default=60.0, metavar="SECONDS", help="between checkpoints (default: 60)")
+    add("--tensorboard", action="store_true", help="write event files into the model's folder too")
+    add(
+        "--log-to", type=Path, metavar="FOLDER", help="for the log while it grows, TensorBoard's too if it is installed"
+    )
+    add("--quiet", action="store_true", help="show no progress")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,176 @@
+"""Checkpoints: killed at any step and started again, training ends with the weights it would have had.
+
+A checkpoint holds all that a step changes: weights, optimiser, moving average, the best weights so far, the place in
+the epoch and the log. Random numbers need none: each step draws from its own seed
+(:mod:`ml.training.reproducible`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ml.data.files import atomic_file
+from ml.training.averaging import WeightAverage
+from ml.training.log import EpochRecord
+
+FORMAT = "raw2rank-checkpoint-1"
+_CODE = ("data", "models", "objectives", "tasks", "training")
+
+
+@dataclass
+class TrainingState:
+    """Where the loop is, and what it has found; the tensors of model, optimiser and average aside.
+
+    Attributes:
+        epoch: under way, from 1.
+        batch: the next one of it, from 0.
+        step: optimiser steps taken.
+        loss_sum: of the losses of the epoch's batches so far, each times its states.
+        states: read in the epoch so far.
+        seconds: of training and validation so far, in all runs.
+        epoch_seconds: of the epoch's steps so far.
+        items: real input items so far, in all epochs.
+        places: for input items, padding counted, so far.
+        best: validation nDCG@10 of the best weights.
+        best_epoch: their epoch, 0 while there are none.
+        best_weights: a state dict, empty while there are none.
+        log: of the epochs behind.
+    """
+
+    epoch: int = 1
+    batch: int = 0
+    step: int = 0
+    loss_sum: float = 0.0
+    states: int = 0
+    seconds: float = 0.0
+    epoch_seconds: float = 0.0
+    items: int = 0
+    places: int = 0
+    best: float | None = None
+    best_epoch: int = 0
+    best_weights: dict[str, Tensor] = field(default_factory=dict)
+    log: list[EpochRecord] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, Any]:
+        """All but the weights."""
+        numbers = {name: value for name, value in vars(self).items() if name not in ("best_weights", "log")}
+        return numbers | {"log": [asdict(record) for record in self.log]}
+
+
+@dataclass
+class Checkpoint:
+    """The checkpoint of one phase of a training run: one safetensors file.
+
+    Attributes:
+        path: of the file.
+        binding: :func:`binding_of` the run; a checkpoint of another run is not read.
+        every_seconds: at least so long between two of them; 0 for one after each step.
+        at_end: also one when the phase has ended, for a run of several phases.
+        writes: whether this process writes; all may read.
+    """
+
+    path: Path
+    binding: str
+    every_seconds: float
+    at_end: bool = False
+    writes: bool = True
+    _last: float = field(default_factory=time.perf_counter)
+
+    def due(self) -> bool:
+        return self.writes and time.perf_counter() - self._last >= self.every_seconds
+
+    def save(
+        self, state: TrainingState, model: nn.Module, optimiser: torch.optim.Optimizer, average: WeightAverage
+    ) -> None:
+        """Put a checkpoint in place of the last one, whole or not at all."""
+        from safetensors.torch import save_file
+
+        tensors = {f"model/{name}": tensor for name, tensor in model.state_dict().items()}
+        tensors |= {f"average/{name}": tensor for name, tensor in average.averages.items()}
+        tensors |= {f"best/{name}": tensor for name, tensor in state.best_weights.items()}
+        for place, values in optimiser.state_dict()["state"].items():
+            tensors |= {f"optimiser/{place}/{name}": tensor for name, tensor in values.items()}
+        description = {"format": FORMAT, "binding": self.binding, "average_steps": average.steps}
+        with atomic_file(self.path) as file:
+            save_file(
+                {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
+                file,
+                {"checkpoint": json.dumps(description | {"state": state.as_json()})},
+            )
+        self._last = time.perf_counter()
+
+    def restore(
+        self, model: nn.Module, optimiser: torch.optim.Optimizer, average: WeightAverage
+    ) -> TrainingState | None:
+        """Set model, optimiser and average to where the checkpoint was taken; ``None`` where there is none of this
+        run, or one that is damaged."""
+        read = self._read()
+        if read is None:
+            return None
+        description, tensors = read
+        device = next(model.parameters()).device
+        model.load_state_dict(_under(tensors, "model/"))
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in _under(tensors, "optimiser/").items():
+            place, key = name.split("/")
+            moments.setdefault(int(place), {})[key] = tensor
+        optimiser.load_state_dict({"state": moments, "param_groups": optimiser.state_dict()["param_groups"]})
+        average.steps = description["average_steps"]
+        averages = _under(tensors, "average/")
+        # in the order of the model, which is not that of the file
+        average.averages = {name: averages[name].to(device) for name in average.averages}
+        kept = description["state"]
+        return TrainingState(
+            **kept
+            | {
+                "best_weights": {name: tensor.to(device) for name, tensor in _under(tensors, "best/").items()},
+                "log": [EpochRecord(**record) for record in kept["log"]],
+            }
+        )
+
+    def _read(self) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(self.path, framework="pt") as file:
+                description = json.loads((file.metadata() or {}).get("checkpoint", "{}"))
+                if description.get("format") != FORMAT or description["binding"] != self.binding:
+                    return None
+                return description, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (FileNotFoundError, SafetensorError):
+            return None
+
+
+def checkpoint_folder(folder: Path) -> Path:
+    """Where the checkpoints are of a model that is trained into ``folder``: hidden, beside it, and not among what is
+    cleared after a killed process."""
+    return folder.parent / f".{folder.name}.checkpoint"
+
+
+def remove_checkpoints(folder: Path) -> None:
+    """Remove the checkpoints of a run that has ended."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def binding_of(**decisive: Any) -> str:
+    """SHA-256 of what decides the weights, JSON values; of the version of torch; and of the code that trains, since
+    a run that starts with one version of it and ends with another is a run of neither."""
+    digest = hashlib.sha256(f"{FORMAT} {torch.__version__}".encode())
+    digest.update(json.dumps(decisive, sort_keys=True).encode())
+    library = Path(__file__).parents[1]
+    for path in sorted(path for part in _CODE for path in (library / part).glob("*.py")):
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

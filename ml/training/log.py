@@ -1,0 +1,120 @@
+"""The log of a training run, and where it is shown while it grows."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+FILE = "training_log.jsonl"
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """One line of the training log.
+
+    Attributes:
+        fit_on: ``train``, or ``train+validation`` in a final fit that follows.
+        epoch: from 1.
+        step: optimiser steps taken so far.
+        loss: mean training loss over the epoch's states.
+        validation_ndcg_at_10: over the whole catalogue; ``None`` where it was not measured.
+        seconds: since training began, in all runs of one that was killed and started again.
+        sequences_per_second: trained in this epoch, validation not counted.
+    """
+
+    fit_on: str
+    epoch: int
+    step: int
+    loss: float
+    validation_ndcg_at_10: float | None
+    seconds: float
+    sequences_per_second: float
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def write_log(records: Iterable[EpochRecord], file: Path) -> None:
+    """One line of JSON a record."""
+    file.write_text("".join(json.dumps(record.as_json()) + "\n" for record in records), encoding="utf-8")
+
+
+def read_log(file: Path) -> list[EpochRecord]:
+    """What :func:`write_log` wrote."""
+    return [EpochRecord(**json.loads(line)) for line in file.read_text(encoding="utf-8").splitlines()]
+
+
+class GrowingLog:
+    """The log in a folder, a line as soon as an epoch has ended: ``training_log.jsonl``, and where the package
+    ``tensorboard`` is installed event files under ``tensorboard/``.
+
+    Args:
+        folder: made where there is none; ``None`` writes nothing.
+        known: the records of earlier phases, and of the run that is resumed.
+    """
+
+    def __init__(self, folder: Path | None, known: Iterable[EpochRecord] = ()) -> None:
+        self.file, self.board = None, None
+        if folder is None:
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        # event files are only ever added to: what is known stands in those of the phase, or the run, before
+        is_known_to_board = any((folder / "tensorboard").glob("events*"))
+        self.board = tensorboard_writer(folder / "tensorboard")
+        self.file = (folder / FILE).open("w", encoding="utf-8")
+        for record in known:
+            self._add_to_file(record)
+            if self.board is not None and not is_known_to_board:
+                add_to_board(self.board, record)
+
+    def add(self, record: EpochRecord) -> None:
+        """One more line."""
+        self._add_to_file(record)
+        if self.board is not None:
+            add_to_board(self.board, record)
+            self.board.flush()
+
+    def _add_to_file(self, record: EpochRecord) -> None:
+        if self.file is not None:
+            self.file.write(json.dumps(record.as_json()) + "\n")
+            self.file.flush()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for opened in (self.file, self.board):
+            if opened is not None:
+                opened.close()
+
+
+def tensorboard_writer(folder: Path) -> Any | None:
+    """Writes TensorBoard event files into ``folder``; ``None`` where the package ``tensorboard`` is not installed."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(str(folder))
+
+
+def add_to_board(board: Any, record: EpochRecord) -> None:
+    """Loss, validation nDCG@10 and sequences per second of an epoch, at its step; curves of the final fit apart."""
+    for name in ("loss", "validation_ndcg_at_10", "sequences_per_second"):
+        value = getattr(record, name)
+        if value is not None:
+            board.add_scalar(f"{name}/{record.fit_on}", value, record.step, walltime=time.time())
+
+
+def write_board(records: Iterable[EpochRecord], folder: Path) -> bool:
+    """A finished log as TensorBoard event files; whether the package ``tensorboard`` is there to write them."""
+    board = tensorboard_writer(folder)
+    if board is None:
+        return False
+    for record in records:
+        add_to_board(board, record)
+    board.close()
+    return True

@@ -1,0 +1,105 @@
+"""Fusions: one asset for each, whose weights are chosen on the lists that its parts have for the validation users."""
+
+import json
+
+import dagster as dg
+
+from ml.baselines import BASELINES
+from ml.fusion.recipe import FusionRecipe
+from orchestration.assets.baselines import FIT
+from orchestration.assets.settings import chosen_for, read_settings
+from orchestration.assets.training_sets import load_training_set
+from orchestration.automation import on_new_data
+from orchestration.code_versions import code_version
+from orchestration.partitions import datasets
+from orchestration.paths import DatasetPaths, Workspace
+from orchestration.recommenders import fusions, layer_of, title_of
+from orchestration.reporting import RECOMMENDATION_OWNERS, array_schema, digest_of_files, materialization
+from orchestration.resources import Settings
+from orchestration.staleness import stays_as_it_is
+
+
+def _fusion_asset(recipe: FusionRecipe) -> dg.AssetsDefinition:
+    counted = [BASELINES[part] for part in recipe.parts if part in BASELINES]
+    with_text = any(part.needs_item_text for part in counted)
+    deps = [
+        *([layer_of(part), part] for part in recipe.parts),
+        ["training_sets", "sequences"],
+        ["settings", "fit"],
+        ["settings", "ranking"],
+        ["settings", "training"],
+    ]
+    deps += [["training_sets", "item_text"]] if with_text else []
+    parts = ", ".join(title_of(part) for part in recipe.parts)
+
+    @dg.asset(
+        key=["models", recipe.name],
+        deps=deps,
+        description=f"{recipe.title}: one ranking from the lists of {parts}. Weights with the best validation nDCG@10 "
+        f"of parts fitted on the training items alone. Source: {recipe.source}",
+        group_name="models",
+        kinds={"python", "numpy"},
+        owners=RECOMMENDATION_OWNERS,
+        partitions_def=datasets,
+        automation_condition=on_new_data,
+        code_version=code_version("ml.fusion.recommender", *(part.path.split(":")[0] for part in counted))
+        + f"-{recipe.digest()[:12]}",
+        metadata={
+            "dagster/column_schema": array_schema(
+                weights=("json", "weight of each part, normalisation and depth, in fusion.json"),
+                fit=("json", "what the parts were fitted on, in fit.json"),
+            )
+        },
+    )
+    def fusion(context: dg.AssetExecutionContext, settings: Settings) -> dg.MaterializeResult:
+        from ml.data.files import atomic_folder
+        from ml.fusion.recommender import FUSION_FILE
+
+        dataset = context.partition_key
+        paths = Workspace.current().dataset(dataset)
+        if recipe.name not in chosen_for(settings, dataset):
+            return stays_as_it_is(context, "not among the chosen recipes, or not all of its parts are")
+        training_set = load_training_set(paths, with_text=with_text)
+        exclude_seen = read_settings("ranking", dataset)["exclude_seen"]
+        chosen = _choose(recipe, paths, training_set, exclude_seen)
+        fit_on = read_settings("fit", dataset)["fit_on"]
+        folder = paths.asset("models", recipe.name)
+        with atomic_folder(folder) as temporary:
+            (temporary / FUSION_FILE).write_text(json.dumps(chosen, indent=2) + "\n")
+            (temporary / FIT).write_text(json.dumps({"fit_on": fit_on}) + "\n")
+        return materialization(
+            digest_of_files(folder, "*.json"),
+            {
+                "dagster/row_count": len(training_set.validation_users),
+                "dagster/uri": str(folder),
+                "fit_on": fit_on,
+                **chosen,
+            },
+        )
+
+    return fusion
+
+
+def _choose(recipe: FusionRecipe, paths: DatasetPaths, training_set, exclude_seen: bool) -> dict:
+    """The fusion, and what it and its parts reached on the validation users, where there are any."""
+    from ml.fusion.recommender import FusedRecommender, load_recommender, validation_lists
+    from ml.fusion.weights import choose_fusion
+
+    parts = {part: load_recommender(part, paths.asset(layer_of(part), part)) for part in recipe.parts}
+    if not len(training_set.validation_users):
+        return FusedRecommender(parts, recipe.depth).choose(training_set).fusion.as_json()
+    seed = read_settings("training", paths.dataset)["seed"]
+    depth = min(recipe.depth, training_set.items)
+    lists = {
+        name: validation_lists(name, fitted, training_set, depth, exclude_seen, seed) for name, fitted in parts.items()
+    }
+    chosen = choose_fusion(lists, training_set.validation_targets, training_set.items, depth=recipe.depth)
+    return {
+        **chosen.fusion.as_json(),
+        "validation ndcg@10": chosen.validation_ndcg_at_10,
+        "validation ndcg@10 of parts": chosen.of_parts,
+        "validation ndcg@10 of normalisations": chosen.of_normalisations,
+    }
+
+
+fusion_assets = [_fusion_asset(recipe) for recipe in fusions().values()]

@@ -1,0 +1,100 @@
+"""Hyperparameter searches: asked for one at a time, by name of a recipe; nothing depends on them."""
+
+import dagster as dg
+from pydantic import Field
+
+from orchestration.assets.settings import read_settings
+from orchestration.assets.training_sets import load_training_set
+from orchestration.partitions import datasets
+from orchestration.paths import DatasetPaths, Workspace
+from orchestration.reporting import RECOMMENDATION_OWNERS, array_schema, digest_of, materialization, told_plainly
+
+
+class SearchConfig(dg.Config):
+    """What to search, and for how long."""
+
+    recipe: str = Field(description="Name of the recipe whose values are changed.")
+    trials: int = Field(default=20, ge=1, description="Finished trials to reach; those of earlier runs count.")
+    space: str = Field(default="", description="TOML file of the search space; empty for the one that comes along.")
+
+
+def search_folder(paths: DatasetPaths, recipe: str):
+    """Where a search keeps its journal, ``best.toml`` and ``search.json``."""
+    return paths.asset("searches", recipe)
+
+
+@dg.asset(
+    key=["searches", "hyperparameters"],
+    deps=[["training_sets", "sequences"], ["settings", "training"], ["settings", "ranking"]],
+    description="Search of a recipe's values by Optuna, by nDCG@10 on the validation users. Runs only where it is "
+    "asked for, goes on where it was broken off, and leaves the best recipe as a file.",
+    group_name="searches",
+    kinds={"optuna"},
+    owners=RECOMMENDATION_OWNERS,
+    partitions_def=datasets,
+    metadata={
+        "dagster/column_schema": array_schema(
+            best=("toml", "the best recipe, in best.toml"),
+            trials=("json", "values and validation nDCG@10 of each trial, in search.json"),
+        )
+    },
+)
+def hyperparameters(context: dg.AssetExecutionContext, config: SearchConfig) -> dg.MaterializeResult:
+    from pathlib import Path
+
+    from ml.codes.codes import Codes
+    from ml.search.search import search
+    from ml.search.space import DEFAULT_SPACE, load_space
+    from orchestration.recommenders import recipes
+
+    dataset = context.partition_key
+    paths = Workspace.current().dataset(dataset)
+    if config.recipe not in recipes():
+        raise dg.Failure(f"there is no recipe {config.recipe}; there are {', '.join(recipes())}", allow_retries=False)
+    recipe = recipes()[config.recipe]
+    codes = None
+    if recipe.codes:
+        folder = paths.asset("codes", recipe.codes)
+        if not folder.exists():
+            raise dg.Failure(f"{dataset}: make codes/{recipe.codes} first", allow_retries=False)
+        codes = Codes.load(folder)
+    folder = search_folder(paths, recipe.name)
+    with told_plainly(dataset, ValueError):
+        found = search(
+            recipe,
+            load_training_set(paths),
+            folder,
+            config.trials,
+            load_space(Path(config.space) if config.space else DEFAULT_SPACE),
+            read_settings("training", dataset)["seed"],
+            codes,
+            validate_with_seen_excluded=read_settings("ranking", dataset)["exclude_seen"],
+            tell=context.log.info,
+        )
+    return materialization(
+        digest_of([found.recipe.digest(), found.trials]),
+        {
+            "dagster/row_count": found.trials,
+            "dagster/uri": str(folder),
+            "recipe": recipe.name,
+            "best validation ndcg@10": found.value,
+            "validation ndcg@10 of the recipe": found.first,
+            "best values": dg.MetadataValue.json(found.recipe.as_tables()),
+            "trials": dg.MetadataValue.md(_table(found.table)),
+        },
+    )
+
+
+def _table(trials: tuple[dict, ...]) -> str:
+    best_first = sorted(trials, key=lambda trial: -trial["value"])
+    columns = list(dict.fromkeys(key for trial in best_first for key in trial))
+    lines = ["| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
+    lines += ["| " + " | ".join(_cell(trial.get(column, "")) for column in columns) + " |" for trial in best_first]
+    return "\n".join(lines)
+
+
+def _cell(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+search_assets = [hyperparameters]

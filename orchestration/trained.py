@@ -1,0 +1,66 @@
+"""What a folder of trained weights says of itself: its version, and what is shown of it.
+
+Needs the standard library alone, because the process that trains tells it too (:mod:`orchestration.training_process`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from ml.data.files import sha256_of_file
+
+
+def version_of_trained(folder: Path) -> str:
+    """Digest of the weights, of what they were fitted on and of the lists of the validation users.
+
+    All that is read below a model; not the log, which knows the time.
+    """
+    config = _config(folder)
+    known = {
+        "weights": config["weights_digest"],
+        "fit_on": config["fit_on"],
+        "validation_lists": {path.name: sha256_of_file(path) for path in sorted(folder.glob("validation_*.npy"))},
+    }
+    return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def facts_of_trained(folder: Path) -> dict[str, Any]:
+    """What the UI shows of a training run: texts, numbers and JSON."""
+    config = _config(folder)
+    run = json.loads((folder / "training_run.json").read_text(encoding="utf-8"))
+    result = run["result"]
+    quality = result["best_validation_ndcg_at_10"]
+    sizes = run["model"]
+    return {
+        "dagster/row_count": config["users"],
+        "dagster/uri": str(folder),
+        "best validation ndcg@10": "no validation users" if quality is None else quality,
+        "best_epoch": result["best_epoch"],
+        "epochs": result["epochs"],
+        "fit_on": config["fit_on"],
+        "parameters": result["parameters"],
+        "bytes": result["size_in_bytes"],
+        "output embedding, bytes": sizes["output_embedding_bytes"],
+        "output embedding, share of a dense one": sizes["output_embedding_bytes"]
+        / sizes["dense_output_embedding_bytes"],
+        "seconds": result["seconds"],
+        "sequences_per_second": result["sequences_per_second"],
+        "share_of_padding": sizes["share_of_padding"],
+        "seed": config["seed"],
+        "device": run["machine"]["device"],
+        "peak_memory_in_bytes": run["peak_memory_in_bytes"],
+        "machine": run["machine"],
+        "recipe": config["recipe"],
+    }
+
+
+def fit_on_of_trained(folder: Path) -> str:
+    """What the final fit read."""
+    return _config(folder)["fit_on"]
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "config.json").read_text(encoding="utf-8"))

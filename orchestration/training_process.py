@@ -1,0 +1,133 @@
+"""One training in a process of its own, told to Dagster through Pipes: ``python -m orchestration.training_process``.
+
+Starts the training command (``python -m ml.training``, or the same under torchrun), hands what it says of each epoch on
+to the log of the run, and reports what was made. It trains nothing itself, so the command may as well run on a host
+without Dagster.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+_FAILURE = "training failed"
+# what the progress bar says at the end of an epoch
+_EPOCH = re.compile(r"epoch \d+, loss [^\]\r\n]*")
+_TOLD_LINES = 20
+
+
+def command(
+    recipe: Path,
+    training_set: Path,
+    out: Path,
+    codes: Path | None,
+    seed: int,
+    fit_on: str,
+    exclude_seen: bool,
+    device: str,
+    precision: str,
+    checkpoint_seconds: float,
+    processes: int = 1,
+) -> list[str]:
+    """The command of this module that trains one recipe.
+
+    Args:
+        recipe: its file.
+        training_set: folder of the sequences.
+        out: folder of the model, replaced as a whole.
+        codes: folder of the code assignment, for a recipe that names one.
+        seed, fit_on, exclude_seen, device, precision, checkpoint_seconds: options of ``python -m ml.training``.
+        processes: that share the work; more than one by torchrun.
+    """
+    python = [sys.executable]
+    if processes > 1:
+        python += ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    options = {
+        "--recipe": recipe,
+        "--training-set": training_set,
+        "--out": out,
+        "--codes": codes,
+        "--seed": seed,
+        "--fit-on": fit_on,
+        "--device": device,
+        "--precision": precision,
+        "--checkpoint-seconds": checkpoint_seconds,
+    }
+    given = [str(part) for name, value in options.items() if value is not None for part in (name, value)]
+    given += ["--exclude-seen"] if exclude_seen else []
+    return [sys.executable, "-m", "orchestration.training_process", str(out), *python, "-m", "ml.training", *given]
+
+
+def failure_told_by(messages: Sequence[Any]) -> str | None:
+    """What the training said went wrong; ``None`` where nothing did."""
+    told = [message[_FAILURE] for message in messages if isinstance(message, Mapping) and _FAILURE in message]
+    return told[0] if told else None
+
+
+def main(arguments: list[str]) -> None:
+    """Run the command after the first argument, the folder that it is to make, and report."""
+    from dagster_pipes import open_dagster_pipes
+
+    from orchestration.trained import facts_of_trained, version_of_trained
+
+    folder, started = Path(arguments[0]), arguments[1:]
+    with open_dagster_pipes() as pipes:
+        code, last_words = run(started, pipes.log.info)
+        if code:
+            pipes.report_custom_message({_FAILURE: last_words or f"it ended with code {code}"})
+        else:
+            pipes.report_asset_materialization(
+                metadata=_typed(facts_of_trained(folder)), data_version=version_of_trained(folder)
+            )
+
+
+def _typed(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Metadata as Pipes takes it: tables with the name of their type, the rest as it is."""
+    return {
+        name: {"raw_value": value, "type": "json"} if isinstance(value, dict) else value
+        for name, value in facts.items()
+    }
+
+
+def run(started: list[str], tell: Callable[[str], None]) -> tuple[int, str]:
+    """Run a command to its end, passing its error stream on.
+
+    Args:
+        started: the command.
+        tell: called with what it says of each epoch.
+
+    Returns:
+        Its exit code; and what it called an error, or else the last that it said.
+    """
+    last: deque[str] = deque(maxlen=_TOLD_LINES)
+    told = ""
+    # standard input is inherited: it may be the lock of the dataset
+    with subprocess.Popen(started, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        try:
+            # a progress bar ends its lines with a carriage return, which is kept
+            for line in io.TextIOWrapper(process.stderr, encoding="utf-8", errors="replace", newline=""):
+                sys.stderr.write(line)
+                sys.stderr.flush()
+                epoch = _EPOCH.search(line)
+                if epoch is None:
+                    last.append(line.strip())
+                elif epoch[0] != told:
+                    told = epoch[0]
+                    tell(told)
+            code = process.wait()
+        except BaseException:
+            process.terminate()
+            raise
+    words = [line for line in last if line]
+    errors = [line.removeprefix("error: ") for line in words if line.startswith("error: ")]
+    return code, "\n".join(errors[:1] or words)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

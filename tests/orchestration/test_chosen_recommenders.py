@@ -1,0 +1,148 @@
+"""What a choice of recipes stands for, and what it leaves out of the graph."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from ml.baselines import BASELINES
+from ml.codes import ASSIGNMENTS
+from ml.training.recipe import RECIPES, load_recipes
+from orchestration import code_versions, recommenders
+from orchestration.assets.settings import chosen
+from orchestration.definitions import defs
+from orchestration.recommenders import check_recipes, chosen_names, compared, modules_of, needed_codes, unwanted
+from orchestration.resources import Settings
+
+GRAPH = defs.resolve_asset_graph()
+QUICK = ["tiny_recjpq", "tiny_softmax", "tiny_fusion"]
+FULL = ["tiny_gsasrec", *QUICK]
+
+
+@pytest.mark.parametrize(
+    ("named", "stands_for"),
+    [
+        ([], QUICK),
+        (["quick"], QUICK),
+        (["full"], FULL),
+        (["full", "quick"], FULL),
+        (["published"], ["tiny_published"]),
+        (["quick", "tiny_published"], ["tiny_published", *QUICK]),
+        (["tiny_gsasrec"], ["tiny_gsasrec"]),
+        (["tiny_softmax"], ["tiny_softmax"]),
+        (["tiny_softmax", "tiny_fusion"], ["tiny_softmax", "tiny_fusion"]),
+        # a fusion is nothing without its parts
+        (["tiny_gsasrec", "tiny_fusion"], ["tiny_gsasrec"]),
+    ],
+)
+def test_sets_and_names(named: list[str], stands_for: list[str]) -> None:
+    found = chosen_names(named)
+    assert found == stands_for
+    assert chosen_names(found) == found
+    assert compared(named) == [*BASELINES, *found]
+
+
+def test_the_quick_set_of_the_library_is_small() -> None:
+    sets = {recipe.name: recipe.set for recipe in load_recipes(RECIPES)}
+    quick = {name for name, set_ in sets.items() if set_ == "quick"}
+    assert quick == {"gsasrec", "gsasrec_recjpq", "sasrec_sampled_softmax"}
+
+
+def test_what_does_not_exist_is_named_with_what_does() -> None:
+    with pytest.raises(ValueError, match=r"no recipe mine, yours; there are tiny_gsasrec, .*sets quick, full, publ"):
+        check_recipes(["yours", "tiny_softmax", "mine"])
+    check_recipes(["quick", "tiny_published"])
+    check_recipes([])
+
+
+def test_a_fusion_asks_for_its_parts() -> None:
+    with pytest.raises(ValueError, match=r"tiny_fusion is a fusion.*add tiny_softmax to RECIPES"):
+        check_recipes(["tiny_fusion"])
+    check_recipes(["tiny_fusion", "tiny_softmax"])
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of recipes of its own, copied from that of the tests."""
+    for path in recommenders.recipes_folder().rglob("*.toml"):
+        copied = tmp_path / path.relative_to(recommenders.recipes_folder())
+        copied.parent.mkdir(exist_ok=True)
+        copied.write_text(path.read_text())
+    monkeypatch.setenv("RAW2RANK_RECIPES", str(tmp_path))
+    for cached in (recommenders.recipes, recommenders.fusions):
+        cached.cache_clear()
+    yield tmp_path
+    for cached in (recommenders.recipes, recommenders.fusions):
+        cached.cache_clear()
+
+
+def rewrite(path: Path, pattern: str, replacement: str) -> None:
+    text, times = re.subn(pattern, replacement, path.read_text())
+    assert times == 1
+    path.write_text(text)
+
+
+def test_a_part_that_does_not_exist_is_named(folder: Path) -> None:
+    rewrite(folder / "fusions" / "tiny_fusion.toml", '"tiny_softmax"', '"tiny_hardmax"')
+    with pytest.raises(ValueError, match=r"tiny_fusion\.toml: there is no tiny_hardmax.*markov_chain.*tiny_softmax"):
+        recommenders.fusions()
+
+
+def test_a_part_of_a_narrower_set_is_named(folder: Path) -> None:
+    rewrite(folder / "tiny_softmax.toml", 'set = "quick"', 'set = "full"')
+    with pytest.raises(ValueError, match="in the set quick, but its part tiny_softmax is in full alone"):
+        recommenders.fusions()
+    rewrite(folder / "fusions" / "tiny_fusion.toml", 'set = "quick"', 'set = "full"')
+    recommenders.fusions.cache_clear()
+    assert chosen_names(["full"])[-1] == "tiny_fusion"
+
+
+def test_a_fusion_has_a_name_of_its_own(folder: Path) -> None:
+    (folder / "fusions" / "tiny_fusion.toml").rename(folder / "fusions" / "markov_chain.toml")
+    with pytest.raises(ValueError, match=r"markov_chain\.toml: markov_chain is the name of another recommender"):
+        recommenders.fusions()
+
+
+def test_the_choice_is_written_down_as_what_it_stands_for() -> None:
+    assert chosen(Settings(), "comparison") == {"recipes": QUICK}
+    assert chosen(Settings(recipes=["full"]), "comparison") == {"recipes": FULL}
+
+
+def test_every_assignment_is_an_asset_and_made_where_it_is_needed() -> None:
+    assert {key.path[-1] for key in GRAPH.materializable_asset_keys if key.path[0] == "codes"} == set(ASSIGNMENTS)
+    assert needed_codes(chosen_names([])) == {"svd"}
+    assert needed_codes(chosen_names(["published"])) == {"random"}
+    assert needed_codes(["tiny_softmax", "tiny_fusion"]) == set()
+
+
+def test_what_was_not_chosen_is_not_wanted() -> None:
+    keys = {key.to_user_string() for key in unwanted(GRAPH, ["tiny_softmax"])}
+    assert keys == {
+        *(
+            f"{layer}/{name}"
+            for layer in ("models", "rankings")
+            for name in {*FULL, "tiny_published"} - {"tiny_softmax"}
+        ),
+        *(f"codes/{name}" for name in ASSIGNMENTS),
+        "searches/hyperparameters",
+    }
+    assert {key for key in unwanted(GRAPH, []) if key.path[0] == "codes"} == {
+        dg.AssetKey(["codes", name]) for name in ASSIGNMENTS if name != "svd"
+    }
+
+
+def test_the_code_of_a_model_and_of_no_other_decides_its_version() -> None:
+    modules = modules_of("tiny_softmax")
+    assert "ml.models.sasrec" in modules
+    assert modules_of("markov_chain") == ["ml.baselines.markov_chain"]
+    covered, waiting = set(), ["ml.training.train", *modules]
+    while waiting:
+        module = waiting.pop()
+        if module not in covered:
+            covered.add(module)
+            waiting.extend(code_versions._imports(module))
+    assert {"ml.models.sequential_model", "ml.training.loop", "ml.objectives.build", "ml.data.training_set"} <= covered
+    assert not {module for module in covered if module.endswith((".caser", ".gru4rec", ".bert4rec"))}

@@ -1,0 +1,179 @@
+"""Training in a process of its own, through Dagster Pipes: the same model, and what it says in the log of the run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import dagster as dg
+import numpy as np
+import pytest
+
+from ml.data.training_set import Sequences, TrainingSet
+from ml.training.checkpoint import Checkpoint, TrainingState, checkpoint_folder
+from orchestration.assets.models import model_assets
+from orchestration.paths import DatasetPaths, Workspace
+from orchestration.recovery import checkpoint_of, clean_tree, discard_checkpoints
+from orchestration.resources import Settings, training_client
+from orchestration.training_process import run
+
+NAME = "tiny_softmax"
+(MODEL,) = [asset for asset in model_assets if asset.key.path[-1] == NAME]
+
+
+def made_up(users: int = 40, items: int = 30) -> TrainingSet:
+    rng = np.random.default_rng(0)
+    histories = [rng.integers(0, items, rng.integers(3, 9)) for _ in range(users)]
+    everyone = np.arange(users, dtype=np.int32)
+    return TrainingSet(
+        dataset="Small",
+        item_ids=np.array([f"i{item:02}" for item in range(items)], dtype="S3"),
+        user_ids=np.array([f"u{user:02}" for user in range(users)], dtype="S3"),
+        train=Sequences.from_lists([history[:-2] for history in histories]),
+        validation_users=everyone,
+        validation_targets=np.array([history[-2] for history in histories], dtype=np.int32),
+        test_users=everyone,
+        test_targets=np.array([history[-1] for history in histories], dtype=np.int32),
+    )
+
+
+@pytest.fixture
+def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DatasetPaths:
+    """A workspace that holds what a model reads."""
+    monkeypatch.setenv("RAW2RANK_HOME", str(tmp_path))
+    paths = Workspace.current().dataset("Small")
+    folder = paths.asset("training_sets", "sequences")
+    folder.mkdir(parents=True)
+    made_up().save(folder)
+    paths.asset("settings").mkdir()
+    write_settings(paths)
+    return paths
+
+
+def write_settings(paths: DatasetPaths, fit_on: str = "train", exclude_seen: bool = False) -> None:
+    values = {"training": {"seed": 3}, "fit": {"fit_on": fit_on}, "ranking": {"exclude_seen": exclude_seen}}
+    for name, content in values.items():
+        (paths.asset("settings") / f"{name}.json").write_text(json.dumps(content))
+
+
+def trained(**settings) -> tuple[dg.ExecuteInProcessResult, list[str]]:
+    """The model made anew, and the log of the run."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        instance.add_dynamic_partitions("dataset", ["Small"])
+        result = dg.materialize(
+            [MODEL],
+            instance=instance,
+            partition_key="Small",
+            resources={"settings": Settings(recipes=[NAME], **settings), "training_client": training_client()},
+            raise_on_error=False,
+        )
+        return result, [entry.user_message for entry in instance.all_logs(result.run_id)]
+
+
+def made(result: dg.ExecuteInProcessResult) -> tuple[str, dict]:
+    (event,) = result.asset_materializations_for_node(f"models__{NAME}")
+    return event.tags["dagster/data_version"], {name: value.value for name, value in event.metadata.items()}
+
+
+def test_the_same_model_in_a_process_of_its_own(paths: DatasetPaths) -> None:
+    write_settings(paths, "train+validation", exclude_seen=True)
+    here, _ = trained()
+    there, said = trained(training_process="subprocess")
+    assert here.success
+    assert there.success
+    (one, facts), (other, told) = made(here), made(there)
+    assert one == other
+    assert facts.keys() == told.keys()
+    changing = {"seconds", "sequences_per_second", "peak_memory_in_bytes", "validation curve", "loss curve"}
+    assert {name: facts[name] for name in facts.keys() - changing} == {
+        name: told[name] for name in told.keys() - changing
+    }
+    assert told["fit_on"] == "train+validation"
+    assert told["objective"].startswith("sampled softmax")
+    assert told["device"] == "cpu"
+    # what the training said, epoch by epoch
+    assert [line[:13] for line in said if line.startswith("epoch ")][:2] == ["epoch 1, loss", "epoch 2, loss"]
+
+
+def test_what_the_final_fit_reads_makes_another_version(paths: DatasetPaths) -> None:
+    versions = set()
+    for fit_on, exclude_seen in (("train", False), ("train+validation", False), ("train", True)):
+        write_settings(paths, fit_on, exclude_seen)
+        versions.add(made(trained()[0])[0])
+    assert len(versions) == 3
+
+
+class Killed(Exception):
+    """Stands for the end of the process."""
+
+
+def test_a_training_that_was_broken_off_goes_on(paths: DatasetPaths, monkeypatch: pytest.MonkeyPatch) -> None:
+    undisturbed, _ = made(trained()[0])
+    monkeypatch.setenv("RAW2RANK_CHECKPOINT_SECONDS", "0")
+    folder = paths.asset("models", NAME)
+    saved, save, restore = [], Checkpoint.save, Checkpoint.restore
+
+    def save_and_die(checkpoint: Checkpoint, state: TrainingState, *rest) -> None:
+        save(checkpoint, state, *rest)
+        saved.append(state.step)
+        if len(saved) == 2:
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoint, "save", save_and_die)
+        assert not trained()[0].success
+    clean_tree(paths.lake)
+    assert list(checkpoint_of(folder).glob("*.safetensors"))
+    taken_up = []
+
+    def remember(checkpoint: Checkpoint, *rest) -> TrainingState | None:
+        state = restore(checkpoint, *rest)
+        taken_up.append(state.step if state else None)
+        return state
+
+    monkeypatch.setattr(Checkpoint, "restore", remember)
+    assert made(trained()[0])[0] == undisturbed
+    assert taken_up == [saved[-1]]
+    assert not checkpoint_of(folder).exists()
+
+
+def test_checkpoints_that_nobody_will_take_up_are_removed(paths: DatasetPaths) -> None:
+    kept, removed = (checkpoint_of(paths.asset("models", name)) for name in ("tiny_gsasrec", NAME))
+    for folder in (kept, removed):
+        folder.mkdir(parents=True)
+        (folder / "search.safetensors").write_bytes(b"")
+    discard_checkpoints(paths, [NAME, "tiny_fusion"])
+    assert kept.exists()
+    assert not removed.exists()
+
+
+def test_several_processes_share_the_work(paths: DatasetPaths) -> None:
+    result, _ = trained(training_processes=2)
+    assert result.success
+    _, told = made(result)
+    assert told["machine"]["processes"] == 2
+    assert told["epochs"] == 2
+
+
+@pytest.mark.parametrize("process", ["in_process", "subprocess"])
+def test_what_went_wrong_is_told_in_the_words_of_the_training(paths: DatasetPaths, process: str) -> None:
+    folder = paths.asset("training_sets", "sequences")
+    training_set = made_up()
+    one_each = Sequences.from_lists([history[:1] for history in training_set.train])
+    TrainingSet(**{**vars(training_set), "train": one_each}).save(folder)
+    result, _ = trained(training_process=process)
+    assert not result.success
+    failure = result.failure_data_for_node(f"models__{NAME}").user_failure_data
+    assert "no training history has" in failure.description
+    assert failure.description.startswith("Small: ")
+    assert "Traceback" not in failure.description
+
+
+def test_a_command_that_says_nothing_useful_is_quoted() -> None:
+    told: list[str] = []
+    code, words = run(["sh", "-c", "printf 'first\\rsecond\\n' >&2; exit 3"], told.append)
+    assert (code, words, told) == (3, "first\nsecond", [])
+
+
+def test_checkpoints_are_looked_for_where_training_leaves_them(tmp_path: Path) -> None:
+    assert checkpoint_of(tmp_path / "sasrec") == checkpoint_folder(tmp_path / "sasrec")

@@ -1,0 +1,301 @@
+"""Every architecture of ml/models: what all promise, and what each computes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from ml.models.build import build_model
+from ml.models.item_biases import BiasedItemEmbedding, dense_with_bias
+from ml.models.item_embeddings import DenseItemEmbedding
+from ml.models.sequential_model import SequentialModel
+from ml.models.settings import MODEL_SETTINGS
+from ml.models.user_vectors import UserVectors
+
+ITEMS, USERS, MAX_LENGTH = 30, 5, 8
+
+_VECTORS = {
+    "dimensions": 12,
+    "dropout": 0.3,
+    "max_length": MAX_LENGTH,
+    "item_embedding": "dense",
+    "separate_output_embedding": False,
+    "embedding_deviation": 0.7,
+}
+_TRANSFORMER = _VECTORS | {"blocks": 2, "heads": 3, "feed_forward_dimensions": 20}
+_PLAIN = {"dimensions": 12, "max_length": MAX_LENGTH, "embedding_deviation": 0.7}
+_CASER = _PLAIN | {"dropout": 0.3, "window": 4, "horizontal_filters": 3, "vertical_filters": 2, "user_vectors": False}
+_QUANTISED = {"item_embedding": "joint_product_quantised"}
+
+MODELS: dict[str, tuple[str, dict]] = {
+    "sasrec": ("sasrec", _TRANSFORMER | {"block": "sasrec"}),
+    "pre_norm": ("sasrec", _TRANSFORMER | {"block": "pre_norm"}),
+    "gpt2": ("sasrec", _TRANSFORMER | {"block": "gpt2", "separate_output_embedding": True}),
+    "esasrec": ("sasrec", _TRANSFORMER | {"block": "ligr"}),
+    "esasrec_quantised": ("sasrec", _TRANSFORMER | {"block": "ligr"} | _QUANTISED),
+    "bert4rec": ("bert4rec", _TRANSFORMER | {"item_biases": True}),
+    "bert4rec_without_biases": ("bert4rec", _TRANSFORMER | {"item_biases": False, "separate_output_embedding": True}),
+    "bert4rec_quantised": ("bert4rec", _TRANSFORMER | {"item_biases": True} | _QUANTISED),
+    "gru4rec": ("gru4rec", _VECTORS | {"layers": 1, "hidden_dimensions": 10}),
+    "gru4rec_two_layers": ("gru4rec", _VECTORS | {"layers": 2, "hidden_dimensions": 10} | _QUANTISED),
+    "caser": ("caser", _CASER),
+    "caser_with_users": ("caser", _CASER | {"user_vectors": True}),
+    "caser_with_a_window_of_one": ("caser", _CASER | {"window": 1}),
+    "fpmc": ("fpmc", _PLAIN),
+    "matrix_factorisation": ("matrix_factorisation", _PLAIN),
+}
+CAUSAL = [name for name in MODELS if not name.startswith("bert4rec")]
+WITH_USERS = ["caser_with_users", "fpmc", "matrix_factorisation"]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def _model(name: str, users: int = USERS) -> SequentialModel:
+    architecture, table = MODELS[name]
+    settings = MODEL_SETTINGS[architecture](**table)
+    codes = None
+    if getattr(settings, "item_embedding", "dense") == "joint_product_quantised":
+        codes = np.random.default_rng(0).integers(256, size=(ITEMS, 4), dtype=np.uint8)
+    torch.manual_seed(0)
+    return build_model(settings, ITEMS, users, codes)
+
+
+def _histories(rows: int = 4) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    lengths = torch.tensor([3, MAX_LENGTH, 1, 6])[:rows]
+    items = torch.randint(ITEMS, (rows, MAX_LENGTH), generator=generator)
+    return items, lengths, torch.tensor([0, 4, -1, 2])[:rows]
+
+
+def test_all_that_ship_are_here():
+    assert {architecture for architecture, _ in MODELS.values()} == set(MODEL_SETTINGS)
+
+
+@pytest.mark.parametrize("name", CAUSAL)
+def test_later_items_do_not_change_earlier_states(name):
+    model = _model(name).eval()
+    items, _, users = _histories(2)
+    whole = torch.full((2,), MAX_LENGTH)
+    changed = items.clone()
+    changed[:, 5:] = (changed[:, 5:] + 1) % ITEMS
+    before, after = model(items, whole, users), model(changed, whole, users)
+    torch.testing.assert_close(before[:, :5], after[:, :5])
+    assert torch.allclose(before[:, 5], after[:, 5]) == (name == "matrix_factorisation")
+
+
+def test_bert4rec_reads_in_both_directions():
+    model = _model("bert4rec").eval()
+    items, _, users = _histories(2)
+    whole = torch.full((2,), MAX_LENGTH)
+    for place in (0, MAX_LENGTH - 1):
+        changed = items.clone()
+        changed[:, place] = (changed[:, place] + 1) % ITEMS
+        before, after = model(items, whole, users), model(changed, whole, users)
+        assert not torch.isclose(before[:, 4, :12], after[:, 4, :12]).all(dim=1).any()
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_history_has_the_same_state_alone_and_padded_in_a_batch(name):
+    """Whatever stands in the padding."""
+    model = _model(name).eval()
+    items, lengths, users = _histories()
+    together = model(items, lengths, users)
+    padding = torch.arange(MAX_LENGTH) >= lengths[:, None]
+    other = model(torch.where(padding, (items + 7) % ITEMS, items), lengths, users)
+    torch.testing.assert_close(other[~padding], together[~padding], rtol=1e-4, atol=1e-5)
+    for row, length in enumerate(lengths.tolist()):
+        alone = model(items[row : row + 1, :length], lengths[row : row + 1], users[row : row + 1])
+        torch.testing.assert_close(together[row, :length], alone[0], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_states_are_as_wide_as_the_vectors_they_are_scored_against(name):
+    model = _model(name).eval()
+    items, lengths, users = _histories()
+    states = model.states(items, lengths, users, torch.tensor([0, 9, 16]))
+    embedding = model.output_embedding
+    assert embedding.items == ITEMS
+    assert states.shape == (3, embedding.dimensions)
+    expected = states @ embedding(torch.arange(ITEMS)).T
+    torch.testing.assert_close(embedding.score_all(states), expected)
+    candidates = torch.randint(ITEMS, (3, 4))
+    torch.testing.assert_close(embedding.score_each(states, candidates), expected.gather(1, candidates))
+    torch.testing.assert_close(embedding.score_shared(states, candidates[0]), expected[:, candidates[0]])
+    of_targets = embedding.score_target(states, candidates[:, 0])
+    torch.testing.assert_close(of_targets, expected.gather(1, candidates[:, :1]).squeeze(1))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_weight_is_learnt(name):
+    """None is left out of the graph, none stands twice among the weights that are stored."""
+    model = _model(name)
+    items, lengths, users = _histories()
+    if name.startswith("bert4rec"):
+        items[:, 0] = ITEMS
+    real = torch.arange(MAX_LENGTH) < lengths[:, None]
+    for _ in range(3):  # dropout may hit the whole of something small
+        states = model(items, lengths, users)[real]
+        nn.functional.cross_entropy(model.output_embedding.score_all(states), torch.arange(len(states))).backward()
+    parameters = dict(model.named_parameters())
+    for parameter_name, parameter in parameters.items():
+        assert parameter.grad is not None, parameter_name
+        # what a softmax gives to a bias that all keys share is zero up to rounding
+        assert parameter.grad.abs().max() > 0, parameter_name
+    stored = model.state_dict()
+    assert len({tensor.data_ptr() for tensor in stored.values()}) == len(stored)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_same_seed_same_bits(name):
+    one, other = _model(name), _model(name)
+    assert all(torch.equal(*pair) for pair in zip(one.state_dict().values(), other.state_dict().values(), strict=True))
+    histories = _histories()
+    torch.manual_seed(3)
+    first, different = one(*histories), one(*histories)
+    torch.manual_seed(3)
+    assert torch.equal(first, other(*histories))
+    drops = name not in ("fpmc", "matrix_factorisation")
+    assert torch.equal(first, different) != drops
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_only_models_with_user_vectors_read_users(name):
+    model = _model(name).eval()
+    items, lengths, users = _histories()
+    same = torch.equal(model(items, lengths, users), model(items, lengths, (users + 1) % USERS))
+    assert same == (name not in WITH_USERS)
+
+
+@pytest.mark.parametrize("name", WITH_USERS)
+def test_an_unknown_user_has_a_vector_of_zeros(name):
+    """In a model that knows users, and in one that knows none."""
+    for model in (_model(name).eval(), _model(name, users=0).eval()):
+        items, lengths, _ = _histories()
+        states = model(items, lengths, torch.full((4,), -1))
+        width = states.shape[2]
+        part = {
+            "caser_with_users": slice(12, 24),
+            "fpmc": slice(0, 12),
+            "matrix_factorisation": slice(0, 12),
+        }[name]
+        assert torch.equal(states[..., part], torch.zeros(4, MAX_LENGTH, 12))
+        assert states.abs().sum() > 0
+        assert width == model.output_embedding.dimensions
+
+
+def test_an_unknown_user_leaves_the_vectors_of_others_alone():
+    vectors = UserVectors(3, 4, 1.0)
+    vectors(torch.tensor([-1, 2])).sum().backward()
+    assert vectors.weight.grad.tolist() == [[0.0] * 4, [0.0] * 4, [1.0] * 4]
+
+
+def test_matrix_factorisation_is_the_dot_product_and_the_bias():
+    model = _model("matrix_factorisation")
+    with torch.no_grad():
+        model.item_vectors.weight[:, -1] = torch.randn(ITEMS)
+    items, lengths, users = _histories()
+    scores = model.output_embedding.score_all(model(items, lengths, users)[:, 3])
+    vectors, biases = model.item_vectors.weight.split([12, 1], dim=1)
+    for row, user in enumerate(users.tolist()):
+        own = torch.zeros(12) if user < 0 else model.users.weight[user]
+        torch.testing.assert_close(scores[row], vectors @ own + biases[:, 0])
+
+
+def test_fpmc_is_the_sum_of_its_two_factorisations():
+    model = _model("fpmc")
+    items, lengths, users = _histories()
+    scores = model.output_embedding.score_all(model(items, lengths, users).flatten(0, 1)).view(4, MAX_LENGTH, ITEMS)
+    of_users, of_last = model.next_items.weight.split(12, dim=1)
+    for row, user in enumerate(users.tolist()):
+        for place in range(MAX_LENGTH):
+            expected = of_last @ model.last_items.weight[items[row, place]]
+            if user >= 0:
+                expected = expected + of_users @ model.users.weight[user]
+            torch.testing.assert_close(scores[row, place], expected)
+
+
+def test_gru4rec_equals_the_cell_one_step_at_a_time():
+    model = _model("gru4rec").eval()
+    cell = nn.GRUCell(12, 10)
+    with torch.no_grad():
+        for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
+            getattr(cell, name).copy_(getattr(model.units, f"{name}_l0"))
+    items, lengths, users = _histories()
+    states, hidden = model(items, lengths, users), torch.zeros(4, 10)
+    for place in range(MAX_LENGTH):
+        hidden = cell(model.input_embedding(items[:, place]), hidden)
+        torch.testing.assert_close(states[:, place], hidden @ model.output.weight.T + model.output.bias)
+
+
+@pytest.mark.parametrize("name", ["caser", "caser_with_users", "caser_with_a_window_of_one"])
+def test_caser_equals_the_published_formula(name):
+    """Each position by itself: its window written out, each filter at each of its places."""
+    model = _model(name).eval()
+    items, lengths, users = _histories(2)
+    states = model(items, lengths, users)
+    window = model.window
+    for row in range(2):
+        for place in range(MAX_LENGTH):
+            picture = torch.zeros(window, 12)
+            seen = items[row, max(0, place + 1 - window) : place + 1]
+            picture[window - len(seen) :] = model.input_embedding(seen)
+            horizontal = []
+            for height, filters in enumerate(model.horizontal, start=1):
+                for weight, bias in zip(filters.weight, filters.bias, strict=True):
+                    values = [
+                        torch.relu((picture[top : top + height].T * weight).sum() + bias)
+                        for top in range(window - height + 1)
+                    ]
+                    horizontal.append(torch.stack(values).max())
+            vertical = (model.vertical.weight @ picture).flatten()
+            filtered = torch.cat([torch.stack(horizontal), vertical])
+            expected = torch.relu(model.joined.weight @ filtered + model.joined.bias)
+            torch.testing.assert_close(states[row, place, :12], expected, rtol=1e-4, atol=1e-5)
+    if name == "caser_with_users":
+        torch.testing.assert_close(states[:, 3, 12:24], model.users.weight[users])
+
+
+def test_neither_mask_nor_padding_can_be_recommended():
+    model = _model("bert4rec").eval()
+    assert model.output_embedding.score_all(torch.randn(2, 13)).shape == (2, ITEMS)
+    items, lengths, users = _histories()
+    masked = items.clone()
+    masked[:, 0] = ITEMS
+    assert not torch.allclose(model(items, lengths, users)[:, 0], model(masked, lengths, users)[:, 0])
+
+
+def test_biases_start_at_zero_and_add_to_the_score():
+    table = dense_with_bias(6, 4, 1.0)
+    assert table.dimensions == 5
+    assert (table.weight[:, -1] == 0).all()
+    vectors, biases = DenseItemEmbedding(6, 4, 1.0), nn.Parameter(torch.randn(6))
+    states = torch.randn(3, 4)
+    expected = vectors.score_all(states) + biases
+    with_one = torch.cat([states, torch.ones(3, 1)], dim=1)
+    torch.testing.assert_close(BiasedItemEmbedding(vectors, biases).score_all(with_one), expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        ("bert4rec", {"max_length": 1}, "max_length must be at least 2"),
+        ("gru4rec", {"layers": 0}, "layers must be at least 1"),
+        ("gru4rec", {"dropout": 1.0}, "dropout must be in"),
+        ("caser", {"window": 0}, "window must be at least 1"),
+        ("caser", {"embedding_deviation": 0.0}, "embedding_deviation must be above 0"),
+        ("fpmc", {"dimensions": 0}, "dimensions must be at least 1"),
+        ("matrix_factorisation", {"embedding_deviation": -1.0}, "embedding_deviation must be above 0"),
+    ],
+)
+def test_settings_out_of_range_are_refused(name, changes, message):
+    architecture, table = MODELS[name]
+    with pytest.raises(ValueError, match=message):
+        MODEL_SETTINGS[architecture](**(table | changes))

@@ -1,0 +1,146 @@
+"""ml/models/transformer.py: the blocks of BERT and GPT-2 against those of Hugging Face, weights copied."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from transformers.models.bert.configuration_bert import BertConfig
+from transformers.models.bert.modeling_bert import BertEncoder, BertLayer
+from transformers.models.gpt2.configuration_gpt2 import GPT2Config
+from transformers.models.gpt2.modeling_gpt2 import GPT2Block as TheirGPT2Block
+
+from ml.models.bert4rec import BERT4Rec
+from ml.models.catalogue import Catalogue
+from ml.models.settings import BERT4RecSettings
+from ml.models.transformer import BERTBlock, GPT2Block
+
+DIMENSIONS, HEADS, INNER, LENGTH = 24, 4, 40, 9
+LENGTHS = torch.tensor([9, 1, 4, 7])
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def _drawn_anew(module: nn.Module) -> nn.Module:
+    """Norms and biases too, which start from ones and zeros and would hide a mistake; in evaluation mode."""
+    torch.manual_seed(0)
+    for parameter in module.parameters():
+        nn.init.normal_(parameter, std=0.4)
+    return module.eval()
+
+
+def _bert_config(layers: int) -> BertConfig:
+    return BertConfig(
+        hidden_size=DIMENSIONS,
+        num_hidden_layers=layers,
+        num_attention_heads=HEADS,
+        intermediate_size=INNER,
+        attn_implementation="eager",
+    )
+
+
+def _copy(source: nn.Linear | nn.LayerNorm, target: nn.Module) -> None:
+    with torch.no_grad():
+        target.weight.copy_(source.weight)
+        target.bias.copy_(source.bias)
+
+
+def _copy_bert_block(ours: BERTBlock, theirs: BertLayer) -> None:
+    own = theirs.attention.self
+    with torch.no_grad():
+        for source, name in ((ours.attention.key_value.weight, "weight"), (ours.attention.key_value.bias, "bias")):
+            keys, values = source.chunk(2)
+            getattr(own.key, name).copy_(keys)
+            getattr(own.value, name).copy_(values)
+    _copy(ours.attention.query, own.query)
+    _copy(ours.attention.output, theirs.attention.output.dense)
+    _copy(ours.attention_norm, theirs.attention.output.LayerNorm)
+    _copy(ours.widen, theirs.intermediate.dense)
+    _copy(ours.narrow, theirs.output.dense)
+    _copy(ours.feed_forward_norm, theirs.output.LayerNorm)
+
+
+def _visible() -> torch.Tensor:
+    return torch.arange(LENGTH) < LENGTHS[:, None]
+
+
+def _additive(visible: torch.Tensor) -> torch.Tensor:
+    return torch.zeros(visible.shape).masked_fill(~visible, torch.finfo(torch.float32).min)[:, None, None]
+
+
+def test_bert_block_equals_hugging_face():
+    ours = _drawn_anew(BERTBlock(DIMENSIONS, HEADS, INNER, 0.1))
+    theirs = BertLayer(_bert_config(1)).eval()
+    _copy_bert_block(ours, theirs)
+    inputs, visible = torch.randn(4, LENGTH, DIMENSIONS), _visible()
+    expected = theirs(inputs, attention_mask=_additive(visible))
+    expected = expected[0] if isinstance(expected, tuple) else expected
+    torch.testing.assert_close(ours(inputs, visible)[visible], expected[visible], rtol=1e-4, atol=1e-5)
+
+
+def test_bert4rec_equals_hugging_face_encoder():
+    """The whole model: embeddings by their formula, two blocks by Hugging Face, the projection by its formula."""
+    items = 30
+    settings = BERT4RecSettings(
+        dimensions=DIMENSIONS,
+        dropout=0.1,
+        max_length=LENGTH + 2,
+        item_embedding="dense",
+        separate_output_embedding=False,
+        embedding_deviation=0.1,
+        blocks=2,
+        heads=HEADS,
+        feed_forward_dimensions=INNER,
+        item_biases=True,
+    )
+    ours = _drawn_anew(BERT4Rec(settings, Catalogue(items)))
+    encoder = BertEncoder(_bert_config(2)).eval()
+    for block, layer in zip(ours.blocks, encoder.layer, strict=True):
+        _copy_bert_block(block, layer)
+    histories, visible = torch.randint(items, (4, LENGTH)), _visible()
+    histories[0, 3] = histories[2, 3] = items  # masks
+    table = torch.cat([ours.input_embedding.weight, ours.mask[None]])
+    vectors = table[histories]
+    for row, length in enumerate(LENGTHS.tolist()):
+        vectors[row, :length] += ours.positions[-length:]
+    embedded = nn.functional.layer_norm(vectors, (DIMENSIONS,), ours.norm.weight, ours.norm.bias, 1e-12)
+    hidden = encoder(embedded, attention_mask=_additive(visible)).last_hidden_state
+    hidden = nn.functional.gelu(hidden @ ours.projection.weight.T + ours.projection.bias)
+    norm = ours.projection_norm
+    hidden = nn.functional.layer_norm(hidden, (DIMENSIONS,), norm.weight, norm.bias, 1e-12)
+    expected = hidden[visible] @ ours.input_embedding.weight.T + ours.item_biases
+    states = ours(histories, LENGTHS, torch.full((4,), -1))
+    scores = ours.output_embedding.score_all(states[visible])
+    assert scores.shape == (LENGTHS.sum(), items)
+    torch.testing.assert_close(scores, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_gpt2_block_equals_hugging_face():
+    ours = _drawn_anew(GPT2Block(DIMENSIONS, HEADS, INNER, 0.1))
+    config = GPT2Config(n_embd=DIMENSIONS, n_head=HEADS, n_inner=INNER, attn_implementation="eager")
+    theirs = TheirGPT2Block(config, layer_idx=0).eval()
+    attention = ours.attention
+    with torch.no_grad():
+        # their linear layers hold the transposed matrix
+        theirs.attn.c_attn.weight.copy_(torch.cat([attention.query.weight, attention.key_value.weight]).T)
+        theirs.attn.c_attn.bias.copy_(torch.cat([attention.query.bias, attention.key_value.bias]))
+        for source, target in (
+            (attention.output, theirs.attn.c_proj),
+            (ours.feed_forward.widen, theirs.mlp.c_fc),
+            (ours.feed_forward.narrow, theirs.mlp.c_proj),
+        ):
+            target.weight.copy_(source.weight.T)
+            target.bias.copy_(source.bias)
+    _copy(ours.attention_norm, theirs.ln_1)
+    _copy(ours.feed_forward_norm, theirs.ln_2)
+    inputs = torch.randn(4, LENGTH, DIMENSIONS)
+    causal = torch.full((LENGTH, LENGTH), torch.finfo(torch.float32).min).triu(1)[None, None]
+    expected = theirs(inputs, attention_mask=causal)
+    expected = expected[0] if isinstance(expected, tuple) else expected
+    torch.testing.assert_close(ours(inputs), expected, rtol=1e-4, atol=1e-5)

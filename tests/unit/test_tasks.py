@@ -1,0 +1,221 @@
+"""ml/tasks: what is shown and what is asked for, against the rows themselves; the shares that are drawn."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ml.data.training_set import Sequences
+from ml.tasks.build import build_task
+from ml.tasks.cloze import Cloze
+from ml.tasks.next_item import NextItem
+from ml.tasks.recency_sampling import RecencySampling
+from ml.tasks.settings import (
+    TASK_SETTINGS,
+    ClozeSettings,
+    NextItemSettings,
+    RecencySamplingSettings,
+    check_task_of_model,
+)
+from ml.training.batches import Batch
+
+ITEMS = 25
+MASK = ITEMS
+ROWS = st.lists(st.lists(st.integers(0, ITEMS - 1), min_size=2, max_size=14), min_size=1, max_size=6)
+
+
+def _sequences(rows: list[list[int]]) -> Sequences:
+    return Sequences.from_lists(rows).of_users(np.arange(len(rows)) * 3 + 1)
+
+
+def _batch(task, rows: list[list[int]], max_length: int, seed: int) -> Batch:
+    """A training batch of the rows, which stand between others in reverse order."""
+    sequences = _sequences([[0, 1], *rows[::-1], [2, 3]])
+    order = np.arange(len(rows), 0, -1)
+    batch = task.training_batch(sequences, order, max_length, np.random.default_rng(seed))
+    assert batch.users.tolist() == (order * 3 + 1).tolist()
+    _check_shapes(batch, len(rows), max_length)
+    return batch
+
+
+def _check_shapes(batch: Batch, rows: int, max_length: int) -> None:
+    assert batch.items.shape == (rows, batch.lengths.max())
+    assert all(part.dtype == torch.int64 for part in (batch.items, batch.lengths, batch.positions, batch.users))
+    assert batch.lengths.min() >= 1
+    assert batch.lengths.max() <= max_length
+    padding = torch.arange(batch.items.shape[1]) >= batch.lengths[:, None]
+    assert (batch.items[padding] == 0).all()
+    assert not padding.flatten()[batch.positions].any()
+    assert (batch.positions.diff() > 0).all()
+
+
+@given(rows=ROWS, max_length=st.integers(2, 9), share=st.floats(0.05, 0.9), seed=st.integers(0, 99))
+@settings(deadline=None, max_examples=60)
+def test_cloze_masks_what_it_asks_for(rows, max_length, share, seed):
+    batch = _batch(Cloze(ClozeSettings(share, 0.0), MASK), rows, max_length, seed)
+    flat, targets = batch.items.flatten(), batch.targets.items
+    assert batch.targets.one_each
+    assert (flat == MASK).nonzero().squeeze(1).tolist() == batch.positions.tolist()
+    restored = flat.clone()
+    restored[batch.positions] = targets
+    for row, own, length in zip(rows, restored.view(batch.items.shape), batch.lengths.tolist(), strict=True):
+        assert own[:length].tolist() == row[-max_length:]
+    counts = (batch.items == MASK).sum(dim=1)
+    expected = torch.round(share * batch.lengths.double()).clamp(min=1).minimum(batch.lengths - 1)
+    assert counts.tolist() == expected.tolist()
+
+
+def test_cloze_masks_every_place_alike():
+    """2,000 copies of one row of ten: three of them masked, each in .3 of the copies."""
+    task = Cloze(ClozeSettings(0.3, 0.0), MASK)
+    batch = _batch(task, [list(range(10))] * 2000, 10, 0)
+    shares = (batch.items == MASK).double().mean(dim=0)
+    # five standard deviations of a share of 2,000
+    assert (shares - 0.3).abs().max() < 5 * (0.3 * 0.7 / 2000) ** 0.5
+
+
+def test_cloze_asks_for_the_last_item_alone_in_the_share_stated():
+    rows = [[1, 2, 3, 4, 5, 6, 7, 8, 9, 10], [5, 6, 7, 8, 9]] * 500
+    for share in (0.0, 0.4, 1.0):
+        masked = _batch(Cloze(ClozeSettings(0.2, share), MASK), rows, 12, 0).items[::2] == MASK
+        alone = masked[:, 9] & (masked.sum(dim=1) == 1)
+        assert alone.double().mean() == pytest.approx(share, abs=0.12)
+        if share in (0.0, 1.0):
+            assert alone.double().mean() == share
+
+
+@given(rows=ROWS, max_length=st.integers(2, 9))
+@settings(deadline=None, max_examples=40)
+def test_cloze_ranks_by_a_mask_after_the_history(rows, max_length):
+    task = Cloze(ClozeSettings(0.2, 0.1), MASK)
+    rows = [row[1:] for row in rows]
+    batch = task.history_batch(_sequences(rows), np.arange(len(rows)), max_length)
+    _check_shapes(batch, len(rows), max_length)
+    for row, own, length in zip(rows, batch.items, batch.lengths.tolist(), strict=True):
+        assert own[:length].tolist() == [*row[-(max_length - 1) :], MASK]
+    assert batch.items.flatten()[batch.positions].tolist() == [MASK] * len(rows)
+    assert len(batch.targets) == 0
+
+
+@given(
+    rows=ROWS,
+    max_length=st.integers(1, 9),
+    share=st.floats(0.05, 0.95),
+    recency=st.floats(0.3, 1.0),
+    seed=st.integers(0, 99),
+)
+@settings(deadline=None, max_examples=60)
+def test_recency_sampling_parts_a_row_in_inputs_and_targets(rows, max_length, share, recency, seed):
+    batch = _batch(RecencySampling(RecencySamplingSettings(share, recency)), rows, max_length, seed)
+    states = batch.targets.states
+    assert (states.diff() >= 0).all()
+    assert batch.positions.tolist() == [
+        row * batch.items.shape[1] + length - 1 for row, length in enumerate(batch.lengths.tolist())
+    ]
+    for number, row in enumerate(rows):
+        window = row[-(max_length + 1) :]
+        inputs = batch.items[number, : batch.lengths[number]].tolist()
+        targets = batch.targets.items[states == number].tolist()
+        left = list(window)
+        for item in inputs:  # in the order of the row: each is found behind the one before
+            left = left[left.index(item) + 1 :]
+        assert len(targets) == len(set(targets))
+        taken = sorted(window)
+        for item in inputs:
+            taken.remove(item)
+        assert set(taken) == set(targets)
+        assert 1 <= len(taken) <= max(1, int(share * len(window)))
+
+
+@pytest.mark.parametrize("recency", [0.6, 0.8, 1.0])
+def test_recency_sampling_draws_late_items_as_often_as_the_paper_says(recency):
+    """20,000 copies of a row of six and one draw each; probabilities in proportion to ``recency ** (n - k)``."""
+    rows = [[1, 2, 3, 4, 5, 6]] * 20_000
+    batch = _batch(RecencySampling(RecencySamplingSettings(0.2, recency)), rows, 6, 0)
+    assert batch.targets.states.tolist() == list(range(len(rows)))
+    shares = np.bincount(batch.targets.items.numpy(), minlength=7)[1:] / len(rows)
+    expected = recency ** np.arange(5, -1, -1.0)
+    expected /= expected.sum()
+    assert np.abs(shares - expected).max() < 5 * (0.25 / len(rows)) ** 0.5
+
+
+def test_recency_sampling_draws_with_replacement():
+    """Two draws of ten: the same item twice in the sum of the squared probabilities of the cases."""
+    rows = [list(range(10))] * 20_000
+    batch = _batch(RecencySampling(RecencySamplingSettings(0.2, 0.5)), rows, 10, 0)
+    once = np.bincount(batch.targets.states.numpy()) == 1
+    probabilities = 0.5 ** np.arange(9, -1, -1.0)
+    probabilities /= probabilities.sum()
+    assert once.mean() == pytest.approx((probabilities**2).sum(), abs=5 * (0.25 / len(rows)) ** 0.5)
+
+
+def test_an_item_drawn_at_two_places_is_one_target():
+    batch = _batch(RecencySampling(RecencySamplingSettings(0.9, 1.0)), [[4] * 14] * 3, 20, 0)
+    assert batch.targets.items.tolist() == [4, 4, 4]
+    assert batch.targets.states.tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("task", [NextItem(), RecencySampling(RecencySamplingSettings(0.2, 0.8))])
+def test_other_tasks_rank_by_the_state_after_the_last_item(task):
+    rows = [[3], [1, 2, 3, 4, 5], [7, 8]]
+    batch = task.history_batch(_sequences(rows), np.array([1, 0, 2]), 4)
+    assert batch.items.tolist() == [[2, 3, 4, 5], [3, 0, 0, 0], [7, 8, 0, 0]]
+    assert batch.positions.tolist() == [3, 4, 9]
+    assert batch.users.tolist() == [4, 1, 7]
+
+
+@pytest.mark.parametrize("name", ["cloze", "recency_sampling"])
+def test_batches_are_drawn_anew_from_the_generator_given(name):
+    values = {"cloze": (0.3, 0.1), "recency_sampling": (0.3, 0.8)}[name]
+    task = build_task(TASK_SETTINGS[name](*values), ITEMS)
+    sequences = _sequences([list(range(length)) for length in range(5, 20)])
+    rows = np.arange(15)
+
+    def draw(generator: np.random.Generator) -> list:
+        batch = task.training_batch(sequences, rows, 12, generator)
+        return [batch.items.tolist(), batch.targets.items.tolist()]
+
+    generator = np.random.default_rng(0)
+    first, second = draw(generator), draw(generator)
+    assert first != second
+    assert first == draw(np.random.default_rng(0))
+
+
+def test_settings_become_tasks():
+    assert isinstance(build_task(NextItemSettings(), ITEMS), NextItem)
+    assert build_task(ClozeSettings(0.2, 0.1), ITEMS).mask == ITEMS
+    assert build_task(RecencySamplingSettings(0.2, 0.8), ITEMS).settings.recency == 0.8
+    with pytest.raises(TypeError, match="no task"):
+        build_task(None, ITEMS)
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "message"),
+    [
+        (ClozeSettings, (0.0, 0.1), "masked_share must be above 0"),
+        (ClozeSettings, (1.0, 0.1), "masked_share must be above 0 and below 1"),
+        (ClozeSettings, (0.2, 1.1), "last_item_share must be from 0 to 1"),
+        (RecencySamplingSettings, (1.0, 0.8), "sampled_share must be above 0 and below 1"),
+        (RecencySamplingSettings, (0.2, 0.0), "recency must be above 0"),
+        (RecencySamplingSettings, (0.2, 1.5), "recency must be above 0 and at most 1"),
+    ],
+)
+def test_settings_out_of_range_are_refused(kind, values, message):
+    with pytest.raises(ValueError, match=message):
+        kind(*values)
+
+
+def test_masks_go_with_models_that_read_them():
+    class ReadsMasks:
+        reads_masks = True
+
+    cloze, other = ClozeSettings(0.2, 0.1), NextItemSettings()
+    check_task_of_model(cloze, ReadsMasks())
+    check_task_of_model(other, object())
+    with pytest.raises(ValueError, match="no vector for a mask"):
+        check_task_of_model(cloze, object())
+    with pytest.raises(ValueError, match="needs the task cloze"):
+        check_task_of_model(other, ReadsMasks())
