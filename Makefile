@@ -22,7 +22,7 @@ OPTIONS = $(call given,$(VALUES)) \
 	$(foreach name,$(SWITCHES),$(if $(filter 1 true yes,$($(name))),$(call option,$(name)))) \
 	$(if $(filter 0 false no,$(WAIT)),--no-wait)
 
-.PHONY: help install run check-data download search ui test lint format clean
+.PHONY: help install run check-data download search reproduce ui test lint format clean
 
 help:
 	@echo "make run    from dumps to leaderboard and report; DATASET DUMPS K_CORE TIE_ORDER SEED VALIDATION_USERS"
@@ -31,6 +31,7 @@ help:
 	@echo "make check-data  landing, cleaning and contracts, training nothing; same options; exit 1 on a broken rule"
 	@echo "make download    fetch the public files: DATASET, RELEASE=2014|2018|2023, ALL=1, INTO=folder, NO_METADATA=1"
 	@echo "make search      better values of one recipe, by Optuna: DATASET RECIPE TRIALS SPACE=file"
+	@echo "make reproduce   fit what docs/reproduction.md claims, and write it: DATA=folder CLAIMS DEVICE PROCESSES"
 	@echo "make ui     the Dagster UI on http://127.0.0.1:$(PORT), same definitions and storage"
 	@echo "make test   lint, unit, dbt, orchestration and end-to-end tests"
 	@echo "make clean  remove the environment and caches; the workspace stays"
@@ -58,6 +59,9 @@ download: $(INSTALLED)
 search: $(INSTALLED)
 	@$(VENV)/bin/python -m orchestration.search $(call given,DATASET RECIPE TRIALS SPACE) \
 		$(if $(filter 0 false no,$(WAIT)),--no-wait)
+
+reproduce: $(INSTALLED)
+	@$(VENV)/bin/python -m orchestration.reproduce $(call given,DATA CLAIMS DEVICE THREADS PROCESSES PAGE)
 
 ui: $(INSTALLED)
 	@$(VENV)/bin/python -m orchestration.ui --port $(PORT)
