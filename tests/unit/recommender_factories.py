@@ -135,9 +135,7 @@ def _create_transformer(name: str, seed: int) -> Recommender:
     }
     codes = assign_svd_codes(made_up_training_set(), books=4) if "codes" in tables else None
     # on more threads such small sums would wait for each other
-    return SequentialRecommender(
-        recipe_from_tables(name, tables, name), seed, codes, execution=Execution(threads=1)
-    )
+    return SequentialRecommender(recipe_from_tables(name, tables, name), seed, codes, execution=Execution(threads=1))
 
 
 def _load_transformer(folder: Path) -> Recommender:
