@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from ml.codes.codes import CODES_PER_BOOK
 from ml.data.training_set import FIT_ON_TRAIN
-from ml.evaluation.leaderboard import BASELINE, protocol
+from ml.evaluation.leaderboard import BASELINE, FUSION, protocol
 from ml.evaluation.metrics import HEADLINE, METRICS
 from ml.reports import wording
 from ml.reports.collect_dumps import dump_files, funnels, rejected_lines
@@ -126,6 +126,7 @@ def leaderboard_content(table: pa.Table) -> Leaderboard:
                 recommender=record["recommender"],
                 title=record["title"],
                 trained=trained,
+                fused=record["kind"] == FUSION,
                 metrics=estimates,
                 difference=difference,
                 note=", ".join(note),

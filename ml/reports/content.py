@@ -58,6 +58,7 @@ class LeaderboardRow:
         note: what it is in a few words (loss, size, ...).
         seed: it was fitted or draws with.
         parameters: trained numbers, where it has any.
+        fused: whether it is made of the lists of other rows; ``trained`` is true of it too.
     """
 
     recommender: str
@@ -68,6 +69,7 @@ class LeaderboardRow:
     note: str = ""
     seed: int = 0
     parameters: int | None = None
+    fused: bool = False
 
 
 @dataclass(frozen=True)

@@ -108,6 +108,8 @@ def funnel_label(step: FunnelStep) -> str:
 
 
 def kind(row: LeaderboardRow) -> str:
+    if row.fused:
+        return "fused"
     return "trained" if row.trained else "training-free"
 
 
@@ -176,7 +178,7 @@ def _against_reference(board: Leaderboard) -> str:
         return "No training-free baseline was evaluated beside it, so nothing says that training pays."
     if leader is not reference:
         return _trained_leads(leader, reference)
-    trained = next((row for row in board.rows if row.trained), None)
+    trained = next((row for row in board.rows if row.trained and not row.fused), None)
     if trained is None:
         return "No trained model was evaluated beside it."
     opening = f"It needs no training; the best trained model, {_named(trained)},"
@@ -235,7 +237,7 @@ def caveats(content: ReportContent) -> Iterator[str]:
     if items and titled is not None and titled / items < _TITLED_SHARE:
         having = f"Only {count(titled)} of {of(items, 'item')} have" if titled else f"None of {of(items, 'item')} has"
         yield f"{having} a title, so recommenders that read text have little to go by."
-    trained = [row.recommender for row in board.rows if row.trained]
+    trained = [row.recommender for row in board.rows if row.trained and not row.fused]
     if trained and len(trained) == len(set(trained)):
         yield "Each trained model was trained once: intervals tell of users, not of the luck of a seed."
     warned = len(failed) - len(blocking)

@@ -293,6 +293,14 @@ def test_verdict_where_a_baseline_leads(difference, words):
     assert words in second
 
 
+def test_a_fusion_is_no_trained_model_of_its_own():
+    fused = row("blend", True, 0.045, -0.005, fused=True)
+    assert wording.kind(fused) == "fused"
+    rows = (row("chain", False, 0.05), fused, row("tower", True, 0.04, -0.01))
+    assert verdict(*rows)[1].startswith("It needs no training; the best trained model, Tower (0.0400)")
+    assert verdict(*rows[:2])[1] == "No trained model was evaluated beside it."
+
+
 def test_verdict_without_anything_to_compare_with():
     assert "No training-free baseline" in verdict(row("tower", True, 0.06))[1]
     assert verdict(row("chain", False, 0.06))[1] == "No trained model was evaluated beside it."
