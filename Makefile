@@ -74,9 +74,10 @@ format: $(INSTALLED)
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
-# in the order of the folders, so that the files with few and long tests do not come last and alone
+# in the order of the folders, so that the files with few and long tests do not come last and alone; three workers on two
+# cores, since those that wait for processes of their own leave the others room
 test: lint
-	$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(PYTEST_OPTIONS)
+	$(VENV)/bin/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(PYTEST_OPTIONS)
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .hypothesis dbt_project/target dbt_project/logs

@@ -1,4 +1,4 @@
-"""How far training is: a bar where ``tqdm`` is installed, else plain lines."""
+"""How far training is: a bar on a terminal where ``tqdm`` is installed, else plain lines."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Progress(Protocol):
 
 
 def progress_of(title: str, sequences: int, done: int, show: bool) -> Progress:
-    """A progress bar on standard error.
+    """A progress bar on standard error; plain lines where it is no terminal, in whose file a bar would be thousands.
 
     Args:
         title: shown beside it.
@@ -34,6 +34,8 @@ def progress_of(title: str, sequences: int, done: int, show: bool) -> Progress:
     """
     if not show:
         return _Silent()
+    if not sys.stderr.isatty():
+        return PlainLines(title, sequences, done)
     try:
         from tqdm import tqdm
     except ImportError:
