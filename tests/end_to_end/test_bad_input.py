@@ -5,12 +5,8 @@ import json
 from pathlib import Path
 
 import dagster as dg
-import numpy as np
-import pyarrow.parquet as pq
 import pytest
-from workbench import Workbench, write_small_dump
-
-from ml.data.item_text import item_texts
+from workbench import Workbench
 
 
 def last_run_status(bench: Workbench) -> dg.DagsterRunStatus:
@@ -100,14 +96,3 @@ def test_settings_that_are_not_possible(bench: Workbench) -> None:
     code, said = bench.run("--recipes", "tiny_fusion")
     assert code == 1
     assert "add tiny_softmax to RECIPES" in said
-
-
-def test_reviews_without_metadata_are_enough(bench: Workbench) -> None:
-    write_small_dump(bench.dumps)
-    (bench.dumps / "meta_Small.json.gz").unlink()
-    code, said = bench.check()
-    assert code == 0, said
-    assert "most_items_have_metadata" in said
-    items = bench.lake("marts", "items.parquet")
-    ids = np.array([item.encode() for item in pq.read_table(items)["item_id"].to_pylist()])
-    assert set(item_texts(items, ids)) == {"Title: Unknown Brand: Unknown Category: Unknown Price: Unknown"}

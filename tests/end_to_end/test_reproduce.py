@@ -2,13 +2,14 @@
 
 import gzip
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from ml.reproduction.claims import Claim, Protocol
-from orchestration.reproduce import main
+from orchestration.reproduce import main, prepare
 
 PROTOCOL = Protocol(
     name="rings",
@@ -56,6 +57,9 @@ def test_claims_are_fitted_judged_and_written_down(data: Path, tmp_path: Path, m
     refit = replace(CLAIM, name="rings_refit", fit_on="train+validation", lowest=0.5, highest=0.6)
     claims = {claim.name: claim for claim in (CLAIM, refit)}
     monkeypatch.setattr("ml.reproduction.claims.load_claims", lambda: claims)
+    # the way from file to split is gone once, the fits are what is asked for again
+    once = cache(prepare)
+    monkeypatch.setattr("orchestration.reproduce.prepare", once)
     page = tmp_path / "page.md"
     arguments = ["--data", str(data), "--page", str(page)]
 
@@ -67,6 +71,11 @@ def test_claims_are_fitted_judged_and_written_down(data: Path, tmp_path: Path, m
     results = tmp_path / "home" / "reproduction" / "results" / "rings"
     first = {path: path.stat().st_mtime_ns for path in results.rglob("result.json")}
     assert len(first) == 2
+
+    # interactions without metadata are enough
+    assert set(once(PROTOCOL, data / "deep" / PROTOCOL.file).item_text) == {
+        "Title: Unknown Brand: Unknown Category: Unknown Price: Unknown"
+    }
 
     # of both, one is not within its bounds; what was fitted before is not fitted again
     assert main(arguments) == 1
