@@ -279,6 +279,7 @@ def reference_marts(landing: Landing, settings: Settings) -> dict[str, list[dict
             "given_split": one.given_split,
             "source_file": places[one][0],
             "line_number": places[one][1],
+            "duplicate_rows": len(groups[one]) - 1,
         }
         for user, history in histories.items()
         for position, one in enumerate(history)

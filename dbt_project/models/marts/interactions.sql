@@ -13,6 +13,7 @@ select
     given_position,
     given_split,
     source_file,
-    line_number
+    line_number,
+    duplicate_rows
 from core_interactions
 order by user_id, position

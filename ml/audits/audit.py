@@ -1,0 +1,109 @@
+"""What an audit says: one shape for all, so that a report and a check need to know only this."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
+
+Cell = str | float | int | None
+
+
+@dataclass(frozen=True)
+class Table:
+    """Figures of an audit.
+
+    Attributes:
+        title: what it shows.
+        columns: their headings.
+        rows: one tuple a row, as long as ``columns``; numbers as numbers, ``None`` where there is none. Floats are
+            metrics or shares and printed with four decimals; what is a percentage or a time is text already.
+        note: what must be known to read it; may be empty.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        wrong = [row for row in self.rows if len(row) != len(self.columns)]
+        if wrong:
+            raise ValueError(f"{self.title}: {len(self.columns)} columns, but a row of {len(wrong[0])} cells")
+
+
+@dataclass(frozen=True)
+class Line:
+    """Points of a chart that belong together: ``x`` numbers or names, one ``y`` each, and bounds where known."""
+
+    title: str
+    x: tuple[float, ...] | tuple[str, ...]
+    y: tuple[float, ...]
+    low: tuple[float, ...] = ()
+    high: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.x) != len(self.y) or any(len(bound) not in (0, len(self.y)) for bound in (self.low, self.high)):
+            raise ValueError(f"{self.title}: {len(self.x)} places, {len(self.y)} values and other numbers of bounds")
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A drawing of an audit.
+
+    Attributes:
+        title: what it shows.
+        x: what the horizontal axis is.
+        y: what the vertical axis is.
+        lines: all over the same places where these are names.
+        diagonal: whether the line of ``y = x`` belongs to it.
+    """
+
+    title: str
+    x: str
+    y: str
+    lines: tuple[Line, ...]
+    diagonal: bool = False
+
+
+@dataclass(frozen=True)
+class Audit:
+    """One finding about a dataset, a split or a comparison.
+
+    Attributes:
+        name: of the asset and its check, in lower case with underscores.
+        title: for readers.
+        verdict: the finding in one plain sentence, with its figure.
+        concern: whether it weakens what the leaderboard says; a check of severity warning fails then.
+        explanation: why it matters and how it was measured, two or three sentences.
+        tables: the figures.
+        charts: drawings of them.
+        facts: the figures that verdict and concern rest on, by name.
+    """
+
+    name: str
+    title: str
+    verdict: str
+    concern: bool
+    explanation: str
+    tables: tuple[Table, ...] = ()
+    charts: tuple[Chart, ...] = ()
+    facts: dict[str, Cell] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Self:
+        """What :meth:`as_json` made, after a way through JSON."""
+        tables = tuple(
+            Table(one["title"], tuple(one["columns"]), tuple(tuple(row) for row in one["rows"]), one["note"])
+            for one in values["tables"]
+        )
+        charts = tuple(
+            Chart(**{**one, "lines": tuple(_line(line) for line in one["lines"])}) for one in values["charts"]
+        )
+        return cls(**{**values, "tables": tables, "charts": charts})
+
+
+def _line(values: dict[str, Any]) -> Line:
+    return Line(**{name: value if name == "title" else tuple(value) for name, value in values.items()})
