@@ -10,12 +10,12 @@ from ml.models.catalogue import Catalogue
 from ml.models.dropout import Dropout
 from ml.models.item_biases import BiasedItemEmbedding, with_one
 from ml.models.item_embeddings import ItemEmbedding
-from ml.models.sequential_model import SequentialModel
+from ml.models.sequential_model import ItemSequenceModel
 from ml.models.settings import BERT4RecSettings
 from ml.models.transformer import BERT_NORM_EPSILON, BERTBlock
 
 
-class BERT4Rec(SequentialModel):
+class BERT4Rec(ItemSequenceModel):
     """Histories with masked places to hidden states, to be read at the masked places.
 
     The item index ``items``, one past the catalogue, stands for a masked place. It has an input vector and no output
@@ -29,13 +29,7 @@ class BERT4Rec(SequentialModel):
     """
 
     def __init__(self, settings: BERT4RecSettings, catalogue: Catalogue) -> None:
-        super().__init__()
-        self.max_length = settings.max_length
-        sizes = (settings.dimensions, settings.embedding_deviation)
-        self.input_embedding = catalogue.item_embedding(*sizes)
-        self.separate_output_embedding = (
-            catalogue.item_embedding(*sizes) if settings.separate_output_embedding else None
-        )
+        super().__init__(settings, catalogue)
         self.item_biases = nn.Parameter(torch.zeros(catalogue.items)) if settings.item_biases else None
         self.mask = nn.Parameter(torch.empty(settings.dimensions).normal_(std=settings.embedding_deviation))
         self.positions = nn.Parameter(
@@ -52,8 +46,7 @@ class BERT4Rec(SequentialModel):
 
     @property
     def output_embedding(self) -> ItemEmbedding:
-        own = self.separate_output_embedding
-        vectors = self.input_embedding if own is None else own
+        vectors = super().output_embedding
         # put together here, not in the constructor: shared weights are to stand once among those of the model
         return vectors if self.item_biases is None else BiasedItemEmbedding(vectors, self.item_biases)
 

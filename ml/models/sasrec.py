@@ -8,13 +8,12 @@ from torch.nn import functional as F
 
 from ml.models.catalogue import Catalogue
 from ml.models.dropout import Dropout
-from ml.models.item_embeddings import ItemEmbedding
-from ml.models.sequential_model import SequentialModel
+from ml.models.sequential_model import ItemSequenceModel
 from ml.models.settings import SASRecSettings
 from ml.models.transformer import BLOCKS
 
 
-class SASRec(SequentialModel):
+class SASRec(ItemSequenceModel):
     """Histories to hidden states, one a position, whose dot products with item vectors are scores.
 
     As in gSASRec's published code the item embeddings are not scaled, and are used as they are for scoring
@@ -27,13 +26,7 @@ class SASRec(SequentialModel):
     """
 
     def __init__(self, settings: SASRecSettings, catalogue: Catalogue) -> None:
-        super().__init__()
-        self.max_length = settings.max_length
-        sizes = (settings.dimensions, settings.embedding_deviation)
-        self.input_embedding = catalogue.item_embedding(*sizes)
-        self.separate_output_embedding = (
-            catalogue.item_embedding(*sizes) if settings.separate_output_embedding else None
-        )
+        super().__init__(settings, catalogue)
         self.positions = nn.Parameter(
             torch.empty(settings.max_length, settings.dimensions).normal_(std=settings.embedding_deviation)
         )
@@ -44,10 +37,6 @@ class SASRec(SequentialModel):
             for _ in range(settings.blocks)
         )
         self.norm = nn.LayerNorm(settings.dimensions)
-
-    @property
-    def output_embedding(self) -> ItemEmbedding:
-        return self.input_embedding if self.separate_output_embedding is None else self.separate_output_embedding
 
     def forward(self, items: Tensor, lengths: Tensor, users: Tensor) -> Tensor:
         places = torch.arange(items.shape[1], device=items.device) - lengths[:, None] + self.max_length

@@ -7,7 +7,9 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
+from ml.models.catalogue import Catalogue
 from ml.models.item_embeddings import ItemEmbedding
+from ml.models.settings import ItemVectorSettings
 
 
 class SequentialModel(nn.Module, ABC):
@@ -44,3 +46,25 @@ class SequentialModel(nn.Module, ABC):
     def states(self, items: Tensor, lengths: Tensor, users: Tensor, positions: Tensor) -> Tensor:
         """States at the given places of ``items`` laid flat, int64 ``[states]`` to ``[states, dimensions]``."""
         return self(items, lengths, users).flatten(0, 1).index_select(0, positions)
+
+
+class ItemSequenceModel(SequentialModel):
+    """A model that reads item vectors and is scored against the same ones, or against vectors of their own.
+
+    Args:
+        settings: longest history, width and spread of the item vectors, and whether there are two sets of them.
+        catalogue: what there are vectors for.
+    """
+
+    def __init__(self, settings: ItemVectorSettings, catalogue: Catalogue) -> None:
+        super().__init__()
+        self.max_length = settings.max_length
+        sizes = (settings.dimensions, settings.embedding_deviation)
+        self.input_embedding = catalogue.item_embedding(*sizes)
+        self.separate_output_embedding = (
+            catalogue.item_embedding(*sizes) if settings.separate_output_embedding else None
+        )
+
+    @property
+    def output_embedding(self) -> ItemEmbedding:
+        return self.input_embedding if self.separate_output_embedding is None else self.separate_output_embedding

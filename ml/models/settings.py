@@ -32,7 +32,7 @@ def _check_deviation(deviation: float) -> None:
 
 
 @dataclass(frozen=True)
-class _ItemVectorSettings:
+class ItemVectorSettings:
     """Settings of models that read item vectors and score with item vectors.
 
     Attributes:
@@ -58,8 +58,8 @@ class _ItemVectorSettings:
 
 
 @dataclass(frozen=True)
-class _TransformerSettings(_ItemVectorSettings):
-    """Settings of all transformers, beside those of :class:`_ItemVectorSettings`.
+class _TransformerSettings(ItemVectorSettings):
+    """Settings of all transformers, beside those of :class:`ItemVectorSettings`.
 
     Attributes:
         blocks: number of transformer blocks.
@@ -118,7 +118,7 @@ class BERT4RecSettings(_TransformerSettings):
 
 
 @dataclass(frozen=True)
-class GRU4RecSettings(_ItemVectorSettings):
+class GRU4RecSettings(ItemVectorSettings):
     """GRU4Rec (Hidasi et al., ICLR 2016).
 
     Attributes:
