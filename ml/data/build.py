@@ -7,6 +7,7 @@ order of user and position, and numpy takes the columns as they are.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -52,40 +53,53 @@ def build_training_set(dataset: str, splits: Path, protocol: dict) -> TrainingSe
     users = columns["user_index"].astype(np.int32)
     items = columns["item_index"].astype(np.int32)
     split = np.asarray(columns["split"])
-    in_train, in_history, in_validation, in_test = (
-        split == SPLITS.index(name) + 1 for name in ("train", "history", "validation", "test")
-    )
-    if not in_train.any() or not in_test.any():
+    trained, tested = (int(np.count_nonzero(split == SPLITS.index(name) + 1)) for name in ("train", "test"))
+    if not trained or not tested:
         raise SplitError(
-            f"{int(in_train.sum())} interactions to train on and {int(in_test.sum())} users to test: a dataset needs "
+            f"{trained} interactions to train on and {tested} users to test: a dataset needs "
             "users with at least 2 interactions; lower K_CORE or bring a larger dump"
         )
-    places = np.arange(len(users))
-    validated_at = np.full(len(user_ids), -1)
-    validated_at[users[in_validation]] = places[in_validation]
-    is_before_validation = in_history & (places < validated_at[users])
     return TrainingSet(
         dataset=dataset,
         item_ids=item_ids,
         user_ids=user_ids,
-        train=_rows(users, items, in_train, np.arange(len(user_ids))),
-        validation_users=users[in_validation],
-        validation_targets=items[in_validation],
-        test_users=users[in_test],
-        test_targets=items[in_test],
         protocol=protocol,
-        before_validation=_rows(users, items, is_before_validation, users[in_validation]),
-        before_test=_rows(users, items, in_history & ~is_before_validation, users[in_test]),
+        **divided(users, items, split - 1, len(user_ids)),
     )
 
 
-def _rows(users: np.ndarray, items: np.ndarray, chosen: np.ndarray, wanted: np.ndarray) -> Sequences:
-    """The chosen items of each of the wanted users (ascending), in their order."""
-    is_wanted = np.zeros(int(users.max()) + 1, dtype=bool)
-    is_wanted[wanted] = True
-    chosen = chosen & is_wanted[users]
-    lengths = np.bincount(users[chosen], minlength=len(is_wanted))[wanted]
-    return Sequences(items[chosen], np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
+def divided(users: np.ndarray, items: np.ndarray, splits: np.ndarray, number_of_users: int) -> dict[str, Any]:
+    """Interactions as the fields of a training set: who is trained on, validated and tested with what.
+
+    Args:
+        users: user index of each interaction, ascending, and of each user oldest first, ``[interactions]``.
+        items: item index, ``[interactions]``.
+        splits: of each interaction, its place in :data:`SPLITS`, ``[interactions]``.
+        number_of_users: of the training set.
+    """
+    in_train, in_history, in_validation, in_test = (splits == SPLITS.index(name) for name in SPLITS[:4])
+    places = np.arange(len(users))
+    validated_at = np.full(number_of_users, -1)
+    validated_at[users[in_validation]] = places[in_validation]
+    is_before_validation = in_history & (places < validated_at[users])
+
+    def rows(chosen: np.ndarray, wanted: np.ndarray) -> Sequences:
+        """The chosen items of each of the wanted users (ascending), in their order."""
+        is_wanted = np.zeros(number_of_users, dtype=bool)
+        is_wanted[wanted] = True
+        chosen = chosen & is_wanted[users]
+        lengths = np.bincount(users[chosen], minlength=number_of_users)[wanted]
+        return Sequences(items[chosen].astype(np.int32), np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
+
+    return {
+        "train": rows(in_train, np.arange(number_of_users)),
+        "validation_users": users[in_validation].astype(np.int32),
+        "validation_targets": items[in_validation].astype(np.int32),
+        "test_users": users[in_test].astype(np.int32),
+        "test_targets": items[in_test].astype(np.int32),
+        "before_validation": rows(is_before_validation, users[in_validation]),
+        "before_test": rows(in_history & ~is_before_validation, users[in_test]),
+    }
 
 
 def _identities(connection, kind: str) -> np.ndarray:

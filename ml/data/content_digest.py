@@ -17,8 +17,8 @@ ROWS_PER_BATCH = 1 << 17
 def parquet_digest(path: Path) -> str:
     """Digest of a table's column names, types and values in their order, in hexadecimal.
 
-    Independent of compression, encoding, row groups and the file's own metadata. Columns may hold numbers,
-    booleans, dates and times, strings, binary, and lists of these. Reads the file in batches.
+    Independent of compression, encoding (dictionaries too), row groups and the file's own metadata. Columns may hold
+    numbers, booleans, dates and times, strings, binary, and lists of these. Reads the file in batches.
 
     Raises:
         TypeError: a column of another type.
@@ -66,6 +66,9 @@ class _ColumnDigest:
         self._elements: _ColumnDigest | None = None
 
     def add(self, array: pa.Array) -> None:
+        if pa.types.is_dictionary(array.type):
+            # how often a value is written down is encoding
+            array = array.dictionary_decode()
         self._valid.update(_bytes(pc.is_valid(array).cast(pa.uint8())))
         if pa.types.is_list(array.type) or pa.types.is_large_list(array.type):
             self._lengths.update(_bytes(pc.fill_null(pc.list_value_length(array), 0).cast(pa.int64())))
@@ -95,6 +98,8 @@ class _ColumnDigest:
 
 
 def _type_name(kind: pa.DataType) -> str:
+    if pa.types.is_dictionary(kind):
+        return str(kind.value_type)
     # what a list calls its elements is "item" in memory and "element" in a Parquet file
     return f"list<element: {kind.value_type}>" if pa.types.is_list(kind) else str(kind)
 

@@ -407,6 +407,15 @@ def test_parquet_digests_are_equal_where_the_values_are(one, other, cut):
         assert (digest(one) == digest(other)) == (one == other)
 
 
+def test_parquet_digests_see_through_dictionaries(tmp_path):
+    plain = pa.array(["a", None, "b", "a"], pa.string())
+    digests = set()
+    for column in (plain, plain.dictionary_encode(), pa.array(["a", None, "b", "b"], pa.string()).dictionary_encode()):
+        pq.write_table(pa.table({"text": column}), tmp_path / "table.parquet")
+        digests.add(parquet_digest(tmp_path / "table.parquet"))
+    assert len(digests) == 2
+
+
 def test_parquet_digests_know_names_and_types(tmp_path):
     digests = set()
     for name, kind in [("a", pa.int64()), ("b", pa.int64()), ("a", pa.int32()), ("a", pa.timestamp("us"))]:
