@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ml.data.build import SPLITS
 from ml.data.database import connect
 from ml.data.training_set import TrainingSet
 
@@ -50,7 +51,6 @@ class Interactions:
         return self.splits == SPLITS.index(name)
 
 
-SPLITS = ("train", "history", "validation", "test", "unused")
 NO_TIME = np.iinfo(np.int64).min
 
 
