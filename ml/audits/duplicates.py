@@ -1,0 +1,137 @@
+"""What exact duplicates would add to the results."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ml.audits.audit import Audit, Chart, Line, Table
+from ml.audits.figures import change, not_applicable, percent
+from ml.audits.interactions import Interactions
+from ml.audits.refits import Candidate, cheap_candidates, differences, measure, sample_note
+from ml.audits.variants import LEAVE_ONE_OUT, split_of, with_duplicates
+from ml.data.training_set import TrainingSet
+
+ROWS_SHARE = 0.01
+"""From this share of duplicates among the rows on, results from files that keep them do not compare with these."""
+CHANGE_SHARE = 0.05
+"""From this relative change of nDCG@10 on, where it is told from nothing, the same."""
+NAME, TITLE = "duplicates", "Exact duplicates"
+_EXPLANATION = (
+    "The results of this report are without exact duplicates: rows that agree in user, item, time and rating count "
+    "once. Published results often keep them, and where the last row of a user is the copy of the one before it, "
+    "repeating the last item is a hit. Here every kept interaction comes back as often as the dump said it, beside its "
+    "original, and the recommenders are fitted and measured again for the same users; users and items stay, with no "
+    "second k-core, so that the copies are the only difference."
+)
+
+
+def audit_duplicates(
+    training_set: TrainingSet,
+    interactions: Interactions,
+    candidates: Sequence[Candidate] | None = None,
+    exclude_seen: bool = False,
+    seed: int = 0,
+) -> Audit:
+    """Measure recommenders with and without exact duplicates.
+
+    There is a concern where more than 1 % of the rows are copies, or a recommender changes by more than 5 % and the
+    change is told from nothing (paired t-test, Holm).
+
+    Args:
+        training_set: without duplicates, with item text where candidates read it.
+        interactions: it was made of, which know how often each was said.
+        candidates: recommenders to fit; by default those of ``cheap_candidates``.
+        exclude_seen: whether items of a user's own history are left out of the rankings.
+        seed: of samples and resampling.
+    """
+    if interactions.has_given_split or interactions.has_given_order:
+        what = "split" if interactions.has_given_split else "order"
+        reason = f"the {what} came with the source, which gives every interaction a place of its own"
+        return not_applicable(NAME, TITLE, reason, _EXPLANATION)
+    copies = int(interactions.duplicates.sum())
+    share = copies / (len(interactions) + copies)
+    facts = {"applies": 1, "duplicates": copies, "duplicates_share": share}
+    if not copies:
+        verdict = f"None of the {len(interactions):,} kept interactions had an exact duplicate in the dump."
+        return Audit(NAME, TITLE, verdict, False, _EXPLANATION, facts=facts)
+    copied = _copied_targets(training_set, interactions)
+    candidates = cheap_candidates(training_set) if candidates is None else candidates
+    without = measure(training_set, candidates, exclude_seen, seed)
+    kept = measure(with_duplicates(training_set, interactions), candidates, exclude_seen, seed)
+    tested = differences({(name,): without[name].ndcg - kept[name].ndcg for name in kept}, seed)
+    rows, changed = [], []
+    for candidate in candidates:
+        before, after = kept[candidate.name].mean, without[candidate.name].mean
+        difference = tested[candidate.name,]
+        if difference.is_told and abs(after - before) > CHANGE_SHARE * before:
+            changed.append((abs(np.log(max(after, 1e-9) / max(before, 1e-9))), candidate, before, after))
+        rows.append(
+            (
+                candidate.title,
+                before,
+                after,
+                change(before, after),
+                kept[candidate.name].recall.mean().item(),
+                without[candidate.name].recall.mean().item(),
+                difference.interval.low,
+                difference.interval.high,
+                difference.p_value,
+            )
+        )
+    facts |= {"copied_targets_share": copied, "recommenders_changed": len(changed)}
+    verdict = (
+        f"{percent(share)} of the rows behind the kept interactions are exact duplicates, and with them the held-out "
+        f"item of {percent(copied)} of the test users would be a copy of the item before it; "
+    )
+    if changed:
+        _, candidate, before, after = max(changed, key=lambda one: one[0])
+        verdict += (
+            f"removing them changes the nDCG@10 of {candidate.title} by {change(before, after)}, from {before:.4f} to "
+            f"{after:.4f}."
+        )
+        facts["largest_change"] = after / before - 1 if before else None
+    else:
+        verdict += f"no recommender is shown to change by more than {percent(CHANGE_SHARE)} without them."
+    columns = ("recommender", "nDCG@10 with duplicates", "without", "change")
+    columns += ("Recall@10 with duplicates", "without", "difference of nDCG@10, low", "high", "adjusted p")
+    note = "Differences with 95 % bootstrap intervals over users; p by paired t-test, adjusted by Holm. "
+    table = Table("Results with and without exact duplicates", columns, tuple(rows), note + sample_note(training_set))
+    titles = tuple(candidate.title for candidate in candidates)
+    lines = tuple(
+        Line(title, titles, tuple(results[candidate.name].mean for candidate in candidates))
+        for title, results in (("with duplicates", kept), ("without", without))
+    )
+    return Audit(
+        name=NAME,
+        title=TITLE,
+        verdict=verdict,
+        concern=share > ROWS_SHARE or bool(changed),
+        explanation=_EXPLANATION,
+        tables=(_copies_table(interactions, copies, share, copied), table),
+        charts=(Chart("nDCG@10 with and without exact duplicates", "recommender", "nDCG@10", lines),),
+        facts=facts,
+    )
+
+
+def _copied_targets(training_set: TrainingSet, interactions: Interactions) -> float:
+    """Share of test users whose held-out item is a copy of its predecessor where duplicates stay.
+
+    In a global-temporal split the target is the first of its time window, and its copies come after it.
+    """
+    if split_of(training_set) != LEAVE_ONE_OUT:
+        return 0.0
+    return float((interactions.duplicates[interactions.split_is("test")] > 0).mean())
+
+
+def _copies_table(interactions: Interactions, copies: int, share: float, copied: float) -> Table:
+    repeated = interactions.duplicates > 0
+    rows = (
+        ("kept interactions", f"{len(interactions):,}"),
+        ("of these said more than once", f"{int(repeated.sum()):,}"),
+        ("exact duplicates of them", f"{copies:,} ({percent(share)} of the rows)"),
+        ("users with one", f"{len(np.unique(interactions.users[repeated])):,}"),
+        ("test users whose held-out item would be a copy of the item before it", percent(copied)),
+    )
+    return Table("Exact duplicates", ("of", "number"), rows)

@@ -1,0 +1,384 @@
+"""What of the test reaches the training: later interactions, repeated targets, users told twice, held-out items read.
+
+A leave-one-out split holds out the last item of every user, whenever that was, so recommenders are trained on
+interactions that come after the moment of a test case in the world's time (Ji, Sun, Zhang and Li, "A Critical Study on
+Data Leakage in Recommender System Offline Evaluation", ACM Transactions on Information Systems 41(3), 2023). This
+cannot be repaired within the split, only said, and compared with a split by global time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ml.audits.audit import Audit, Cell, Table
+from ml.audits.figures import listed, percent
+from ml.audits.interactions import Interactions
+from ml.audits.near_duplicates import LEAST_ITEMS, LIKENESS, ToldTwice, told_twice
+from ml.baselines import BASELINES
+from ml.codes import ASSIGNMENTS
+from ml.data.training_set import FIT_ON_BOTH, FIT_ON_TRAIN, Sequences, TrainingSet
+from ml.recommender import Recommender
+
+# halfway from a split by global time, which has none, to one that knows no time, which has half
+MOST_LATER = 0.25
+# of targets that no recommender may name, or that stand in the history of a user's double: what moves a metric
+MOST_AFFECTED = 0.01
+GRAPHS = (
+    "markov_chain",
+    "markov_chain_undirected",
+    "two_hop_graph",
+    "two_hop_graph_decay",
+    "text_graph_last",
+    "text_graph_last_two",
+)
+# those that take no longer than a graph; BPR takes some ten seconds a hundred thousand interactions
+CHEAP_CODES = ("svd", "random")
+HISTORIES = 300
+_DAY = 24 * 60 * 60 * 1000
+
+Refit = Callable[[TrainingSet], Sequence[np.ndarray]]
+
+
+def audit_leakage(
+    training_set: TrainingSet,
+    interactions: Interactions | None,
+    refits: Mapping[str, Refit],
+    *,
+    exclude_seen: bool,
+    fit_on: str = FIT_ON_TRAIN,
+    seed: int = 0,
+) -> Audit:
+    """Look for four ways in which a test case may be known before it is asked for.
+
+    A concern is: on average more than a quarter of the training interactions are later than a test case; more than
+    1 % of the targets can never be recommended, since seen items are excluded and they are seen; more than 1 % of the
+    targets stand in the training history of a user with nearly the same items; or something that was fitted changes
+    with the held-out items.
+
+    Args:
+        training_set: that recommenders are fitted on and tested with.
+        interactions: the same with its times; ``None`` where they are not known.
+        refits: what is to be fitted again on permuted held-out items, by title: :func:`graph_refits`,
+            :func:`code_refits`.
+        exclude_seen: whether rankings leave out the items of a history.
+        fit_on: which splits final fits read.
+        seed: of the permutation.
+    """
+    later = None
+    if interactions is not None and interactions.has_times:
+        later = later_than_targets(interactions, fit_on)
+    repeated = repeated_targets(training_set)
+    doubles = told_twice(training_set, fit_on)
+    can_tell = with_held_out_permuted(training_set, seed).digest() != training_set.digest()
+    seeing = {title: sees_held_out(refit, training_set, seed) if can_tell else None for title, refit in refits.items()}
+    cases = max(1, len(training_set.test_users))
+    names = [title for title, sees in seeing.items() if sees]
+
+    concerns = []
+    if later is not None and later.share_later > MOST_LATER:
+        concerns.append(
+            f"on average {percent(later.share_later)} of the training interactions are later than a test case, as "
+            "they are not in a split by global time"
+        )
+    if exclude_seen and repeated.any / cases > MOST_AFFECTED:
+        concerns.append(
+            f"{percent(repeated.any / cases)} of the test targets are in their history, and can never be recommended"
+        )
+    if doubles.targets_held / cases > MOST_AFFECTED:
+        concerns.append(
+            f"{percent(doubles.targets_held / cases)} of the test targets stand in the training history of a user "
+            "with nearly the same items"
+        )
+    if names:
+        concerns.append(f"held-out items change {listed(names)}")
+    return Audit(
+        name="leakage",
+        title="Leakage",
+        verdict=_verdict(concerns, later),
+        concern=bool(concerns),
+        explanation=(
+            "A recommender should know nothing that comes after the moment it is asked at. Looked for are training "
+            "interactions later than a test case in global time (a leave-one-out split has them by construction; Ji "
+            "et al., ACM TOIS 41(3), 2023), targets that the history holds already, users told twice, and fitted "
+            "graphs and codes that change when the held-out items are permuted among the cases. A concern is a mean "
+            f"of more than {percent(MOST_LATER)} later interactions (a split by global time has none, one that "
+            f"knows no time a half), more than {percent(MOST_AFFECTED)} of targets that a user's double holds or "
+            "that can never be recommended, or anything that changes."
+        ),
+        tables=tuple(
+            table
+            for table in (
+                _time_table(later, interactions, fit_on),
+                _target_table(repeated, doubles, cases, exclude_seen),
+                _refit_table(seeing),
+            )
+            if table is not None
+        ),
+        facts={
+            "targets_with_later_training": None if later is None else later.targets_affected,
+            "training_later_than_target": None if later is None else later.share_later,
+            "median_days_later": None if later is None else later.median_days,
+            "targets_only_trained_on_later": None if later is None else later.only_later,
+            "repeated_targets": repeated.any / cases,
+            "near_duplicate_users": doubles.users / max(1, training_set.users),
+            "targets_held_by_duplicates": doubles.targets_held / cases,
+            "sees_held_out": "; ".join(names) or None,
+        },
+    )
+
+
+@dataclass(frozen=True)
+class Later:
+    """Training interactions of other users after the moment of a test case.
+
+    Attributes:
+        targets_affected: share of the test cases that have any.
+        share_later: mean over cases of the share of the training interactions.
+        median_days: median over the cases that have any of how many days the median one of them is later.
+        only_later: share of the cases whose target was trained on, but by others only after its moment.
+    """
+
+    targets_affected: float
+    share_later: float
+    median_days: float
+    only_later: float
+
+
+def later_than_targets(interactions: Interactions, fit_on: str = FIT_ON_TRAIN) -> Later:
+    """Compare the moment of every test target with those of the training interactions of other users.
+
+    An interaction in the same millisecond is not later.
+
+    Raises:
+        ValueError: the interactions have no times.
+    """
+    if not interactions.has_times:
+        raise ValueError("the interactions have no times: what is later is not known")
+    tested = np.flatnonzero(interactions.split_is("test"))
+    trained = np.flatnonzero(_trained_on(interactions, fit_on))
+    if len(tested) == 0 or len(trained) == 0:
+        return Later(0.0, 0.0, 0.0, 0.0)
+    moments = interactions.moments
+    target_moments = moments[tested]
+    ordered = np.sort(moments[trained])
+    places = np.searchsorted(ordered, target_moments, side="right")
+    # the moment of the target of each user, where it has one
+    of_user = np.full(int(interactions.users.max()) + 1, np.iinfo(np.int64).max)
+    of_user[interactions.users[tested]] = target_moments
+    own_users = interactions.users[trained]
+    own = np.bincount(own_users, minlength=len(of_user))
+    own_later = np.bincount(own_users[moments[trained] > of_user[own_users]], minlength=len(of_user))
+    users = interactions.users[tested]
+    later = len(ordered) - places - own_later[users]
+    others = np.maximum(1, len(ordered) - own[users])
+    affected = later > 0
+    middle = ordered[np.minimum((places + len(ordered)) // 2, len(ordered) - 1)]
+    days = (middle - target_moments)[affected] / _DAY
+    first = np.full(int(interactions.items.max()) + 1, np.iinfo(np.int64).max)
+    np.minimum.at(first, interactions.items[trained], moments[trained])
+    first_of_target = first[interactions.items[tested]]
+    only_later = (first_of_target > target_moments) & (first_of_target < np.iinfo(np.int64).max)
+    return Later(
+        targets_affected=float(affected.mean()),
+        share_later=float((later / others).mean()),
+        median_days=float(np.median(days)) if len(days) else 0.0,
+        only_later=float(only_later.mean()),
+    )
+
+
+def _trained_on(interactions: Interactions, fit_on: str) -> np.ndarray:
+    """Which interactions a final fit reads, bool ``[interactions]``."""
+    trained = interactions.split_is("train")
+    if fit_on != FIT_ON_BOTH:
+        return trained
+    validation = interactions.split_is("validation")
+    place = np.arange(len(interactions))
+    last = np.full(int(interactions.users.max(initial=-1)) + 1, -1)
+    last[interactions.users[validation]] = place[validation]
+    return trained | validation | (interactions.split_is("history") & (place < last[interactions.users]))
+
+
+@dataclass(frozen=True)
+class Repeated:
+    """Test targets that are in their history: anywhere, and as its last item."""
+
+    any: int
+    last: int
+
+
+def repeated_targets(training_set: TrainingSet) -> Repeated:
+    """Count the test targets that the history they are asked for with holds already."""
+    histories = training_set.histories("test")
+    targets = np.asarray(training_set.test_targets)
+    row = np.repeat(np.arange(len(histories)), histories.lengths)
+    held = np.zeros(len(histories), dtype=bool)
+    held[row[histories.items == targets[row]]] = True
+    filled = histories.lengths > 0
+    last = np.full(len(histories), -1)
+    last[filled] = histories.items[histories.offsets[1:][filled] - 1]
+    return Repeated(int(held.sum()), int((last == targets).sum()))
+
+
+def sees_held_out(refit: Refit, training_set: TrainingSet, seed: int = 0) -> bool:
+    """Whether what is fitted changes when the held-out items are permuted among the cases.
+
+    Args:
+        refit: fits on a training set and gives what came of it as arrays; deterministic, and reading all it knows of
+            held-out items from the training set it is given.
+        training_set: with ``fit_on`` of ``train``: validation items are held out too.
+        seed: of the permutation.
+
+    Raises:
+        ValueError: no permutation of the held-out items changes anything, so nothing can be told.
+    """
+    permuted = with_held_out_permuted(training_set, seed)
+    if permuted.digest() == training_set.digest():
+        raise ValueError(
+            f"the held-out items of {training_set.dataset} are too few or all the same: nothing can be told"
+        )
+    before, after = refit(training_set), refit(permuted)
+    if len(before) != len(after):
+        return True
+    return any(
+        one.shape != other.shape or np.ascontiguousarray(one).tobytes() != np.ascontiguousarray(other).tobytes()
+        for one, other in zip(before, after, strict=True)
+    )
+
+
+def with_held_out_permuted(training_set: TrainingSet, seed: int = 0) -> TrainingSet:
+    """The same training histories, with every held-out item (of validation, of test, and between the two) in the place
+    of another of its kind."""
+    random = np.random.default_rng(seed)
+
+    def shuffled(items: np.ndarray) -> np.ndarray:
+        return np.asarray(items)[random.permutation(len(items))]
+
+    def between(rows: Sequences | None) -> Sequences | None:
+        return None if rows is None else Sequences(shuffled(rows.items), rows.offsets, rows.users)
+
+    return replace(
+        training_set,
+        validation_targets=shuffled(training_set.validation_targets),
+        test_targets=shuffled(training_set.test_targets),
+        before_validation=between(training_set.before_validation),
+        before_test=between(training_set.before_test),
+    )
+
+
+def rankings_refit(create: Callable[[], Recommender], histories: Sequences, exclude_seen: bool, k: int = 10) -> Refit:
+    """Fit a new recommender and rank these histories with it, whatever training set it was fitted on."""
+
+    def refit(training_set: TrainingSet) -> Sequence[np.ndarray]:
+        ranked = create().fit(training_set).recommend(histories, k, exclude_seen)
+        return ranked.items, ranked.scores
+
+    return refit
+
+
+def graph_refits(training_set: TrainingSet, exclude_seen: bool, seed: int = 0) -> dict[str, Refit]:
+    """The graph baselines, by title, ranking a few hundred histories of test users; those that read text where it is
+    loaded."""
+    cases = len(training_set.test_users)
+    chosen = np.sort(np.random.default_rng(seed).permutation(cases)[:HISTORIES])
+    histories = training_set.histories("test").take(chosen)
+    return {
+        BASELINES[name].title: rankings_refit(BASELINES[name].create, histories, exclude_seen)
+        for name in GRAPHS
+        if training_set.item_text is not None or not BASELINES[name].needs_item_text
+    }
+
+
+def code_refits(names: Sequence[str] = CHEAP_CODES, books: int = 8, seed: int = 0) -> dict[str, Refit]:
+    """Code assignments of :data:`ml.codes.ASSIGNMENTS`, by title.
+
+    Raises:
+        ValueError: there is no such assignment.
+    """
+    unknown = [name for name in names if name not in ASSIGNMENTS]
+    if unknown:
+        raise ValueError(f"there is no code assignment {unknown[0]!r}; there are {', '.join(ASSIGNMENTS)}")
+    return {
+        f"Codes by {ASSIGNMENTS[name].title}": lambda data, one=ASSIGNMENTS[name]: (
+            one.assign(data, books, seed).values,
+        )
+        for name in names
+    }
+
+
+def _verdict(concerns: list[str], later: Later | None) -> str:
+    if concerns:
+        sentence = "; ".join(concerns)
+        return sentence[0].upper() + sentence[1:] + "."
+    if later is None:
+        return "No leak was found; what is later in global time is not known, for want of times."
+    if later.targets_affected == 0:
+        return "No leak was found, and no training interaction is later than a test case."
+    return (
+        f"On average {percent(later.share_later)} of the training interactions are later than a test case, and no "
+        "other leak was found."
+    )
+
+
+def _time_table(later: Later | None, interactions: Interactions | None, fit_on: str) -> Table:
+    title = "Training interactions of other users later than a test case"
+    columns = ("What", "Value")
+    if later is None:
+        why = "no interactions were given" if interactions is None else "the source has no times"
+        return Table(title, columns, (("Later interactions", "not known"),), note=f"Not known: {why}.")
+    rows: tuple[tuple[Cell, ...], ...] = (
+        ("Test cases with any", percent(later.targets_affected)),
+        ("Share of the training interactions, mean over cases", percent(later.share_later)),
+        ("How much later, median over cases of their median", f"{later.median_days:,.0f} days"),
+        ("Targets that were trained on by others only later", percent(later.only_later)),
+    )
+    note = (
+        f"Final fits read {fit_on}. Leave-one-out has such interactions by construction; a split by global time has "
+        "none, and its results beside these show what they are worth."
+    )
+    return Table(title, columns, rows, note)
+
+
+def _target_table(repeated: Repeated, doubles: ToldTwice, cases: int, exclude_seen: bool) -> Table:
+    def row(what: str, count: int, of: int | None = None) -> tuple[Cell, ...]:
+        return what, count, "" if of is None else percent(count / of)
+
+    note = (
+        f"Users with nearly the same items: at least {LEAST_ITEMS} different items each, held-out ones included, and a "
+        f"Jaccard coefficient of at least {LIKENESS:g}. "
+    )
+    note += (
+        "Seen items are excluded, so a target in its history is a miss for everyone."
+        if exclude_seen
+        else "Seen items are not excluded, so a target in its history can be named by repeating it."
+    )
+    if not doubles.searched:
+        note += " Too many pairs of users share rare items: equal sets alone were looked for."
+    return Table(
+        "Repeated targets and users told twice",
+        ("What", "Number", "Share of test cases"),
+        (
+            row("Targets that are in their history", repeated.any, cases),
+            row("Targets that are its last item", repeated.last, cases),
+            row("Users with the same items as another", doubles.equal_users),
+            row("Most users with one and the same set of items", doubles.largest_group),
+            row("Users with nearly the same items as another", doubles.users),
+            row("Targets in the training history of such a user", doubles.targets_held, cases),
+        ),
+        note,
+    )
+
+
+def _refit_table(seeing: Mapping[str, bool | None]) -> Table | None:
+    if not seeing:
+        return None
+    answers = {True: "changed", False: "unchanged", None: "not known: the held-out items are too few or all the same"}
+    return Table(
+        "Fitted again with held-out items permuted among the cases",
+        ("What", "Result"),
+        tuple((title, answers[sees]) for title, sees in seeing.items()),
+        f"Codes are compared as they are, recommenders by the rankings of {HISTORIES:,} histories at most. Trained "
+        "models are not trained again; they read validation targets to know when to stop.",
+    )

@@ -1,0 +1,347 @@
+"""Whether a dataset can be solved by shortcuts, and whether it can tell recommenders apart at all.
+
+"An Embarrassingly Simple Graph Heuristic Reveals Shortcut-Solvable Benchmarks for Sequential Recommendation" (arXiv
+2605.07125) names three structures that make the next item easier than it should be: transitions of low branching,
+transitions between items of like features, and little dependence on long histories. How each of them is measured here,
+and where a concern begins, is chosen here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ml.audits.audit import Audit, Chart, Line, Table
+from ml.audits.figures import percent, signed
+from ml.audits.history_cuts import Dependence, measure_dependence, sample_of
+from ml.audits.leakage import GRAPHS
+from ml.audits.telling_apart import Apart, Power, neighbours_told_apart, smallest_difference
+from ml.audits.transitions import (
+    Branching,
+    Smoothness,
+    measure_branching,
+    measure_smoothness,
+)
+from ml.data.training_set import TrainingSet
+from ml.evaluation.intervals import Interval, bootstrap_interval
+from ml.recommender import Recommender
+
+# a shortcut that gives this share of what the best trained model gives leaves the model little to show
+ENOUGH = 0.95
+# two recommenders that differ by less than this share of the best cannot be told apart: too coarse to rank models by
+FINEST = 0.1
+USERS = 5000
+
+
+def audit_shortcuts(
+    training_set: TrainingSet,
+    recommenders: Mapping[str, Recommender],
+    leaderboard: Sequence[Mapping[str, Any]],
+    values: Mapping[str, np.ndarray],
+    *,
+    exclude_seen: bool,
+    graphs: Sequence[str] = GRAPHS,
+    seed: int = 0,
+    users: int = USERS,
+) -> Audit:
+    """Measure the three shortcut structures, what they are worth, and how fine the dataset can measure.
+
+    A concern is any of: the best graph row has at least 95 % of the nDCG@10 of the best trained row, or is not told
+    apart from it; a trained model keeps at least 95 % of its nDCG@10 with the last two items of each history alone; the
+    smallest difference that these users can show between the two best rows is more than a tenth of the best.
+
+    Args:
+        training_set: with its item text where there is one.
+        recommenders: fitted, by title: those whose dependence on long histories is measured.
+        leaderboard: records with ``recommender``, ``title``, ``kind`` and ``ndcg@10``.
+        values: nDCG@10 of every test user by name of recommender, float64 ``[test users]``, in one order of users.
+        exclude_seen: whether rankings leave out the items of the (whole) history.
+        graphs: names of recommenders that walk the training graph and train nothing.
+        seed: of the sample of users and of the bootstrap.
+        users: most test users that are ranked again with cut histories.
+
+    Raises:
+        ValueError: arrays of values differ in their number of users.
+    """
+    lengths = {name: len(one) for name, one in values.items()}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"the values are of different numbers of users: {lengths}")
+    sample = sample_of(training_set, users, seed)
+    branching = measure_branching(training_set, sample)
+    smoothness = measure_smoothness(training_set, sample, seed)
+    dependence = [
+        measure_dependence(title, recommender, training_set, sample, exclude_seen, seed)
+        for title, recommender in recommenders.items()
+        if len(sample)
+    ]
+    against = graph_against_trained(leaderboard, values, graphs, seed)
+    ranked = sorted(leaderboard, key=lambda record: -record["ndcg@10"])
+    ordered = [record["recommender"] for record in ranked if record["recommender"] in values]
+    power = (
+        smallest_difference([values[name] for name in ordered[:2]])
+        if len(ordered) > 1 and lengths[ordered[0]] > 1
+        else None
+    )
+    apart = neighbours_told_apart([values[name] for name in ordered])
+    judged = _of_trained(dependence, leaderboard)
+    shortcuts = _shortcuts(against, judged)
+    return Audit(
+        name="shortcuts",
+        title="Shortcuts",
+        verdict=_verdict(shortcuts, against, judged, power, apart),
+        concern=bool(shortcuts) or _is_coarse(power),
+        explanation=(
+            "A dataset whose next items follow from the last one or two says little about sequence models. Measured "
+            "are the three structures that arXiv 2605.07125 names: low branching, transitions between items of like "
+            "text, and little dependence on long histories. A concern is a graph row with at least "
+            f"{percent(ENOUGH)} of the nDCG@10 of the best trained row, or not told apart from it; a trained model "
+            f"that keeps {percent(ENOUGH)} of its own with the last two items alone; or two best rows that must differ "
+            f"by more than {percent(FINEST)} of the best to be told apart."
+        ),
+        tables=(
+            _branching_table(branching),
+            _smoothness_table(smoothness),
+            *(() if not dependence else (_dependence_table(dependence, len(sample), training_set),)),
+            _against_table(against, leaderboard, graphs),
+            _power_table(power, apart, ranked),
+        ),
+        charts=() if not dependence else (_dependence_chart(dependence),),
+        facts={
+            "median_successors": branching.median_successors,
+            "targets_within_one_step": branching.one_step_share,
+            "targets_within_two_steps": branching.two_step_share,
+            "cosine_of_transitions": None if smoothness is None else smoothness.transitions,
+            "cosine_of_random_pairs": None if smoothness is None else smoothness.random_pairs,
+            "targets_in_ten_most_alike": None if smoothness is None else smoothness.in_ten_most_alike,
+            "graph_over_trained": None if against is None else against.ratio,
+            "kept_with_last_two_items": None if judged is None else judged.kept(2),
+            "smallest_difference": None if power is None else power.difference,
+            "smallest_difference_relative": None if power is None or math.isinf(power.relative) else power.relative,
+            "neighbours_told_apart": apart.told,
+            "neighbours": apart.pairs,
+        },
+    )
+
+
+@dataclass(frozen=True)
+class Against:
+    """The best graph row beside the best trained row.
+
+    Attributes:
+        graph: title of the first.
+        trained: title of the second.
+        graph_value: its nDCG@10.
+        trained_value: of the second.
+        difference: of trained and graph, paired by user; ``None`` where values of users are not known.
+    """
+
+    graph: str
+    trained: str
+    graph_value: float
+    trained_value: float
+    difference: Interval | None
+
+    @property
+    def ratio(self) -> float | None:
+        """What share of the second the first is; ``None`` where the second is 0."""
+        return self.graph_value / self.trained_value if self.trained_value > 0 else None
+
+    @property
+    def not_told_apart(self) -> bool:
+        return self.difference is not None and self.difference.holds_zero
+
+
+def graph_against_trained(
+    leaderboard: Sequence[Mapping[str, Any]], values: Mapping[str, np.ndarray], graphs: Sequence[str], seed: int
+) -> Against | None:
+    """Compare the best of the graph rows with the best trained model (no fusion); ``None`` where either is missing."""
+    graph_rows = [record for record in leaderboard if record["recommender"] in graphs]
+    trained_rows = [record for record in leaderboard if record["kind"] == "model"]
+    if not graph_rows or not trained_rows:
+        return None
+    graph, trained = (max(rows, key=lambda record: record["ndcg@10"]) for rows in (graph_rows, trained_rows))
+    difference = None
+    if graph["recommender"] in values and trained["recommender"] in values:
+        difference = bootstrap_interval(values[trained["recommender"]] - values[graph["recommender"]], seed)
+    return Against(graph["title"], trained["title"], graph["ndcg@10"], trained["ndcg@10"], difference)
+
+
+def _of_trained(dependence: Sequence[Dependence], leaderboard: Sequence[Mapping[str, Any]]) -> Dependence | None:
+    """That of the best trained model that was measured; ``None`` where none was."""
+    trained = {record["title"]: record["ndcg@10"] for record in leaderboard if record["kind"] == "model"}
+    measured = [one for one in dependence if one.title in trained]
+    return max(measured, key=lambda one: trained[one.title]) if measured else None
+
+
+def _shortcuts(against: Against | None, judged: Dependence | None) -> list[str]:
+    """Which shortcuts go as far as the trained models, each with its figure."""
+    found = []
+    if against is not None and (against.ratio is None or against.ratio >= ENOUGH or against.not_told_apart):
+        has = "no less nDCG@10 than" if against.ratio is None else f"{percent(against.ratio)} of the nDCG@10 of"
+        found.append(f"{against.graph}, a graph without training, has {has} the best trained model, {against.trained}")
+    kept = None if judged is None else judged.kept(2)
+    if kept is not None and kept >= ENOUGH:
+        found.append(f"{judged.title} keeps {percent(kept)} of its nDCG@10 with the last two items of each history")
+    return found
+
+
+def _verdict(
+    shortcuts: list[str], against: Against | None, judged: Dependence | None, power: Power | None, apart: Apart
+) -> str:
+    if against is None and judged is None and power is None:
+        return "Not known: there is neither a trained model beside a graph nor a pair of recommenders to tell apart."
+    said = list(shortcuts)
+    if not shortcuts:
+        if against is not None:
+            said.append(
+                f"the best trained model, {against.trained}, is ahead of the best graph, {against.graph}, which has "
+                f"{percent(against.ratio)} of its nDCG@10"
+            )
+        kept = None if judged is None else judged.kept(2)
+        if kept is not None:
+            said.append(f"the last two items alone give {percent(kept)} of the nDCG@10 of {judged.title}")
+    # the table of how fine the dataset measures says the same
+    if power is not None and not shortcuts:
+        relative = "" if math.isinf(power.relative) else f" ({percent(power.relative)} of the best)"
+        said.append(
+            f"with {power.users:,} users differences in nDCG@10 show from {power.difference:.4f} on{relative}, and "
+            f"{apart.told:,} of {apart.pairs:,} neighbouring rows are told apart"
+        )
+    if shortcuts:
+        start = "This dataset says little about sequence models"
+    elif _is_coarse(power):
+        start = "This dataset is too small to tell models apart"
+    else:
+        start = "This dataset can tell models apart"
+    return f"{start}: {'; '.join(said)}."
+
+
+def _is_coarse(power: Power | None) -> bool:
+    return power is not None and power.relative > FINEST
+
+
+def _branching_table(branching: Branching) -> Table:
+    rows = (
+        ("Different successors of an item that has any, mean", f"{branching.mean_successors:.1f}"),
+        ("The same, median", f"{branching.median_successors:.0f}"),
+        ("Items without a successor", percent(branching.without_successor)),
+        ("Targets one step from the last item", percent(branching.one_step_share)),
+        ("Items one step from it, median", f"{branching.one_step_items:,.0f}"),
+        ("Targets one or two steps from it", percent(branching.two_step_share)),
+        ("Items one or two steps from it, median", f"{branching.two_step_items:,.0f}"),
+        ("The same as a share of the catalogue", percent(branching.two_step_items / max(1, branching.items))),
+    )
+    return Table(
+        "Branching of the transitions",
+        ("What", "Value"),
+        rows,
+        "Steps along the transitions of the training histories, from the last item of the history of "
+        f"{branching.cases:,} test users. Few items that hold many targets are an easy choice.",
+    )
+
+
+def _smoothness_table(smoothness: Smoothness | None) -> Table:
+    title, columns = "Likeness of text along the transitions", ("What", "Value")
+    if smoothness is None:
+        return Table(title, columns, (("Likeness of text", "not known"),), "The items have no text.")
+    rows = (
+        ("Cosine of two consecutive items, mean", f"{smoothness.transitions:.3f}"),
+        ("Cosine of two items of random histories, mean", f"{smoothness.random_pairs:.3f}"),
+        ("Targets among the ten items most like the last one", percent(smoothness.in_ten_most_alike)),
+        ("Part of the catalogue more like the last item than the target, median", percent(smoothness.median_place)),
+    )
+    return Table(
+        title,
+        columns,
+        rows,
+        f"Vectors of {smoothness.encoder}; {smoothness.pairs:,} pairs, {smoothness.cases:,} test users. By chance half "
+        "of the catalogue is more like the last item than the target is.",
+    )
+
+
+def _dependence_table(dependence: Sequence[Dependence], users: int, training_set: TrainingSet) -> Table:
+    rows = []
+    for one in dependence:
+        for cut, value, difference, longer in zip(one.cuts, one.values, one.differences, one.longer, strict=True):
+            kept = one.kept(cut)
+            rows.append(
+                (
+                    one.title,
+                    f"last {cut}" if cut > 1 else "last one",
+                    value.mean,
+                    f"{signed(difference.mean)} ({signed(difference.low)} to {signed(difference.high)})",
+                    "" if kept is None else percent(kept),
+                    percent(longer),
+                )
+            )
+        rows.append((one.title, "whole", one.whole.mean, "", "", ""))
+    of = len(training_set.test_users)
+    which = f"A seeded sample of {users:,} of {of:,} test users" if users < of else f"All {of:,} test users"
+    return Table(
+        "nDCG@10 with the history cut to its last items",
+        ("Recommender", "History", "nDCG@10", "Against the whole (95 % interval)", "Kept", "Histories cut"),
+        tuple(rows),
+        f"{which}; nothing was fitted again. Models that read fewer items than a history has are cut from the start.",
+    )
+
+
+def _dependence_chart(dependence: Sequence[Dependence]) -> Chart:
+    lines = []
+    for one in dependence:
+        values = (*one.values, one.whole)
+        lines.append(
+            Line(
+                one.title,
+                (*(str(cut) for cut in one.cuts), "whole"),
+                tuple(value.mean for value in values),
+                tuple(value.low for value in values),
+                tuple(value.high for value in values),
+            )
+        )
+    return Chart("nDCG@10 with the history cut", "Last items of the history", "nDCG@10", tuple(lines))
+
+
+def _against_table(against: Against | None, leaderboard: Sequence[Mapping[str, Any]], graphs: Sequence[str]) -> Table:
+    rows = sorted(
+        (record for record in leaderboard if record["recommender"] in graphs or record["kind"] == "model"),
+        key=lambda record: -record["ndcg@10"],
+    )
+    note = "There is no trained model beside a graph." if against is None else ""
+    if against is not None and against.difference is not None:
+        difference = against.difference
+        note = (
+            f"{against.trained} less {against.graph}: {signed(difference.mean)}, 95 % interval "
+            f"{signed(difference.low)} to {signed(difference.high)}, paired by user."
+        )
+    if against is not None and (against.ratio is None or against.ratio > 1):
+        note = f"{note} Where a graph leads, the trained models may also be trained too little.".lstrip()
+    return Table(
+        "Graphs beside trained models",
+        ("Recommender", "Kind", "nDCG@10"),
+        tuple(
+            (record["title"], "graph, no training" if record["recommender"] in graphs else "trained", record["ndcg@10"])
+            for record in rows
+        ),
+        note,
+    )
+
+
+def _power_table(power: Power | None, apart: Apart, ranked: Sequence[Mapping[str, Any]]) -> Table:
+    rows: list[tuple] = []
+    note = "There are no two recommenders to tell apart."
+    if power is not None:
+        rows = [
+            ("Test users", f"{power.users:,}"),
+            ("Smallest difference in nDCG@10 that shows", power.difference),
+            ("The same as a share of the best", "" if math.isinf(power.relative) else percent(power.relative)),
+            ("Neighbouring rows told apart", f"{apart.told} of {apart.pairs}"),
+        ]
+        note = (
+            "A difference shows where a paired test of the two best rows finds it in four of five draws of users (80 % "
+            "power, two-sided, 5 %). Neighbours by rank are compared by paired t-tests with Holm's correction."
+        )
+    return Table("How fine this dataset measures", ("What", "Value"), tuple(rows), note)

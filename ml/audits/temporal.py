@@ -1,0 +1,200 @@
+"""Whether recommenders keep their order where training ends before testing begins."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.stats import kendalltau
+
+from ml.audits.audit import Audit, Chart, Line, Table
+from ml.audits.figures import not_applicable, percent
+from ml.audits.interactions import Interactions
+from ml.audits.refits import (
+    RESAMPLES,
+    Candidate,
+    Difference,
+    Measured,
+    cheap_candidates,
+    differences,
+    measure,
+    sample_note,
+)
+from ml.audits.variants import (
+    GLOBAL_TEMPORAL,
+    LEAVE_ONE_OUT,
+    QUANTILES,
+    VariantError,
+    split_of,
+    with_other_split,
+)
+from ml.data.training_set import TrainingSet
+from ml.evaluation.intervals import Interval, bootstrap_interval
+
+NAME, TITLE = "temporal", "Split by global time"
+_EXPLANATION = (
+    "Leave-one-out trains on interactions of others that are later than a target; a split at two moments of global "
+    "time does not, and is nearer to use. The same interactions are split both ways, and the recommenders are fitted "
+    "and measured on each. Targets and test users differ, so values of the two splits do not compare; the order of the "
+    "recommenders does. There is a concern where another one wins, and the two winners are told apart by a paired "
+    "t-test on the users of the other split."
+)
+
+
+def audit_temporal(
+    training_set: TrainingSet,
+    interactions: Interactions,
+    candidates: Sequence[Candidate] | None = None,
+    exclude_seen: bool = False,
+    seed: int = 0,
+    quantiles: tuple[float, float] = QUANTILES,
+) -> Audit:
+    """Measure recommenders under leave-one-out and under a global-temporal split of the same interactions.
+
+    Args:
+        training_set: by one of the two splits, with item text where candidates read it.
+        interactions: it was made of.
+        candidates: recommenders to fit, at least one; by default those of ``cheap_candidates``.
+        exclude_seen: whether items of a user's own history are left out of the rankings.
+        seed: of samples and resampling.
+        quantiles: shares of the interactions before the boundaries of validation and test.
+    """
+    if not interactions.has_times:
+        return not_applicable(NAME, TITLE, "not every interaction has a time", _EXPLANATION)
+    try:
+        other = with_other_split(training_set, interactions, quantiles)
+    except VariantError as error:
+        return not_applicable(NAME, TITLE, str(error), _EXPLANATION)
+    own = split_of(training_set)
+    splits = {own: training_set, (LEAVE_ONE_OUT if own == GLOBAL_TEMPORAL else GLOBAL_TEMPORAL): other}
+    candidates = cheap_candidates(training_set) if candidates is None else candidates
+    results = {split: measure(splits[split], candidates, exclude_seen, seed) for split in sorted(splits, reverse=True)}
+    places = {split: _places(by_name) for split, by_name in results.items()}
+    titles = {candidate.name: candidate.title for candidate in candidates}
+    winners = {split: min(place, key=place.__getitem__) for split, place in places.items()}
+    told = _winners_told_apart(results, winners, seed)
+    tau = _tau(results)
+    concern = told is not None and told.is_told
+    values = {split: _values(by_name, seed) for split, by_name in results.items()}
+    return Audit(
+        name=NAME,
+        title=TITLE,
+        verdict=_verdict(results, winners, titles, tau, concern),
+        concern=concern,
+        explanation=_EXPLANATION,
+        tables=(_table(splits, values, places, titles), _cases(splits)),
+        charts=(_chart(values, titles),),
+        facts={
+            "applies": 1,
+            "kendall_tau": tau,
+            "winner_leave_one_out": winners[LEAVE_ONE_OUT],
+            "winner_global_temporal": winners[GLOBAL_TEMPORAL],
+            "winners_p_value": told.p_value if told else None,
+            "test_users_global_temporal": len(splits[GLOBAL_TEMPORAL].test_users),
+            "untrained_targets_global_temporal": _untrained(splits[GLOBAL_TEMPORAL]),
+        },
+    )
+
+
+def _places(results: dict[str, Measured]) -> dict[str, int]:
+    """Place of each recommender by nDCG@10, the best 1; equal values share the better place."""
+    means = {name: one.mean for name, one in results.items()}
+    return {name: 1 + sum(other > mean for other in means.values()) for name, mean in means.items()}
+
+
+def _winners_told_apart(
+    results: dict[str, dict[str, Measured]], winners: dict[str, str], seed: int
+) -> Difference | None:
+    """The winner of the global-temporal split against that of leave-one-out, for the users of the former."""
+    by_name = results[GLOBAL_TEMPORAL]
+    first, second = winners[GLOBAL_TEMPORAL], winners[LEAVE_ONE_OUT]
+    if first == second:
+        return None
+    return differences({(first, second): by_name[first].ndcg - by_name[second].ndcg}, seed)[first, second]
+
+
+def _tau(results: dict[str, dict[str, Measured]]) -> float | None:
+    """Kendall's tau-b of the two orders; ``None`` where one has no order."""
+    means = [[one.mean for one in by_name.values()] for by_name in results.values()]
+    if any(len(set(values)) < 2 for values in means):
+        return None
+    return float(kendalltau(*means).statistic)
+
+
+def _values(by_name: dict[str, Measured], seed: int) -> dict[str, Interval]:
+    return {name: bootstrap_interval(one.ndcg, seed, RESAMPLES) for name, one in by_name.items()}
+
+
+def _verdict(
+    results: dict[str, dict[str, Measured]],
+    winners: dict[str, str],
+    titles: dict[str, str],
+    tau: float | None,
+    is_told: bool,
+) -> str:
+    first, second = winners[LEAVE_ONE_OUT], winners[GLOBAL_TEMPORAL]
+    order = "" if tau is None else f" (Kendall's tau of the two orders is {tau:.2f})".replace("-", "−")
+    temporal = results[GLOBAL_TEMPORAL]
+    users = f"{len(temporal[first].users):,} test users"
+    if first == second:
+        return f"{titles[first]} wins under leave-one-out and, for {users}, under a global-temporal split{order}."
+    ending = f", which {users} tell apart" if is_told else f", which {users} do not tell apart"
+    return (
+        f"{titles[first]} wins under leave-one-out, {titles[second]} under a global-temporal split{order}, with "
+        f"nDCG@10 of {temporal[second].mean:.4f} there against {temporal[first].mean:.4f}{ending}."
+    )
+
+
+def _table(
+    splits: dict[str, TrainingSet],
+    values: dict[str, dict[str, Interval]],
+    places: dict[str, dict[str, int]],
+    titles: dict[str, str],
+) -> Table:
+    columns: tuple[str, ...] = ("recommender",)
+    for split in values:
+        columns += (f"nDCG@10, {split}", "low", "high", "place")
+    rows = []
+    for name, title in titles.items():
+        row: tuple = (title,)
+        for split, by_name in values.items():
+            row += (by_name[name].mean, by_name[name].low, by_name[name].high, places[split][name])
+        rows.append(row)
+    notes = ["95 % bootstrap intervals over users."]
+    notes += [f"For {split}: {sample_note(splits[split])}" for split in values if sample_note(splits[split])]
+    return Table("Results under both splits", columns, tuple(rows), " ".join(notes))
+
+
+def _cases(splits: dict[str, TrainingSet]) -> Table:
+    rows = tuple(
+        (
+            split,
+            len(splits[split].test_users),
+            len(splits[split].train.items),
+            int(np.median(splits[split].histories("test").lengths)),
+            percent(_untrained(splits[split])),
+        )
+        for split in sorted(splits, reverse=True)
+    )
+    columns = ("split", "test users", "interactions trained on", "median history", "targets never trained on")
+    return Table("What the splits hold", columns, rows)
+
+
+def _untrained(training_set: TrainingSet) -> float:
+    """Share of test targets without a training interaction."""
+    trained = np.bincount(training_set.train.items, minlength=training_set.items) > 0
+    return float((~trained[training_set.test_targets]).mean())
+
+
+def _chart(values: dict[str, dict[str, Interval]], titles: dict[str, str]) -> Chart:
+    lines = tuple(
+        Line(
+            split,
+            tuple(titles.values()),
+            tuple(by_name[name].mean for name in titles),
+            tuple(by_name[name].low for name in titles),
+            tuple(by_name[name].high for name in titles),
+        )
+        for split, by_name in values.items()
+    )
+    return Chart("nDCG@10 under both splits", "recommender", "nDCG@10", lines)
