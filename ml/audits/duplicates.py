@@ -8,9 +8,9 @@ import numpy as np
 
 from ml.audits.audit import Audit, Chart, Line, Table
 from ml.audits.figures import change, not_applicable, percent
-from ml.audits.interactions import Interactions
 from ml.audits.refits import Candidate, cheap_candidates, differences, measure, sample_note
 from ml.audits.variants import LEAVE_ONE_OUT, split_of, with_duplicates
+from ml.data.interactions import Interactions
 from ml.data.training_set import TrainingSet
 
 ROWS_SHARE = 0.01

@@ -15,10 +15,10 @@ import numpy as np
 
 from ml.audits.audit import Audit, Cell, Table
 from ml.audits.figures import listed, percent
-from ml.audits.interactions import Interactions
 from ml.audits.near_duplicates import LEAST_ITEMS, LIKENESS, ToldTwice, told_twice
 from ml.baselines import BASELINES
 from ml.codes import ASSIGNMENTS
+from ml.data.interactions import Interactions
 from ml.data.training_set import FIT_ON_BOTH, FIT_ON_TRAIN, Sequences, TrainingSet
 from ml.recommender import Recommender
 

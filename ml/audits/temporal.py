@@ -9,7 +9,6 @@ from scipy.stats import kendalltau
 
 from ml.audits.audit import Audit, Chart, Line, Table
 from ml.audits.figures import not_applicable, percent
-from ml.audits.interactions import Interactions
 from ml.audits.refits import (
     RESAMPLES,
     Candidate,
@@ -28,6 +27,7 @@ from ml.audits.variants import (
     split_of,
     with_other_split,
 )
+from ml.data.interactions import Interactions
 from ml.data.training_set import TrainingSet
 from ml.evaluation.intervals import Interval, bootstrap_interval
 

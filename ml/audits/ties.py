@@ -9,7 +9,6 @@ import numpy as np
 
 from ml.audits.audit import Audit, Chart, Line, Table
 from ml.audits.figures import change, listed, percent
-from ml.audits.interactions import Interactions
 from ml.audits.item_order import (
     PARTLY_SORTED,
     SORTED,
@@ -22,6 +21,7 @@ from ml.audits.item_order import (
 )
 from ml.audits.refits import Candidate, Difference, Measured, cheap_candidates, differences, measure, sample_note
 from ml.audits.variants import is_tied_with_previous, with_tie_order
+from ml.data.interactions import Interactions
 from ml.data.training_set import TrainingSet
 
 TIED_SHARE = 0.05

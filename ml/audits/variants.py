@@ -15,8 +15,8 @@ from fractions import Fraction
 
 import numpy as np
 
-from ml.audits.interactions import NO_TIME, Interactions
 from ml.data.build import SPLITS, divided
+from ml.data.interactions import NO_TIME, Interactions
 from ml.data.training_set import TrainingSet
 
 TIE_RULES = ("file", "item", "hash", "shuffle")

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ml.audits.interactions import NO_TIME, SPLITS, Interactions
 from ml.baselines.markov_chain import MarkovChain
+from ml.data.interactions import NO_TIME, SPLITS, Interactions
 from ml.data.training_set import Sequences, TrainingSet
 from ml.recommender import NO_ITEM, Recommendations
 
