@@ -13,7 +13,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 # what `make run` and `make check-data` pass on, where it is given: NAME=value as --name value, NAME=1 as --name
 VALUES := DATASET DUMPS LAYOUT SOURCE K_CORE K_CORE_USERS K_CORE_ITEMS FROM_DATE UNTIL_DATE LEAST_RATING \
 	MINIMUM_HISTORY TIE_ORDER SPLIT VALIDATION_FROM TEST_FROM VALIDATION_USERS RECIPES FIT_ON SEED \
-	TRAINING_PROCESS TRAINING_PROCESSES DEVICE PRECISION
+	TRAINING_PROCESS TRAINING_PROCESSES DEVICE PRECISION SEEDS AUDIT_MODEL
 SWITCHES := VERIFIED_ONLY FIRST_INTERACTION_ONLY EXCLUDE_SEEN
 option = --$(subst _,-,$(shell echo $(1) | tr A-Z a-z))
 # of the names in $(1) those that are given, as options
@@ -22,16 +22,17 @@ OPTIONS = $(call given,$(VALUES)) \
 	$(foreach name,$(SWITCHES),$(if $(filter 1 true yes,$($(name))),$(call option,$(name)))) \
 	$(if $(filter 0 false no,$(WAIT)),--no-wait)
 
-.PHONY: help install run check-data download search reproduce ui test lint format clean
+.PHONY: help install run check-data download search reproduce compare ui test lint format clean
 
 help:
 	@echo "make run    from dumps to leaderboard and report; DATASET DUMPS K_CORE TIE_ORDER SEED VALIDATION_USERS"
 	@echo "            EXCLUDE_SEEN=1 FIT_ON=train+validation RECIPES=quick|full|published or names, by commas,"
-	@echo "            DEVICE=cuda TRAINING_PROCESS=subprocess may be given; without any, a demo dump"
+	@echo "            SEEDS=3 AUDIT_MODEL=recipe DEVICE=cuda may be given; without any, a demo dump"
 	@echo "make check-data  landing, cleaning and contracts, training nothing; same options; exit 1 on a broken rule"
 	@echo "make download    fetch the public files: DATASET, RELEASE=2014|2018|2023, ALL=1, INTO=folder, NO_METADATA=1"
 	@echo "make search      better values of one recipe, by Optuna: DATASET RECIPE TRIALS SPACE=file"
 	@echo "make reproduce   fit what docs/reproduction.md claims, and write it: DATA=folder CLAIMS DEVICE PROCESSES"
+	@echo "make compare     two reports: what changed in data, rankings and metrics; A=folder B=folder, PAGE=file for Markdown"
 	@echo "make ui     the Dagster UI on http://127.0.0.1:$(PORT), same definitions and storage"
 	@echo "make test   lint, unit, dbt, orchestration and end-to-end tests"
 	@echo "make clean  remove the environment and caches; the workspace stays"
@@ -62,6 +63,9 @@ search: $(INSTALLED)
 
 reproduce: $(INSTALLED)
 	@$(VENV)/bin/python -m orchestration.reproduce $(call given,DATA CLAIMS DEVICE THREADS PROCESSES PAGE)
+
+compare: $(INSTALLED)
+	@$(VENV)/bin/python -m orchestration.compare "$(A)" "$(B)" $(if $(PAGE),--markdown "$(PAGE)")
 
 ui: $(INSTALLED)
 	@$(VENV)/bin/python -m orchestration.ui --port $(PORT)

@@ -8,6 +8,7 @@ from typing import Any
 import dagster as dg
 
 from orchestration.assets.accepted import accepted_assets
+from orchestration.assets.audits import audit_assets
 from orchestration.assets.baselines import baseline_assets
 from orchestration.assets.codes import codes_assets
 from orchestration.assets.evaluation import evaluation_assets
@@ -15,8 +16,11 @@ from orchestration.assets.fusions import fusion_assets
 from orchestration.assets.models import model_assets
 from orchestration.assets.rankings import ranking_assets
 from orchestration.assets.raw import landing_assets, raw_dumps
+from orchestration.assets.report import report_assets
 from orchestration.assets.searches import search_assets
+from orchestration.assets.seeds import seed_assets
 from orchestration.assets.settings import settings_assets
+from orchestration.assets.slices import slice_assets
 from orchestration.assets.training_sets import training_set_assets
 from orchestration.assets.warehouse import warehouse
 from orchestration.automation import automation_sensor, new_dumps
@@ -43,7 +47,11 @@ def build_defs(resources: Mapping[str, Any] | None = None) -> dg.Definitions:
             *model_assets,
             *fusion_assets,
             *ranking_assets,
+            *seed_assets,
             *evaluation_assets,
+            *slice_assets,
+            *audit_assets,
+            *report_assets,
             *search_assets,
         ],
         asset_checks=checks,

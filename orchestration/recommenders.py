@@ -138,6 +138,16 @@ def check_recipes(named: list[str]) -> None:
         raise ValueError(f"{name} is a fusion, and not all of its parts are chosen: add {missing} to RECIPES")
 
 
+def check_audit_model(name: str) -> None:
+    """That the audits can train it.
+
+    Raises:
+        ValueError: there is no such recipe.
+    """
+    if name and name not in recipes():
+        raise ValueError(f"there is no recipe {name} for AUDIT_MODEL; there are {', '.join(recipe_names())}")
+
+
 def compared(named: Iterable[str]) -> list[str]:
     """Recommenders of a leaderboard: all baselines, and what was chosen."""
     return [*BASELINES, *chosen_names(named)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -57,9 +57,13 @@ def array_schema(**columns: tuple[str, str]) -> dg.TableSchema:
     )
 
 
-def materialization(data_version: str, metadata: Mapping[str, Any]) -> dg.MaterializeResult:
-    """The result of an asset whose identity is its content."""
-    return dg.MaterializeResult(data_version=dg.DataVersion(data_version[:32]), metadata=dict(metadata))
+def materialization(
+    data_version: str, metadata: Mapping[str, Any], checks: Sequence[dg.AssetCheckResult] = ()
+) -> dg.MaterializeResult:
+    """The result of an asset whose identity is its content, with that of checks that were made along with it."""
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(data_version[:32]), metadata=dict(metadata), check_results=list(checks)
+    )
 
 
 @contextmanager

@@ -119,6 +119,18 @@ class Settings(dg.ConfigurableResource):
         description="Recipes to train and compare, by name or by set: 'quick', 'full' (with the quick ones) or "
         "'published' (sizes of papers, for a GPU); empty takes the quick ones. Baselines always run.",
     )
+    seeds: int = Field(
+        default=1,
+        ge=1,
+        le=100,
+        description="How many seeds everything random is fitted with: the seed and those after it. The leaderboard has "
+        "the mean over them and how far they lie apart; rankings and models that are kept are of the first.",
+    )
+    audit_model: str = Field(
+        default="",
+        description="A recipe that the audits train again, under each order of ties, with duplicates, and on a split "
+        "by time, beside the cheap recommenders; empty for none.",
+    )
     exclude_seen: bool = Field(
         default=False,
         description="Whether items of a user's own history are left out of the ranking, and of that of the validation "

@@ -190,12 +190,13 @@ def _settings(chosen: argparse.Namespace):
     """
     from pydantic import ValidationError
 
-    from orchestration.recommenders import check_recipes
+    from orchestration.recommenders import check_audit_model, check_recipes
     from orchestration.resources import Settings
 
     values = {name: getattr(chosen, name) for name in Settings.model_fields}
     values["recipes"] = [name.strip() for name in chosen.recipes.split(",") if name.strip()]
     check_recipes(values["recipes"])
+    check_audit_model(values["audit_model"])
     try:
         return Settings(**values)
     except ValidationError as error:

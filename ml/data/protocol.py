@@ -8,6 +8,7 @@ from pathlib import Path
 from ml.data.database import connect
 
 _AS_GIVEN = "as given"
+_DUPLICATES = {"duplicates": "exact ones (user, item, time, rating) removed"}
 
 
 def split_protocol(settings: Mapping[str, object], interactions: Path) -> dict[str, object]:
@@ -24,7 +25,7 @@ def split_protocol(settings: Mapping[str, object], interactions: Path) -> dict[s
             [str(interactions)],
         ).fetchone()
     if is_split:
-        return {"split": "made elsewhere, taken as it is", "k_core": 0, "order": _AS_GIVEN}
+        return {"split": "made elsewhere, taken as it is", **_DUPLICATES, "k_core": 0, "order": _AS_GIVEN}
     split = settings["split"]
     if split == "global-temporal":
         split = f"{split}, validation from {settings['validation_from']}, test from {settings['test_from']}"
@@ -35,7 +36,7 @@ def split_protocol(settings: Mapping[str, object], interactions: Path) -> dict[s
     core = users if users == items else f"{users} a user, {items} an item"
     order = {"order": _AS_GIVEN} if is_ordered else {"tie_order": settings["tie_order"]}
     chosen = {"validation_users": settings["validation_users"], "seed": settings["seed"]}
-    return {"split": split, "k_core": core, **_rules(settings), **order, **chosen}
+    return {"split": split, **_DUPLICATES, "k_core": core, **_rules(settings), **order, **chosen}
 
 
 def _rules(settings: Mapping[str, object]) -> dict[str, object]:

@@ -6,24 +6,37 @@ Seconds, where known, are handed to the functions that print it.
 
 from __future__ import annotations
 
-import json
-import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
 
 from ml.data.training_set import TrainingSet
-from ml.evaluation.intervals import CONFIDENCE, RESAMPLES, Interval, bootstrap_interval
-from ml.evaluation.metrics import HEADLINE, METRICS, mean_metrics
+from ml.evaluation.intervals import Interval, bootstrap_interval
+from ml.evaluation.leaderboard_text import to_text_table
+from ml.evaluation.metrics import HEADLINE, mean_metrics, metric_values, metrics_of_depth
+from ml.evaluation.protocol_line import choices_as_metadata, protocol, protocol_line, protocol_of
 from ml.evaluation.rankings import RankingError, facts
+from ml.evaluation.significance import LEVEL, compare_all, holm, paired_t_tests
+
+__all__ = [
+    "BASELINE",
+    "FUSION",
+    "MODEL",
+    "Comparison",
+    "Entry",
+    "build_leaderboard",
+    "no_better_than",
+    "protocol",
+    "protocol_line",
+    "to_text_table",
+]
 
 BASELINE = "baseline"
 MODEL = "model"
 FUSION = "fusion"
-_PROTOCOL = b"protocol"
-# columns of the printed tables, as far as they were computed
-_PRINTED = ("recall@10", "mrr@10", "recall@1", "recall@20")
+BETTER, WORSE, NOT_TOLD_APART = "better", "worse", "not told apart"
 
 
 @dataclass(frozen=True)
@@ -33,39 +46,90 @@ class Entry:
     Attributes:
         title: name shown to readers.
         kind: ``baseline`` (training-free), ``model``, or ``fusion`` of the lists of several of these.
-        user_metrics: of :func:`ml.evaluation.metrics.user_metrics`.
+        user_metrics: of :func:`ml.evaluation.metrics.user_metrics`, one table a seed.
         fit_on: the splits that its final fit saw.
         loss: objective by name, empty for a baseline.
         parameters: trained numbers, where it has any.
         model_bytes: size of what ``save`` writes; of a fusion with that of its parts.
         codes: name of the code assignment that it is built on, empty for none.
+        maximum_length: how many of the last items of a history it reads, ``None`` where that has no limit.
+        beam: width of the beam that its lists are generated with, ``None`` where they are not.
     """
 
     title: str
     kind: str
-    user_metrics: pa.Table
+    user_metrics: tuple[pa.Table, ...]
     fit_on: str = "train"
     loss: str = ""
     parameters: int | None = None
     model_bytes: int | None = None
     codes: str = ""
+    maximum_length: int | None = None
+    beam: int | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in (BASELINE, MODEL, FUSION):
             raise ValueError(f"a recommender is a {BASELINE}, a {MODEL} or a {FUSION}, not {self.kind!r}")
+        if not isinstance(self.user_metrics, tuple) or not self.user_metrics:
+            raise ValueError(f"{self.title} needs a tuple of user metrics, one table a seed")
+        names = sorted({facts(table)["recommender"] for table in self.user_metrics})
+        if len(names) > 1:
+            raise RankingError(f"the user metrics of {self.title} are of several recommenders: {', '.join(names)}")
+        if len(set(self.seeds)) < len(self.seeds):
+            raise RankingError(f"the user metrics of {names[0]} hold a seed twice: {', '.join(map(str, self.seeds))}")
+
+    @property
+    def recommender(self) -> str:
+        """Its name."""
+        return facts(self.user_metrics[0])["recommender"]
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds it was fitted with, ascending."""
+        return tuple(sorted(facts(table)["seed"] for table in self.user_metrics))
+
+    def values(self, metric: str = HEADLINE) -> np.ndarray:
+        """A metric of each user, the mean over the seeds, float64 ``[users]``."""
+        by_seed = sorted(self.user_metrics, key=lambda table: facts(table)["seed"])
+        return sum(metric_values(table, metric) for table in by_seed) / len(by_seed)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A recommender against a reference, over the same users.
+
+    Attributes:
+        difference: in nDCG@10, above zero where it is better, with a 95 % interval over users.
+        p_value: of the two-sided paired t-test; nan where there are fewer than two users.
+        p_value_adjusted: the same, corrected by Holm's method for all that were compared with the reference.
+        finding: ``better``, ``worse`` or ``not told apart``, as the adjusted p-value says at a level of .05.
+        sentence: the finding with its figures. Where the interval, which is not corrected, says otherwise than the
+            finding, the sentence says that.
+    """
+
+    difference: Interval
+    p_value: float
+    p_value_adjusted: float
+    finding: str
+    sentence: str
 
 
 def build_leaderboard(entries: Sequence[Entry], training_set: TrainingSet, seed: int = 0) -> pa.Table:
     """One row a recommender, best nDCG@10 first.
 
-    Columns: ``position`` (1-based), ``recommender``, ``title``, ``kind``; the mean of each metric;
-    ``ndcg@10_low`` and ``ndcg@10_high``, a 95 % interval over users; ``reference`` (the best training-free
+    Columns: ``position`` (1-based), ``recommender``, ``title``, ``kind``; the mean of each metric over users and
+    seeds; ``ndcg@10_low`` and ``ndcg@10_high``, a 95 % interval over users; ``reference`` (the best training-free
     recommender, which all other rows are compared with), ``difference`` in nDCG@10, ``difference_low`` and
-    ``difference_high`` (paired, 95 %), ``finding`` (``better``, ``worse`` or ``not told apart``) and the same
-    as a sentence, ``verdict``, all null in the row of the reference; ``users``, ``catalogue``, ``seed``,
-    ``fit_on``, ``loss``, ``parameters``, ``model_bytes``. :func:`protocol` reads the protocol kept with it.
+    ``difference_high`` (paired, 95 %), ``p_value`` and ``p_value_adjusted``, ``finding`` and ``verdict`` (see
+    :class:`Comparison`), all null in the row of the reference; ``beats``, the names of all recommenders, apart by
+    commas, that it is better than (every pair tested with ranx, corrected by Holm's method over all pairs);
+    ``users``, ``catalogue``, ``seed`` (the lowest), ``seeds`` (how many), ``seed_deviation`` (standard deviation of
+    nDCG@10 over the seeds, null with one), ``cut_tied`` (share of users whose tenth item the tie rule chose, null
+    where the rankings are too short to tell), ``fit_on``, ``loss``, ``parameters``, ``model_bytes``.
+    :func:`protocol` reads the protocol kept with it.
 
-    Each comparison is made at 95 % by itself: among many, some may be found better or worse by chance.
+    The reference is the best baseline on the same users: by chance it looks better than it is, if anything, which
+    works against the others.
 
     Args:
         entries: in any order.
@@ -76,213 +140,196 @@ def build_leaderboard(entries: Sequence[Entry], training_set: TrainingSet, seed:
         RankingError: there is nothing to compare, or the entries do not share training set, users, depth or
             the treatment of seen items, or one stands twice, or their rankings are too short for nDCG@10.
     """
-    shared = _shared_facts(entries, training_set)
-    rows = []
-    for entry in entries:
-        known = facts(entry.user_metrics)
-        values = entry.user_metrics[HEADLINE].to_numpy()
-        means = mean_metrics(entry.user_metrics)
-        interval = bootstrap_interval(values, seed)
-        rows.append((entry, known, values, means, interval))
-    rows.sort(key=lambda row: (-row[3][HEADLINE], -row[3]["recall@10"], row[1]["recommender"], row[1]["seed"]))
-    reference = next((row for row in rows if row[0].kind == BASELINE), None)
+    digest = training_set.digest()
+    _check(entries, training_set, digest)
+    means = {entry.recommender: _means(entry) for entry in entries}
+    ranked = sorted(entries, key=lambda one: (*(-means[one.recommender][key] for key in (HEADLINE, "recall@10")),
+                                              one.recommender))  # fmt: skip
+    values = {entry.recommender: entry.values() for entry in ranked}
+    reference = next((entry for entry in ranked if entry.kind == BASELINE), None)
+    comparisons = _against(ranked, values, reference, seed) if reference else {}
+    beats = compare_all(values).beats
 
     table: list[dict] = []
-    for position, row in enumerate(rows, start=1):
-        entry, known, values, means, interval = row
-        difference = None
-        if reference is not None and row is not reference:
-            difference = bootstrap_interval(values - reference[2], seed)
-        table.append(
-            {
-                "position": position,
-                "recommender": known["recommender"],
-                "title": entry.title,
-                "kind": entry.kind,
-                **means,
-                f"{HEADLINE}_low": interval.low,
-                f"{HEADLINE}_high": interval.high,
-                "reference": reference[1]["recommender"] if difference else None,
-                "difference": difference.mean if difference else None,
-                "difference_low": difference.low if difference else None,
-                "difference_high": difference.high if difference else None,
-                "finding": _finding(difference) if difference else None,
-                "verdict": _verdict(difference, reference[0].title) if difference else None,
-                "users": len(values),
-                "catalogue": training_set.items,
-                "seed": known["seed"],
-                "fit_on": entry.fit_on,
-                "loss": entry.loss or None,
-                "parameters": entry.parameters,
-                "model_bytes": entry.model_bytes,
+    for position, entry in enumerate(ranked, start=1):
+        name = entry.recommender
+        interval = bootstrap_interval(values[name], seed)
+        row = {
+            "position": position,
+            "recommender": name,
+            "title": entry.title,
+            "kind": entry.kind,
+            **means[name],
+            f"{HEADLINE}_low": interval.low,
+            f"{HEADLINE}_high": interval.high,
+            "beats": ", ".join(beats[name]),
+            "users": len(values[name]),
+            "catalogue": training_set.items,
+            "seed": entry.seeds[0],
+            "seeds": len(entry.seeds),
+            "seed_deviation": _seed_deviation(entry),
+            "cut_tied": _cut_tied(entry),
+            "fit_on": entry.fit_on,
+            "loss": entry.loss or None,
+            "parameters": entry.parameters,
+            "model_bytes": entry.model_bytes,
+        }
+        if name in comparisons:
+            compared = comparisons[name]
+            row |= {
+                "reference": reference.recommender,
+                "difference": compared.difference.mean,
+                "difference_low": compared.difference.low,
+                "difference_high": compared.difference.high,
+                "p_value": _known(compared.p_value),
+                "p_value_adjusted": _known(compared.p_value_adjusted),
+                "finding": compared.finding,
+                "verdict": compared.sentence,
             }
-        )
-    choices = _protocol(training_set, shared, rows)
-    return pa.Table.from_pylist(table, _schema(shared["depth"], choices))
+        table.append(row)
+    choices = protocol_of(training_set, digest, ranked, len(comparisons), reference.title if reference else None)
+    depth = facts(ranked[0].user_metrics[0])["depth"]
+    return pa.Table.from_pylist(table, _schema(depth).with_metadata(choices_as_metadata(choices)))
 
 
-def protocol(leaderboard: pa.Table) -> dict[str, str]:
-    """Every choice that the numbers depend on: label and value, in the order to print them."""
-    return json.loads((leaderboard.schema.metadata or {})[_PROTOCOL])
+def no_better_than(entries: Sequence[Entry], name: str, seed: int = 0) -> dict[str, Comparison]:
+    """Recommenders that are not found better than a given one, by name, each with its comparison.
+
+    The test is that of the leaderboard, with ``name`` as the reference: paired over users, in nDCG@10, corrected for
+    all that are compared. So a recommender is in it that is worse, and one that is not told apart.
+
+    Args:
+        entries: in any order, ``name`` among them.
+        name: a recommender, ``most_popular`` for the least that a model should beat.
+        seed: of the intervals.
+
+    Raises:
+        RankingError: no entry has that name, or the entries cannot be compared.
+    """
+    _check(entries)
+    reference = next((entry for entry in entries if entry.recommender == name), None)
+    if reference is None:
+        known = ", ".join(sorted(entry.recommender for entry in entries))
+        raise RankingError(f"there is no recommender {name} to compare with; there are {known}")
+    ordered = sorted(entries, key=lambda entry: entry.recommender)
+    values = {entry.recommender: entry.values() for entry in ordered}
+    found = _against(ordered, values, reference, seed)
+    return {one: comparison for one, comparison in found.items() if comparison.finding != BETTER}
 
 
-def protocol_line(leaderboard: pa.Table) -> str:
-    """The protocol as one line of text."""
-    return "; ".join(f"{label}: {value}" for label, value in protocol(leaderboard).items())
+def _against(
+    entries: Sequence[Entry], values: dict[str, np.ndarray], reference: Entry, seed: int
+) -> dict[str, Comparison]:
+    """All others against one, by name, in the order of the entries."""
+    names = [entry.recommender for entry in entries if entry is not reference]
+    if not names:
+        return {}
+    base = values[reference.recommender]
+    tests = paired_t_tests(np.stack([values[name] for name in names]), base)
+    adjusted = holm(tests.p_value)
+    found = {}
+    for row, name in enumerate(names):
+        difference = bootstrap_interval(values[name] - base, seed)
+        p_value, corrected = float(tests.p_value[row]), float(adjusted[row])
+        finding = NOT_TOLD_APART
+        # a nan is not below the level
+        if corrected < LEVEL:
+            finding = BETTER if difference.mean > 0 else WORSE
+        sentence = _sentence(finding, difference, corrected, reference.title, len(names))
+        found[name] = Comparison(difference, p_value, corrected, finding, sentence)
+    return found
 
 
-def _schema(depth: int, choices: Mapping[str, str]) -> pa.Schema:
-    texts = ("recommender", "title", "kind")
-    metrics = [metric for metric in METRICS if int(metric.split("@")[1]) <= depth]
-    intervals = [f"{HEADLINE}_low", f"{HEADLINE}_high"]
-    differences = ["difference", "difference_low", "difference_high"]
+def _sentence(finding: str, difference: Interval, p_value: float, reference: str, compared: int) -> str:
+    if np.isnan(p_value):
+        return f"{finding} from {reference}: difference {difference.mean:+.4f}, of too few users for a test"
+    corrected = f"adjusted p {_p_value(p_value)}"
+    bounds = f"95 % interval {difference.low:+.4f} to {difference.high:+.4f}"
+    if finding == NOT_TOLD_APART:
+        told = f"{finding} from {reference}: difference {difference.mean:+.4f}, {bounds}, {corrected}"
+        if not difference.holds_zero:
+            told += f"; the interval by itself leaves out zero, but the test, corrected for {compared} comparisons, "
+            told += "does not tell them apart"
+        return told
+    told = f"{finding} than {reference} by {abs(difference.mean):.4f} ({bounds}, {corrected})"
+    if difference.holds_zero:
+        told += "; the interval holds zero, though the corrected test tells them apart"
+    return told
+
+
+def _p_value(p_value: float) -> str:
+    return "below 0.0001" if p_value < 0.0001 else f"{p_value:.4f}"
+
+
+def _known(p_value: float) -> float | None:
+    return None if np.isnan(p_value) else p_value
+
+
+def _means(entry: Entry) -> dict[str, float]:
+    """Mean of each metric over users and seeds."""
+    by_seed = [mean_metrics(table) for table in sorted(entry.user_metrics, key=lambda table: facts(table)["seed"])]
+    return {metric: sum(means[metric] for means in by_seed) / len(by_seed) for metric in by_seed[0]}
+
+
+def _seed_deviation(entry: Entry) -> float | None:
+    means = [mean_metrics(table)[HEADLINE] for table in entry.user_metrics]
+    return float(np.std(sorted(means), ddof=1)) if len(means) > 1 else None
+
+
+def _cut_tied(entry: Entry) -> float | None:
+    tied = [table["cut_is_tied"] for table in entry.user_metrics]
+    if any(column.null_count for column in tied):
+        return None
+    return sum(int(np.count_nonzero(column.to_numpy())) for column in tied) / sum(len(column) for column in tied)
+
+
+def _schema(depth: int) -> pa.Schema:
+    def floats(*names: str) -> list[tuple[str, pa.DataType]]:
+        return [(name, pa.float64()) for name in names]
+
     return pa.schema(
         [
             ("position", pa.int16()),
-            *((name, pa.string()) for name in texts),
-            *((name, pa.float64()) for name in metrics + intervals),
+            *((name, pa.string()) for name in ("recommender", "title", "kind")),
+            *floats(*metrics_of_depth(depth), f"{HEADLINE}_low", f"{HEADLINE}_high"),
             ("reference", pa.string()),
-            *((name, pa.float64()) for name in differences),
-            ("finding", pa.string()),
-            ("verdict", pa.string()),
+            *floats("difference", "difference_low", "difference_high", "p_value", "p_value_adjusted"),
+            *((name, pa.string()) for name in ("finding", "verdict", "beats")),
             ("users", pa.int64()),
             ("catalogue", pa.int64()),
             ("seed", pa.int32()),
+            ("seeds", pa.int16()),
+            *floats("seed_deviation", "cut_tied"),
             ("fit_on", pa.string()),
             ("loss", pa.string()),
             ("parameters", pa.int64()),
             ("model_bytes", pa.int64()),
-        ],
-        metadata={_PROTOCOL: json.dumps(choices).encode()},
+        ]
     )
 
 
-def _shared_facts(entries: Sequence[Entry], training_set: TrainingSet) -> dict:
-    """What all entries have in common, once it is sure that they do."""
+def _check(entries: Sequence[Entry], training_set: TrainingSet | None = None, digest: str = "") -> None:
+    """Whether the entries can be compared with one another, and were evaluated on the training set."""
     if not entries:
         raise RankingError("there is no recommender to make a leaderboard of")
-    known = [facts(entry.user_metrics) for entry in entries]
-    digest = training_set.digest()
+    tables = [table for entry in entries for table in entry.user_metrics]
+    known = [facts(table) for table in tables]
     for one in known:
-        if one["training_set"] != digest:
+        if training_set is not None and one["training_set"] != digest:
             raise RankingError(
                 f"{one['recommender']} was evaluated on another training set ({one['dataset']}) than "
                 f"{training_set.dataset}: rank it again"
             )
-    for name in ("depth", "exclude_seen"):
+    for name in ("training_set", "depth", "exclude_seen"):
         if len({one[name] for one in known}) > 1:
             said = ", ".join(f"{one['recommender']} {one[name]}" for one in known)
             raise RankingError(f"recommenders can only be compared at one {name} ({said}): rank again")
-    names = [(one["recommender"], one["seed"]) for one in known]
+    names = [entry.recommender for entry in entries]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise RankingError(f"{twice[0][0]} with seed {twice[0][1]} stands twice among the recommenders")
-    users = entries[0].user_metrics["user_index"]
-    for entry, one in zip(entries, known, strict=True):
-        if not entry.user_metrics["user_index"].equals(users):
+        raise RankingError(f"{twice[0]} stands twice among the recommenders: its seeds belong into one entry")
+    for table, one in zip(tables, known, strict=True):
+        if not table["user_index"].equals(tables[0]["user_index"]):
             raise RankingError(f"{one['recommender']} was evaluated on other users than the rest: evaluate again")
-    if HEADLINE not in entries[0].user_metrics.schema.names:
+    if HEADLINE not in metrics_of_depth(known[0]["depth"]):
         raise RankingError(f"rankings of depth {known[0]['depth']} are too short for {HEADLINE}: rank 10 or more")
-    return known[0]
-
-
-def _finding(difference: Interval) -> str:
-    if difference.holds_zero:
-        return "not told apart"
-    return "better" if difference.mean > 0 else "worse"
-
-
-def _verdict(difference: Interval, reference: str) -> str:
-    bounds = f"95 % interval {difference.low:+.4f} to {difference.high:+.4f}"
-    if difference.holds_zero:
-        return f"not told apart from {reference}: difference {difference.mean:+.4f}, {bounds}"
-    return f"{_finding(difference)} than {reference} by {abs(difference.mean):.4f} ({bounds})"
-
-
-def _protocol(training_set: TrainingSet, shared: Mapping, rows: Sequence[tuple]) -> dict[str, str]:
-    choices = {_label(name): _value(name, value) for name, value in training_set.protocol.items()}
-    choices |= {
-        "test users": f"{len(training_set.test_users):,}",
-        "validation users": f"{len(training_set.validation_users):,}",
-        "ranked": f"the whole catalogue, {training_set.items:,} items",
-        "seen items": "excluded" if shared["exclude_seen"] else "not excluded",
-        "equal scores": "by one seeded permutation of the items",
-        "fit on": "; ".join(sorted({row[0].fit_on for row in rows})),
-        "seeds": ", ".join(str(seed) for seed in sorted({row[1]["seed"] for row in rows})),
-    }
-    codes = sorted({row[0].codes for row in rows} - {""})
-    if codes:
-        choices["codes"] = f"{', '.join(codes)}, assigned on train"
-    losses = sorted(f"{row[0].title} ({row[0].loss})" for row in rows if row[0].loss)
-    if losses:
-        choices["losses"] = ", ".join(dict.fromkeys(losses))
-    choices["intervals"] = f"{100 * CONFIDENCE:.0f} % bootstrap over users, {RESAMPLES:,} resamples"
-    return choices
-
-
-def _label(name: str) -> str:
-    return {"k_core": "k-core", "tie_order": "order of ties in time"}.get(name, name.replace("_", " "))
-
-
-def _value(name: str, value: object) -> str:
-    if name == "k_core" and value == 0:
-        return "none"
-    if name == "validation_users" and value == 0:
-        return "all"
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
-
-
-def to_text_table(leaderboard: pa.Table, seconds: Mapping[str, float] | None = None) -> str:
-    """The leaderboard as aligned text for a terminal, and the protocol below it.
-
-    Args:
-        leaderboard: of :func:`build_leaderboard`.
-        seconds: time of fitting by name of recommender, for one more column.
-    """
-    header, rows, right = _cells(leaderboard, seconds)
-    widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
-
-    def line(cells: Sequence[str]) -> str:
-        aligned = (
-            cell.rjust(width) if to_right else cell.ljust(width)
-            for cell, width, to_right in zip(cells, widths, right, strict=True)
-        )
-        return "  ".join(aligned).rstrip()
-
-    lines = [line(header), line(["-" * width for width in widths]), *(line(row) for row in rows)]
-    below = textwrap.wrap(f"Protocol: {protocol_line(leaderboard)}.", width=max(80, len(lines[1])))
-    return "\n".join([*lines, "", *below, ""])
-
-
-def _cells(leaderboard: pa.Table, seconds: Mapping[str, float] | None) -> tuple[list[str], list[list[str]], list[bool]]:
-    """Header, rows, and which columns are aligned to the right."""
-    metrics = [metric for metric in _PRINTED if metric in leaderboard.schema.names]
-    header = ["#", "Recommender", "Kind", "nDCG@10", "95 % interval"]
-    header += [metric.replace("recall", "Recall").replace("mrr", "MRR") for metric in metrics]
-    header.append("Against best baseline")
-    right = [True, False, False, True, False, *(True for _ in metrics), False]
-    records = leaderboard.to_pylist()
-    several = {record["seed"] for record in records if record["kind"] == MODEL}
-    rows = []
-    for record in records:
-        title = record["title"]
-        if len(several) > 1 and record["kind"] == MODEL:
-            title = f"{title}, seed {record['seed']}"
-        row = [str(record["position"]), title, record["kind"], f"{record[HEADLINE]:.4f}"]
-        row.append(f"{record[f'{HEADLINE}_low']:.4f} to {record[f'{HEADLINE}_high']:.4f}")
-        row += [f"{record[metric]:.4f}" for metric in metrics]
-        row.append(_against(record))
-        rows.append(row)
-    if seconds is not None:
-        header.append("Fit, s")
-        right.append(True)
-        for record, row in zip(records, rows, strict=True):
-            taken = seconds.get(record["recommender"])
-            row.append("" if taken is None else f"{taken:.1f}")
-    return header, rows, right
-
-
-def _against(record: Mapping) -> str:
-    if record["difference"] is None:
-        return "best baseline" if record["kind"] == BASELINE else ""
-    return f"{record['difference']:+.4f}, {record['finding']}"

@@ -1,101 +1,236 @@
-"""Metrics of rankings, by ranx.
+"""Metrics of rankings over the whole catalogue.
 
-Every test user has one relevant item, so at a cut-off k recall is 1 where it is among the first k items,
-nDCG is ``1 / log2(rank + 1)`` and the reciprocal rank ``1 / rank`` there, each 0 elsewhere. At 1 all three
-are equal, and are kept once, as ``recall@1``.
+A test user has one held-out item, so every metric is a function of its rank ``r`` in the list: at a cut-off k, where
+``r <= k``, recall (which is then the hit rate) is 1, nDCG ``1 / log2(r + 1)``, reciprocal rank and average precision
+``1 / r``, precision ``1 / k``; each is 0 elsewhere, and for an item that is not in the list. What is kept of a user is
+therefore the rank alone (:func:`user_metrics`), and any metric is read from a table of ranks (:func:`metric_values`).
+
+For tasks with several relevant items a user there is :func:`relevance_metrics`, which for one relevant item equals the
+above. All of them are defined as ranx defines them (Bassani, "ranx: a blazing-fast Python library for ranking
+evaluation and comparison", ECIR 2022), and equal it to 1e-9 by test: precision divides by k however short the list is,
+average precision by the number of relevant items, and a user without a relevant item has 0 everywhere.
+
+Metrics over a sample of candidates are not offered: they do not order recommenders as the whole catalogue does
+(Krichene and Rendle, "On sampled metrics for item recommendation", KDD 2020).
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
 
-from ml.data.training_set import TrainingSet
+from ml.data.training_set import Sequences, TrainingSet
 from ml.evaluation.rankings import RankingError, facts
 
 HEADLINE = "ndcg@10"
-METRICS = (
-    "recall@1",
-    "recall@5",
-    "recall@10",
-    "recall@20",
-    "ndcg@5",
-    "ndcg@10",
-    "ndcg@20",
-    "mrr@5",
-    "mrr@10",
-    "mrr@20",
-)
-# the threads that ranx has numba use end the process when two callers meet in them
-_ONE_AT_A_TIME = threading.Lock()
+CUT_OFFS = (1, 5, 10, 20, 100)
+METRICS = tuple(f"{name}@{k}" for name in ("recall", "ndcg", "mrr", "map", "precision") for k in CUT_OFFS)
+_NAMES = ("recall", "hit_rate", "ndcg", "mrr", "map", "precision")
+# equal scores at this rank and the next: the tie rule chose the last item of the list that the headline looks at
+_CUT = int(HEADLINE.split("@")[1])
+_NOT_TESTED = -2
+_NOT_RANKED = np.iinfo(np.int16).max
 
 
 def metrics_of_depth(depth: int) -> tuple[str, ...]:
     """Those of :data:`METRICS` that rankings of this depth hold enough for."""
-    return tuple(metric for metric in METRICS if int(metric.split("@")[1]) <= depth)
+    return tuple(metric for metric in METRICS if _cut_off(metric) <= depth)
 
 
 def user_metrics(rankings: pa.Table, training_set: TrainingSet) -> pa.Table:
-    """The metrics of every test user, one row each, by ascending ``user_index``.
+    """Where the held-out item of every test user stands, one row each, by ascending ``user_index``.
 
-    Columns: ``user_index`` (int32), ``recommender``, ``seed`` (int32), then each of :data:`METRICS` that the
-    depth of the rankings allows (float64). A user without a ranked item has 0 everywhere. The ranks of the
-    table are kept as they are: scores are not sorted again, so ties stay as the recommender broke them.
+    Columns: ``user_index`` (int32), ``recommender``, ``seed`` (int32), ``target_rank`` (int16, 1-based, null where
+    the item is not in the list) and ``cut_is_tied`` (bool): the scores at ranks 10 and 11 are equal, so that the
+    tie rule decided which item is the tenth. It is false for a list that ends before, and null where the rankings
+    are too short to tell. :func:`metric_values` reads any metric from the table. The ranks of the rankings are kept
+    as they are: scores are not sorted again, so ties stay as the recommender broke them. Whether a target lies in
+    the user's own history makes no difference.
 
-    The numbers are ranx's (Bassani, "ranx: a blazing-fast Python library for ranking evaluation and
-    comparison", ECIR 2022); it compiles its metrics on first use on a machine (some ten seconds), and numba
-    caches them.
+    :func:`ml.evaluation.rankings.read_rankings` refuses lists that hold an item twice; here the better of its ranks
+    counts.
 
     Args:
-        rankings: of :func:`ml.evaluation.rankings.rank`.
+        rankings: of :func:`ml.evaluation.rankings.rank`, in any order of rows.
         training_set: that was ranked for.
 
     Raises:
-        RankingError: the rankings are too short for any metric, or hold a user who is not tested.
+        RankingError: the rankings hold a user who is not tested.
     """
-    # imported here: ranx brings numba, pandas and matplotlib
-    from ranx import evaluate
-
     known = facts(rankings)
-    depth = known["depth"]
-    metrics = metrics_of_depth(depth)
-    if not metrics:
-        raise RankingError(f"no metric can be computed from rankings of depth {depth}")
-    users = training_set.test_users
-    # ranx takes arrays of (document, score), sorted: the fastest of its inputs, and no string is made
-    run = np.full((len(users), depth, 2), -1.0)
-    ranked_user = rankings["user_index"].to_numpy()
-    row = np.searchsorted(users, ranked_user)
-    if len(ranked_user) and (row.max() >= len(users) or (users[row] != ranked_user).any()):
-        raise RankingError(f"the rankings of {known['recommender']} hold a user who is not tested: rank again")
-    place = rankings["rank"].to_numpy() - 1
-    run[row, place, 0] = rankings["item_index"].to_numpy()
-    run[:, :, 1] = -np.arange(depth)
-    relevant = np.ones((len(users), 1, 2))
-    relevant[:, 0, 0] = training_set.test_targets
-    values = {}
-    if len(users):
-        with _ONE_AT_A_TIME:
-            # all of them, whatever the depth: ranx 0.3.21 fails on a single metric by user
-            values = evaluate(relevant, run, list(METRICS), return_mean=False)
+    users, ranked_user = training_set.test_users, rankings["user_index"].to_numpy()
+    target_of = np.full(training_set.users, _NOT_TESTED, dtype=np.int32)
+    target_of[users] = training_set.test_targets
+    if len(ranked_user) and (ranked_user.min() < 0 or ranked_user.max() >= len(target_of)):
+        raise _strange_user(known)
+    wanted = target_of[ranked_user]
+    if (wanted == _NOT_TESTED).any():
+        raise _strange_user(known)
+    row_of = np.empty(training_set.users, dtype=np.int32)
+    row_of[users] = np.arange(len(users))
+    ranks = rankings["rank"].to_numpy()
+    hits = np.flatnonzero(rankings["item_index"].to_numpy() == wanted)
+    target_rank = np.full(len(users), _NOT_RANKED, dtype=np.int16)
+    np.minimum.at(target_rank, row_of[ranked_user[hits]], ranks[hits])
+
+    last, next_one = (np.full(len(users), np.nan, dtype=np.float32) for _ in range(2))
+    scores = rankings["score"].to_numpy()
+    for rank, found in ((_CUT, last), (_CUT + 1, next_one)):
+        at = np.flatnonzero(ranks == rank)
+        found[row_of[ranked_user[at]]] = scores[at]
+    too_short = known["depth"] <= _CUT and known["depth"] < training_set.items
     columns = {
         "user_index": pa.array(users, pa.int32()),
         "recommender": pa.array([known["recommender"]] * len(users), pa.string()),
         "seed": pa.array(np.full(len(users), known["seed"], dtype=np.int32)),
+        "target_rank": pa.array(target_rank, mask=target_rank == _NOT_RANKED),
+        "cut_is_tied": pa.array(last == next_one, mask=np.full(len(users), too_short)),
     }
-    columns |= {metric: pa.array(values.get(metric, []), pa.float64()) for metric in metrics}
     return pa.table(columns).replace_schema_metadata(rankings.schema.metadata)
 
 
-def mean_metrics(per_user: pa.Table) -> Mapping[str, float]:
-    """Mean over users of every metric column of :func:`user_metrics`.
+def metric_values(per_user: pa.Table, metric: str) -> np.ndarray:
+    """A metric of every user of :func:`user_metrics`, float64 ``[users]``.
+
+    Args:
+        per_user: all of it, or some of its rows.
+        metric: as ``ndcg@10``: recall, hit_rate, ndcg, mrr, map or precision, at any cut-off up to the depth of the
+            rankings.
+
+    Raises:
+        RankingError: there is no such metric, or the rankings are too short for it.
+    """
+    worth = _worth_by_rank(metric, facts(per_user)["depth"])
+    return worth[_ranks(per_user)]
+
+
+def mean_metrics(per_user: pa.Table) -> dict[str, float]:
+    """Mean over users of each of :data:`METRICS` that the depth of the rankings allows.
+
+    The order of the users does not change a bit of it.
 
     Raises:
         RankingError: there is no user to take a mean over.
     """
     if per_user.num_rows == 0:
         raise RankingError("there is no test user, so there are no metrics")
-    return {metric: float(per_user[metric].to_numpy().mean()) for metric in METRICS if metric in per_user.schema.names}
+    depth = facts(per_user)["depth"]
+    counts = np.bincount(_ranks(per_user), minlength=depth + 1)
+    return {
+        metric: float((counts * _worth_by_rank(metric, depth)).sum() / per_user.num_rows)
+        for metric in metrics_of_depth(depth)
+    }
+
+
+def relevance_metrics(
+    relevance: np.ndarray, relevant: np.ndarray, metrics: Sequence[str] = METRICS
+) -> dict[str, np.ndarray]:
+    """Metrics of lists for users with any number of relevant items, each float64 ``[users]``.
+
+    Recall is the share of the relevant items found, the hit rate whether there is one, nDCG has gains of 0 and 1 and
+    the ideal list as its divisor (Järvelin and Kekäläinen, TOIS 2002), average precision is divided by the number of
+    relevant items.
+
+    Args:
+        relevance: whether the item at each rank is relevant, bool ``[users, depth]``; false beyond the end of a
+            list. :func:`is_relevant` makes it.
+        relevant: how many relevant items each user has, ranked or not, int ``[users]``; 0 gives 0 everywhere.
+        metrics: names as ``map@10``. A cut-off beyond the depth takes the lists as ending there.
+
+    Raises:
+        RankingError: there is no such metric.
+        ValueError: shapes do not fit, or a list holds more relevant items than there are: one stands in it twice.
+    """
+    hit = np.asarray(relevance, dtype=bool)
+    relevant = np.asarray(relevant, dtype=np.int64)
+    if hit.ndim != 2 or relevant.shape != hit.shape[:1]:
+        raise ValueError(f"relevance is [users, depth] and relevant [users], not {hit.shape} and {relevant.shape}")
+    if (hit.sum(axis=1) > relevant).any():
+        raise ValueError(
+            "a list holds more relevant items than its user has: it holds one twice, or the count is wrong"
+        )
+    rank = np.arange(1, hit.shape[1] + 1)
+    found = hit.cumsum(axis=1)
+    gains = np.where(hit, 1 / np.log2(rank + 1), 0.0)
+    reciprocal = np.where(hit & (found == 1), 1 / rank, 0.0)
+    precision_at_hits = np.where(hit, found / rank, 0.0)
+    divisor = np.maximum(relevant, 1)
+
+    values = {}
+    for metric in metrics:
+        name, k = _parse(metric)
+        hits = hit[:, :k].sum(axis=1)
+        if name == "recall":
+            values[metric] = hits / divisor
+        elif name == "hit_rate":
+            values[metric] = (hits > 0).astype(np.float64)
+        elif name == "precision":
+            values[metric] = hits / k
+        elif name == "mrr":
+            values[metric] = reciprocal[:, :k].sum(axis=1)
+        elif name == "map":
+            values[metric] = precision_at_hits[:, :k].sum(axis=1) / divisor
+        else:
+            longest = min(k, int(divisor.max(initial=1)))
+            ideal = np.cumsum(1 / np.log2(np.arange(2, longest + 2)))
+            values[metric] = gains[:, :k].sum(axis=1) / ideal[np.minimum(divisor, k) - 1]
+    return values
+
+
+def is_relevant(items: np.ndarray, relevant: Sequences) -> np.ndarray:
+    """Whether the item at each place of each list is relevant to its user, bool ``[users, depth]``.
+
+    Args:
+        items: item indices, int ``[users, depth]``; negative ones stand for no item.
+        relevant: the relevant items of each user, ``[users]`` rows.
+
+    Raises:
+        ValueError: the numbers of users differ.
+    """
+    if len(items) != len(relevant):
+        raise ValueError(f"{len(items)} lists, and relevant items of {len(relevant)} users")
+    many = 1 + max(int(np.max(items, initial=0)), int(np.max(relevant.items, initial=0)))
+    row = np.arange(len(items), dtype=np.int64)
+    pairs = row[:, None] * many + items
+    wanted = np.repeat(row, relevant.lengths) * many + relevant.items
+    return np.isin(pairs, wanted) & (np.asarray(items) >= 0)
+
+
+def _worth_by_rank(metric: str, depth: int) -> np.ndarray:
+    """The value of a metric by the rank of the one relevant item, ``[depth + 1]``; 0 stands for not ranked."""
+    name, k = _parse(metric)
+    if k > depth:
+        raise RankingError(f"rankings of depth {depth} are too short for {metric}: rank {k} items or more")
+    rank = np.arange(1, k + 1)
+    worth = np.zeros(depth + 1)
+    worth[1 : k + 1] = {
+        "recall": np.ones(k),
+        "hit_rate": np.ones(k),
+        "ndcg": 1 / np.log2(rank + 1),
+        "mrr": 1 / rank,
+        "map": 1 / rank,
+        "precision": np.full(k, 1 / k),
+    }[name]
+    return worth
+
+
+def _ranks(per_user: pa.Table) -> np.ndarray:
+    """The rank of each target, 0 where it is not ranked."""
+    return per_user["target_rank"].fill_null(0).to_numpy()
+
+
+def _parse(metric: str) -> tuple[str, int]:
+    name, _, k = metric.partition("@")
+    if name not in _NAMES or not k.isdecimal() or int(k) < 1:
+        raise RankingError(f"there is no metric {metric!r}: it is one of {', '.join(_NAMES)}, as in {HEADLINE}")
+    return name, int(k)
+
+
+def _cut_off(metric: str) -> int:
+    return _parse(metric)[1]
+
+
+def _strange_user(known: dict) -> RankingError:
+    return RankingError(f"the rankings of {known['recommender']} hold a user who is not tested: rank again")

@@ -13,20 +13,29 @@ from ml.data.files import atomic_file
 from ml.data.training_set import TrainingSet
 from ml.recommender import NO_ITEM, Recommender
 
-DEPTH = 20
+# enough for metrics at 100
+DEPTH = 100
+_LEAST_DEPTH = 10
 COLUMNS = pa.schema(
     [
         pa.field("user_index", pa.int32(), nullable=False),
         pa.field("rank", pa.int16(), nullable=False),
         pa.field("item_index", pa.int32(), nullable=False),
         pa.field("score", pa.float32(), nullable=False),
-        pa.field("recommender", pa.string(), nullable=False),
+        # one name for millions of rows
+        pa.field("recommender", pa.dictionary(pa.int8(), pa.string()), nullable=False),
         pa.field("seed", pa.int32(), nullable=False),
     ]
 )
 # what a table of rankings says of itself, in the metadata of its schema
 _ABOUT = b"raw2rank"
 _FACTS = ("dataset", "training_set", "recommender", "seed", "depth", "exclude_seen")
+
+
+def rank_depth(items: int) -> int:
+    """How deep a catalogue of so many items is ranked: :data:`DEPTH`, or whole; never less than the ten that a metric
+    needs, which :func:`rank` refuses where there are fewer items."""
+    return max(_LEAST_DEPTH, min(DEPTH, items))
 
 
 class RankingError(ValueError):
@@ -38,7 +47,7 @@ def rank(
     training_set: TrainingSet,
     name: str,
     seed: int,
-    depth: int = DEPTH,
+    depth: int | None = None,
     exclude_seen: bool = False,
     block: int = 4096,
 ) -> pa.Table:
@@ -49,7 +58,7 @@ def rank(
         training_set: whose test histories are ranked for; test targets are not read.
         name: of the recommender, kept in the table.
         seed: it was fitted or draws with, kept in the table.
-        depth: ranks kept of each list.
+        depth: ranks kept of each list; as many as :func:`rank_depth` says where ``None``.
         exclude_seen: whether the items of a user's own history are left out.
         block: users asked for at a time.
 
@@ -61,6 +70,7 @@ def rank(
     Raises:
         RankingError: the catalogue holds fewer items than ``depth``.
     """
+    depth = rank_depth(training_set.items) if depth is None else depth
     if not 1 <= depth <= np.iinfo(np.int16).max:
         raise RankingError(f"rankings are of 1 to {np.iinfo(np.int16).max} items, not {depth}")
     if training_set.items < depth:
@@ -78,6 +88,7 @@ def rank(
         items[rows], scores[rows] = answer.items, answer.scores
     kept = items != NO_ITEM
     length = int(kept.sum())
+    named = pa.DictionaryArray.from_arrays(np.zeros(length, dtype=np.int8), pa.array([name], pa.string()))
     ranks = np.broadcast_to(np.arange(1, depth + 1, dtype=np.int16), items.shape)
     users = np.broadcast_to(training_set.test_users[:, None], items.shape)
     about = {
@@ -94,7 +105,7 @@ def rank(
             "rank": ranks[kept],
             "item_index": items[kept],
             "score": scores[kept],
-            "recommender": pa.array([name], pa.string()).take(pa.array(np.zeros(length, dtype=np.int8))),
+            "recommender": named,
             "seed": np.full(length, seed, dtype=np.int32),
         },
         schema=COLUMNS.with_metadata({_ABOUT: json.dumps(about, sort_keys=True).encode()}),
@@ -168,8 +179,13 @@ def _check(table: pa.Table, training_set: TrainingSet) -> None:
         raise RankingError(f"a rank is above the depth of {known['depth']}: rank again")
     if (same_user & ~(score[1:] <= score[:-1])).any() or not np.isfinite(score).all():
         raise RankingError("scores rise within a list, or are not finite: rank again")
-    pairs = user.astype(np.int64) * max(1, training_set.items) + item
-    if len(np.unique(pairs)) != len(pairs):
+    # a row a user; what a list lacks is filled with numbers that are no items, each once
+    rows = np.cumsum(np.concatenate([[True], ~same_user])) - 1
+    width = int(ranks.max(initial=0))
+    lists = np.tile(-1 - np.arange(width, dtype=np.int32), (int(rows[-1]) + 1 if len(ranks) else 0, 1))
+    lists[rows[: len(ranks)], ranks - 1] = item
+    lists.sort(axis=1)
+    if (lists[:, 1:] == lists[:, :-1]).any():
         raise RankingError("an item stands twice in one list: rank again")
 
 

@@ -15,28 +15,33 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ml.codes.codes import CODES_PER_BOOK
 from ml.data.training_set import FIT_ON_TRAIN
-from ml.evaluation.leaderboard import BASELINE, FUSION, protocol
-from ml.evaluation.metrics import HEADLINE, METRICS
+from ml.evaluation.leaderboard import BASELINE
 from ml.reports import wording
 from ml.reports.collect_dumps import dump_files, funnels, rejected_lines
-from ml.reports.collect_interactions import examples, history_lengths, statistics
+from ml.reports.collect_evaluation import (
+    MissingInput,
+    audits,
+    leaderboard_content,
+    list_metrics,
+    loss_name,
+    read_leaderboard,
+    slices,
+)
+from ml.reports.collect_interactions import examples, history_lengths, statistics, training_set_digest
 from ml.reports.content import (
     Check,
     CodeBook,
     CodesReport,
-    Estimate,
-    Leaderboard,
-    LeaderboardRow,
     Provenance,
     ReportContent,
     RunFacts,
     TrainingCurve,
 )
 
+__all__ = ["MissingInput", "collect", "library_versions", "machine_facts", "run_facts", "training_curve"]
 _LOG = "training_log.jsonl"
 # What numbers may depend on, beside this project's own code.
 _LIBRARIES = (
@@ -53,10 +58,6 @@ _LIBRARIES = (
     "great-expectations",
     "dagster",
 )
-
-
-class MissingInput(FileNotFoundError):
-    """A file that a report needs is not there; the message names it and what makes it."""
 
 
 def collect(
@@ -78,11 +79,14 @@ def collect(
     Raises:
         MissingInput: a part is missing; the message says which asset makes it.
     """
-    table = _read(lake / "evaluation" / "leaderboard.parquet")
+    table = read_leaderboard(lake)
     board = leaderboard_content(table)
     return ReportContent(
         dataset=dataset,
         leaderboard=board,
+        list_metrics=list_metrics(lake, board),
+        slices=slices(lake, board),
+        audits=audits(lake),
         funnels=funnels(lake),
         statistics=statistics(lake),
         history_lengths=history_lengths(lake),
@@ -93,6 +97,7 @@ def collect(
         examples=examples(lake, board.rows[0]),
         provenance=Provenance(
             files=dump_files(lake),
+            training_set=training_set_digest(lake),
             data_versions=dict(data_versions or {}),
             settings=_settings(lake),
             versions=library_versions(),
@@ -101,50 +106,13 @@ def collect(
     )
 
 
-def leaderboard_content(table: pa.Table) -> Leaderboard:
-    """The rows of :func:`ml.evaluation.leaderboard.build_leaderboard` as a report shows them."""
-    records = table.to_pylist()
-    several_seeds = len({record["seed"] for record in records if record["kind"] != BASELINE}) > 1
-    several_fits = len({record["fit_on"] for record in records}) > 1
-    metrics = [metric for metric in METRICS if metric in table.schema.names]
-    rows = []
-    for record in records:
-        trained = record["kind"] != BASELINE
-        loss = _loss_name(record)
-        note = [loss] if loss and loss.lower() not in record["title"].lower() else []
-        if several_fits:
-            note.append(f"fit on {record['fit_on']}")
-        if several_seeds and trained:
-            note.append(f"seed {record['seed']}")
-        estimates = {metric: Estimate(record[metric]) for metric in metrics}
-        estimates[HEADLINE] = Estimate(record[HEADLINE], record[f"{HEADLINE}_low"], record[f"{HEADLINE}_high"])
-        difference = None
-        if record["difference"] is not None:
-            difference = Estimate(record["difference"], record["difference_low"], record["difference_high"])
-        rows.append(
-            LeaderboardRow(
-                recommender=record["recommender"],
-                title=record["title"],
-                trained=trained,
-                fused=record["kind"] == FUSION,
-                metrics=estimates,
-                difference=difference,
-                note=", ".join(note),
-                seed=record["seed"],
-                parameters=record["parameters"],
-            )
-        )
-    first = records[0]
-    return Leaderboard(tuple(rows), first["users"], first["catalogue"], tuple(protocol(table).items()))
-
-
 def training_curves(lake: Path, leaderboard: pa.Table) -> tuple[TrainingCurve, ...]:
     """The training log of each model of the leaderboard, in its order."""
     curves = []
     for record in leaderboard.to_pylist():
         folder = lake / "models" / record["recommender"]
         if (folder / _LOG).exists() and record["kind"] != BASELINE:
-            curves.append(training_curve(folder, record["title"], _loss_name(record), record["parameters"]))
+            curves.append(training_curve(folder, record["title"], loss_name(record), record["parameters"]))
     return tuple(curves)
 
 
@@ -160,11 +128,6 @@ def training_curve(folder: Path, title: str, loss_name: str, parameters: int | N
         best_epoch=json.loads((folder / "config.json").read_text(encoding="utf-8"))["best_epoch"],
         parameters=parameters,
     )
-
-
-def _loss_name(record: Mapping) -> str:
-    """The objective in words, as recipes name it."""
-    return (record["loss"] or "").replace("_", " ")
 
 
 def codes_reports(lake: Path, leaderboard: pa.Table) -> tuple[CodesReport, ...]:
@@ -269,9 +232,3 @@ def _version_of(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return "not installed"
-
-
-def _read(path: Path) -> pa.Table:
-    if not path.exists():
-        raise MissingInput(f"{path} is missing: materialise the leaderboard of this dataset first")
-    return pq.read_table(path)

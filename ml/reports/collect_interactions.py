@@ -32,6 +32,11 @@ def statistics(lake: Path) -> dict[str, object]:
     return found
 
 
+def training_set_digest(lake: Path) -> str:
+    """Of the content of what all recommenders were fitted on and ranked for."""
+    return _training_set(lake).digest()
+
+
 def count_tied_targets(splits: pa.Table) -> int:
     """Test interactions that share their timestamp with the interaction of the same user before them.
 

@@ -11,10 +11,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ml.audits.audit import Audit
 from ml.evaluation.metrics import HEADLINE
+from ml.reports.content_evaluation import Estimate, Leaderboard, LeaderboardRow, SliceRow
 
 __all__ = [
     "HEADLINE",
+    "Audit",
     "Check",
     "CodeBook",
     "CodesReport",
@@ -31,67 +34,9 @@ __all__ = [
     "RejectedLine",
     "ReportContent",
     "RunFacts",
+    "SliceRow",
     "TrainingCurve",
 ]
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A mean over users and its 95 % interval, whose bounds are ``None`` where there is no interval."""
-
-    value: float
-    low: float | None = None
-    high: float | None = None
-
-
-@dataclass(frozen=True)
-class LeaderboardRow:
-    """One recommender's metrics on the test users.
-
-    Attributes:
-        recommender: name in files and tables.
-        title: name shown to readers.
-        trained: whether it is a trained model; ``False`` for a training-free baseline.
-        metrics: mean by metric name (``ndcg@10``, ``recall@20``, ...).
-        difference: paired difference of the headline metric, this recommender less the reference, over the
-            same users; ``None`` for the reference itself or where it was not computed.
-        note: what it is in a few words (loss, size, ...).
-        seed: it was fitted or draws with.
-        parameters: trained numbers, where it has any.
-        fused: whether it is made of the lists of other rows; ``trained`` is true of it too.
-    """
-
-    recommender: str
-    title: str
-    trained: bool
-    metrics: Mapping[str, Estimate]
-    difference: Estimate | None = None
-    note: str = ""
-    seed: int = 0
-    parameters: int | None = None
-    fused: bool = False
-
-
-@dataclass(frozen=True)
-class Leaderboard:
-    """All recommenders, best first, under one protocol.
-
-    Attributes:
-        rows: in falling order of the headline metric.
-        test_users: users every metric is a mean over.
-        catalogue: items that were ranked for each of them.
-        protocol: label and value of every choice that the numbers depend on, in the order to print them.
-    """
-
-    rows: tuple[LeaderboardRow, ...]
-    test_users: int
-    catalogue: int
-    protocol: tuple[tuple[str, str], ...] = ()
-
-    @property
-    def reference(self) -> LeaderboardRow | None:
-        """The best training-free baseline, which every other row is compared with."""
-        return next((row for row in self.rows if not row.trained), None)
 
 
 @dataclass(frozen=True)
@@ -316,6 +261,7 @@ class Provenance:
 
     Attributes:
         files: the raw files.
+        training_set: content digest of the training set that all was fitted on and ranked for.
         data_versions: content digest by asset key (``marts/interactions``).
         settings: what the run was asked for, seeds included, by name.
         versions: library versions by name.
@@ -323,6 +269,7 @@ class Provenance:
     """
 
     files: tuple[DumpFile, ...] = ()
+    training_set: str = ""
     data_versions: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -353,6 +300,10 @@ class ReportContent:
     Attributes:
         dataset: its name.
         leaderboard: the recommenders compared.
+        list_metrics: what is recommended, by name of recommender and of metric; ``None`` where it cannot be
+            computed, as diversity by category where no item has one.
+        slices: users told apart by a property, a row a recommender.
+        audits: what may weaken the leaderboard, in the order to read them.
         funnels: reviews first, then metadata.
         statistics: the one row of ``marts.statistics`` by column name, and what :mod:`ml.reports.collect`
             adds: ``test_targets_tied``, test users whose target shares its timestamp with the interaction
@@ -368,6 +319,9 @@ class ReportContent:
 
     dataset: str
     leaderboard: Leaderboard
+    list_metrics: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
+    slices: tuple[SliceRow, ...] = ()
+    audits: tuple[Audit, ...] = ()
     funnels: tuple[Funnel, ...] = ()
     statistics: Mapping[str, object] = field(default_factory=dict)
     history_lengths: tuple[tuple[int, int], ...] = ()

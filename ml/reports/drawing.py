@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 # Okabe and Ito's colours, darkened where they are too pale for a line on white; any colour vision tells them apart.
 SERIES = ("#0072b2", "#d55e00", "#007d59", "#a8487f", "#8a6d00", "#4a5a8c")
+# colour is never the only difference between two lines
+DASHES = ((), (5, 1.5), (1.2, 1.2), (6, 1.5, 1.2, 1.5), (3, 1), (8, 2))
+MARKERS = "osD^vP"
 _POINT = 9.5  # of text; the page shows a drawing at 1 to 1.4 times its own size
 
 
@@ -160,3 +163,9 @@ def png_data_uri(png: bytes) -> str:
 def markdown_image(plot: Plot) -> str:
     """The drawing as a Markdown image that needs no file beside it."""
     return f"![{escape_markdown(plot.title)}]({png_data_uri(plot.png())})"
+
+
+def short(text: str, most: int = 34) -> str:
+    """Text that fits beside a drawing."""
+    text = visible(text)
+    return text if len(text) <= most else text[: most - 1] + "…"

@@ -11,8 +11,9 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from ml.audits.audit import Table
 from ml.data.files import atomic_file
-from ml.reports import plots, wording
+from ml.reports import plots, verdict, wording, wording_evaluation
 from ml.reports.content import (
     HEADLINE,
     Check,
@@ -21,8 +22,12 @@ from ml.reports.content import (
     ReportContent,
     RunFacts,
 )
+from ml.reports.plots_chart import chart
 from ml.reports.text import visible
 
+# characters of a name that are not broken, and that half of the page has room for
+_NAME = 24
+_HALF = 54
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -51,15 +56,35 @@ def render_html(content: ReportContent, run: RunFacts | None = None) -> str:
         keep_trailing_newline=True,
     )
     environment.globals.update(
-        wording=wording, metric_name=wording.metric_name, count=wording.count, percent=wording.percent
+        wording=wording,
+        labels=wording_evaluation,
+        verdict=verdict,
+        metric_name=wording.metric_name,
+        count=wording.count,
+        percent=wording.percent,
     )
-    environment.filters["breakable"] = _breakable
+    environment.filters.update(breakable=_breakable, sentence=_sentence)
     template = environment.get_template("report.html.j2")
+    board = content.leaderboard
+    audits = _audit_views(content)
+    seconds = run.fit_seconds if run else {}
     return template.render(
         content=content,
         run=run,
         style=Markup((_TEMPLATES / "report.css").read_text(encoding="utf-8")),
-        board=_board_view(content.leaderboard),
+        board=_board_view(board),
+        families=wording_evaluation.families(board),
+        list_columns=wording_evaluation.list_columns(content.list_metrics),
+        slices=_slice_views(content),
+        slice_rows=wording_evaluation.slice_rows(board),
+        audits=audits,
+        audit_ids={view["audit"].name: view["id"] for view in audits},
+        costs=[
+            (place, row)
+            for place, row in enumerate(board.rows, start=1)
+            if row.parameters or row.model_bytes or row.recommender in seconds
+        ],
+        seconds=seconds,
         funnels=[_funnel_view(funnel) for funnel in content.funnels],
         checks=_checks_view(content.checks),
         figures=_figures(content, run),
@@ -70,6 +95,12 @@ def render_html(content: ReportContent, run: RunFacts | None = None) -> str:
 def _breakable(name: str) -> Markup:
     """A name, escaped, that may be broken after an underscore or a slash."""
     return Markup(re.sub(r"([_/])", r"\1<wbr>", str(escape(visible(name)))))
+
+
+def _sentence(text: str) -> str:
+    """With a capital letter, as a heading; what is no plain word (``nDCG@10``, ``p``) stays."""
+    first = text.partition(" ")[0]
+    return text[:1].upper() + text[1:] if len(first) > 1 and first.isalpha() and first.islower() else text
 
 
 def _visible(value: object) -> object:
@@ -102,14 +133,17 @@ def _board_view(board: Leaderboard) -> dict:
     for row in board.rows:
         estimate = row.metrics[HEADLINE]
         mark = _Mark(place(estimate.value), place(estimate.low), place(estimate.high))
-        rows.append({"row": row, "mark": mark, "finding": wording.finding(row)})
+        rows.append({"row": row, "mark": mark})
     return {
         "rows": rows,
         "side": wording.side_metrics(board),
-        "metrics": wording.metrics_of(board),
         "ticks": [(round(100 * tick / full, 2), label) for tick, label in _ticks(full)],
         "reference": place(reference.metrics[HEADLINE].value) if reference else None,
         "compared": any(row.difference is not None for row in board.rows),
+        "corrected": any(row.p_value_adjusted is not None for row in board.rows),
+        "several_seeds": any(row.seeds > 1 for row in board.rows),
+        "beats": any(row.beats for row in board.rows),
+        "cuts": any(row.cut_tied is not None for row in board.rows),
         "has_intervals": any(estimate.low is not None for estimate in estimates),
     }
 
@@ -135,6 +169,54 @@ def _funnel_view(funnel: Funnel) -> dict:
     return {"funnel": funnel, "steps": list(zip(funnel.steps, bars, strict=True)), "first": longest}
 
 
+def _audit_views(content: ReportContent) -> list[dict]:
+    """Audits with the address of each in the page, and its drawings."""
+    views = []
+    for number, audit in enumerate(sorted(content.audits, key=verdict.gravity), start=1):
+        address = "audit-" + (re.sub(r"[^a-z0-9]+", "-", audit.name.lower()).strip("-") or str(number))
+        if any(view["id"] == address for view in views):
+            address = f"{address}-{number}"
+        drawings = [
+            (drawn.title, _drawing(chart(drawn, f"{address}-chart-{place}")))
+            for place, drawn in enumerate(audit.charts, start=1)
+            if any(line.x for line in drawn.lines)
+        ]
+        views.append(
+            {
+                "audit": audit,
+                "id": address,
+                "status": wording_evaluation.status(audit),
+                "figures": drawings,
+                "wide": [table for table in audit.tables if _is_wide(table)],
+            }
+        )
+    return views
+
+
+def _is_wide(table: Table) -> bool:
+    """Whether a table needs the whole width of the page; the names of its rows may be broken."""
+    # a heading is broken between its words
+    headings = [max(map(len, ["", *re.split(r"[\s-]", column)])) for column in table.columns]
+    cells = [[len(wording_evaluation.cell(value)) for value in row] for row in table.rows]
+    widths = [max(column) for column in zip(headings, *cells, strict=True)]
+    return min(widths[0], _NAME) + sum(width + 2 for width in widths[1:]) > _HALF
+
+
+def _slice_views(content: ReportContent) -> list[dict]:
+    """Slices with their drawings; one bucket alone needs none."""
+    rows = wording_evaluation.slice_rows(content.leaderboard)
+    views = []
+    for number, view in enumerate(wording_evaluation.slice_views(content), start=1):
+        drawn = chart(wording_evaluation.slice_chart(view, rows), f"slice-{number}-chart")
+        views.append({"slice": view, "drawing": _drawing(drawn) if len(view.buckets) > 1 else None})
+    return views
+
+
+def _drawing(plot: plots.Plot) -> Markup:
+    """A drawing as a part of the page; it has escaped the text that it was given."""
+    return Markup(plot.svg())
+
+
 def _checks_view(checks: tuple[Check, ...]) -> dict:
     """Checks by asset (name, number, failed), the failed ones, and all of them."""
     by_asset: dict[str, list[Check]] = {}
@@ -156,5 +238,4 @@ def _figures(content: ReportContent, run: RunFacts | None) -> Mapping[str, Marku
         plots.quality_by_size(content),
         plots.quality_by_time(content, run.fit_seconds) if run else None,
     ]
-    # the drawing escapes the text that it is given
-    return {plot.name: Markup(plot.svg()) for plot in drawn if plot is not None}
+    return {plot.name: _drawing(plot) for plot in drawn if plot is not None}

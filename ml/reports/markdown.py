@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from ml.reports import wording
+from ml.reports import verdict, wording
 from ml.reports.content import (
     HEADLINE,
     Check,
@@ -20,7 +20,27 @@ from ml.reports.content import (
     ReportContent,
     TrainingCurve,
 )
+from ml.reports.markdown_evaluation import all_metrics, audit, audits, comparison, list_metrics, slices
+from ml.reports.markdown_table import table
 from ml.reports.text import escape_markdown
+
+__all__ = [
+    "all_metrics",
+    "audit",
+    "audits",
+    "checks",
+    "codes",
+    "comparison",
+    "examples",
+    "funnel",
+    "leaderboard",
+    "list_metrics",
+    "rejected",
+    "report",
+    "slices",
+    "statistics",
+    "training",
+]
 
 
 def leaderboard(board: Leaderboard, fit_seconds: Mapping[str, float] | None = None) -> str:
@@ -42,8 +62,9 @@ def leaderboard(board: Leaderboard, fit_seconds: Mapping[str, float] | None = No
         estimate = row.metrics[HEADLINE]
         against = "is the best baseline" if row == board.reference else ""
         if row.difference is not None:
-            against = f"{wording.signed_metric(row.difference.value)} {wording.finding(row)}".strip()
-        cells = [str(place), row.title, wording.kind(row), wording.metric_value(estimate.value)]
+            against = f"{wording.signed_metric(row.difference.value)} {row.finding}".strip()
+        named = f"{row.title} ({wording.seeds(row)})" if row.seeds > 1 else row.title
+        cells = [str(place), named, wording.kind(row), wording.metric_value(estimate.value)]
         cells.append(wording.interval(estimate))
         cells += [wording.metric_value(row.metrics[m].value) if m in row.metrics else "" for m in side]
         cells.append(against)
@@ -53,7 +74,7 @@ def leaderboard(board: Leaderboard, fit_seconds: Mapping[str, float] | None = No
         rows.append(cells)
     protocol = "; ".join(f"{label}: {value}" for label, value in board.protocol)
     below = f"\n\n**Protocol.** {escape_markdown(protocol)}." if protocol else ""
-    return _table(header, rows, right) + below
+    return table(header, rows, right) + below
 
 
 def funnel(funnel: Funnel) -> str:
@@ -68,7 +89,7 @@ def funnel(funnel: Funnel) -> str:
         for step in funnel.steps
     ]
     rows.append(("Unexplained", wording.count(funnel.unexplained), ""))
-    return _table((funnel.source.capitalize(), "Rows", "Share"), rows, {1, 2})
+    return table((funnel.source.capitalize(), "Rows", "Share"), rows, {1, 2})
 
 
 def statistics(content: ReportContent) -> str:
@@ -78,7 +99,7 @@ def statistics(content: ReportContent) -> str:
         for heading, lines in wording.statistics(content)
         for line in lines
     ]
-    return _table(("", "Statistic", "Value", "Share"), rows, {2, 3})
+    return table(("", "Statistic", "Value", "Share"), rows, {2, 3})
 
 
 def training(curves: Sequence[TrainingCurve]) -> str:
@@ -91,7 +112,7 @@ def training(curves: Sequence[TrainingCurve]) -> str:
         value = "" if kept is None else wording.metric_value(kept)
         rows.append((curve.title, curve.loss_name, size, str(len(curve.epochs)), best, value))
     header = ("Model", "Loss", "Parameters", "Epochs", "Kept", f"Validation {wording.metric_name(HEADLINE)}")
-    return _table(header, rows, {2, 3, 4, 5})
+    return table(header, rows, {2, 3, 4, 5})
 
 
 def codes(reports: Sequence[CodesReport]) -> str:
@@ -117,7 +138,7 @@ def codes(reports: Sequence[CodesReport]) -> str:
         "Colliding items",
         "Largest collision",
     )
-    return _table(header, rows, {2, 3, 4, 5, 6})
+    return table(header, rows, {2, 3, 4, 5, 6})
 
 
 def checks(results: Iterable[Check]) -> str:
@@ -127,13 +148,13 @@ def checks(results: Iterable[Check]) -> str:
         (check.name, check.asset, "passed" if check.passed else "FAILED", check.severity, check.detail)
         for check in ordered
     ]
-    return _table(("Check", "Asset", "Result", "Severity", "Found"), rows)
+    return table(("Check", "Asset", "Result", "Severity", "Found"), rows)
 
 
 def rejected(lines: Iterable[RejectedLine]) -> str:
     """Examples of rejected lines."""
     rows = [(line.source_file, wording.count(line.line_number), line.reason, line.detail, line.line) for line in lines]
-    return _table(("File", "Line", "Reason", "Detail", "Beginning"), rows, {1})
+    return table(("File", "Line", "Reason", "Detail", "Beginning"), rows, {1})
 
 
 def examples(found: Examples) -> str:
@@ -153,19 +174,13 @@ def examples(found: Examples) -> str:
 
 
 def report(content: ReportContent) -> str:
-    """The first screen of the report: verdict, caveats and leaderboard."""
-    sentences = "\n\n".join(map(escape_markdown, wording.verdict(content)))
-    further = "\n".join(f"- {escape_markdown(sentence)}" for sentence in wording.further_caveats(content))
-    return "\n\n".join(part for part in (sentences, leaderboard(content.leaderboard), further) if part)
+    """The first screen of the report: verdict, leaderboard, audits and caveats."""
+    sentences = "\n\n".join(map(escape_markdown, verdict.verdict(content)))
+    further = "\n".join(f"- {escape_markdown(sentence)}" for sentence in verdict.further_caveats(content))
+    parts = (sentences, leaderboard(content.leaderboard), audits(content) if content.audits else "", further)
+    return "\n\n".join(part for part in parts if part)
 
 
 def _item(entry: ExampleItem) -> str:
     shown = escape_markdown(entry.title or entry.item_id)
     return f"**{shown}**" if entry.is_target else shown
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]], right: set[int] = frozenset()) -> str:
-    """A Markdown table; ``right`` holds the places of the columns aligned to the right."""
-    lines = [[escape_markdown(cell) for cell in cells] for cells in (header, *rows)]
-    rule = ["---:" if place in right else "---" for place in range(len(header))]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (lines[0], rule, *lines[1:]))

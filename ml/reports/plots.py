@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from ml.reports import wording
 from ml.reports.content import HEADLINE, Funnel, Leaderboard, ReportContent, TrainingCurve
-from ml.reports.drawing import SERIES, Colours, Plot, markdown_image, png_data_uri
-from ml.reports.text import visible
+from ml.reports.drawing import DASHES, MARKERS, SERIES, Colours, Plot, markdown_image, png_data_uri, short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,9 +27,9 @@ __all__ = [
     "validation_curves",
 ]
 
-# colour is never the only difference between two lines
-_DASHES = ((), (5, 1.5), (1.2, 1.2), (6, 1.5, 1.2, 1.5), (3, 1), (8, 2))
-_MARKERS = "osD^vP"
+_PANELS = 4  # more stand in two columns
+_LEGEND = 22  # characters of a name that has another beside it in the legend
+_NAMED = 5  # points with a name beside them; of more the place on the leaderboard stands there
 _DASHED = (0, (3, 2))
 
 
@@ -51,7 +50,7 @@ def leaderboard(board: Leaderboard) -> Plot:
         if board.reference is not None:
             best = board.reference.metrics[HEADLINE].value
             axes.axvline(best, color=colours.muted, lw=0.8, ls=_DASHED, zorder=0)
-        axes.set_yticks(range(len(rows)), [_short(row.title) for row in rows], color=colours.ink)
+        axes.set_yticks(range(len(rows)), [short(row.title) for row in rows], color=colours.ink)
         axes.set_ylim(-0.6, len(rows) - 0.4)
         axes.set_xlim(left=0)
         axes.grid(axis="x")
@@ -76,7 +75,7 @@ def funnel(funnel: Funnel) -> Plot:
             axes.barh(place, width, left=start, height=0.62, color=painted.get(step.role, colours.muted))
             end = (start + width, place)
             axes.annotate(wording.count(step.rows), end, (4, 0), textcoords="offset points", va="center_baseline")
-        labels = [_short(wording.funnel_label(step)) for step in steps]
+        labels = [short(wording.funnel_label(step)) for step in steps]
         axes.set_yticks(range(len(steps)), labels, color=colours.ink)
         axes.set_xlim(0, max([1, *(step.rows for step in steps)]) * 1.15)
         axes.xaxis.set_visible(False)
@@ -116,53 +115,57 @@ def funnel_bars(funnel: Funnel) -> list[tuple[int, int]]:
 def validation_curves(curves: tuple[TrainingCurve, ...]) -> Plot:
     """The headline metric on the validation users by epoch, all models on one scale."""
     name = wording.metric_name(HEADLINE)
+    measured = [(place, curve) for place, curve in enumerate(curves) if any(v is not None for v in curve.validation)]
 
     def draw(figure: Figure, colours: Colours) -> None:
         axes = figure.subplots()
-        ends = []
-        for place, curve in enumerate(curves):
+        for place, curve in measured:
             points = [(e, v) for e, v in zip(curve.epochs, curve.validation, strict=True) if v is not None]
-            if not points:
-                continue
             _line(axes, *zip(*points, strict=True), place, colours)
             if curve.kept_validation is not None:
                 _mark(axes, curve.best_epoch, curve.kept_validation, place, colours)
-            ends.append((*points[-1], curve.title, colours.series[place % len(SERIES)]))
         axes.set_ylim(bottom=0)
         _epoch_axis(axes, curves)
         axes.grid(axis="y")
         axes.set_xlabel("epoch; a marker is the epoch that was kept")
-        _label_ends(axes, ends)
+        if measured:
+            _legend(figure, measured, colours)
 
     kept = [(curve.title, curve.kept_validation) for curve in curves]
     described = "; ".join(
         f"{title}: {wording.metric_value(value)} at the kept epoch" for title, value in kept if value is not None
     )
-    return Plot("validation", f"Validation {name} by epoch", described, (4.4, 3.1), draw)
+    height = 3.1 + 0.19 * -(-len(measured) // _legend_columns(measured))
+    return Plot("validation", f"Validation {name} by epoch", described, (4.4, height), draw)
 
 
 def loss_curves(curves: tuple[TrainingCurve, ...]) -> Plot:
     """Training loss by epoch: a panel a model, since losses of different objectives have no common scale."""
+    across = 1 if len(curves) <= _PANELS else 2
+    lines = -(-len(curves) // across)
 
     def draw(figure: Figure, colours: Colours) -> None:
-        panels = figure.subplots(len(curves), 1, sharex=True, squeeze=False)[:, 0]
-        for place, (axes, curve) in enumerate(zip(panels, curves, strict=True)):
+        grid = figure.subplots(lines, across, sharex=True, squeeze=False)
+        panels = grid.ravel()
+        for empty in panels[len(curves) :]:
+            empty.set_axis_off()
+        for place, (axes, curve) in enumerate(zip(panels, curves, strict=False)):
             _line(axes, curve.epochs, curve.loss, place, colours)
             if curve.best_epoch in curve.epochs:
                 kept = curve.loss[curve.epochs.index(curve.best_epoch)]
                 _mark(axes, curve.best_epoch, kept, place, colours)
-            axes.set_title(_short(curve.title, 48), color=colours.series[place % len(SERIES)])
+            axes.set_title(short(curve.title, 48 // across), color=colours.series[place % len(SERIES)])
             axes.grid(axis="y")
             axes.locator_params(axis="y", nbins=3)
-        _epoch_axis(panels[-1], curves)
-        panels[-1].set_xlabel("epoch; each panel has its own scale")
+        _epoch_axis(panels[0], curves)
+        figure.supxlabel("epoch; each panel has its own scale", fontsize="medium", color=colours.muted)
 
     described = "; ".join(
         f"{curve.title} ({curve.loss_name}): from {curve.loss[0]:.4g} to {curve.loss[-1]:.4g}"
         for curve in curves
         if curve.loss
     )
-    height = max(3.1, 0.5 + 1.0 * len(curves))
+    height = max(3.1, 0.5 + 1.0 * lines)
     return Plot("loss", "Training loss by epoch", described, (4.4, height), draw)
 
 
@@ -223,6 +226,7 @@ def _quality(board: Leaderboard, cost: Mapping[str, float], name: str, against: 
     if len(rows) < 2:
         return None
     metric = wording.metric_name(HEADLINE)
+    numbered = len(rows) > _NAMED
 
     def draw(figure: Figure, colours: Colours) -> None:
         from matplotlib.ticker import LogLocator, NullLocator
@@ -234,19 +238,21 @@ def _quality(board: Leaderboard, cost: Mapping[str, float], name: str, against: 
             if estimate.low is not None and estimate.high is not None:
                 axes.plot([x, x], [estimate.low, estimate.high], color=colour, lw=1.5)
             _mark(axes, x, estimate.value, place, colours)
-            axes.annotate(_short(row.title), (x, estimate.value), (7, 4), textcoords="offset points")
+            label = str(board.rows.index(row) + 1) if numbered else short(row.title)
+            axes.annotate(label, (x, estimate.value), (6, 4), textcoords="offset points").set_in_layout(False)
         if board.reference is not None:
             best = board.reference.metrics[HEADLINE].value
             axes.axhline(best, color=colours.muted, lw=0.8, ls=_DASHED, zorder=0)
         axes.set_xscale("log")
         costs = [cost[row.recommender] for row in rows]
-        axes.set_xlim(min(costs) / 2, max(costs) * 5)
+        axes.set_xlim(min(costs) / 2, max(costs) * (2 if numbered else 5))
         axes.set_ylim(bottom=0)
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if max(costs) <= 30 * min(costs) else (1,)))
         axes.xaxis.set_major_formatter(lambda value, _: wording.compact(value))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.grid(axis="y")
-        axes.set_xlabel(f"{unit} (logarithmic)\ndashed: the best training-free baseline")
+        places = "; numbers: the place" if numbered else ""
+        axes.set_xlabel(f"{unit} (logarithmic)\ndashed: the best training-free baseline{places}")
 
     described = "; ".join(
         f"{row.title}: {wording.metric_value(row.metrics[HEADLINE].value)} at "
@@ -257,12 +263,12 @@ def _quality(board: Leaderboard, cost: Mapping[str, float], name: str, against: 
 
 
 def _line(axes: Axes, x: tuple, y: tuple, place: int, colours: Colours) -> None:
-    dashes = _DASHES[place % len(_DASHES)]
+    dashes = DASHES[(place + place // len(SERIES)) % len(DASHES)]
     axes.plot(x, y, color=colours.series[place % len(SERIES)], lw=1.7, ls=(0, dashes) if dashes else "-")
 
 
 def _mark(axes: Axes, x: float, y: float, place: int, colours: Colours) -> None:
-    colour, marker = colours.series[place % len(SERIES)], _MARKERS[place % len(_MARKERS)]
+    colour, marker = colours.series[place % len(SERIES)], MARKERS[(place + place // len(SERIES)) % len(MARKERS)]
     axes.plot([x], [y], marker, color=colour, ms=6, clip_on=False)
 
 
@@ -272,21 +278,21 @@ def _epoch_axis(axes: Axes, curves: tuple[TrainingCurve, ...]) -> None:
     axes.locator_params(axis="x", integer=True)
 
 
-def _label_ends(axes: Axes, ends: list[tuple[float, float, str, str]]) -> None:
-    """Write each name right of the end of its line, moved apart where they would lie on one another."""
-    bottom, top = axes.get_ylim()
-    gap = (top - bottom) * 0.085
-    ordered = sorted(ends, key=lambda end: (end[1], end[2]))
-    places: list[float] = []
-    for _, y, _, _ in ordered:
-        places.append(max(y, places[-1] + gap) if places else y)
-    overflow = max(0.0, places[-1] - top) if places else 0.0
-    for (x, _, text, colour), y in zip(ordered, places, strict=True):
-        end = (x, y - overflow)
-        axes.annotate(_short(text, 26), end, (6, 0), textcoords="offset points", va="center", color=colour)
+def _legend(figure: Figure, curves: list[tuple[int, TrainingCurve]], colours: Colours) -> None:
+    """The names below the drawing, each with its line and its marker."""
+    from matplotlib.lines import Line2D
+
+    columns = _legend_columns(curves)
+    handles = []
+    for place, curve in curves:
+        number = place + place // len(SERIES)
+        dashes = DASHES[number % len(DASHES)]
+        style = {"ls": (0, dashes) if dashes else "-", "marker": MARKERS[number % len(MARKERS)]}
+        label = short(curve.title, 48 // columns)
+        handles.append(Line2D([], [], color=colours.series[place % len(SERIES)], lw=1.7, ms=5, label=label, **style))
+    figure.legend(handles=handles, loc="outside lower left", ncols=columns, frameon=False, borderpad=0)
 
 
-def _short(text: str, most: int = 34) -> str:
-    """Text that fits beside a drawing."""
-    text = visible(text)
-    return text if len(text) <= most else text[: most - 1] + "…"
+def _legend_columns(curves: list[tuple[int, TrainingCurve]]) -> int:
+    """Two where the names are short."""
+    return 2 if all(len(curve.title) <= _LEGEND for _, curve in curves) else 1

@@ -5,7 +5,6 @@ Returns plain text that may hold text from a dump: whoever shows it escapes it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ml.reports.content import HEADLINE, CodesReport, Estimate, FunnelStep, Leaderboard, LeaderboardRow, ReportContent
@@ -20,11 +19,6 @@ _METRIC_NAMES = {
     "precision": "Precision",
 }
 _SIDE_METRICS = ("recall@10", "mrr@10", "recall@1")
-# Below these a caveat says nothing that the reader needs.
-_TIED_SHARE = 0.05
-_REPEATED_SHARE = 0.02
-_FEW_TEST_USERS = 1000
-_TITLED_SHARE = 0.5
 
 
 def metric_name(metric: str) -> str:
@@ -50,6 +44,22 @@ def interval(estimate: Estimate, signed: bool = False) -> str:
         return ""
     write = signed_metric if signed else metric_value
     return f"{write(estimate.low)} to {write(estimate.high)}"
+
+
+def p_value(value: float) -> str:
+    """``p = 0.012``, ``p < 0.0001``; never 0, and never rounded onto the level of a finding."""
+    printed = p_figure(value)
+    return f"p{NO_BREAK}{printed}" if printed.startswith("<") else f"p{NO_BREAK}={NO_BREAK}{printed}"
+
+
+def p_figure(value: float | None) -> str:
+    """The same without its name: ``0.012``, ``< 0.0001``; empty where there is none."""
+    if value is None:
+        return ""
+    if value < 0.0001:
+        return f"<{NO_BREAK}0.0001"
+    # what decides a finding is not rounded away
+    return f"<{NO_BREAK}0.05" if value < 0.05 <= float(f"{value:.2g}") else f"{value:.2g}"
 
 
 def count(value: float | int) -> str:
@@ -132,137 +142,24 @@ def side_metrics(board: Leaderboard) -> tuple[str, ...]:
     return tuple(metric for metric in _SIDE_METRICS if metric in known)
 
 
-def finding(row: LeaderboardRow) -> str:
-    """``better``, ``worse`` or ``not told apart`` from the reference; empty where nothing decides it.
-
-    Decided by the interval of the paired difference: the two recommenders' own intervals may overlap although
-    the same users tell them apart.
-    """
-    paired = row.difference
-    if paired is None or paired.low is None or paired.high is None:
+def seeds(row: LeaderboardRow) -> str:
+    """``3 seeds, deviation 0.0008``; empty for one seed."""
+    if row.seeds < 2:
         return ""
-    if paired.low <= 0 <= paired.high:
-        return "not told apart"
-    return "better" if paired.value > 0 else "worse"
+    spread = "" if row.seed_deviation is None else f", deviation {metric_value(row.seed_deviation)}"
+    return f"{row.seeds} seeds{spread}"
 
 
-def verdict(content: ReportContent) -> tuple[str, ...]:
-    """What the leaderboard says, in two or three plain sentences."""
-    board = content.leaderboard
-    if not board.rows:
-        return ("No recommender was evaluated on this dataset.",)
-    sentences = [_leads(board), _against_reference(board), next(caveats(content), "")]
-    return tuple(sentence for sentence in sentences if sentence)
+def beats(row: LeaderboardRow, board: Leaderboard) -> str:
+    """``5 of 11``: recommenders that it is found better than; empty where no pair was tested."""
+    if not any(one.beats for one in board.rows):
+        return ""
+    return f"{len(row.beats)} of {len(board.rows) - 1}"
 
 
-def further_caveats(content: ReportContent) -> tuple[str, ...]:
-    """The caveats that the verdict has no room for."""
-    return tuple(caveats(content))[1:]
-
-
-def _leads(board: Leaderboard) -> str:
-    leader = board.rows[0]
-    estimate = leader.metrics[HEADLINE]
-    bounds = interval(estimate)
-    if bounds:
-        bounds = f" (95{NO_BREAK}% interval {bounds})"
-    return (
-        f"{leader.title} leads with {metric_name(HEADLINE)} {metric_value(estimate.value)}{bounds} over "
-        f"{of(board.test_users, 'test user')}, ranking all {count(board.catalogue)} items."
-    )
-
-
-def _against_reference(board: Leaderboard) -> str:
-    leader, reference = board.rows[0], board.reference
-    if reference is None:
-        return "No training-free baseline was evaluated beside it, so nothing says that training pays."
-    if leader is not reference:
-        return _trained_leads(leader, reference)
-    trained = next((row for row in board.rows if row.trained and not row.fused), None)
-    if trained is None:
-        return "No trained model was evaluated beside it."
-    opening = f"It needs no training; the best trained model, {_named(trained)},"
-    found = finding(trained)
-    if not found:
-        return f"{opening} is below it; no interval was computed to tell whether by more than chance."
-    return f"{opening} is {'behind it' if found == 'worse' else found + ' from it'}: {_evidence(trained)}."
-
-
-def _trained_leads(leader: LeaderboardRow, reference: LeaderboardRow) -> str:
-    found = finding(leader)
-    if found == "not told apart":
-        return f"It is not told apart from the best training-free baseline, {_named(reference)}: {_evidence(leader)}."
-    top, base = leader.metrics[HEADLINE].value, reference.metrics[HEADLINE].value
-    gain = f"{percent(top / base - 1)} above" if base > 0 else "above"
-    opening = f"It is {gain} the best training-free baseline, {_named(reference)}"
-    if not found:
-        return f"{opening}; no interval was computed to tell whether by more than chance."
-    return f"{opening}, and told apart from it: {_evidence(leader)}."
-
-
-def _named(row: LeaderboardRow) -> str:
-    return f"{row.title} ({metric_value(row.metrics[HEADLINE].value)})"
-
-
-def _evidence(row: LeaderboardRow) -> str:
-    holds = "holds zero" if finding(row) == "not told apart" else "excludes zero"
-    return f"the paired 95{NO_BREAK}% interval of the difference, {interval(row.difference, signed=True)}, {holds}"
-
-
-def caveats(content: ReportContent) -> Iterator[str]:
-    """What limits the numbers, gravest first; nothing when nothing found does."""
-    known = content.statistics
-    board = content.leaderboard
-    failed = [check for check in content.checks if not check.passed]
-    blocking = [check for check in failed if check.severity == "error"]
-    if blocking:
-        yield (
-            f"{count(len(blocking))} of {of(len(content.checks), 'data check')} failed with severity error "
-            f"({blocking[0].name} on {blocking[0].asset}{', and others' if len(blocking) > 1 else ''}): see why "
-            "before believing a number."
-        )
-    yield from _tie_caveat(content)
-    if 0 < board.test_users < _FEW_TEST_USERS:
-        yield (
-            f"There are only {of(board.test_users, 'test user')}: one user is worth {1 / board.test_users:.4f} of a "
-            "recall, so small differences cannot be told apart."
-        )
-    repeated = known.get("test_targets_repeated")
-    if repeated and board.test_users and repeated / board.test_users >= _REPEATED_SHARE:
-        yield (
-            f"{percent(repeated / board.test_users)} of the test targets are already in the user's history, which "
-            "favours recommenders that repeat."
-        )
-    items, titled = known.get("items"), known.get("items_with_title")
-    if items and titled is not None and titled / items < _TITLED_SHARE:
-        having = f"Only {count(titled)} of {of(items, 'item')} have" if titled else f"None of {of(items, 'item')} has"
-        yield f"{having} a title, so recommenders that read text have little to go by."
-    trained = [row.recommender for row in board.rows if row.trained and not row.fused]
-    if trained and len(trained) == len(set(trained)):
-        yield "Each trained model was trained once: intervals tell of users, not of the luck of a seed."
-    warned = len(failed) - len(blocking)
-    if warned:
-        yield f"{of(warned, 'data check')} ended with a warning: see data quality."
-
-
-def _tie_caveat(content: ReportContent) -> Iterator[str]:
-    known = content.statistics
-    users = content.leaderboard.test_users
-    rule = f" ({known['tie_order']})" if known.get("tie_order") else ""
-    tied = known.get("test_targets_tied")
-    if tied is not None:
-        if users and tied / users >= _TIED_SHARE:
-            yield (
-                f"For {percent(tied / users)} of the test users the target shares its timestamp with the interaction "
-                f"before it, so the tie rule{rule} and not time chose what was to be predicted."
-            )
-        return
-    tied, interactions = known.get("tied_interactions"), known.get("interactions")
-    if tied and interactions and tied / interactions >= _TIED_SHARE:
-        yield (
-            f"{percent(tied / interactions)} of the interactions share their timestamp with another of the same "
-            f"user, so their order rests on the tie rule{rule}."
-        )
+def note(row: LeaderboardRow) -> str:
+    """What stands below the name of a recommender."""
+    return ", ".join(part for part in (row.note, seeds(row)) if part)
 
 
 def code_use(report: CodesReport) -> str:

@@ -55,7 +55,7 @@ class Claim:
         protocol: name of a protocol.
         recommender: name of a baseline, a recipe or a fusion.
         fit_on: what the final fit sees, ``train`` or ``train+validation``.
-        metric: a column of :mod:`ml.evaluation.metrics`.
+        metric: of :func:`ml.evaluation.metrics.metric_values`.
         published: the figure, ``None`` where nobody published one.
         source: where it was published, and what is known of its protocol.
         lowest: ours must not be below.

@@ -13,12 +13,10 @@ from functools import cache, partial
 from multiprocessing import get_context
 from pathlib import Path
 
-import numpy as np
-
 from ml.baselines import BASELINES
 from ml.codes import ASSIGNMENTS
 from ml.data.training_set import TrainingSet
-from ml.evaluation.metrics import user_metrics
+from ml.evaluation.metrics import metric_values, user_metrics
 from ml.evaluation.rankings import rank
 from ml.fusion.recipe import FusionRecipe, load_fusions
 from ml.fusion.recommender import FusedRecommender, load_recommender
@@ -121,7 +119,7 @@ def measured(bench: Bench, fit: Fit) -> Result:
     recommender = _fitted(bench, fit, folder)
     seconds = time.perf_counter() - began
     rankings = rank(recommender, bench.training_set, fit.recommender, fit.seed, _DEPTH, bench.exclude_seen)
-    values = np.array(user_metrics(rankings, bench.training_set)[fit.metric].to_numpy())
+    values = metric_values(user_metrics(rankings, bench.training_set), fit.metric)
     result = Result(key, fit.recommender, fit.seed, seconds, _machine(bench), values)
     result.save(folder / fit.metric)
     return result

@@ -26,6 +26,8 @@ SLICES: dict[str, tuple[str, tuple[str, ...]]] = {
     "training": ("The seed of code assignment, random baselines and training.", ("seed",)),
     "fit": ("What the final fit of every recommender reads.", ("fit_on",)),
     "ranking": ("Whether seen items are left out of the rankings, of validation users too.", ("exclude_seen",)),
+    "seeds": ("How many seeds everything random is fitted with.", ("seeds",)),
+    "audits": ("What the audits train again.", ("audit_model",)),
     "comparison": ("Which models and fusions are trained and compared.", ("recipes",)),
 }
 # in no slice: where models are trained says nothing of what they are

@@ -11,7 +11,7 @@ GRAPH = defs.resolve_asset_graph()
 KEYS = sorted(GRAPH.materializable_asset_keys | GRAPH.external_asset_keys)
 LAYERS = {
     "settings", "raw", "landing", "staging", "intermediate", "marts", "training_sets", "baselines", "codes",
-    "models", "rankings", "evaluation", "searches",
+    "models", "rankings", "evaluation", "audits", "searches",
 }  # fmt: skip
 
 
@@ -64,15 +64,37 @@ def test_identities_alone_lead_to_models_that_read_no_text() -> None:
 def test_what_was_chosen_reaches_exactly_what_reads_it() -> None:
     readers = {
         name: {key.path[0] for key in GRAPH.get(dg.AssetKey(["settings", name])).child_keys}
-        for name in ("training", "fit", "ranking", "comparison")
+        for name in ("training", "fit", "ranking", "comparison", "seeds", "audits")
     }
     assert readers == {
-        "training": {"baselines", "codes", "models", "rankings", "searches"},
-        "fit": {"baselines", "models", "evaluation"},
+        "training": {"baselines", "codes", "models", "rankings", "evaluation", "audits", "searches"},
+        "fit": {"baselines", "models", "evaluation", "audits"},
         # the rule for seen items holds for validation users too, who decide when training stops
-        "ranking": {"models", "rankings", "searches"},
-        "comparison": {"evaluation"},
+        "ranking": {"models", "rankings", "evaluation", "audits", "searches"},
+        "comparison": {"evaluation", "audits"},
+        "seeds": {"evaluation"},
+        "audits": {"audits"},
     }
+
+
+def test_every_audit_is_in_the_report_and_warns_without_blocking() -> None:
+    audits = {key for key in GRAPH.materializable_asset_keys if key.path[0] == "audits"}
+    assert {key.path[-1] for key in audits} == {
+        "duplicates", "ties", "leakage", "shortcuts", "calibration", "temporal",
+    }  # fmt: skip
+    assert audits <= GRAPH.get(dg.AssetKey(["evaluation", "report"])).parent_keys
+    checks = {dg.AssetCheckKey(key, "no_concern") for key in audits}
+    checks.add(dg.AssetCheckKey(dg.AssetKey(["evaluation", "leaderboard"]), "better_than_popularity"))
+    for check in checks:
+        assert not GRAPH.get(check).blocking
+        # of each dataset by itself
+        assert GRAPH.get(check).partitions_def is not None
+
+
+def test_nothing_is_fitted_on_what_an_audit_says() -> None:
+    for key in GRAPH.materializable_asset_keys:
+        if key.path[0] == "audits":
+            assert GRAPH.get(key).child_keys == {dg.AssetKey(["evaluation", "report"])}
 
 
 def test_a_fusion_is_made_of_its_parts() -> None:

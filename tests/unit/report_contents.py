@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import report_audits
 
 from ml.data.training_set import Sequences, TrainingSet
 from ml.evaluation.leaderboard import Entry, build_leaderboard
-from ml.evaluation.metrics import METRICS
+from ml.evaluation.metrics import user_metrics
 from ml.evaluation.rankings import rank, write_table
 from ml.recommender import Recommendations
 from ml.reports.content import (
@@ -39,7 +40,16 @@ from ml.reports.content import (
 
 
 def row(name: str, trained: bool, ndcg: float, difference: float | None = None, **changes: Any) -> LeaderboardRow:
-    """A row whose headline has an interval of ± .004, and whose difference, where it has one, of ± .002."""
+    """A row whose headline has an interval of ± .004, and whose difference, where it has one, of ± .002.
+
+    A difference beyond that is a finding, with the p-values of one.
+    """
+    compared: dict[str, Any] = {}
+    if difference is not None:
+        told_apart = abs(difference) > 0.002
+        finding = ("better" if difference > 0 else "worse") if told_apart else "not told apart"
+        compared = {"finding": finding, "p_value": 0.004 if told_apart else 0.2}
+        compared["p_value_adjusted"] = 3 * compared["p_value"]
     return LeaderboardRow(
         recommender=name,
         title=name.capitalize(),
@@ -50,7 +60,7 @@ def row(name: str, trained: bool, ndcg: float, difference: float | None = None, 
             "mrr@10": Estimate(ndcg / 2),
         },
         difference=None if difference is None else Estimate(difference, difference - 0.002, difference + 0.002),
-        **changes,
+        **{**compared, **changes},
     )
 
 
@@ -63,14 +73,19 @@ def made_up_content() -> ReportContent:
     item = ExampleItem("B01", "Blue pens, 12 pack")
     unknown = ExampleItem("B02")
     target = ExampleItem("B03", "Paper, A4", is_target=True, in_history=True)
+    tower = {"note": "sampled softmax", "parameters": 1_200_000, "model_bytes": 4_800_000, "cut_tied": 0.0}
+    rows = (
+        row("tower", True, 0.06, 0.01, seeds=3, seed_deviation=0.0008, loss="sampled softmax", **tower),
+        row("chain", False, 0.05, cut_tied=0.21),
+        row("small", True, 0.049, -0.001, note="binary cross-entropy", parameters=90_000),
+        row("popular", False, 0.01, -0.04),
+    )
     return ReportContent(
         dataset="Made_Up",
-        leaderboard=board(
-            row("tower", True, 0.06, 0.01, note="sampled softmax", parameters=1_200_000),
-            row("chain", False, 0.05),
-            row("small", True, 0.049, -0.001, note="binary cross-entropy", parameters=90_000),
-            row("popular", False, 0.01, -0.04),
-        ),
+        leaderboard=board(*rows),
+        list_metrics=report_audits.list_metrics(rows),
+        slices=report_audits.slices(rows),
+        audits=report_audits.all_audits(),
         funnels=(
             Funnel(
                 "reviews",
@@ -142,14 +157,14 @@ def made_up_run() -> RunFacts:
 
 def with_texts(content: Any, change: Callable[[str], str]) -> Any:
     """The same content with every free text changed; words of a fixed vocabulary and empty texts stay."""
-    fixed = {"role": None, "severity": None}
+    fixed = {"role", "severity", "finding"}
     if isinstance(content, str):
         return change(content) if content else content
     if isinstance(content, tuple):
         return tuple(with_texts(part, change) for part in content)
     if isinstance(content, Mapping):
         # names of metrics and statistics are the project's own
-        own = any(name in content for name in ("ndcg@10", "users"))
+        own = any(name in content for name in ("ndcg@10", "users", "coverage@10"))
         return {name if own else with_texts(name, change): with_texts(value, change) for name, value in content.items()}
     if dataclasses.is_dataclass(content):
         names = [field.name for field in dataclasses.fields(content) if field.name not in fixed]
@@ -166,23 +181,6 @@ class _InOrder:
     def recommend(self, histories: Sequences, k: int, exclude_seen: bool) -> Recommendations:
         items = np.tile(self.order[:k], (len(histories), 1))
         return Recommendations(items, np.tile(-np.arange(k, dtype=np.float32), (len(histories), 1)))
-
-
-def _user_metrics(rankings: pa.Table, training_set: TrainingSet) -> pa.Table:
-    """As :func:`ml.evaluation.metrics.user_metrics`, without the seconds that ranx takes to compile."""
-    lists: dict[int, list[int]] = {}
-    for record in rankings.to_pylist():
-        lists.setdefault(record["user_index"], []).append(record["item_index"])
-    columns: dict[str, list] = {"user_index": list(map(int, training_set.test_users))}
-    for metric in METRICS:
-        name, cutoff = metric.split("@")
-        columns[metric] = []
-        for user, target in zip(training_set.test_users, training_set.test_targets, strict=True):
-            found = lists[int(user)][: int(cutoff)]
-            place = found.index(target) + 1 if target in found else None
-            worth = {"recall": lambda p: 1.0, "ndcg": lambda p: 1 / np.log2(p + 1), "mrr": lambda p: 1 / p}[name]
-            columns[metric].append(float(worth(place)) if place else 0.0)
-    return pa.table(columns).replace_schema_metadata(rankings.schema.metadata)
 
 
 def write_made_up_lake(lake: Path) -> TrainingSet:
@@ -225,8 +223,9 @@ def write_made_up_lake(lake: Path) -> TrainingSet:
         rankings = rank(_InOrder(first, items), training_set, name, seed=0)
         write_table(rankings, lake / "rankings" / f"{name}.parquet")
         trained = {"loss": "sampled_softmax", "parameters": 1234} if kind == "model" else {}
-        entries.append(Entry(name.capitalize(), kind, _user_metrics(rankings, training_set), **trained))
+        entries.append(Entry(name.capitalize(), kind, (user_metrics(rankings, training_set),), **trained))
     write_table(build_leaderboard(entries, training_set), lake / "evaluation" / "leaderboard.parquet")
+    _write_evaluation(lake)
     # the last two are of a final fit, with a clock of its own
     log = [
         ("train", 1, 3.0, 0.1),
@@ -252,6 +251,22 @@ def write_made_up_lake(lake: Path) -> TrainingSet:
     }
     (lake / "codes" / "svd" / "codes.json").write_text(json.dumps(described))
     return training_set
+
+
+def _write_evaluation(lake: Path) -> None:
+    """Slices, list metrics and two audits; of a recommender that is not compared, too."""
+    lists, slices = [], []
+    for recommender in ("left_over", "popular", "tower"):
+        lists.append({"recommender": recommender, "coverage@10": 0.5, "category_diversity@10": None})
+        for place, bucket in enumerate(("2", "3"), start=1):
+            found = {"slice": "history length", "bucket": bucket, "place": place, "users": 7 - 3 * place}
+            found |= {"recommender": recommender, "ndcg@10": 0.1, "recall@10": 0.2}
+            slices.append(found | {"ndcg@10_low": None, "ndcg@10_high": None})
+    pq.write_table(pa.Table.from_pylist(lists), lake / "evaluation" / "list_metrics.parquet")
+    pq.write_table(pa.Table.from_pylist(slices), lake / "evaluation" / "slices.parquet")
+    (lake / "audits").mkdir()
+    for audit in (report_audits.duplicates(), report_audits.ties()):
+        (lake / "audits" / f"{audit.name}.json").write_text(json.dumps(audit.as_json()))
 
 
 def _second_last(interaction: dict) -> bool:

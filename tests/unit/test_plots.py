@@ -10,16 +10,29 @@ import subprocess
 import sys
 import warnings
 from dataclasses import replace
-from itertools import pairwise
+from itertools import combinations
 from xml.etree import ElementTree
 
 import pytest
+import report_audits
 from report_contents import board, made_up_content, row
 
+from ml.audits.audit import Chart, Line
 from ml.reports import plots
 from ml.reports.content import Funnel, FunnelStep, TrainingCurve
+from ml.reports.plots_chart import chart
 
 NAMES = ("leaderboard", "funnel-reviews", "validation", "loss", "history-lengths", "quality-size", "quality-time")
+NAMES += ("ties", "calibration", "cuts", "groups")
+
+
+# eight lines over three short names: side by side is lower than one below another
+UPRIGHT = Chart(
+    "By group",
+    "group",
+    "nDCG@10",
+    tuple(Line(f"Line {n}", ("head", "middle", "tail"), (0.1 * n, 0.2, -0.1)) for n in range(8)),
+)
 
 
 def all_plots() -> dict[str, plots.Plot]:
@@ -32,6 +45,10 @@ def all_plots() -> dict[str, plots.Plot]:
         plots.history_lengths(content.history_lengths),
         plots.quality_by_size(content),
         plots.quality_by_time(content, {"tower": 130.0, "small": 12.0, "chain": 0.1}),
+        chart(report_audits.ties().charts[0], "ties"),
+        chart(report_audits.calibration().charts[0], "calibration"),
+        chart(report_audits.shortcuts().charts[0], "cuts"),
+        chart(UPRIGHT, "groups"),
     )
     return {plot.name: plot for plot in drawn}
 
@@ -163,14 +180,17 @@ def test_a_curve_without_validation_is_left_out_and_one_epoch_is_enough():
     assert plots.validation_curves((none,)).svg()
 
 
-def test_names_at_the_ends_of_curves_do_not_lie_on_one_another():
-    curves = tuple(TrainingCurve(f"Model {n}", "softmax", (1, 2), (2.0, 1.0), (0.1, 0.1001), 2) for n in range(6))
+def test_names_of_curves_do_not_lie_on_one_another():
+    curves = tuple(TrainingCurve(f"Model {n}", "softmax", (1, 2), (2.0, 1.0), (0.1, 0.1001), 2) for n in range(7))
     root = ElementTree.fromstring(plots.validation_curves(curves).svg())
-    heights = sorted(
-        float(text.attrib["y"]) for text in root.iter("text") if "".join(text.itertext()).startswith("Model")
-    )
-    assert len(heights) == 6
-    assert min(later - earlier for earlier, later in pairwise(heights)) > 9.5
+    places = [
+        (float(text.attrib["x"]), float(text.attrib["y"]))
+        for text in root.iter("text")
+        if "".join(text.itertext()).startswith("Model")
+    ]
+    assert len(places) == 7
+    for (x, y), (other_x, other_y) in combinations(places, 2):
+        assert abs(y - other_y) > 9.5 or abs(x - other_x) > 60
 
 
 def test_every_user_is_in_a_bar_of_the_histogram():
@@ -195,3 +215,93 @@ def test_quality_needs_two_models_to_compare():
     content = made_up_content()
     assert plots.quality_by_time(content, {"tower": 130.0, "chain": 0.1}) is None
     assert plots.quality_by_size(replace(content, leaderboard=board(row("chain", False, 0.05)))) is None
+
+
+# --- charts of audits
+
+
+def drawn(one: Chart):
+    """The axes of a chart, and its legend."""
+    from matplotlib.figure import Figure
+
+    from ml.reports.drawing import _PNG_COLOURS
+
+    figure = Figure()
+    chart(one, "x").draw(figure, _PNG_COLOURS)
+    return figure.axes[0], figure.legends
+
+
+def markers(axes) -> list[tuple[float, float]]:
+    return [
+        (line.get_xdata()[0], line.get_ydata()[0]) for line in axes.lines if line.get_marker() not in ("None", None)
+    ]
+
+
+def test_names_lie_one_below_another_with_the_dots_of_one_side_by_side():
+    one = Chart(
+        "T", "rule", "nDCG@10", (Line("a", ("file", "hash"), (0.1, 0.2)), Line("b", ("file", "hash"), (0.3, 0.1)))
+    )
+    axes, legends = drawn(one)
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["file", "hash"]
+    assert axes.yaxis_inverted(), "the first is on top"
+    found = markers(axes)
+    assert [x for x, _ in found] == [0.1, 0.2, 0.3, 0.1]
+    heights = [y for _, y in found]
+    assert heights[0] < heights[2] < 0.5 < heights[1] < heights[3]
+    assert [text.get_text() for text in legends[0].get_texts()] == ["a", "b"]
+    assert axes.get_xlim()[0] == 0
+
+
+def test_names_stand_side_by_side_where_that_is_lower():
+    axes, _ = drawn(UPRIGHT)
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["head", "middle", "tail"]
+    assert axes.get_ylim()[0] < 0, "what is negative is seen"
+    places = sorted(x for x, _ in markers(axes))
+    assert len(set(places)) == 24, "no dot hides another"
+    assert -0.5 < places[0] < places[-1] < 2.5
+
+
+def test_no_two_of_twelve_lines_look_alike():
+    lines = tuple(Line(f"l{n}", (1.0, 2.0), (n, n)) for n in range(12))
+    _, legends = drawn(Chart("T", "x", "y", lines))
+    looks = {(h.get_marker(), h.get_color(), h.get_markerfacecolor()) for h in legends[0].legend_handles}
+    assert len(looks) == 12
+
+
+def test_bounds_are_bars_and_unknown_values_are_left_out():
+    line = Line("a", (1.0, 2.0, 3.0), (0.2, float("nan"), 0.4), (0.1, 0.1, 0.4), (0.3, 0.3, 0.4))
+    axes, legends = drawn(Chart("T", "x", "y", (line,)))
+    assert legends == []
+    assert markers(axes)[-2:] == [(1.0, 0.2), (3.0, 0.4)]
+    bars = [tuple(line.get_ydata()) for line in axes.lines if len(line.get_xdata()) == 2 and line.get_xdata()[0] == 1.0]
+    assert (0.1, 0.3) in bars
+
+
+def test_a_wide_axis_of_numbers_is_logarithmic_and_a_diagonal_is_not():
+    far = (Line("a", (1, 2, 5, 100), (0.1, 0.2, 0.3, 0.4)),)
+    axes, _ = drawn(Chart("T", "x", "y", far))
+    assert axes.get_xscale() == "log"
+    assert [float(tick) for tick in axes.get_xticks()] == [1, 2, 5, 100]
+    axes, _ = drawn(Chart("T", "x", "y", far, diagonal=True))
+    assert axes.get_xscale() == "linear"
+    assert any(tuple(line.get_xdata()) == tuple(line.get_ydata()) for line in axes.lines)
+
+
+def test_a_chart_is_described_in_words():
+    few = chart(Chart("T", "rule", "nDCG@10", (Line("a", ("file", "hash"), (0.1, 0.25)),)), "x").description
+    assert few == "nDCG@10 by rule. a: file 0.1000, hash 0.2500."
+    many = Line("a", tuple(map(float, range(50))), tuple(map(float, range(50))))
+    assert chart(Chart("T", "x", "y", (many,)), "x").description == "y by x. a: 0 0.0000, 49 49.0000."
+
+
+def test_many_models_are_numbered_and_their_losses_stand_in_two_columns():
+    rows = [row(f"model{n}", True, 0.06 - 0.002 * n, parameters=10 ** (n + 1)) for n in range(7)]
+    content = replace(made_up_content(), leaderboard=board(*rows))
+    found = texts(plots.quality_by_size(content).svg())
+    assert {str(n) for n in range(1, 8)} <= set(found)
+    assert "Model0" not in found
+    curves = tuple(TrainingCurve(f"Model {n}", "softmax", (1, 2), (2.0, 1.0), (0.1, 0.2), 2) for n in range(7))
+    losses = ElementTree.fromstring(plots.loss_curves(curves).svg())
+    places = {"".join(text.itertext()): float(text.attrib["x"]) for text in losses.iter("text") if "x" in text.attrib}
+    assert places["Model 0"] < places["Model 1"]
+    assert places["Model 0"] == places["Model 6"]

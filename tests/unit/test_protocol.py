@@ -38,6 +38,7 @@ def interactions(tmp_path):
 def test_what_was_not_chosen_is_not_said(interactions):
     assert split_protocol(SETTINGS, interactions()) == {
         "split": "leave-one-out",
+        "duplicates": "exact ones (user, item, time, rating) removed",
         "k_core": 5,
         "tie_order": "hash",
         "validation_users": 512,
@@ -69,6 +70,7 @@ def test_an_order_and_a_split_that_came_with_the_source_stand_for_the_settings(i
     assert "tie_order" not in ordered
     assert split_protocol(SETTINGS, interactions(position=1, split="train")) == {
         "split": "made elsewhere, taken as it is",
+        "duplicates": "exact ones (user, item, time, rating) removed",
         "k_core": 0,
         "order": "as given",
     }

@@ -1,0 +1,120 @@
+"""Every choice that the numbers of a leaderboard depend on, to be printed with each of its tables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from ml.data.training_set import TrainingSet
+from ml.evaluation.intervals import CONFIDENCE, RESAMPLES
+from ml.evaluation.metrics import HEADLINE
+from ml.evaluation.rankings import facts
+from ml.evaluation.significance import LEVEL
+
+if TYPE_CHECKING:
+    from ml.evaluation.leaderboard import Entry
+
+PROTOCOL = b"protocol"
+
+
+def protocol(leaderboard: pa.Table) -> dict[str, str]:
+    """Every choice that the numbers depend on: label and value, in the order to print them."""
+    return json.loads((leaderboard.schema.metadata or {})[PROTOCOL])
+
+
+def protocol_line(leaderboard: pa.Table) -> str:
+    """The protocol as one line of text."""
+    return "; ".join(f"{label}: {value}" for label, value in protocol(leaderboard).items())
+
+
+def protocol_of(
+    training_set: TrainingSet, digest: str, entries: Sequence[Entry], compared: int, reference: str | None
+) -> dict[str, str]:
+    """What :func:`protocol` reads.
+
+    Args:
+        training_set: that all were fitted on and ranked for.
+        digest: its own.
+        entries: best first.
+        compared: how many rows were tested against the reference.
+        reference: title of the best baseline, ``None`` where there is none.
+    """
+    choices = {"dataset": training_set.dataset, "dataset digest": digest[:12]}
+    choices |= {_label(name): _value(name, value) for name, value in training_set.protocol.items()}
+    choices |= {
+        "test users": f"{len(training_set.test_users):,}",
+        "validation users": f"{len(training_set.validation_users):,}",
+        "test history": _test_history(training_set),
+        "ranked": f"the whole catalogue, {training_set.items:,} items",
+        "seen items": "excluded" if facts(entries[0].user_metrics[0])["exclude_seen"] else "not excluded",
+        "equal scores": "by one seeded permutation of the items",
+        "fit on": _grouped((one.title, one.fit_on) for one in entries),
+    }
+    lengths = [(one.title, f"{one.maximum_length:,} items") for one in entries if one.maximum_length is not None]
+    if lengths:
+        choices["maximum length"] = _grouped(lengths, others="all other models")
+    codes = sorted({one.codes for one in entries} - {""})
+    if codes:
+        choices["codes"] = f"{', '.join(codes)}, assigned on train"
+    losses = sorted(f"{one.title} ({one.loss})" for one in entries if one.loss)
+    if losses:
+        choices["losses"] = ", ".join(dict.fromkeys(losses))
+    beams = [(one.title, f"{one.beam:,}") for one in entries if one.beam is not None]
+    if beams:
+        choices["beam"] = _grouped(beams, others="")
+    choices["seeds"] = _grouped((one.title, ", ".join(map(str, one.seeds))) for one in entries)
+    if reference is not None and compared:
+        choices["tests"] = (
+            f"two-sided paired t-tests of {HEADLINE.replace('ndcg', 'nDCG')} over users against the best baseline "
+            f"({reference}), {compared} of them, corrected by Holm, level {LEVEL:g}"
+        )
+    choices["intervals"] = f"{100 * CONFIDENCE:.0f} % bootstrap over users, each by itself, {RESAMPLES:,} resamples"
+    return choices
+
+
+def _test_history(training_set: TrainingSet) -> str:
+    """Whether a test user's history holds the validation item, as :meth:`TrainingSet.histories` makes it."""
+    between = any(
+        part is not None and len(part.items) for part in (training_set.before_validation, training_set.before_test)
+    )
+    rest = ", and what lies between these and the target" if between else ""
+    if not len(training_set.validation_users):
+        return f"training items (there is no validation item){rest}"
+    both = len(np.intersect1d(training_set.validation_users, training_set.test_users))
+    users = "" if both == len(training_set.test_users) else f" of the {both:,} users who have one"
+    return f"training items and the validation item{users}{rest}"
+
+
+def _grouped(pairs: Iterable[tuple[str, str]], others: str = "all others") -> str:
+    """Values with the titles they are of; those of the commonest are called ``others``, where it is not empty."""
+    titles: dict[str, list[str]] = {}
+    for title, value in pairs:
+        titles.setdefault(value, []).append(title)
+    if others and len(titles) == 1:
+        return next(iter(titles))
+    told = {value: ", ".join(sorted(set(titles[value]))) for value in sorted(titles)}
+    if others:
+        commonest = max(told, key=lambda value: len(titles[value]))
+        told = {value: named for value, named in told.items() if value != commonest} | {commonest: others}
+    return ", ".join(f"{value} ({named})" for value, named in told.items())
+
+
+def _label(name: str) -> str:
+    return {"k_core": "k-core", "tie_order": "order of ties in time"}.get(name, name.replace("_", " "))
+
+
+def _value(name: str, value: object) -> str:
+    if name == "k_core" and value == 0:
+        return "none"
+    if name == "validation_users" and value == 0:
+        return "all"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def choices_as_metadata(choices: Mapping[str, str]) -> dict[bytes, bytes]:
+    """The protocol as a leaderboard keeps it in its schema."""
+    return {PROTOCOL: json.dumps(choices).encode()}

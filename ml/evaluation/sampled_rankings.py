@@ -1,0 +1,239 @@
+"""The lists of a fixed sample of users, so that two runs can be compared list by list.
+
+Users are taken by a digest of their identity: those with the smallest ones. Which they are depends on nothing else, so
+two runs on slightly different data sample nearly the same people (a bottom-k sample with permanent random numbers;
+Cohen and Kaplan, "Summarizing data using bottom-k sketches", PODC 2007). Users and items stand by identity, since
+indices change with the catalogue.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ml.data.training_set import TrainingSet
+from ml.evaluation.rankings import RankingError, facts
+from ml.recommender import NO_ITEM
+
+# beside a report, in its folder
+SAMPLE_FILE = "sampled_users.parquet"
+USERS = 2000
+LENGTH = 10
+PERSISTENCE = 0.9
+COLUMNS = pa.schema(
+    [
+        pa.field("user_id", pa.string(), nullable=False),
+        pa.field("recommender", pa.string(), nullable=False),
+        # the held-out item of the user
+        pa.field("target", pa.string(), nullable=False),
+        # 1-based, null where the target is not in the list that was kept
+        pa.field("target_rank", pa.int16()),
+        # the first of the list, best first
+        pa.field("items", pa.list_(pa.string()), nullable=False),
+    ]
+)
+# a paired test speaks of the users that kept their target; where most did not, it would speak of few
+_KEPT_SHARE = 0.5
+_FORMAT = b"raw2rank-sampled-rankings-1"
+
+
+def sample_rankings(rankings: Mapping[str, pa.Table], training_set: TrainingSet, users: int = USERS) -> pa.Table:
+    """The first :data:`LENGTH` items and the rank of the target, for a sample of the test users.
+
+    Args:
+        rankings: of :func:`ml.evaluation.rankings.rank`, by name of the recommender on the leaderboard; of several
+            seeds, those of one.
+        training_set: that was ranked for.
+        users: at most so many are taken.
+
+    Returns:
+        Columns :data:`COLUMNS`, by ascending ``user_id`` and ``recommender``; one row for each of both, also where the
+        list is empty. Equal rankings give equal tables, whatever the order of the mapping.
+
+    Raises:
+        RankingError: rankings are of another training set.
+    """
+    digest = training_set.digest()
+    cases = sampled_cases(training_set, users)
+    place = np.full(training_set.users, -1, dtype=np.int64)
+    place[np.asarray(training_set.test_users)[cases]] = np.arange(len(cases))
+    targets = np.asarray(training_set.test_targets)[cases]
+    names = sorted(rankings)
+    ranks = np.zeros((len(cases), len(names)), dtype=np.int16)
+    items = np.full((len(cases), len(names), LENGTH), NO_ITEM, dtype=np.int64)
+    for column, name in enumerate(names):
+        table = rankings[name]
+        if facts(table)["training_set"] != digest:
+            raise RankingError(f"{name} was ranked on another training set than {training_set.dataset}: rank again")
+        row = place[table["user_index"].to_numpy()]
+        chosen = row >= 0
+        row, rank = row[chosen], table["rank"].to_numpy()[chosen]
+        item = table["item_index"].to_numpy()[chosen]
+        first = rank <= LENGTH
+        items[row[first], column, rank[first] - 1] = item[first]
+        hit = item == targets[row]
+        ranks[row[hit], column] = rank[hit]
+    return _table(training_set, cases, names, ranks, items)
+
+
+def sampled_cases(training_set: TrainingSet, users: int = USERS) -> np.ndarray:
+    """Which test cases are sampled, int64 ``[at most users]``, ascending."""
+    identities = np.asarray(training_set.user_ids)[np.asarray(training_set.test_users)]
+    digests = [hashlib.sha256(identity).digest() for identity in identities.tolist()]
+    return np.sort(np.array(sorted(range(len(digests)), key=digests.__getitem__)[:users], dtype=np.int64))
+
+
+def _table(
+    training_set: TrainingSet, cases: np.ndarray, names: list[str], ranks: np.ndarray, items: np.ndarray
+) -> pa.Table:
+    """The arrays ``[cases, names]`` and ``[cases, names, LENGTH]`` as one row a case and name."""
+    flat = items.reshape(-1, LENGTH)
+    kept = flat != NO_ITEM
+    offsets = np.concatenate([[0], np.cumsum(kept.sum(axis=1))]).astype(np.int32)
+    user_ids = _texts(training_set.user_ids, np.asarray(training_set.test_users)[cases])
+    targets = _texts(training_set.item_ids, np.asarray(training_set.test_targets)[cases])
+    of_case = pa.array(np.repeat(np.arange(len(cases)), len(names)))
+    return pa.table(
+        {
+            "user_id": user_ids.take(of_case),
+            "recommender": pa.array(names * len(cases), pa.string()),
+            "target": targets.take(of_case),
+            "target_rank": pa.array(ranks.reshape(-1), pa.int16(), mask=ranks.reshape(-1) == 0),
+            "items": pa.ListArray.from_arrays(pa.array(offsets), _texts(training_set.item_ids, flat[kept])),
+        },
+        schema=COLUMNS.with_metadata({b"raw2rank": _FORMAT}),
+    )
+
+
+def _texts(identities: np.ndarray, indices: np.ndarray) -> pa.Array:
+    """Identities as text, each decoded once."""
+    wanted, place = np.unique(indices, return_inverse=True)
+    known = pa.array([identity.decode() for identity in np.asarray(identities)[wanted].tolist()], pa.string())
+    return known.take(pa.array(place.reshape(-1)))
+
+
+def check_sample(table: pa.Table) -> None:
+    """Make sure that a table was made by :func:`sample_rankings` of this version.
+
+    Raises:
+        RankingError: it was not.
+    """
+    said = (table.schema.metadata or {}).get(b"raw2rank", b"nothing")
+    if said != _FORMAT or not table.schema.equals(COLUMNS, check_metadata=False):
+        raise RankingError(
+            f"sampled rankings of another version ({said.decode(errors='replace')}; this one reads {_FORMAT.decode()})"
+        )
+
+
+class PairedSamples:
+    """The samples of two runs, user by user.
+
+    Attributes:
+        counts: users sampled in the first, in the second, in both, and those of both whose target is the same item.
+    """
+
+    def __init__(self, before: pa.Table, after: pa.Table) -> None:
+        self._tables = (before, after)
+        targets = [
+            dict(zip(table["user_id"].to_pylist(), table["target"].to_pylist(), strict=True)) for table in self._tables
+        ]
+        self._both = sorted(targets[0].keys() & targets[1].keys())
+        kept = [user for user in self._both if targets[0][user] == targets[1][user]]
+        self.counts = (len(targets[0]), len(targets[1]), len(self._both), len(kept))
+        self._kept = kept if len(kept) >= max(2, _KEPT_SHARE * min(self.counts[:2])) else []
+
+    def ranks(self, name: str) -> tuple[np.ndarray, np.ndarray] | None:
+        """Ranks of the target before and after for the users who kept it, 0 where it was not ranked, ``[users]``.
+
+        ``None`` where fewer kept it than half of the smaller sample, or a sample does not know the recommender.
+        """
+        parts = [self._rows(table, name, self._kept) for table in self._tables]
+        if not self._kept or any(part is None for part in parts):
+            return None
+        before, after = (pc.fill_null(part["target_rank"], 0).to_numpy() for part in parts)
+        return before, after
+
+    def lists(self, name: str) -> tuple[np.ndarray, np.ndarray] | None:
+        """Lists before and after for the users of both, as :func:`overlaps` takes them, int64 ``[users, LENGTH]``.
+
+        ``None`` where there is no such user, or a sample does not know the recommender.
+        """
+        parts = [self._rows(table, name, self._both) for table in self._tables]
+        if not self._both or any(part is None for part in parts):
+            return None
+        lists = [part["items"].combine_chunks() for part in parts]
+        numbered = pa.concat_arrays([one.flatten() for one in lists]).dictionary_encode().indices.to_numpy()
+        found, start = [], 0
+        for one in lists:
+            lengths = pc.list_value_length(one).to_numpy()
+            filled = np.full((len(one), LENGTH), NO_ITEM, dtype=np.int64)
+            filled[np.arange(LENGTH) < lengths[:, None]] = numbered[start : start + lengths.sum()]
+            start += lengths.sum()
+            found.append(filled)
+        return found[0], found[1]
+
+    def _rows(self, table: pa.Table, name: str, users: list[str]) -> pa.Table | None:
+        """The rows of one recommender, one for each of the given users in this order."""
+        rows = table.filter(pc.equal(table["recommender"], name))
+        found = pc.index_in(pa.array(users, pa.string()), rows["user_id"])
+        return None if rows.num_rows == 0 or found.null_count else rows.take(found)
+
+
+def overlaps(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Share of items that two lists have in common, whatever their order, float64 ``[users]``.
+
+    The share is of the longer list; two empty lists are equal.
+
+    Args:
+        one: item numbers, best first, no item twice; :data:`~ml.recommender.NO_ITEM` after the end,
+            int ``[users, length]``.
+        other: the same of the other run, for the same users.
+    """
+    longer = np.maximum(_lengths(one), _lengths(other))
+    return np.where(longer == 0, 1.0, _common(one, other)[:, -1, -1] / np.maximum(longer, 1))
+
+
+def rank_biased_overlap(one: np.ndarray, other: np.ndarray, persistence: float = PERSISTENCE) -> np.ndarray:
+    """Rank-biased overlap of two lists, extrapolated beyond their ends, float64 ``[users]``, from 0 to 1.
+
+    Equal lists have 1, lists without a common item 0, and a difference counts the more the higher it stands: with
+    ``persistence`` .9 the first ten ranks bear 86 % of the weight. The extrapolated form assumes that the agreement
+    seen at the end goes on. Lists may be of different lengths; two empty ones are equal.
+
+    Args:
+        one: as in :func:`overlaps`.
+        other: as in :func:`overlaps`.
+        persistence: above 0 and below 1.
+
+    Source: Webber, Moffat and Zobel, "A similarity measure for indefinite rankings", ACM TOIS 28(4), 2010, equation 32.
+    """
+    depth = np.arange(1, one.shape[1] + 1)
+    lengths = np.stack([_lengths(one), _lengths(other)])
+    short, long = lengths.min(axis=0), lengths.max(axis=0)
+    # a list that has ended adds no item, so the common ones at each depth are counted as they stand
+    shared = np.einsum("udd->ud", _common(one, other)).astype(np.float64)
+    users = np.arange(len(one))
+    at_short = np.where(short > 0, shared[users, np.maximum(short, 1) - 1], 0.0)
+    at_long = np.where(long > 0, shared[users, np.maximum(long, 1) - 1], 0.0)
+    agreement = at_short / np.maximum(short, 1)
+    weights = persistence**depth
+    seen = (shared / depth * weights * (depth <= long[:, None])).sum(axis=1)
+    beyond = (depth > short[:, None]) & (depth <= long[:, None])
+    assumed = (agreement[:, None] * (depth - short[:, None]) / depth * weights * beyond).sum(axis=1)
+    at_end = ((at_long - at_short) / np.maximum(long, 1) + agreement) * persistence**long
+    found = (1 - persistence) / persistence * (seen + assumed) + at_end
+    return np.where(long == 0, 1.0, np.clip(found, 0.0, 1.0))
+
+
+def _lengths(lists: np.ndarray) -> np.ndarray:
+    return (lists != NO_ITEM).sum(axis=1)
+
+
+def _common(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Common items of the first i of one and the first j of the other list, int ``[users, length, length]``."""
+    same = (one[:, :, None] == other[:, None, :]) & (one != NO_ITEM)[:, :, None]
+    return same.cumsum(axis=1).cumsum(axis=2)

@@ -1,0 +1,148 @@
+"""The report: one folder that people read, mail and compare."""
+
+import hashlib
+from datetime import UTC, datetime
+from pathlib import Path
+
+import dagster as dg
+
+from ml.codes import ASSIGNMENTS
+from orchestration.assets.audits import AUDITS
+from orchestration.assets.evaluation import RANKINGS, compared_for
+from orchestration.assets.training_sets import load_training_set
+from orchestration.automation import on_new_data
+from orchestration.code_versions import code_version
+from orchestration.partitions import datasets
+from orchestration.paths import REPOSITORY, DatasetPaths, Workspace
+from orchestration.recommenders import needed_codes
+from orchestration.reporting import RECOMMENDATION_OWNERS, array_schema, materialization
+from orchestration.staleness import asset_graph, data_version, latest_evaluations
+
+TEMPLATES = REPOSITORY / "ml" / "reports" / "templates"
+
+
+@dg.asset(
+    key=["evaluation", "report"],
+    # the digests of the dumps are printed, so a dump of other bytes and equal content makes another report
+    deps=[
+        ["evaluation", "leaderboard"],
+        ["evaluation", "list_metrics"],
+        ["evaluation", "slices"],
+        *(["audits", name] for name in AUDITS),
+        *RANKINGS,
+        ["raw", "reviews"],
+        ["raw", "metadata"],
+        ["marts", "statistics"],
+        ["marts", "reconciliation"],
+        ["marts", "items"],
+        *(["codes", name] for name in ASSIGNMENTS),
+    ],
+    description="One self-contained HTML page: verdict, leaderboard, protocol, the way of every row from the dump to "
+    "the split, audits, slices, training curves, examples, checks, and where each number comes from. Beside it a model "
+    "card in Markdown, and the tables as CSV, Parquet and JSON.",
+    group_name="evaluation",
+    kinds={"html"},
+    owners=RECOMMENDATION_OWNERS,
+    partitions_def=datasets,
+    automation_condition=on_new_data,
+    code_version=code_version(
+        "ml.reports.collect", "ml.reports.write", "ml.evaluation.sampled_rankings", files=TEMPLATES.iterdir()
+    ),
+    metadata={
+        "dagster/column_schema": array_schema(
+            page=("html", "the report, in one file"),
+            card=("markdown", "the same in the layout of a model card"),
+            tables=("csv, parquet, json", "leaderboard, slices, list metrics, audits, and what a comparison reads"),
+        )
+    },
+)
+def report(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+    from ml.data.files import atomic_folder
+    from ml.reports import collect, markdown, markdown_evaluation
+    from ml.reports.html import render_html
+    from ml.reports.write import write_report
+
+    dataset = context.partition_key
+    paths = Workspace.current().dataset(dataset)
+    graph = asset_graph()
+    content = collect.collect(
+        paths.lake,
+        dataset,
+        checks=check_results(context.instance, graph, dataset),
+        data_versions=_data_versions(context.instance, graph, dataset, context.asset_key),
+    )
+    facts = collect.run_facts(paths.lake, finished=datetime.now(UTC).isoformat(timespec="seconds"))
+    with atomic_folder(paths.report.parent) as temporary:
+        write_report(content, temporary, facts)
+        _write_sample(paths, temporary)
+    # the page without the clock and the machine
+    version = hashlib.sha256(render_html(content).encode()).hexdigest()
+    return materialization(
+        version,
+        {
+            "dagster/row_count": len(content.leaderboard.rows),
+            "dagster/uri": str(paths.report),
+            "bytes": paths.report.stat().st_size,
+            "open": dg.MetadataValue.url(paths.report.as_uri()),
+            "first page": dg.MetadataValue.md(markdown.report(content)),
+            "audits": dg.MetadataValue.md(markdown_evaluation.audits(content)),
+            "what is recommended": dg.MetadataValue.md(markdown_evaluation.list_metrics(content)),
+            "slices": dg.MetadataValue.md(markdown_evaluation.slices(content)),
+        },
+    )
+
+
+def _write_sample(paths: DatasetPaths, folder: Path) -> None:
+    """The lists of some users, so that two reports can be compared list by list."""
+    import pyarrow.parquet as pq
+
+    from ml.evaluation.rankings import write_table
+    from ml.evaluation.sampled_rankings import SAMPLE_FILE, sample_rankings, sampled_cases
+
+    training_set = load_training_set(paths)
+    users = training_set.test_users[sampled_cases(training_set)].tolist()
+    rankings = {
+        name: pq.read_table(paths.asset("rankings") / f"{name}.parquet", filters=[("user_index", "in", users)])
+        for name in compared_for(paths.dataset)
+    }
+    write_table(sample_rankings(rankings, training_set), folder / SAMPLE_FILE)
+
+
+def check_results(instance: dg.DagsterInstance, graph, dataset: str) -> list:
+    """What every check last said of what is there now, for the report; audits have a section of their own."""
+    from ml.reports.content import Check
+
+    results = []
+    for key in sorted(graph.materializable_asset_keys):
+        if key.path[0] == "audits":
+            continue
+        for check, evaluation in latest_evaluations(instance, graph, dataset, key).items():
+            if evaluation is not None:
+                error = evaluation.severity == dg.AssetCheckSeverity.ERROR and graph.get(check).blocking
+                results.append(
+                    Check(
+                        name=check.name,
+                        asset=key.to_user_string(),
+                        passed=evaluation.passed,
+                        severity="error" if error else "warning",
+                        detail="" if evaluation.passed else evaluation.description or "",
+                    )
+                )
+    return results
+
+
+def _data_versions(instance: dg.DagsterInstance, graph, dataset: str, but: dg.AssetKey) -> dict[str, str]:
+    """Content version of everything the report stands on, in the order it is made."""
+    names = set(compared_for(dataset))
+    shown = dict.fromkeys(("baselines", "models", "rankings"), names) | {"codes": needed_codes(names)}
+    versions = {}
+    for key in graph.toposorted_asset_keys:
+        if key == but or key.path[-1] not in shown.get(key.path[0], {key.path[-1]}):
+            continue
+        version = data_version(instance, key, dataset)
+        if version:
+            versions[key.to_user_string()] = version
+    return versions
+
+
+report_assets = [report]

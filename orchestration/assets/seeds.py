@@ -1,0 +1,80 @@
+"""The same comparison with further seeds: what is random, fitted and measured again for each of them."""
+
+import dagster as dg
+
+from orchestration.assets.evaluation import RANKINGS, compared_for
+from orchestration.assets.settings import read_settings
+from orchestration.assets.training_sets import load_training_set
+from orchestration.automation import on_new_data
+from orchestration.code_versions import code_version
+from orchestration.partitions import datasets
+from orchestration.paths import Workspace
+from orchestration.recommenders import fusions, recipes
+from orchestration.reporting import (
+    RECOMMENDATION_OWNERS,
+    array_schema,
+    digest_of_files,
+    materialization,
+    told_plainly,
+)
+from orchestration.resources import Settings
+
+
+@dg.asset(
+    key=["evaluation", "further_seeds"],
+    deps=[
+        # another model, another choice: fitted again with all seeds
+        *RANKINGS,
+        ["training_sets", "sequences"],
+        ["training_sets", "item_text"],
+        *(["settings", name] for name in ("seeds", "training", "fit", "ranking", "comparison")),
+    ],
+    description="Metrics of every test user under each further seed, of every recommender that is random. Models of "
+    "further seeds are measured and not kept. Empty where one seed is asked for.",
+    group_name="evaluation",
+    kinds={"pytorch", "parquet"},
+    owners=RECOMMENDATION_OWNERS,
+    partitions_def=datasets,
+    automation_condition=on_new_data,
+    code_version=code_version("ml.evaluation.refit", "ml.evaluation.metrics", "ml.evaluation.rankings"),
+    metadata={
+        "dagster/column_schema": array_schema(
+            user_metrics=("parquet", "as evaluation/user_metrics, one file a recommender and seed")
+        )
+    },
+)
+def further_seeds(context: dg.AssetExecutionContext, settings: Settings) -> dg.MaterializeResult:
+    from ml.data.files import atomic_folder
+    from ml.evaluation.metrics import user_metrics
+    from ml.evaluation.rankings import RankingError, rank, write_table
+    from ml.evaluation.refit import Conditions, depends_on_seed, refit
+
+    dataset = context.partition_key
+    paths = Workspace.current().dataset(dataset)
+    folder = paths.asset("evaluation", "further_seeds")
+    first = read_settings("training", dataset)["seed"]
+    seeds = range(first + 1, first + read_settings("seeds", dataset)["seeds"])
+    names = [name for name in compared_for(dataset) if depends_on_seed(name)]
+    exclude_seen = read_settings("ranking", dataset)["exclude_seen"]
+    rows = 0
+    with told_plainly(dataset, RankingError), atomic_folder(folder) as temporary:
+        training_set = load_training_set(paths, with_text=True) if seeds else None
+        for seed in seeds:
+            conditions = Conditions(
+                seed, read_settings("fit", dataset)["fit_on"], exclude_seen, settings.device, settings.precision
+            )
+            fitted: dict = {}
+            for name in names:
+                recommender = refit(name, training_set, conditions, recipes(), fusions(), fitted)
+                rankings = rank(recommender, training_set, name, seed, exclude_seen=exclude_seen)
+                measured = user_metrics(rankings, training_set)
+                write_table(measured, temporary / f"{name}@{seed}.parquet")
+                rows += measured.num_rows
+                context.log.info(f"{name} with seed {seed} is measured")
+    return materialization(
+        digest_of_files(folder, "*.parquet"),
+        {"dagster/row_count": rows, "dagster/uri": str(folder), "seeds": [first, *seeds]},
+    )
+
+
+seed_assets = [further_seeds]

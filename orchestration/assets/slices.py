@@ -1,0 +1,78 @@
+"""Beside the leaderboard: what is recommended, and for which users and items it works."""
+
+import dagster as dg
+
+from orchestration.assets.evaluation import RANKINGS, compared_for, entries_of
+from orchestration.assets.training_sets import load_training_set
+from orchestration.automation import on_new_data
+from orchestration.code_versions import code_version
+from orchestration.partitions import datasets
+from orchestration.paths import Workspace
+from orchestration.reporting import RECOMMENDATION_OWNERS, materialization, parquet_metadata
+
+_common = {
+    "group_name": "evaluation",
+    "kinds": {"numpy", "parquet"},
+    "owners": RECOMMENDATION_OWNERS,
+    "partitions_def": datasets,
+    "automation_condition": on_new_data,
+}
+
+
+@dg.asset(
+    key=["evaluation", "list_metrics"],
+    deps=[*RANKINGS, ["training_sets", "sequences"], ["training_sets", "item_text"], ["settings", "comparison"]],
+    description="What each recommender recommends, whether it hits or not: coverage of the catalogue, concentration, "
+    "popularity, novelty, diversity by text and by category, personalisation.",
+    code_version=code_version("ml.evaluation.list_metrics"),
+    **_common,
+)
+def list_metrics(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+    from ml.data.content_digest import parquet_digest
+    from ml.evaluation import list_metrics as library
+    from ml.evaluation.rankings import read_rankings, write_table
+
+    dataset = context.partition_key
+    paths = Workspace.current().dataset(dataset)
+    training_set = load_training_set(paths, with_text=True)
+    vectors, categories = library.text_vectors_of(training_set), library.categories_of(training_set)
+    rows = {}
+    for name in compared_for(dataset):
+        rankings = read_rankings(paths.asset("rankings") / f"{name}.parquet", training_set)
+        rows[name] = library.list_metrics(rankings, training_set, text_vectors=vectors, categories=categories)
+    path = paths.asset("evaluation") / "list_metrics.parquet"
+    write_table(library.list_metrics_table(rows), path)
+    return materialization(parquet_digest(path), parquet_metadata(path))
+
+
+@dg.asset(
+    key=["evaluation", "slices"],
+    deps=[
+        ["evaluation", "user_metrics"],
+        ["evaluation", "further_seeds"],
+        ["training_sets", "sequences"],
+        ["marts", "interactions"],
+        ["marts", "splits"],
+        ["settings", "comparison"],
+    ],
+    description="nDCG@10 and recall@10 by length of history, popularity of the target, time since the last "
+    "interaction, and whether the target is new to the user or to the training data, with users and intervals.",
+    code_version=code_version("ml.evaluation.slices", "ml.data.interactions"),
+    **_common,
+)
+def slices(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+    from ml.data.content_digest import parquet_digest
+    from ml.data.interactions import read_interactions
+    from ml.evaluation.rankings import write_table
+    from ml.evaluation.slices import METRICS, build_slices
+
+    paths = Workspace.current().dataset(context.partition_key)
+    training_set = load_training_set(paths)
+    marts = (paths.table("marts", name) for name in ("interactions", "splits"))
+    values = {entry.recommender: {metric: entry.values(metric) for metric in METRICS} for entry in entries_of(paths)}
+    path = paths.asset("evaluation") / "slices.parquet"
+    write_table(build_slices(training_set, values, read_interactions(*marts, training_set)), path)
+    return materialization(parquet_digest(path), parquet_metadata(path))
+
+
+slice_assets = [list_metrics, slices]

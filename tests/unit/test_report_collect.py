@@ -1,0 +1,186 @@
+"""That a report is collected right from what the assets leave."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import report_audits
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from report_contents import write_made_up_lake
+
+from ml.reports.collect import MissingInput, collect, run_facts
+from ml.reports.collect_interactions import count_tied_targets
+from ml.reports.content import Check, ReportContent
+from ml.reports.html import render_html
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory) -> Path:
+    lake = tmp_path_factory.mktemp("lake")
+    write_made_up_lake(lake)
+    return lake
+
+
+@pytest.fixture(scope="module")
+def collected(lake) -> ReportContent:
+    checks = [Check("b", "marts/items", True), Check("a", "marts/items", True)]
+    return collect(lake, "Made_Up", checks, {"marts/items": "ab"}, code_version="1.2.3")
+
+
+def test_collected_leaderboard(collected, lake):
+    board = collected.leaderboard
+    assert [row.title for row in board.rows] == ["Tower", "Popular"]
+    tower = board.rows[0]
+    # ranks 3 to 8 and so on: users 0, 1, 2, 3, 4, 5 have targets 3, 4, 5, 4, 7, 8
+    ranks = [1, 2, 3, 2, 5, 6]
+    assert tower.metrics["mrr@10"].value == pytest.approx(sum(1 / rank for rank in ranks) / 6)
+    assert tower.metrics["ndcg@10"].low < tower.metrics["ndcg@10"].value < tower.metrics["ndcg@10"].high
+    assert (tower.trained, tower.note, tower.parameters) == (True, "sampled softmax", 1234)
+    assert board.reference.title == "Popular"
+    assert board.reference.difference is None
+    table = pq.read_table(lake / "evaluation" / "leaderboard.parquet").to_pylist()
+    assert (tower.finding, tower.p_value_adjusted) == (table[0]["finding"], table[0]["p_value_adjusted"])
+    assert (tower.seeds, tower.seed_deviation, tower.cut_tied) == (1, None, 0.0)
+    assert (board.test_users, board.catalogue) == (6, 22)
+    assert ("split", "leave-one-out") in board.protocol
+
+
+def test_collected_audits_slices_and_list_metrics(collected):
+    assert collected.audits == (report_audits.ties(), report_audits.duplicates()), "a concern comes first"
+    assert set(collected.list_metrics) == {"tower", "popular"}, "of what is compared alone"
+    assert collected.list_metrics["tower"] == {"coverage@10": 0.5, "category_diversity@10": None}
+    assert [(part.bucket, part.users, part.recommender) for part in collected.slices] == [
+        ("2", 4, "popular"),
+        ("3", 1, "popular"),
+        ("2", 4, "tower"),
+        ("3", 1, "tower"),
+    ]
+    assert len(collected.provenance.training_set) == 64
+
+
+def test_a_lake_without_audits_has_none_and_without_slices_says_what_to_do(tmp_path):
+    write_made_up_lake(tmp_path)
+    shutil.rmtree(tmp_path / "audits")
+    assert collect(tmp_path, "Made_Up").audits == ()
+    (tmp_path / "evaluation" / "slices.parquet").unlink()
+    with pytest.raises(MissingInput, match=r"slices\.parquet is missing: materialise"):
+        collect(tmp_path, "Made_Up")
+
+
+def test_collected_funnels_add_up(collected):
+    reviews, metadata = collected.funnels
+    assert [(step.label, step.rows, step.role) for step in reviews.steps] == [
+        ("Rows read", 40, "stage"),
+        ("rejected: malformed JSON", 3, "removed"),
+        ("rejected: asin missing", 1, "removed"),
+        ("Valid reviews", 36, "stage"),
+        ("exact duplicates (same user, item, time and rating)", 5, "removed"),
+        ("byte-identical lines", 3, "of which"),
+        ("Distinct interactions", 31, "stage"),
+        ("outside the 2-core", 7, "removed"),
+        ("Interactions kept", 24, "stage"),
+        ("training", 16, "part"),
+        ("validation", 2, "part"),
+        ("test", 6, "part"),
+    ]
+    assert [(step.label, step.rows) for step in metadata.steps if step.role == "stage"] == [
+        ("Rows read", 9),
+        ("ASINs", 7),
+        ("Items of the catalogue with metadata", 6),
+    ]
+    assert reviews.unexplained == metadata.unexplained == 0
+    assert [(file.name, file.rejected, file.unused, file.kept) for file in collected.provenance.files] == [
+        ("Made_Up.json.gz", 4, 7, 24),
+        ("meta_Made_Up.json.gz", 0, 1, 6),
+    ]
+
+
+def test_collected_statistics_and_training(collected):
+    assert collected.statistics["test_targets_tied"] == 3
+    assert collected.statistics["test_targets_repeated"] == 1
+    assert collected.history_lengths == ((4, 6),)
+    (curve,) = collected.training
+    assert (curve.title, curve.epochs, curve.loss) == ("Tower", (1, 2, 3), (3.0, 2.0, 1.5))
+    assert (curve.best_epoch, curve.kept_validation) == (2, 0.3)
+    (codes,) = collected.codes
+    assert (codes.method, codes.books[0].used, codes.unseen_items) == ("truncated SVD, seed 0", 20, 13)
+
+
+def test_collected_rejects_are_cut_and_readable(collected):
+    # the long line is the third of its reason
+    assert [(line.line_number, line.line) for line in collected.rejected] == [
+        (10, '{"asin": '),
+        (11, "\\xff\\x00 not text"),
+        (13, "{}"),
+    ]
+
+
+def test_a_long_rejected_line_is_cut(tmp_path):
+    from ml.reports.collect_dumps import _rejected
+
+    record = {"source_file": "f", "line_number": 1, "reason": "r", "detail": None, "line": "é".encode() * 100_000}
+    line = _rejected(record).line
+    assert len(line) == 241
+    assert line.endswith("é…")
+
+
+def test_collected_examples(collected):
+    examples = collected.examples
+    assert examples.title == "Tower"
+    assert [user.user_id for user in examples.users] == ["u0", "u2", "u3", "u5"]
+    third = examples.users[2]
+    assert [item.item_id for item in third.history] == ["i03", "i04", "i05"]
+    assert (third.target.item_id, third.target.in_history, third.target_rank) == ("i04", True, 2)
+    assert [(item.item_id, item.title) for item in third.recommended[:2]] == [("i03", "Item 3"), ("i04", None)]
+    assert [item.is_target for item in third.recommended] == [False, True, False, False, False]
+    assert [item.in_history for item in third.recommended] == [True, True, True, False, False]
+
+
+def test_collected_provenance_and_run(collected, lake):
+    assert collected.provenance.settings == {"k core": "2", "recipes": "all", "seed": "0"}
+    assert collected.provenance.code_version == "1.2.3"
+    assert collected.provenance.versions["numpy"].count(".") >= 1
+    assert [check.name for check in collected.checks] == ["a", "b"]
+    run = run_facts(lake, "now", {"popular": 0.1})
+    assert run.fit_seconds == {"tower": 7.5, "popular": 0.1}
+    assert "core" in run.machine["processor"]
+
+
+def test_a_collected_report_is_the_same_each_time(collected, lake):
+    again = collect(lake, "Made_Up", reversed(collected.checks), {"marts/items": "ab"}, code_version="1.2.3")
+    assert again == collected
+    assert render_html(again) == render_html(collected)
+
+
+def test_a_model_that_is_not_compared_does_not_appear(collected, lake):
+    folder = lake / "models" / "left_over"
+    folder.mkdir()
+    (folder / "training_log.jsonl").write_text('{"fit_on": "train", "epoch": 1, "seconds": 1}\n')
+    (lake / "codes" / "left_over").mkdir()
+    assert collect(lake, "Made_Up").training == collected.training
+    assert collect(lake, "Made_Up").codes == collected.codes
+
+
+def test_a_lake_without_a_leaderboard_is_told_plainly(tmp_path):
+    with pytest.raises(MissingInput, match=r"leaderboard\.parquet is missing: materialise the leaderboard"):
+        collect(tmp_path, "X")
+
+
+@settings(max_examples=60)
+@given(st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=5), min_size=1, max_size=6), st.randoms())
+def test_tied_targets_are_those_that_share_their_time_with_the_one_before(users, random):
+    rows, expected = [], 0
+    for user, days in enumerate(users):
+        days = sorted(days)
+        expected += len(days) > 1 and days[-1] == days[-2]
+        for position, day in enumerate(days):
+            split = "test" if len(days) > 1 and position == len(days) - 1 else "train"
+            rows.append({"user_id": f"u{user}", "position": position, "timestamp": day, "split": split})
+    assert count_tied_targets(pa.Table.from_pylist(rows)) == expected
+    random.shuffle(rows)
+    assert count_tied_targets(pa.Table.from_pylist(rows)) == expected

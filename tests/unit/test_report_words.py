@@ -1,0 +1,308 @@
+"""What a report says in words: the verdict, what limits it, and how figures are printed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import report_audits
+from hypothesis import given
+from hypothesis import strategies as st
+from report_contents import board, made_up_content, row
+
+from ml.reports import html, markdown, wording
+from ml.reports import verdict as verdicts
+from ml.reports import wording_evaluation as labels
+from ml.reports.content import Check, Estimate, Funnel, FunnelStep, LeaderboardRow, ReportContent
+from ml.reports.html import render_html
+
+
+@pytest.fixture(scope="module")
+def content() -> ReportContent:
+    return made_up_content()
+
+
+def verdict(*rows, **changes) -> tuple[str, ...]:
+    test_users = changes.pop("test_users", 4000)
+    return verdicts.verdict(ReportContent("X", board(*rows, test_users=test_users), **changes))
+
+
+def test_verdict_where_a_trained_model_is_better():
+    first, second, third = verdict(row("tower", True, 0.06, 0.01), row("chain", False, 0.05))
+    assert first == (
+        "Tower leads with nDCG@10 0.0600 (95\u00a0% interval 0.0560 to 0.0640) over 4,000 test users, ranking all "
+        "700 items."
+    )
+    assert second == (
+        "It is 20\u00a0% above the best training-free baseline, Chain (0.0500), and told apart from it: "
+        "p\u00a0=\u00a00.012, 95\u00a0% interval of the paired difference +0.0080 to +0.0120."
+    )
+    assert third == "Each trained model was trained once: intervals tell of users, not of the luck of a seed."
+
+
+def test_verdict_where_the_leader_is_not_told_apart():
+    _, second, _ = verdict(row("tower", True, 0.051, 0.001), row("chain", False, 0.05))
+    assert second == (
+        "It is not told apart from the best training-free baseline, Chain (0.0500): p\u00a0=\u00a00.6, 95\u00a0% "
+        "interval of the paired difference −0.0010 to +0.0030."
+    )
+
+
+@pytest.mark.parametrize(("difference", "words"), [(-0.01, "is behind it:"), (-0.001, "is not told apart from it:")])
+def test_verdict_where_a_baseline_leads(difference, words):
+    _, second, _ = verdict(row("chain", False, 0.05), row("tower", True, 0.05 + difference, difference))
+    assert second.startswith("It needs no training; the best trained model, Tower (0.0")
+    assert words in second
+
+
+def test_the_finding_is_the_leaderboards_and_not_read_from_the_interval():
+    """Corrected for many comparisons, a difference may not be told apart though its own interval leaves out zero."""
+    corrected = row("tower", True, 0.06, 0.01, finding="not told apart", p_value=0.03, p_value_adjusted=0.33)
+    others = [row(f"other{n}", False, 0.01, -0.04) for n in range(10)]
+    _, second, _ = verdict(corrected, row("chain", False, 0.05), *others)
+    assert second.startswith("It is not told apart from the best training-free baseline, Chain (0.0500)")
+    assert second.endswith(
+        "p\u00a0=\u00a00.33 after correction for 11 comparisons, 95\u00a0% interval of the paired difference "
+        "+0.0080 to +0.0120, which by itself leaves out zero."
+    )
+    text = render_html(ReportContent("X", board(corrected, row("chain", False, 0.05))))
+    assert ">not told apart<" in text
+    assert ">better<" not in text
+    with pytest.raises(ValueError, match="a finding is better, worse or not told apart"):
+        row("tower", True, 0.06, finding="good")
+
+
+def test_the_gravest_audit_stands_in_the_verdict(content):
+    audits = report_audits.all_audits()
+    ties, leakage = (next(audit for audit in audits if audit.name == name) for name in ("ties", "leakage"))
+    assert verdicts.verdict(content)[2] == ties.verdict
+    assert verdicts.limit(content) == (ties.verdict, ties)
+    # nothing is graver than codes that saw what was held out
+    seen = replace(leakage, facts={"sees_held_out": "codes"})
+    assert verdicts.limit(replace(content, audits=(ties, seen)))[1] == seen
+    assert [audit.name for audit in sorted(audits, key=verdicts.gravity)] == [
+        "ties",
+        "leakage",
+        "calibration",
+        "shortcuts",
+        "duplicates",
+        "temporal",
+    ]
+    # what an audit says is not said a second time
+    said = " ".join(verdicts.further_caveats(content))
+    assert "timestamp" not in said
+    assert "already in the user's history" not in said
+    quiet = replace(content, audits=tuple(replace(audit, concern=False) for audit in audits))
+    assert verdicts.verdict(quiet)[2].startswith("Only 100 of 700 items have a title")
+    failed = replace(content, checks=(Check("unique", "marts/items", False),))
+    assert verdicts.limit(failed)[0].startswith("1 of 1 data check failed")
+
+
+@pytest.mark.parametrize(
+    ("concerns", "sentence"),
+    [
+        ((True,), "The audit raises a concern."),
+        ((False,), "The audit raises no concern."),
+        ((False, False), "None of 2 audits raises a concern."),
+        ((True, False), "1 of 2 audits raises a concern about these numbers."),
+        ((True, True), "2 of 2 audits raise a concern about these numbers."),
+    ],
+)
+def test_how_many_audits_raise_a_concern(concerns, sentence):
+    audits = [replace(report_audits.ties(), concern=concern) for concern in concerns]
+    assert labels.audits_summary(audits) == sentence
+
+
+def test_cells_and_columns_of_audits():
+    assert [labels.cell(value) for value in (None, "a", 1234, -5, 0.5, -0.25)] == [
+        "",
+        "a",
+        "1,234",
+        "−5",
+        "0.5000",
+        "−0.2500",
+    ]
+    rows = [("a", 1, "3.4\u00a0%", "x"), ("b", None, "< 0.1\u00a0%", "2 more"), ("c", 2.5, "−1.0\u00a0%", None)]
+    assert [labels.figures(rows, place) for place in range(4)] == [False, True, True, False]
+    assert not labels.figures([(None,)], 0)
+    for figure in (
+        "0.0333 to 0.0413",
+        "6 of 15",
+        "+0.0006 (-0.0002 to +0.0014)",
+        "374 days",
+        "2 × 256",
+        "> 99.9\u00a0%",
+    ):
+        assert labels.figures([(figure,)], 0), figure
+    for text in ("last 2", "2 books", "unchanged", "10 to many"):
+        assert not labels.figures([(text,)], 0), text
+    assert [labels.status(audit) for audit in report_audits.all_audits()] == [
+        "no concern",
+        "concern",
+        "concern",
+        "no concern",
+        "concern",
+        "does not apply",
+    ]
+
+
+def test_p_values_are_not_rounded_onto_the_level():
+    printed = [
+        wording.p_value(value).replace("\u00a0", " ") for value in (0, 0.00009, 0.0123, 0.0499, 0.04999, 0.05, 1)
+    ]
+    assert printed == [
+        "p < 0.0001",
+        "p < 0.0001",
+        "p = 0.012",
+        "p < 0.05",
+        "p < 0.05",
+        "p = 0.05",
+        "p = 1",
+    ]
+
+
+def test_slices_are_shown_of_the_leader_and_the_best_of_each_kind(content):
+    rows = labels.slice_rows(content.leaderboard)
+    assert [entry.recommender for entry in rows] == ["tower", "chain"]
+    fused = row("blend", True, 0.07, 0.02, fused=True)
+    later = row("late", True, 0.005, -0.05, fused=True)
+    leaders = board(fused, *content.leaderboard.rows, later)
+    assert [entry.recommender for entry in labels.slice_rows(leaders)] == ["blend", "tower", "chain"]
+    views = labels.slice_views(content)
+    assert [view.name for view in views][:2] == ["history length", "target popularity"]
+    assert [bucket for bucket, _, _ in views[1].buckets] == ["head", "middle", "tail"]
+    chart = labels.slice_chart(views[1], rows)
+    assert [line.title for line in chart.lines] == ["Tower", "Chain"]
+    assert chart.lines[0].x == ("head", "middle", "tail")
+
+
+def test_metrics_by_kind():
+    metrics = ["ndcg@10", *(f"{name}@{k}" for name in ("map", "recall", "ndcg") for k in (1, 20, 5))]
+    found = LeaderboardRow("a", "A", False, dict.fromkeys(metrics, Estimate(0.5)))
+    families = labels.families(board(found))
+    assert [family.title for family in families] == ["nDCG", "Recall", "MAP"]
+    assert families[0].metrics == ("ndcg@1", "ndcg@5", "ndcg@10", "ndcg@20")
+    # with one relevant item a user MAP is MRR, and is not printed twice
+    both = replace(
+        found, metrics=found.metrics | {"mrr@5": Estimate(0.5), "mrr@1": Estimate(0.5), "mrr@20": Estimate(0.5)}
+    )
+    assert [family.title for family in labels.families(board(both))] == ["nDCG", "Recall", "MRR"]
+    other = replace(both, metrics=both.metrics | {"mrr@5": Estimate(0.4)})
+    assert "MAP" in [family.title for family in labels.families(board(other))]
+
+
+def test_a_fusion_is_no_trained_model_of_its_own():
+    fused = row("blend", True, 0.045, -0.005, fused=True)
+    assert wording.kind(fused) == "fused"
+    rows = (row("chain", False, 0.05), fused, row("tower", True, 0.04, -0.01))
+    assert verdict(*rows)[1].startswith("It needs no training; the best trained model, Tower (0.0400)")
+    assert verdict(*rows[:2])[1] == "No trained model was evaluated beside it."
+
+
+def test_verdict_without_anything_to_compare_with():
+    assert "No training-free baseline" in verdict(row("tower", True, 0.06))[1]
+    assert verdict(row("chain", False, 0.06))[1] == "No trained model was evaluated beside it."
+    assert "nothing was computed" in verdict(row("tower", True, 0.06), row("chain", False, 0.05))[1]
+
+
+def test_the_gravest_caveat_stands_in_the_verdict_and_the_others_below():
+    rows = (row("tower", True, 0.06, 0.01), row("chain", False, 0.05))
+    known = {
+        "tie_order": "file",
+        "test_targets_tied": 30,
+        "test_targets_repeated": 2,
+        "items": 9,
+        "items_with_title": 1,
+    }
+    checks = (Check("unique", "marts/items", False), Check("prices", "marts/items", False, "warning"))
+    content = ReportContent("X", board(*rows, test_users=100), statistics=known, checks=checks)
+    assert verdicts.verdict(content)[2].startswith(
+        "1 of 2 data checks failed with severity error (unique on marts/items)"
+    )
+    starts = [
+        "For 30\u00a0% of the test users the target shares its timestamp with the interaction before it, so the tie "
+        "rule (file)",
+        "There are only 100 test users: one user is worth 0.0100 of a recall",
+        "2.0\u00a0% of the test targets are already in the user's history",
+        "Only 1 of 9 items have a title",
+        "Each trained model was trained once",
+        "1 data check ended with a warning",
+    ]
+    further = verdicts.further_caveats(content)
+    assert [sentence[: len(start)] for sentence, start in zip(further, starts, strict=True)] == starts
+
+
+def test_what_is_harmless_is_no_caveat():
+    known = {"test_targets_tied": 4, "test_targets_repeated": 1, "items": 9, "items_with_title": 9}
+    content = ReportContent(
+        "X", board(row("chain", False, 0.05)), statistics=known, checks=(Check("unique", "items", True),)
+    )
+    assert tuple(verdicts.caveats(content)) == ()
+    tied = replace(content, statistics={"tied_interactions": 50, "interactions": 100})
+    assert [caveat[:4] for caveat in verdicts.caveats(tied)] == ["50\u00a0%"]
+
+
+@pytest.mark.parametrize(
+    ("share", "printed"),
+    [
+        (0, "0 %"),
+        (0.0004, "< 0.1 %"),
+        (0.034, "3.4 %"),
+        (0.14, "14 %"),
+        (0.996, "99.6 %"),
+        (0.9999, "> 99.9 %"),
+        (1, "100 %"),
+    ],
+)
+def test_percentages_never_round_something_to_nothing(share, printed):
+    assert wording.percent(share).replace("\u00a0", " ") == printed
+
+
+def test_numbers_as_they_are_printed():
+    assert wording.signed_metric(-0.00001) == "0.0000"
+    assert wording.signed_metric(-0.0123) == "−0.0123"
+    assert wording.size(999) == "999\u00a0bytes"
+    assert wording.size(39_000_123) == "39.0\u00a0MB"
+    assert wording.duration(0.42) == "420\u00a0ms"
+    assert wording.duration(184.2) == "3\u00a0min 04\u00a0s"
+    assert wording.duration(7800) == "2\u00a0h 10\u00a0min"
+    assert wording.day(1_393_372_800) == "2014-02-26"
+    assert wording.of(1, "user") == "1 user"
+    assert wording.metrics_of(made_up_content().leaderboard) == ("ndcg@10", "recall@10", "mrr@10")
+
+
+@given(st.floats(1e-6, 10))
+def test_ticks_are_few_and_inside(full):
+    ticks = html._ticks(full)
+    assert ticks[0] == (0, "0")
+    assert 2 <= len(ticks) <= 5
+    assert ticks[-1][0] <= full * (1 + 1e-9)
+    assert all(float(label) == pytest.approx(tick) for tick, label in ticks), "no label is rounded"
+    assert len({len(label) for _, label in ticks[1:]}) <= 2
+
+
+@given(
+    st.lists(st.lists(st.integers(0, 1000), max_size=4), min_size=1, max_size=5), st.integers(0, 99), st.integers(1, 9)
+)
+def test_a_funnel_adds_up_or_says_by_how_much_it_does_not(removals, last, lost):
+    steps, left = [], last + sum(map(sum, removals))
+    for removed in removals:
+        steps.append(FunnelStep("stage", left, "stage"))
+        steps += [FunnelStep("removed", rows, "removed") for rows in removed]
+        left -= sum(removed)
+    steps.append(FunnelStep("kept", left, "stage"))
+    steps += [FunnelStep("a", left // 3, "part"), FunnelStep("b", left - left // 3, "part")]
+    assert Funnel("reviews", "line", tuple(steps)).unexplained == 0
+    steps[-1] = FunnelStep("b", steps[-1].rows + lost, "part")
+    assert Funnel("reviews", "line", tuple(steps)).unexplained == lost
+    del steps[-2:]
+    steps[-1] = FunnelStep("kept", left + lost, "stage")
+    assert Funnel("reviews", "line", tuple(steps)).unexplained == lost
+
+
+def test_an_unexplained_row_is_told(content):
+    broken = Funnel("reviews", "line", (FunnelStep("Rows read", 10, "stage"), FunnelStep("Kept", 9, "stage")))
+    text = render_html(replace(content, funnels=(broken,)))
+    assert "1 row unexplained: the steps above do not add up." in text
+    assert "none is unexplained" not in text
+    assert "| Unexplained | 1 |" in markdown.funnel(broken)
