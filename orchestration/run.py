@@ -210,17 +210,16 @@ def _settings(chosen: argparse.Namespace):
 
 def _instance(workspace):
     """The Dagster instance of the workspace, made on first use; offline, without telemetry."""
-    import dagster as dg
-
     from orchestration.console import quiet
     from orchestration.locking import alone_in
+    from orchestration.storage import open_instance
 
     quiet()
     configure_instance(workspace)
     os.environ["DAGSTER_HOME"] = str(workspace.dagster_home)
     # of two processes that find no storage both would make its tables
     with alone_in(workspace.dagster_home):
-        return dg.DagsterInstance.get()
+        return open_instance(workspace.dagster_home)
 
 
 def configure_instance(workspace) -> None:

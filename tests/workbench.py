@@ -10,6 +10,7 @@ import pytest
 from ml.data.demo import write_demo_dump
 from orchestration import check_data, search
 from orchestration.run import main
+from orchestration.storage import open_instance
 
 USERS, ITEMS = 260, 90
 
@@ -45,7 +46,7 @@ class Workbench:
     def versions(self, dataset: str = "Small") -> dict[str, str]:
         """Data version of everything that is materialised for a dataset."""
         found = {}
-        with dg.DagsterInstance.from_config(str(self.home / "dagster")) as instance:
+        with open_instance(self.home / "dagster") as instance:
             for key in instance.all_asset_keys():
                 record = instance.get_latest_data_version_record(key, partition_key=dataset)
                 if record is not None:
@@ -55,7 +56,7 @@ class Workbench:
     def materializations(self, dataset: str = "Small") -> dict[str, int]:
         """How often each asset was made for a dataset."""
         counts = {}
-        with dg.DagsterInstance.from_config(str(self.home / "dagster")) as instance:
+        with open_instance(self.home / "dagster") as instance:
             for key in instance.all_asset_keys():
                 filter_ = dg.AssetRecordsFilter(asset_key=key, asset_partitions=[dataset])
                 counts[key.to_user_string()] = len(instance.fetch_materializations(filter_, limit=100).records)

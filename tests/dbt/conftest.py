@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import os
+
 import pytest
 from warehouse_dbt import CompiledProject, DbtRun, run_dbt
 from warehouse_landing import Landing, dirty_landing
 from warehouse_reference import Settings
+
+from orchestration.locking import alone_in
 
 BUILD_SETTINGS = Settings(
     from_date="1970-01-03",
@@ -27,10 +32,19 @@ def landing() -> Landing:
 
 @pytest.fixture(scope="session")
 def build(landing: Landing, tmp_path_factory: pytest.TempPathFactory) -> DbtRun:
-    """``dbt build`` with unit tests, in a folder whose name would break a careless path."""
-    folder = tmp_path_factory.mktemp("it's a {lake} [1]")
-    landing.write(folder)
-    return run_dbt(folder, ["build"], BUILD_SETTINGS)
+    """``dbt build`` with unit tests, in a folder whose name would break a careless path.
+
+    Of several test processes one builds, and the others read what it has built.
+    """
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "it's a {lake} [1]"
+    ended = folder / "ended.json"
+    with alone_in(folder):
+        if not ended.exists():
+            landing.write(folder)
+            run = run_dbt(folder, ["build"], BUILD_SETTINGS)
+            ended.write_text(json.dumps([run.success, run.output]))
+    return DbtRun(folder, *json.loads(ended.read_text()))
 
 
 @pytest.fixture(scope="session")
