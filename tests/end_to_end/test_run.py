@@ -14,6 +14,7 @@ from workbench import Workbench, write_small_dump
 
 from ml.baselines import BASELINES
 from ml.evaluation.leaderboard import protocol
+from orchestration.assets.audits import AUDITS
 from orchestration.recommenders import chosen_names, compared, recipe_names, unwanted
 
 CHOSEN = chosen_names([])
@@ -26,6 +27,10 @@ ID_ONLY = [
     "models/tiny_softmax",
     "models/tiny_fusion",
 ]
+EVALUATION = {
+    f"evaluation/{name}"
+    for name in ("user_metrics", "further_seeds", "leaderboard", "list_metrics", "slices", "report")
+}
 # one model and a fusion that it is a part of, so that little is trained where something changes
 FEW = ["--recipes", "tiny_softmax,tiny_fusion"]
 
@@ -94,8 +99,9 @@ def test_another_choice_of_recipes_trains_nothing_again(bench: Workbench) -> Non
     assert code == 0, said
     board = pq.read_table(bench.lake("evaluation", "leaderboard.parquet"))
     assert set(board["recommender"].to_pylist()) == {*BASELINES, "tiny_softmax", "tiny_fusion"}
+    # the other audits look at the data and at the cheap recommenders alone
     assert remade(before, bench.materializations()) == {
-        "settings/comparison", "evaluation/user_metrics", "evaluation/leaderboard", "evaluation/report",
+        "settings/comparison", *EVALUATION, "audits/leakage", "audits/shortcuts", "audits/calibration",
     }  # fmt: skip
 
 
@@ -146,8 +152,8 @@ def test_another_fit_fits_everything_again_and_makes_no_data_and_no_codes(bench:
     assert code == 0, said
     fitted = {*(f"baselines/{name}" for name in BASELINES), "models/tiny_softmax", "models/tiny_fusion"}
     rankings = {f"rankings/{name}" for name in [*BASELINES, "tiny_softmax", "tiny_fusion"]}
-    seen = {"evaluation/user_metrics", "evaluation/leaderboard", "evaluation/report"}
-    assert remade(before, bench.materializations()) == {"settings/fit", *fitted, *rankings, *seen}
+    audited = {f"audits/{name}" for name in AUDITS}
+    assert remade(before, bench.materializations()) == {"settings/fit", *fitted, *rankings, *EVALUATION, *audited}
     assert all(bench.versions()[key] != versions[key] for key in fitted)
     board = pq.read_table(bench.lake("evaluation", "leaderboard.parquet"))
     assert set(board["fit_on"].to_pylist()) == {"train+validation"}
