@@ -232,6 +232,8 @@ def _audit_asset(name: str, make: Callable[[Material], "Audit"], deps: tuple, de
                     passed=not found.concern,
                     severity=dg.AssetCheckSeverity.WARN,
                     description=found.verdict,
+                    # numbers are drawn over time in the UI
+                    metadata={name: value for name, value in found.facts.items() if isinstance(value, int | float)},
                 )
             ],
         )
