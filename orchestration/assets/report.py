@@ -1,6 +1,6 @@
 """The report: one folder that people read, mail and compare."""
 
-import hashlib
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from orchestration.code_versions import code_version
 from orchestration.partitions import datasets
 from orchestration.paths import REPOSITORY, DatasetPaths, Workspace
 from orchestration.recommenders import needed_codes
-from orchestration.reporting import RECOMMENDATION_OWNERS, array_schema, materialization
+from orchestration.reporting import RECOMMENDATION_OWNERS, array_schema, digest_of, materialization
 from orchestration.staleness import asset_graph, data_version, latest_evaluations
 
 TEMPLATES = REPOSITORY / "ml" / "reports" / "templates"
@@ -59,7 +59,6 @@ TEMPLATES = REPOSITORY / "ml" / "reports" / "templates"
 def report(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     from ml.data.files import atomic_folder
     from ml.reports import collect, markdown, markdown_evaluation
-    from ml.reports.html import render_html
     from ml.reports.write import write_report
 
     dataset = context.partition_key
@@ -75,10 +74,9 @@ def report(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     with atomic_folder(paths.report.parent) as temporary:
         write_report(content, temporary, facts)
         _write_sample(paths, temporary)
-    # the page without the clock and the machine
-    version = hashlib.sha256(render_html(content).encode()).hexdigest()
     return materialization(
-        version,
+        # all but the clock and the machine
+        digest_of(asdict(content)),
         {
             "dagster/row_count": len(content.leaderboard.rows),
             "dagster/uri": str(paths.report),
