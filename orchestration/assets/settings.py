@@ -10,7 +10,7 @@ import dagster as dg
 from orchestration.automation import on_new_data
 from orchestration.partitions import datasets
 from orchestration.paths import Workspace
-from orchestration.recommenders import chosen_names
+from orchestration.recommenders import chosen_names, recipes
 from orchestration.reporting import DATA_OWNERS, array_schema, digest_of, materialization
 from orchestration.resources import Settings
 
@@ -34,9 +34,17 @@ SLICES: dict[str, tuple[str, tuple[str, ...]]] = {
 
 
 def chosen(settings: Settings, name: str) -> dict:
-    """The values of one slice of the settings; of recipes the names that the choice stands for."""
+    """The values of one slice of the settings.
+
+    Of recipes the names that the choice stands for; of the model that the audits train also what its recipe says, since
+    no asset of that model lies above them.
+    """
     values = {field: getattr(settings, field) for field in SLICES[name][1]}
-    return values | {"recipes": chosen_names(values["recipes"])} if "recipes" in values else values
+    if "recipes" in values:
+        return values | {"recipes": chosen_names(values["recipes"])}
+    if values.get("audit_model"):
+        return values | {"audit_recipe": recipes()[values["audit_model"]].digest()}
+    return values
 
 
 def version_of(values: dict) -> str:

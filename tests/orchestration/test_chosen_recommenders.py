@@ -111,6 +111,21 @@ def test_the_choice_is_written_down_as_what_it_stands_for() -> None:
     assert chosen(Settings(recipes=["full"]), "comparison") == {"recipes": FULL}
 
 
+def test_another_recipe_of_the_audited_model_is_another_choice(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert chosen(Settings(), "audits") == {"audit_model": ""}
+    before = chosen(Settings(audit_model="tiny_softmax"), "audits")
+    other = {**recommenders.recipes(), "tiny_softmax": recommenders.recipes()["tiny_gsasrec"]}
+    monkeypatch.setattr("orchestration.assets.settings.recipes", lambda: other)
+    assert chosen(Settings(audit_model="tiny_softmax"), "audits") != before
+
+
+def test_an_audited_model_that_does_not_exist_is_named_with_those_that_do() -> None:
+    recommenders.check_audit_model("")
+    recommenders.check_audit_model("tiny_softmax")
+    with pytest.raises(ValueError, match=r"no recipe oracle for AUDIT_MODEL; there are .*tiny_softmax"):
+        recommenders.check_audit_model("oracle")
+
+
 def test_every_assignment_is_an_asset_and_made_where_it_is_needed() -> None:
     assert {key.path[-1] for key in GRAPH.materializable_asset_keys if key.path[0] == "codes"} == set(ASSIGNMENTS)
     assert needed_codes(chosen_names([])) == {"svd"}
