@@ -12,7 +12,7 @@ from ml.baselines import BASELINES
 from ml.data.training_set import FIT_ON_TRAIN, Sequences, TrainingSet
 from ml.fusion.fused import DEPTH, Fusion
 from ml.fusion.normalisation import NORMALISATIONS
-from ml.fusion.weights import choose_fusion
+from ml.fusion.weights import ChosenFusion, choose_fusion
 from ml.recommender import Recommendations, Recommender
 
 FUSION_FILE = "fusion.json"
@@ -65,6 +65,8 @@ class FusedRecommender:
         self.seed = seed
         self.fusion = fusion
         self.items = items
+        # what was reached on the validation users, where the weights were chosen on them
+        self.chosen: ChosenFusion | None = None
 
     def fit(self, training_set: TrainingSet) -> Self:
         """Fit all parts, then choose the weights on the validation users."""
@@ -84,8 +86,8 @@ class FusedRecommender:
             name: validation_lists(name, part, training_set, depth, self.exclude_seen, self.seed)
             for name, part in self.parts.items()
         }
-        chosen = choose_fusion(lists, training_set.validation_targets, self.items, NORMALISATIONS, self.depth)
-        self.fusion = chosen.fusion
+        self.chosen = choose_fusion(lists, training_set.validation_targets, self.items, NORMALISATIONS, self.depth)
+        self.fusion = self.chosen.fusion
         return self
 
     def recommend(self, histories: Sequences, k: int, exclude_seen: bool) -> Recommendations:

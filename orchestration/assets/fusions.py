@@ -82,23 +82,18 @@ def _fusion_asset(recipe: FusionRecipe) -> dg.AssetsDefinition:
 
 def _choose(recipe: FusionRecipe, paths: DatasetPaths, training_set, exclude_seen: bool) -> dict:
     """The fusion, and what it and its parts reached on the validation users, where there are any."""
-    from ml.fusion.recommender import FusedRecommender, load_recommender, validation_lists
-    from ml.fusion.weights import choose_fusion
+    from ml.fusion.recommender import FusedRecommender, load_recommender
 
     parts = {part: load_recommender(part, paths.asset(layer_of(part), part)) for part in recipe.parts}
-    if not len(training_set.validation_users):
-        return FusedRecommender(parts, recipe.depth).choose(training_set).fusion.as_json()
     seed = read_settings("training", paths.dataset)["seed"]
-    depth = min(recipe.depth, training_set.items)
-    lists = {
-        name: validation_lists(name, fitted, training_set, depth, exclude_seen, seed) for name, fitted in parts.items()
-    }
-    chosen = choose_fusion(lists, training_set.validation_targets, training_set.items, depth=recipe.depth)
+    fused = FusedRecommender(parts, recipe.depth, exclude_seen=exclude_seen, seed=seed).choose(training_set)
+    if fused.chosen is None:
+        return fused.fusion.as_json()
     return {
-        **chosen.fusion.as_json(),
-        "validation ndcg@10": chosen.validation_ndcg_at_10,
-        "validation ndcg@10 of parts": chosen.of_parts,
-        "validation ndcg@10 of normalisations": chosen.of_normalisations,
+        **fused.fusion.as_json(),
+        "validation ndcg@10": fused.chosen.validation_ndcg_at_10,
+        "validation ndcg@10 of parts": fused.chosen.of_parts,
+        "validation ndcg@10 of normalisations": fused.chosen.of_normalisations,
     }
 
 

@@ -15,13 +15,7 @@ from ml.models.transformer import CausalAttention, LiGRBlock, PreNormBlock, SASR
 ITEMS = 50
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    """Small tensors gain nothing from more threads, and a busy machine makes them wait for one another."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 
 # no model here has a vector for each user

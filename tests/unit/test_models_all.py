@@ -50,12 +50,7 @@ CAUSAL = [name for name in MODELS if not name.startswith("bert4rec")]
 WITH_USERS = ["caser_with_users", "fpmc", "matrix_factorisation"]
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 
 def _model(name: str, users: int = USERS) -> SequentialModel:

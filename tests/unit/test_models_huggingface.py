@@ -19,12 +19,7 @@ DIMENSIONS, HEADS, INNER, LENGTH = 24, 4, 40, 9
 LENGTHS = torch.tensor([9, 1, 4, 7])
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 
 def _drawn_anew(module: nn.Module) -> nn.Module:

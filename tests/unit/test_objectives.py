@@ -34,14 +34,7 @@ from ml.objectives.settings import (
 )
 from ml.objectives.targets import Targets
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    """Small tensors gain nothing from more threads, and a busy machine makes them wait for one another."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 
 ITEMS = 30

@@ -20,13 +20,7 @@ from ml.models.item_embeddings import (
 from ml.models.quantised_scoring import QuantisedCatalogue
 from ml.ranking import exclude_seen, tie_break_order, top_k
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 
 @pytest.fixture
