@@ -8,7 +8,7 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from source_reading import Read, read, read_source
 
@@ -172,9 +172,18 @@ pieces = st.lists(
 )
 
 
+class _WordsOfJson(ast.NodeTransformer):
+    """``true`` and ``null`` as Python says them."""
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        return ast.Constant({"true": True, "null": None}[node.id]) if node.id in ("true", "null") else node
+
+
 @pytest.mark.filterwarnings("ignore:invalid (octal )?escape sequence:DeprecationWarning")
 @settings(max_examples=400, deadline=None)
 @given(pieces.map("".join))
+@example("'true'")
+@example("['null', null, true]")
 def test_what_is_read_of_anything_is_what_python_or_json_says(text):
     try:
         value = read_literal(text.encode())
@@ -183,7 +192,8 @@ def test_what_is_read_of_anything_is_what_python_or_json_says(text):
     try:
         expected = json.loads(text)
     except ValueError:
-        expected = ast.literal_eval(text.replace("true", "True").replace("null", "None").strip())
+        # the words of JSON as names, not where they stand in a text
+        expected = ast.literal_eval(_WordsOfJson().visit(ast.parse(text.strip(), mode="eval")))
     assert value == expected
 
 
