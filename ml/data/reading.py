@@ -7,7 +7,7 @@ a :class:`LineReader`; what it cannot keep it hands back with a reason.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -89,8 +89,34 @@ class Added:
     rows_per_line: np.ndarray | None = None
 
 
+@dataclass(frozen=True)
+class FileReading:
+    """How one file was understood, so that a user can see whether it is what the file means.
+
+    Attributes:
+        columns: name of the column or field that was taken for each role (``user``, ``item``, ``timestamp``,
+            ``rating``, ``verified``, ...), in the words of the file; a role that is not in it was not found.
+        unused_columns: names of the columns or fields that are not read, in the order of the file.
+        separator: what separates the fields of a table of text, or ``None``.
+        time_unit: what the times are written in (``seconds``, ``milliseconds``, ``ISO 8601``, a format of
+            ``strptime``, ...), or ``None`` where there are none.
+        order: what orders the interactions of a user: ``time``, or ``position`` for their order in the source.
+        warnings: what the user should look at, each a sentence with a remedy; does not name the file.
+    """
+
+    columns: dict[str, str] = field(default_factory=dict)
+    unused_columns: tuple[str, ...] = ()
+    separator: str | None = None
+    time_unit: str | None = None
+    order: str = "time"
+    warnings: tuple[str, ...] = ()
+
+
 class LineReader(Protocol):
     """Reads the lines of one file, in order; made anew for each file, since it may remember a header.
+
+    A reader may have a method ``reading() -> FileReading``, asked once its last line was read, which says how the
+    file was understood.
 
     A reader may also have ``constants``, a mapping from the names of columns to values: these columns hold the
     same value in every row of the file, and ``add`` leaves their lists alone. Where ``reads_each_line_alone`` is true,
