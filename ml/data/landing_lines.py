@@ -76,7 +76,7 @@ def _read_file(file: SourceFile, sink: Sink, make_reader: Callable[[], LineReade
     rows_kept = rows_rejected = 0
     with (
         closing(iter(lines)) as blocks,
-        closing(_parsed(file, _pieces(_whole_records(blocks, reader)), reader, make_reader, schema)) as parsed,
+        closing(_parsed(file, _pieces(blocks), reader, make_reader, schema)) as parsed,
     ):
         for rows, rejects in parsed:
             rows_kept += rows.num_rows
@@ -104,34 +104,6 @@ def _read_file(file: SourceFile, sink: Sink, make_reader: Callable[[], LineReade
 def _reading(reader: LineReader) -> FileReading | None:
     describe = getattr(reader, "reading", None)
     return describe() if describe else None
-
-
-def _whole_records(blocks: Iterable[Block], reader: LineReader) -> Iterator[Block]:
-    """The same lines in blocks none of which ends inside a record, where the reader knows records of several lines."""
-    unfinished = getattr(reader, "unfinished", None)
-    if unfinished is None:
-        yield from blocks
-        return
-    held: Block | None = None
-    for block in blocks:
-        is_whole = block.long_line_bytes is None and not block.cut_short
-        if held is not None and is_whole:
-            block = Block(held.first_line_number, held.first_byte_offset, held.raw + block.raw)
-        elif held is not None:
-            yield held
-        held = None
-        kept_back = unfinished(block.raw) if is_whole else 0
-        if not 0 < kept_back <= LONGEST_RECORD_BYTES:
-            yield block
-            continue
-        ended = len(block.raw) - kept_back
-        begun = block.raw[ended:]
-        first_line_number = block.first_line_number + block.raw.count(b"\n", 0, ended)
-        held = Block(first_line_number, block.first_byte_offset + ended, begun)
-        if ended:
-            yield Block(block.first_line_number, block.first_byte_offset, block.raw[:ended])
-    if held is not None:
-        yield held
 
 
 def _pieces(blocks: Iterable[Block]) -> Iterator[list[Block]]:
@@ -167,26 +139,78 @@ def _parsed(
         jobs = (partial(_parse_anew, piece, file.name, make_reader, schema) for piece in pieces)
         yield from results_in_order(jobs, processes)
         return
-    rows, rejects = _Rows(file.name, schema, getattr(reader, "constants", {})), _Rejects(file.name)
+    parser = _Parser(file.name, reader, schema)
     for piece in pieces:
-        yield _parse(piece, reader, rows, rejects)
+        yield parser.parse(piece)
+    if parser.holds_lines:
+        yield parser.finish()
 
 
 def _parse_anew(
     piece: list[Block], source_file: str, make_reader: Callable[[], LineReader], schema: pa.Schema
 ) -> _Parsed:
-    reader = make_reader()
-    return _parse(piece, reader, _Rows(source_file, schema, getattr(reader, "constants", {})), _Rejects(source_file))
+    return _Parser(source_file, make_reader(), schema).parse(piece)
 
 
-def _parse(piece: list[Block], reader: LineReader, rows: _Rows, rejects: _Rejects) -> _Parsed:
-    for block in piece:
+class _Parser:
+    """Reads the blocks of one file in turn, and keeps back the lines of a record that does not end in its block."""
+
+    def __init__(self, source_file: str, reader: LineReader, schema: pa.Schema) -> None:
+        self._reader = reader
+        self._rows = _Rows(source_file, schema, getattr(reader, "constants", {}))
+        self._rejects = _Rejects(source_file)
+        self._held: Block | None = None
+
+    @property
+    def holds_lines(self) -> bool:
+        return self._held is not None
+
+    def parse(self, piece: list[Block]) -> _Parsed:
+        """Rows and rejects of some blocks."""
+        for block in piece:
+            is_whole = block.long_line_bytes is None and not block.cut_short
+            held, self._held = self._held, None
+            if held is not None and is_whole:
+                block = Block(held.first_line_number, held.first_byte_offset, held.raw + block.raw)
+            elif held is not None:
+                self._read(held)
+            if is_whole and hasattr(self._reader, "add_whole_records"):
+                self._read_whole_records(block)
+            else:
+                self._read(block)
+        return self._rows.take(), self._rejects.take() if self._rejects.count else None
+
+    def finish(self) -> _Parsed:
+        """Rows and rejects of the lines that were kept back, at the end of the file."""
+        held, self._held = self._held, None
+        self._read(held)
+        return self.parse([])
+
+    def _read_whole_records(self, block: Block) -> None:
+        if not block.raw.strip():
+            return
+        added, used = self._reader.add_whole_records(block.lines, self._rows.columns)
+        if used == len(block.lines):
+            self._take(block, added)
+            return
+        end = int(block.byte_offsets()[used]) - block.first_byte_offset
+        if used:
+            self._take(Block(block.first_line_number, block.first_byte_offset, block.raw[:end]), added)
+        rest = Block(block.first_line_number + used, block.first_byte_offset + end, block.raw[end:])
+        if len(rest.raw) <= LONGEST_RECORD_BYTES:
+            self._held = rest
+        else:
+            self._read(rest)
+
+    def _read(self, block: Block) -> None:
         if not block.raw.strip() and not block.cut_short and block.long_line_bytes is None:
-            continue
-        added = _added(block, reader, rows.columns)
-        rows.add_origin(block, added)
-        rejects.add(block, added)
-    return rows.take(), rejects.take() if rejects.count else None
+            return
+        self._take(block, _added(block, self._reader, self._rows.columns))
+
+    def _take(self, block: Block, added: Added) -> None:
+        added = _without_blank_rejects(added)
+        self._rows.add_origin(block, added)
+        self._rejects.add(block, added)
 
 
 def _added(block: Block, reader: LineReader, columns: dict[str, list]) -> Added:
@@ -195,10 +219,8 @@ def _added(block: Block, reader: LineReader, columns: dict[str, list]) -> Added:
     if block.long_line_bytes is not None:
         shown = f"{block.long_line_bytes:,} bytes; the first {len(block.raw):,} are kept"
         return Added([(0, Reject("line too long", shown))])
-    if hasattr(reader, "unfinished"):
-        return _without_blank_rejects(reader.add(block.lines, columns))
-    if b"\n\n" not in block.raw and b"\n\r\n" not in block.raw:
-        return _without_blank_rejects(reader.add(block.lines, columns))
+    if hasattr(reader, "add_whole_records") or (b"\n\n" not in block.raw and b"\n\r\n" not in block.raw):
+        return reader.add(block.lines, columns)
     indices = [index for index, line in enumerate(block.lines) if line and not line.isspace()]
     added = _without_blank_rejects(reader.add([block.lines[index] for index in indices], columns))
     return _spread(added, indices, len(block.lines))

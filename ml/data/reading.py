@@ -120,8 +120,9 @@ class LineReader(Protocol):
 
     A reader may have a method ``reading() -> FileReading``, asked once its last line was read, which says how the
     file was understood. A line that it rejects as ``blank line`` is skipped, and no reject. It never sees a byte order
-    mark. Where a record may span several lines the reader has a method ``unfinished(raw) -> int``: the bytes at the end
-    of some whole lines that begin a record which does not end in them; it gets them again with the lines that follow.
+    mark. Where a record may span several lines, the reader has a method ``add_whole_records(lines, columns)``. It does
+    what ``add`` does, but leaves out the lines of an unfinished record at the end, and returns the number of lines used
+    as well; the others are handed to it again, in front of those that follow. To ``add`` the lines are the last ones.
 
     A reader may also have ``constants``, a mapping from the names of columns to values: these columns hold the
     same value in every row of the file, and ``add`` leaves their lists alone. Where ``reads_each_line_alone`` is true,

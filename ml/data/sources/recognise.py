@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ml.data.sources.description import FILE_NAME, SourceDescription, described_in
+from ml.data.sources.table_options import TableOptions
 
 if TYPE_CHECKING:
     from ml.data.reading import SourceFile, Unit
@@ -38,13 +39,13 @@ class Source:
         layout: one of :data:`ml.data.sources.LAYOUTS`.
         interactions: units whose rows have the columns of :data:`ml.data.reading.INTERACTIONS_SCHEMA`.
         metadata: units whose rows have those of :data:`ml.data.reading.METADATA_SCHEMA`; may be empty.
-        columns: of a table, as the user named them, by their role.
+        options: what is said of a table.
     """
 
     layout: str
     interactions: tuple[Unit, ...]
     metadata: tuple[Unit, ...]
-    columns: dict[str, str] = field(default_factory=dict)
+    options: TableOptions = field(default_factory=TableOptions)
 
     @property
     def files(self) -> tuple[SourceFile, ...]:
@@ -190,7 +191,7 @@ def _source(
 ) -> Source:
     from ml.data.reading import SourceFile, Unit
 
-    columns = dict(sorted(description.columns.items())) if description else {}
+    options = description.table if description else TableOptions()
     if layout == _SPLIT:
         from ml.data.lines import LandingError
         from ml.data.sources.given_split import read_split, split_files
@@ -200,27 +201,27 @@ def _source(
             raise LandingError(_missing_parts(folder, missing))
         interactions = (Unit(files, layout, read_split),)
     else:
-        interactions = tuple(_unit(SourceFile(folder / name, name), layout, columns) for name in names)
+        interactions = tuple(_unit(SourceFile(folder / name, name), layout, options) for name in names)
     if description and description.metadata:
         metadata = _matched(folder, description, description.metadata)
     else:
         metadata = _metadata_names(folder, dataset)
     units = tuple(_metadata_unit(folder, name, layout) for name in metadata)
-    return Source(layout, interactions, units, columns)
+    return Source(layout, interactions, units, options)
 
 
-def _unit(file: SourceFile, layout: str, columns: dict[str, str]) -> Unit:
+def _unit(file: SourceFile, layout: str, options: TableOptions) -> Unit:
     from ml.data.landing_lines import read_lines
     from ml.data.reading import INTERACTIONS_SCHEMA, Unit
 
     if layout == "table" and file.name.lower().endswith(".parquet"):
         from ml.data.sources.parquet import read_parquet
 
-        return Unit((file,), layout, partial(read_parquet, columns=columns))
+        return Unit((file,), layout, partial(read_parquet, options=options))
     if layout == "table":
         from ml.data.sources.table import TableLines
 
-        make_reader = partial(TableLines, file.path, columns)
+        make_reader = partial(TableLines, file.path, options)
     elif layout == "sequence":
         from ml.data.sources.sequence import SequenceLines as make_reader
     elif layout == "amazon_2023":
