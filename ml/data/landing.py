@@ -11,7 +11,6 @@ or not at all. A unit whose files have not changed since the last landing is tak
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import hashlib
 import json
@@ -179,9 +178,7 @@ def land(
             write_table(new / "rows" / f"{_NO_UNIT}.parquet", schema)
             write_table(new / "rejects" / f"{_NO_UNIT}.parquet", REJECTS_SCHEMA)
         described = [
-            {"layout": unit.layout, **dataclasses.asdict(counts)}
-            for unit in units
-            for counts in landed[_key(unit)].files
+            {"layout": unit.layout, **_counts(counts)} for unit in units for counts in landed[_key(unit)].files
         ]
         described.sort(key=lambda file: file["source_file"])
         pq.write_table(pa.Table.from_pylist(described, FILES_SCHEMA), new / "files.parquet")
@@ -227,6 +224,10 @@ def content_digest(folder: Path) -> str:
         for note in notes.values()
     )
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _counts(file: FileCounts) -> dict:
+    return {name: value for name, value in vars(file).items() if name != "reading"}
 
 
 def _units(files: list[Path], layout: str, make_reader: Callable[[], LineReader], schema: pa.Schema) -> list[Unit]:

@@ -1,10 +1,15 @@
-"""Landing of files that are made of lines: every line is a row, a reject, or names columns."""
+"""Landing of files that are made of lines.
+
+Every line is a row, a reject, part of a record that began on an earlier line, or neither: a blank line, or one that
+names columns.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -12,8 +17,18 @@ import pyarrow as pa
 from xxhash import xxh3_64_intdigest
 
 from ml.data.landing_workers import is_worker, processors, results_in_order
-from ml.data.lines import Block, FileLines
-from ml.data.reading import ORIGIN, REJECTS_SCHEMA, Added, FileCounts, LineReader, Reject, Sink, SourceFile
+from ml.data.lines import Block, FileLines, LandingError
+from ml.data.reading import (
+    ORIGIN,
+    REJECTS_SCHEMA,
+    Added,
+    FileCounts,
+    FileReading,
+    LineReader,
+    Reject,
+    Sink,
+    SourceFile,
+)
 
 ROWS_PER_BATCH = 1 << 16
 # of the text: long lines make smaller batches, so that memory stays bounded
@@ -22,6 +37,9 @@ BYTES_PER_BATCH = 2 << 20
 LEAST_BYTES_FOR_PROCESSES = 48 << 20
 # More of them wait for what is decompressed.
 PROCESSES_A_FILE = 2
+# A record of several lines that is longer than this is not waited for: its first line is a reject.
+LONGEST_RECORD_BYTES = 1 << 20
+BLANK_LINE = "blank line"
 
 _ORIGIN_NAMES = frozenset(name for name, _ in ORIGIN)
 
@@ -54,10 +72,11 @@ def read_lines(
 
 def _read_file(file: SourceFile, sink: Sink, make_reader: Callable[[], LineReader], schema: pa.Schema) -> FileCounts:
     lines = FileLines(file.path)
+    reader = make_reader()
     rows_kept = rows_rejected = 0
     with (
         closing(iter(lines)) as blocks,
-        closing(_parsed(file, _pieces(blocks), make_reader, schema)) as parsed,
+        closing(_parsed(file, _pieces(_whole_records(blocks, reader)), reader, make_reader, schema)) as parsed,
     ):
         for rows, rejects in parsed:
             rows_kept += rows.num_rows
@@ -65,6 +84,10 @@ def _read_file(file: SourceFile, sink: Sink, make_reader: Callable[[], LineReade
             if rejects is not None:
                 rows_rejected += rejects.num_rows
                 sink.rejects(rejects)
+    if rows_kept + rows_rejected == 0:
+        raise LandingError(
+            f"{file.path} holds no row, only blank lines or names of columns; write or download it again"
+        )
     return FileCounts(
         source_file=file.name,
         bytes=lines.bytes,
@@ -74,7 +97,41 @@ def _read_file(file: SourceFile, sink: Sink, make_reader: Callable[[], LineReade
         rows_kept=rows_kept,
         rows_rejected=rows_rejected,
         problem=f"{file.name} {lines.problem}" if lines.problem else None,
+        reading=_reading(reader),
     )
+
+
+def _reading(reader: LineReader) -> FileReading | None:
+    describe = getattr(reader, "reading", None)
+    return describe() if describe else None
+
+
+def _whole_records(blocks: Iterable[Block], reader: LineReader) -> Iterator[Block]:
+    """The same lines in blocks none of which ends inside a record, where the reader knows records of several lines."""
+    unfinished = getattr(reader, "unfinished", None)
+    if unfinished is None:
+        yield from blocks
+        return
+    held: Block | None = None
+    for block in blocks:
+        is_whole = block.long_line_bytes is None and not block.cut_short
+        if held is not None and is_whole:
+            block = Block(held.first_line_number, held.first_byte_offset, held.raw + block.raw)
+        elif held is not None:
+            yield held
+        held = None
+        kept_back = unfinished(block.raw) if is_whole else 0
+        if not 0 < kept_back <= LONGEST_RECORD_BYTES:
+            yield block
+            continue
+        ended = len(block.raw) - kept_back
+        begun = block.raw[ended:]
+        first_line_number = block.first_line_number + block.raw.count(b"\n", 0, ended)
+        held = Block(first_line_number, block.first_byte_offset + ended, begun)
+        if ended:
+            yield Block(block.first_line_number, block.first_byte_offset, block.raw[:ended])
+    if held is not None:
+        yield held
 
 
 def _pieces(blocks: Iterable[Block]) -> Iterator[list[Block]]:
@@ -96,10 +153,13 @@ _Parsed = tuple[pa.RecordBatch, pa.RecordBatch | None]
 
 
 def _parsed(
-    file: SourceFile, pieces: Iterator[list[Block]], make_reader: Callable[[], LineReader], schema: pa.Schema
+    file: SourceFile,
+    pieces: Iterator[list[Block]],
+    reader: LineReader,
+    make_reader: Callable[[], LineReader],
+    schema: pa.Schema,
 ) -> Iterator[_Parsed]:
     """Rows and rejects of each piece in turn; of a large file parsed in processes, while this one decompresses."""
-    reader = make_reader()
     # on two processors this one, which decompresses and writes, leaves too little for others
     processes = PROCESSES_A_FILE if processors() > PROCESSES_A_FILE else 1
     is_large = os.path.getsize(file.path) >= LEAST_BYTES_FOR_PROCESSES
@@ -121,9 +181,11 @@ def _parse_anew(
 
 def _parse(piece: list[Block], reader: LineReader, rows: _Rows, rejects: _Rejects) -> _Parsed:
     for block in piece:
+        if not block.raw.strip() and not block.cut_short and block.long_line_bytes is None:
+            continue
         added = _added(block, reader, rows.columns)
         rows.add_origin(block, added)
-        rejects.add(block, added.rejected)
+        rejects.add(block, added)
     return rows.take(), rejects.take() if rejects.count else None
 
 
@@ -133,7 +195,37 @@ def _added(block: Block, reader: LineReader, columns: dict[str, list]) -> Added:
     if block.long_line_bytes is not None:
         shown = f"{block.long_line_bytes:,} bytes; the first {len(block.raw):,} are kept"
         return Added([(0, Reject("line too long", shown))])
-    return reader.add(block.lines, columns)
+    if hasattr(reader, "unfinished"):
+        return _without_blank_rejects(reader.add(block.lines, columns))
+    if b"\n\n" not in block.raw and b"\n\r\n" not in block.raw:
+        return _without_blank_rejects(reader.add(block.lines, columns))
+    indices = [index for index, line in enumerate(block.lines) if line and not line.isspace()]
+    added = _without_blank_rejects(reader.add([block.lines[index] for index in indices], columns))
+    return _spread(added, indices, len(block.lines))
+
+
+def _without_blank_rejects(added: Added) -> Added:
+    """The same, with the lines that a reader rejects as blank skipped."""
+    blank = [index for index, reject in added.rejected if reject.reason == BLANK_LINE]
+    if not blank:
+        return added
+    rejected = [(index, reject) for index, reject in added.rejected if reject.reason != BLANK_LINE]
+    return replace(added, rejected=rejected, skipped=[*added.skipped, *blank])
+
+
+def _spread(added: Added, indices: list[int], count: int) -> Added:
+    """What was said of the lines at some indices, for all of ``count`` lines; the others are skipped."""
+    skipped = np.ones(count, dtype=bool)
+    skipped[indices] = False
+    rows_per_line = None
+    if added.rows_per_line is not None:
+        rows_per_line = np.zeros(count, dtype=np.int64)
+        rows_per_line[indices] = added.rows_per_line
+    return Added(
+        rejected=[(indices[index], reject) for index, reject in added.rejected],
+        skipped=[*(indices[index] for index in added.skipped), *np.flatnonzero(skipped).tolist()],
+        rows_per_line=rows_per_line,
+    )
 
 
 class _Rows:
@@ -151,8 +243,9 @@ class _Rows:
     def _reset(self) -> None:
         for column in self.columns.values():
             column.clear()
-        self._line_numbers: list[np.ndarray] = []
-        self._line_digests: list[np.ndarray] = []
+        # never empty, so that a piece without a row is an empty batch
+        self._line_numbers = [np.empty(0, np.int64)]
+        self._line_digests = [np.empty(0, np.uint64)]
         self.count = 0
 
     def add_origin(self, block: Block, added: Added) -> int:
@@ -160,12 +253,14 @@ class _Rows:
         count = len(block.lines)
         numbers = np.arange(block.first_line_number, block.first_line_number + count)
         digests = np.fromiter(map(xxh3_64_intdigest, block.lines), dtype=np.uint64, count=count)
+        for index, length in added.spans.items():
+            digests[index] = xxh3_64_intdigest(b"\n".join(block.lines[index : index + length]))
         if added.rows_per_line is not None:
             numbers = np.repeat(numbers, added.rows_per_line)
             digests = np.repeat(digests, added.rows_per_line)
-        elif added.rejected or added.headers:
+        elif added.rejected or len(added.skipped):
             is_row = np.ones(count, dtype=bool)
-            is_row[[*(index for index, _ in added.rejected), *added.headers]] = False
+            is_row[[*(index for index, _ in added.rejected), *added.skipped]] = False
             numbers, digests = numbers[is_row], digests[is_row]
         self._line_numbers.append(numbers)
         self._line_digests.append(digests)
@@ -207,12 +302,12 @@ class _Rejects:
         self._values: list[tuple[int, int, str, str, bytes]] = []
         self.count = 0
 
-    def add(self, block: Block, rejected: Iterable[tuple[int, Reject]]) -> None:
-        if not rejected:
+    def add(self, block: Block, added: Added) -> None:
+        if not added.rejected:
             return
         offsets = block.byte_offsets()
-        for index, reject in rejected:
-            line = block.lines[index]
+        for index, reject in added.rejected:
+            line = b"\n".join(block.lines[index : index + added.spans.get(index, 1)])
             number, offset = block.first_line_number + index, int(offsets[index])
             self._values.append((number, offset, reject.reason, reject.detail, line))
         self.count = len(self._values)

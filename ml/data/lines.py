@@ -25,6 +25,7 @@ CHUNKS_AHEAD = 4
 LONGEST_LINE_BYTES = 16 << 20
 KEPT_OF_LONG_LINE_BYTES = 64 << 10
 
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _GZIP_START = b"\x1f\x8b"
 _GZIP_FORMAT = 31
 # What is seen at the start of a file that was taken for a dump, and is none.
@@ -70,18 +71,22 @@ class Block:
 
     @cached_property
     def lines(self) -> list[bytes]:
-        """Each line without its ending, ``\\n`` or ``\\r\\n``; split when first asked for."""
+        """Each line without its ending, ``\\n`` or ``\\r\\n``, the first without a byte order mark; split when asked for."""
         if self.long_line_bytes is not None or self.cut_short:
             return [self.raw]
         lines = self.raw.split(b"\n")
         rest = lines.pop()
         if b"\r" in self.raw:
             lines = [line.removesuffix(b"\r") for line in lines]
-        return [*lines, rest] if rest else lines
+        if rest:
+            lines.append(rest)
+        if self.first_byte_offset == 0 and self.raw.startswith(BYTE_ORDER_MARK):
+            lines[0] = lines[0].removeprefix(BYTE_ORDER_MARK)
+        return lines
 
     def byte_offsets(self) -> np.ndarray:
         """Where each line starts in the decompressed stream, int64 ``[lines]``."""
-        if b"\r" not in self.raw:
+        if b"\r" not in self.raw and not self.raw.startswith(BYTE_ORDER_MARK):
             lengths = np.fromiter(map(len, self.lines), dtype=np.int64, count=len(self.lines)) + 1
             return np.cumsum(lengths) - lengths + self.first_byte_offset
         ends = np.flatnonzero(np.frombuffer(self.raw, dtype=np.uint8) == ord("\n"))

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from xxhash import xxh3_64_intdigest
 
 from ml.data import landing
 from ml.data.content_digest import parquet_digest
@@ -388,3 +389,30 @@ def test_the_content_digest_follows_the_files_and_not_the_units_order(tmp_path):
     assert len(set(digests.values())) == 4
     with pytest.raises(LandingError, match="is not a landing folder"):
         content_digest(tmp_path)
+
+
+class Words:
+    """Rejects what is blank, as every reader does, and keeps all else."""
+
+    reasons = ("blank line",)
+    constants = MappingProxyType({"tags": []})
+
+    def add(self, lines: list[bytes], columns: dict[str, list]) -> Added:
+        words = [line.decode().strip() for line in lines]
+        columns["user"].extend(filter(None, words))
+        columns["item"].extend(filter(None, words))
+        return Added([(index, Reject("blank line", "")) for index, word in enumerate(words) if not word])
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 7, 1 << 19])
+@pytest.mark.parametrize("ending", ["\n", "\r\n"])
+def test_blank_lines_are_neither_rows_nor_rejects(tmp_path, chunk, ending):
+    content = ["", "u1", "", "", " \t", "u2", "   ", "u3", "", ""]
+    (tmp_path / "words.txt").write_bytes(b"\xef\xbb\xbf" + ending.join(content).encode())
+    read = functools.partial(read_lines, make_reader=Words, schema=PAIRS_SCHEMA)
+    with patch("ml.data.lines.CHUNK_BYTES", chunk):
+        landed = land([unit(tmp_path / "words.txt", "words", read)], tmp_path / "landed", PAIRS_SCHEMA)
+    rows = pq.read_table(tmp_path / "landed" / "rows").to_pylist()
+    assert [(row["line_number"], row["user"]) for row in rows] == [(2, "u1"), (6, "u2"), (8, "u3")]
+    assert [row["line_digest"] for row in rows] == [xxh3_64_intdigest(row["user"]) for row in rows]
+    assert (landed.lines_read, landed.rows_read, landed.rows_rejected) == (9, 3, 0)

@@ -44,9 +44,6 @@ def test_lines_hold_a_user_and_its_items(tmp_path):
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        (b"", "blank line"),
-        (b" \t ", "blank line"),
-        (b"\xc2\xa0", "blank line"),
         (b"7", "no item"),
         (b" 7 ", "no item"),
         (b"7 \xff", "invalid UTF-8"),

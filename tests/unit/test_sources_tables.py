@@ -147,8 +147,6 @@ def test_the_same_interactions_give_the_same_rows_in_every_format(rows, clock, e
 WRONG = [
     (b"u,i,5", "wrong number of fields"),
     (b"u,i,5,100,7", "wrong number of fields"),
-    (b"", "blank line"),
-    (b"  \t", "blank line"),
     (b",i,5,100", "user missing"),
     (b"  ,i,5,100", "user missing"),
     (b"u,,5,100", "item missing"),
