@@ -281,8 +281,8 @@ UNREADABLE_FILES = {
     "nothing compressed": (gzip.compress(b""), "holds no line"),
     "cut in the header": (gzip.compress(line(REVIEW))[:7], "is cut short"),
     "one byte": (b"\x1f", "is cut short"),
-    "a web page": (b"<!DOCTYPE html><html>", "is a page of the web"),
-    "zeros": (bytes(5000), "is neither gzip nor text"),
+    "a web page": (b"<!DOCTYPE html><html>", "is a web page"),
+    "zeros": (bytes(5000), "nor text"),
     "another compression": (b"\xfd7zXZ\x00" + line(REVIEW), "is compressed with xz"),
     "UTF-16": (line(REVIEW).decode().encode("utf-16"), "is text in UTF-16"),
 }
