@@ -17,22 +17,38 @@ list of strings), and of image addresses ``imageURLHighRes`` and ``imageURL``, o
 ``image`` (each a list of strings, or a string). An optional field may be absent or null; one of another type
 counts as null, and is named in the row's ``invalid_fields``.
 
-JSON is as strict as RFC 8259 asks: no NaN or Infinity, no lone surrogates, and in a field that is looked at
-no number beyond the range of a 64-bit float.
+JSON is read as :mod:`ml.data.json_text` says: in a field that is looked at, NaN, Infinity, half of a surrogate pair and
+a number beyond the range of a 64-bit float are of a wrong type or out of range; elsewhere they do no harm. A line of
+1,000 or more levels is a reject.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 import orjson
 
+from ml.data.json_text import (
+    identity_problem,
+    is_finite_number,
+    is_list_of_texts,
+    is_text,
+    read_object,
+    shown,
+)
 from ml.data.reading import END_OF_TIME, LANDING_REASONS, Added, Reject
 
-LINE_REASONS = (*LANDING_REASONS, "blank line", "invalid UTF-8", "malformed JSON", "not an object")
+LINE_REASONS = (
+    *LANDING_REASONS,
+    "blank line",
+    "invalid UTF-8",
+    "malformed JSON",
+    "nested too deeply",
+    "not an object",
+)
 REVIEW_REASONS = (
     *LINE_REASONS,
     "reviewerID missing",
@@ -110,7 +126,7 @@ class ReviewLines:
                 # the decoder does not look into texts that it leaves out
                 if not line.isascii():
                     line.decode()
-            except ValueError:
+            except (ValueError, RecursionError):
                 review = read_review(line)
                 if isinstance(review, Reject):
                     rejected.append((index, review))
@@ -187,33 +203,9 @@ class MetadataLines:
         return add_items(read_metadata, lines, columns)
 
 
-class _LookedAt(msgspec.Struct):
-    """The fields of a review, whatever they hold."""
-
-    reviewerID: Any = None
-    asin: Any = None
-    overall: Any = None
-    unixReviewTime: Any = None
-    verified: Any = None
-
-
-_read_looked_at = msgspec.json.Decoder(_LookedAt).decode
-
-
-def _fields_looked_at(line: bytes) -> dict | None:
-    """The fields of a review where a number elsewhere is too large for orjson; ``None`` where that is not all."""
-    try:
-        found = _read_looked_at(line)
-    except (ValueError, RecursionError):
-        return None
-    return {name: value for name, value in msgspec.structs.asdict(found).items() if value is not None}
-
-
 def read_review(line: bytes) -> Review | Reject:
     """A review from a line without its line ending, or why it is rejected."""
     row = read_object(line)
-    if isinstance(row, Reject) and row.reason == "malformed JSON":
-        row = _fields_looked_at(line) or row
     if isinstance(row, Reject):
         return row
     overall, time = row.get("overall"), row.get("unixReviewTime")
@@ -250,7 +242,7 @@ def read_metadata(line: bytes) -> Metadata | Reject:
         return problem
     texts, invalid = read_texts(row, {name: name for name in ("title", "brand", "main_cat", "price")})
     category = row.get("category")
-    if not (category is None or is_list_of_strings(category)):
+    if not (category is None or is_list_of_texts(category)):
         invalid.append("category")
         category = None
     image_url = None
@@ -258,7 +250,7 @@ def read_metadata(line: bytes) -> Metadata | Reject:
         images = row.get(name)
         if isinstance(images, str):
             images = [images]
-        if not (images is None or is_list_of_strings(images)):
+        if not (images is None or is_list_of_texts(images)):
             invalid.append(name)
         elif images and image_url is None:
             image_url = next((image for image in images if image), None)
@@ -290,57 +282,10 @@ def read_texts(row: dict, names: Mapping[str, str]) -> tuple[dict[str, str | Non
     texts, invalid = {}, []
     for column, name in names.items():
         value = row.get(name)
-        if column == "price" and type(value) in (int, float):
+        if column == "price" and is_finite_number(value):
             value = orjson.dumps(value).decode()
-        if not (value is None or isinstance(value, str)):
+        if not (value is None or is_text(value)):
             invalid.append(name)
             value = None
         texts[column] = value
     return texts, invalid
-
-
-def read_object(line: bytes) -> dict | Reject:
-    try:
-        row = orjson.loads(line)
-    except orjson.JSONDecodeError as error:
-        if not line.strip():
-            return Reject("blank line", f"{len(line)} bytes of white space" if line else "")
-        try:
-            line.decode("utf-8")
-        except UnicodeDecodeError as invalid:
-            return Reject("invalid UTF-8", f"byte {invalid.start}: {invalid.reason}")
-        return Reject("malformed JSON", str(error))
-    if not isinstance(row, dict):
-        return Reject("not an object", f"a JSON {type_name(row)}")
-    return row
-
-
-def identity_problem(row: dict, name: str) -> Reject | None:
-    value = row.get(name)
-    if value is None or (isinstance(value, str) and not value.strip()):
-        return Reject(f"{name} missing", shown(row, name))
-    if not isinstance(value, str):
-        return Reject(f"{name} not a string", shown(row, name))
-    if any(character < " " or "\x7f" <= character <= "\x9f" for character in value):
-        return Reject(f"{name} with control characters", shown(row, name))
-    return None
-
-
-def is_list_of_strings(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(element, str) for element in value)
-
-
-def shown(row: dict, name: str, longest: int = 80) -> str:
-    """The value as JSON, short enough for a table."""
-    if name not in row:
-        return "no such key"
-    try:
-        text = orjson.dumps(row[name]).decode()
-    except TypeError:
-        # what orjson reads may be nested deeper than what it writes
-        text = f"a JSON {type_name(row[name])}, nested deeply"
-    return text if len(text) <= longest else f"{text[: longest - 1]}…"
-
-
-def type_name(value: object) -> str:
-    return {list: "array", str: "string", bool: "boolean", type(None): "null"}.get(type(value), "number")

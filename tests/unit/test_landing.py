@@ -78,9 +78,10 @@ def one_table(folder: Path, name: str) -> Path:
         (b" \t", "blank line", "2 bytes"),
         (b'{"asin": "B\xff"}', "invalid UTF-8", "byte 11"),
         (line(REVIEW)[:-9], "malformed JSON", ""),
-        (b"\xef\xbb\xbf" + line(REVIEW), "malformed JSON", "byte order mark"),
-        (line(REVIEW).replace(b"4.0", b"NaN"), "malformed JSON", ""),
-        (line(REVIEW).replace(b"4.0", b"1e999"), "malformed JSON", "infinity"),
+        (line(REVIEW).replace(b"4.0", b"NaN"), "overall out of range", "NaN"),
+        (line(REVIEW).replace(b"4.0", b"1e999"), "overall out of range", "Infinity"),
+        (line(REVIEW).replace(b"1393372800", b"9" * 5000), "unixReviewTime not an integer", "Infinity"),
+        (line(REVIEW).replace(b"A1", b"A\\ud800"), "reviewerID not a string", "\\ud800"),
         (line([REVIEW]), "not an object", "array"),
         (b"17", "not an object", "number"),
         (b"null", "not an object", "null"),
@@ -122,6 +123,7 @@ def test_reviews_that_look_odd_and_are_kept():
     del (without := dict(REVIEW))["verified"]
     assert read_review(line(without))[4:] == (None, ())
     assert read_review(line(REVIEW)[:-1] + b', "asin": "B2"}').item_id == "B2"
+    assert read_review(b"\xef\xbb\xbf" + line(REVIEW)) == read_review(line(REVIEW))
 
 
 def test_details_are_short():
@@ -469,7 +471,7 @@ def test_a_number_that_is_too_large_counts_only_where_it_is_looked_at(tmp_path):
     ]
     columns = {name: [] for name in Review._fields}
     added = ReviewLines().add([*lines, line(REVIEW).replace(b"4.0", b"1e999")], columns)
-    assert [(index, reject.reason) for index, reject in added.rejected] == [(2, "malformed JSON")]
+    assert [(index, reject.reason) for index, reject in added.rejected] == [(2, "overall out of range")]
     assert columns["invalid_fields"] == [(), ("verified",)]
 
 

@@ -9,8 +9,9 @@ main category. The reviews of this release are read as those of 2018 (:class:`ml
 
 from __future__ import annotations
 
+from ml.data.json_text import NestedTooDeeply, identity_problem, is_list_of_texts, is_text, type_name
 from ml.data.reading import LANDING_REASONS, Added, Reject
-from ml.data.records import Metadata, add_items, identity_problem, is_list_of_strings, read_texts, type_name
+from ml.data.records import Metadata, add_items, read_texts
 from ml.data.sources.literals import read_literal
 
 REASONS = (
@@ -18,6 +19,7 @@ REASONS = (
     "blank line",
     "invalid UTF-8",
     "malformed literal",
+    "nested too deeply",
     "not an object",
     "asin missing",
     "asin not a string",
@@ -46,6 +48,8 @@ def read_metadata_2014(line: bytes) -> Metadata | Reject:
         row = read_literal(line)
     except UnicodeDecodeError as invalid:
         return Reject("invalid UTF-8", f"byte {invalid.start}: {invalid.reason}")
+    except NestedTooDeeply as error:
+        return Reject("nested too deeply", str(error))
     except ValueError as error:
         return Reject("malformed literal", str(error))
     if not isinstance(row, dict):
@@ -55,12 +59,12 @@ def read_metadata_2014(line: bytes) -> Metadata | Reject:
         return problem
     texts, invalid = read_texts(row, _TEXTS)
     paths, category = row.get("categories"), None
-    if isinstance(paths, list) and all(map(is_list_of_strings, paths)):
+    if isinstance(paths, list) and all(map(is_list_of_texts, paths)):
         category = paths[0] if paths else []
     elif paths is not None:
         invalid.append("categories")
     image_url = row.get("imUrl")
-    if not (image_url is None or isinstance(image_url, str)):
+    if not (image_url is None or is_text(image_url)):
         invalid.append("imUrl")
         image_url = None
     return Metadata(

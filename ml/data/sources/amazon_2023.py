@@ -1,7 +1,7 @@
 """Reviews and metadata of the 2023 release: JSON lines.
 
 The layout is that of Amazon Reviews 2023: Hou, Li, He, Yan, Chen and McAuley, "Bridging language and items for
-retrieval and recommendation", 2024. JSON and identities are as strict as in :mod:`ml.data.records`.
+retrieval and recommendation", 2024. JSON and identities are read as in :mod:`ml.data.records`.
 
 A review needs ``user_id``, ``parent_asin`` (or, where that is missing, ``asin``), ``rating`` (a number from 1 to 5) and
 ``timestamp``, whole milliseconds since 1970 before 2100; a number below 100,000,000,000 is taken for seconds, and
@@ -20,18 +20,16 @@ from typing import NamedTuple
 
 import orjson
 
-from ml.data.reading import END_OF_TIME, Added, Reject
-from ml.data.records import (
-    LINE_REASONS,
-    NO_FIELDS,
-    Metadata,
-    add_items,
+from ml.data.json_text import (
     identity_problem,
-    is_list_of_strings,
+    is_list_of_texts,
+    is_text,
+    may_be_nested_deeply,
     read_object,
-    read_texts,
     shown,
 )
+from ml.data.reading import END_OF_TIME, Added, Reject
+from ml.data.records import LINE_REASONS, NO_FIELDS, Metadata, add_items, read_texts
 from ml.data.sources.timestamps import LEAST_MILLISECONDS
 
 _ITEM_REASONS = tuple(
@@ -97,6 +95,7 @@ class Review2023Lines:
                     and type(time) is int
                     and LEAST_MILLISECONDS <= time < END_OF_TIME * 1000
                     and (verified is True or verified is False or verified is None)
+                    and not may_be_nested_deeply(line)
                 )
             except (ValueError, TypeError, KeyError, AttributeError):
                 plain = False
@@ -169,7 +168,7 @@ def read_metadata_2023(line: bytes) -> Metadata | Reject:
         return problem
     texts, invalid = read_texts(row, _TEXTS)
     category = row.get("categories")
-    if not (category is None or is_list_of_strings(category)):
+    if not (category is None or is_list_of_texts(category)):
         invalid.append("categories")
         category = None
     images = row.get("images")
@@ -195,7 +194,6 @@ def _item_name(row: dict) -> str:
 
 def _is_list_of_images(value: object) -> bool:
     return isinstance(value, list) and all(
-        isinstance(image, dict)
-        and all(image.get(name) is None or isinstance(image[name], str) for name in _RESOLUTIONS)
+        isinstance(image, dict) and all(image.get(name) is None or is_text(image[name]) for name in _RESOLUTIONS)
         for image in value
     )
