@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping, Sequence
 
 import orjson
 
-from ml.data.reading import Reject
+from ml.data.reading import FileReading, Reject
 
 # A line nested this deep is a reject; json, msgspec and orjson give up at about as much, each at another level.
 DEEPEST = 1000
@@ -99,6 +100,32 @@ def read_object(line: bytes) -> dict | Reject:
     if not isinstance(row, dict):
         return Reject("not an object", f"a JSON {type_name(row)}")
     return row
+
+
+def fields_reading(
+    fields: Mapping[str, str | tuple[str, ...]],
+    keys: Sequence[str],
+    time_unit: str | None = None,
+    warnings: Sequence[str] = (),
+) -> FileReading:
+    """How lines of objects are understood.
+
+    Args:
+        fields: the key that is read for each role, or several, of which each counts where those in front are missing.
+        keys: those of the first objects of the file, where they are known; then roles whose key is not among them are
+            left out, and the other keys are not used.
+        time_unit: what times are written in.
+        warnings: what the user should look at.
+    """
+    columns, used = {}, set()
+    for role, names in fields.items():
+        names = (names,) if isinstance(names, str) else names
+        used.update(names)
+        found = [name for name in names if not keys or name in keys]
+        if found:
+            columns[role] = found[0]
+    unused = tuple(key for key in keys if key not in used)
+    return FileReading(columns, unused, time_unit=time_unit, warnings=tuple(warnings))
 
 
 def identity_problem(row: dict, name: str) -> Reject | None:

@@ -24,7 +24,7 @@ a number beyond the range of a 64-bit float are of a wrong type or out of range;
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -32,6 +32,7 @@ import msgspec
 import orjson
 
 from ml.data.json_text import (
+    fields_reading,
     identity_problem,
     is_finite_number,
     is_list_of_texts,
@@ -39,7 +40,7 @@ from ml.data.json_text import (
     read_object,
     shown,
 )
-from ml.data.reading import END_OF_TIME, LANDING_REASONS, Added, Reject
+from ml.data.reading import END_OF_TIME, LANDING_REASONS, Added, FileReading, Reject
 
 LINE_REASONS = (
     *LANDING_REASONS,
@@ -68,6 +69,26 @@ METADATA_REASONS = (*LINE_REASONS, "asin missing", "asin not a string", "asin wi
 
 NO_FIELDS: tuple[str, ...] = ()
 _IMAGE_FIELDS = ("imageURLHighRes", "imageURL", "image")
+_REVIEW_FIELDS = MappingProxyType(
+    {
+        "user": "reviewerID",
+        "item": "asin",
+        "timestamp": "unixReviewTime",
+        "rating": "overall",
+        "verified": "verified",
+    }
+)
+_ITEM_FIELDS = MappingProxyType(
+    {
+        "item": "asin",
+        "title": "title",
+        "brand": "brand",
+        "main_cat": "main_cat",
+        "price": "price",
+        "category": "category",
+        "image_url": _IMAGE_FIELDS,
+    }
+)
 
 
 class Review(NamedTuple):
@@ -114,6 +135,10 @@ class ReviewLines:
     reads_each_line_alone = True
     constants = MappingProxyType({"millisecond": 0, "given_position": 0, "given_split": None})
 
+    def __init__(self, keys: Sequence[str] = (), warnings: Sequence[str] = ()) -> None:
+        """Keys of the first objects of the file, and warnings, for :meth:`reading`."""
+        self._keys, self._warnings = keys, warnings
+
     def add(self, lines: list[bytes], columns: dict[str, list]) -> Added:
         """See :meth:`ml.data.reading.LineReader.add`."""
         kept: list[_PlainReview] = []
@@ -146,6 +171,10 @@ class ReviewLines:
         for place, fields in invalid_fields.items():
             columns["invalid_fields"][place - len(kept)] = fields
         return Added(rejected)
+
+    def reading(self) -> FileReading:
+        """See :class:`ml.data.reading.LineReader`."""
+        return fields_reading(_REVIEW_FIELDS, self._keys, "seconds", self._warnings)
 
 
 def _are_sound(reviews: list[_PlainReview]) -> bool:
@@ -198,9 +227,17 @@ class MetadataLines:
     reasons = METADATA_REASONS
     reads_each_line_alone = True
 
+    def __init__(self, keys: Sequence[str] = (), warnings: Sequence[str] = ()) -> None:
+        """Keys of the first objects of the file, and warnings, for :meth:`reading`."""
+        self._keys, self._warnings = keys, warnings
+
     def add(self, lines: list[bytes], columns: dict[str, list]) -> Added:
         """See :meth:`ml.data.reading.LineReader.add`."""
         return add_items(read_metadata, lines, columns)
+
+    def reading(self) -> FileReading:
+        """See :class:`ml.data.reading.LineReader`."""
+        return fields_reading(_ITEM_FIELDS, self._keys, None, self._warnings)
 
 
 def read_review(line: bytes) -> Review | Reject:

@@ -9,8 +9,10 @@ main category. The reviews of this release are read as those of 2018 (:class:`ml
 
 from __future__ import annotations
 
-from ml.data.json_text import NestedTooDeeply, identity_problem, is_list_of_texts, is_text, type_name
-from ml.data.reading import LANDING_REASONS, Added, Reject
+from collections.abc import Sequence
+
+from ml.data.json_text import NestedTooDeeply, fields_reading, identity_problem, is_list_of_texts, is_text, type_name
+from ml.data.reading import LANDING_REASONS, Added, FileReading, Reject
 from ml.data.records import Metadata, add_items, read_texts
 from ml.data.sources.literals import read_literal
 
@@ -26,6 +28,14 @@ REASONS = (
     "asin with control characters",
 )
 
+_FIELDS = {
+    "item": "asin",
+    "title": "title",
+    "brand": "brand",
+    "price": "price",
+    "category": "categories",
+    "image_url": "imUrl",
+}
 _TEXTS = {"title": "title", "brand": "brand", "price": "price"}
 
 
@@ -35,9 +45,17 @@ class Metadata2014Lines:
     reasons = REASONS
     reads_each_line_alone = True
 
+    def __init__(self, keys: Sequence[str] = (), warnings: Sequence[str] = ()) -> None:
+        """Keys of the first objects of the file, and warnings, for :meth:`reading`."""
+        self._keys, self._warnings = keys, warnings
+
     def add(self, lines: list[bytes], columns: dict[str, list]) -> Added:
         """See :meth:`ml.data.reading.LineReader.add`."""
         return add_items(read_metadata_2014, lines, columns)
+
+    def reading(self) -> FileReading:
+        """See :class:`ml.data.reading.LineReader`."""
+        return fields_reading(_FIELDS, self._keys, None, self._warnings)
 
 
 def read_metadata_2014(line: bytes) -> Metadata | Reject:

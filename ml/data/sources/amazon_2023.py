@@ -15,12 +15,14 @@ kept).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
 import orjson
 
 from ml.data.json_text import (
+    fields_reading,
     identity_problem,
     is_list_of_texts,
     is_text,
@@ -28,7 +30,7 @@ from ml.data.json_text import (
     read_object,
     shown,
 )
-from ml.data.reading import END_OF_TIME, Added, Reject
+from ml.data.reading import END_OF_TIME, Added, FileReading, Reject
 from ml.data.records import LINE_REASONS, NO_FIELDS, Metadata, add_items, read_texts
 from ml.data.sources.timestamps import LEAST_MILLISECONDS
 
@@ -52,6 +54,22 @@ REVIEW_REASONS = (
 )
 METADATA_REASONS = (*LINE_REASONS, *_ITEM_REASONS)
 
+_REVIEW_FIELDS = {
+    "user": "user_id",
+    "item": ("parent_asin", "asin"),
+    "timestamp": "timestamp",
+    "rating": "rating",
+    "verified": "verified_purchase",
+}
+_ITEM_FIELDS = {
+    "item": ("parent_asin", "asin"),
+    "title": "title",
+    "brand": "store",
+    "main_cat": "main_category",
+    "price": "price",
+    "category": "categories",
+    "image_url": "images",
+}
 _TEXTS = {"title": "title", "brand": "store", "main_cat": "main_category", "price": "price"}
 _RESOLUTIONS = ("hi_res", "large", "thumb")
 
@@ -73,6 +91,10 @@ class Review2023Lines:
     reasons = REVIEW_REASONS
     reads_each_line_alone = True
     constants = MappingProxyType({"given_position": 0, "given_split": None})
+
+    def __init__(self, keys: Sequence[str] = (), warnings: Sequence[str] = ()) -> None:
+        """Keys of the first objects of the file, and warnings, for :meth:`reading`."""
+        self._keys, self._warnings = keys, warnings
 
     def add(self, lines: list[bytes], columns: dict[str, list]) -> Added:
         """See :meth:`ml.data.reading.LineReader.add`."""
@@ -115,6 +137,10 @@ class Review2023Lines:
             add_invalid(invalid_fields)
         return Added(rejected)
 
+    def reading(self) -> FileReading:
+        """See :class:`ml.data.reading.LineReader`."""
+        return fields_reading(_REVIEW_FIELDS, self._keys, "milliseconds", self._warnings)
+
 
 class Metadata2023Lines:
     """Reads such metadata, as :func:`read_metadata_2023` each line."""
@@ -122,9 +148,17 @@ class Metadata2023Lines:
     reasons = METADATA_REASONS
     reads_each_line_alone = True
 
+    def __init__(self, keys: Sequence[str] = (), warnings: Sequence[str] = ()) -> None:
+        """Keys of the first objects of the file, and warnings, for :meth:`reading`."""
+        self._keys, self._warnings = keys, warnings
+
     def add(self, lines: list[bytes], columns: dict[str, list]) -> Added:
         """See :meth:`ml.data.reading.LineReader.add`."""
         return add_items(read_metadata_2023, lines, columns)
+
+    def reading(self) -> FileReading:
+        """See :class:`ml.data.reading.LineReader`."""
+        return fields_reading(_ITEM_FIELDS, self._keys, None, self._warnings)
 
 
 def read_review_2023(line: bytes) -> Review2023 | Reject:
