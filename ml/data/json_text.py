@@ -49,7 +49,7 @@ def read_json(text: str | bytes) -> object:
         if "depth limit" in str(strict):
             raise NestedTooDeeply from strict
         try:
-            value = json.loads(text, parse_int=_integer)
+            value = _read_leniently(text)
         except RecursionError:
             raise NestedTooDeeply from strict
         except ValueError:
@@ -190,3 +190,6 @@ def _integer(digits: str) -> int | float:
         return -math.inf if digits.startswith("-") else math.inf
     value = int(digits)
     return value if -(1 << 63) <= value < 1 << 64 else float(digits)
+
+
+_read_leniently = json.JSONDecoder(parse_int=_integer).decode

@@ -40,6 +40,9 @@ PROCESSES_A_FILE = 2
 # A record of several lines that is longer than this is not waited for: its first line is a reject.
 LONGEST_RECORD_BYTES = 1 << 20
 BLANK_LINE = "blank line"
+# One line of so many is looked at to see whether many are blank: to search every block for them costs a tenth of landing.
+_SAMPLED_LINES = 64
+_SHARE_OF_BLANK_LINES = 1 / 8
 
 _ORIGIN_NAMES = frozenset(name for name, _ in ORIGIN)
 
@@ -181,7 +184,7 @@ def _parse_anew(
 
 def _parse(piece: list[Block], reader: LineReader, rows: _Rows, rejects: _Rejects) -> _Parsed:
     for block in piece:
-        if not block.raw.strip() and not block.cut_short and block.long_line_bytes is None:
+        if block.raw.isspace() and not block.cut_short and block.long_line_bytes is None:
             continue
         added = _added(block, reader, rows.columns)
         rows.add_origin(block, added)
@@ -195,13 +198,17 @@ def _added(block: Block, reader: LineReader, columns: dict[str, list]) -> Added:
     if block.long_line_bytes is not None:
         shown = f"{block.long_line_bytes:,} bytes; the first {len(block.raw):,} are kept"
         return Added([(0, Reject("line too long", shown))])
-    if hasattr(reader, "unfinished"):
-        return _without_blank_rejects(reader.add(block.lines, columns))
-    if b"\n\n" not in block.raw and b"\n\r\n" not in block.raw:
+    if hasattr(reader, "unfinished") or not _many_are_blank(block.lines):
         return _without_blank_rejects(reader.add(block.lines, columns))
     indices = [index for index, line in enumerate(block.lines) if line and not line.isspace()]
     added = _without_blank_rejects(reader.add([block.lines[index] for index in indices], columns))
     return _spread(added, indices, len(block.lines))
+
+
+def _many_are_blank(lines: list[bytes]) -> bool:
+    """Whether so many lines are blank, by a sample, that a reader would lose time with them."""
+    sample = lines[::_SAMPLED_LINES]
+    return _SHARE_OF_BLANK_LINES * len(sample) < sum(not line or line.isspace() for line in sample)
 
 
 def _without_blank_rejects(added: Added) -> Added:
