@@ -40,7 +40,7 @@ PROCESSES_A_FILE = 2
 # A record of several lines that is longer than this is not waited for: its first line is a reject.
 LONGEST_RECORD_BYTES = 1 << 20
 BLANK_LINE = "blank line"
-# One line of so many is looked at to see whether many are blank: to search every block for them costs a tenth of landing.
+# One line of so many is looked at to see whether many are blank; to search every block costs a tenth of landing.
 _SAMPLED_LINES = 64
 _SHARE_OF_BLANK_LINES = 1 / 8
 

@@ -119,10 +119,9 @@ class LineReader(Protocol):
     """Reads the lines of one file, in order; made anew for each file, since it may remember a header.
 
     A reader may have a method ``reading() -> FileReading``, asked once its last line was read, which says how the
-    file was understood. Blank lines do not reach a reader, and neither does a byte order mark, with one exception: where
-    a record may span several lines the reader has a method ``unfinished(raw) -> int``, the bytes at the end of some
-    whole lines that start a record which does not end in them. These bytes are then handed to it with the lines that
-    follow, and it is given blank lines too, since they may be part of a record.
+    file was understood. A line that it rejects as ``blank line`` is skipped, and no reject. It never sees a byte order
+    mark. Where a record may span several lines the reader has a method ``unfinished(raw) -> int``: the bytes at the end
+    of some whole lines that begin a record which does not end in them; it gets them again with the lines that follow.
 
     A reader may also have ``constants``, a mapping from the names of columns to values: these columns hold the
     same value in every row of the file, and ``add`` leaves their lists alone. Where ``reads_each_line_alone`` is true,

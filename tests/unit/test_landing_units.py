@@ -414,5 +414,5 @@ def test_blank_lines_are_neither_rows_nor_rejects(tmp_path, chunk, ending):
         landed = land([unit(tmp_path / "words.txt", "words", read)], tmp_path / "landed", PAIRS_SCHEMA)
     rows = pq.read_table(tmp_path / "landed" / "rows").to_pylist()
     assert [(row["line_number"], row["user"]) for row in rows] == [(2, "u1"), (6, "u2"), (8, "u3")]
-    assert [row["line_digest"] for row in rows] == [xxh3_64_intdigest(row["user"]) for row in rows]
+    assert [row["line_digest"] for row in rows] == [xxh3_64_intdigest(row["user"].encode()) for row in rows]
     assert (landed.lines_read, landed.rows_read, landed.rows_rejected) == (9, 3, 0)

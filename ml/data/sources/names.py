@@ -52,10 +52,14 @@ def metadata_names(dataset: str) -> list[str]:
 
 def looked_for(dataset: str, layout: str | None = None) -> str:
     """What was looked for, of one layout or all, in words."""
-    layouts = [layout] if layout else list(_PLAIN_NAMES)
-    compressed = ", ".join(pattern.format(dataset) for one in layouts for pattern in _PLAIN_NAMES[one])
-    others = "".join(f", {pattern.format(dataset)}" for one in layouts for pattern in _NOT_COMPRESSED.get(one, ()))
-    return f"{compressed}, each plain or with .gz or .zst{others}"
+    names = []
+    for one, patterns in _PLAIN_NAMES.items():
+        if layout in (None, one):
+            # most dumps are published with gzip
+            ending = ".gz" if one.startswith("amazon") else ""
+            names += [pattern.format(dataset) + ending for pattern in patterns]
+            names += [pattern.format(dataset) for pattern in _NOT_COMPRESSED.get(one, ())]
+    return f"{', '.join(names)} (text may be plain, or compressed as .gz or .zst)"
 
 
 def dataset_of(file_name: str) -> str | None:
