@@ -25,6 +25,7 @@ a number beyond the range of a 64-bit float are of a wrong type or out of range;
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -41,6 +42,7 @@ from ml.data.json_text import (
     shown,
 )
 from ml.data.reading import END_OF_TIME, LANDING_REASONS, Added, FileReading, Reject
+from ml.data.sources.item_template import filled
 
 LINE_REASONS = (
     *LANDING_REASONS,
@@ -113,6 +115,7 @@ class Metadata(NamedTuple):
     category: list[str] | None
     image_url: str | None
     invalid_fields: tuple[str, ...]
+    item_text: str | None = None
 
 
 class _PlainReview(msgspec.Struct, gc=False):
@@ -227,13 +230,13 @@ class MetadataLines:
     reasons = METADATA_REASONS
     reads_each_line_alone = True
 
-    def __init__(self, keys: Sequence[str] = (), warnings: Sequence[str] = ()) -> None:
-        """Keys of the first objects of the file, and warnings, for :meth:`reading`."""
-        self._keys, self._warnings = keys, warnings
+    def __init__(self, keys: Sequence[str] = (), warnings: Sequence[str] = (), template: str | None = None) -> None:
+        """Keys of the first objects of the file, and warnings, for :meth:`reading`; a template of the item text."""
+        self._keys, self._warnings, self._template = keys, warnings, template
 
     def add(self, lines: list[bytes], columns: dict[str, list]) -> Added:
         """See :meth:`ml.data.reading.LineReader.add`."""
-        return add_items(read_metadata, lines, columns)
+        return add_items(partial(read_metadata, template=self._template), lines, columns)
 
     def reading(self) -> FileReading:
         """See :class:`ml.data.reading.LineReader`."""
@@ -269,7 +272,7 @@ def read_review(line: bytes) -> Review | Reject:
     return Review(row["reviewerID"], row["asin"], float(overall), time, verified, invalid_fields)
 
 
-def read_metadata(line: bytes) -> Metadata | Reject:
+def read_metadata(line: bytes, template: str | None = None) -> Metadata | Reject:
     """A row of metadata from a line without its line ending, or why it is rejected."""
     row = read_object(line)
     if isinstance(row, Reject):
@@ -291,7 +294,14 @@ def read_metadata(line: bytes) -> Metadata | Reject:
             invalid.append(name)
         elif images and image_url is None:
             image_url = next((image for image in images if image), None)
-    return Metadata(row["asin"], **texts, category=category, image_url=image_url, invalid_fields=tuple(invalid))
+    return Metadata(
+        row["asin"],
+        **texts,
+        category=category,
+        image_url=image_url,
+        invalid_fields=tuple(invalid),
+        item_text=template and filled(template, row),
+    )
 
 
 def add_items(read: Callable[[bytes], Metadata | Reject], lines: list[bytes], columns: dict[str, list]) -> Added:

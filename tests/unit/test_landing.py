@@ -187,7 +187,7 @@ def test_tables_of_metadata(tmp_path):
     dump = write_gzip(tmp_path / "meta_Some.json.gz", line(ITEM) + b"\nnonsense\n" + line(bare) + b"\n")
     landed = land_metadata([dump], tmp_path / "landed")
     origin = {"source_file": dump.name}
-    empty = dict.fromkeys(["title", "brand", "main_cat", "price", "category", "image_url"])
+    empty = dict.fromkeys(["title", "brand", "main_cat", "price", "category", "image_url", "item_text"])
     assert table(tmp_path / "landed", "rows") == [
         {
             **origin,
@@ -200,6 +200,7 @@ def test_tables_of_metadata(tmp_path):
             "price": "$1.00",
             "category": ["Demo", "Tools"],
             "image_url": "high.jpg",
+            "item_text": None,
             "invalid_fields": [],
         },
         {

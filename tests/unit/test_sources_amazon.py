@@ -89,6 +89,7 @@ def test_the_release_of_2014_is_read(tmp_path):
             "price": "12.5",
             "category": ["Tools", "Saws"],
             "image_url": "http://images/saw.jpg",
+            "item_text": None,
             "invalid_fields": [],
         }
 
@@ -290,6 +291,7 @@ def test_the_release_of_2023_is_read(tmp_path):
         "price": "12.99",
         "category": ["Tools", "Saws"],
         "image_url": "high.jpg",
+        "item_text": None,
         "invalid_fields": [],
     }
 

@@ -48,12 +48,13 @@ def review_unit(file: SourceFile, layout: str, said: bool) -> Unit:
     return _unit(file, layout, INTERACTIONS_SCHEMA, _REVIEW_READERS[layout], content, warnings)
 
 
-def metadata_unit(file: SourceFile, layout: str) -> Unit:
+def metadata_unit(file: SourceFile, layout: str, template: str | None = None) -> Unit:
     """The unit of a file of metadata, of the release that its first lines are of.
 
     Args:
         file: the file.
         layout: that of the interactions; with the name of the file it says the release where the lines do not.
+        template: of the item text (:mod:`ml.data.sources.item_template`).
 
     Raises:
         LandingError: its first lines are reviews, or something else.
@@ -71,7 +72,8 @@ def metadata_unit(file: SourceFile, layout: str) -> Unit:
         # one that holds few fields looks like both
         if release == "amazon_2018" and layout == "amazon_2014":
             release = layout
-    return _unit(file, release, METADATA_SCHEMA, _METADATA_READERS[release], content)
+    options = {} if template is None else {"template": template}
+    return _unit(file, release, METADATA_SCHEMA, _METADATA_READERS[release], content, **options)
 
 
 def find_metadata(folder: Path, dataset: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -112,9 +114,10 @@ def _unit(
     reader: type[LineReader],
     content: Content | None,
     warnings: tuple[str, ...] = (),
+    **options: str,
 ) -> Unit:
     keys = content.keys if content is not None and content.kind != NO_JSON else ()
-    make_reader = partial(reader, keys=keys, warnings=warnings)
+    make_reader = partial(reader, keys=keys, warnings=warnings, **options)
     return Unit((file,), layout, partial(read_lines, make_reader=make_reader, schema=schema))
 
 

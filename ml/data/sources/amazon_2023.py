@@ -16,6 +16,7 @@ kept).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -32,6 +33,7 @@ from ml.data.json_text import (
 )
 from ml.data.reading import END_OF_TIME, Added, FileReading, Reject
 from ml.data.records import LINE_REASONS, NO_FIELDS, Metadata, add_items, read_texts
+from ml.data.sources.item_template import filled
 from ml.data.sources.timestamps import LEAST_MILLISECONDS
 
 _ITEM_REASONS = tuple(
@@ -148,13 +150,13 @@ class Metadata2023Lines:
     reasons = METADATA_REASONS
     reads_each_line_alone = True
 
-    def __init__(self, keys: Sequence[str] = (), warnings: Sequence[str] = ()) -> None:
-        """Keys of the first objects of the file, and warnings, for :meth:`reading`."""
-        self._keys, self._warnings = keys, warnings
+    def __init__(self, keys: Sequence[str] = (), warnings: Sequence[str] = (), template: str | None = None) -> None:
+        """Keys of the first objects of the file, and warnings, for :meth:`reading`; a template of the item text."""
+        self._keys, self._warnings, self._template = keys, warnings, template
 
     def add(self, lines: list[bytes], columns: dict[str, list]) -> Added:
         """See :meth:`ml.data.reading.LineReader.add`."""
-        return add_items(read_metadata_2023, lines, columns)
+        return add_items(partial(read_metadata_2023, template=self._template), lines, columns)
 
     def reading(self) -> FileReading:
         """See :class:`ml.data.reading.LineReader`."""
@@ -191,7 +193,7 @@ def read_review_2023(line: bytes) -> Review2023 | Reject:
     return Review2023(row["user_id"], row[item_name], float(rating), time, verified, invalid_fields)
 
 
-def read_metadata_2023(line: bytes) -> Metadata | Reject:
+def read_metadata_2023(line: bytes, template: str | None = None) -> Metadata | Reject:
     """A row of metadata from a line without its line ending, or why it is rejected."""
     row = read_object(line)
     if isinstance(row, Reject):
@@ -215,6 +217,7 @@ def read_metadata_2023(line: bytes) -> Metadata | Reject:
         category=category,
         image_url=next((address for address in addresses if address), None),
         invalid_fields=tuple(invalid),
+        item_text=template and filled(template, row),
         **texts,
     )
 

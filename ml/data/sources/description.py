@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 LAYOUTS = ("amazon_2018", "amazon_2014", "amazon_2023", "table", "sequence", "given_split")
 FILE_NAME = "source.toml"
 
-_KEYS = ("layout", "interactions", "metadata", "columns")
+_KEYS = ("layout", "interactions", "metadata", "columns", "item_text")
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class SourceDescription:
         columns: for a table, name of the column by role (``user``, ``item``, ``timestamp``, ``rating``,
             ``verified``); roles that are not in it are recognised.
         origin: where it was read from, for errors.
+        item_text: template of the text of an item (:mod:`ml.data.sources.item_template`), or ``None``.
 
     Raises:
         LandingError: one of these is not possible.
@@ -34,6 +35,7 @@ class SourceDescription:
     metadata: tuple[str, ...] = ()
     columns: Mapping[str, str] = field(default_factory=dict)
     origin: str = "the description of the source"
+    item_text: str | None = None
 
     def __post_init__(self) -> None:
         from ml.data.lines import LandingError
@@ -55,6 +57,13 @@ class SourceDescription:
                 f"{self.origin}: a given_split has files of fixed names; leave interactions out, and give the folder "
                 "that holds train, val and test as the folder of the source"
             )
+        if self.item_text is not None:
+            from ml.data.sources.item_template import fields_of
+
+            try:
+                fields_of(self.item_text)
+            except ValueError as error:
+                raise LandingError(f"{self.origin}: item_text.template: {error}") from error
         if self.columns and self.layout != "table":
             raise LandingError(
                 f"{self.origin}: columns are for a table, and the layout is {self.layout}; leave them out"
@@ -113,7 +122,22 @@ class SourceDescription:
             metadata=tuple(values.get("metadata", ())),
             columns=columns,
             origin=str(path),
+            item_text=_template(path, values),
         )
+
+
+def _template(path: Path, values: Mapping[str, object]) -> str | None:
+    """The template of the item text in a description."""
+    from ml.data.lines import LandingError
+
+    table = values.get("item_text")
+    if table is None:
+        return None
+    if not isinstance(table, dict) or set(table) != {"template"} or not isinstance(table["template"], str):
+        raise LandingError(
+            f'{path}: item_text has to be a table of its own, as in [item_text] and template = "{{title}} {{brand}}"'
+        )
+    return table["template"]
 
 
 def described_in(folder: Path) -> SourceDescription | None:

@@ -29,6 +29,7 @@ class Source:
         metadata: units whose rows have those of :data:`ml.data.reading.METADATA_SCHEMA`; may be empty.
         columns: of a table, as the user named them, by their role.
         notes: what the user should know of files that are not read, a sentence each.
+        item_text: template of the text of an item, or ``None``.
     """
 
     layout: str
@@ -36,6 +37,7 @@ class Source:
     metadata: tuple[Unit, ...]
     columns: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    item_text: str | None = None
 
     @property
     def files(self) -> tuple[SourceFile, ...]:
@@ -187,8 +189,9 @@ def _source(
         metadata = _matched(folder, description, description.metadata)
     else:
         metadata, notes = find_metadata(folder, dataset)
-    units = tuple(metadata_unit(SourceFile(folder / name, name), layout) for name in metadata)
-    return Source(layout, interactions, units, columns, notes)
+    template = description.item_text if description else None
+    units = tuple(metadata_unit(SourceFile(folder / name, name), layout, template) for name in metadata)
+    return Source(layout, interactions, units, columns, notes, template)
 
 
 def _unit(file: SourceFile, layout: str, columns: dict[str, str], said: bool) -> Unit:
