@@ -17,7 +17,7 @@ import pyarrow as pa
 from xxhash import xxh3_64_intdigest
 
 from ml.data.landing_workers import is_worker, processors, results_in_order
-from ml.data.lines import Block, FileLines, LandingError
+from ml.data.lines import Block, FileLines, LandingError, complaint
 from ml.data.reading import (
     ORIGIN,
     REJECTS_SCHEMA,
@@ -165,7 +165,7 @@ def _parsed(
     """Rows and rejects of each piece in turn; of a large file parsed in processes, while this one decompresses."""
     # on two processors this one, which decompresses and writes, leaves too little for others
     processes = PROCESSES_A_FILE if processors() > PROCESSES_A_FILE else 1
-    is_large = os.path.getsize(file.path) >= LEAST_BYTES_FOR_PROCESSES
+    is_large = _size(file) >= LEAST_BYTES_FOR_PROCESSES
     if processes > 1 and is_large and getattr(reader, "reads_each_line_alone", False) and not is_worker():
         jobs = (partial(_parse_anew, piece, file.name, make_reader, schema) for piece in pieces)
         yield from results_in_order(jobs, processes)
@@ -173,6 +173,14 @@ def _parsed(
     rows, rejects = _Rows(file.name, schema, getattr(reader, "constants", {})), _Rejects(file.name)
     for piece in pieces:
         yield _parse(piece, reader, rows, rejects)
+
+
+def _size(file: SourceFile) -> int:
+    try:
+        return os.path.getsize(file.path)
+    except OSError as error:
+        # gone since it was found
+        raise LandingError(complaint(file.path, error)) from error
 
 
 def _parse_anew(
