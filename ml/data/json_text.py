@@ -17,6 +17,9 @@ from ml.data.reading import FileReading, Reject
 
 # A line nested this deep is a reject; json, msgspec and orjson give up at about as much, each at another level.
 DEEPEST = 1000
+# an array takes two brackets, and an object a name and a colon as well
+LEAST_DEEP_BYTES = 2 * DEEPEST
+_BYTES_AN_OBJECT = len('{"":}')
 _MOST_DIGITS = 4000
 
 
@@ -61,10 +64,15 @@ def read_json(text: str | bytes) -> object:
 
 def may_be_nested_deeply(text: str | bytes) -> bool:
     """Whether a text is long enough, and holds enough brackets, to be nested too deeply; a quick test."""
-    if len(text) < 2 * DEEPEST:
+    size = len(text)
+    if size < LEAST_DEEP_BYTES:
         return False
     square, curly = ("[", "{") if isinstance(text, str) else (b"[", b"{")
-    return text.count(square) + text.count(curly) >= DEEPEST
+    # to look for the second of them is quicker than to count, and a review mostly has none
+    arrays = 1 if text.find(square, text.find(square) + 1) < 0 else text.count(square)
+    if arrays + (size - 2 * arrays) // _BYTES_AN_OBJECT < DEEPEST:
+        return False
+    return arrays + text.count(curly) >= DEEPEST
 
 
 def is_nested_deeply(text: str | bytes, value: object) -> bool:

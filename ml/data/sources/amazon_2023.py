@@ -23,6 +23,7 @@ from typing import NamedTuple
 import orjson
 
 from ml.data.json_text import (
+    LEAST_DEEP_BYTES,
     fields_reading,
     identity_problem,
     is_list_of_texts,
@@ -119,7 +120,7 @@ class Review2023Lines:
                     and type(time) is int
                     and LEAST_MILLISECONDS <= time < END_OF_TIME * 1000
                     and (verified is True or verified is False or verified is None)
-                    and not may_be_nested_deeply(line)
+                    and not (len(line) >= LEAST_DEEP_BYTES and may_be_nested_deeply(line))
                 )
             except (ValueError, TypeError, KeyError, AttributeError):
                 plain = False
