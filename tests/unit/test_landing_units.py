@@ -416,3 +416,10 @@ def test_blank_lines_are_neither_rows_nor_rejects(tmp_path, chunk, ending):
     assert [(row["line_number"], row["user"]) for row in rows] == [(2, "u1"), (6, "u2"), (8, "u3")]
     assert [row["line_digest"] for row in rows] == [xxh3_64_intdigest(row["user"].encode()) for row in rows]
     assert (landed.lines_read, landed.rows_read, landed.rows_rejected) == (9, 3, 0)
+
+
+def test_a_file_that_is_gone_when_it_is_read_is_named(tmp_path):
+    path = tmp_path / "words.txt"
+    read = functools.partial(read_lines, make_reader=ReviewLines, schema=INTERACTIONS_SCHEMA)
+    with pytest.raises(LandingError, match=r"words\.txt does not exist; put the dump there"):
+        read((SourceFile(path, "words.txt"),), None)

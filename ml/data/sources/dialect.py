@@ -234,7 +234,8 @@ def _dialect(
     while index < len(rows):
         length = quoting.record_length(rows, index)
         if length is None:
-            break
+            index += 1
+            continue
         try:
             fields = quoting.fields(_text(rows[index : index + length]))
         except csv.Error:
