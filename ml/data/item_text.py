@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ml.data.files import atomic_file
+from ml.data.files import atomic_file, whole
 
 UNKNOWN = "Unknown"
 FILE = "item_text.parquet"
@@ -85,7 +85,8 @@ def load_item_text(folder: Path, item_ids: np.ndarray | None = None) -> tuple[st
     path = folder / FILE
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist; make the item text first")
-    table = pq.read_table(path, columns=["item_id", "text"])
+    with whole(folder):
+        table = pq.read_table(path, columns=["item_id", "text"])
     if item_ids is not None and table["item_id"].to_pylist() != [i.decode() for i in item_ids.tolist()]:
         raise ValueError(f"{path} was made for another catalogue; make the item text again")
     return tuple(table["text"].to_pylist())

@@ -17,6 +17,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from ml.codes.codes import CODES_PER_BOOK
+from ml.data.files import read_json
 from ml.data.training_set import FIT_ON_TRAIN
 from ml.evaluation.leaderboard import BASELINE
 from ml.reports import wording
@@ -125,7 +126,7 @@ def training_curve(folder: Path, title: str, loss_name: str, parameters: int | N
         epochs=tuple(entry["epoch"] for entry in log),
         loss=tuple(entry["loss"] for entry in log),
         validation=tuple(entry["validation_ndcg_at_10"] for entry in log),
-        best_epoch=json.loads((folder / "config.json").read_text(encoding="utf-8"))["best_epoch"],
+        best_epoch=read_json(folder, "config.json")["best_epoch"],
         parameters=parameters,
     )
 
@@ -133,11 +134,11 @@ def training_curve(folder: Path, title: str, loss_name: str, parameters: int | N
 def codes_reports(lake: Path, leaderboard: pa.Table) -> tuple[CodesReport, ...]:
     """The quality report of each code assignment that a model of the leaderboard is built on, by name."""
     configurations = [lake / "models" / name / "config.json" for name in leaderboard["recommender"].to_pylist()]
-    recipes = [json.loads(path.read_text(encoding="utf-8"))["recipe"] for path in configurations if path.exists()]
+    recipes = [read_json(path.parent, path.name)["recipe"] for path in configurations if path.exists()]
     reports = []
     for name in sorted({recipe["codes"] for recipe in recipes if "codes" in recipe}):
         path = lake / "codes" / name / "codes.json"
-        described = json.loads(path.read_text(encoding="utf-8"))
+        described = read_json(path.parent, path.name)
         method, report = described["method"], described["report"]
         options = ", ".join(f"{name} {value}" for name, value in method.items() if name not in ("name", "books"))
         books = (

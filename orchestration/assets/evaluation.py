@@ -1,6 +1,5 @@
 """From rankings to numbers: metrics of each user, the leaderboard, what is recommended, and for whom it works."""
 
-import json
 import warnings
 
 import dagster as dg
@@ -186,13 +185,14 @@ def _compared_with_popularity(entries: list) -> dg.AssetCheckResult:
 
 def _facts(paths: DatasetPaths, name: str) -> dict:
     """Kind, fit, objective and sizes of a recommender, as far as it has them."""
+    from ml.data.files import read_json
     from ml.evaluation.leaderboard import BASELINE, FUSION, MODEL
 
     if name in BASELINES:
         folder = paths.asset("baselines", name)
         return {
             "kind": BASELINE,
-            "fit_on": json.loads((folder / FIT).read_text())["fit_on"],
+            "fit_on": read_json(folder, FIT)["fit_on"],
             "model_bytes": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
         }
     folder = paths.asset("models", name)
@@ -200,13 +200,13 @@ def _facts(paths: DatasetPaths, name: str) -> dict:
         parts = [_facts(paths, part) for part in fusions()[name].parts]
         return {
             "kind": FUSION,
-            "fit_on": json.loads((folder / FIT).read_text())["fit_on"],
+            "fit_on": read_json(folder, FIT)["fit_on"],
             "parameters": sum(part.get("parameters", 0) for part in parts) or None,
             "model_bytes": sum(part["model_bytes"] for part in parts),
             "codes": ", ".join(sorted({part["codes"] for part in parts if part.get("codes")})),
             "maximum_length": max((part.get("maximum_length") or 0 for part in parts), default=0) or None,
         }
-    result = json.loads((folder / "training_run.json").read_text())["result"]
+    result = read_json(folder, "training_run.json")["result"]
     return {
         "kind": MODEL,
         "fit_on": fit_on_of_trained(folder),

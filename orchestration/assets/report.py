@@ -81,7 +81,10 @@ def report(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
             "dagster/row_count": len(content.leaderboard.rows),
             "dagster/uri": str(paths.report),
             "bytes": paths.report.stat().st_size,
-            "open": dg.MetadataValue.url(paths.report.as_uri()),
+            # from the server of `make ui`; a browser opens no file:// address from a page that came by http
+            "open": dg.MetadataValue.url(paths.report_url),
+            "data docs": dg.MetadataValue.url(paths.data_docs_url),
+            "file": dg.MetadataValue.path(paths.report),
             "first page": dg.MetadataValue.md(markdown.report(content)),
             "audits": dg.MetadataValue.md(markdown_evaluation.audits(content)),
             "what is recommended": dg.MetadataValue.md(markdown_evaluation.list_metrics(content)),
