@@ -6,11 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from statistics import NormalDist
 
-import numpy as np
-
-from ml.evaluation.significance import LEVEL, holm, paired_t_tests
+from ml.evaluation.significance import LEVEL, SeedValues, holm, paired_test
 
 POWER = 0.8
 
@@ -30,43 +27,45 @@ class Power:
     relative: float
 
 
-def smallest_difference(values: Sequence[np.ndarray]) -> Power:
-    """The smallest difference of two recommenders that a paired two-sided test at 5 % finds with a power of 80 %.
+def smallest_difference(values: Sequence[SeedValues]) -> Power:
+    """The smallest difference that a paired two-sided test of two recommenders at 5 % finds with a power of 80 %.
 
-    ``(z(.975) + z(.8)) * s / sqrt(users)`` of the standard deviation ``s`` of the differences by user (Cohen,
-    "Statistical power analysis for the behavioral sciences", 1988, chapter 2; Sakai, "Statistical reform in information
-    retrieval?", SIGIR Forum 48(1), 2014).
+    ``(t(.975) + t(.8)) * e`` of the standard error ``e`` of :func:`ml.evaluation.significance.paired_test`, and
+    Student's t with its degrees of freedom (Cohen, "Statistical power analysis for the behavioral sciences", 1988,
+    chapter 2; Sakai, "Statistical reform in information retrieval?", SIGIR Forum 48(1), 2014).
 
     Args:
-        values: of two recommenders, one a user, float64 ``[users]`` each.
+        values: of two recommenders, over the same users.
 
     Raises:
         ValueError: there are not two, or fewer than two users.
     """
-    if len(values) != 2 or len(values[0]) < 2:
+    from scipy.special import stdtrit
+
+    if len(values) != 2 or values[0].users < 2:
         raise ValueError("a difference needs two recommenders and at least two users")
     one, other = values
-    deviation = float(np.std(one - other, ddof=1))
-    normal = NormalDist()
-    difference = (normal.inv_cdf(1 - LEVEL / 2) + normal.inv_cdf(POWER)) * deviation / math.sqrt(len(one))
-    best = max(float(one.mean()), float(other.mean()))
-    return Power(len(one), difference, difference / best if best > 0 else math.inf)
+    test = paired_test(one, other)
+    quantiles = stdtrit(test.freedom, 1 - LEVEL / 2) + stdtrit(test.freedom, POWER)
+    difference = float(quantiles) * test.error
+    best = max(float(one.by_seed.mean()), float(other.by_seed.mean()))
+    return Power(one.users, difference, difference / best if best > 0 else math.inf)
 
 
 @dataclass(frozen=True)
-class Apart:
-    """How many pairs of neighbouring rows are told apart."""
+class Neighbours:
+    """How many pairs of neighbouring rows differ significantly."""
 
-    told: int
+    different: int
     pairs: int
 
 
-def neighbours_told_apart(values: Sequence[np.ndarray]) -> Apart:
-    """Compare each recommender with the next one, by paired t-tests with Holm's correction at 5 %.
+def different_neighbours(values: Sequence[SeedValues]) -> Neighbours:
+    """Compare each recommender with the next one, by paired tests with Holm's correction at 5 %.
 
     Args:
-        values: one array a recommender, in the order of the leaderboard, float64 ``[users]``.
+        values: of each recommender, in the order of the leaderboard.
     """
-    p_values = [paired_t_tests(one[None], other).p_value[0] for one, other in pairwise(values)]
-    # with fewer than two users there is no p-value, and nothing is told apart
-    return Apart(int((holm(p_values) < LEVEL).sum()), len(p_values))
+    p_values = [paired_test(one, other).p_value for one, other in pairwise(values)]
+    # with fewer than two users there is no p-value, and no two differ significantly
+    return Neighbours(int((holm(p_values) < LEVEL).sum()), len(p_values))

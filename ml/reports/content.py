@@ -302,7 +302,7 @@ class ReportContent:
         leaderboard: the recommenders compared.
         list_metrics: what is recommended, by name of recommender and of metric; ``None`` where it cannot be
             computed, as diversity by category where no item has one.
-        slices: users told apart by a property, a row a recommender.
+        slices: users grouped by a property, one row for each recommender.
         audits: what may weaken the leaderboard, in the order to read them.
         funnels: reviews first, then metadata.
         statistics: the one row of ``marts.statistics`` by column name, and what :mod:`ml.reports.collect`

@@ -29,7 +29,7 @@ __all__ = [
 
 _PANELS = 4  # more stand in two columns
 _LEGEND = 22  # characters of a name that has another beside it in the legend
-_NAMED = 5  # points with a name beside them; of more the place on the leaderboard stands there
+_NAMED = 5  # points with a name beside them; of more the rank on the leaderboard stands there
 _DASHED = (0, (3, 2))
 
 
@@ -251,7 +251,7 @@ def _quality(board: Leaderboard, cost: Mapping[str, float], name: str, against: 
         axes.xaxis.set_major_formatter(lambda value, _: wording.compact(value))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.grid(axis="y")
-        places = "; numbers: the place" if numbered else ""
+        places = "; numbers: the rank" if numbered else ""
         axes.set_xlabel(f"{unit} (logarithmic)\ndashed: the best training-free baseline{places}")
 
     described = "; ".join(

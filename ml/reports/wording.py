@@ -5,8 +5,10 @@ Returns plain text that may hold text from a dump: whoever shows it escapes it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ml.evaluation.significance import p_text
 from ml.reports.content import HEADLINE, CodesReport, Estimate, FunnelStep, Leaderboard, LeaderboardRow, ReportContent
 
 NO_BREAK = "\u00a0"
@@ -56,10 +58,7 @@ def p_figure(value: float | None) -> str:
     """The same without its name: ``0.012``, ``< 0.0001``; empty where there is none."""
     if value is None:
         return ""
-    if value < 0.0001:
-        return f"<{NO_BREAK}0.0001"
-    # what decides a finding is not rounded away
-    return f"<{NO_BREAK}0.05" if value < 0.05 <= float(f"{value:.2g}") else f"{value:.2g}"
+    return p_text(value).replace(" ", NO_BREAK)
 
 
 def count(value: float | int) -> str:
@@ -77,6 +76,11 @@ def compact(value: float) -> str:
 def of(number: int, singular: str, plural: str | None = None) -> str:
     """``1 user``, ``2,328 users``."""
     return f"{count(number)} {singular if number == 1 else plural or singular + 's'}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
 
 
 def percent(share: float) -> str:

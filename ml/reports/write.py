@@ -110,6 +110,7 @@ def leaderboard_table(content: ReportContent) -> pa.Table:
                 "difference": difference.value if difference else None,
                 "difference_low": difference.low if difference else None,
                 "difference_high": difference.high if difference else None,
+                "difference_confidence": row.difference_confidence,
                 "p_value": row.p_value,
                 "p_value_adjusted": row.p_value_adjusted,
                 "finding": row.finding or None,

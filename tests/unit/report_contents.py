@@ -46,9 +46,9 @@ def row(name: str, trained: bool, ndcg: float, difference: float | None = None, 
     """
     compared: dict[str, Any] = {}
     if difference is not None:
-        told_apart = abs(difference) > 0.002
-        finding = ("better" if difference > 0 else "worse") if told_apart else "not told apart"
-        compared = {"finding": finding, "p_value": 0.004 if told_apart else 0.2}
+        differs = abs(difference) > 0.002
+        finding = ("better" if difference > 0 else "worse") if differs else "not significantly different"
+        compared = {"finding": finding, "p_value": 0.004 if differs else 0.2, "difference_confidence": 0.95}
         compared["p_value_adjusted"] = 3 * compared["p_value"]
     return LeaderboardRow(
         recommender=name,
@@ -157,7 +157,7 @@ def made_up_run() -> RunFacts:
 
 def with_texts(content: Any, change: Callable[[str], str]) -> Any:
     """The same content with every free text changed; words of a fixed vocabulary and empty texts stay."""
-    fixed = {"role", "severity", "finding"}
+    fixed = {"role", "severity", "finding", "outcome"}
     if isinstance(content, str):
         return change(content) if content else content
     if isinstance(content, tuple):
