@@ -22,6 +22,7 @@ AUDITS = ("shortcuts", "ties", "duplicates", "leakage", "temporal", "calibration
 _TIED_SHARE = 0.05
 _REPEATED_SHARE = 0.02
 _FEW_TEST_USERS = 1000
+_SMALL_CATALOGUE, _LONG_LIST = 100, 20
 _TITLED_SHARE = 0.5
 
 
@@ -72,6 +73,11 @@ def caveats(content: ReportContent) -> Iterator[str]:
         yield (
             f"There are only {of(board.test_users, 'test user')}: one user is worth {1 / board.test_users:.4f} of a "
             "recall, so small differences are not significant."
+        )
+    if 0 < board.catalogue < _SMALL_CATALOGUE:
+        yield (
+            f"The catalogue has only {of(board.catalogue, 'item')}: a random list of {_LONG_LIST} holds the target of "
+            f"{percent(min(1.0, _LONG_LIST / board.catalogue))} of the users, so recall@{_LONG_LIST} says little."
         )
     if "leakage" not in audited:
         yield from _repeat_caveat(content)

@@ -222,7 +222,7 @@ def _audit_asset(name: str, make: Callable[[Material], "Audit"], deps: tuple, de
                 "dagster/row_count": sum(len(table.rows) for table in found.tables),
                 "dagster/uri": str(path),
                 "verdict": found.verdict,
-                "concern": found.concern,
+                "outcome": found.outcome,
                 "audit": dg.MetadataValue.md(markdown_evaluation.audit(found)),
                 "facts": dg.MetadataValue.json(found.facts),
             },

@@ -269,6 +269,13 @@ def test_models_that_give_everyone_one_list_or_lose_to_popularity_are_marked():
     assert row_marks(ReportContent("X", board(*rows[:3]))) == {}
 
 
+def test_a_catalogue_hardly_larger_than_a_list_is_a_caveat():
+    small = replace(board(row("chain", False, 0.05)), catalogue=40)
+    said = "The catalogue has only 40 items: a random list of 20 holds the target of 50\u00a0% of the users"
+    assert [one[: len(said)] for one in verdicts.caveats(ReportContent("X", small))] == [said]
+    assert list(verdicts.caveats(ReportContent("X", replace(small, catalogue=100)))) == []
+
+
 def test_what_is_harmless_is_no_caveat():
     known = {"test_targets_tied": 4, "test_targets_repeated": 1, "items": 9, "items_with_title": 9}
     content = ReportContent(
