@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ml.evaluation.leaderboard import BETTER, NOT_DIFFERENT, WORSE
 
@@ -74,6 +74,23 @@ class LeaderboardRow:
     def __post_init__(self) -> None:
         if self.finding not in ("", BETTER, WORSE, NOT_DIFFERENT):
             raise ValueError(f"a finding is {BETTER}, {WORSE} or {NOT_DIFFERENT}, not {self.finding!r}")
+
+
+@dataclass(frozen=True)
+class Described:
+    """What a recommender is.
+
+    Attributes:
+        title: name shown to readers.
+        text: how it ranks, in a sentence or two; empty where that is not known.
+        source: where it comes from; may be empty.
+        settings: what decides its weights beside data, codes and seed, and the seed, by name; none for a baseline.
+    """
+
+    title: str
+    text: str
+    source: str
+    settings: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

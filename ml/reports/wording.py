@@ -23,6 +23,41 @@ _METRIC_NAMES = {
 _SIDE_METRICS = ("recall@10", "mrr@10", "recall@1")
 
 
+GLOSSARY = (
+    (
+        "nDCG@10",
+        "1 / log2(1 + rank) of the held-out item where it is among the first ten, else 0; the mean over users.",
+    ),
+    (
+        "Recall@k",
+        "Share of the users whose held-out item is among the first k. With one item a user it is the hit rate.",
+    ),
+    ("MRR@10", "1 / rank of the held-out item where it is among the first ten, else 0; the mean over users."),
+    (
+        "Significantly better, worse",
+        "The difference in nDCG@10 has a p-value below 0.05 in a two-sided t-test paired by user, after correction for "
+        "all comparisons. With several seeds the test is over users and seeds.",
+    ),
+    (
+        "Not significantly different",
+        "These users, and seeds, do not show which of the two is better. It does not say that they are equally good.",
+    ),
+    (
+        "Holm’s correction",
+        "Of many tests some are below 0.05 by chance. It raises the p-values so that the probability of even one false "
+        "finding stays below 0.05 (Holm, 1979).",
+    ),
+    (
+        "95 % interval",
+        "Where the mean of other users of the same kind would be expected, by a bootstrap over the users; over users "
+        "and seeds where a recommender has several seeds.",
+    ),
+    ("Training-free", "Nothing is trained: the recommender counts."),
+    ("Fused", "Made of the lists of several other recommenders."),
+    ("logQ corrected", "Scores of sampled negatives are corrected for how often an item is drawn."),
+)
+
+
 def metric_name(metric: str) -> str:
     """``ndcg@10`` as it is printed: ``nDCG@10``."""
     name, _, cutoff = metric.partition("@")

@@ -32,10 +32,11 @@ def page(verdicts: Sequence[Verdict], protocols: Mapping[str, Protocol], command
         "epochs as were best on the validation items. Rows of the two kinds do not compare. Equal scores are ranked by",
         "one seeded permutation of the items. *Ours* is the mean over seeds; the interval is a bootstrap over users of",
         "that mean, and leaves out the spread between seeds, which stands beside it. *Strongest* is the highest",
-        "published figure that we know of the same kind, that is on the same file with the same *fit on*, by any model;",
-        "empty where it is the published one. A figure marked † is of a source that does not state all of its protocol:",
-        "what is missing stands below the table. *Asked* is what counts as reproduced; where it names recommenders, ours",
-        "must be significantly better (paired by user, over users and seeds, corrected by Holm's method, level .05).",
+        "published figure that we know of the same kind, that is on the same file with the same *fit on*, by any",
+        "model; empty where it is the published one. A figure marked † is of a source that does not state all of its",
+        "protocol: what is missing stands below the table. *Asked* is what counts as reproduced; where it names",
+        "recommenders, ours must be significantly better (paired by user, over users and seeds, corrected by Holm's",
+        "method, level .05).",
     ]
     for name, protocol in protocols.items():
         rows = [verdict for verdict in verdicts if verdict.claim.protocol == name]

@@ -22,6 +22,7 @@ from ml.reports.content import (
     Check,
     CodeBook,
     CodesReport,
+    Described,
     DumpFile,
     Estimate,
     Example,
@@ -83,6 +84,10 @@ def made_up_content() -> ReportContent:
     return ReportContent(
         dataset="Made_Up",
         leaderboard=board(*rows),
+        recommenders=(
+            Described("Tower", "Two towers.", "A paper, 2020", {"model": "tower", "optimiser: learning rate": "0.001"}),
+            Described("Chain", "What followed the last item.", ""),
+        ),
         list_metrics=report_audits.list_metrics(rows),
         slices=report_audits.slices(rows),
         audits=report_audits.all_audits(),
@@ -142,6 +147,7 @@ def made_up_content() -> ReportContent:
             settings={"k core": "5"},
             versions={"numpy": "2.4.6"},
             code_version="0.1.0",
+            command="make run DATASET=Made_Up",
         ),
     )
 
@@ -149,6 +155,7 @@ def made_up_content() -> ReportContent:
 def made_up_run() -> RunFacts:
     return RunFacts(
         finished="2024-05-01T10:00:00+00:00",
+        made_by={"Dagster run": "0f" * 8},
         machine={"processor": "abacus, 2 cores"},
         fit_seconds={"tower": 130.0, "small": 12.0},
         other_seconds={"ranking": 0.5},

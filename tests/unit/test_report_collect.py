@@ -142,7 +142,7 @@ def test_collected_examples(collected):
 
 
 def test_collected_provenance_and_run(collected, lake):
-    assert collected.provenance.settings == {"k core": "2", "recipes": "all", "seed": "0"}
+    assert collected.provenance.settings == {"k core": "2", "recipes": "the set quick", "seed": "0"}
     assert collected.provenance.code_version == "1.2.3"
     assert collected.provenance.versions["numpy"].count(".") >= 1
     assert [check.name for check in collected.checks] == ["a", "b"]
