@@ -78,6 +78,7 @@ class Chart:
         y: what the vertical axis is.
         lines: all over the same places where these are names.
         diagonal: whether the line of ``y = x`` belongs to it.
+        logarithmic: whether both axes are; all values are above zero then.
     """
 
     title: str
@@ -85,6 +86,7 @@ class Chart:
     y: str
     lines: tuple[Line, ...]
     diagonal: bool = False
+    logarithmic: bool = False
 
 
 @dataclass(frozen=True)

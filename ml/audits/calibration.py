@@ -330,7 +330,7 @@ def _tables(
 
 
 def _chart(known: list[tuple[str, ObjectiveSettings, Calibration]]) -> Chart:
-    """On logarithms of both: from the first rank to the tenth both fall by a factor of ten and more."""
+    """On logarithmic axes: from the first rank to the tenth both fall by a factor of ten and more."""
     lines = []
     for title, _, found in known:
         shown = np.flatnonzero((found.observed > 0) & (found.predicted > 0))
@@ -338,15 +338,16 @@ def _chart(known: list[tuple[str, ObjectiveSettings, Calibration]]) -> Chart:
             Line(
                 title,
                 *(
-                    tuple(float(value) for value in np.log10(part[shown]))
+                    tuple(float(value) for value in part[shown])
                     for part in (found.predicted, found.observed, found.low, found.high)
                 ),
             )
         )
     return Chart(
         "Predicted probability against precision, ranks 1 to 10",
-        "Logarithm (base 10) of the mean predicted probability",
-        "Logarithm (base 10) of the share of users whose target stands there",
+        "Mean predicted probability",
+        "Share of users whose target stands there",
         tuple(lines),
         diagonal=True,
+        logarithmic=True,
     )

@@ -185,18 +185,18 @@ def codes_reports(lake: Path, leaderboard: pa.Table) -> tuple[CodesReport, ...]:
 def run_facts(
     lake: Path,
     finished: str = "",
-    made_by: Mapping[str, str] | None = None,
     fit_seconds: Mapping[str, float] | None = None,
     other_seconds: Mapping[str, float] | None = None,
+    made_by: Mapping[str, str] | None = None,
 ) -> RunFacts:
     """The clock and the machine of a run.
 
     Args:
         lake: the dataset's folder in the lake.
         finished: when the run ended, as text.
-        made_by: what made the report, by label.
         fit_seconds: by name of recommender; models without one take theirs from their training log.
         other_seconds: of other steps, by what they did.
+        made_by: what made the report, by label.
     """
     seconds = {}
     for log in sorted((lake / "models").glob(f"*/{_LOG}")):
@@ -204,7 +204,7 @@ def run_facts(
         fits = {entry["fit_on"]: float(entry["seconds"]) for entry in _training_log(log.parent)}
         seconds[log.parent.name] = sum(fits.values())
     seconds.update(fit_seconds or {})
-    return RunFacts(finished, dict(made_by or {}), machine_facts(), seconds, dict(other_seconds or {}))
+    return RunFacts(finished, machine_facts(), seconds, dict(other_seconds or {}), dict(made_by or {}))
 
 
 def project_version(repository: Path) -> str:

@@ -285,17 +285,17 @@ class RunFacts:
 
     Attributes:
         finished: when, as text (ISO 8601 with zone), or empty.
-        made_by: what made the report, by label: the command, the identity of the run.
         machine: label and value (processor, cores, memory, operating system, accelerator).
         fit_seconds: seconds of fitting by name of recommender.
         other_seconds: seconds of other steps, by what they did.
+        made_by: what made the report, by label, as the identity of the Dagster run.
     """
 
     finished: str = ""
-    made_by: Mapping[str, str] = field(default_factory=dict)
     machine: Mapping[str, str] = field(default_factory=dict)
     fit_seconds: Mapping[str, float] = field(default_factory=dict)
     other_seconds: Mapping[str, float] = field(default_factory=dict)
+    made_by: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

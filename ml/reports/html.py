@@ -204,12 +204,14 @@ def _is_wide(table: Table) -> bool:
 
 
 def _slice_views(content: ReportContent) -> list[dict]:
-    """Slices with their drawings; one bucket alone needs none."""
+    """Slices with their drawings; one bucket alone, beside those of one user, needs none."""
     rows = wording_evaluation.slice_rows(content.leaderboard)
     views = []
     for number, view in enumerate(wording_evaluation.slice_views(content), start=1):
-        drawn = chart(wording_evaluation.slice_chart(view, rows), f"slice-{number}-chart")
-        views.append({"slice": view, "drawing": _drawing(drawn) if len(view.buckets) > 1 else None})
+        found = wording_evaluation.slice_chart(view, rows)
+        has_points = any(len(line.x) > 1 for line in found.lines)
+        drawing = _drawing(chart(found, f"slice-{number}-chart")) if has_points else None
+        views.append({"slice": view, "drawing": drawing})
     return views
 
 

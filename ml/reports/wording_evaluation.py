@@ -189,13 +189,13 @@ def slice_views(content: ReportContent) -> tuple[SliceView, ...]:
 
 
 def slice_chart(view: SliceView, rows: Sequence[LeaderboardRow]) -> Chart:
-    """The headline metric by bucket, a line a recommender."""
+    """The headline metric by bucket, one line for each recommender; one user has no interval, and no point."""
     lines = []
     for row in rows:
         found = [
             (bucket, by_name[row.recommender].headline)
             for bucket, _, by_name in view.buckets
-            if row.recommender in by_name
+            if row.recommender in by_name and by_name[row.recommender].headline.low is not None
         ]
         if found:
             labels, estimates = zip(*found, strict=True)
@@ -204,8 +204,8 @@ def slice_chart(view: SliceView, rows: Sequence[LeaderboardRow]) -> Chart:
                     row.title,
                     tuple(labels),
                     tuple(one.value for one in estimates),
-                    tuple(one.value if one.low is None else one.low for one in estimates),
-                    tuple(one.value if one.high is None else one.high for one in estimates),
+                    tuple(one.low for one in estimates),
+                    tuple(one.high for one in estimates),
                 )
             )
     name = metric_name(HEADLINE)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from training_toys import GBCE, ITEMS, fitted, ring_training_set, toy_recipe
 
@@ -163,6 +163,7 @@ def test_a_fully_calibrated_loss_and_a_softmax_have_nothing_to_undo():
     assert without_sampling(0.3, SoftmaxSettings(), 1000) is None
 
 
+@settings(deadline=None)
 @given(st.integers(1, 500), st.data())
 def test_intervals_are_scipys(cases, data):
     from scipy.stats import binomtest
