@@ -50,14 +50,17 @@ def mark_sentences(content: ReportContent) -> Iterator[str]:
 
     same = titles(ONE_LIST)
     if same:
-        lowest = max(
+        highest = max(
             content.list_metrics[name]["personalisation@10"] for name, found in marks.items() if ONE_LIST in found
         )
         recommends = "recommends" if len(same) == 1 else "recommend"
-        yield (
-            f"{listed(same)} {recommends} nearly the same list to every user: the lists of two users differ in "
-            f"{percent(lowest)} of their items or less on average."
-        )
+        if highest < 0.0005:
+            yield f"{listed(same)} {recommends} the same list to every user."
+        else:
+            yield (
+                f"{listed(same)} {recommends} nearly the same list to every user: on average the lists of two users "
+                f"differ in {percent(highest)} of their items or less."
+            )
     if POPULARITY not in rows:
         return
     popular = f"{rows[POPULARITY].title} ({metric_value(_value(rows[POPULARITY]))})"

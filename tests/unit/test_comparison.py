@@ -40,7 +40,7 @@ from ml.reports.comparison_text import (
     to_text,
 )
 from ml.reports.write import write_report as write_whole_report
-from ml.reports.written_report import ReportError, read_report
+from ml.reports.written_report import FORMAT, ReportError, read_report
 from orchestration.compare import main
 
 HOSTILE = '<script>alert("x")</script> | [a](javascript:x) \x1b[31mred\u202e `*_'
@@ -491,6 +491,7 @@ def test_whole_reports_are_read(tmp_path):
         folders.append(tmp_path / name)
     before, after = map(read_report, folders)
     assert before.settings == {"k core": "5"}
+    assert json.loads((folders[0] / "report.json").read_text())["format"] == FORMAT
     assert len(before.audits) == len(made_up_content().audits) > 2
     found = compare(before, after)
     assert [file.state for file in found.files] == ["same"]

@@ -243,7 +243,11 @@ def test_models_that_give_everyone_one_list_or_lose_to_popularity_are_marked():
         row("lost", True, 0.009, -0.041),
     )
     same = {name: {"personalisation@10": 0.0} for name in ("flat", "lost", "most_popular")}
-    lists = same | {"tower": {"personalisation@10": 0.9}, "small": {"personalisation@10": None}}
+    lists = same | {
+        "lost": {"personalisation@10": 0.02},
+        "tower": {"personalisation@10": 0.9},
+        "small": {"personalisation@10": None},
+    }
     content = ReportContent("X", board(*rows), list_metrics=lists)
     # what a baseline is there for is not wrong with it
     assert row_marks(content) == {
@@ -252,8 +256,8 @@ def test_models_that_give_everyone_one_list_or_lose_to_popularity_are_marked():
         "lost": ("one list for everyone", "below most popular"),
     }
     sentences = [
-        "Flat and Lost recommend nearly the same list to every user: the lists of two users differ in 0\u00a0% of "
-        "their items or less on average.",
+        "Flat and Lost recommend nearly the same list to every user: on average the lists of two users differ in "
+        "2.0\u00a0% of their items or less.",
         "Flat and Lost are no better than Most_popular (0.0200), which knows no user.",
         "Small is not significantly better than Most_popular (0.0200), which knows no user.",
     ]
@@ -263,6 +267,8 @@ def test_models_that_give_everyone_one_list_or_lose_to_popularity_are_marked():
     assert text.count("⚠ one list for everyone") == text.count("⚠ below most popular") == 2
     card = markdown.report(content)
     assert "Flat (one list for everyone, below most popular)" in card
+    one_list = next(verdicts.caveats(replace(content, list_metrics=same | {"lost": {}})))
+    assert one_list == "Flat recommends the same list to every user."
     # where no pair was tested only the order is known
     untested = replace(content, leaderboard=board(*(replace(one, beats=()) for one in rows)))
     assert "small" not in row_marks(untested)
