@@ -69,8 +69,8 @@ def report_facts(content: ReportContent, run: RunFacts | None = None) -> dict:
     """What a comparison of two reports needs beside the leaderboard, as JSON holds it.
 
     Keys: ``format``, ``dataset``, ``training_set`` (digest), ``test_users``, ``catalogue``, ``protocol``,
-    ``data_versions``, ``settings``, ``versions``, ``code_version``, ``command``, ``files`` (one object for each raw file,
-    with ``name``, ``sha256`` and ``rows_read``), ``statistics`` and ``run`` (``null`` where not given).
+    ``data_versions``, ``settings``, ``versions``, ``code_version``, ``command``, ``files`` (one object for each raw
+    file, with ``name``, ``sha256`` and ``rows_read``), ``statistics`` and ``run`` (``null`` where not given).
     """
     source = content.provenance
     return {
