@@ -53,6 +53,7 @@ def leaderboard_content(table: pa.Table) -> Leaderboard:
                 fused=record["kind"] == FUSION,
                 metrics=estimates,
                 difference=difference,
+                difference_confidence=record["difference_confidence"],
                 finding=record["finding"] or "",
                 verdict=record["verdict"] or "",
                 beats=tuple(name for name in record["beats"].split(", ") if name),
