@@ -40,11 +40,14 @@ class DefaultSet:
 
 
 def load(name: str, folder: Path) -> TrainingSet:
-    """The set of that name of :data:`DEFAULT_SETS`, filtered to its 5-core.
+    """The set of that name of :data:`DEFAULT_SETS`, filtered to its 5-core; or of the training histories of a
+    training set that was saved in the folder of that name, without its own held-out items.
 
     Raises:
         FileNotFoundError: the folder does not hold its file.
     """
+    if (folder / name / "training_set.json").is_file():
+        return _of_saved(name, TrainingSet.load(folder / name))
     chosen = DEFAULT_SETS[name]
     found = sorted(folder.rglob(chosen.file), key=lambda path: (len(path.parts), path))
     if not found:
@@ -76,6 +79,12 @@ def _split(name: str, histories: list[np.ndarray], items: int) -> TrainingSet:
         test_targets=np.array([history[-2] for history in histories], dtype=np.int32),
         protocol={"rule": "the last item dropped, the one before it judged, the one before that to stop by"},
     )
+
+
+def _of_saved(name: str, saved: TrainingSet) -> TrainingSet:
+    rows = [np.asarray(saved.train[row]) for row in range(saved.users)]
+    # one more at the end of each, to be dropped in place of the test items that are not there
+    return _split(name, [np.append(row, row[-1:]) for row in rows if len(row) >= _LEAST - 1], saved.items)
 
 
 def _five_core(users: np.ndarray, items: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
@@ -113,6 +114,9 @@ class SequentialRecommender:
             build_task(self.recipe.task, training_set.items).least_items,
             validated=len(training_set.validation_users) > 0,
         )
+        if self.execution.progress and World.current().is_first:
+            for each in self.derived:
+                print(f"{self.recipe.title}: {each}", file=sys.stderr, flush=True)
         search = Phase(self.seed, FIT_ON_TRAIN, self.recipe.title, checkpoint=self._checkpoint("search", refits))
         found = self._train(training_set, recipe, search)
         self.log, self.best_epoch, self.share_of_padding = found.log, found.best_epoch, found.share_of_padding
