@@ -149,7 +149,7 @@ def test_the_recipes_that_ship_are_patient_with_few_users_too(recipe, users):
     """They stop after some hundreds of steps without a better validation, however few make an epoch."""
     concrete, _ = derive(recipe, np.full(users, 20))
     an_epoch = -(-users // concrete.training.batch_size)
-    assert concrete.training.patience * an_epoch >= 500
+    assert concrete.training.patience * an_epoch >= 300
     assert concrete.training.max_epochs * an_epoch >= 3000
     assert concrete.training.patience >= concrete.training.validate_every
 
