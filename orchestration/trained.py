@@ -54,12 +54,20 @@ def facts_of_trained(folder: Path) -> dict[str, Any]:
         "peak_memory_in_bytes": run["peak_memory_in_bytes"],
         "machine": run["machine"],
         "recipe": config["recipe"],
+        "derived from the data": {
+            key: f"{entry['value']:,} ({entry['reason']})" for key, entry in derived_of_trained(folder).items()
+        },
     }
 
 
 def fit_on_of_trained(folder: Path) -> str:
     """What the final fit read."""
     return _config(folder)["fit_on"]
+
+
+def derived_of_trained(folder: Path) -> dict[str, dict[str, Any]]:
+    """Values that the recipe left open, by key of the recipe: ``value`` and ``reason``."""
+    return _config(folder).get("derived", {})
 
 
 def _config(folder: Path) -> dict[str, Any]:

@@ -175,6 +175,7 @@ def measure_calibration(
     """
     import torch
 
+    from ml.objectives.binary_cross_entropy import score_offset
     from ml.tasks.build import build_task
     from ml.training.reproducible import reproducible
     from ml.training.scoring import hide_seen, scored_chunks
@@ -187,7 +188,7 @@ def measure_calibration(
     items = training_set.items
     model, task = recommender.model, build_task(recommender.recipe.task, items)
     targets = np.asarray(training_set.test_targets, dtype=np.int64)[rows]
-    order = tie_break_order(items)
+    order, offset = tie_break_order(items), score_offset(recommender.recipe.objective, items)
     depth = min(depth, items)
     predicted, hits = np.zeros(depth), np.zeros(depth, dtype=np.int64)
     with reproducible(recommender.execution.threads, model.device), torch.inference_mode():
@@ -198,7 +199,7 @@ def measure_calibration(
                 hide_seen(scores, histories.take(chunk))
             ranked = top_k(scores.cpu().numpy(), depth, order)
             best = ranked.scores.astype(np.float64)
-            exponent = -np.logaddexp(0, -best) if normaliser is None else best - normaliser[:, None]
+            exponent = -np.logaddexp(0, -best - offset) if normaliser is None else best - normaliser[:, None]
             predicted += np.exp(exponent).sum(axis=0)
             hits += (ranked.items == targets[chunk][:, None]).sum(axis=0)
     low, high = wilson_interval(hits, len(rows))

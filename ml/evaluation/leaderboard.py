@@ -54,6 +54,7 @@ class Entry:
         model_bytes: size of what ``save`` writes; of a fusion with that of its parts.
         codes: name of the code assignment that it is built on, empty for none.
         maximum_length: how many of the last items of a history it reads, ``None`` where that has no limit.
+        derived_from: why it is so long, where the length was derived from the training histories; else empty.
         beam: width of the beam that its lists are generated with, ``None`` where they are not.
     """
 
@@ -66,6 +67,7 @@ class Entry:
     model_bytes: int | None = None
     codes: str = ""
     maximum_length: int | None = None
+    derived_from: str = ""
     beam: int | None = None
 
     def __post_init__(self) -> None:

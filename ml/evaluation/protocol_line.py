@@ -54,7 +54,7 @@ def protocol_of(
         "equal scores": "by one seeded permutation of the items",
         "fit on": _grouped((one.title, one.fit_on) for one in entries),
     }
-    lengths = [(one.title, f"{one.maximum_length:,} items") for one in entries if one.maximum_length is not None]
+    lengths = [(one.title, _length(one)) for one in entries if one.maximum_length is not None]
     if lengths:
         choices["maximum length"] = _grouped(lengths, others="all other models")
     codes = sorted({one.codes for one in entries} - {""})
@@ -102,6 +102,11 @@ def _test_history(training_set: TrainingSet) -> str:
     both = len(np.intersect1d(training_set.validation_users, training_set.test_users))
     users = "" if both == len(training_set.test_users) else f" of the {both:,} users who have one"
     return f"training items and the validation item{users}{rest}"
+
+
+def _length(entry: Entry) -> str:
+    derived = f", derived: {entry.derived_from}" if entry.derived_from else ""
+    return f"{entry.maximum_length:,} items{derived}"
 
 
 def _grouped(pairs: Iterable[tuple[str, str]], others: str = "all others") -> str:

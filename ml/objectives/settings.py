@@ -74,11 +74,14 @@ class GeneralisedBinaryCrossEntropySettings:
         negatives_drawn_for: ``position``, as published, or ``batch``: one draw shared by all positions of a
             batch. The expected gradient is the same, the draws of a batch are not independent, and a score is
             a plain matrix product, several times faster.
+        prior_offset: let scores start from the log-odds of a target among its negatives, so that training does not
+            have to learn them first: see :mod:`ml.objectives.binary_cross_entropy`. Not in the paper.
     """
 
     negatives: int
     calibration: float
     negatives_drawn_for: Literal["position", "batch"]
+    prior_offset: bool = False
 
     def __post_init__(self) -> None:
         if self.negatives < 1:
@@ -169,7 +172,8 @@ def describe(settings: ObjectiveSettings, items: int | None = None) -> str:
             return f"binary cross-entropy, {_drawn(settings.negatives, 'uniform', settings.negatives_drawn_for, items)}"
         case GeneralisedBinaryCrossEntropySettings():
             drawn = _drawn(settings.negatives, "uniform", settings.negatives_drawn_for, items)
-            return f"gBCE, t = {settings.calibration:g}, {drawn}"
+            offset = ", prior offset" if settings.prior_offset else ""
+            return f"gBCE, t = {settings.calibration:g}, {drawn}{offset}"
         case BayesianPersonalisedRankingSettings():
             return f"BPR, {_drawn(settings.negatives, 'uniform', 'position', items)}"
         case LambdaRankSettings():

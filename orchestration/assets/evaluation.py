@@ -1,10 +1,12 @@
 """From rankings to numbers: metrics of each user, the leaderboard, what is recommended, and for whom it works."""
 
 import warnings
+from pathlib import Path
 
 import dagster as dg
 
 from ml.baselines import BASELINES
+from ml.models.settings import ModelSettings
 from ml.objectives.settings import describe
 from orchestration.assets.baselines import FIT
 from orchestration.assets.settings import read_settings
@@ -21,7 +23,7 @@ from orchestration.reporting import (
     parquet_metadata,
     told_plainly,
 )
-from orchestration.trained import fit_on_of_trained
+from orchestration.trained import derived_of_trained, fit_on_of_trained
 
 RANKINGS = [["rankings", name] for name in recommender_names()]
 
@@ -200,13 +202,15 @@ def _facts(paths: DatasetPaths, name: str, items: int) -> dict:
     folder = paths.asset("models", name)
     if name in fusions():
         parts = [_facts(paths, part, items) for part in fusions()[name].parts]
+        longest = max(parts, key=lambda part: part.get("maximum_length") or 0)
         return {
             "kind": FUSION,
             "fit_on": read_json(folder, FIT)["fit_on"],
             "parameters": sum(part.get("parameters", 0) for part in parts) or None,
             "model_bytes": sum(part["model_bytes"] for part in parts),
             "codes": ", ".join(sorted({part["codes"] for part in parts if part.get("codes")})),
-            "maximum_length": max((part.get("maximum_length") or 0 for part in parts), default=0) or None,
+            "maximum_length": longest.get("maximum_length"),
+            "derived_from": longest.get("derived_from", ""),
         }
     result = read_json(folder, "training_run.json")["result"]
     return {
@@ -216,8 +220,16 @@ def _facts(paths: DatasetPaths, name: str, items: int) -> dict:
         "parameters": result["parameters"],
         "model_bytes": result["size_in_bytes"],
         "codes": recipes()[name].codes or "",
-        "maximum_length": getattr(recipes()[name].model, "max_length", None),
+        **_length_of(folder, recipes()[name].model),
     }
+
+
+def _length_of(folder: Path, model: ModelSettings) -> dict:
+    """How much of a history a trained model reads, and where that follows from the data, why."""
+    derived = derived_of_trained(folder).get("model.max_length")
+    if derived is not None:
+        return {"maximum_length": derived["value"], "derived_from": derived["reason"]}
+    return {"maximum_length": getattr(model, "max_length", None)}
 
 
 def _shown(paths: DatasetPaths) -> dict:

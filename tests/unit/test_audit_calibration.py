@@ -19,6 +19,7 @@ from ml.audits.calibration import (
     wilson_interval,
     without_sampling,
 )
+from ml.objectives.binary_cross_entropy import score_offset
 from ml.objectives.settings import (
     BayesianPersonalisedRankingSettings,
     BinaryCrossEntropySettings,
@@ -70,6 +71,23 @@ def test_predicted_and_observed_are_those_of_the_models_own_scores(name, exclude
     assert found.observed.tolist() == (ranked == targets[:, None]).mean(axis=0).tolist()
     assert found.error == pytest.approx(np.abs(found.predicted - found.observed).mean())
     assert found.users == len(rows)
+
+
+def test_an_offset_of_the_loss_is_part_of_the_probability(models, surprised):
+    """The sigmoid of the score and the offset that the loss added to it."""
+    model, rows = models["gbce"], np.arange(20)
+    plain = measure_calibration(model, "sigmoid", surprised, rows, exclude_seen=False, depth=1)
+    objective = replace(model.recipe.objective, prior_offset=True)
+    shifted = replace(model.recipe, objective=objective)
+    try:
+        model.recipe, own = shifted, model.recipe
+        found = measure_calibration(model, "sigmoid", surprised, rows, exclude_seen=False, depth=1)
+    finally:
+        model.recipe = own
+    best = model.recommend(surprised.histories("test").take(rows), 1, False).scores.astype(np.float64)
+    expected = 1 / (1 + np.exp(-(best + score_offset(objective, ITEMS))))
+    assert found.predicted[0] == pytest.approx(expected.mean(), rel=1e-4)
+    assert found.predicted[0] < plain.predicted[0]
 
 
 def test_a_model_that_is_sure_of_what_does_not_come_is_a_note(models, surprised):

@@ -314,6 +314,11 @@ def test_protocol_tells_lengths_and_beams_of_different_models(baselines, trainin
     choices = protocol(build_leaderboard([*models, *baselines[3:]], training_set))
     assert choices["maximum length"] == "200 items (Three), 50 items (all other models)"
     assert choices["beam"] == "20 (Three, Two)"
+    derived = replace(models[2], derived_from="reads 92 % of the training interactions")
+    choices = protocol(build_leaderboard([*models[:2], derived, *baselines[3:]], training_set))
+    assert choices["maximum length"].startswith(
+        "200 items, derived: reads 92 % of the training interactions (Three), 50"
+    )
 
 
 def test_protocol_says_which_test_histories_hold_a_validation_item(baselines, training_set):
