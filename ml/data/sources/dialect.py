@@ -292,7 +292,7 @@ def _refuse_data(path: Path, quotings: list[Quoting], lines: list[bytes], first:
     listed = ", ".join(f'"{name}"' for name in names)
     raise LandingError(
         f"{path}, line {first + 1} looks like an interaction and not like the names of columns; name the columns in "
-        f'source.toml: layout = "table" and columns = [{listed}]'
+        f'their order in source.toml, as in layout = "table" and columns = [{listed}]'
     )
 
 
