@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 from training_toys import GBCE, ITEMS, fitted, ring_training_set, toy_recipe
 
 from ml.audits.calibration import (
@@ -175,8 +176,6 @@ def test_a_fully_calibrated_loss_and_a_softmax_have_nothing_to_undo():
 
 @given(st.integers(1, 500), st.data())
 def test_intervals_are_scipys(cases, data):
-    from scipy.stats import binomtest
-
     hits = data.draw(st.integers(0, cases))
     expected = binomtest(hits, cases).proportion_ci(method="wilson")
     low, high = wilson_interval(np.array([hits]), cases)
