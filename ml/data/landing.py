@@ -11,7 +11,6 @@ or not at all. A unit whose files have not changed since the last landing is tak
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import hashlib
 import json
@@ -179,9 +178,7 @@ def land(
             write_table(new / "rows" / f"{_NO_UNIT}.parquet", schema)
             write_table(new / "rejects" / f"{_NO_UNIT}.parquet", REJECTS_SCHEMA)
         described = [
-            {"layout": unit.layout, **dataclasses.asdict(counts)}
-            for unit in units
-            for counts in landed[_key(unit)].files
+            {"layout": unit.layout, **_counts(counts)} for unit in units for counts in landed[_key(unit)].files
         ]
         described.sort(key=lambda file: file["source_file"])
         pq.write_table(pa.Table.from_pylist(described, FILES_SCHEMA), new / "files.parquet")
@@ -227,6 +224,10 @@ def content_digest(folder: Path) -> str:
         for note in notes.values()
     )
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _counts(file: FileCounts) -> dict:
+    return {name: value for name, value in vars(file).items() if name != "reading"}
 
 
 def _units(files: list[Path], layout: str, make_reader: Callable[[], LineReader], schema: pa.Schema) -> list[Unit]:
@@ -286,11 +287,20 @@ def _notes(folder: Path) -> dict[str, dict]:
     for path in sorted((folder / "units").glob("*.json")):
         try:
             note = json.loads(path.read_text())
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             continue
-        if isinstance(note, dict) and note.get("format") == _FORMAT:
+        if isinstance(note, dict) and note.get("format") == _FORMAT and _is_whole(note):
             notes[path.stem] = note
     return notes
+
+
+def _is_whole(note: dict) -> bool:
+    """Whether a note says all that is read of it; one that was damaged does not, and its unit is read again."""
+    try:
+        LandedUnit.from_json(note["landed"])
+        return all(isinstance(file["sha256"], str) for file in note["landed"]["files"]) and "identity" in note
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return False
 
 
 def _taken_over(earlier: LandedUnit, key: str, schema: pa.Schema, old: Path, new: Path) -> bool:

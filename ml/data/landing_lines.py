@@ -1,10 +1,15 @@
-"""Landing of files that are made of lines: every line is a row, a reject, or names columns."""
+"""Landing of files that are made of lines.
+
+Every line is a row, a reject, part of a record that began on an earlier line, or neither: a blank line, or one that
+names columns.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -12,8 +17,18 @@ import pyarrow as pa
 from xxhash import xxh3_64_intdigest
 
 from ml.data.landing_workers import is_worker, processors, results_in_order
-from ml.data.lines import Block, FileLines
-from ml.data.reading import ORIGIN, REJECTS_SCHEMA, Added, FileCounts, LineReader, Reject, Sink, SourceFile
+from ml.data.lines import Block, FileLines, LandingError, complaint
+from ml.data.reading import (
+    ORIGIN,
+    REJECTS_SCHEMA,
+    Added,
+    FileCounts,
+    FileReading,
+    LineReader,
+    Reject,
+    Sink,
+    SourceFile,
+)
 
 ROWS_PER_BATCH = 1 << 16
 # of the text: long lines make smaller batches, so that memory stays bounded
@@ -22,6 +37,12 @@ BYTES_PER_BATCH = 2 << 20
 LEAST_BYTES_FOR_PROCESSES = 48 << 20
 # More of them wait for what is decompressed.
 PROCESSES_A_FILE = 2
+# A record of several lines that is longer than this is not waited for: its first line is a reject.
+LONGEST_RECORD_BYTES = 1 << 20
+BLANK_LINE = "blank line"
+# One line of so many is looked at to see whether many are blank; to search every block costs a tenth of landing.
+_SAMPLED_LINES = 64
+_SHARE_OF_BLANK_LINES = 1 / 8
 
 _ORIGIN_NAMES = frozenset(name for name, _ in ORIGIN)
 
@@ -54,10 +75,11 @@ def read_lines(
 
 def _read_file(file: SourceFile, sink: Sink, make_reader: Callable[[], LineReader], schema: pa.Schema) -> FileCounts:
     lines = FileLines(file.path)
+    reader = make_reader()
     rows_kept = rows_rejected = 0
     with (
         closing(iter(lines)) as blocks,
-        closing(_parsed(file, _pieces(blocks), make_reader, schema)) as parsed,
+        closing(_parsed(file, _pieces(blocks), reader, make_reader, schema)) as parsed,
     ):
         for rows, rejects in parsed:
             rows_kept += rows.num_rows
@@ -65,6 +87,10 @@ def _read_file(file: SourceFile, sink: Sink, make_reader: Callable[[], LineReade
             if rejects is not None:
                 rows_rejected += rejects.num_rows
                 sink.rejects(rejects)
+    if rows_kept + rows_rejected == 0:
+        raise LandingError(
+            f"{file.path} holds no row, only blank lines or names of columns; write or download it again"
+        )
     return FileCounts(
         source_file=file.name,
         bytes=lines.bytes,
@@ -74,7 +100,13 @@ def _read_file(file: SourceFile, sink: Sink, make_reader: Callable[[], LineReade
         rows_kept=rows_kept,
         rows_rejected=rows_rejected,
         problem=f"{file.name} {lines.problem}" if lines.problem else None,
+        reading=_reading(reader),
     )
+
+
+def _reading(reader: LineReader) -> FileReading | None:
+    describe = getattr(reader, "reading", None)
+    return describe() if describe else None
 
 
 def _pieces(blocks: Iterable[Block]) -> Iterator[list[Block]]:
@@ -96,35 +128,100 @@ _Parsed = tuple[pa.RecordBatch, pa.RecordBatch | None]
 
 
 def _parsed(
-    file: SourceFile, pieces: Iterator[list[Block]], make_reader: Callable[[], LineReader], schema: pa.Schema
+    file: SourceFile,
+    pieces: Iterator[list[Block]],
+    reader: LineReader,
+    make_reader: Callable[[], LineReader],
+    schema: pa.Schema,
 ) -> Iterator[_Parsed]:
     """Rows and rejects of each piece in turn; of a large file parsed in processes, while this one decompresses."""
-    reader = make_reader()
     # on two processors this one, which decompresses and writes, leaves too little for others
     processes = PROCESSES_A_FILE if processors() > PROCESSES_A_FILE else 1
-    is_large = os.path.getsize(file.path) >= LEAST_BYTES_FOR_PROCESSES
+    is_large = _size(file) >= LEAST_BYTES_FOR_PROCESSES
     if processes > 1 and is_large and getattr(reader, "reads_each_line_alone", False) and not is_worker():
         jobs = (partial(_parse_anew, piece, file.name, make_reader, schema) for piece in pieces)
         yield from results_in_order(jobs, processes)
         return
-    rows, rejects = _Rows(file.name, schema, getattr(reader, "constants", {})), _Rejects(file.name)
+    parser = _Parser(file.name, reader, schema)
     for piece in pieces:
-        yield _parse(piece, reader, rows, rejects)
+        yield parser.parse(piece)
+    if parser.holds_lines:
+        yield parser.finish()
+
+
+def _size(file: SourceFile) -> int:
+    try:
+        return os.path.getsize(file.path)
+    except OSError as error:
+        # gone since it was found
+        raise LandingError(complaint(file.path, error)) from error
 
 
 def _parse_anew(
     piece: list[Block], source_file: str, make_reader: Callable[[], LineReader], schema: pa.Schema
 ) -> _Parsed:
-    reader = make_reader()
-    return _parse(piece, reader, _Rows(source_file, schema, getattr(reader, "constants", {})), _Rejects(source_file))
+    return _Parser(source_file, make_reader(), schema).parse(piece)
 
 
-def _parse(piece: list[Block], reader: LineReader, rows: _Rows, rejects: _Rejects) -> _Parsed:
-    for block in piece:
-        added = _added(block, reader, rows.columns)
-        rows.add_origin(block, added)
-        rejects.add(block, added.rejected)
-    return rows.take(), rejects.take() if rejects.count else None
+class _Parser:
+    """Reads the blocks of one file in turn, and keeps back the lines of a record that does not end in its block."""
+
+    def __init__(self, source_file: str, reader: LineReader, schema: pa.Schema) -> None:
+        self._reader = reader
+        self._rows = _Rows(source_file, schema, getattr(reader, "constants", {}))
+        self._rejects = _Rejects(source_file)
+        self._held: Block | None = None
+
+    @property
+    def holds_lines(self) -> bool:
+        return self._held is not None
+
+    def parse(self, piece: list[Block]) -> _Parsed:
+        """Rows and rejects of some blocks."""
+        for block in piece:
+            is_whole = block.long_line_bytes is None and not block.cut_short
+            held, self._held = self._held, None
+            if held is not None and is_whole:
+                block = Block(held.first_line_number, held.first_byte_offset, held.raw + block.raw)
+            elif held is not None:
+                self._read(held)
+            if is_whole and hasattr(self._reader, "add_whole_records"):
+                self._read_whole_records(block)
+            else:
+                self._read(block)
+        return self._rows.take(), self._rejects.take() if self._rejects.count else None
+
+    def finish(self) -> _Parsed:
+        """Rows and rejects of the lines that were kept back, at the end of the file."""
+        held, self._held = self._held, None
+        self._read(held)
+        return self.parse([])
+
+    def _read_whole_records(self, block: Block) -> None:
+        if block.raw.isspace():
+            return
+        added, used = self._reader.add_whole_records(block.lines, self._rows.columns)
+        if used == len(block.lines):
+            self._take(block, added)
+            return
+        end = int(block.byte_offsets()[used]) - block.first_byte_offset
+        if used:
+            self._take(Block(block.first_line_number, block.first_byte_offset, block.raw[:end]), added)
+        rest = Block(block.first_line_number + used, block.first_byte_offset + end, block.raw[end:])
+        if len(rest.raw) <= LONGEST_RECORD_BYTES:
+            self._held = rest
+        else:
+            self._read(rest)
+
+    def _read(self, block: Block) -> None:
+        if block.raw.isspace() and not block.cut_short and block.long_line_bytes is None:
+            return
+        self._take(block, _added(block, self._reader, self._rows.columns))
+
+    def _take(self, block: Block, added: Added) -> None:
+        added = _without_blank_rejects(added)
+        self._rows.add_origin(block, added)
+        self._rejects.add(block, added)
 
 
 def _added(block: Block, reader: LineReader, columns: dict[str, list]) -> Added:
@@ -133,7 +230,41 @@ def _added(block: Block, reader: LineReader, columns: dict[str, list]) -> Added:
     if block.long_line_bytes is not None:
         shown = f"{block.long_line_bytes:,} bytes; the first {len(block.raw):,} are kept"
         return Added([(0, Reject("line too long", shown))])
-    return reader.add(block.lines, columns)
+    if hasattr(reader, "add_whole_records") or not _many_are_blank(block.lines):
+        return reader.add(block.lines, columns)
+    indices = [index for index, line in enumerate(block.lines) if line and not line.isspace()]
+    added = _without_blank_rejects(reader.add([block.lines[index] for index in indices], columns))
+    return _spread(added, indices, len(block.lines))
+
+
+def _many_are_blank(lines: list[bytes]) -> bool:
+    """Whether so many lines are blank, by a sample, that a reader would lose time with them."""
+    sample = lines[::_SAMPLED_LINES]
+    return _SHARE_OF_BLANK_LINES * len(sample) < sum(not line or line.isspace() for line in sample)
+
+
+def _without_blank_rejects(added: Added) -> Added:
+    """The same, with the lines that a reader rejects as blank skipped."""
+    blank = [index for index, reject in added.rejected if reject.reason == BLANK_LINE]
+    if not blank:
+        return added
+    rejected = [(index, reject) for index, reject in added.rejected if reject.reason != BLANK_LINE]
+    return replace(added, rejected=rejected, skipped=[*added.skipped, *blank])
+
+
+def _spread(added: Added, indices: list[int], count: int) -> Added:
+    """What was said of the lines at some indices, for all of ``count`` lines; the others are skipped."""
+    skipped = np.ones(count, dtype=bool)
+    skipped[indices] = False
+    rows_per_line = None
+    if added.rows_per_line is not None:
+        rows_per_line = np.zeros(count, dtype=np.int64)
+        rows_per_line[indices] = added.rows_per_line
+    return Added(
+        rejected=[(indices[index], reject) for index, reject in added.rejected],
+        skipped=[*(indices[index] for index in added.skipped), *np.flatnonzero(skipped).tolist()],
+        rows_per_line=rows_per_line,
+    )
 
 
 class _Rows:
@@ -151,8 +282,9 @@ class _Rows:
     def _reset(self) -> None:
         for column in self.columns.values():
             column.clear()
-        self._line_numbers: list[np.ndarray] = []
-        self._line_digests: list[np.ndarray] = []
+        # never empty, so that a piece without a row is an empty batch
+        self._line_numbers = [np.empty(0, np.int64)]
+        self._line_digests = [np.empty(0, np.uint64)]
         self.count = 0
 
     def add_origin(self, block: Block, added: Added) -> int:
@@ -160,12 +292,14 @@ class _Rows:
         count = len(block.lines)
         numbers = np.arange(block.first_line_number, block.first_line_number + count)
         digests = np.fromiter(map(xxh3_64_intdigest, block.lines), dtype=np.uint64, count=count)
+        for index, length in added.spans.items():
+            digests[index] = xxh3_64_intdigest(b"\n".join(block.lines[index : index + length]))
         if added.rows_per_line is not None:
             numbers = np.repeat(numbers, added.rows_per_line)
             digests = np.repeat(digests, added.rows_per_line)
-        elif added.rejected or added.headers:
+        elif added.rejected or len(added.skipped):
             is_row = np.ones(count, dtype=bool)
-            is_row[[*(index for index, _ in added.rejected), *added.headers]] = False
+            is_row[[*(index for index, _ in added.rejected), *added.skipped]] = False
             numbers, digests = numbers[is_row], digests[is_row]
         self._line_numbers.append(numbers)
         self._line_digests.append(digests)
@@ -207,12 +341,12 @@ class _Rejects:
         self._values: list[tuple[int, int, str, str, bytes]] = []
         self.count = 0
 
-    def add(self, block: Block, rejected: Iterable[tuple[int, Reject]]) -> None:
-        if not rejected:
+    def add(self, block: Block, added: Added) -> None:
+        if not added.rejected:
             return
         offsets = block.byte_offsets()
-        for index, reject in rejected:
-            line = block.lines[index]
+        for index, reject in added.rejected:
+            line = b"\n".join(block.lines[index : index + added.spans.get(index, 1)])
             number, offset = block.first_line_number + index, int(offsets[index])
             self._values.append((number, offset, reject.reason, reject.detail, line))
         self.count = len(self._values)

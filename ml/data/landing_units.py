@@ -45,9 +45,8 @@ class LandedUnit:
     @classmethod
     def from_json(cls, values: dict) -> LandedUnit:
         """The inverse of :meth:`to_json`."""
-        return cls(
-            tuple(FileCounts(**file) for file in values["files"]), values["rejects_by_reason"], values["digests"]
-        )
+        files = tuple(FileCounts.from_json(file) for file in values["files"])
+        return cls(files, values["rejects_by_reason"], values["digests"])
 
 
 def land_unit(

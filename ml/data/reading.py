@@ -6,7 +6,7 @@ a :class:`LineReader`; what it cannot keep it hands back with a reason.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -48,6 +48,8 @@ METADATA_SCHEMA = pa.schema(
         ("price", pa.string()),
         ("category", pa.list_(pa.string())),
         ("image_url", pa.string()),
+        # what a template makes of the row, null without one
+        ("item_text", pa.string()),
         ("invalid_fields", pa.list_(pa.string())),
     ]
 )
@@ -75,18 +77,21 @@ class Reject(NamedTuple):
 
 @dataclass(frozen=True)
 class Added:
-    """What became of some lines.
+    """Outcome of reading some lines.
 
     Attributes:
         rejected: index among the lines, and why, of each line that gave no row; ascending.
-        headers: indices of the lines that name columns and are neither rows nor rejects.
-        rows_per_line: rows that each line gave, int ``[lines]``, 0 for a rejected line and a header; ``None``
+        skipped: indices of the lines that are neither rows nor rejects: names of columns, and the further lines of a
+            record that spans several.
+        rows_per_line: rows that each line gave, int ``[lines]``, 0 for a rejected and a skipped line; ``None``
             where every line that is neither gave one.
+        spans: number of lines, at least two, of each record that spans several, by the index of its first line.
     """
 
     rejected: list[tuple[int, Reject]]
-    headers: tuple[int, ...] = ()
+    skipped: Sequence[int] = ()
     rows_per_line: np.ndarray | None = None
+    spans: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -116,7 +121,10 @@ class LineReader(Protocol):
     """Reads the lines of one file, in order; made anew for each file, since it may remember a header.
 
     A reader may have a method ``reading() -> FileReading``, asked once its last line was read, which says how the
-    file was understood.
+    file was understood. A line that it rejects as ``blank line`` is skipped, and no reject. It never sees a byte order
+    mark. Where a record may span several lines, the reader has a method ``add_whole_records(lines, columns)``. It does
+    what ``add`` does, but leaves out the lines of an unfinished record at the end, and returns the number of lines used
+    as well; the others are handed to it again, in front of those that follow. To ``add`` the lines are the last ones.
 
     A reader may also have ``constants``, a mapping from the names of columns to values: these columns hold the
     same value in every row of the file, and ``add`` leaves their lists alone. Where ``reads_each_line_alone`` is true,
@@ -159,6 +167,7 @@ class FileCounts:
         rows_rejected: rejects that were written.
         rows_repeated: records that only say again what another file of the same dump says, and were checked.
         problem: what is wrong with the file as a whole (it is cut short), in words that say what to do, or ``None``.
+        reading: how the file was understood, where its reader says so.
     """
 
     source_file: str
@@ -170,6 +179,16 @@ class FileCounts:
     rows_rejected: int
     rows_repeated: int = 0
     problem: str | None = None
+    reading: FileReading | None = None
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, object]) -> FileCounts:
+        """From the plain values that ``dataclasses.asdict`` gives and JSON keeps."""
+        reading = values.get("reading")
+        if reading is not None:
+            lists = {name: tuple(reading[name]) for name in ("unused_columns", "warnings")}
+            reading = FileReading(**{**reading, **lists})
+        return cls(**{**values, "reading": reading})
 
 
 class Sink(Protocol):

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ml.codes.codes import Codes
 from ml.data.catalogue import check_items
+from ml.data.files import whole
 from ml.data.training_set import FIT_ON_BOTH, FIT_ON_TRAIN, Sequences, TrainingSet
 from ml.models.build import build_model
 from ml.models.sequential_model import SequentialModel
@@ -225,44 +226,47 @@ class SequentialRecommender:
         """Read what :meth:`save` wrote.
 
         Raises:
-            ValueError: the folder holds another format, or weights that are not those described.
+            DamagedFile: the folder holds another format, weights that are not those described, or not all files.
         """
         from safetensors.torch import load_file
 
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        if config["format"] != FORMAT:
-            raise ValueError(f"{folder} holds {config['format']}, this version reads {FORMAT}")
-        weights = load_file(folder / "model.safetensors")
-        if weights_digest(weights) != config["weights_digest"]:
-            raise ValueError(f"{folder / 'model.safetensors'} does not hold the weights that config.json describes")
-        recipe = recipe_from_tables(config["recipe_name"], config["recipe"], str(folder / "config.json"))
-        derived = read_described(config.get("derived", {}))
-        trained = recipe_from_tables(recipe.name, filled_in(config["recipe"], derived), str(folder / "config.json"))
-        codes = weights.get("input_embedding.codes")
-        recommender = cls(
-            recipe,
-            config["seed"],
-            None if codes is None else Codes(codes.numpy(), config["codes"]),
-            execution=Execution(threads=config["threads"]),
-            fit_on=config["fit_on"],
-            validate_with_seen_excluded=config["validate_with_seen_excluded"],
-        )
-        with torch.random.fork_rng(devices=[]):
-            model = build_model(
-                trained.model, config["items"], config["users"], None if codes is None else codes.numpy()
+        with whole(folder):
+            config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+            if config["format"] != FORMAT:
+                raise ValueError(f"it holds {config['format']}, this version reads {FORMAT}")
+            weights = load_file(folder / "model.safetensors")
+            if weights_digest(weights) != config["weights_digest"]:
+                raise ValueError("model.safetensors does not hold the weights that config.json describes")
+            recipe = recipe_from_tables(config["recipe_name"], config["recipe"], str(folder / "config.json"))
+            derived = read_described(config.get("derived", {}))
+            trained = recipe_from_tables(recipe.name, filled_in(config["recipe"], derived), str(folder / "config.json"))
+            codes = weights.get("input_embedding.codes")
+            recommender = cls(
+                recipe,
+                config["seed"],
+                None if codes is None else Codes(codes.numpy(), config["codes"]),
+                execution=Execution(threads=config["threads"]),
+                fit_on=config["fit_on"],
+                validate_with_seen_excluded=config["validate_with_seen_excluded"],
             )
-        model.load_state_dict(weights)
-        recommender._model, recommender._users = model, config["users"]
-        recommender._task = build_task(recipe.task, config["items"])
-        recommender._training_counts = np.load(folder / "training_counts.npy", allow_pickle=False)
-        recommender.best_epoch, recommender.derived = config["best_epoch"], derived
-        recommender.training_set_digest = config["training_set_digest"]
-        if (folder / "validation_items.npy").exists():
-            recommender.validation_lists = Recommendations(
-                *(np.load(folder / f"validation_{part}.npy", allow_pickle=False) for part in ("items", "scores"))
-            )
-        recommender.log = read_log(folder / LOG_FILE)
-        return recommender
+            with torch.random.fork_rng(devices=[]):
+                model = build_model(
+                    trained.model, config["items"], config["users"], None if codes is None else codes.numpy()
+                )
+            model.load_state_dict(weights)
+            recommender._model, recommender._users = model, config["users"]
+            recommender._task = build_task(recipe.task, config["items"])
+            recommender._training_counts = np.load(folder / "training_counts.npy", allow_pickle=False)
+            recommender.best_epoch, recommender.derived = config["best_epoch"], derived
+            recommender.training_set_digest = config["training_set_digest"]
+            if (folder / "validation_items.npy").exists():
+                recommender.validation_lists = Recommendations(
+                    *(np.load(folder / f"validation_{part}.npy", allow_pickle=False) for part in ("items", "scores"))
+                )
+            recommender.log = read_log(folder / LOG_FILE)
+            if len(recommender.log) < recommender.best_epoch:
+                raise ValueError(f"{LOG_FILE} ends before the best epoch")
+            return recommender
 
     @property
     def best_validation_ndcg_at_10(self) -> float | None:

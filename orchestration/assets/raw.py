@@ -41,15 +41,18 @@ _RAW_COLUMNS = {
 }
 
 
-def find_units(paths: DatasetPaths, kind: str) -> tuple[tuple, dict[str, str]]:
-    """The files of one kind as units to be read, and the columns of a table that the user named, by their role.
+def find_units(paths: DatasetPaths, kind: str) -> tuple[tuple, dict[str, object]]:
+    """The files of one kind as units to be read, and what is said of tables.
 
     ``LandingError`` where there are no files or it is not clear which.
     """
     from ml.data.sources import find_source
 
     source = find_source(paths.dumps, paths.dataset, paths.source_description)
-    return {"reviews": source.interactions, "metadata": source.metadata}[kind], source.columns
+    units = {"reviews": source.interactions, "metadata": source.metadata}[kind]
+    # under another template the same metadata is other text
+    template = {"item_text": source.item_text} if kind == "metadata" and source.item_text is not None else {}
+    return units, {**source.options.said(), **template}
 
 
 def raw_version(paths: DatasetPaths, kind: str) -> tuple[str, dict]:
@@ -62,14 +65,14 @@ def raw_version(paths: DatasetPaths, kind: str) -> tuple[str, dict]:
     from ml.data.landing import LandingError
 
     try:
-        units, columns = find_units(paths, kind)
+        units, said = find_units(paths, kind)
     except LandingError as error:
         return ABSENT, {"files": 0, "note": str(error)}
     if not units:
         return ABSENT, {"files": 0}
     files = [file for unit in units for file in unit.files]
     digests = {file.name: fingerprint(file.path, paths.fingerprints) for file in files}
-    reading = {"layout": units[0].layout, "columns": columns}
+    reading = {"layout": units[0].layout, "columns": {}, **said}
     return digest_of({"files": digests, **reading})[:32], {
         "files": len(files),
         "layout": units[0].layout,

@@ -662,6 +662,30 @@ def test_settings_out_of_range(make, word):
         make()
 
 
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (
+            SampledSoftmaxSettings(1024, True),
+            "sampled softmax, all 147 items as negatives shared by the batch, logQ corrected",
+        ),
+        (
+            GeneralisedBinaryCrossEntropySettings(256, 0.75, "position"),
+            "gBCE, t = 0.75, 256 uniform negatives a position, drawn with replacement from 147 items",
+        ),
+        (
+            GeneralisedBinaryCrossEntropySettings(146, 0.75, "batch"),
+            "gBCE, t = 0.75, 146 uniform negatives shared by the batch",
+        ),
+        (BinaryCrossEntropySettings(), "binary cross-entropy, 1 uniform negative a position"),
+    ],
+)
+def test_negatives_are_described_as_they_are_drawn(settings, said):
+    assert describe(settings, 147) == said
+    drawn = draw_shared(np.random.default_rng(0), 147, getattr(settings, "negatives", 1), torch.device("cpu"))
+    assert ("all 147 items" in said) <= (len(drawn) == 147)
+
+
 def test_objectives_are_named_in_words():
     assert describe(SampledSoftmaxSettings(1024, True)) == (
         "sampled softmax, 1,024 uniform negatives shared by the batch, logQ corrected"

@@ -1,4 +1,4 @@
-"""A user's own words on a source: which files it is made of, how they are laid out, and what is in their columns."""
+"""What a user says of a source: which files it is made of, how they are laid out, and what is in their columns."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from ml.data.sources.table_options import TableOptions
+
 LAYOUTS = ("amazon_2018", "amazon_2014", "amazon_2023", "table", "sequence", "given_split")
 FILE_NAME = "source.toml"
 
-_KEYS = ("layout", "interactions", "metadata", "columns")
+_KEYS = ("layout", "interactions", "metadata", "columns", "separator", "time_format", "unused", "item_text")
+_SEPARATOR_WORDS = {"tab": "\t", "comma": ",", "semicolon": ";", "pipe": "|", "space": " ", "\\t": "\t"}
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,12 @@ class SourceDescription:
         columns: for a table, name of the column by role (``user``, ``item``, ``timestamp``, ``rating``,
             ``verified``); roles that are not in it are recognised.
         origin: where it was read from, for errors.
+        absent: for a table, roles that no column is taken for (``timestamp = false``).
+        names: for a table without a line of names, its columns by their position.
+        separator: for a table of text, what separates its fields.
+        time_format: for a table, how times are written (:class:`ml.data.sources.time_format.TimeFormat`).
+        unused: for a table, names of columns that are not read.
+        item_text: template of the text of an item (:mod:`ml.data.sources.item_template`), or ``None``.
 
     Raises:
         LandingError: one of these is not possible.
@@ -34,10 +43,23 @@ class SourceDescription:
     metadata: tuple[str, ...] = ()
     columns: Mapping[str, str] = field(default_factory=dict)
     origin: str = "the description of the source"
+    absent: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    separator: str | None = None
+    time_format: str | None = None
+    unused: tuple[str, ...] = ()
+
+    item_text: str | None = None
+
+    @property
+    def table(self) -> TableOptions:
+        """What it says of tables."""
+        columns = dict(sorted(self.columns.items()))
+        return TableOptions(columns, self.absent, self.names, self.separator, self.time_format, self.unused)
 
     def __post_init__(self) -> None:
         from ml.data.lines import LandingError
-        from ml.data.sources.columns import ROLES
+        from ml.data.sources.columns import REQUIRED, ROLES
 
         if self.layout not in LAYOUTS:
             raise LandingError(f"{self.origin}: layout {self.layout!r} is not known; it is one of {', '.join(LAYOUTS)}")
@@ -55,11 +77,34 @@ class SourceDescription:
                 f"{self.origin}: a given_split has files of fixed names; leave interactions out, and give the folder "
                 "that holds train, val and test as the folder of the source"
             )
-        if self.columns and self.layout != "table":
+        if self.item_text is not None:
+            from ml.data.sources.item_template import fields_of
+
+            try:
+                fields_of(self.item_text)
+            except ValueError as error:
+                raise LandingError(f"{self.origin}: item_text.template: {error}") from error
+        said = self.table.said()
+        if said and self.layout != "table":
+            key = "columns" if {"columns", "absent", "names"} & set(said) else next(iter(said))
+            raise LandingError(f"{self.origin}: {key} is for a table, and the layout is {self.layout}; leave it out")
+        if self.time_format is not None:
+            from ml.data.sources.time_format import TimeFormat
+
+            try:
+                TimeFormat(self.time_format)
+            except LandingError as error:
+                raise LandingError(f"{self.origin}: {error}") from error
+        if self.separator is not None and (not self.separator or set(self.separator) & set('\n\r"')):
             raise LandingError(
-                f"{self.origin}: columns are for a table, and the layout is {self.layout}; leave them out"
+                f'{self.origin}: separator = {self.separator!r} cannot separate fields; give it as in separator = "::"'
             )
-        for role, name in self.columns.items():
+        if len(set(self.names)) < len(self.names):
+            raise LandingError(f"{self.origin}: columns names a column twice; give each a name of its own")
+        for role in self.absent:
+            if role in REQUIRED:
+                raise LandingError(f"{self.origin}: columns.{role} cannot be false; a table needs a user and an item")
+        for role, name in [*self.columns.items(), *((role, None) for role in self.absent)]:
             if role not in ROLES:
                 raise LandingError(
                     f"{self.origin}: columns.{role} is not known; under [columns] are {', '.join(ROLES)}"
@@ -92,7 +137,9 @@ class SourceDescription:
             raise LandingError(f"{path} is not TOML: {error or 'nested too deeply'}; correct it") from error
         for key in values:
             if key not in _KEYS:
-                raise LandingError(f"{path}: {key} is not known; there are {', '.join(_KEYS)}")
+                raise LandingError(
+                    f"{path}: {key} is not known; there are {', '.join(_KEYS)} (keys stand in front of [columns])"
+                )
         if "layout" not in values:
             raise LandingError(f"{path}: layout is missing; it is one of {', '.join(LAYOUTS)}")
         if not isinstance(values["layout"], str):
@@ -101,19 +148,69 @@ class SourceDescription:
             names = values.get(key, [])
             if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
                 raise LandingError(f'{path}: {key} has to be a list of names of files, as in {key} = ["file"]')
-        columns = values.get("columns", {})
-        if not isinstance(columns, dict):
-            raise LandingError(f"{path}: columns has to be a table of its own, under [columns]")
-        for role, name in columns.items():
-            if not isinstance(name, str) or not name.strip():
-                raise LandingError(f'{path}: columns.{role} has to be the name of a column, as in {role} = "name"')
         return cls(
             layout=values["layout"],
             interactions=tuple(values.get("interactions", ())),
             metadata=tuple(values.get("metadata", ())),
-            columns=columns,
             origin=str(path),
+            item_text=_template(path, values),
+            **_columns(path, values.get("columns", {})),
+            **_table_keys(path, values),
         )
+
+
+def _columns(path: Path, columns: object) -> dict[str, object]:
+    """The columns of a table, by their role or by their position."""
+    from ml.data.lines import LandingError
+
+    if isinstance(columns, list):
+        if not columns or not all(isinstance(name, str) for name in columns):
+            raise LandingError(
+                f'{path}: columns has to be a list of names, as in columns = ["user", "item", "timestamp"]'
+            )
+        return {"names": tuple(name.strip() or f"column_{place + 1}" for place, name in enumerate(columns))}
+    if not isinstance(columns, dict):
+        raise LandingError(
+            f"{path}: columns has to be a table of its own, under [columns], or for a file without a line of names the "
+            'list of them, as in columns = ["user", "item", "timestamp"]'
+        )
+    for role, name in columns.items():
+        if name is not False and (not isinstance(name, str) or not name.strip()):
+            raise LandingError(
+                f'{path}: columns.{role} has to be the name of a column, as in {role} = "name", or false for none'
+            )
+    absent = tuple(sorted(role for role, name in columns.items() if name is False))
+    return {"columns": {role: name for role, name in columns.items() if name is not False}, "absent": absent}
+
+
+def _table_keys(path: Path, values: Mapping[str, object]) -> dict[str, object]:
+    """What else is said of a table."""
+    from ml.data.lines import LandingError
+
+    said: dict[str, object] = {}
+    for key in ("separator", "time_format"):
+        if key in values and not isinstance(values[key], str):
+            raise LandingError(f"{path}: {key} has to be a string")
+        said[key] = values.get(key)
+    said["separator"] = _SEPARATOR_WORDS.get(said["separator"], said["separator"])
+    unused = values.get("unused", [])
+    if not isinstance(unused, list) or not all(isinstance(name, str) and name for name in unused):
+        raise LandingError(f'{path}: unused has to be a list of names of columns, as in unused = ["name"]')
+    return {**said, "unused": tuple(unused)}
+
+
+def _template(path: Path, values: Mapping[str, object]) -> str | None:
+    """The template of the item text in a description."""
+    from ml.data.lines import LandingError
+
+    table = values.get("item_text")
+    if table is None:
+        return None
+    if not isinstance(table, dict) or set(table) != {"template"} or not isinstance(table["template"], str):
+        raise LandingError(
+            f'{path}: item_text has to be a table of its own, as in [item_text] and template = "{{title}} {{brand}}"'
+        )
+    return table["template"]
 
 
 def described_in(folder: Path) -> SourceDescription | None:

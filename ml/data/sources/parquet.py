@@ -10,7 +10,7 @@ JSON. Read in batches, so that memory stays bounded.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,12 +28,15 @@ from ml.data.reading import (
     INTERACTIONS_SCHEMA,
     REJECTS_SCHEMA,
     FileCounts,
+    FileReading,
     Reject,
     Sink,
     SourceFile,
 )
-from ml.data.sources.columns import find_columns
-from ml.data.sources.table import CONTROL_CHARACTER, identity_problem, read_flag, read_rating
+from ml.data.sources.columns import find_columns, like_a_time
+from ml.data.sources.table import CONTROL_CHARACTER, identity_problem, read_flag, read_rating, table_warnings
+from ml.data.sources.table_options import TableOptions
+from ml.data.sources.time_format import TimeFormat
 from ml.data.sources.timestamps import TIMESTAMP_REASONS, Timestamps, shown
 
 REASONS = (
@@ -53,42 +56,46 @@ _BETWEEN_VALUES = "\x1f"
 _PARTS_OF_A_MILLISECOND = {"ms": 1, "us": 1000, "ns": 1_000_000}
 
 
-def read_parquet(
-    files: tuple[SourceFile, ...], sink: Sink, columns: Mapping[str, str] | None = None
-) -> list[FileCounts]:
+def read_parquet(files: tuple[SourceFile, ...], sink: Sink, options: TableOptions | None = None) -> list[FileCounts]:
     """Read Parquet files into a sink, one after the other.
 
     Args:
         files: what to read.
         sink: takes the rows and the rejects.
-        columns: configured column of some roles, as for :func:`ml.data.sources.columns.find_columns`.
+        options: what the source says of them; names by position and separators are for text alone.
 
     Raises:
         LandingError: a file is missing, cannot be read, or holds no row; its columns are not known or of a type that
             cannot be what they should be.
     """
-    return [_read_file(file, sink, columns or {}) for file in files]
+    return [_read_file(file, sink, options or TableOptions()) for file in files]
 
 
-def _read_file(file: SourceFile, sink: Sink, columns: Mapping[str, str]) -> FileCounts:
-    reader = _RowReader(file)
+def _read_file(file: SourceFile, sink: Sink, options: TableOptions) -> FileCounts:
+    reader = _RowReader(file, options)
     # apart from the sink, which may have troubles of its own
     with _told(file.path):
         sha256, size = _hashed(file.path)
-    with closing(_batches(file.path, columns)) as batches:
+    with closing(_batches(file.path, options)) as batches:
         for names, batch in batches:
             reader.read(names, batch, sink)
     if reader.rows == 0:
         raise LandingError(f"{file.path} holds no row; write or download it again")
     kept = reader.rows - reader.rejected
-    return FileCounts(file.name, size, sha256, reader.rows, reader.rows, kept, reader.rejected)
+    with _told(file.path):
+        known = pq.read_schema(file.path).names
+    return FileCounts(
+        file.name, size, sha256, reader.rows, reader.rows, kept, reader.rejected, reading=reader.reading(known)
+    )
 
 
-def _batches(path: Path, columns: Mapping[str, str]) -> Iterator[tuple[dict[str, str], pa.RecordBatch]]:
+def _batches(path: Path, options: TableOptions) -> Iterator[tuple[dict[str, str], pa.RecordBatch]]:
     """Batches of a file, each with the column of each role that the file knows."""
     with _told(path), pq.ParquetFile(path) as parquet:
         known = parquet.schema_arrow.names
-        places = find_columns(known, columns, f"{path}, its columns")
+        places = find_columns(
+            known, options.columns, f"{path}, its columns", absent=options.absent, unused=options.unused
+        )
         names = {role: known[place] for role, place in places.items()}
         repeated = [name for name in names.values() if known.count(name) > 1]
         if repeated:
@@ -134,12 +141,14 @@ class _Problems:
 class _RowReader:
     """Reads the batches of one file, in order."""
 
-    def __init__(self, file: SourceFile) -> None:
+    def __init__(self, file: SourceFile, options: TableOptions) -> None:
         self.rows = 0
         self.rejected = 0
         self._file = file
+        self._options = options
+        self._trimmed = self._floats = 0
         self._names: dict[str, str] = {}
-        self._timestamps = Timestamps()
+        self._timestamps = Timestamps(TimeFormat(options.time_format) if options.time_format else None)
 
     def read(self, names: dict[str, str], batch: pa.RecordBatch, sink: Sink) -> None:
         """Give the rows and rejects of a batch to the sink; ``names`` has the column of each role."""
@@ -189,6 +198,24 @@ class _RowReader:
         self.rows += count
         self.rejected += count - kept
 
+    def reading(self, known: Sequence[str]) -> FileReading:
+        """How the file was understood; ``known`` are its columns."""
+        unused = tuple(name for name in known if name not in self._names.values())
+        has_times = "timestamp" in self._names
+        return FileReading(
+            columns=dict(self._names),
+            unused_columns=unused,
+            time_unit=(self._timestamps.unit or "times of Parquet") if has_times else None,
+            order="time" if has_times else "position",
+            warnings=tuple(
+                table_warnings(
+                    candidates=None if has_times or "timestamp" in self._options.absent else like_a_time(unused),
+                    trimmed=self._trimmed,
+                    floats=self._floats,
+                )
+            ),
+        )
+
     def _plain(self, column: pa.Array, problems: _Problems) -> pa.Array:
         """The column without dictionary, its times in UTC, its texts as plain strings, valid in any case."""
         if pa.types.is_dictionary(column.type):
@@ -217,14 +244,21 @@ class _RowReader:
         return column
 
     def _identities(self, role: str, values: pa.Array, problems: _Problems) -> pa.Array:
+        if pa.types.is_floating(values.type):
+            values = self._whole_numbers(role, values)
         if pa.types.is_integer(values.type):
             values = values.cast(pa.string())
         elif pa.types.is_null(values.type):
             values = pa.nulls(len(values), pa.string())
         elif not pa.types.is_string(values.type):
             raise self._wrong_type(role, values.type, "texts or whole numbers")
+        trimmed = pc.utf8_trim_whitespace(values)
+        kept = pc.replace_substring_regex(trimmed, r"^([0-9]+)\.0+$", r"\1")
+        self._trimmed += _count(pc.not_equal(trimmed, values))
+        self._floats += _count(pc.not_equal(kept, trimmed))
+        values = kept
         is_bad = pc.or_(
-            pc.fill_null(pc.equal(pc.utf8_trim_whitespace(values), ""), True),
+            pc.fill_null(pc.equal(values, ""), True),
             pc.fill_null(pc.match_substring_regex(values, CONTROL_CHARACTER.pattern), False),
         )
         problems.add(
@@ -232,6 +266,16 @@ class _RowReader:
             lambda row: identity_problem(role, values[row].as_py()) or Reject(f"{role} missing", ""),
         )
         return values
+
+    def _whole_numbers(self, role: str, values: pa.Array) -> pa.Array:
+        """Floats as the integers that they are: a tool that knows missing integers as floats only wrote them."""
+        numbers = pc.if_else(pc.is_nan(values), None, values)
+        try:
+            whole = numbers.cast(pa.int64())
+        except pa.ArrowInvalid as error:
+            raise self._wrong_type(role, values.type, "texts or whole numbers") from error
+        self._floats += len(whole) - whole.null_count
+        return whole
 
     def _ratings(self, values: pa.Array | None, count: int, problems: _Problems) -> pa.Array:
         if values is None or pa.types.is_null(values.type):
@@ -340,6 +384,10 @@ def _array(values: pa.Array | np.ndarray | list, kind: pa.DataType) -> pa.Array:
 
 def _is_number(kind: pa.DataType) -> bool:
     return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+
+
+def _count(is_so: pa.Array) -> int:
+    return pc.sum(is_so).as_py() or 0
 
 
 def _booleans(values: pa.Array) -> np.ndarray:

@@ -1,17 +1,20 @@
-"""Interactions as a table of text: one line each, comma or tab separated, behind a line that names the columns.
+"""Interactions as a table of text: a record each, its fields separated, behind a line that names the columns.
 
-Which column is what, :mod:`ml.data.sources.columns` says. A line needs
+Which column is what, :mod:`ml.data.sources.columns` says; what separates and quotes the fields,
+:mod:`ml.data.sources.dialect`. A record needs
 
-- as many fields as the line of names;
-- a user and an item that are not blank and hold no control character, kept as they are;
-- where there is a column of timestamps, one as in :mod:`ml.data.sources.timestamps`. Without that column the order
+- as many fields as there are names;
+- a user and an item that are not blank and hold no control character. White space around them is dropped, and so is the
+  ``.0`` of a whole number that a tool wrote as a float; how often is counted and said;
+- where there is a column of times, one as in :mod:`ml.data.sources.timestamps`. Without that column the order
   of the lines is the order of the interactions (``given_position``, over the rows that are kept).
 
-It may have a rating, any finite number; empty and ``nan`` are no rating. It may say whether the purchase was verified
-(``true``, ``t``, ``yes``, ``y``, ``1``, ``1.0`` and their opposites, in any case); what is none of these counts
-as not said, and ``verified`` is named in ``invalid_fields``. Fields may be quoted (``"a, b"``, a quote inside doubled)
-as long as they end on their line. A `.csv` file is separated by commas, or where its line of names holds none, by
-semicolons or tabs; every other file by tabs.
+It may have a rating, any finite number, with a point or a comma; empty and ``nan`` are no rating. It may say whether
+the purchase was verified (``true``, ``t``, ``yes``, ``y``, ``1``, ``1.0`` and their opposites, in any case); what is
+none of these counts as not said, and ``verified`` is named in ``invalid_fields``. A quoted field may hold line ends:
+the record then spans several lines, and none of them is a row of its own. Where the quotes of such a record are not
+balanced, its first line is a reject and the next line begins a record. The line of names may stand again further on,
+as in files that were put together; it is no row.
 """
 
 from __future__ import annotations
@@ -19,15 +22,19 @@ from __future__ import annotations
 import csv
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
 
 from ml.data.lines import LandingError
-from ml.data.reading import LANDING_REASONS, Added, Reject
-from ml.data.sources.columns import find_columns
+from ml.data.reading import LANDING_REASONS, Added, FileReading, Reject
+from ml.data.sources.columns import like_a_time
+from ml.data.sources.dialect import NONE, Dialect, find_dialect
+from ml.data.sources.table_options import TableOptions
+from ml.data.sources.time_format import TimeFormat, date_milliseconds
 from ml.data.sources.timestamps import TIMESTAMP_REASONS, Timestamps, shown
 
 REASONS = (
@@ -47,6 +54,9 @@ REASONS = (
 CONTROL_CHARACTER = re.compile("[\x00-\x1f\x7f-\x9f]")
 _PLAIN_NUMBERS = re.compile(r"[0-9.eE+-]*")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_DECIMAL_COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+")
+_THOUSANDS = re.compile(r"[+-]?[0-9]{1,3}(?:[,.'\u2019 ][0-9]{3})+")
+_WHOLE_AS_FLOAT = re.compile(r"[0-9]+\.0+")
 _FLAGS = {
     **dict.fromkeys(("true", "t", "yes", "y", "1", "1.0"), True),
     **dict.fromkeys(("false", "f", "no", "n", "0", "0.0"), False),
@@ -57,20 +67,65 @@ _LINES_TOGETHER = 128
 
 
 class TableLines:
-    """Reads the lines of one such file, its line of names first."""
+    """Reads the records of one such file, its line of names first.
+
+    Args:
+        path: the file; its first lines are looked at when the first line is read.
+        options: what the source says of it.
+    """
 
     reasons = REASONS
     constants = MappingProxyType({"given_split": None})
 
-    def __init__(self, path: Path, columns: Mapping[str, str] | None = None) -> None:
-        """For errors, and by its name for the separator: the file; and the configured column of some roles."""
+    def __init__(self, path: Path, options: TableOptions | None = None) -> None:
         self._path = path
-        self._configured = dict(columns or {})
-        self._places: dict[str, int] | None = None
-        self._separator = ""
-        self._fields = 0
-        self._timestamps = Timestamps()
+        self._options = options or TableOptions()
+        self._timestamps = Timestamps(TimeFormat(self._options.time_format) if self._options.time_format else None)
+        self._in_front: int | None = None
         self._rows = 0
+        self._trimmed = self._floats = self._repeated_names = 0
+
+    @cached_property
+    def _dialect(self) -> Dialect:
+        dialect = find_dialect(self._path, self._options)
+        if "timestamp" in dialect.places:
+            place = dialect.places["timestamp"]
+            problem = self._timestamps.learn([fields[place] for fields in dialect.sample if len(fields) > place])
+            if problem:
+                raise LandingError(f"{self._path}: the column {dialect.names[place]!r}, taken as the time, {problem}")
+        return dialect
+
+    def reading(self) -> FileReading:
+        """How the file was understood."""
+        dialect = self._dialect
+        columns = {role: dialect.names[place] for role, place in dialect.places.items()}
+        unused = tuple(
+            name or "(no name)" for place, name in enumerate(dialect.names) if place not in dialect.places.values()
+        )
+        return FileReading(
+            columns=columns,
+            unused_columns=unused,
+            separator=dialect.described,
+            time_unit=self._timestamps.unit if "timestamp" in columns else None,
+            order="time" if "timestamp" in columns else "position",
+            warnings=tuple(
+                table_warnings(
+                    candidates=None if {"timestamp"} & {*columns, *self._options.absent} else self._like_times(unused),
+                    trimmed=self._trimmed,
+                    floats=self._floats,
+                    repeated_names=self._repeated_names,
+                )
+            ),
+        )
+
+    def _like_times(self, unused: tuple[str, ...]) -> list[str]:
+        """Unused columns whose name or values look like a time."""
+        found = like_a_time(unused)
+        for place, name in enumerate(self._dialect.names):
+            values = [fields[place].strip() for fields in self._dialect.sample[:100] if len(fields) > place]
+            if name in unused and name not in found and values and all(_is_time(value) for value in values):
+                found.append(name)
+        return found
 
     def add(self, lines: list[bytes], columns: dict[str, list]) -> Added:
         """See :meth:`ml.data.reading.LineReader.add`.
@@ -78,63 +133,89 @@ class TableLines:
         Raises:
             LandingError: the first line does not name the columns.
         """
-        headers: tuple[int, ...] = ()
-        if self._places is None and lines:
-            self._read_names(lines[0])
-            headers = (0,)
+        return self._add(lines, columns, is_end=True)[0]
+
+    def add_whole_records(self, lines: list[bytes], columns: dict[str, list]) -> tuple[Added, int]:
+        """See :class:`ml.data.reading.LineReader`."""
+        return self._add(lines, columns, is_end=False)
+
+    def _add(self, lines: list[bytes], columns: dict[str, list], is_end: bool) -> tuple[Added, int]:
+        if self._in_front is None:
+            self._in_front = self._dialect.first_lines
+        start = min(self._in_front, len(lines))
+        self._in_front -= start
+        skipped = list(range(start))
         rejected: list[tuple[int, Reject]] = []
-        rest = lines[len(headers) :]
-        if rest and not self._add_sound(rest, columns):
-            for start in range(0, len(rest), _LINES_TOGETHER):
-                together = rest[start : start + _LINES_TOGETHER]
-                if not self._add_sound(together, columns):
-                    rejected += self._add_one_by_one(together, start + len(headers), columns)
-        return Added(rejected, headers)
+        spans: dict[int, int] = {}
+        if start == len(lines) or self._add_sound(lines[start:], columns):
+            return Added(rejected, skipped), len(lines)
+        used = start
+        while used < len(lines):
+            together = lines[used : used + _LINES_TOGETHER]
+            if self._add_sound(together, columns):
+                used += len(together)
+                continue
+            until = min(used + _LINES_TOGETHER, len(lines))
+            while used < until:
+                length = self._dialect.quoting.record_length(lines, used)
+                if length is None and not is_end:
+                    return Added(rejected, skipped, spans=spans), used
+                used += self._add_record(lines, used, length, columns, rejected, skipped, spans)
+        return Added(rejected, skipped, spans=spans), len(lines)
 
-    def _read_names(self, line: bytes) -> None:
-        where = f"{self._path}, line 1"
-        try:
-            text = line.decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise LandingError(f"{where} is not UTF-8 text ({error.reason} at byte {error.start})") from error
-        self._separator = "\t"
-        if self._path.name.removesuffix(".gz").lower().endswith(".csv"):
-            self._separator = next((separator for separator in ",;\t" if separator in text), ",")
-        names = self._split(text)
-        if isinstance(names, Reject):
-            raise LandingError(f"{where} should name the columns: {names.reason} ({names.detail})")
-        self._places = find_columns(names, self._configured, where)
-        self._fields = len(names)
-
-    def _split(self, text: str) -> list[str] | Reject:
-        if '"' not in text:
-            return text.split(self._separator)
-        try:
-            (fields,) = csv.reader([text], delimiter=self._separator, strict=True)
-        except csv.Error as error:
-            return Reject("malformed quotes", f"{error}; a field must end on its line")
-        return fields
+    def _add_record(
+        self,
+        lines: list[bytes],
+        index: int,
+        length: int | None,
+        columns: dict[str, list],
+        rejected: list[tuple[int, Reject]],
+        skipped: list[int],
+        spans: dict[int, int],
+    ) -> int:
+        """Read the record of ``length`` lines at an index; the lines that were used."""
+        if length is None:
+            rejected.append((index, Reject("malformed quotes", "a quote that opens in this line does not end")))
+            return 1
+        fields = self._read_fields(b"\n".join(lines[index : index + length]))
+        if isinstance(fields, Reject) and fields.reason == "malformed quotes" and length > 1:
+            rejected.append((index, fields))
+            return 1
+        skipped.extend(range(index + 1, index + length))
+        if length > 1:
+            spans[index] = length
+        if not isinstance(fields, Reject) and [field.strip() for field in fields] == list(self._dialect.names):
+            self._repeated_names += 1
+            skipped.append(index)
+            spans.pop(index, None)
+            return length
+        problem = fields if isinstance(fields, Reject) else self._add_fields(fields, columns)
+        if problem is not None:
+            rejected.append((index, problem))
+        return length
 
     def _add_sound(self, lines: list[bytes], columns: dict[str, list]) -> bool:
         """All of the lines, if nothing is wrong with any; otherwise none, and nothing is changed."""
         fields = self._fields_by_column(lines)
         if fields is None:
             return False
-        users, items = (fields[self._places[role]] for role in ("user", "item"))
-        for values in (users, items):
-            if not all(map(str.strip, values)) or CONTROL_CHARACTER.search("".join(values)):
-                return False
+        places = self._dialect.places
+        identities = [self._sound_identities(fields[places[role]]) for role in ("user", "item")]
+        if None in identities:
+            return False
+        if not {"timestamp", "rating"} & set(places) and self._dialect.names[places["user"]] in identities[0][0]:
+            return False  # maybe the line of names again
         count = len(lines)
         ratings: Sequence[float | None] | None = [None] * count
         verified: Sequence[bool | None] | None = ratings
-        if "rating" in self._places:
-            ratings = _sound_ratings(fields[self._places["rating"]])
-        if "verified" in self._places:
-            verified = _sound_flags(fields[self._places["verified"]])
+        if "rating" in places:
+            ratings = _sound_ratings(fields[places["rating"]])
+        if "verified" in places:
+            verified = _sound_flags(fields[places["verified"]])
         if ratings is None or verified is None:
             return False
-        if "timestamp" in self._places:
-            milliseconds = self._timestamps.read_all(fields[self._places["timestamp"]])
+        if "timestamp" in places:
+            milliseconds = self._timestamps.read_all(fields[places["timestamp"]])
             if milliseconds is None:
                 return False
             seconds, fractions = np.divmod(milliseconds, 1000)
@@ -145,61 +226,73 @@ class TableLines:
             columns["timestamp"].extend([None] * count)
             columns["millisecond"].extend([0] * count)
             columns["given_position"].extend(range(self._rows + 1, self._rows + count + 1))
-        columns["user_id"].extend(users)
-        columns["item_id"].extend(items)
+        for name, (values, trimmed, floats) in zip(("user_id", "item_id"), identities, strict=True):
+            columns[name].extend(values)
+            self._trimmed += trimmed
+            self._floats += floats
         columns["rating"].extend(ratings)
         columns["verified"].extend(verified)
         columns["invalid_fields"].extend([()] * count)
         self._rows += count
         return True
 
+    def _sound_identities(self, values: Sequence[str]) -> tuple[Sequence[str], int, int] | None:
+        """Users or items as they are kept, how many were trimmed, how many were floats; ``None`` if one is bad."""
+        stripped = list(map(str.strip, values))
+        joined = "".join(stripped)
+        if not all(stripped) or CONTROL_CHARACTER.search(joined):
+            return None
+        trimmed = floats = 0
+        if sum(map(len, values)) != len(joined):
+            trimmed = sum(len(value) != len(kept) for value, kept in zip(values, stripped, strict=True))
+        if ".0" in joined:
+            kept = list(map(whole_number, stripped))
+            floats = sum(len(one) != len(other) for one, other in zip(stripped, kept, strict=True))
+            stripped = kept
+        return stripped, trimmed, floats
+
     def _fields_by_column(self, lines: list[bytes]) -> list[Sequence[str]] | None:
         try:
             text = b"\n".join(lines).decode("utf-8")
         except UnicodeDecodeError:
             return None
-        if '"' in text:
+        quoting, count = self._dialect.quoting, len(self._dialect.names)
+        if quoting.style != NONE and '"' in text:
             try:
-                rows = list(csv.reader(text.split("\n"), delimiter=self._separator, strict=True))
+                rows = list(quoting.reader(text.split("\n")))
             except csv.Error:
                 return None
-            if len(rows) != len(lines) or set(map(len, rows)) != {self._fields}:
+            if len(rows) != len(lines) or set(map(len, rows)) != {count}:
                 return None
             return list(zip(*rows, strict=True))
-        separator = self._separator.encode()
-        if {line.count(separator) for line in lines} != {self._fields - 1}:
+        separator = quoting.separator.encode()
+        if {line.count(separator) for line in lines} != {count - 1}:
             return None
-        flat = text.replace("\n", self._separator).split(self._separator)
-        return [flat[place :: self._fields] for place in range(self._fields)]
+        flat = text.replace("\n", quoting.separator).split(quoting.separator)
+        return [flat[place::count] for place in range(count)]
 
-    def _add_one_by_one(
-        self, lines: list[bytes], first_index: int, columns: dict[str, list]
-    ) -> list[tuple[int, Reject]]:
-        rejected = []
-        for index, line in enumerate(lines, first_index):
-            fields = self._read_fields(line)
-            problem = fields if isinstance(fields, Reject) else self._add_fields(fields, columns)
-            if problem is not None:
-                rejected.append((index, problem))
-        return rejected
-
-    def _read_fields(self, line: bytes) -> list[str] | Reject:
-        if not line.strip():
-            return Reject("blank line", f"{len(line)} bytes of white space" if line else "")
+    def _read_fields(self, record: bytes) -> list[str] | Reject:
+        if not record.strip():
+            return Reject("blank line", f"{len(record)} bytes of white space" if record else "")
         try:
-            text = line.decode("utf-8")
+            text = record.decode("utf-8")
         except UnicodeDecodeError as invalid:
-            return Reject("invalid UTF-8", f"byte {invalid.start}: {invalid.reason}")
-        fields = self._split(text)
-        if not isinstance(fields, Reject) and len(fields) != self._fields:
-            return Reject("wrong number of fields", f"{len(fields)} instead of {self._fields}")
+            return Reject("invalid UTF-8", f"byte {invalid.start}: {invalid.reason}; save the file as UTF-8")
+        try:
+            fields = self._dialect.quoting.fields(text)
+        except csv.Error as error:
+            return Reject("malformed quotes", str(error))
+        if len(fields) != len(self._dialect.names):
+            return Reject("wrong number of fields", f"{len(fields)} instead of {len(self._dialect.names)}")
         return fields
 
     def _add_fields(self, fields: list[str], columns: dict[str, list]) -> Reject | None:
-        texts = {role: fields[place] for role, place in self._places.items()}
-        problem = identity_problem("user", texts["user"]) or identity_problem("item", texts["item"])
-        if problem:
-            return problem
+        texts = {role: fields[place] for role, place in self._dialect.places.items()}
+        identities = {}
+        for role in ("user", "item"):
+            identities[role] = whole_number(texts[role].strip())
+            if problem := identity_problem(role, identities[role]):
+                return problem
         rating = read_rating(texts.get("rating", ""))
         if isinstance(rating, Reject):
             return rating
@@ -213,8 +306,12 @@ class TableLines:
         else:
             position = self._rows + 1
         self._rows += 1
-        columns["user_id"].append(texts["user"])
-        columns["item_id"].append(texts["item"])
+        for role, kept in identities.items():
+            stripped = texts[role].strip()
+            self._trimmed += stripped != texts[role]
+            self._floats += kept != stripped
+        columns["user_id"].append(identities["user"])
+        columns["item_id"].append(identities["item"])
         columns["rating"].append(rating)
         columns["timestamp"].append(seconds)
         columns["millisecond"].append(fraction)
@@ -222,6 +319,37 @@ class TableLines:
         columns["given_position"].append(position)
         columns["invalid_fields"].append(() if is_valid else ("verified",))
         return None
+
+
+def whole_number(identity: str) -> str:
+    """The same identity, without the ``.0`` of a whole number that a tool wrote as a float."""
+    return identity.partition(".")[0] if _WHOLE_AS_FLOAT.fullmatch(identity) else identity
+
+
+def table_warnings(candidates: Sequence[str] | None, trimmed: int, floats: int, repeated_names: int = 0) -> list[str]:
+    """What to say of how a table was read.
+
+    Args:
+        candidates: columns that look like a time where no column is known as the time; ``None`` where one is, or
+            where the source says that there is none.
+        trimmed: number of users and items with white space around them.
+        floats: number of users and items that are whole numbers written as floats.
+        repeated_names: how often the line of names stands again in the file.
+    """
+    warnings = []
+    if candidates is not None:
+        remedy = "if that is right, put timestamp = false under [columns] of source.toml"
+        if candidates:
+            named = " or ".join(repr(name) for name in candidates)
+            remedy = f'{named} looks like one: put timestamp = "{candidates[0]}" under [columns] of source.toml'
+        warnings.append(f"no column is known as the time, so the order of the lines counts; {remedy}")
+    if trimmed:
+        warnings.append(f"white space around {trimmed:,} users or items was dropped")
+    if floats:
+        warnings.append(f"{floats:,} users or items are whole numbers written as floats; their .0 was dropped")
+    if repeated_names:
+        warnings.append(f"the line of names stands {repeated_names:,} more times in the file; it is no row")
+    return warnings
 
 
 def identity_problem(role: str, value: str | None) -> Reject | None:
@@ -238,8 +366,23 @@ def read_rating(text: str) -> float | Reject | None:
     text = text.strip()
     if not text or text.lower() == "nan":
         return None
+    if _DECIMAL_COMMA.fullmatch(text):
+        if _THOUSANDS.fullmatch(text):
+            return Reject("rating not a number", f"{shown(text)}: a decimal comma or thousands? write it with a point")
+        text = text.replace(",", ".")
     rating = float(text) if _NUMBER.fullmatch(text) else math.inf
     return rating if math.isfinite(rating) else Reject("rating not a number", shown(text))
+
+
+def _is_time(text: str) -> bool:
+    """Whether a value could be a time, and hardly anything else."""
+    if text.isdigit():
+        return len(text) in (9, 10, 13, 16, 19)
+    try:
+        date_milliseconds(text)
+    except (ValueError, OverflowError):
+        return False
+    return True
 
 
 def read_flag(text: str) -> tuple[bool | None, bool]:
@@ -249,6 +392,9 @@ def read_flag(text: str) -> tuple[bool | None, bool]:
 
 
 def _sound_ratings(texts: Sequence[str]) -> list[float | None] | None:
+    if any("," in text for text in set(texts)):
+        read = {text: read_rating(text) for text in set(texts)}
+        return None if any(isinstance(value, Reject) for value in read.values()) else [read[text] for text in texts]
     if not _PLAIN_NUMBERS.fullmatch("".join(texts)):
         return None
     try:

@@ -1,0 +1,320 @@
+"""How the text of a table is written: what separates its fields, how they are quoted, and where its names stand.
+
+All of it is decided from the first lines of a file, so that it does not depend on how the file is read further on.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from ml.data.lines import LONGEST_LINE_BYTES, FileLines, LandingError
+from ml.data.sources.columns import ColumnNotFoundError, find_columns
+from ml.data.sources.table_options import TableOptions
+
+SAMPLE_LINES = 1000
+SEPARATORS = (",", ";", "\t", "|", "::", " ")
+SEPARATOR_NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe", " ": "space"}
+
+DOUBLED, BACKSLASH, NONE = "doubled", "backslash", "none"
+
+_EXCEL_LINE = re.compile(r'"?sep=(.+?)"?\s*', re.IGNORECASE)
+_DATA = re.compile(r"[+-]?[0-9][0-9.,eE:/ T+-]*")
+
+# a field may hold the text of a whole page
+csv.field_size_limit(LONGEST_LINE_BYTES)
+
+
+@dataclass(frozen=True)
+class Quoting:
+    """How the fields of a file are separated and quoted.
+
+    Attributes:
+        separator: between two fields.
+        style: ``doubled`` (a quote in a quoted field is written twice), ``backslash`` (a backslash stands in front of
+            it), or ``none`` (quotes are part of the text).
+    """
+
+    separator: str
+    style: str
+
+    def fields(self, text: str) -> list[str]:
+        """The fields of one record, which may hold line ends in quotes.
+
+        Raises:
+            csv.Error: its quotes are not balanced.
+        """
+        if self.style == NONE or '"' not in text:
+            return text.split(self.separator)
+        (fields,) = self.reader([text])
+        return fields
+
+    def reader(self, lines: list[str]) -> csv.reader:
+        """A strict reader of the records in some lines, for a style other than ``none``."""
+        escape = {"escapechar": "\\", "doublequote": False} if self.style == BACKSLASH else {}
+        spaces = self.separator != " "
+        return csv.reader(lines, delimiter=self.separator, strict=True, skipinitialspace=spaces, **escape)
+
+    def record_length(self, lines: list[bytes], index: int) -> int | None:
+        """Number of lines of the record that begins at an index; ``None`` where a quote in it does not end."""
+        if self.style == NONE or b'"' not in lines[index]:
+            return 1
+        count = 1
+        while True:
+            text = b"\n".join(lines[index : index + count])
+            length = self._first_record(text)
+            if length is not None:
+                return length
+            if index + count >= len(lines):
+                return None
+            count *= 8
+
+    def _first_record(self, text: bytes) -> int | None:
+        for token in _tokens(self.separator, self.style).finditer(text):
+            if token.group() == b"\n":
+                return text.count(b"\n", 0, token.start()) + 1
+            if not token.group(1):
+                return None
+        return text.count(b"\n") + 1
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How a file of a table is written.
+
+    Attributes:
+        quoting: how its fields are separated and quoted.
+        names: of its columns.
+        places: place of the column of each role among them.
+        first_lines: lines in front of the first row.
+        sample: fields of the first rows, for what is decided from values.
+        quotes_seen: whether the sample holds a quote.
+    """
+
+    quoting: Quoting
+    names: tuple[str, ...]
+    places: dict[str, int]
+    first_lines: int
+    sample: tuple[tuple[str, ...], ...]
+    quotes_seen: bool
+
+    @property
+    def described(self) -> str:
+        """The separator and the quoting in words."""
+        separator = SEPARATOR_NAMES.get(self.quoting.separator, self.quoting.separator)
+        if self.quoting.style == BACKSLASH:
+            return f"{separator}, quotes escaped by backslashes"
+        return (
+            f"{separator}, quotes are part of the text"
+            if self.quotes_seen and self.quoting.style == NONE
+            else separator
+        )
+
+
+def find_dialect(path: Path, options: TableOptions) -> Dialect:
+    """How a file is written.
+
+    Raises:
+        LandingError: the line of names is not UTF-8, or does not name a user and an item; there is no such line.
+    """
+    head, is_whole = _head(path)
+    first = next((index for index, line in enumerate(head) if line.strip()), 0)
+    separators = SEPARATORS if path.name.lower().removesuffix(".gz").endswith(".csv") else ("\t", *SEPARATORS)
+    if head and (excel := _EXCEL_LINE.fullmatch(head[first].decode("latin-1"))):
+        separators = (excel[1].replace("\\t", "\t"),)
+        first += 1
+    if options.separator:
+        separators = (options.separator,)
+    separators = tuple(dict.fromkeys(separators))
+    lines = head[first:]
+    quotings = [Quoting(separator, _style(separator, lines, is_whole)) for separator in separators]
+    where = f"{path}, line {first + 1}"
+    if options.names:
+        return _without_names(path, options, quotings, lines, first)
+    _check_text(lines, where)
+    found: list[tuple[tuple, Dialect]] = []
+    errors: list[tuple[int, LandingError]] = []
+    for quoting in quotings:
+        names, length = _names(quoting, lines)
+        try:
+            places = find_columns(names, options.columns, where, absent=options.absent, unused=options.unused)
+        except LandingError as error:
+            errors.append((len(names), error))
+            continue
+        dialect = _dialect(quoting, names, places, lines[length:], first + length)
+        fitting = sum(len(fields) == len(names) for fields in dialect.sample)
+        found.append(((fitting, len(names)), dialect))
+    if found:
+        return max(found, key=lambda candidate: candidate[0])[1]
+    if all(isinstance(error, ColumnNotFoundError) for _, error in errors):
+        _refuse_data(path, quotings, lines, first)
+    certain = [error for error in errors if not isinstance(error[1], ColumnNotFoundError)]
+    raise max(certain or errors, key=lambda error: error[0])[1]
+
+
+def _head(path: Path) -> tuple[list[bytes], bool]:
+    """The first lines of a file, and whether they are all."""
+    lines: list[bytes] = []
+    with closing(iter(FileLines(path))) as blocks:
+        for block in blocks:
+            if block.long_line_bytes is not None or block.cut_short:
+                return lines, False
+            lines += block.lines
+            if len(lines) > SAMPLE_LINES:
+                return lines[:SAMPLE_LINES], False
+    return lines, True
+
+
+def _check_text(lines: list[bytes], where: str) -> None:
+    try:
+        lines[0].decode("utf-8") if lines else None
+    except UnicodeDecodeError as error:
+        raise LandingError(
+            f"{where} is not UTF-8 text ({error.reason} at byte {error.start}); save the file as UTF-8"
+        ) from error
+
+
+def _style(separator: str, lines: list[bytes], is_whole: bool) -> str:
+    """How fields are quoted, as far as the first lines show it: tabs come mostly without quoting, all else with it."""
+    if len(separator) > 1:
+        return NONE
+    default = NONE if separator == "\t" else DOUBLED
+    if not any(b'"' in line for line in lines):
+        return default
+    fits = {style: _fits(Quoting(separator, style), lines, is_whole) for style in (DOUBLED, BACKSLASH)}
+    if fits[DOUBLED]:
+        return DOUBLED
+    has_escapes = any(b'\\"' in line for line in lines)
+    return BACKSLASH if has_escapes and fits[BACKSLASH] else default
+
+
+def _fits(quoting: Quoting, lines: list[bytes], is_whole: bool) -> bool:
+    """Whether all records of the first lines are sound under a style; the last may be cut off."""
+    index = 0
+    while index < len(lines):
+        length = quoting.record_length(lines, index)
+        if length is None:
+            return not is_whole
+        try:
+            quoting.fields(_text(lines[index : index + length]))
+        except csv.Error:
+            return False
+        index += length
+    return True
+
+
+def _text(lines: list[bytes]) -> str:
+    return b"\n".join(lines).decode("utf-8", "replace")
+
+
+def _names(quoting: Quoting, lines: list[bytes]) -> tuple[tuple[str, ...], int]:
+    """The names in the first record, and the lines that it takes."""
+    if not lines:
+        return (), 0
+    length = quoting.record_length(lines, 0) or 1
+    try:
+        names = quoting.fields(_text(lines[:length]))
+    except csv.Error:
+        names = _text(lines[:1]).split(quoting.separator)
+    names = [name.strip() for name in names]
+    # a comment sign in front of the names, as in files made for gnuplot or numpy
+    names[0] = names[0].lstrip("#").strip()
+    return tuple(names), length
+
+
+def _dialect(
+    quoting: Quoting, names: tuple[str, ...], places: dict[str, int], rows: list[bytes], first_lines: int
+) -> Dialect:
+    sample = []
+    index = 0
+    while index < len(rows):
+        length = quoting.record_length(rows, index)
+        if length is None:
+            index += 1
+            continue
+        try:
+            fields = quoting.fields(_text(rows[index : index + length]))
+        except csv.Error:
+            fields = []
+        if any(fields) and fields != list(names):
+            sample.append(tuple(fields))
+        index += length
+    return Dialect(quoting, names, places, first_lines, tuple(sample), any(b'"' in row for row in rows))
+
+
+def _without_names(
+    path: Path, options: TableOptions, quotings: list[Quoting], lines: list[bytes], first: int
+) -> Dialect:
+    """The dialect of a file whose columns the source names; it may have a line of the same names all the same."""
+    names = options.names
+    where = f"{path}, columns"
+    places = find_columns(names, options.columns, where, absent=options.absent, unused=options.unused)
+    candidates = []
+    for quoting in quotings:
+        header, length = _names(quoting, lines)
+        # the names of the source may be longer, where it makes two columns of one name distinct
+        has_names = len(header) == len(names) and all(
+            name.lower().startswith(field.lower()) for field, name in zip(header, names, strict=True)
+        )
+        dialect = _dialect(quoting, names, places, lines[length:] if has_names else lines, first + length * has_names)
+        candidates.append((sum(len(fields) == len(names) for fields in dialect.sample), dialect))
+    fitting, dialect = max(candidates, key=lambda candidate: candidate[0])
+    if not fitting and dialect.sample:
+        counts = {len(fields) for _, dialect in candidates for fields in dialect.sample[:1]}
+        raise LandingError(
+            f"{path}, line {first + 1}: columns in the description of the source names {len(names)} columns, and the "
+            f"line has {' or '.join(map(str, sorted(counts)))}; correct columns, or say what separates the "
+            "fields, as in "
+            'separator = ","'
+        )
+    return dialect
+
+
+def _refuse_data(path: Path, quotings: list[Quoting], lines: list[bytes], first: int) -> None:
+    """Refuse a file whose first line looks like an interaction instead of like names."""
+    fields = max(
+        (quoting.fields(_text(lines[:1])) for quoting in quotings if _splits(quoting, lines)), key=len, default=[]
+    )
+    fields = [field.strip() for field in fields]
+    if not any(_DATA.fullmatch(field) for field in fields):
+        return
+    names = ["user", "item", *(f"column_{place + 1}" for place in range(2, len(fields)))][: len(fields)]
+    for place, field in enumerate(fields[2:], 2):
+        if re.fullmatch(r"[0-9](?:\.[0-9]+)?|10", field) and "rating" not in names:
+            names[place] = "rating"
+        elif re.fullmatch(r"[0-9]{9,19}|[0-9]{4}-[0-9]{2}-[0-9]{2}.*", field) and "timestamp" not in names:
+            names[place] = "timestamp"
+    listed = ", ".join(f'"{name}"' for name in names)
+    raise LandingError(
+        f"{path}, line {first + 1} looks like an interaction and not like the names of columns; name the columns in "
+        f'source.toml: layout = "table" and columns = [{listed}]'
+    )
+
+
+def _splits(quoting: Quoting, lines: list[bytes]) -> bool:
+    """Whether a separator divides the first lines into equally many fields, at least two."""
+    counts = set()
+    for line in islice(lines, 20):
+        try:
+            counts.add(len(quoting.fields(_text([line]))))
+        except csv.Error:
+            return False
+    return len(counts) == 1 and min(counts) > 1
+
+
+_PATTERNS: dict[tuple[str, str], re.Pattern[bytes]] = {}
+
+
+def _tokens(separator: str, style: str) -> re.Pattern[bytes]:
+    """Matches a quoted field, with an empty first group where it does not end, or a line end outside of one."""
+    known = _PATTERNS.get((separator, style))
+    if known is None:
+        inside = rb'(?:[^"]++|"")*+' if style == DOUBLED else rb'(?:[^"\\]++|\\.)*+'
+        spaces = b"" if separator == " " else b" *"
+        start = rb"(?:\A|" + re.escape(separator.encode()) + rb")" + spaces
+        known = _PATTERNS[separator, style] = re.compile(start + b'"' + inside + rb'("?)|\n', re.DOTALL)
+    return known

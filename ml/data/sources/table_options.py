@@ -1,0 +1,41 @@
+"""What a source says of its tables: columns, separator, times."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class TableOptions:
+    """How a table is read, where it cannot be seen from the table.
+
+    Attributes:
+        columns: name of the column by role (``user``, ``item``, ``timestamp``, ``rating``, ``verified``); roles that
+            are not in it are recognised.
+        absent: roles that no column is taken for; without a time, the order of the lines counts.
+        names: of all columns by their position, for files without a line of names; empty where they have one.
+        separator: what separates the fields; ``None`` for what is recognised.
+        time_format: how times are written, as for :class:`ml.data.sources.time_format.TimeFormat`; ``None`` for what is
+            recognised.
+        unused: names of columns that are taken for no role.
+    """
+
+    columns: Mapping[str, str] = field(default_factory=dict)
+    absent: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    separator: str | None = None
+    time_format: str | None = None
+    unused: tuple[str, ...] = ()
+
+    def said(self) -> dict[str, object]:
+        """What differs from a table of which nothing is said, as plain values."""
+        values = {
+            "columns": dict(sorted(self.columns.items())),
+            "absent": list(self.absent),
+            "names": list(self.names),
+            "separator": self.separator,
+            "time_format": self.time_format,
+            "unused": list(self.unused),
+        }
+        return {name: value for name, value in values.items() if value}
