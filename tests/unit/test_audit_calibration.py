@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 from training_toys import GBCE, ITEMS, fitted, ring_training_set, toy_recipe
 
 from ml.audits.audit import CANNOT_TELL, NO_CONCERN, NOTE
@@ -184,8 +185,6 @@ def test_a_fully_calibrated_loss_and_a_softmax_have_nothing_to_undo():
 @settings(deadline=None)
 @given(st.integers(1, 500), st.data())
 def test_intervals_are_scipys(cases, data):
-    from scipy.stats import binomtest
-
     hits = data.draw(st.integers(0, cases))
     expected = binomtest(hits, cases).proportion_ci(method="wilson")
     low, high = wilson_interval(np.array([hits]), cases)
