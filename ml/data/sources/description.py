@@ -11,7 +11,7 @@ from ml.data.sources.table_options import TableOptions
 LAYOUTS = ("amazon_2018", "amazon_2014", "amazon_2023", "table", "sequence", "given_split")
 FILE_NAME = "source.toml"
 
-_KEYS = ("layout", "interactions", "metadata", "columns", "separator", "time_format", "unused")
+_KEYS = ("layout", "interactions", "metadata", "columns", "separator", "time_format", "unused", "preset")
 _SEPARATOR_WORDS = {"tab": "\t", "comma": ",", "semicolon": ";", "pipe": "|", "space": " ", "\\t": "\t"}
 
 
@@ -118,6 +118,7 @@ class SourceDescription:
         import tomllib
 
         from ml.data.lines import LandingError, complaint
+        from ml.data.sources.presets import with_preset
 
         try:
             values = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -130,6 +131,7 @@ class SourceDescription:
                 raise LandingError(
                     f"{path}: {key} is not known; there are {', '.join(_KEYS)} (keys stand in front of [columns])"
                 )
+        values = with_preset(values, str(path))
         if "layout" not in values:
             raise LandingError(f"{path}: layout is missing; it is one of {', '.join(LAYOUTS)}")
         if not isinstance(values["layout"], str):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ml.data.sources.description import FILE_NAME, SourceDescription, described_in
+from ml.data.sources.patterns import is_file_or_parts, matched_files, parts_or_file
 from ml.data.sources.table_options import TableOptions
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def find_source(folder: Path, dataset: str, description: SourceDescription | Non
         raise LandingError(_several(folder, found))
     if found:
         ((layout, name),) = found
-        return _source(folder, dataset, layout, (name,))
+        return _source(folder, dataset, layout, parts_or_file(folder, name))
     from ml.data.sources.given_split import split_files
 
     files, missing = split_files(folder)
@@ -102,7 +103,7 @@ def datasets_in(folder: Path) -> list[str]:
     """
     if not folder.is_dir():
         return []
-    names = {_dataset_of(path.name) for path in folder.iterdir() if path.is_file()}
+    names = {_dataset_of(path.name) for path in folder.iterdir() if is_file_or_parts(folder, path.name)}
     own_name = folder.resolve().name
     description = described_in(folder)
     if description is not None:
@@ -135,7 +136,7 @@ def _named_after(folder: Path, dataset: str) -> list[tuple[str, str]]:
         (layout, name)
         for layout, patterns in _NAMES.items()
         for name in (pattern.format(dataset) for pattern in patterns)
-        if (folder / name).is_file() and not (layout == "amazon_2018" and name.startswith(_REVIEWS_PREFIX))
+        if is_file_or_parts(folder, name) and not (layout == "amazon_2018" and name.startswith(_REVIEWS_PREFIX))
     ]
 
 
@@ -162,24 +163,13 @@ def _described(folder: Path, dataset: str, description: SourceDescription) -> So
                 f"{folder} holds {' and '.join(found)}, which could each be the {layout} of {dataset}; keep one there, "
                 f'or say which: interactions = ["{found[0]}"] in {FILE_NAME}'
             )
-        names = (found[0],)
+        names = parts_or_file(folder, found[0])
     return _source(folder, dataset, layout, names, description)
 
 
 def _matched(folder: Path, description: SourceDescription, names: tuple[str, ...]) -> tuple[str, ...]:
-    """The names with patterns (``orders_*.csv``) replaced by the files that match them, in the order of their names."""
-    from ml.data.lines import LandingError
-
-    found: list[str] = []
-    for name in names:
-        if not any(character in name for character in "*?["):
-            found.append(name)
-            continue
-        matching = sorted(path.relative_to(folder).as_posix() for path in folder.glob(name) if path.is_file())
-        if not matching:
-            raise LandingError(f"{description.origin} names {name}, which matches no file in {folder}; correct it")
-        found += matching
-    return tuple(dict.fromkeys(found))
+    """The names with patterns and folders replaced by the files that they stand for."""
+    return matched_files(folder, names, description.origin)
 
 
 def _source(
@@ -219,9 +209,9 @@ def _unit(file: SourceFile, layout: str, options: TableOptions) -> Unit:
 
         return Unit((file,), layout, partial(read_parquet, options=options))
     if layout == "table":
-        from ml.data.sources.table import TableLines
+        from ml.data.sources.partitions import table_reader
 
-        make_reader = partial(TableLines, file.path, options)
+        make_reader = partial(table_reader, file, options)
     elif layout == "sequence":
         from ml.data.sources.sequence import SequenceLines as make_reader
     elif layout == "amazon_2023":
