@@ -33,7 +33,7 @@ help:
 	@echo "make search      better values of one recipe, by Optuna: DATASET RECIPE TRIALS SPACE=file"
 	@echo "make reproduce   fit what docs/reproduction.md claims, and write it: DATA=folder CLAIMS DEVICE PROCESSES"
 	@echo "make compare     two reports: what changed in data, rankings and metrics; A=folder B=folder, PAGE=file for Markdown"
-	@echo "make ui     the Dagster UI on http://127.0.0.1:$(PORT), same definitions and storage"
+	@echo "make ui     the Dagster UI on 127.0.0.1:$(PORT), same definitions and storage; prints its address with a token"
 	@echo "make test   lint, unit, dbt, orchestration and end-to-end tests"
 	@echo "make clean  remove the environment and caches; the workspace stays"
 
@@ -68,7 +68,7 @@ compare: $(INSTALLED)
 	@$(VENV)/bin/python -m orchestration.compare "$(A)" "$(B)" $(if $(PAGE),--markdown "$(PAGE)")
 
 ui: $(INSTALLED)
-	@$(VENV)/bin/python -m orchestration.ui --port $(PORT)
+	@$(VENV)/bin/python -m orchestration.ui --port $(PORT) $(if $(filter 0 false no,$(TOKEN)),--no-token)
 
 lint: $(INSTALLED)
 	$(VENV)/bin/ruff check .

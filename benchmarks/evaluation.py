@@ -119,7 +119,7 @@ def evaluate_ours(users: int, recommenders: int, seeds: int, items: int) -> dict
         BOARD: leaderboard,
         PAIRS: pairs,
         EACH: spent / (recommenders * seeds),
-        "told apart": sum(row is not None and row != "not told apart" for row in board["finding"].to_pylist()),
+        "significantly different": sum(row in ("better", "worse") for row in board["finding"].to_pylist()),
         "means": means,
     }
 

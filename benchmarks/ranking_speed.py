@@ -68,7 +68,7 @@ def evaluate_ours(sequences: str, recipe: str, epochs: int, threads: int) -> dic
     from ml.training.sequential_recommender import SequentialRecommender
 
     training_set, chosen = training_set_of(read_sequences(sequences)), recipe_named(recipe)
-    chosen = replace(chosen, training=replace(chosen.training, max_epochs=epochs, patience=epochs))
+    chosen = replace(chosen, training=replace(chosen.training, max_epochs=epochs, patience=epochs, max_steps=0))
     recommender = SequentialRecommender(chosen, execution=Execution(threads=threads)).fit(training_set)
     trained_on = int((training_set.train.lengths > 1).sum())
     ends = np.array([0.0] + [record.seconds for record in recommender.log])

@@ -106,7 +106,8 @@ def train_ours(sequences: str, recipe: str, quality: float, seed: int, epochs: i
     from ml.training.sequential_recommender import SequentialRecommender
 
     training_set, chosen = training_set_of(read_sequences(sequences)), recipe_named(recipe)
-    chosen = replace(chosen, training=replace(chosen.training, max_epochs=epochs or chosen.training.max_epochs))
+    if epochs:
+        chosen = replace(chosen, training=replace(chosen.training, max_epochs=epochs, max_steps=0))
     began = time.perf_counter()
     execution = Execution(threads=threads)
     recommender = SequentialRecommender(chosen, seed, execution=execution, validate_with_seen_excluded=True)
@@ -174,7 +175,7 @@ def gbce_ours(recipe: str, seed: int, threads: int, **data) -> dict:
             block="sasrec",
         ),
         objective=replace(chosen.objective, negatives=sizes.negatives, calibration=sizes.calibration),
-        training=replace(chosen.training, batch_size=sizes.batch_size, max_epochs=1),
+        training=replace(chosen.training, batch_size=sizes.batch_size, batch_items=0, max_epochs=1, max_steps=0),
     )
     log = (
         SequentialRecommender(chosen, seed, execution=Execution(threads=threads))

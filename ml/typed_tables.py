@@ -85,9 +85,14 @@ def _check(value: Any, hint: Any, what: str) -> Any:
             raise TableError(f"{what} must be a list of {len(parts)} values, not {value!r}")
         return tuple(_check(part, kind, what) for part, kind in zip(value, parts, strict=True))
     kinds = [kind for kind in (get_args(hint) or (hint,)) if kind is not NoneType]
+    words = [word for kind in kinds if get_origin(kind) is Literal for word in get_args(kind)]
+    kinds = [kind for kind in kinds if get_origin(kind) is not Literal]
+    if words and type(value) is str and value in words:
+        return value
     if float in kinds and int not in kinds and type(value) is int:
         return float(value)
     if type(value) not in kinds:
         names = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
-        raise TableError(f"{what} must be {' or '.join(names[kind] for kind in kinds)}, not {value!r}")
+        allowed = [names[kind] for kind in kinds] + [f'"{word}"' for word in words]
+        raise TableError(f"{what} must be {' or '.join(allowed)}, not {value!r}")
     return value

@@ -14,6 +14,8 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from orchestration.exits import ends_plainly
+
 EXIT_FAILED, EXIT_USAGE = 1, 2
 PASSED, FAILED, WARNED, NOT_CHECKED = "passed", "failed", "warned", "not checked"
 HEADER = ("asset", "rule", "severity", "result", "rows")
@@ -48,6 +50,7 @@ class Line:
         return (self.asset, self.rule, self.severity, self.result, "" if self.rows is None else f"{self.rows:,}")
 
 
+@ends_plainly
 def main(arguments: list[str] | None = None) -> int:
     from orchestration import run
 
@@ -268,9 +271,8 @@ def _write_docs(paths, lines: Sequence[Line], notes: Sequence[str]):
     names = [contract.name for contract in load_contracts() if contract.name in checked]
     rows = [(*line.cells(), " ".join(filter(None, (line.finding, line.remedy)))) for line in lines]
     rows.extend(("", "", "", "", "", note) for note in notes)
-    folder = paths.home / "data_docs" / paths.dataset
     title = f"Checks of the data of {paths.dataset}"
-    return write_data_docs(folder, title, results_folder(paths), names, (*HEADER, "what to know"), rows)
+    return write_data_docs(paths.data_docs, title, results_folder(paths), names, (*HEADER, "what to know"), rows)
 
 
 if __name__ == "__main__":

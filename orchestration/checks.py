@@ -22,10 +22,14 @@ def _weights_check(name: str) -> dg.AssetChecksDefinition:
         import numpy as np
         from safetensors.numpy import load_file
 
+        from ml.data.files import whole
+
         dataset = context.partition_key
         if data_version(context.instance, dg.AssetKey(["models", name]), dataset) == NOT_CHOSEN:
             return dg.AssetCheckResult(passed=True, description="not chosen, so not trained")
-        weights = load_file(Workspace.current().dataset(dataset).asset("models", name) / "model.safetensors")
+        folder = Workspace.current().dataset(dataset).asset("models", name)
+        with whole(folder):
+            weights = load_file(folder / "model.safetensors")
         bad = sorted(
             tensor
             for tensor, values in weights.items()

@@ -11,6 +11,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from orchestration.exits import ends_plainly
+
 EXIT_FAILED = 1
 
 
@@ -22,6 +24,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+@ends_plainly
 def main(arguments: list[str] | None = None) -> int:
     """0 where both reports could be read, whatever differs between them."""
     chosen = parse(arguments)

@@ -13,6 +13,10 @@ from typing import TextIO
 
 import dagster as dg
 
+from orchestration.exits import Stopped
+from orchestration.paths import Workspace
+from orchestration.run_reasons import Reasons, what_was_found
+
 
 def say(text: str) -> None:
     print(text, flush=True)
@@ -49,6 +53,9 @@ def run_quietly(
     """Execute a job, or a selection of its assets, in this process, telling on the console what happens.
 
     Returns whether it succeeded.
+
+    Raises:
+        Stopped: somebody stopped it.
     """
     teller = _Teller(sys.stdout)
     instance.add_event_listener(run_id, teller)
@@ -62,19 +69,20 @@ def run_quietly(
             run_id=run_id,
             raise_on_error=False,
         )
+    if teller.reasons.interrupted:
+        raise Stopped
     if not result.success:
         teller.conclude(dataset)
     return result.success
 
 
 class _Teller:
-    """Prints events as they are stored, and keeps failures for the end."""
+    """Prints events as they are stored, and keeps the reasons of a failure for the end."""
 
     def __init__(self, terminal: TextIO) -> None:
         self.terminal = terminal
         self.before = time.monotonic()
-        self.failures: list[str] = []
-        self.failed_checks: list[str] = []
+        self.reasons = Reasons(Workspace.current().home)
 
     def __call__(self, entry: dg.EventLogEntry) -> None:
         event = entry.dagster_event
@@ -84,8 +92,7 @@ class _Teller:
             self._materialized(event.asset_key, event.step_materialization_data.materialization.metadata)
         elif event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
             self._checked(event.asset_check_evaluation_data)
-        elif event.event_type == dg.DagsterEventType.STEP_FAILURE:
-            self._failed(event.step_key, event.step_failure_data)
+        self.reasons.take(event)
 
     def _say(self, text: str) -> None:
         print(text, file=self.terminal, flush=True)
@@ -98,35 +105,17 @@ class _Teller:
         self.before = now
 
     def _checked(self, evaluation) -> None:
-        if evaluation.passed:
+        if evaluation.passed or evaluation.severity == dg.AssetCheckSeverity.ERROR:
             return
-        name = f"{evaluation.asset_key.to_user_string()}: check {evaluation.check_name}"
-        found = evaluation.metadata.get("dagster_dbt/failed_row_count")
-        text = evaluation.description or (f"{found.value} rows fail it" if found is not None else "failed")
-        if evaluation.severity == dg.AssetCheckSeverity.ERROR:
-            self.failed_checks.append(f"{name} failed\n{text}")
-        else:
-            # one line a rule; the examples are in the UI
-            for line in text.splitlines():
-                self._say(f"  warning: {evaluation.asset_key.to_user_string()}: {line.split(' Examples: ')[0]}")
-
-    def _failed(self, step: str, failure) -> None:
-        described = failure.user_failure_data
-        if described is not None and described.description:
-            self.failures.append(described.description)
-        elif failure.error is not None:
-            error = failure.error
-            while error.cause is not None:
-                error = error.cause
-            # a blocking check that did not pass is told as such
-            if "DagsterAssetCheckFailedError" not in (failure.error.cls_name or ""):
-                self.failures.append(f"{step}: {error.to_string()}")
+        # one line a rule; the examples are in the UI
+        for line in what_was_found(evaluation).splitlines():
+            self._say(f"  warning: {evaluation.asset_key.to_user_string()}: {line.split(' Examples: ')[0]}")
 
     def conclude(self, dataset: str) -> None:
-        # a step that says why it failed has the failed checks in its words
-        for text in dict.fromkeys(self.failures or self.failed_checks):
+        reasons = self.reasons.told()
+        for text in reasons:
             problem(text)
-        if not self.failed_checks and not self.failures:
+        if not reasons:
             problem(f"{dataset}: the run failed; `make ui` shows its log")
 
 

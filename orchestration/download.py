@@ -7,8 +7,9 @@ import os
 import sys
 from pathlib import Path
 
+from orchestration.exits import ends_plainly
+
 EXIT_FAILED = 1
-EXIT_INTERRUPTED = 130
 BASE_URL_VARIABLE = "RAW2RANK_DOWNLOAD_URL"
 
 
@@ -39,6 +40,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+@ends_plainly
 def main(arguments: list[str] | None = None) -> int:
     chosen = parse(arguments)
     from ml.data.download import DownloadError, Progress, byte_text, check_no_other_reviews, fetch, wanted_urls
@@ -57,9 +59,6 @@ def main(arguments: list[str] | None = None) -> int:
     except DownloadError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         return EXIT_FAILED
-    except KeyboardInterrupt:
-        print("\ninterrupted; running the command again resumes", file=sys.stderr, flush=True)
-        return EXIT_INTERRUPTED
     elsewhere = "" if folder == paths.dumps.resolve() else f" DUMPS={folder}"
     print(f"next: make run DATASET={chosen.dataset}{elsewhere}", flush=True)
     return 0

@@ -19,6 +19,7 @@ from dagster._utils.interrupts import check_captured_interrupt
 from orchestration.locking import DatasetLock
 from orchestration.paths import Workspace
 from orchestration.recovery import clear_up
+from orchestration.run_reasons import Reasons
 
 # Seconds between two looks at a lock that another run holds.
 _PAUSE = 0.5
@@ -56,7 +57,13 @@ class OneRunADataset(InProcessExecutor):
             killed = clear_up(plan_context.instance, paths, lock, run.run_id)
             if killed:
                 yield _event(plan_context, f"Cleared up after {killed}.")
-            yield from super().execute(plan_context, execution_plan)
+            reasons = Reasons(paths.home)
+            for event in super().execute(plan_context, execution_plan):
+                reasons.take(event)
+                yield event
+            # last, since what Dagster says of a run that failed names the steps and not why
+            for text in reasons.told():
+                yield _event(plan_context, f"This run failed: {text}")
         finally:
             lock.release()
 

@@ -55,17 +55,24 @@ class Holder:
 
     def alive(self) -> bool:
         """Whether there is such a process; another one may have got its number since."""
+        if self.pid <= 0:
+            return False
         try:
             os.kill(self.pid, 0)
-        except ProcessLookupError:
+        except (ProcessLookupError, OverflowError):
             return False
         except PermissionError:
             return True
         return True
 
     def __str__(self) -> str:
+        if self.pid <= 0:
+            return self.command
         known = f"{self.command} (process {self.pid}, since {self.since})"
         return known if self.alive() else f"what is left of {known}, which was killed"
+
+
+_UNKNOWN = Holder(0, "an unknown process (the lock file is damaged)", "an unknown time")
 
 
 class DatasetBusy(RuntimeError):
@@ -112,12 +119,22 @@ class DatasetLock:
     def holder(self) -> Holder | None:
         """Who the file names: the present holder or, from :meth:`take` to :meth:`sign`, one that was killed.
 
-        ``None`` where it names nobody.
+        ``None`` where it names nobody. A file that is damaged names somebody unknown, so that what he may have left is
+        cleared up.
         """
         try:
-            return Holder(**json.loads(self.path.read_text()))
-        except (FileNotFoundError, ValueError, TypeError):
+            text = self.path.read_text(encoding="utf-8", errors="replace")
+        except FileNotFoundError:
             return None
+        if not text.strip():
+            return None
+        try:
+            known = Holder(**json.loads(text))
+        except (ValueError, TypeError, RecursionError):
+            known = _UNKNOWN
+        types = {"pid": int, "command": str, "since": str, "run_id": str}
+        sound = all(isinstance(getattr(known, name), kind) for name, kind in types.items()) and known.pid > 0
+        return known if sound else _UNKNOWN
 
     def sign(self, run_id: str = "") -> None:
         """Name this process, and the Dagster run it is about to be in, as the holder."""

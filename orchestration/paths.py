@@ -8,11 +8,29 @@ from __future__ import annotations
 import json
 import os
 import re
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from ml.data.lines import LandingError
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 DATASET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+# Parts of the address at which the server of the UI shows them.
+REPORTS, DATA_DOCS = "reports", "data-docs"
+# Names of files are made of it, with up to 30 bytes more; file systems allow 255.
+LONGEST_DATASET_NAME = 200
+# DuckDB takes a backslash for a slash, and puts its log elsewhere where it finds a question mark; control characters
+# break lines of the terminal and of logs.
+_NOT_IN_A_WORKSPACE = re.compile(r"[?\\\x00-\x1f\x7f\ud800-\udfff]")
+
+
+class WorkspaceError(ValueError):
+    """The workspace cannot be used; the message says why and what to do."""
+
+
+class RegistrationError(LandingError):
+    """The registration of a dataset cannot be read; the message names it and the remedy."""
 
 
 def check_dataset_name(dataset: str) -> str:
@@ -20,6 +38,11 @@ def check_dataset_name(dataset: str) -> str:
     if not DATASET_NAME.fullmatch(dataset):
         raise ValueError(
             f"{dataset!r} cannot name a dataset: use letters, digits, '_' and '-', as in Industrial_and_Scientific"
+        )
+    if len(dataset) > LONGEST_DATASET_NAME:
+        raise ValueError(
+            f"{dataset[:40]}... cannot name a dataset: it has {len(dataset)} letters, and {LONGEST_DATASET_NAME} are "
+            "the most; choose a shorter name"
         )
     return dataset
 
@@ -74,7 +97,24 @@ class DatasetPaths:
             temporary.write_text(json.dumps({name: value for name, value in said.items() if value}) + "\n")
 
     def _registered(self) -> dict[str, str]:
-        return json.loads(self.registration.read_text()) if self.registration.exists() else {}
+        if not self.registration.exists():
+            return {}
+        try:
+            known = json.loads(self.registration.read_text(encoding="utf-8"))
+        except (ValueError, RecursionError) as error:
+            raise self._damaged(f"it is not JSON: {error}") from error
+        if not isinstance(known, dict) or not known.get("dumps"):
+            raise self._damaged("it does not name the folder of the dumps")
+        wrong = [name for name in ("dumps", "layout", "source") if not isinstance(known.get(name, ""), str)]
+        if wrong:
+            raise self._damaged(f"{wrong[0]} is not a text")
+        return known
+
+    def _damaged(self, what: str) -> RegistrationError:
+        return RegistrationError(
+            f"{self.registration}, which says where the files of {self.dataset} lie, is damaged ({what}): name the "
+            f"folder again by make run DATASET={self.dataset} DUMPS=<folder>, which writes it anew"
+        )
 
     @property
     def lake(self) -> Path:
@@ -84,6 +124,16 @@ class DatasetPaths:
     def warehouse(self) -> Path:
         """The DuckDB file; only the dbt step opens it."""
         return self.home / "warehouse" / f"{self.dataset}.duckdb"
+
+    @property
+    def spill(self) -> Path:
+        """Folder for what dbt cannot keep in memory; there only while it runs."""
+        return self.warehouse.with_name(f"{self.warehouse.name}.temporary")
+
+    @property
+    def dbt_target(self) -> Path:
+        """Where dbt leaves its log, its results and what it compiled."""
+        return self.home / "dbt" / self.dataset
 
     def asset(self, *key: str) -> Path:
         """Folder of an asset in the lake, by its key."""
@@ -101,6 +151,21 @@ class DatasetPaths:
     def report(self) -> Path:
         return self.lake / "evaluation" / "report" / "report.html"
 
+    @property
+    def data_docs(self) -> Path:
+        """Folder of the pages on its checks."""
+        return self.home / "data_docs" / self.dataset
+
+    @property
+    def report_url(self) -> str:
+        """Where the server of the UI shows the report, without the host."""
+        return f"/{REPORTS}/{self.dataset}/report.html"
+
+    @property
+    def data_docs_url(self) -> str:
+        """Where the server of the UI shows the Data Docs, without the host."""
+        return f"/{DATA_DOCS}/{self.dataset}/index.html"
+
 
 @dataclass(frozen=True)
 class Workspace:
@@ -111,6 +176,23 @@ class Workspace:
     @classmethod
     def current(cls) -> Workspace:
         return cls(Path(os.environ.get("RAW2RANK_HOME") or REPOSITORY / "workspace").resolve())
+
+    def check(self) -> None:
+        """Make the folder where there is none, and see that it can be used.
+
+        Raises:
+            WorkspaceError: its path holds a character that cannot be used.
+            OSError: it cannot be made or written to.
+        """
+        if found := _NOT_IN_A_WORKSPACE.search(str(self.home)):
+            raise WorkspaceError(
+                f"the path of the workspace {str(self.home)!r} holds the character {found[0]!r}, which DuckDB cannot "
+                "handle: name another folder by RAW2RANK_HOME"
+            )
+        self.home.mkdir(parents=True, exist_ok=True)
+        # a look at the permissions would not see a file system that is read-only or full
+        with tempfile.NamedTemporaryFile(prefix=".check-", dir=self.home) as file:
+            file.write(bytes(4096))
 
     def dataset(self, dataset: str) -> DatasetPaths:
         return DatasetPaths(self.home, check_dataset_name(dataset))

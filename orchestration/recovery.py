@@ -15,7 +15,9 @@ from pathlib import Path
 
 import dagster as dg
 
+from ml.data.database import TEMPORARY
 from ml.data.files import clean_leftovers
+from orchestration.faults import links_of, sentence
 from orchestration.locking import DatasetLock, Holder
 from orchestration.paths import DatasetPaths
 
@@ -42,6 +44,7 @@ def clear_up(instance: dg.DagsterInstance, paths: DatasetPaths, lock: DatasetLoc
         clean_tree(paths.lake)
         clean_leftovers(paths.registration.parent)
         clean_leftovers(paths.home)
+        clean_leftovers(paths.home / TEMPORARY)
     lock.sign(run_id)
     return killed
 
@@ -100,6 +103,20 @@ def unfinished(instance: dg.DagsterInstance, dataset: str, keys: Iterable[dg.Ass
     return found
 
 
+def missing(paths: DatasetPaths, keys: Iterable[dg.AssetKey]) -> set[dg.AssetKey]:
+    """Which of the given assets have no file in the lake, because somebody removed it.
+
+    Intermediate models are kept in the warehouse alone, which is looked at when it is used; searches lie under the name
+    of their recipe.
+    """
+    places = {key: paths.asset(*key.path) for key in keys if key.path[0] not in ("intermediate", "searches")}
+    return {
+        key
+        for key, place in places.items()
+        if not any(place.with_name(place.name + ending).exists() for ending in ("", ".parquet", ".json"))
+    }
+
+
 def usable_warehouse(paths: DatasetPaths) -> bool:
     """Whether the DuckDB file of a dataset can be built upon; one that cannot be opened is removed.
 
@@ -111,7 +128,7 @@ def usable_warehouse(paths: DatasetPaths) -> bool:
     """
     import duckdb
 
-    shutil.rmtree(_beside(paths.warehouse, ".temporary"), ignore_errors=True)
+    shutil.rmtree(paths.spill, ignore_errors=True)
     if not paths.warehouse.exists():
         # a log without its file is of no use, and would be taken in by the next one
         _beside(paths.warehouse, ".wal").unlink(missing_ok=True)
@@ -123,6 +140,9 @@ def usable_warehouse(paths: DatasetPaths) -> bool:
             raise WarehouseBusy(
                 f"{paths.dataset}: another program has {paths.warehouse} open; close it there. {error}"
             ) from error
+        if sentence(links_of(error), paths.home):
+            # the disk or the memory is at fault, not the file
+            raise
         paths.warehouse.unlink()
         _beside(paths.warehouse, ".wal").unlink(missing_ok=True)
         return False

@@ -14,6 +14,7 @@ import sys
 import warnings
 from pathlib import Path
 
+from orchestration.exits import ends_plainly
 from orchestration.paths import REPOSITORY
 
 EXIT_MISSED = 1
@@ -31,6 +32,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+@ends_plainly
 def main(arguments: list[str] | None = None) -> int:
     """0 where every claim that was run is reached, else 1."""
     chosen = parse(arguments)

@@ -17,6 +17,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from orchestration.exits import ends_plainly
+
 EXIT_FAILED = 1
 
 
@@ -51,6 +53,7 @@ def parse(
     return parser.parse_args(arguments)
 
 
+@ends_plainly
 def main(arguments: list[str] | None = None) -> int:
     chosen = parse(arguments)
     from orchestration.console import problem
@@ -108,6 +111,7 @@ def working_on(workspace, paths, command: str, wait: bool) -> Iterator:
     def tell(holder: str) -> None:
         say(f"waiting for {holder}; --no-wait (WAIT=0) fails instead")
 
+    workspace.check()
     with dataset_lock(paths, command, wait, tell) as lock, _instance(workspace) as instance:
         from orchestration.recovery import clear_up
 
@@ -215,6 +219,7 @@ def _instance(workspace):
     from orchestration.storage import open_instance
 
     quiet()
+    workspace.check()
     configure_instance(workspace)
     os.environ["DAGSTER_HOME"] = str(workspace.dagster_home)
     # of two processes that find no storage both would make its tables

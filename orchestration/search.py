@@ -13,6 +13,8 @@ import uuid
 import warnings
 from pathlib import Path
 
+from orchestration.exits import ends_plainly
+
 EXIT_FAILED = 1
 
 
@@ -26,6 +28,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+@ends_plainly
 def main(arguments: list[str] | None = None) -> int:
     chosen = parse(arguments)
     from orchestration.assets.searches import search_folder

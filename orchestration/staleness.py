@@ -18,7 +18,8 @@ from dagster._core.definitions.data_version import (
 )
 from dagster._core.loader import LoadingContext
 
-from orchestration.recovery import unfinished
+from orchestration.paths import Workspace
+from orchestration.recovery import missing, unfinished
 from orchestration.reporting import materialization
 
 NOT_CHOSEN = "not chosen"
@@ -60,6 +61,7 @@ def out_of_date(
     """
     keys = set(keys)
     left = unfinished(instance, dataset, keys)
+    lost = missing(Workspace.current().dataset(dataset), keys)
     resolver = CachingStaleStatusResolver(instance, graph, _Loading(instance))
     reasons: dict[dg.AssetKey, str] = {}
     for key in _in_order(graph, keys):
@@ -73,6 +75,8 @@ def out_of_date(
             reasons[key] = f"{what} changed" if cause.dependency_asset_key else "its code changed"
         elif key in left:
             reasons[key] = "a run ended before it was made"
+        elif key in lost:
+            reasons[key] = "its files are missing"
         elif above:
             reasons[key] = f"{above[0].to_user_string()} is made again"
         elif unpassed := unpassed_checks(instance, graph, dataset, key):

@@ -23,18 +23,23 @@ from typing import Any
 
 import dagster as dg
 import sqlalchemy
+from dagster._core.instance.config import DAGSTER_CONFIG_YAML_FILENAME
 from dagster._core.instance.ref import (
     InstanceRef,
     _event_logs_directory,
     _runs_directory,
     _schedule_directory,
 )
+from dagster._core.storage.event_log.sqlite import sqlite_event_log
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
+from dagster._core.storage.runs.sqlite import sqlite_run_storage
 from dagster._core.storage.runs.sqlite.sqlite_run_storage import SqliteRunStorage
+from dagster._core.storage.schedules.sqlite import sqlite_schedule_storage
 from dagster._core.storage.schedules.sqlite.sqlite_schedule_storage import SqliteScheduleStorage
-from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
+from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS, create_db_conn_string
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._serdes import ConfigurableClassData
+from dagster_shared.yaml_utils import load_yaml_from_path
 
 # Databases that one storage keeps open: the log of events has one for each run, and one of all runs.
 _KEPT = 8
@@ -42,12 +47,44 @@ _KEPT = 8
 
 def open_instance(dagster_home: Path) -> dg.DagsterInstance:
     """The instance of a ``DAGSTER_HOME``, as its ``dagster.yaml`` says; Dagster's own SQLite storage is kept open."""
-    reference = InstanceRef.from_dir(str(dagster_home))
+    return dg.DagsterInstance.from_ref(_kept_open(_reference(dagster_home)))
+
+
+def reference_for_services(dagster_home: Path) -> InstanceRef:
+    """What the web server, the daemon and the runs that they start open the same instance by.
+
+    They use Dagster's own storage, except where that would open databases at another place than in the folder: it puts
+    a path into a URL as it is, of which SQLAlchemy decodes ``%20``.
+    """
+    reference = _reference(dagster_home)
+    url = create_db_conn_string(str(dagster_home), "runs")
+    as_it_is = sqlalchemy.make_url(url).database == os.path.join(os.path.abspath(dagster_home), "runs.db")
+    return reference if as_it_is else _kept_open(reference)
+
+
+def _reference(dagster_home: Path) -> InstanceRef:
+    # Dagster takes the path for a pattern, so that it would not find its file below a folder named [x]
+    configuration = load_yaml_from_path(str(dagster_home / DAGSTER_CONFIG_YAML_FILENAME))
+    return InstanceRef.from_dir(str(dagster_home), overrides=configuration or {})
+
+
+def _kept_open(reference: InstanceRef) -> InstanceRef:
     storage = reference.storage_data
-    if storage is not None and storage.class_name == DagsterSqliteStorage.__name__:
-        kept = ConfigurableClassData(__name__, KeptOpenStorage.__name__, storage.config_yaml)
-        reference = reference._replace(storage_data=kept)
-    return dg.DagsterInstance.from_ref(reference)
+    if storage is None or storage.class_name != DagsterSqliteStorage.__name__:
+        return reference
+    kept = ConfigurableClassData(__name__, KeptOpenStorage.__name__, storage.config_yaml)
+    return reference._replace(storage_data=kept)
+
+
+def _database_url(base_dir: str, name: str) -> str:
+    """The URL of a database for SQLAlchemy, whatever stands in the path."""
+    path = os.path.join(os.path.abspath(base_dir), f"{name}.db")
+    return sqlalchemy.URL.create("sqlite", database=path).render_as_string()
+
+
+# There is no option for it: the functions that open a storage call it by this name.
+for _module in (sqlite_event_log, sqlite_run_storage, sqlite_schedule_storage):
+    _module.create_db_conn_string = _database_url
 
 
 class _Engines:

@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ml.data.files import sha256_of_file
+from ml.data.files import read_json, sha256_of_file
 
 
 def version_of_trained(folder: Path) -> str:
@@ -30,7 +30,7 @@ def version_of_trained(folder: Path) -> str:
 def facts_of_trained(folder: Path) -> dict[str, Any]:
     """What the UI shows of a training run: texts, numbers and JSON."""
     config = _config(folder)
-    run = json.loads((folder / "training_run.json").read_text(encoding="utf-8"))
+    run = read_json(folder, "training_run.json")
     result = run["result"]
     quality = result["best_validation_ndcg_at_10"]
     sizes = run["model"]
@@ -54,6 +54,9 @@ def facts_of_trained(folder: Path) -> dict[str, Any]:
         "peak_memory_in_bytes": run["peak_memory_in_bytes"],
         "machine": run["machine"],
         "recipe": config["recipe"],
+        "derived from the data": {
+            key: f"{entry['value']:,} ({entry['reason']})" for key, entry in derived_of_trained(folder).items()
+        },
     }
 
 
@@ -62,5 +65,10 @@ def fit_on_of_trained(folder: Path) -> str:
     return _config(folder)["fit_on"]
 
 
+def derived_of_trained(folder: Path) -> dict[str, dict[str, Any]]:
+    """Values that the recipe left open, by key of the recipe: ``value`` and ``reason``."""
+    return _config(folder).get("derived", {})
+
+
 def _config(folder: Path) -> dict[str, Any]:
-    return json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    return read_json(folder, "config.json")

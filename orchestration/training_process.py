@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import re
+import signal
 import subprocess
 import sys
 from collections import deque
@@ -74,13 +75,17 @@ def main(arguments: list[str]) -> None:
     """Run the command after the first argument, the folder that it is to make, and report."""
     from dagster_pipes import open_dagster_pipes
 
+    from orchestration.faults import killed_by
     from orchestration.trained import facts_of_trained, version_of_trained
 
     folder, started = Path(arguments[0]), arguments[1:]
+    # by default it would end this process at once, and leave the training to go on alone
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with open_dagster_pipes() as pipes:
         code, last_words = run(started, pipes.log.info)
         if code:
-            pipes.report_custom_message({_FAILURE: last_words or f"it ended with code {code}"})
+            ended = f"the training {killed_by(code)}" if code < 0 else f"it ended with code {code}"
+            pipes.report_custom_message({_FAILURE: ended if code < 0 else last_words or ended})
         else:
             pipes.report_asset_materialization(
                 metadata=_typed(facts_of_trained(folder)), data_version=version_of_trained(folder)
@@ -130,4 +135,8 @@ def run(started: list[str], tell: Callable[[str], None]) -> tuple[int, str]:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    try:
+        main(sys.argv[1:])
+    except KeyboardInterrupt:
+        # whoever started this process says so
+        sys.exit(128 + signal.SIGINT)

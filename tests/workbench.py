@@ -27,6 +27,10 @@ class Workbench:
         """``make run`` with options; exit code and all that was printed."""
         return self._command(main, ["--dataset", dataset, "--dumps", str(self.dumps), "--k-core", "3", *options])
 
+    def command(self, *options: str) -> tuple[int, str]:
+        """``make run`` with these options and no others."""
+        return self._command(main, list(options))
+
     def check(self, *options: str) -> tuple[int, str]:
         """``make check-data`` with options."""
         given = ["--dataset", "Small", "--dumps", str(self.dumps), "--k-core", "3"]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ml.audits.audit import Audit, Chart, Line, Table
+from ml.audits.audit import CANNOT_TELL, NO_CONCERN, NOT_APPLICABLE, NOTE, Audit, Chart, Line, Table
 from ml.audits.figures import listed, percent
 from ml.data.training_set import TrainingSet
 from ml.objectives.settings import (
@@ -50,8 +50,8 @@ def audit_calibration(
 ) -> Audit:
     """Compare what models predict for the items they rank first to tenth with how often these are the target.
 
-    A concern is a model whose mean predicted probability of its first item is more than twice the share of users whose
-    target that is, and above the 95 % interval of that share.
+    A note is a model whose mean predicted probability of its first item is more than twice the share of users whose
+    target that is, and above the 95 % interval of that share: no ranking depends on it, so it is no concern.
 
     Args:
         models: fitted, with the settings of their objectives, by title.
@@ -67,7 +67,7 @@ def audit_calibration(
     for title, (recommender, objective) in models.items():
         kind, why_not = probability_of(objective)
         if kind is None:
-            left_out.append((title, describe(objective), why_not))
+            left_out.append((title, describe(objective, training_set.items), why_not))
         else:
             found = measure_calibration(recommender, kind, training_set, rows, exclude_seen)
             known.append((title, objective, found))
@@ -76,13 +76,13 @@ def audit_calibration(
         name="calibration",
         title="Calibration",
         verdict=_verdict(known, wrong, bool(models)),
-        concern=bool(wrong),
+        outcome=_outcome(known, bool(models)),
         explanation=(
             "Negative sampling makes models predict too high probabilities (overconfidence: Petrov and Macdonald, "
             "gSASRec, RecSys 2023): harmless for one ranking, not where scores are read as probabilities or mixed with "
             "others. For each rank the mean predicted probability is set beside the share of users whose target stands "
-            f"there. A concern is a first item predicted more than {OVERCONFIDENT:g} times as likely as it is, beyond "
-            "the 95 % interval."
+            f"there. A note is a first item predicted more than {OVERCONFIDENT:g} times as likely as it is, beyond "
+            "the 95 % interval; no ranking of this report depends on it."
         ),
         tables=_tables(known, left_out, len(rows), len(filled), training_set, exclude_seen),
         charts=(_chart(known),) if known else (),
@@ -175,6 +175,7 @@ def measure_calibration(
     """
     import torch
 
+    from ml.objectives.binary_cross_entropy import score_offset
     from ml.tasks.build import build_task
     from ml.training.reproducible import reproducible
     from ml.training.scoring import hide_seen, scored_chunks
@@ -187,7 +188,7 @@ def measure_calibration(
     items = training_set.items
     model, task = recommender.model, build_task(recommender.recipe.task, items)
     targets = np.asarray(training_set.test_targets, dtype=np.int64)[rows]
-    order = tie_break_order(items)
+    order, offset = tie_break_order(items), score_offset(recommender.recipe.objective, items)
     depth = min(depth, items)
     predicted, hits = np.zeros(depth), np.zeros(depth, dtype=np.int64)
     with reproducible(recommender.execution.threads, model.device), torch.inference_mode():
@@ -198,7 +199,7 @@ def measure_calibration(
                 hide_seen(scores, histories.take(chunk))
             ranked = top_k(scores.cpu().numpy(), depth, order)
             best = ranked.scores.astype(np.float64)
-            exponent = -np.logaddexp(0, -best) if normaliser is None else best - normaliser[:, None]
+            exponent = -np.logaddexp(0, -best - offset) if normaliser is None else best - normaliser[:, None]
             predicted += np.exp(exponent).sum(axis=0)
             hits += (ranked.items == targets[chunk][:, None]).sum(axis=0)
     low, high = wilson_interval(hits, len(rows))
@@ -234,6 +235,14 @@ def without_sampling(probability: float, objective: ObjectiveSettings, items: in
     return rate * probability / (weight * (1 - probability) + rate * probability)
 
 
+def _outcome(known: list[tuple[str, ObjectiveSettings, Calibration]], asked: bool) -> str:
+    if not known:
+        return CANNOT_TELL if asked else NOT_APPLICABLE
+    if any(found.is_overconfident for _, _, found in known):
+        return NOTE
+    return CANNOT_TELL if any(found.ratio > OVERCONFIDENT for _, _, found in known) else NO_CONCERN
+
+
 def _verdict(
     known: list[tuple[str, ObjectiveSettings, Calibration]], wrong: list[tuple[str, Calibration]], asked: bool
 ) -> str:
@@ -250,8 +259,14 @@ def _verdict(
             f"Overconfident: {title} predicts {percent(found.predicted[0])} for its first item, which is right for "
             f"{percent(found.observed[0])} of the users{others}."
         )
-    said = [f"{title} {found.ratio:.2f}" for title, _, found in known]
-    return f"No model is overconfident: predicted over observed for the first item is {listed(said)}."
+    said = [f"{title} {found.ratio:.2f}" for title, _, found in known if math.isfinite(found.ratio)]
+    said += [f"not known for {title}, which had no hit" for title, _, found in known if not math.isfinite(found.ratio)]
+    figures = f"predicted over observed for the first item is {listed(said)}"
+    doubtful = [title for title, _, found in known if found.ratio > OVERCONFIDENT]
+    if doubtful:
+        verb = "is" if len(doubtful) == 1 else "are"
+        return f"Too few users to tell whether {listed(doubtful)} {verb} overconfident: {figures}."
+    return f"No model is overconfident: {figures}."
 
 
 def _tables(
@@ -278,7 +293,7 @@ def _tables(
             rows.append(
                 (
                     title,
-                    describe(objective),
+                    describe(objective, training_set.items),
                     found.kind,
                     float(found.predicted[0]),
                     float(found.observed[0]),
@@ -316,7 +331,7 @@ def _tables(
 
 
 def _chart(known: list[tuple[str, ObjectiveSettings, Calibration]]) -> Chart:
-    """On logarithms of both: from the first rank to the tenth both fall by a factor of ten and more."""
+    """On logarithmic axes: from the first rank to the tenth both fall by a factor of ten and more."""
     lines = []
     for title, _, found in known:
         shown = np.flatnonzero((found.observed > 0) & (found.predicted > 0))
@@ -324,15 +339,16 @@ def _chart(known: list[tuple[str, ObjectiveSettings, Calibration]]) -> Chart:
             Line(
                 title,
                 *(
-                    tuple(float(value) for value in np.log10(part[shown]))
+                    tuple(float(value) for value in part[shown])
                     for part in (found.predicted, found.observed, found.low, found.high)
                 ),
             )
         )
     return Chart(
         "Predicted probability against precision, ranks 1 to 10",
-        "Logarithm (base 10) of the mean predicted probability",
-        "Logarithm (base 10) of the share of users whose target stands there",
+        "Mean predicted probability",
+        "Share of users whose target stands there",
         tuple(lines),
         diagonal=True,
+        logarithmic=True,
     )

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ml.audits.audit import Audit, Chart, Line, Table
-from ml.audits.figures import change, not_applicable, percent
+from ml.audits.audit import CANNOT_TELL, CONCERN, LEAST_USERS, NO_CONCERN, NOTE, Audit, Chart, Line, Table
+from ml.audits.figures import change, not_applicable, p_figure, percent
 from ml.audits.refits import Candidate, cheap_candidates, differences, measure, sample_note
 from ml.audits.variants import LEAVE_ONE_OUT, split_of, with_duplicates
 from ml.data.interactions import Interactions
@@ -16,7 +16,7 @@ from ml.data.training_set import TrainingSet
 ROWS_SHARE = 0.01
 """From this share of duplicates among the rows on, results from files that keep them do not compare with these."""
 CHANGE_SHARE = 0.05
-"""From this relative change of nDCG@10 on, where it is told from nothing, the same."""
+"""From this relative change of nDCG@10 on, where it is significant, the same."""
 NAME, TITLE = "duplicates", "Exact duplicates"
 _EXPLANATION = (
     "The results of this report are without exact duplicates: rows that agree in user, item, time and rating count "
@@ -36,8 +36,9 @@ def audit_duplicates(
 ) -> Audit:
     """Measure recommenders with and without exact duplicates.
 
-    There is a concern where more than 1 % of the rows are copies, or a recommender changes by more than 5 % and the
-    change is told from nothing (paired t-test, Holm).
+    There is a concern where a recommender changes by more than 5 % and the change is significant (paired t-test, Holm):
+    results of files that keep duplicates do not compare with these. More than 1 % of copies that change no recommender
+    are a note. With fewer than :data:`ml.audits.audit.LEAST_USERS` test users a change cannot be ruled out.
 
     Args:
         training_set: without duplicates, with item text where candidates read it.
@@ -55,7 +56,7 @@ def audit_duplicates(
     facts = {"applies": 1, "duplicates": copies, "duplicates_share": share}
     if not copies:
         verdict = f"None of the {len(interactions):,} kept interactions had an exact duplicate in the dump."
-        return Audit(NAME, TITLE, verdict, False, _EXPLANATION, facts=facts)
+        return Audit(NAME, TITLE, verdict, NO_CONCERN, _EXPLANATION, facts=facts)
     copied = _copied_targets(training_set, interactions)
     candidates = cheap_candidates(training_set) if candidates is None else candidates
     without = measure(training_set, candidates, exclude_seen, seed)
@@ -65,7 +66,7 @@ def audit_duplicates(
     for candidate in candidates:
         before, after = kept[candidate.name].mean, without[candidate.name].mean
         difference = tested[candidate.name,]
-        if difference.is_told and abs(after - before) > CHANGE_SHARE * before:
+        if difference.is_significant and abs(after - before) > CHANGE_SHARE * before:
             changed.append((abs(np.log(max(after, 1e-9) / max(before, 1e-9))), candidate, before, after))
         rows.append(
             (
@@ -77,7 +78,7 @@ def audit_duplicates(
                 without[candidate.name].recall.mean().item(),
                 difference.interval.low,
                 difference.interval.high,
-                difference.p_value,
+                p_figure(difference.p_value),
             )
         )
     facts |= {"copied_targets_share": copied, "recommenders_changed": len(changed)}
@@ -93,9 +94,11 @@ def audit_duplicates(
         )
         facts["largest_change"] = after / before - 1 if before else None
     else:
-        verdict += f"no recommender is shown to change by more than {percent(CHANGE_SHARE)} without them."
+        verdict += f"no recommender is shown to change by more than {percent(CHANGE_SHARE)} without them"
+        few = len(training_set.test_users) < LEAST_USERS
+        verdict += f", but {len(training_set.test_users):,} test users are too few to tell." if few else "."
     columns = ("recommender", "nDCG@10 with duplicates", "without", "change")
-    columns += ("Recall@10 with duplicates", "without", "difference of nDCG@10, low", "high", "adjusted p")
+    columns += ("Recall@10 with duplicates", "without", "difference of nDCG@10, low", "difference, high", "adjusted p")
     note = "Differences with 95 % bootstrap intervals over users; p by paired t-test, adjusted by Holm. "
     table = Table("Results with and without exact duplicates", columns, tuple(rows), note + sample_note(training_set))
     titles = tuple(candidate.title for candidate in candidates)
@@ -107,12 +110,20 @@ def audit_duplicates(
         name=NAME,
         title=TITLE,
         verdict=verdict,
-        concern=share > ROWS_SHARE or bool(changed),
+        outcome=_outcome(bool(changed), share, len(training_set.test_users)),
         explanation=_EXPLANATION,
         tables=(_copies_table(interactions, copies, share, copied), table),
         charts=(Chart("nDCG@10 with and without exact duplicates", "recommender", "nDCG@10", lines),),
         facts=facts,
     )
+
+
+def _outcome(is_changed: bool, share: float, users: int) -> str:
+    if is_changed:
+        return CONCERN
+    if share > ROWS_SHARE:
+        return NOTE
+    return CANNOT_TELL if users < LEAST_USERS else NO_CONCERN
 
 
 def _copied_targets(training_set: TrainingSet, interactions: Interactions) -> float:

@@ -1,8 +1,9 @@
-"""How audits print shares and differences in their sentences, and what they say where they do not apply."""
+"""How audits print shares and differences in their sentences, and the audit of data that it cannot be made on."""
 
 from __future__ import annotations
 
-from ml.audits.audit import Audit
+from ml.audits.audit import NOT_APPLICABLE, Audit
+from ml.evaluation.significance import p_text
 
 _NO_BREAK = "\u00a0"
 
@@ -31,6 +32,11 @@ def signed(value: float) -> str:
     return f"{value:+.4f}".replace("-", "−")
 
 
+def p_figure(p_value: float) -> str:
+    """A p-value in a table."""
+    return p_text(p_value).replace(" ", _NO_BREAK)
+
+
 def listed(names: list[str]) -> str:
     """``a``, ``a and b``, ``a, b and c``."""
     return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
@@ -38,4 +44,6 @@ def listed(names: list[str]) -> str:
 
 def not_applicable(name: str, title: str, reason: str, explanation: str) -> Audit:
     """What an audit says of data that it cannot be made on."""
-    return Audit(name, title, f"This audit does not apply: {reason}.", False, explanation, facts={"applies": 0})
+    return Audit(
+        name, title, f"This audit does not apply: {reason}.", NOT_APPLICABLE, explanation, facts={"applies": 0}
+    )

@@ -143,8 +143,8 @@ class Difference:
     p_value: float
 
     @property
-    def is_told(self) -> bool:
-        """Whether the two are told apart."""
+    def is_significant(self) -> bool:
+        """Whether the two settings differ significantly."""
         return self.p_value < LEVEL
 
 
@@ -158,7 +158,7 @@ def differences(values: Mapping[tuple[str, ...], np.ndarray], seed: int = 0) -> 
     if not values:
         return {}
     tests = paired_t_tests(np.stack(list(values.values())), np.zeros(len(next(iter(values.values())))))
-    # of a single user nothing is told
+    # a single user shows nothing
     adjusted = np.nan_to_num(holm(tests.p_value), nan=1.0)
     return {
         key: Difference(bootstrap_interval(one, seed, RESAMPLES), float(p_value))

@@ -13,13 +13,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from ml.audits.audit import Audit, Chart, Line, Table
+from ml.audits.audit import CANNOT_TELL, CONCERN, NO_CONCERN, NOTE, Audit, Chart, Line, Table
 from ml.audits.figures import percent, signed
 from ml.audits.history_cuts import Dependence, measure_dependence, sample_of
 from ml.audits.leakage import GRAPHS
-from ml.audits.telling_apart import Apart, Power, neighbours_told_apart, smallest_difference
+from ml.audits.resolution import Neighbours, Power, different_neighbours, smallest_difference
 from ml.audits.transitions import (
     Branching,
     Smoothness,
@@ -27,12 +25,13 @@ from ml.audits.transitions import (
     measure_smoothness,
 )
 from ml.data.training_set import TrainingSet
-from ml.evaluation.intervals import Interval, bootstrap_interval
+from ml.evaluation.significance import Compared, SeedValues, compare_with_reference
 from ml.recommender import Recommender
 
 # a shortcut that gives this share of what the best trained model gives leaves the model little to show
 ENOUGH = 0.95
-# two recommenders that differ by less than this share of the best cannot be told apart: too coarse to rank models by
+# where two recommenders must differ by more than this share of the best to differ significantly, the dataset is too
+# coarse to rank models by
 FINEST = 0.1
 USERS = 5000
 
@@ -41,7 +40,7 @@ def audit_shortcuts(
     training_set: TrainingSet,
     recommenders: Mapping[str, Recommender],
     leaderboard: Sequence[Mapping[str, Any]],
-    values: Mapping[str, np.ndarray],
+    values: Mapping[str, SeedValues],
     *,
     exclude_seen: bool,
     graphs: Sequence[str] = GRAPHS,
@@ -50,15 +49,17 @@ def audit_shortcuts(
 ) -> Audit:
     """Measure the three shortcut structures, what they are worth, and how fine the dataset can measure.
 
-    A concern is any of: the best graph row has at least 95 % of the nDCG@10 of the best trained row, or is not told
-    apart from it; a trained model keeps at least 95 % of its nDCG@10 with the last two items of each history alone; the
-    smallest difference that these users can show between the two best rows is more than a tenth of the best.
+    A concern is any of: the best graph row has at least 95 % of the nDCG@10 of the best trained row, or does not differ
+    significantly from it by the corrected test of the leaderboard; the best trained model keeps at least 95 % of its
+    nDCG@10 with the last two items of each history alone; the smallest difference that these users can show between
+    the two best rows is more than a tenth of the best. A model that is better with the last two items than with all of
+    them is a note: its long histories hurt it, which is no property of the dataset.
 
     Args:
         training_set: with its item text where there is one.
         recommenders: fitted, by title: those whose dependence on long histories is measured.
         leaderboard: records with ``recommender``, ``title``, ``kind`` and ``ndcg@10``.
-        values: nDCG@10 of every test user by name of recommender, float64 ``[test users]``, in one order of users.
+        values: nDCG@10 of every test user under each seed by name of recommender, users in one order.
         exclude_seen: whether rankings leave out the items of the (whole) history.
         graphs: names of recommenders that walk the training graph and train nothing.
         seed: of the sample of users and of the bootstrap.
@@ -67,7 +68,7 @@ def audit_shortcuts(
     Raises:
         ValueError: arrays of values differ in their number of users.
     """
-    lengths = {name: len(one) for name, one in values.items()}
+    lengths = {name: one.users for name, one in values.items()}
     if len(set(lengths.values())) > 1:
         raise ValueError(f"the values are of different numbers of users: {lengths}")
     sample = sample_of(training_set, users, seed)
@@ -78,7 +79,7 @@ def audit_shortcuts(
         for title, recommender in recommenders.items()
         if len(sample)
     ]
-    against = graph_against_trained(leaderboard, values, graphs, seed)
+    against = graph_against_trained(leaderboard, values, graphs)
     ranked = sorted(leaderboard, key=lambda record: -record["ndcg@10"])
     ordered = [record["recommender"] for record in ranked if record["recommender"] in values]
     power = (
@@ -86,28 +87,33 @@ def audit_shortcuts(
         if len(ordered) > 1 and lengths[ordered[0]] > 1
         else None
     )
-    apart = neighbours_told_apart([values[name] for name in ordered])
+    neighbours = different_neighbours([values[name] for name in ordered])
     judged = _of_trained(dependence, leaderboard)
     shortcuts = _shortcuts(against, judged)
+    hurt = _hurt_by_history(judged)
+    is_known = against is not None or judged is not None or power is not None
     return Audit(
         name="shortcuts",
         title="Shortcuts",
-        verdict=_verdict(shortcuts, against, judged, power, apart),
-        concern=bool(shortcuts) or _is_coarse(power),
+        verdict=_verdict(shortcuts, hurt, against, judged, power, neighbours),
+        outcome=(
+            CANNOT_TELL if not is_known else CONCERN if shortcuts or _is_coarse(power) else NOTE if hurt else NO_CONCERN
+        ),
         explanation=(
             "A dataset whose next items follow from the last one or two says little about sequence models. Measured "
             "are the three structures that arXiv 2605.07125 names: low branching, transitions between items of like "
             "text, and little dependence on long histories. A concern is a graph row with at least "
-            f"{percent(ENOUGH)} of the nDCG@10 of the best trained row, or not told apart from it; a trained model "
-            f"that keeps {percent(ENOUGH)} of its own with the last two items alone; or two best rows that must differ "
-            f"by more than {percent(FINEST)} of the best to be told apart."
+            f"{percent(ENOUGH)} of the nDCG@10 of the best trained row, or not significantly different from it (the "
+            f"test of the leaderboard, corrected by Holm); a trained model that keeps {percent(ENOUGH)} of its own "
+            f"with the last two items alone; or two best rows that must differ by more than {percent(FINEST)} of the "
+            "best to differ significantly. A model that is better with the last two items than with all is a note."
         ),
         tables=(
             _branching_table(branching),
             _smoothness_table(smoothness),
             *(() if not dependence else (_dependence_table(dependence, len(sample), training_set),)),
             _against_table(against, leaderboard, graphs),
-            _power_table(power, apart, ranked),
+            _power_table(power, neighbours),
         ),
         charts=() if not dependence else (_dependence_chart(dependence),),
         facts={
@@ -121,8 +127,8 @@ def audit_shortcuts(
             "kept_with_last_two_items": None if judged is None else judged.kept(2),
             "smallest_difference": None if power is None else power.difference,
             "smallest_difference_relative": None if power is None or math.isinf(power.relative) else power.relative,
-            "neighbours_told_apart": apart.told,
-            "neighbours": apart.pairs,
+            "neighbours_significantly_different": neighbours.different,
+            "neighbours": neighbours.pairs,
         },
     )
 
@@ -136,14 +142,15 @@ class Against:
         trained: title of the second.
         graph_value: its nDCG@10.
         trained_value: of the second.
-        difference: of trained and graph, paired by user; ``None`` where values of users are not known.
+        compared: the second with the first as the reference, by the corrected test; ``None`` where values of users are
+            not known.
     """
 
     graph: str
     trained: str
     graph_value: float
     trained_value: float
-    difference: Interval | None
+    compared: Compared | None
 
     @property
     def ratio(self) -> float | None:
@@ -151,23 +158,28 @@ class Against:
         return self.graph_value / self.trained_value if self.trained_value > 0 else None
 
     @property
-    def not_told_apart(self) -> bool:
-        return self.difference is not None and self.difference.holds_zero
+    def is_different(self) -> bool:
+        """Whether the two differ significantly, as far as is known."""
+        return self.compared is None or self.compared.is_significant
 
 
 def graph_against_trained(
-    leaderboard: Sequence[Mapping[str, Any]], values: Mapping[str, np.ndarray], graphs: Sequence[str], seed: int
+    leaderboard: Sequence[Mapping[str, Any]], values: Mapping[str, SeedValues], graphs: Sequence[str]
 ) -> Against | None:
-    """Compare the best of the graph rows with the best trained model (no fusion); ``None`` where either is missing."""
+    """Compare the best of the graph rows with the best trained model (no fusion); ``None`` where either is missing.
+
+    The test is that of the leaderboard: all rows against the graph, corrected for their number. Where the graph is the
+    best baseline, it has the figures of the leaderboard.
+    """
     graph_rows = [record for record in leaderboard if record["recommender"] in graphs]
     trained_rows = [record for record in leaderboard if record["kind"] == "model"]
     if not graph_rows or not trained_rows:
         return None
     graph, trained = (max(rows, key=lambda record: record["ndcg@10"]) for rows in (graph_rows, trained_rows))
-    difference = None
+    compared = None
     if graph["recommender"] in values and trained["recommender"] in values:
-        difference = bootstrap_interval(values[trained["recommender"]] - values[graph["recommender"]], seed)
-    return Against(graph["title"], trained["title"], graph["ndcg@10"], trained["ndcg@10"], difference)
+        compared = compare_with_reference(values, graph["recommender"])[trained["recommender"]]
+    return Against(graph["title"], trained["title"], graph["ndcg@10"], trained["ndcg@10"], compared)
 
 
 def _of_trained(dependence: Sequence[Dependence], leaderboard: Sequence[Mapping[str, Any]]) -> Dependence | None:
@@ -180,20 +192,42 @@ def _of_trained(dependence: Sequence[Dependence], leaderboard: Sequence[Mapping[
 def _shortcuts(against: Against | None, judged: Dependence | None) -> list[str]:
     """Which shortcuts go as far as the trained models, each with its figure."""
     found = []
-    if against is not None and (against.ratio is None or against.ratio >= ENOUGH or against.not_told_apart):
+    if against is not None and (against.ratio is None or against.ratio >= ENOUGH):
         has = "no less nDCG@10 than" if against.ratio is None else f"{percent(against.ratio)} of the nDCG@10 of"
         found.append(f"{against.graph}, a graph without training, has {has} the best trained model, {against.trained}")
+    elif against is not None and not against.is_different:
+        found.append(
+            f"the best trained model, {against.trained}, is not significantly better than {against.graph}, a graph "
+            f"without training, which has {percent(against.ratio)} of its nDCG@10"
+        )
     kept = None if judged is None else judged.kept(2)
-    if kept is not None and kept >= ENOUGH:
-        found.append(f"{judged.title} keeps {percent(kept)} of its nDCG@10 with the last two items of each history")
+    if kept is not None and kept >= ENOUGH and not _hurt_by_history(judged):
+        share = "all" if kept >= 1 else percent(kept)
+        found.append(f"{judged.title} keeps {share} of its nDCG@10 with the last two items of each history")
     return found
 
 
+def _hurt_by_history(judged: Dependence | None) -> str:
+    """That a model is better with the last two items than with all of a history, where its interval shows it."""
+    kept = None if judged is None else judged.kept(2)
+    if kept is None or judged.differences[judged.cuts.index(2)].low <= 0:
+        return ""
+    return (
+        f"{judged.title} is {percent(kept - 1)} better with the last two items of each history than with all of them: "
+        "long histories hurt this model, which is no property of the dataset"
+    )
+
+
 def _verdict(
-    shortcuts: list[str], against: Against | None, judged: Dependence | None, power: Power | None, apart: Apart
+    shortcuts: list[str],
+    hurt: str,
+    against: Against | None,
+    judged: Dependence | None,
+    power: Power | None,
+    neighbours: Neighbours,
 ) -> str:
     if against is None and judged is None and power is None:
-        return "Not known: there is neither a trained model beside a graph nor a pair of recommenders to tell apart."
+        return "Not known: there is neither a trained model beside a graph nor a pair of recommenders to compare."
     said = list(shortcuts)
     if not shortcuts:
         if against is not None:
@@ -202,21 +236,23 @@ def _verdict(
                 f"{percent(against.ratio)} of its nDCG@10"
             )
         kept = None if judged is None else judged.kept(2)
-        if kept is not None:
+        if kept is not None and not hurt:
             said.append(f"the last two items alone give {percent(kept)} of the nDCG@10 of {judged.title}")
     # the table of how fine the dataset measures says the same
     if power is not None and not shortcuts:
         relative = "" if math.isinf(power.relative) else f" ({percent(power.relative)} of the best)"
         said.append(
             f"with {power.users:,} users differences in nDCG@10 show from {power.difference:.4f} on{relative}, and "
-            f"{apart.told:,} of {apart.pairs:,} neighbouring rows are told apart"
+            f"{neighbours.different:,} of {neighbours.pairs:,} neighbouring rows differ significantly"
         )
+    if hurt:
+        said.append(hurt)
     if shortcuts:
         start = "This dataset says little about sequence models"
     elif _is_coarse(power):
-        start = "This dataset is too small to tell models apart"
+        start = "This dataset is too small to compare models"
     else:
-        start = "This dataset can tell models apart"
+        start = "This dataset can show which models are better"
     return f"{start}: {'; '.join(said)}."
 
 
@@ -283,7 +319,7 @@ def _dependence_table(dependence: Sequence[Dependence], users: int, training_set
     which = f"A seeded sample of {users:,} of {of:,} test users" if users < of else f"All {of:,} test users"
     return Table(
         "nDCG@10 with the history cut to its last items",
-        ("Recommender", "History", "nDCG@10", "Against the whole (95 % interval)", "Kept", "Histories cut"),
+        ("Recommender", "History", "nDCG@10", "Against the whole (95 % interval)", "Of the whole", "Histories cut"),
         tuple(rows),
         f"{which}; nothing was fitted again. Models that read fewer items than a history has are cut from the start.",
     )
@@ -311,11 +347,11 @@ def _against_table(against: Against | None, leaderboard: Sequence[Mapping[str, A
         key=lambda record: -record["ndcg@10"],
     )
     note = "There is no trained model beside a graph." if against is None else ""
-    if against is not None and against.difference is not None:
-        difference = against.difference
+    if against is not None and against.compared is not None:
+        difference = against.compared.difference
         note = (
-            f"{against.trained} less {against.graph}: {signed(difference.mean)}, 95 % interval "
-            f"{signed(difference.low)} to {signed(difference.high)}, paired by user."
+            f"{against.trained} less {against.graph}: {signed(difference.mean)}, interval {signed(difference.low)} to "
+            f"{signed(difference.high)}, paired by user and corrected for all rows of the leaderboard (Holm)."
         )
     if against is not None and (against.ratio is None or against.ratio > 1):
         note = f"{note} Where a graph leads, the trained models may also be trained too little.".lstrip()
@@ -330,18 +366,18 @@ def _against_table(against: Against | None, leaderboard: Sequence[Mapping[str, A
     )
 
 
-def _power_table(power: Power | None, apart: Apart, ranked: Sequence[Mapping[str, Any]]) -> Table:
+def _power_table(power: Power | None, neighbours: Neighbours) -> Table:
     rows: list[tuple] = []
-    note = "There are no two recommenders to tell apart."
+    note = "There are no two recommenders to compare."
     if power is not None:
         rows = [
             ("Test users", f"{power.users:,}"),
             ("Smallest difference in nDCG@10 that shows", power.difference),
             ("The same as a share of the best", "" if math.isinf(power.relative) else percent(power.relative)),
-            ("Neighbouring rows told apart", f"{apart.told} of {apart.pairs}"),
+            ("Neighbouring rows that differ significantly", f"{neighbours.different} of {neighbours.pairs}"),
         ]
         note = (
             "A difference shows where a paired test of the two best rows finds it in four of five draws of users (80 % "
-            "power, two-sided, 5 %). Neighbours by rank are compared by paired t-tests with Holm's correction."
+            "power, two-sided, 5 %). Neighbours by rank are compared by paired tests with Holm's correction."
         )
     return Table("How fine this dataset measures", ("What", "Value"), tuple(rows), note)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.stats import kendalltau
 
-from ml.audits.audit import Audit, Chart, Line, Table
+from ml.audits.audit import CANNOT_TELL, CONCERN, LEAST_USERS, NO_CONCERN, Audit, Chart, Line, Table
 from ml.audits.figures import not_applicable, percent
 from ml.audits.refits import (
     RESAMPLES,
@@ -36,8 +36,9 @@ _EXPLANATION = (
     "Leave-one-out trains on interactions of others that are later than a target; a split at two moments of global "
     "time does not, and is nearer to use. The same interactions are split both ways, and the recommenders are fitted "
     "and measured on each. Targets and test users differ, so values of the two splits do not compare; the order of the "
-    "recommenders does. There is a concern where another one wins, and the two winners are told apart by a paired "
-    "t-test on the users of the other split."
+    "recommenders does. There is a concern where another one wins, and the two winners differ significantly by a "
+    f"paired t-test on the users of the split by global time. With fewer than {LEAST_USERS:,} of these, or two winners "
+    "that do not differ significantly, the audit cannot tell."
 )
 
 
@@ -72,15 +73,15 @@ def audit_temporal(
     places = {split: _places(by_name) for split, by_name in results.items()}
     titles = {candidate.name: candidate.title for candidate in candidates}
     winners = {split: min(place, key=place.__getitem__) for split, place in places.items()}
-    told = _winners_told_apart(results, winners, seed)
+    tested = _difference_of_winners(results, winners, seed)
     tau = _tau(results)
-    concern = told is not None and told.is_told
+    outcome = _outcome(winners, tested, len(splits[GLOBAL_TEMPORAL].test_users))
     values = {split: _values(by_name, seed) for split, by_name in results.items()}
     return Audit(
         name=NAME,
         title=TITLE,
-        verdict=_verdict(results, winners, titles, tau, concern),
-        concern=concern,
+        verdict=_verdict(results, winners, titles, tau, tested),
+        outcome=outcome,
         explanation=_EXPLANATION,
         tables=(_table(splits, values, places, titles), _cases(splits)),
         charts=(_chart(values, titles),),
@@ -89,7 +90,7 @@ def audit_temporal(
             "kendall_tau": tau,
             "winner_leave_one_out": winners[LEAVE_ONE_OUT],
             "winner_global_temporal": winners[GLOBAL_TEMPORAL],
-            "winners_p_value": told.p_value if told else None,
+            "winners_p_value": tested.p_value if tested else None,
             "test_users_global_temporal": len(splits[GLOBAL_TEMPORAL].test_users),
             "untrained_targets_global_temporal": _untrained(splits[GLOBAL_TEMPORAL]),
         },
@@ -102,7 +103,17 @@ def _places(results: dict[str, Measured]) -> dict[str, int]:
     return {name: 1 + sum(other > mean for other in means.values()) for name, mean in means.items()}
 
 
-def _winners_told_apart(
+def _outcome(winners: dict[str, str], tested: Difference | None, users: int) -> str:
+    """Of fewer users than :data:`LEAST_USERS` a winner means nothing, and two that do not differ significantly may
+    win by chance."""
+    if users < LEAST_USERS:
+        return CANNOT_TELL
+    if tested is None:
+        return NO_CONCERN
+    return CONCERN if tested.is_significant else CANNOT_TELL
+
+
+def _difference_of_winners(
     results: dict[str, dict[str, Measured]], winners: dict[str, str], seed: int
 ) -> Difference | None:
     """The winner of the global-temporal split against that of leave-one-out, for the users of the former."""
@@ -130,18 +141,27 @@ def _verdict(
     winners: dict[str, str],
     titles: dict[str, str],
     tau: float | None,
-    is_told: bool,
+    tested: Difference | None,
 ) -> str:
     first, second = winners[LEAVE_ONE_OUT], winners[GLOBAL_TEMPORAL]
+    number = len(results[GLOBAL_TEMPORAL][first].users)
+    if number < LEAST_USERS:
+        return (
+            f"Too few users to tell: the split by global time leaves {number:,} test user{'' if number == 1 else 's'}, "
+            f"and at least {LEAST_USERS:,} are needed."
+        )
     order = "" if tau is None else f" (Kendall's tau of the two orders is {tau:.2f})".replace("-", "−")
     temporal = results[GLOBAL_TEMPORAL]
-    users = f"{len(temporal[first].users):,} test users"
-    if first == second:
+    users = f"{number:,} test users"
+    if tested is None:
         return f"{titles[first]} wins under leave-one-out and, for {users}, under a global-temporal split{order}."
-    ending = f", which {users} tell apart" if is_told else f", which {users} do not tell apart"
+    if tested.is_significant:
+        ending = f": a significant difference for {users}"
+    else:
+        ending = f", which is no significant difference for {users}: they are too few to tell which one wins"
     return (
-        f"{titles[first]} wins under leave-one-out, {titles[second]} under a global-temporal split{order}, with "
-        f"nDCG@10 of {temporal[second].mean:.4f} there against {temporal[first].mean:.4f}{ending}."
+        f"{titles[first]} wins under leave-one-out, {titles[second]} has the higher mean under a global-temporal "
+        f"split{order}, with nDCG@10 of {temporal[second].mean:.4f} there against {temporal[first].mean:.4f}{ending}."
     )
 
 
@@ -153,7 +173,7 @@ def _table(
 ) -> Table:
     columns: tuple[str, ...] = ("recommender",)
     for split in values:
-        columns += (f"nDCG@10, {split}", "low", "high", "place")
+        columns += (f"nDCG@10, {split}", "interval, low", "interval, high", "rank")
     rows = []
     for name, title in titles.items():
         row: tuple = (title,)

@@ -7,8 +7,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ml.audits.audit import Audit, Chart, Line, Table
-from ml.audits.figures import change, listed, percent
+from ml.audits.audit import (
+    CANNOT_TELL,
+    CONCERN,
+    LEAST_USERS,
+    NO_CONCERN,
+    NOT_APPLICABLE,
+    NOTE,
+    Audit,
+    Chart,
+    Line,
+    Table,
+)
+from ml.audits.figures import change, listed, p_figure, percent
 from ml.audits.item_order import (
     PARTLY_SORTED,
     SORTED,
@@ -25,15 +36,19 @@ from ml.data.interactions import Interactions
 from ml.data.training_set import TrainingSet
 
 TIED_SHARE = 0.05
-"""From this share of targets chosen by the tie rule on, the benchmark is said to lean on it."""
+"""From this share of targets chosen by the tie rule on, it is a note that a rule and not time chose them."""
 SHUFFLES = 3
 NAME, TITLE = "ties", "Ties in time"
 _INFORMED = ("file", "item")
+_TOO_FEW = "the test users are too few to tell whether the results depend on it"
 _EXPLANATION = (
     "Where interactions of one user share a moment, a rule and not time decides which is last, and so what is held "
     "out. An order by file or by item can be learned; an order by hash or by chance cannot. The recommenders are "
     "fitted and measured again under each rule, for the same users. What is called an effect lies outside the range of "
-    "the orders by hash and by chance, and is told from their mean by a paired t-test with Holm's correction."
+    "the orders by hash and by chance, and differs significantly from their mean by a paired t-test with Holm's "
+    "correction. A concern is an effect of an order by file or by item, or histories sorted by item; that the rule "
+    f"chose more than {percent(TIED_SHARE)} of the targets, or that another recommender has the best mean by file or "
+    "by item, is a note."
 )
 _DETECTOR = (
     " Histories that ascend by item identity, far more often than one in n! orders, show a file that was sorted by "
@@ -88,7 +103,8 @@ def audit_ties(
     if interactions.has_given_order or interactions.has_given_split:
         verdict = f"This audit of ties does not apply, since the order came with the source; {order_sentence}."
         facts = {"applies": 0, **order_facts}
-        return Audit(NAME, TITLE, verdict, is_sorted, _EXPLANATION + _DETECTOR, (order_table,), facts=facts)
+        outcome = CONCERN if is_sorted else NOT_APPLICABLE
+        return Audit(NAME, TITLE, verdict, outcome, _EXPLANATION + _DETECTOR, (order_table,), facts=facts)
 
     tied = is_tied_with_previous(interactions)
     in_group = tied | np.append(tied[1:], False)
@@ -101,7 +117,7 @@ def audit_ties(
     }
     users = f"{percent(tied_share)} of the test users" if tied_share else "no test user"
     sentence = f"For {users} the tie rule chose the held-out item"
-    tables, charts, effects, other_winner = [], (), [], ""
+    tables, charts, effects, other_winner, too_few = [], (), [], "", False
     if in_group.any():
         variants = _variants(training_set, interactions, shuffles)
         tables.append(_targets_table(training_set, variants, in_group, tied_share))
@@ -112,7 +128,8 @@ def audit_ties(
         charts = (_chart(results, candidates),)
         effects = _effects(results, candidates, tested)
         winners, other_winner = _winners(results, candidates)
-        sentence += f"; {_of_effects(effects)}{other_winner}"
+        too_few = not effects and len(training_set.test_users) < LEAST_USERS
+        sentence += f"; {_TOO_FEW}" if too_few else f"; {_of_effects(effects)}{other_winner}"
         facts |= {"effects": len(effects), "largest_effect": _largest(effects).relative if effects else 0.0}
         facts |= {f"best_under_{rule.replace(' ', '_')}": name for rule, name in winners.items()}
         facts["another_wins"] = int(bool(other_winner))
@@ -122,7 +139,15 @@ def audit_ties(
         name=NAME,
         title=TITLE,
         verdict=f"{sentence}.",
-        concern=tied_share > TIED_SHARE or bool(effects) or bool(other_winner) or is_sorted,
+        outcome=(
+            CONCERN
+            if effects or is_sorted
+            else CANNOT_TELL
+            if too_few
+            else NOTE
+            if tied_share > TIED_SHARE or other_winner
+            else NO_CONCERN
+        ),
         explanation=_EXPLANATION + _DETECTOR,
         tables=(*tables, order_table),
         charts=charts,
@@ -188,7 +213,7 @@ def _effects(
             results[rule][name].mean,
         )
         for (name, rule), difference in tested.items()
-        if difference.is_told and _is_outside(results, name, rule)
+        if difference.is_significant and _is_outside(results, name, rule)
     ]
 
 
@@ -257,7 +282,7 @@ def _result_tables(
     for (name, rule), difference in tested.items():
         interval, outside = difference.interval, _is_outside(results, name, rule)
         finding = "none"
-        if outside and difference.is_told:
+        if outside and difference.is_significant:
             finding = "inflated" if interval.mean > 0 else "lowered"
         usual = float(np.mean([one.mean for one in _order_free(results, name)]))
         rows.append(
@@ -268,7 +293,7 @@ def _result_tables(
                 interval.low,
                 interval.high,
                 change(usual, usual + interval.mean),
-                difference.p_value,
+                p_figure(difference.p_value),
                 "outside" if outside else "inside",
                 finding,
             )
@@ -279,8 +304,8 @@ def _result_tables(
             "recommender",
             "rule",
             "difference of nDCG@10",
-            "low",
-            "high",
+            "interval, low",
+            "interval, high",
             "in per cent",
             "adjusted p",
             "range of hash and shuffles",

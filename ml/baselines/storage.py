@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ml.data.files import whole
+
 FORMAT = "raw2rank-baseline-1"
 _DESCRIPTION = "recommender.json"
 
@@ -28,15 +30,14 @@ def load_state(folder: Path, recommender: str) -> tuple[dict, dict[str, np.ndarr
     """Read what :func:`save_state` wrote: settings and arrays.
 
     Raises:
-        FileNotFoundError: the folder holds no saved baseline, or not all of it.
-        ValueError: it holds another recommender, or another version's.
+        DamagedFile: the folder holds no saved baseline, not all of it, another recommender, or another version's.
     """
-    path = folder / _DESCRIPTION
-    description = json.loads(path.read_text())
-    if description.get("format") != FORMAT or description.get("recommender") != recommender:
-        raise ValueError(
-            f"{path} describes {description.get('recommender')!r} in format {description.get('format')!r}; "
-            f"expected {recommender!r} in {FORMAT!r}: fit and save it again"
-        )
-    arrays = {name: np.load(folder / f"{name}.npy", allow_pickle=False) for name in description["arrays"]}
-    return description["settings"], arrays
+    with whole(folder):
+        description = json.loads((folder / _DESCRIPTION).read_text())
+        found = description["format"], description["recommender"]
+        if found != (FORMAT, recommender):
+            raise ValueError(
+                f"{_DESCRIPTION} describes {found[1]!r} in format {found[0]!r}; expected {recommender!r} in {FORMAT!r}"
+            )
+        arrays = {name: np.load(folder / f"{name}.npy", allow_pickle=False) for name in description["arrays"]}
+        return description["settings"], arrays

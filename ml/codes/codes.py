@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ml.data.files import whole
+
 if TYPE_CHECKING:
     from ml.data.training_set import Sequences, TrainingSet
 
@@ -73,15 +75,16 @@ class Codes:
         """Read what :meth:`save` wrote.
 
         Raises:
-            ValueError: the folder holds another format, or the arrays are not those that were described.
+            DamagedFile: the folder holds another format, or the arrays are not those that were described.
         """
-        description = json.loads((folder / "codes.json").read_text(encoding="utf-8"))
-        if description["format"] != FORMAT:
-            raise ValueError(f"{folder} holds {description['format']}, this version reads {FORMAT}")
-        codes = cls(np.load(folder / "codes.npy", allow_pickle=False), description["method"], description["report"])
-        if codes.digest() != description["digest"]:
-            raise ValueError(f"{folder / 'codes.npy'} does not hold the codes that codes.json describes")
-        return codes
+        with whole(folder):
+            description = json.loads((folder / "codes.json").read_text(encoding="utf-8"))
+            if description["format"] != FORMAT:
+                raise ValueError(f"it holds {description['format']}, this version reads {FORMAT}")
+            codes = cls(np.load(folder / "codes.npy", allow_pickle=False), description["method"], description["report"])
+            if codes.digest() != description["digest"]:
+                raise ValueError("codes.npy does not hold the codes that codes.json describes")
+            return codes
 
 
 def check_assignable(training_set: TrainingSet, books: int) -> None:

@@ -145,7 +145,7 @@ def _compare(kind: str, table: Path, accepted: Path, present: Mapping[str, Any])
     common = {}
     with _connection(table) as connection:
         for name, column in _IDENTITIES[kind].items():
-            earlier = f"read_parquet('{quoted(accepted / name)}.parquet')"
+            earlier = f"read_parquet('{quoted(accepted / name)}.parquet', hive_partitioning = false)"
             common[name] = connection.execute(
                 f"select count(*) from {_distinct(column)} semi join {earlier} using (id)"
             ).fetchone()[0]
@@ -215,5 +215,7 @@ def _distinct(column: str) -> str:
 def _connection(table: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection of its own with the staged table as the view ``staged``."""
     with connect() as connection:
-        connection.execute(f"create view staged as select * from read_parquet('{quoted(table)}')")
+        connection.execute(
+            f"create view staged as select * from read_parquet('{quoted(table)}', hive_partitioning = false)"
+        )
         yield connection

@@ -35,7 +35,7 @@ def build_training_set(dataset: str, splits: Path, protocol: dict) -> TrainingSe
         SplitError: there is nothing to train on or nothing to test with.
     """
     with connect() as connection:
-        source = connection.read_parquet(str(splits))
+        source = connection.read_parquet(str(splits), hive_partitioning=False)
         connection.register("splits", source)
         item_ids = _identities(connection, "item")
         user_ids = _identities(connection, "user")

@@ -1,7 +1,9 @@
 """Connections to DuckDB that keep to the limits of this machine's user.
 
 ``RAW2RANK_DUCKDB_MEMORY`` (``4GB``, ``80%``), ``RAW2RANK_DUCKDB_THREADS`` and ``RAW2RANK_DUCKDB_TEMPORARY`` (a folder
-for what does not fit into memory) hold for every step that uses DuckDB, as they do for dbt.
+for what does not fit into memory) hold for every step that uses DuckDB, as they do for dbt. What does not fit into
+memory goes to a folder of this user alone, which is removed with the connection: in ``RAW2RANK_DUCKDB_TEMPORARY``, else
+in the workspace, else in the system's temporary folder.
 """
 
 from __future__ import annotations
@@ -13,14 +15,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ml.data.files import working_folder
+
 if TYPE_CHECKING:
     import duckdb
 
-_SETTINGS = {
-    "memory_limit": "RAW2RANK_DUCKDB_MEMORY",
-    "threads": "RAW2RANK_DUCKDB_THREADS",
-    "temp_directory": "RAW2RANK_DUCKDB_TEMPORARY",
-}
+_SETTINGS = {"memory_limit": "RAW2RANK_DUCKDB_MEMORY", "threads": "RAW2RANK_DUCKDB_THREADS"}
+# folder of a workspace that holds what does not fit into memory
+TEMPORARY = "temporary"
 
 
 # enough for ten million interactions without spilling, and for fifty million with it
@@ -41,13 +43,19 @@ def connect(database: Path | None = None, read_only: bool = False) -> Iterator[d
 
     settings = {name: os.environ[variable] for name, variable in _SETTINGS.items() if os.environ.get(variable)}
     settings["memory_limit"] = memory_limit()
-    if database is None:
-        # else it would be a hidden folder wherever the process was started
-        settings.setdefault("temp_directory", str(Path(tempfile.gettempdir()) / f"raw2rank-{os.getuid()}"))
     name = ":memory:" if database is None else str(database)
-    with duckdb.connect(name, read_only=read_only, config=settings) as connection:
-        connection.execute("set enable_progress_bar = false")
-        yield connection
+    with working_folder(_spill_root()) as spill:
+        settings["temp_directory"] = str(spill)
+        with duckdb.connect(name, read_only=read_only, config=settings) as connection:
+            connection.execute("set enable_progress_bar = false")
+            yield connection
+
+
+def _spill_root() -> Path:
+    given, home = os.environ.get("RAW2RANK_DUCKDB_TEMPORARY"), os.environ.get("RAW2RANK_HOME")
+    if given:
+        return Path(given)
+    return Path(home) / TEMPORARY if home else Path(tempfile.gettempdir())
 
 
 def quoted(path: Path) -> str:

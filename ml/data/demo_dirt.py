@@ -69,11 +69,11 @@ def share(of: float, count: int) -> int:
 _MALFORMED: tuple[tuple[str, Callable[[bytes], bytes]], ...] = (
     ("malformed JSON", lambda line: line[: len(line) // 2]),
     ("invalid UTF-8", lambda line: line[:-3] + b"\xff" + line[-3:]),
-    ("blank line", lambda line: b""),
+    ("not an object", lambda line: b"null"),
     ("not an object", lambda line: b"[" + line + b"]"),
     ("malformed JSON", lambda line: b"<html><body>503 Service Unavailable</body></html>"),
     ("malformed JSON", lambda line: line[:20] + bytes(8) + line[28:]),
-    ("malformed JSON", lambda line: line[:-1] + b', "helpful": NaN}'),
+    ("nested too deeply", lambda line: line[:-1] + b', "helpful": ' + b"[" * 1000 + b"]" * 1000 + b"}"),
 )
 # What a field is set to, and the reason the line is then rejected for; ``...`` takes the key away.
 _MISTYPED_REVIEWS = (

@@ -23,6 +23,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 _WORKING_PREFIX = ".writing-"
 _AT_FDCWD = -100
@@ -51,7 +52,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     with suppress(FileNotFoundError):
         if not stat.S_ISDIR(os.stat(path).st_mode):
             raise NotADirectoryError(f"{path} is to be written as a folder, but it is a file; move it away")
-    with _working_folder(path.parent) as working:
+    with working_folder(path.parent) as working:
         new = working / "new" / path.name
         new.mkdir(parents=True)
         yield new
@@ -75,7 +76,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
     path = Path(os.path.realpath(path))
     if path.is_dir():
         raise IsADirectoryError(f"{path} is to be written as a file, but it is a folder; move it away")
-    with _working_folder(path.parent) as working:
+    with working_folder(path.parent) as working:
         new = working / path.name
         yield new
         if not new.is_file():
@@ -85,12 +86,58 @@ def atomic_file(path: Path) -> Iterator[Path]:
         _flush(path.parent)
 
 
+class DamagedFile(ValueError):
+    """A file that this project wrote is gone or not as it was written; the message names it and the remedy."""
+
+
+@contextmanager
+def whole(folder: Path) -> Iterator[None]:
+    """Read what this project wrote into a folder: whatever goes wrong in the block says that the folder cannot be used.
+
+    Args:
+        folder: named in the message, with the file that could not be read where the error names it.
+
+    Raises:
+        DamagedFile: a file is missing, cut short, or holds something else.
+    """
+    try:
+        yield
+    except (DamagedFile, MemoryError):
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno not in (None, errno.ENOENT, errno.ENOTDIR, errno.EISDIR):
+            # the disk or the permissions are at fault, not the file
+            raise
+        raise DamagedFile(
+            f"{folder} cannot be used ({_cause(error)}): remove it and make it again, as make run does where it is "
+            "missing"
+        ) from error
+
+
+def read_json(folder: Path, name: str = "") -> Any:
+    """The value of a JSON file that this project wrote: ``name`` in a folder, or ``folder`` itself.
+
+    Raises:
+        DamagedFile: it is missing, or no JSON.
+    """
+    with whole(folder):
+        return json.loads((folder / name).read_text(encoding="utf-8"))
+
+
+def _cause(error: Exception) -> str:
+    if isinstance(error, FileNotFoundError) and error.filename:
+        return f"{Path(error.filename).name} is missing"
+    if isinstance(error, KeyError):
+        return f"{error} is missing"
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 def clean_leftovers(parent: Path) -> None:
     """Clear what killed processes left in a folder; what living ones are writing is not touched."""
     for working in parent.glob(f"{_WORKING_PREFIX}*"):
         try:
             descriptor = os.open(working, os.O_RDONLY | os.O_DIRECTORY)
-        except (FileNotFoundError, NotADirectoryError):
+        except (FileNotFoundError, NotADirectoryError, PermissionError):
             continue
         try:
             if _lock(descriptor):
@@ -152,13 +199,16 @@ def _read_cache(cache: Path) -> dict:
 
 
 @contextmanager
-def _working_folder(parent: Path) -> Iterator[Path]:
-    """A fresh locked folder in ``parent``, removed at the end with all that is left in it."""
+def working_folder(parent: Path) -> Iterator[Path]:
+    """A fresh folder in ``parent`` for this user alone, removed at the end with all that is left in it.
+
+    It is locked meanwhile, so that one of a killed process can be cleared (:func:`clean_leftovers`).
+    """
     parent.mkdir(parents=True, exist_ok=True)
     clean_leftovers(parent)
     while True:
         working = parent / f"{_WORKING_PREFIX}{uuid.uuid4().hex[:16]}"
-        working.mkdir()
+        working.mkdir(mode=0o700)
         descriptor = None
         # Before the lock is held another process may take the folder for a leftover and clear it: its
         # clearing is waited for, and a new folder made.

@@ -70,17 +70,17 @@ def read_interactions(interactions: Path, splits: Path, training_set: TrainingSe
             """
             with files as (
                 select source_file, row_number() over (order by source_file) - 1 as place
-                from (select distinct source_file from read_parquet($interactions))
+                from (select distinct source_file from read_parquet($interactions, hive_partitioning = false))
             ),
 
             user_indices as (
                 select user_id, (row_number() over (order by user_id) - 1)::integer as user_index
-                from (select distinct user_id from read_parquet($splits))
+                from (select distinct user_id from read_parquet($splits, hive_partitioning = false))
             ),
 
             item_indices as (
                 select item_id, (row_number() over (order by item_id) - 1)::integer as item_index
-                from (select distinct item_id from read_parquet($splits))
+                from (select distinct item_id from read_parquet($splits, hive_partitioning = false))
             )
 
             select
@@ -93,8 +93,8 @@ def read_interactions(interactions: Path, splits: Path, training_set: TrainingSe
                 interactions.duplicate_rows::bigint as duplicates,
                 (interactions.given_position > 0) as is_ordered,
                 (interactions.given_split is not null) as is_split
-            from read_parquet($interactions) as interactions
-            join read_parquet($splits) as splits using (user_id, position)
+            from read_parquet($interactions, hive_partitioning = false) as interactions
+            join read_parquet($splits, hive_partitioning = false) as splits using (user_id, position)
             join files using (source_file)
             join user_indices using (user_id)
             join item_indices on item_indices.item_id = interactions.item_id

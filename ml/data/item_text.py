@@ -1,7 +1,8 @@
 """What each item of the catalogue is called: one line of text for recommenders that read.
 
-The form is ``Title: … Brand: … Category: … Price: …``, with "Unknown" for what the metadata does not say and
-prices as ``$12.99``; it is that of the published text baselines on these data.
+Where the source has a template (``item_text`` of the marts' items), its text is taken. Otherwise the form is
+``Title: … Brand: … Category: … Price: …``, with "Unknown" for what the metadata does not say and prices as ``$12.99``;
+it is that of the published text baselines on these data.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ml.data.files import atomic_file
+from ml.data.files import atomic_file, whole
 
 UNKNOWN = "Unknown"
 FILE = "item_text.parquet"
 _FIELDS = ("title", "brand", "category", "price")
+_TEMPLATED = "item_text"
 _SHOWN = 5
 
 
@@ -29,7 +31,8 @@ def item_texts(items: Path | pa.Table, item_ids: np.ndarray) -> tuple[str, ...]:
 
     Args:
         items: the marts' items, as a table or the Parquet file of one: ``item_id``, ``title``, ``brand``,
-            ``category`` (text or null) and ``price`` (US dollars or null). More items than asked for are allowed.
+            ``category`` (text or null) and ``price`` (US dollars or null), and perhaps ``item_text`` (the text by a
+            template, or null). More items than asked for are allowed.
         item_ids: identities in the order of the item indices, bytes ``[items]``.
 
     Returns:
@@ -53,7 +56,7 @@ def item_texts(items: Path | pa.Table, item_ids: np.ndarray) -> tuple[str, ...]:
             f"{where}: {len(missing)} items of the training set are not in it: {_some(missing)}; "
             "make the marts and the training set again from the same interactions"
         )
-    columns = [table[name].take(rows).to_pylist() for name in _FIELDS]
+    columns = [table[name].take(rows).to_pylist() for name in table.schema.names if name != "item_id"]
     return tuple(_text(*row) for row in zip(*columns, strict=True))
 
 
@@ -82,7 +85,8 @@ def load_item_text(folder: Path, item_ids: np.ndarray | None = None) -> tuple[st
     path = folder / FILE
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist; make the item text first")
-    table = pq.read_table(path, columns=["item_id", "text"])
+    with whole(folder):
+        table = pq.read_table(path, columns=["item_id", "text"])
     if item_ids is not None and table["item_id"].to_pylist() != [i.decode() for i in item_ids.tolist()]:
         raise ValueError(f"{path} was made for another catalogue; make the item text again")
     return tuple(table["text"].to_pylist())
@@ -104,10 +108,16 @@ def _read(items: Path | pa.Table, where: str) -> pa.Table:
     stored = items.schema.names if isinstance(items, pa.Table) else pq.read_schema(items).names
     if missing := [name for name in columns if name not in stored]:
         raise ValueError(f"{where}: lacks column {', '.join(missing)}")
+    if _TEMPLATED in stored:
+        columns.append(_TEMPLATED)
     return items.select(columns) if isinstance(items, pa.Table) else pq.read_table(items, columns=columns)
 
 
-def _text(title: str | None, brand: str | None, category: str | None, price: float | None) -> str:
+def _text(
+    title: str | None, brand: str | None, category: str | None, price: float | None, templated: str | None = None
+) -> str:
+    if templated and (text := " ".join(templated.split())):
+        return text
     amount = UNKNOWN if price is None or not math.isfinite(price) else f"${price:.2f}"
     return f"Title: {_known(title)} Brand: {_known(brand)} Category: {_known(category)} Price: {amount}"
 

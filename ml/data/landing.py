@@ -287,11 +287,20 @@ def _notes(folder: Path) -> dict[str, dict]:
     for path in sorted((folder / "units").glob("*.json")):
         try:
             note = json.loads(path.read_text())
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             continue
-        if isinstance(note, dict) and note.get("format") == _FORMAT:
+        if isinstance(note, dict) and note.get("format") == _FORMAT and _is_whole(note):
             notes[path.stem] = note
     return notes
+
+
+def _is_whole(note: dict) -> bool:
+    """Whether a note says all that is read of it; one that was damaged does not, and its unit is read again."""
+    try:
+        LandedUnit.from_json(note["landed"])
+        return all(isinstance(file["sha256"], str) for file in note["landed"]["files"]) and "identity" in note
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return False
 
 
 def _taken_over(earlier: LandedUnit, key: str, schema: pa.Schema, old: Path, new: Path) -> bool:

@@ -17,7 +17,7 @@ import pyarrow as pa
 from xxhash import xxh3_64_intdigest
 
 from ml.data.landing_workers import is_worker, processors, results_in_order
-from ml.data.lines import Block, FileLines, LandingError
+from ml.data.lines import Block, FileLines, LandingError, complaint
 from ml.data.reading import (
     ORIGIN,
     REJECTS_SCHEMA,
@@ -40,6 +40,9 @@ PROCESSES_A_FILE = 2
 # A record of several lines that is longer than this is not waited for: its first line is a reject.
 LONGEST_RECORD_BYTES = 1 << 20
 BLANK_LINE = "blank line"
+# One line of so many is looked at to see whether many are blank; to search every block costs a tenth of landing.
+_SAMPLED_LINES = 64
+_SHARE_OF_BLANK_LINES = 1 / 8
 
 _ORIGIN_NAMES = frozenset(name for name, _ in ORIGIN)
 
@@ -134,7 +137,7 @@ def _parsed(
     """Rows and rejects of each piece in turn; of a large file parsed in processes, while this one decompresses."""
     # on two processors this one, which decompresses and writes, leaves too little for others
     processes = PROCESSES_A_FILE if processors() > PROCESSES_A_FILE else 1
-    is_large = os.path.getsize(file.path) >= LEAST_BYTES_FOR_PROCESSES
+    is_large = _size(file) >= LEAST_BYTES_FOR_PROCESSES
     if processes > 1 and is_large and getattr(reader, "reads_each_line_alone", False) and not is_worker():
         jobs = (partial(_parse_anew, piece, file.name, make_reader, schema) for piece in pieces)
         yield from results_in_order(jobs, processes)
@@ -144,6 +147,14 @@ def _parsed(
         yield parser.parse(piece)
     if parser.holds_lines:
         yield parser.finish()
+
+
+def _size(file: SourceFile) -> int:
+    try:
+        return os.path.getsize(file.path)
+    except OSError as error:
+        # gone since it was found
+        raise LandingError(complaint(file.path, error)) from error
 
 
 def _parse_anew(
@@ -187,7 +198,7 @@ class _Parser:
         return self.parse([])
 
     def _read_whole_records(self, block: Block) -> None:
-        if not block.raw.strip():
+        if block.raw.isspace():
             return
         added, used = self._reader.add_whole_records(block.lines, self._rows.columns)
         if used == len(block.lines):
@@ -203,7 +214,7 @@ class _Parser:
             self._read(rest)
 
     def _read(self, block: Block) -> None:
-        if not block.raw.strip() and not block.cut_short and block.long_line_bytes is None:
+        if block.raw.isspace() and not block.cut_short and block.long_line_bytes is None:
             return
         self._take(block, _added(block, self._reader, self._rows.columns))
 
@@ -219,11 +230,17 @@ def _added(block: Block, reader: LineReader, columns: dict[str, list]) -> Added:
     if block.long_line_bytes is not None:
         shown = f"{block.long_line_bytes:,} bytes; the first {len(block.raw):,} are kept"
         return Added([(0, Reject("line too long", shown))])
-    if hasattr(reader, "add_whole_records") or (b"\n\n" not in block.raw and b"\n\r\n" not in block.raw):
+    if hasattr(reader, "add_whole_records") or not _many_are_blank(block.lines):
         return reader.add(block.lines, columns)
     indices = [index for index, line in enumerate(block.lines) if line and not line.isspace()]
     added = _without_blank_rejects(reader.add([block.lines[index] for index in indices], columns))
     return _spread(added, indices, len(block.lines))
+
+
+def _many_are_blank(lines: list[bytes]) -> bool:
+    """Whether so many lines are blank, by a sample, that a reader would lose time with them."""
+    sample = lines[::_SAMPLED_LINES]
+    return _SHARE_OF_BLANK_LINES * len(sample) < sum(not line or line.isspace() for line in sample)
 
 
 def _without_blank_rejects(added: Added) -> Added:

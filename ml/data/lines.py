@@ -1,49 +1,24 @@
-"""Reading the lines of a file, gzip or plain, in bounded memory, with their true numbers and byte offsets."""
+"""Reading the lines of a file, plain or compressed, in bounded memory, with their true numbers and byte offsets."""
 
 from __future__ import annotations
 
-import gzip
-import hashlib
-import io
 import queue
 import threading
-import zlib
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
-from isal import igzip, isal_zlib
 
-# of a file as it lies on disk, and of its text
-READ_BYTES = 1 << 16
+from ml.data.text_stream import BYTE_ORDER_MARK, OtherFormat, TextStream
+
+# of the text
 CHUNK_BYTES = 1 << 19
 CHUNKS_AHEAD = 4
 LONGEST_LINE_BYTES = 16 << 20
 KEPT_OF_LONG_LINE_BYTES = 64 << 10
-
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_GZIP_START = b"\x1f\x8b"
-_GZIP_FORMAT = 31
-# What is seen at the start of a file that was taken for a dump, and is none.
-_OTHER_FORMATS = {
-    b"PK\x03\x04": "a zip archive; unpack it",
-    b"\x28\xb5\x2f\xfd": "compressed with zstd; decompress it",
-    b"\xfd7zXZ\x00": "compressed with xz; decompress it",
-    b"BZh": "compressed with bzip2; decompress it",
-    b"7z\xbc\xaf\x27\x1c": "a 7z archive; unpack it",
-    b"PAR1": "a Parquet file; give a file of lines",
-    b"\xff\xfe": "text in UTF-16; save it as UTF-8",
-    b"\xfe\xff": "text in UTF-16; save it as UTF-8",
-    b"<!": "a page of the web, not a dump; download it again",
-    b"<h": "a page of the web, not a dump; download it again",
-    b"<H": "a page of the web, not a dump; download it again",
-}
-_CONTROL_BYTES = bytes(byte for byte in range(32) if byte not in b"\t\n\v\f\r")
-_LARGEST_SHARE_OF_CONTROL_BYTES = 0.3
 
 
 class LandingError(Exception):
@@ -97,12 +72,12 @@ class Block:
 class FileLines:
     """The lines of one file, read once from start to end: ``for block in FileLines(path): ...``.
 
-    A file that starts with the two bytes of gzip is decompressed, whatever its name; any other is taken as it
-    stands. Reads ahead in a thread of its own (isal's igzip releases the interpreter lock), so that a caller
-    who parses waits less. Several gzip members end to end are one stream, zeros behind them are padding. The
-    last line needs no line ending.
+    A file that starts with the bytes of gzip or zstd is decompressed, whatever its name
+    (:class:`ml.data.text_stream.TextStream`); any other is taken as it stands. Reads ahead in a thread of its own (both
+    decompressors release the interpreter lock), so that a caller who parses waits less. The last line needs no line
+    ending.
 
-    A gzip stream that breaks off or is damaged gives all lines in front of the break, then what there is of the
+    A compressed stream that breaks off or is damaged gives all lines in front of the break, then what there is of the
     line at it, as a block of its own, and says so in ``problem``.
 
     Attributes:
@@ -114,7 +89,7 @@ class FileLines:
             ``None`` for a sound one; known after the last block.
 
     Raises:
-        LandingError: while iterating; the file is missing, empty, neither gzip nor text, or without a line.
+        LandingError: while iterating; the file is missing, empty, in another format, not text, or without a line.
     """
 
     def __init__(self, path: Path) -> None:
@@ -129,18 +104,19 @@ class FileLines:
         self.problem = None
         try:
             with open(self.path, "rb") as file:
-                source = _HashingReader(file)
-                chunks = _Chunks(self.path, source)
-                with closing(_ahead(iter(chunks))) as ahead:
-                    yield from self._blocks(ahead, chunks)
+                stream = TextStream(self.path, file, CHUNK_BYTES)
+                with closing(_ahead(iter(stream))) as ahead:
+                    yield from self._blocks(ahead, stream)
+        except OtherFormat as error:
+            raise LandingError(f"{self.path} {error}") from error
         except OSError as error:
             raise LandingError(complaint(self.path, error)) from error
         if self.lines_read == 0:
-            empty = "is empty (0 bytes)" if source.bytes == 0 else chunks.broken or "holds no line"
+            empty = "is empty (0 bytes)" if stream.bytes == 0 else stream.broken or "holds no line"
             raise LandingError(f"{self.path} {empty}; download it again")
-        self.bytes, self.sha256 = source.bytes, source.digest.hexdigest()
+        self.bytes, self.sha256 = stream.bytes, stream.sha256
 
-    def _blocks(self, chunks: Iterator[bytes], stream: _Chunks) -> Iterator[Block]:
+    def _blocks(self, chunks: Iterator[bytes], stream: TextStream) -> Iterator[Block]:
         begun: list[bytes] = []  # what there is of a line that has not ended yet
         begun_bytes = 0
         offset = 0
@@ -197,107 +173,6 @@ def complaint(path: Path, error: OSError) -> str:
     return f"{path} cannot be read: {error.strerror}"
 
 
-class _Chunks:
-    """The text of a file in pieces of at most ``CHUNK_BYTES``; ``broken`` says, in the end, where gzip failed."""
-
-    def __init__(self, path: Path, source: _HashingReader) -> None:
-        self._path = path
-        self._source = source
-        self.broken: str | None = None
-
-    def __iter__(self) -> Iterator[bytes]:
-        start = self._source.peek()
-        chunks = self._inflated() if start and _GZIP_START.startswith(start[:2]) else self._plain(start)
-        yield from chunks
-        # so that size and digest are those of the file, whatever stands behind a break
-        while self._source.read(CHUNK_BYTES):
-            pass
-
-    def _plain(self, start: bytes) -> Iterator[bytes]:
-        for other, what in _OTHER_FORMATS.items():
-            if start.startswith(other):
-                raise LandingError(f"{self._path} is {what}")
-        control_bytes = len(start) - len(start.translate(None, _CONTROL_BYTES))
-        if control_bytes > len(start) * _LARGEST_SHARE_OF_CONTROL_BYTES:
-            raise LandingError(
-                f"{self._path} is neither gzip nor text: it starts with {start[:8]!r}; give a file of lines, or one "
-                "compressed with gzip"
-            )
-        while text := self._source.read(CHUNK_BYTES):
-            yield text
-
-    def _inflated(self) -> Iterator[bytes]:
-        given = 0
-        with igzip.IGzipFile(fileobj=self._source, mode="rb") as stream:
-            try:
-                while text := stream.read(CHUNK_BYTES):
-                    given += len(text)
-                    yield text
-                return
-            except (EOFError, gzip.BadGzipFile, isal_zlib.IsalError):
-                pass
-        # What stands in front of a break has to be whole, and igzip gives up some bytes before it.
-        yield from self._inflated_with_care(given)
-
-    def _inflated_with_care(self, given: int) -> Iterator[bytes]:
-        """The text up to the last byte that can be had, less the first ``given`` bytes."""
-        with open(self._path, "rb") as file:
-            waiting = file.read(READ_BYTES)
-            while waiting and self.broken is None:
-                member = zlib.decompressobj(wbits=_GZIP_FORMAT)
-                while waiting and not member.eof and self.broken is None:
-                    before = member.copy()
-                    try:
-                        text = member.decompress(waiting)
-                    except zlib.error as error:
-                        text = _up_to_the_damage(before, waiting)
-                        self.broken = f"is damaged: its gzip stream cannot be read further ({error})"
-                    new = text[given:]
-                    given = max(0, given - len(text))
-                    yield from (new[place : place + CHUNK_BYTES] for place in range(0, len(new), CHUNK_BYTES))
-                    if not member.eof:
-                        waiting = file.read(READ_BYTES)
-                if member.eof:
-                    waiting = _behind_padding(member.unused_data, file)
-                    if waiting and not _GZIP_START.startswith(waiting[:2]):
-                        self.broken = "is damaged: something that is not gzip follows its gzip stream,"
-                elif self.broken is None:
-                    self.broken = "is cut short: its gzip stream ends"
-
-
-def _behind_padding(waiting: bytes, file: BinaryIO) -> bytes:
-    """The first bytes from the end of a gzip member on that are not zeros in front of the next; empty at the end."""
-    while not (waiting := waiting.lstrip(b"\0")):
-        waiting = file.read(READ_BYTES)
-        if not waiting:
-            break
-    return waiting
-
-
-def _up_to_the_damage(member: zlib._Decompress, waiting: bytes) -> bytes:
-    """The text of compressed bytes at some of which zlib fails, up to there.
-
-    A call that fails gives nothing, so it is called with the bytes in front of the first that makes it fail.
-    """
-    sound, failing = 0, len(waiting)
-    while failing - sound > 1:
-        middle = (sound + failing) // 2
-        try:
-            member.copy().decompress(waiting[:middle])
-        except zlib.error:
-            failing = middle
-        else:
-            sound = middle
-    text = bytearray(member.decompress(waiting[:sound]))
-    # of the failing byte the first bits may be sound
-    rest = waiting[sound:failing]
-    with suppress(zlib.error):
-        while byte := member.decompress(rest, 1):
-            text += byte
-            rest = member.unconsumed_tail
-    return bytes(text)
-
-
 def _ahead(chunks: Iterator[bytes]) -> Iterator[bytes]:
     """The same chunks, made in a thread of its own that runs at most ``CHUNKS_AHEAD`` in front."""
     made: queue.Queue[bytes | BaseException | None] = queue.Queue(CHUNKS_AHEAD)
@@ -327,25 +202,3 @@ def _ahead(chunks: Iterator[bytes]) -> Iterator[bytes]:
             with suppress(queue.Empty):
                 made.get_nowait()
             thread.join(0.001)
-
-
-class _HashingReader(io.RawIOBase):
-    """Passes a file's bytes through, counted and hashed: the digest is of the bytes that were parsed."""
-
-    def __init__(self, file: io.BufferedReader) -> None:
-        self._file = file
-        self.digest = hashlib.sha256()
-        self.bytes = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def peek(self) -> bytes:
-        """Some of the next bytes, at least two unless the file ends; they are read again."""
-        return self._file.peek(2)
-
-    def readinto(self, buffer: memoryview) -> int:
-        count = self._file.readinto(buffer)
-        self.digest.update(memoryview(buffer)[:count])
-        self.bytes += count
-        return count

@@ -21,7 +21,8 @@ def split_protocol(settings: Mapping[str, object], interactions: Path) -> dict[s
     """
     with connect() as connection:
         is_ordered, is_split = connection.execute(
-            "select bool_and(given_position > 0), bool_and(given_split is not null) from read_parquet(?)",
+            "select bool_and(given_position > 0), bool_and(given_split is not null) "
+            "from read_parquet(?, hive_partitioning = false)",
             [str(interactions)],
         ).fetchone()
     if is_split:

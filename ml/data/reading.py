@@ -48,6 +48,8 @@ METADATA_SCHEMA = pa.schema(
         ("price", pa.string()),
         ("category", pa.list_(pa.string())),
         ("image_url", pa.string()),
+        # what a template makes of the row, null without one
+        ("item_text", pa.string()),
         ("invalid_fields", pa.list_(pa.string())),
     ]
 )

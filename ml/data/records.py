@@ -17,22 +17,41 @@ list of strings), and of image addresses ``imageURLHighRes`` and ``imageURL``, o
 ``image`` (each a list of strings, or a string). An optional field may be absent or null; one of another type
 counts as null, and is named in the row's ``invalid_fields``.
 
-JSON is as strict as RFC 8259 asks: no NaN or Infinity, no lone surrogates, and in a field that is looked at
-no number beyond the range of a 64-bit float.
+JSON is read as :mod:`ml.data.json_text` says: in a field that is looked at, NaN, Infinity, half of a surrogate pair and
+a number beyond the range of a 64-bit float are of a wrong type or out of range; elsewhere they do no harm. A line of
+1,000 or more levels is a reject.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 import orjson
 
-from ml.data.reading import END_OF_TIME, LANDING_REASONS, Added, Reject
+from ml.data.json_text import (
+    fields_reading,
+    identity_problem,
+    is_finite_number,
+    is_list_of_texts,
+    is_text,
+    read_object,
+    shown,
+)
+from ml.data.reading import END_OF_TIME, LANDING_REASONS, Added, FileReading, Reject
+from ml.data.sources.item_template import filled
 
-LINE_REASONS = (*LANDING_REASONS, "blank line", "invalid UTF-8", "malformed JSON", "not an object")
+LINE_REASONS = (
+    *LANDING_REASONS,
+    "blank line",
+    "invalid UTF-8",
+    "malformed JSON",
+    "nested too deeply",
+    "not an object",
+)
 REVIEW_REASONS = (
     *LINE_REASONS,
     "reviewerID missing",
@@ -52,6 +71,26 @@ METADATA_REASONS = (*LINE_REASONS, "asin missing", "asin not a string", "asin wi
 
 NO_FIELDS: tuple[str, ...] = ()
 _IMAGE_FIELDS = ("imageURLHighRes", "imageURL", "image")
+_REVIEW_FIELDS = MappingProxyType(
+    {
+        "user": "reviewerID",
+        "item": "asin",
+        "timestamp": "unixReviewTime",
+        "rating": "overall",
+        "verified": "verified",
+    }
+)
+_ITEM_FIELDS = MappingProxyType(
+    {
+        "item": "asin",
+        "title": "title",
+        "brand": "brand",
+        "main_cat": "main_cat",
+        "price": "price",
+        "category": "category",
+        "image_url": _IMAGE_FIELDS,
+    }
+)
 
 
 class Review(NamedTuple):
@@ -76,6 +115,7 @@ class Metadata(NamedTuple):
     category: list[str] | None
     image_url: str | None
     invalid_fields: tuple[str, ...]
+    item_text: str | None = None
 
 
 class _PlainReview(msgspec.Struct, gc=False):
@@ -98,6 +138,10 @@ class ReviewLines:
     reads_each_line_alone = True
     constants = MappingProxyType({"millisecond": 0, "given_position": 0, "given_split": None})
 
+    def __init__(self, keys: Sequence[str] = (), warnings: Sequence[str] = ()) -> None:
+        """Keys of the first objects of the file, and warnings, for :meth:`reading`."""
+        self._keys, self._warnings = keys, warnings
+
     def add(self, lines: list[bytes], columns: dict[str, list]) -> Added:
         """See :meth:`ml.data.reading.LineReader.add`."""
         kept: list[_PlainReview] = []
@@ -110,7 +154,7 @@ class ReviewLines:
                 # the decoder does not look into texts that it leaves out
                 if not line.isascii():
                     line.decode()
-            except ValueError:
+            except (ValueError, RecursionError):
                 review = read_review(line)
                 if isinstance(review, Reject):
                     rejected.append((index, review))
@@ -130,6 +174,10 @@ class ReviewLines:
         for place, fields in invalid_fields.items():
             columns["invalid_fields"][place - len(kept)] = fields
         return Added(rejected)
+
+    def reading(self) -> FileReading:
+        """See :class:`ml.data.reading.LineReader`."""
+        return fields_reading(_REVIEW_FIELDS, self._keys, "seconds", self._warnings)
 
 
 def _are_sound(reviews: list[_PlainReview]) -> bool:
@@ -182,38 +230,22 @@ class MetadataLines:
     reasons = METADATA_REASONS
     reads_each_line_alone = True
 
+    def __init__(self, keys: Sequence[str] = (), warnings: Sequence[str] = (), template: str | None = None) -> None:
+        """Keys of the first objects of the file, and warnings, for :meth:`reading`; a template of the item text."""
+        self._keys, self._warnings, self._template = keys, warnings, template
+
     def add(self, lines: list[bytes], columns: dict[str, list]) -> Added:
         """See :meth:`ml.data.reading.LineReader.add`."""
-        return add_items(read_metadata, lines, columns)
+        return add_items(partial(read_metadata, template=self._template), lines, columns)
 
-
-class _LookedAt(msgspec.Struct):
-    """The fields of a review, whatever they hold."""
-
-    reviewerID: Any = None
-    asin: Any = None
-    overall: Any = None
-    unixReviewTime: Any = None
-    verified: Any = None
-
-
-_read_looked_at = msgspec.json.Decoder(_LookedAt).decode
-
-
-def _fields_looked_at(line: bytes) -> dict | None:
-    """The fields of a review where a number elsewhere is too large for orjson; ``None`` where that is not all."""
-    try:
-        found = _read_looked_at(line)
-    except (ValueError, RecursionError):
-        return None
-    return {name: value for name, value in msgspec.structs.asdict(found).items() if value is not None}
+    def reading(self) -> FileReading:
+        """See :class:`ml.data.reading.LineReader`."""
+        return fields_reading(_ITEM_FIELDS, self._keys, None, self._warnings)
 
 
 def read_review(line: bytes) -> Review | Reject:
     """A review from a line without its line ending, or why it is rejected."""
     row = read_object(line)
-    if isinstance(row, Reject) and row.reason == "malformed JSON":
-        row = _fields_looked_at(line) or row
     if isinstance(row, Reject):
         return row
     overall, time = row.get("overall"), row.get("unixReviewTime")
@@ -240,7 +272,7 @@ def read_review(line: bytes) -> Review | Reject:
     return Review(row["reviewerID"], row["asin"], float(overall), time, verified, invalid_fields)
 
 
-def read_metadata(line: bytes) -> Metadata | Reject:
+def read_metadata(line: bytes, template: str | None = None) -> Metadata | Reject:
     """A row of metadata from a line without its line ending, or why it is rejected."""
     row = read_object(line)
     if isinstance(row, Reject):
@@ -250,7 +282,7 @@ def read_metadata(line: bytes) -> Metadata | Reject:
         return problem
     texts, invalid = read_texts(row, {name: name for name in ("title", "brand", "main_cat", "price")})
     category = row.get("category")
-    if not (category is None or is_list_of_strings(category)):
+    if not (category is None or is_list_of_texts(category)):
         invalid.append("category")
         category = None
     image_url = None
@@ -258,11 +290,18 @@ def read_metadata(line: bytes) -> Metadata | Reject:
         images = row.get(name)
         if isinstance(images, str):
             images = [images]
-        if not (images is None or is_list_of_strings(images)):
+        if not (images is None or is_list_of_texts(images)):
             invalid.append(name)
         elif images and image_url is None:
             image_url = next((image for image in images if image), None)
-    return Metadata(row["asin"], **texts, category=category, image_url=image_url, invalid_fields=tuple(invalid))
+    return Metadata(
+        row["asin"],
+        **texts,
+        category=category,
+        image_url=image_url,
+        invalid_fields=tuple(invalid),
+        item_text=template and filled(template, row),
+    )
 
 
 def add_items(read: Callable[[bytes], Metadata | Reject], lines: list[bytes], columns: dict[str, list]) -> Added:
@@ -290,57 +329,10 @@ def read_texts(row: dict, names: Mapping[str, str]) -> tuple[dict[str, str | Non
     texts, invalid = {}, []
     for column, name in names.items():
         value = row.get(name)
-        if column == "price" and type(value) in (int, float):
+        if column == "price" and is_finite_number(value):
             value = orjson.dumps(value).decode()
-        if not (value is None or isinstance(value, str)):
+        if not (value is None or is_text(value)):
             invalid.append(name)
             value = None
         texts[column] = value
     return texts, invalid
-
-
-def read_object(line: bytes) -> dict | Reject:
-    try:
-        row = orjson.loads(line)
-    except orjson.JSONDecodeError as error:
-        if not line.strip():
-            return Reject("blank line", f"{len(line)} bytes of white space" if line else "")
-        try:
-            line.decode("utf-8")
-        except UnicodeDecodeError as invalid:
-            return Reject("invalid UTF-8", f"byte {invalid.start}: {invalid.reason}")
-        return Reject("malformed JSON", str(error))
-    if not isinstance(row, dict):
-        return Reject("not an object", f"a JSON {type_name(row)}")
-    return row
-
-
-def identity_problem(row: dict, name: str) -> Reject | None:
-    value = row.get(name)
-    if value is None or (isinstance(value, str) and not value.strip()):
-        return Reject(f"{name} missing", shown(row, name))
-    if not isinstance(value, str):
-        return Reject(f"{name} not a string", shown(row, name))
-    if any(character < " " or "\x7f" <= character <= "\x9f" for character in value):
-        return Reject(f"{name} with control characters", shown(row, name))
-    return None
-
-
-def is_list_of_strings(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(element, str) for element in value)
-
-
-def shown(row: dict, name: str, longest: int = 80) -> str:
-    """The value as JSON, short enough for a table."""
-    if name not in row:
-        return "no such key"
-    try:
-        text = orjson.dumps(row[name]).decode()
-    except TypeError:
-        # what orjson reads may be nested deeper than what it writes
-        text = f"a JSON {type_name(row[name])}, nested deeply"
-    return text if len(text) <= longest else f"{text[: longest - 1]}…"
-
-
-def type_name(value: object) -> str:
-    return {list: "array", str: "string", bool: "boolean", type(None): "null"}.get(type(value), "number")

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ml.data.files import whole
+
 FORMAT = "raw2rank-training-set-2"
 # what a final fit may read; every table of results says which
 FIT_ON_TRAIN = "train"
@@ -273,13 +275,18 @@ class TrainingSet:
 
     @classmethod
     def load(cls, folder: Path) -> TrainingSet:
-        """Memory-map what :meth:`save` wrote."""
-        description = json.loads((folder / "training_set.json").read_text())
-        if description["format"] != FORMAT:
-            raise ValueError(f"{folder} holds {description['format']}, this version reads {FORMAT}")
-        arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in _ARRAYS}
-        sequences = {
-            name: Sequences(arrays.pop(f"{name}_items"), arrays.pop(f"{name}_offsets"))
-            for name in ("train", "before_validation", "before_test")
-        }
-        return cls(dataset=description["dataset"], protocol=description["protocol"], **sequences, **arrays)
+        """Memory-map what :meth:`save` wrote.
+
+        Raises:
+            DamagedFile: not all of it is there, or not as it was written.
+        """
+        with whole(folder):
+            description = json.loads((folder / "training_set.json").read_text())
+            if description["format"] != FORMAT:
+                raise ValueError(f"it holds {description['format']}, this version reads {FORMAT}")
+            arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in _ARRAYS}
+            sequences = {
+                name: Sequences(arrays.pop(f"{name}_items"), arrays.pop(f"{name}_offsets"))
+                for name in ("train", "before_validation", "before_test")
+            }
+            return cls(dataset=description["dataset"], protocol=description["protocol"], **sequences, **arrays)

@@ -22,10 +22,6 @@ class Interval:
     low: float
     high: float
 
-    @property
-    def holds_zero(self) -> bool:
-        return self.low <= 0 <= self.high
-
 
 def bootstrap_interval(values: np.ndarray, seed: int, resamples: int = RESAMPLES) -> Interval:
     """The percentile bootstrap interval, at 95 %, of a mean over users.

@@ -18,7 +18,7 @@ from ml.evaluation.leaderboard_text import to_text_table
 from ml.evaluation.metrics import HEADLINE, mean_metrics, metric_values, metrics_of_depth
 from ml.evaluation.protocol_line import choices_as_metadata, protocol, protocol_line, protocol_of
 from ml.evaluation.rankings import RankingError, facts
-from ml.evaluation.significance import LEVEL, compare_all, holm, paired_t_tests
+from ml.evaluation.significance import SeedValues, compare_all, compare_with_reference, mean_test, p_text
 
 __all__ = [
     "BASELINE",
@@ -27,6 +27,7 @@ __all__ = [
     "Comparison",
     "Entry",
     "build_leaderboard",
+    "compare_with",
     "no_better_than",
     "protocol",
     "protocol_line",
@@ -36,12 +37,12 @@ __all__ = [
 BASELINE = "baseline"
 MODEL = "model"
 FUSION = "fusion"
-BETTER, WORSE, NOT_TOLD_APART = "better", "worse", "not told apart"
+BETTER, WORSE, NOT_DIFFERENT = "better", "worse", "not significantly different"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What the leaderboard is told of one recommender.
+    """What a leaderboard needs to know of one recommender.
 
     Attributes:
         title: name shown to readers.
@@ -53,6 +54,7 @@ class Entry:
         model_bytes: size of what ``save`` writes; of a fusion with that of its parts.
         codes: name of the code assignment that it is built on, empty for none.
         maximum_length: how many of the last items of a history it reads, ``None`` where that has no limit.
+        derived_from: why it is so long, where the length was derived from the training histories; else empty.
         beam: width of the beam that its lists are generated with, ``None`` where they are not.
     """
 
@@ -65,6 +67,7 @@ class Entry:
     model_bytes: int | None = None
     codes: str = ""
     maximum_length: int | None = None
+    derived_from: str = ""
     beam: int | None = None
 
     def __post_init__(self) -> None:
@@ -90,8 +93,12 @@ class Entry:
 
     def values(self, metric: str = HEADLINE) -> np.ndarray:
         """A metric of each user, the mean over the seeds, float64 ``[users]``."""
+        return self.seed_values(metric).mean_by_user
+
+    def seed_values(self, metric: str = HEADLINE) -> SeedValues:
+        """A metric of each user under each seed."""
         by_seed = sorted(self.user_metrics, key=lambda table: facts(table)["seed"])
-        return sum(metric_values(table, metric) for table in by_seed) / len(by_seed)
+        return SeedValues(np.stack([metric_values(table, metric) for table in by_seed]), self.seeds)
 
 
 @dataclass(frozen=True)
@@ -99,15 +106,17 @@ class Comparison:
     """A recommender against a reference, over the same users.
 
     Attributes:
-        difference: in nDCG@10, above zero where it is better, with a 95 % interval over users.
-        p_value: of the two-sided paired t-test; nan where there are fewer than two users.
+        difference: in nDCG@10, above zero where it is better, with an interval over users and seeds.
+        confidence: of the interval, at least .95: corrected by Holm's method like the test, so that the interval
+            leaves zero out exactly where the finding is ``better`` or ``worse``.
+        p_value: of :func:`ml.evaluation.significance.paired_test`; nan where there are fewer than two users.
         p_value_adjusted: the same, corrected by Holm's method for all that were compared with the reference.
-        finding: ``better``, ``worse`` or ``not told apart``, as the adjusted p-value says at a level of .05.
-        sentence: the finding with its figures. Where the interval, which is not corrected, says otherwise than the
-            finding, the sentence says that.
+        finding: ``better``, ``worse`` or ``not significantly different``: whether the adjusted p-value is below .05.
+        sentence: the finding with its figures.
     """
 
     difference: Interval
+    confidence: float
     p_value: float
     p_value_adjusted: float
     finding: str
@@ -118,18 +127,19 @@ def build_leaderboard(entries: Sequence[Entry], training_set: TrainingSet, seed:
     """One row a recommender, best nDCG@10 first.
 
     Columns: ``position`` (1-based), ``recommender``, ``title``, ``kind``; the mean of each metric over users and
-    seeds; ``ndcg@10_low`` and ``ndcg@10_high``, a 95 % interval over users; ``reference`` (the best training-free
-    recommender, which all other rows are compared with), ``difference`` in nDCG@10, ``difference_low`` and
-    ``difference_high`` (paired, 95 %), ``p_value`` and ``p_value_adjusted``, ``finding`` and ``verdict`` (see
-    :class:`Comparison`), all null in the row of the reference; ``beats``, the names of all recommenders, apart by
-    commas, that it is better than (every pair tested with ranx, corrected by Holm's method over all pairs);
+    seeds; ``ndcg@10_low`` and ``ndcg@10_high``, a 95 % interval: bootstrap over users with one seed, a t-interval
+    over users and seeds with several; ``reference`` (the best training-free recommender, which all other rows are
+    compared with), ``difference`` in nDCG@10, ``difference_low``, ``difference_high`` and ``difference_confidence``,
+    ``p_value`` and ``p_value_adjusted``, ``finding`` and ``verdict`` (see :class:`Comparison`), all null in the row of
+    the reference; ``beats``, the names of all recommenders, separated by commas, that it is better than (every pair
+    tested in the same way, corrected by Holm's method over all pairs);
     ``users``, ``catalogue``, ``seed`` (the lowest), ``seeds`` (how many), ``seed_deviation`` (standard deviation of
     nDCG@10 over the seeds, null with one), ``cut_tied`` (share of users whose tenth item the tie rule chose, null
     where the rankings are too short to tell), ``fit_on``, ``loss``, ``parameters``, ``model_bytes``.
     :func:`protocol` reads the protocol kept with it.
 
-    The reference is the best baseline on the same users: by chance it looks better than it is, if anything, which
-    works against the others.
+    The reference is the best baseline on the same test users. Choosing it there makes it look better than it is, if
+    anything, which works against the others; the protocol says so.
 
     Args:
         entries: in any order.
@@ -145,15 +155,15 @@ def build_leaderboard(entries: Sequence[Entry], training_set: TrainingSet, seed:
     means = {entry.recommender: _means(entry) for entry in entries}
     ranked = sorted(entries, key=lambda one: (*(-means[one.recommender][key] for key in (HEADLINE, "recall@10")),
                                               one.recommender))  # fmt: skip
-    values = {entry.recommender: entry.values() for entry in ranked}
+    values = {entry.recommender: entry.seed_values() for entry in ranked}
     reference = next((entry for entry in ranked if entry.kind == BASELINE), None)
-    comparisons = _against(ranked, values, reference, seed) if reference else {}
+    comparisons = _against(ranked, values, reference) if reference else {}
     beats = compare_all(values).beats
 
     table: list[dict] = []
     for position, entry in enumerate(ranked, start=1):
         name = entry.recommender
-        interval = bootstrap_interval(values[name], seed)
+        interval = _interval(values[name], seed)
         row = {
             "position": position,
             "recommender": name,
@@ -163,7 +173,7 @@ def build_leaderboard(entries: Sequence[Entry], training_set: TrainingSet, seed:
             f"{HEADLINE}_low": interval.low,
             f"{HEADLINE}_high": interval.high,
             "beats": ", ".join(beats[name]),
-            "users": len(values[name]),
+            "users": values[name].users,
             "catalogue": training_set.items,
             "seed": entry.seeds[0],
             "seeds": len(entry.seeds),
@@ -179,8 +189,9 @@ def build_leaderboard(entries: Sequence[Entry], training_set: TrainingSet, seed:
             row |= {
                 "reference": reference.recommender,
                 "difference": compared.difference.mean,
-                "difference_low": compared.difference.low,
-                "difference_high": compared.difference.high,
+                "difference_low": _known(compared.difference.low),
+                "difference_high": _known(compared.difference.high),
+                "difference_confidence": compared.confidence,
                 "p_value": _known(compared.p_value),
                 "p_value_adjusted": _known(compared.p_value_adjusted),
                 "finding": compared.finding,
@@ -192,16 +203,31 @@ def build_leaderboard(entries: Sequence[Entry], training_set: TrainingSet, seed:
     return pa.Table.from_pylist(table, _schema(depth).with_metadata(choices_as_metadata(choices)))
 
 
-def no_better_than(entries: Sequence[Entry], name: str, seed: int = 0) -> dict[str, Comparison]:
+def no_better_than(entries: Sequence[Entry], name: str) -> dict[str, Comparison]:
     """Recommenders that are not found better than a given one, by name, each with its comparison.
 
-    The test is that of the leaderboard, with ``name`` as the reference: paired over users, in nDCG@10, corrected for
-    all that are compared. So a recommender is in it that is worse, and one that is not told apart.
+    So recommenders are in it that are worse, and those that do not differ significantly; see :func:`compare_with`.
 
     Args:
         entries: in any order, ``name`` among them.
         name: a recommender, ``most_popular`` for the least that a model should beat.
-        seed: of the intervals.
+
+    Raises:
+        RankingError: no entry has that name, or the entries cannot be compared.
+    """
+    found = compare_with(entries, name)
+    return {one: comparison for one, comparison in found.items() if comparison.finding != BETTER}
+
+
+def compare_with(entries: Sequence[Entry], name: str) -> dict[str, Comparison]:
+    """All recommenders against a given one, by name.
+
+    The test is that of the leaderboard, with ``name`` as the reference: of nDCG@10, paired by user, over users and
+    seeds, corrected for all that are compared.
+
+    Args:
+        entries: in any order, ``name`` among them.
+        name: the recommender that the others are compared with.
 
     Raises:
         RankingError: no entry has that name, or the entries cannot be compared.
@@ -212,57 +238,47 @@ def no_better_than(entries: Sequence[Entry], name: str, seed: int = 0) -> dict[s
         known = ", ".join(sorted(entry.recommender for entry in entries))
         raise RankingError(f"there is no recommender {name} to compare with; there are {known}")
     ordered = sorted(entries, key=lambda entry: entry.recommender)
-    values = {entry.recommender: entry.values() for entry in ordered}
-    found = _against(ordered, values, reference, seed)
-    return {one: comparison for one, comparison in found.items() if comparison.finding != BETTER}
+    return _against(ordered, {entry.recommender: entry.seed_values() for entry in ordered}, reference)
 
 
-def _against(
-    entries: Sequence[Entry], values: dict[str, np.ndarray], reference: Entry, seed: int
-) -> dict[str, Comparison]:
+def _against(entries: Sequence[Entry], values: dict[str, SeedValues], reference: Entry) -> dict[str, Comparison]:
     """All others against one, by name, in the order of the entries."""
-    names = [entry.recommender for entry in entries if entry is not reference]
-    if not names:
-        return {}
-    base = values[reference.recommender]
-    tests = paired_t_tests(np.stack([values[name] for name in names]), base)
-    adjusted = holm(tests.p_value)
+    tests = compare_with_reference({one.recommender: values[one.recommender] for one in entries}, reference.recommender)
     found = {}
-    for row, name in enumerate(names):
-        difference = bootstrap_interval(values[name] - base, seed)
-        p_value, corrected = float(tests.p_value[row]), float(adjusted[row])
-        finding = NOT_TOLD_APART
-        # a nan is not below the level
-        if corrected < LEVEL:
-            finding = BETTER if difference.mean > 0 else WORSE
-        sentence = _sentence(finding, difference, corrected, reference.title, len(names))
-        found[name] = Comparison(difference, p_value, corrected, finding, sentence)
+    for name, test in tests.items():
+        finding = NOT_DIFFERENT
+        if test.is_significant:
+            finding = BETTER if test.difference.mean > 0 else WORSE
+        sentence = _sentence(finding, test.difference, test.p_value_adjusted, reference.title, len(tests))
+        found[name] = Comparison(
+            test.difference, test.confidence, test.p_value, test.p_value_adjusted, finding, sentence
+        )
     return found
 
 
 def _sentence(finding: str, difference: Interval, p_value: float, reference: str, compared: int) -> str:
     if np.isnan(p_value):
         return f"{finding} from {reference}: difference {difference.mean:+.4f}, of too few users for a test"
-    corrected = f"adjusted p {_p_value(p_value)}"
-    bounds = f"95 % interval {difference.low:+.4f} to {difference.high:+.4f}"
-    if finding == NOT_TOLD_APART:
-        told = f"{finding} from {reference}: difference {difference.mean:+.4f}, {bounds}, {corrected}"
-        if not difference.holds_zero:
-            told += f"; the interval by itself leaves out zero, but the test, corrected for {compared} comparisons, "
-            told += "does not tell them apart"
-        return told
-    told = f"{finding} than {reference} by {abs(difference.mean):.4f} ({bounds}, {corrected})"
-    if difference.holds_zero:
-        told += "; the interval holds zero, though the corrected test tells them apart"
-    return told
+    for_all = f", both corrected for {compared} comparisons" if compared > 1 else ""
+    printed = p_text(p_value)
+    said = (
+        f"interval {difference.low:+.4f} to {difference.high:+.4f}, p {printed if '<' in printed else f'= {printed}'}"
+    )
+    said += for_all
+    if finding == NOT_DIFFERENT:
+        return f"{finding} from {reference}: difference {difference.mean:+.4f}, {said}"
+    return f"{finding} than {reference} by {abs(difference.mean):.4f} ({said})"
 
 
-def _p_value(p_value: float) -> str:
-    return "below 0.0001" if p_value < 0.0001 else f"{p_value:.4f}"
+def _interval(values: SeedValues, seed: int) -> Interval:
+    """The 95 % interval of a mean: over users by bootstrap with one seed, over users and seeds with several."""
+    if len(values.seeds) == 1 or values.users < 2:
+        return bootstrap_interval(values.mean_by_user, seed)
+    return mean_test(values).interval()
 
 
-def _known(p_value: float) -> float | None:
-    return None if np.isnan(p_value) else p_value
+def _known(value: float) -> float | None:
+    return None if np.isnan(value) else value
 
 
 def _means(entry: Entry) -> dict[str, float]:
@@ -293,7 +309,8 @@ def _schema(depth: int) -> pa.Schema:
             *((name, pa.string()) for name in ("recommender", "title", "kind")),
             *floats(*metrics_of_depth(depth), f"{HEADLINE}_low", f"{HEADLINE}_high"),
             ("reference", pa.string()),
-            *floats("difference", "difference_low", "difference_high", "p_value", "p_value_adjusted"),
+            *floats("difference", "difference_low", "difference_high", "difference_confidence"),
+            *floats("p_value", "p_value_adjusted"),
             *((name, pa.string()) for name in ("finding", "verdict", "beats")),
             ("users", pa.int64()),
             ("catalogue", pa.int64()),

@@ -54,7 +54,7 @@ def protocol_of(
         "equal scores": "by one seeded permutation of the items",
         "fit on": _grouped((one.title, one.fit_on) for one in entries),
     }
-    lengths = [(one.title, f"{one.maximum_length:,} items") for one in entries if one.maximum_length is not None]
+    lengths = [(one.title, _length(one)) for one in entries if one.maximum_length is not None]
     if lengths:
         choices["maximum length"] = _grouped(lengths, others="all other models")
     codes = sorted({one.codes for one in entries} - {""})
@@ -67,12 +67,27 @@ def protocol_of(
     if beams:
         choices["beam"] = _grouped(beams, others="")
     choices["seeds"] = _grouped((one.title, ", ".join(map(str, one.seeds))) for one in entries)
+    several = any(len(one.seeds) > 1 for one in entries)
     if reference is not None and compared:
-        choices["tests"] = (
-            f"two-sided paired t-tests of {HEADLINE.replace('ndcg', 'nDCG')} over users against the best baseline "
-            f"({reference}), {compared} of them, corrected by Holm, level {LEVEL:g}"
+        over = (
+            "users, and over seeds where a recommender has several (crossed random effects, Satterthwaite's degrees of "
+            "freedom)"
+            if several
+            else "users"
         )
-    choices["intervals"] = f"{100 * CONFIDENCE:.0f} % bootstrap over users, each by itself, {RESAMPLES:,} resamples"
+        choices["tests"] = (
+            f"two-sided t-tests of {HEADLINE.replace('ndcg', 'nDCG')}, paired by user, over {over}; {compared} of "
+            f"them, corrected by Holm, level {LEVEL:g}"
+        )
+        choices["compared with"] = (
+            f"{reference}, the best training-free baseline on these test users; it was chosen on the same users, which "
+            "favours it"
+        )
+    bootstrap = f"bootstrap over users, {RESAMPLES:,} resamples"
+    alone = f"{bootstrap} with one seed, t over users and seeds with several" if several else bootstrap
+    choices["intervals"] = f"{100 * CONFIDENCE:.0f} % for each recommender alone ({alone})"
+    if reference is not None and compared:
+        choices["intervals"] += "; those of differences are of the tests and corrected like them"
     return choices
 
 
@@ -87,6 +102,11 @@ def _test_history(training_set: TrainingSet) -> str:
     both = len(np.intersect1d(training_set.validation_users, training_set.test_users))
     users = "" if both == len(training_set.test_users) else f" of the {both:,} users who have one"
     return f"training items and the validation item{users}{rest}"
+
+
+def _length(entry: Entry) -> str:
+    derived = f", derived: {entry.derived_from}" if entry.derived_from else ""
+    return f"{entry.maximum_length:,} items{derived}"
 
 
 def _grouped(pairs: Iterable[tuple[str, str]], others: str = "all others") -> str:

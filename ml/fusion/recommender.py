@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Self
 
 from ml.baselines import BASELINES
+from ml.data.files import whole
 from ml.data.training_set import FIT_ON_TRAIN, Sequences, TrainingSet
 from ml.fusion.fused import DEPTH, Fusion
 from ml.fusion.normalisation import NORMALISATIONS
@@ -122,10 +123,11 @@ class FusedRecommender:
             folder: of the fusion.
             load_part: reads a part by its name and folder; by default a baseline or a trained model.
         """
-        described = json.loads((folder / FUSION_FILE).read_text(encoding="utf-8"))
-        fusion = Fusion.from_json(described)
+        with whole(folder):
+            described = json.loads((folder / FUSION_FILE).read_text(encoding="utf-8"))
+            fusion = Fusion.from_json(described)
+            options = {name: described[name] for name in ("fit_on", "exclude_seen", "seed", "items")}
         parts = {name: (load_part or load_recommender)(name, folder / name) for name in fusion.parts}
-        options = {name: described[name] for name in ("fit_on", "exclude_seen", "seed", "items")}
         return cls(parts, fusion.depth, fusion=fusion, **options)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ml.models.catalogue import Catalogue
 from ml.models.sequential_model import SequentialModel
-from ml.models.settings import ModelSettings
+from ml.models.settings import AUTO, ModelSettings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,8 +23,10 @@ def build_model(settings: ModelSettings, items: int, users: int, codes: np.ndarr
         codes: uint8 ``[items, books]`` for joint product quantised embeddings, else ``None``.
 
     Raises:
-        ValueError: codes are missing, not wanted, or of another catalogue.
+        ValueError: codes are missing, not wanted, or of another catalogue; or the maximum length is still open.
     """
+    if getattr(settings, "max_length", None) == AUTO:
+        raise ValueError(f'max_length is "{AUTO}": ml.training.derived.derive gives it a number for a dataset')
     quantised = getattr(settings, "item_embedding", "dense") == "joint_product_quantised"
     if quantised and codes is None:
         raise ValueError("joint product quantised item embeddings need codes, and none were given")

@@ -13,12 +13,20 @@ from dataclasses import dataclass, is_dataclass
 from typing import Any, ClassVar, Literal
 
 _PACKAGE = __name__.rpartition(".")[0]
+# a maximum length that follows the training histories: see ml.training.derived
+AUTO = "auto"
+MaxLength = int | Literal["auto"]
 
 
 def _check_at_least_one(settings: Any, *names: str) -> None:
     for name in names:
         if getattr(settings, name) < 1:
             raise ValueError(f"{name} must be at least 1, not {getattr(settings, name)}")
+
+
+def _check_max_length(max_length: MaxLength) -> None:
+    if max_length != AUTO and max_length < 1:
+        raise ValueError(f'max_length must be at least 1, or "{AUTO}", not {max_length}')
 
 
 def _check_dropout(dropout: float) -> None:
@@ -38,7 +46,8 @@ class ItemVectorSettings:
     Attributes:
         dimensions: width of item embeddings and states.
         dropout: share of activations dropped while training.
-        max_length: longest history that is read, in items; of a longer one the most recent are read.
+        max_length: longest history that is read, in items; of a longer one the most recent are read. ``auto``
+            derives it from the training histories.
         item_embedding: ``dense``, or ``joint_product_quantised`` (RecJPQ), which needs codes.
         separate_output_embedding: score items with embeddings of their own instead of the input embeddings.
         embedding_deviation: standard deviation of the normal distribution that embeddings start from.
@@ -46,13 +55,14 @@ class ItemVectorSettings:
 
     dimensions: int
     dropout: float
-    max_length: int
+    max_length: MaxLength
     item_embedding: Literal["dense", "joint_product_quantised"]
     separate_output_embedding: bool
     embedding_deviation: float
 
     def __post_init__(self) -> None:
-        _check_at_least_one(self, "dimensions", "max_length")
+        _check_at_least_one(self, "dimensions")
+        _check_max_length(self.max_length)
         _check_dropout(self.dropout)
         _check_deviation(self.embedding_deviation)
 
@@ -113,7 +123,7 @@ class BERT4RecSettings(_TransformerSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.max_length < 2:
+        if self.max_length != AUTO and self.max_length < 2:
             raise ValueError(f"max_length must be at least 2, an item and a mask, not {self.max_length}")
 
 
@@ -147,7 +157,8 @@ class CaserSettings:
         vertical_filters: weighted sums over the window.
         user_vectors: put a vector of the user beside the state, as published; zeros for a user who is not known.
         dropout: share of the outputs of the filters dropped while training.
-        max_length: longest history that is trained on, in items; of a longer one the most recent.
+        max_length: longest history that is trained on, in items; of a longer one the most recent. ``auto`` derives
+            it from the training histories.
         embedding_deviation: standard deviation of the normal distribution that embeddings start from.
     """
 
@@ -157,13 +168,14 @@ class CaserSettings:
     vertical_filters: int
     user_vectors: bool
     dropout: float
-    max_length: int
+    max_length: MaxLength
     embedding_deviation: float
 
     model: ClassVar[str] = "ml.models.caser:Caser"
 
     def __post_init__(self) -> None:
-        _check_at_least_one(self, "dimensions", "window", "horizontal_filters", "vertical_filters", "max_length")
+        _check_at_least_one(self, "dimensions", "window", "horizontal_filters", "vertical_filters")
+        _check_max_length(self.max_length)
         _check_dropout(self.dropout)
         _check_deviation(self.embedding_deviation)
 
@@ -174,18 +186,20 @@ class FPMCSettings:
 
     Attributes:
         dimensions: width of each of the two factorisations, of users by items and of last items by items.
-        max_length: longest history that is trained on, in items; of a longer one the most recent.
+        max_length: longest history that is trained on, in items; of a longer one the most recent. ``auto`` derives
+            it from the training histories.
         embedding_deviation: standard deviation of the normal distribution that all vectors start from.
     """
 
     dimensions: int
-    max_length: int
+    max_length: MaxLength
     embedding_deviation: float
 
     model: ClassVar[str] = "ml.models.fpmc:FPMC"
 
     def __post_init__(self) -> None:
-        _check_at_least_one(self, "dimensions", "max_length")
+        _check_at_least_one(self, "dimensions")
+        _check_max_length(self.max_length)
         _check_deviation(self.embedding_deviation)
 
 
@@ -195,18 +209,20 @@ class MatrixFactorisationSettings:
 
     Attributes:
         dimensions: width of user and item vectors.
-        max_length: longest history that is trained on, in items; of a longer one the most recent.
+        max_length: longest history that is trained on, in items; of a longer one the most recent. ``auto`` derives
+            it from the training histories.
         embedding_deviation: standard deviation of the normal distribution that vectors start from.
     """
 
     dimensions: int
-    max_length: int
+    max_length: MaxLength
     embedding_deviation: float
 
     model: ClassVar[str] = "ml.models.matrix_factorisation:MatrixFactorisation"
 
     def __post_init__(self) -> None:
-        _check_at_least_one(self, "dimensions", "max_length")
+        _check_at_least_one(self, "dimensions")
+        _check_max_length(self.max_length)
         _check_deviation(self.embedding_deviation)
 
 

@@ -12,9 +12,18 @@ equations 15 to 18). They raise the predicted probability of the positive to the
 ``-log(sigmoid(s) ** beta)`` is ``beta * softplus(-s)``. The published code transforms the score in float64 with clamps
 to the same end; this form needs neither, and keeps the gradient where the clamps cut it (positives scored below about
 -23).
+
+Scores start near 0, where each of the many negatives counts as a coin toss. Training first pushes all scores down,
+states and items along one common direction, and ranks by popularity meanwhile, for some hundreds of steps. With a
+*prior offset* the loss reads ``s + log(beta / k)`` in place of ``s``: the log-odds at which scores without information
+have the least loss. It is the same for all items, so rankings by ``s`` stay as they are, and there is nothing to push
+down. The idea is the prior of the classifier's bias in Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017,
+section 4.1.
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 import torch
@@ -25,6 +34,7 @@ from ml.models.item_embeddings import ItemEmbedding
 from ml.objectives.fused import RowLosses, loss_among_shared
 from ml.objectives.negatives import draw_for_each, draw_shared
 from ml.objectives.own_negatives import loss_among_own
+from ml.objectives.settings import ObjectiveSettings
 from ml.objectives.targets import Targets
 
 
@@ -34,13 +44,21 @@ def positive_weight(items: int, negatives: int, calibration: float) -> float:
     return rate * (calibration * (1 - 1 / rate) + 1 / rate)
 
 
-def binary_cross_entropy(scores: Tensor, beta: float) -> RowLosses:
+def prior_log_odds(beta: float, negatives: int) -> float:
+    """The score at which a target and its negatives, scored alike, have the least loss."""
+    return math.log(beta / negatives)
+
+
+def binary_cross_entropy(scores: Tensor, beta: float, offset: float = 0.0) -> RowLosses:
     """Mean over a target and its negatives.
 
     Args:
         scores: ``[rows, 1 + negatives]``, the target's first; overwritten.
         beta: weight of the target's term.
+        offset: added to all scores.
     """
+    if offset:
+        scores += offset
     scores[:, 0].neg_()
     terms = F.softplus(scores)
     columns = scores.shape[1]
@@ -50,6 +68,20 @@ def binary_cross_entropy(scores: Tensor, beta: float) -> RowLosses:
     return RowLosses(losses, gradient, torch.full_like(losses, 1 / columns))
 
 
+def score_offset(settings: ObjectiveSettings, items: int) -> float:
+    """What is to be added to a model's scores before their sigmoid is a probability; 0 for most objectives.
+
+    Args:
+        settings: that the model was trained with.
+        items: size of the catalogue.
+    """
+    if not getattr(settings, "prior_offset", False):
+        return 0.0
+    shared = settings.negatives_drawn_for == "batch"
+    drawn = min(settings.negatives, items) if shared else settings.negatives
+    return prior_log_odds(positive_weight(items, drawn, settings.calibration), drawn)
+
+
 class BinaryCrossEntropy:
     """Binary cross-entropy with uniform negatives; a negative may be the target itself, as in gSASRec.
 
@@ -57,12 +89,14 @@ class BinaryCrossEntropy:
         negatives: how many, for each position or for the batch.
         calibration: ``t`` of gBCE; 0 for plain binary cross-entropy.
         drawn_for: ``position`` or ``batch``.
+        prior_offset: add :func:`prior_log_odds` to all scores.
     """
 
-    def __init__(self, negatives: int, calibration: float, drawn_for: str) -> None:
+    def __init__(self, negatives: int, calibration: float, drawn_for: str, prior_offset: bool = False) -> None:
         self.negatives = negatives
         self.calibration = calibration
         self.drawn_for = drawn_for
+        self.prior_offset = prior_offset
 
     def __call__(
         self, states: Tensor, targets: Targets, embedding: ItemEmbedding, generator: np.random.Generator
@@ -77,6 +111,7 @@ class BinaryCrossEntropy:
             drawn = draw_for_each(generator, embedding.items, len(targets), self.negatives, states.device)
             loss_among = loss_among_own
         beta = positive_weight(embedding.items, drawn.shape[-1], self.calibration)
+        offset = prior_log_odds(beta, drawn.shape[-1]) if self.prior_offset else 0.0
         return loss_among(
-            lambda scores: binary_cross_entropy(scores, beta), states, targets.items, weights, embedding, drawn
+            lambda scores: binary_cross_entropy(scores, beta, offset), states, targets.items, weights, embedding, drawn
         )

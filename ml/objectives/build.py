@@ -61,7 +61,9 @@ def build_objective(settings: ObjectiveSettings, counts: np.ndarray) -> Objectiv
         case BinaryCrossEntropySettings():
             return BinaryCrossEntropy(settings.negatives, 0.0, settings.negatives_drawn_for)
         case GeneralisedBinaryCrossEntropySettings():
-            return BinaryCrossEntropy(settings.negatives, settings.calibration, settings.negatives_drawn_for)
+            return BinaryCrossEntropy(
+                settings.negatives, settings.calibration, settings.negatives_drawn_for, settings.prior_offset
+            )
         case BayesianPersonalisedRankingSettings():
             return BayesianPersonalisedRanking(settings)
         case LambdaRankSettings():

@@ -74,11 +74,14 @@ class GeneralisedBinaryCrossEntropySettings:
         negatives_drawn_for: ``position``, as published, or ``batch``: one draw shared by all positions of a
             batch. The expected gradient is the same, the draws of a batch are not independent, and a score is
             a plain matrix product, several times faster.
+        prior_offset: let scores start from the log-odds of a target among its negatives, so that training does not
+            have to learn them first: see :mod:`ml.objectives.binary_cross_entropy`. Not in the paper.
     """
 
     negatives: int
     calibration: float
     negatives_drawn_for: Literal["position", "batch"]
+    prior_offset: bool = False
 
     def __post_init__(self) -> None:
         if self.negatives < 1:
@@ -147,8 +150,14 @@ OBJECTIVE_SETTINGS: dict[str, type[ObjectiveSettings]] = {
 }
 
 
-def describe(settings: ObjectiveSettings) -> str:
-    """The objective in words, for tables of results: a model's name says little without its loss."""
+def describe(settings: ObjectiveSettings, items: int | None = None) -> str:
+    """The objective in words, for tables of results: a model's name says little without its loss.
+
+    Args:
+        settings: of the objective.
+        items: size of the catalogue, where it is known: negatives are then described as they are drawn from it. A
+            shared draw that asks for more than there are takes every item once.
+    """
     match settings:
         case SoftmaxSettings():
             return "softmax over the whole catalogue"
@@ -157,20 +166,28 @@ def describe(settings: ObjectiveSettings) -> str:
             if settings.distribution == "in_batch":
                 return f"sampled softmax, targets of the batch as negatives, {corrected}"
             kind = "uniform" if settings.distribution == "uniform" else f"popularity^{settings.popularity_power:g}"
-            return f"sampled softmax, {_drawn(settings.negatives, kind, settings.negatives_drawn_for)}, {corrected}"
+            drawn = _drawn(settings.negatives, kind, settings.negatives_drawn_for, items)
+            return f"sampled softmax, {drawn}, {corrected}"
         case BinaryCrossEntropySettings():
-            return f"binary cross-entropy, {_drawn(settings.negatives, 'uniform', settings.negatives_drawn_for)}"
+            return f"binary cross-entropy, {_drawn(settings.negatives, 'uniform', settings.negatives_drawn_for, items)}"
         case GeneralisedBinaryCrossEntropySettings():
-            drawn = _drawn(settings.negatives, "uniform", settings.negatives_drawn_for)
-            return f"gBCE, t = {settings.calibration:g}, {drawn}"
+            drawn = _drawn(settings.negatives, "uniform", settings.negatives_drawn_for, items)
+            offset = ", prior offset" if settings.prior_offset else ""
+            return f"gBCE, t = {settings.calibration:g}, {drawn}{offset}"
         case BayesianPersonalisedRankingSettings():
-            return f"BPR, {_drawn(settings.negatives, 'uniform', 'position')}"
+            return f"BPR, {_drawn(settings.negatives, 'uniform', 'position', items)}"
         case LambdaRankSettings():
             normalised = "" if settings.normalised else ", not normalised"
             return f"LambdaRank, nDCG@{settings.ndcg_at}, top {settings.truncate_at:,} items{normalised}"
     raise TypeError(f"no objective has the settings {settings!r}")
 
 
-def _drawn(negatives: int, kind: str, drawn_for: str) -> str:
+def _drawn(negatives: int, kind: str, drawn_for: str, items: int | None) -> str:
+    of_batch = drawn_for == "batch"
+    if items is not None and negatives >= items and of_batch and kind == "uniform":
+        return f"all {items:,} items as negatives shared by the batch"
     noun = "negative" if negatives == 1 else "negatives"
-    return f"{negatives:,} {kind} {noun} " + ("shared by the batch" if drawn_for == "batch" else "a position")
+    said = f"{negatives:,} {kind} {noun} " + ("shared by the batch" if of_batch else "a position")
+    if items is not None and negatives >= items:
+        said += f", drawn with replacement from {items:,} items"
+    return said

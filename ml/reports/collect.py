@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import platform
+import subprocess
 import sys
 from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -17,6 +18,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from ml.codes.codes import CODES_PER_BOOK
+from ml.data.files import read_json
 from ml.data.training_set import FIT_ON_TRAIN
 from ml.evaluation.leaderboard import BASELINE
 from ml.reports import wording
@@ -40,9 +42,28 @@ from ml.reports.content import (
     RunFacts,
     TrainingCurve,
 )
+from ml.reports.recommenders import described
 
-__all__ = ["MissingInput", "collect", "library_versions", "machine_facts", "run_facts", "training_curve"]
+__all__ = [
+    "MissingInput",
+    "collect",
+    "library_versions",
+    "machine_facts",
+    "project_version",
+    "run_facts",
+    "training_curve",
+]
 _LOG = "training_log.jsonl"
+# what settings mean that are left empty, or are 0
+_EMPTY = {"recipes": "the set quick", "from_date": "the first", "until_date": "the last"}
+_ZERO = {
+    "k_core": "none",
+    "k_core_users": "none",
+    "k_core_items": "none",
+    "validation_users": "all",
+    "least_rating": "any",
+    "minimum_history": "any",
+}
 # What numbers may depend on, beside this project's own code.
 _LIBRARIES = (
     "numpy",
@@ -66,6 +87,7 @@ def collect(
     checks: Iterable[Check] = (),
     data_versions: Mapping[str, str] | None = None,
     code_version: str = "",
+    command: str = "",
 ) -> ReportContent:
     """Everything that the report of a dataset says, but the clock and the machine.
 
@@ -75,6 +97,7 @@ def collect(
         checks: results of contracts and dbt tests, in any order.
         data_versions: content digest by asset key (``marts/interactions``), in the order to print them.
         code_version: version or commit of this project; its installed version where empty.
+        command: that makes the same from the same dumps.
 
     Raises:
         MissingInput: a part is missing; the message says which asset makes it.
@@ -84,6 +107,7 @@ def collect(
     return ReportContent(
         dataset=dataset,
         leaderboard=board,
+        recommenders=described(lake, board.rows),
         list_metrics=list_metrics(lake, board),
         slices=slices(lake, board),
         audits=audits(lake),
@@ -102,6 +126,7 @@ def collect(
             settings=_settings(lake),
             versions=library_versions(),
             code_version=code_version or _version_of("raw2rank"),
+            command=command,
         ),
     )
 
@@ -125,7 +150,7 @@ def training_curve(folder: Path, title: str, loss_name: str, parameters: int | N
         epochs=tuple(entry["epoch"] for entry in log),
         loss=tuple(entry["loss"] for entry in log),
         validation=tuple(entry["validation_ndcg_at_10"] for entry in log),
-        best_epoch=json.loads((folder / "config.json").read_text(encoding="utf-8"))["best_epoch"],
+        best_epoch=read_json(folder, "config.json")["best_epoch"],
         parameters=parameters,
     )
 
@@ -133,11 +158,11 @@ def training_curve(folder: Path, title: str, loss_name: str, parameters: int | N
 def codes_reports(lake: Path, leaderboard: pa.Table) -> tuple[CodesReport, ...]:
     """The quality report of each code assignment that a model of the leaderboard is built on, by name."""
     configurations = [lake / "models" / name / "config.json" for name in leaderboard["recommender"].to_pylist()]
-    recipes = [json.loads(path.read_text(encoding="utf-8"))["recipe"] for path in configurations if path.exists()]
+    recipes = [read_json(path.parent, path.name)["recipe"] for path in configurations if path.exists()]
     reports = []
     for name in sorted({recipe["codes"] for recipe in recipes if "codes" in recipe}):
         path = lake / "codes" / name / "codes.json"
-        described = json.loads(path.read_text(encoding="utf-8"))
+        described = read_json(path.parent, path.name)
         method, report = described["method"], described["report"]
         options = ", ".join(f"{name} {value}" for name, value in method.items() if name not in ("name", "books"))
         books = (
@@ -163,6 +188,7 @@ def run_facts(
     finished: str = "",
     fit_seconds: Mapping[str, float] | None = None,
     other_seconds: Mapping[str, float] | None = None,
+    made_by: Mapping[str, str] | None = None,
 ) -> RunFacts:
     """The clock and the machine of a run.
 
@@ -171,6 +197,7 @@ def run_facts(
         finished: when the run ended, as text.
         fit_seconds: by name of recommender; models without one take theirs from their training log.
         other_seconds: of other steps, by what they did.
+        made_by: what made the report, by label.
     """
     seconds = {}
     for log in sorted((lake / "models").glob(f"*/{_LOG}")):
@@ -178,7 +205,33 @@ def run_facts(
         fits = {entry["fit_on"]: float(entry["seconds"]) for entry in _training_log(log.parent)}
         seconds[log.parent.name] = sum(fits.values())
     seconds.update(fit_seconds or {})
-    return RunFacts(finished, machine_facts(), seconds, dict(other_seconds or {}))
+    return RunFacts(finished, machine_facts(), seconds, dict(other_seconds or {}), dict(made_by or {}))
+
+
+def project_version(repository: Path) -> str:
+    """Version of this project and, in a git checkout, its commit, with a note of changes that are not committed."""
+    installed = _version_of("raw2rank")
+    try:
+        found = subprocess.run(
+            [
+                "git",
+                "-C",
+                str(repository),
+                "describe",
+                "--always",
+                "--dirty= with changes",
+                "--abbrev=12",
+                "--exclude=*",
+            ],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        # no git, or no checkout
+        return installed
+    return f"{installed}, commit {found.stdout.strip()}"
 
 
 def library_versions() -> dict[str, str]:
@@ -218,13 +271,25 @@ def _training_log(folder: Path) -> list[dict]:
 
 
 def _settings(lake: Path) -> dict[str, str]:
-    """Every setting that was written down, by name."""
-    found: dict[str, str] = {}
+    """Every setting that was written down, by name, in words where a value stands for the lack of one."""
+    written: dict[str, object] = {}
     for path in sorted((lake / "settings").glob("*.json")):
-        for name, value in json.loads(path.read_text(encoding="utf-8")).items():
-            shown = ", ".join(map(str, value)) or "all" if isinstance(value, list) else str(value)
-            found[name.replace("_", " ")] = shown
-    return dict(sorted(found.items()))
+        written |= json.loads(path.read_text(encoding="utf-8"))
+    return {name.replace("_", " "): _setting(name, value, written) for name, value in sorted(written.items())}
+
+
+def _setting(name: str, value: object, written: Mapping[str, object]) -> str:
+    if name in ("k_core_users", "k_core_items") and value == -1:
+        return f"as k core ({written['k_core']})" if "k_core" in written else "as k core"
+    if name in ("validation_from", "test_from") and str(written.get("split", "")).startswith("leave-one-out"):
+        return f"{value} (not used: the split is {written['split']})"
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or _EMPTY.get(name, "none")
+    if value is None or value == "" or value is False:
+        return _EMPTY.get(name, "no" if value is False else "none")
+    if value is True:
+        return "yes"
+    return _ZERO.get(name, str(value)) if value == 0 else str(value)
 
 
 def _version_of(package: str) -> str:

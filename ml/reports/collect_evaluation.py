@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ml.audits.audit import Audit
+from ml.data.files import read_json
 from ml.evaluation.leaderboard import BASELINE, FUSION, protocol
 from ml.evaluation.metrics import HEADLINE, METRICS
 from ml.reports.content import Estimate, Leaderboard, LeaderboardRow, SliceRow
@@ -53,6 +53,7 @@ def leaderboard_content(table: pa.Table) -> Leaderboard:
                 fused=record["kind"] == FUSION,
                 metrics=estimates,
                 difference=difference,
+                difference_confidence=record["difference_confidence"],
                 finding=record["finding"] or "",
                 verdict=record["verdict"] or "",
                 beats=tuple(name for name in record["beats"].split(", ") if name),
@@ -109,10 +110,7 @@ def slices(lake: Path, board: Leaderboard) -> tuple[SliceRow, ...]:
 
 def audits(lake: Path) -> tuple[Audit, ...]:
     """The audits that were made, those with a concern first; none where no audit was made."""
-    found = [
-        Audit.from_json(json.loads(path.read_text(encoding="utf-8")))
-        for path in sorted((lake / "audits").glob("*.json"))
-    ]
+    found = [Audit.from_json(read_json(path)) for path in sorted((lake / "audits").glob("*.json"))]
     return tuple(sorted(found, key=gravity))
 
 

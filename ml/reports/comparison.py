@@ -14,16 +14,16 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from ml.evaluation.intervals import CONFIDENCE, Interval, bootstrap_interval
+from ml.audits.audit import CONCERN, NO_CONCERN
+from ml.evaluation.intervals import CONFIDENCE, Interval
+from ml.evaluation.leaderboard import BETTER, NOT_DIFFERENT, WORSE
 from ml.evaluation.metrics import HEADLINE, relevance_metrics
 from ml.evaluation.sampled_rankings import LENGTH, PairedSamples, overlaps, rank_biased_overlap
-from ml.evaluation.significance import LEVEL, holm, paired_t_tests
+from ml.evaluation.significance import LEVEL, MeanDifference, SeedTerm, holm, holm_confidence, with_seed_terms
 from ml.reports.written_report import Report
 
 EQUAL = "equal"
-BETTER = "better"
-WORSE = "worse"
-UNDECIDED = "not told apart"
+UNDECIDED = NOT_DIFFERENT
 NOT_COMPARABLE = "not comparable"
 FINDINGS = (BETTER, WORSE, UNDECIDED, EQUAL, NOT_COMPARABLE)
 PAIRED = "paired"
@@ -35,7 +35,9 @@ _MADE = ("kind", "fit_on", "loss", "seed", "seeds", "parameters")
 _VALIDATION_USERS = "validation users"
 _MEASURED = {"dataset", "dataset digest", "test users", _VALIDATION_USERS, "ranked"}
 # entries that sum up the rows of the leaderboard, which are compared one by one
-_OF_RECOMMENDERS = {"fit on", "seeds", "codes", "losses", "maximum length", "beam", "intervals", "tests"}
+_OF_RECOMMENDERS = {"fit on", "seeds", "codes", "losses", "maximum length", "beam"}
+# entries that say how figures were made of the same values
+_OF_TESTS = {"intervals", "tests", "compared with"}
 
 
 @dataclass(frozen=True)
@@ -59,11 +61,11 @@ class FileChange:
 
 @dataclass(frozen=True)
 class AuditChange:
-    """An audit whose concern, verdict or facts changed; a concern is ``None`` where the audit was not made."""
+    """An audit whose outcome, verdict or facts changed; an outcome is ``None`` where the audit was not made."""
 
     title: str
-    concern_before: bool | None
-    concern_after: bool | None
+    outcome_before: str | None
+    outcome_after: str | None
     verdict_before: str
     verdict_after: str
     facts: tuple[Change, ...]
@@ -99,12 +101,14 @@ class MetricChange:
         title: the same for readers.
         before: mean over all test users.
         after: the same of the other report.
-        place_before: on the leaderboard, 1 is the best.
-        place_after: the same of the other report.
+        rank_before: on the leaderboard, 1 is the best.
+        rank_after: the same of the other report.
         method: ``paired`` over the sampled users of both that kept their target, or ``unpaired`` over all test users.
         users: users that the test is over, before and after; the same number twice where paired.
-        difference: after less before, over these users, with its 95 % interval: bootstrap where paired, Welch's else.
-        p_value: two-sided, of the paired t-test or of Welch's; 1 where nothing differs.
+        test: of the difference, after less before, over these users: :func:`ml.evaluation.significance.with_seed_terms`
+            where paired, Welch's else.
+        differs: whether any value does, and not only the last bits of a mean, which another version may add otherwise.
+        difference: of the test, with the interval that agrees with the corrected test.
         p_value_adjusted: after Holm's correction over all recommenders whose values differ; nan where not comparable,
             or where nothing could be tested.
         finding: decided by ``p_value_adjusted < .05``; :data:`EQUAL` where no value differs; :data:`NOT_COMPARABLE`
@@ -116,20 +120,21 @@ class MetricChange:
     title: str
     before: float
     after: float
-    place_before: int
-    place_after: int
+    rank_before: int
+    rank_after: int
     method: str
     users: tuple[int, int]
+    test: MeanDifference
+    differs: bool
     difference: Interval
-    p_value: float
     p_value_adjusted: float
     finding: str
     made: tuple[Change, ...] = ()
 
     @property
-    def differs(self) -> bool:
-        """Whether any value does, and not only the last bits of a mean, which another version may add otherwise."""
-        return abs(self.after - self.before) > 1e-12 or (self.difference.low, self.difference.high) != (0, 0)
+    def p_value(self) -> float:
+        """Of the test, not corrected; 1 where nothing differs."""
+        return self.test.p_value
 
 
 @dataclass(frozen=True)
@@ -238,7 +243,7 @@ def _is_choice(change: Change) -> bool:
         # it says the number of users, where it is not of all
         before, after = (re.sub(r"[\d,]+", "", str(value)) for value in (change.before, change.after))
         return before != after
-    return change.name not in _MEASURED and change.name not in _OF_RECOMMENDERS
+    return change.name not in _MEASURED | _OF_RECOMMENDERS | _OF_TESTS
 
 
 def _file_changes(before: Sequence[Mapping], after: Sequence[Mapping]) -> tuple[FileChange, ...]:
@@ -265,15 +270,20 @@ def _audit_changes(before: Mapping[str, Mapping], after: Mapping[str, Mapping]) 
         facts = _changes(old["facts"], new["facts"]) if old and new else ()
         change = AuditChange(
             title=(new or old)["title"],
-            concern_before=old and old["concern"],
-            concern_after=new and new["concern"],
+            outcome_before=old and _outcome(old),
+            outcome_after=new and _outcome(new),
             verdict_before=old["verdict"] if old else "",
             verdict_after=new["verdict"] if new else "",
             facts=facts,
         )
-        if facts or (change.concern_before, change.verdict_before) != (change.concern_after, change.verdict_after):
+        if facts or (change.outcome_before, change.verdict_before) != (change.outcome_after, change.verdict_after):
             found.append(change)
     return tuple(found)
+
+
+def _outcome(audit: Mapping) -> str:
+    """Earlier versions wrote whether there is a concern, and nothing else."""
+    return audit.get("outcome") or (CONCERN if audit["concern"] else NO_CONCERN)
 
 
 def _list_change(name: str, title: str, samples: PairedSamples) -> ListChange | None:
@@ -297,54 +307,64 @@ def _headline(ranks: np.ndarray) -> np.ndarray:
 
 
 def _metric_change(before: Mapping[str, Any], after: Mapping[str, Any], samples: PairedSamples) -> MetricChange:
-    """One recommender's change; finding and adjusted p-value are decided among all of them."""
+    """One recommender's change; finding, interval and adjusted p-value are decided among all of them."""
     ranks = samples.ranks(after["recommender"])
+    differs = abs(after[HEADLINE] - before[HEADLINE]) > 1e-12
     if ranks is not None:
         old, new = map(_headline, ranks)
         method, users = PAIRED, (len(new), len(new))
-        difference = bootstrap_interval(new - old, seed=0)
-        p_value = float(paired_t_tests(new[None], old).p_value[0])
+        # the sampled lists are of one seed; what another seed would have given is known from the leaderboards
+        test = with_seed_terms(new - old, [_of_another_seed(row) for row in (before, after)])
+        differs |= bool((new != old).any())
     else:
         method, users = UNPAIRED, (before["users"], after["users"])
-        difference, p_value = _welch(before, after)
+        test = _welch(before, after)
+        differs |= test.error != 0
     return MetricChange(
         recommender=after["recommender"],
         title=after["title"],
         before=before[HEADLINE],
         after=after[HEADLINE],
-        place_before=before["position"],
-        place_after=after["position"],
+        rank_before=before["position"],
+        rank_after=after["position"],
         method=method,
         users=users,
-        difference=difference,
-        p_value=p_value,
-        p_value_adjusted=p_value,
+        test=test,
+        differs=differs,
+        difference=test.interval(),
+        p_value_adjusted=test.p_value,
         finding=UNDECIDED,
         made=_changes(*({name: row[name] for name in _MADE if name in row} for row in (before, after))),
     )
 
 
-def _welch(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[Interval, float]:
-    """Welch's interval and two-sided p-value, with the standard errors that the rows' own intervals imply; nan where a
-    row has no interval.
+def _of_another_seed(row: Mapping[str, Any]) -> SeedTerm:
+    """What the choice of one seed adds to the variance of a mean, from the spread of several; nothing where one is
+    all there is."""
+    deviation = row.get("seed_deviation")
+    if deviation is None or row.get("seeds", 1) < 2:
+        return SeedTerm(0.0)
+    return SeedTerm(deviation**2, ((deviation**2, row["seeds"] - 1),))
+
+
+def _welch(before: Mapping[str, Any], after: Mapping[str, Any]) -> MeanDifference:
+    """Welch's test, with the standard errors that the rows' own intervals imply; nan where a row has no interval.
 
     Source: Welch, "The generalization of Student's problem when several different population variances are involved",
     Biometrika 34, 1947.
     """
     difference = after[HEADLINE] - before[HEADLINE]
     if any(row[f"{HEADLINE}_{bound}"] is None for row in (before, after) for bound in ("low", "high")):
-        return Interval(difference, float("nan"), float("nan")), float("nan")
+        return MeanDifference(difference, float("nan"), float("nan"))
     normal = 2 * stats.norm.ppf(0.5 + CONFIDENCE / 2)
     squares = [((row[f"{HEADLINE}_high"] - row[f"{HEADLINE}_low"]) / normal) ** 2 for row in (before, after)]
     error = float(np.sqrt(sum(squares)))
     if error == 0:
-        return Interval(difference, difference, difference), float(difference == 0)
+        return MeanDifference(difference, 0.0, 1.0)
     freedom = sum(squares) ** 2 / sum(
         square**2 / max(1, row["users"] - 1) for square, row in zip(squares, (before, after), strict=True)
     )
-    half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, freedom)) * error
-    p_value = 2 * float(stats.t.sf(abs(difference) / error, freedom))
-    return Interval(difference, difference - half, difference + half), p_value
+    return MeanDifference(difference, error, float(freedom))
 
 
 def _found(changes: Sequence[MetricChange], comparable: bool) -> tuple[MetricChange, ...]:
@@ -354,19 +374,22 @@ def _found(changes: Sequence[MetricChange], comparable: bool) -> tuple[MetricCha
         return comparable and all(made.name != "fit_on" for made in change.made)
 
     tested = [change for change in changes if change.differs and is_comparable(change)]
-    adjusted = holm([change.p_value for change in tested])
-    p_values = {change.recommender: float(value) for change, value in zip(tested, adjusted, strict=True)}
+    p_values = [change.test.p_value for change in tested]
+    decided = {
+        change.recommender: (float(adjusted), change.test.interval(float(confidence)))
+        for change, adjusted, confidence in zip(tested, holm(p_values), holm_confidence(p_values), strict=True)
+    }
     found = []
     for change in changes:
-        p_value = p_values.get(change.recommender, 1.0)
+        p_value, difference = decided.get(change.recommender, (1.0, change.difference))
         if not is_comparable(change):
             finding, p_value = NOT_COMPARABLE, float("nan")
         elif not change.differs:
             finding = EQUAL
         elif p_value < LEVEL:
-            finding = BETTER if change.difference.mean > 0 else WORSE
+            finding = BETTER if difference.mean > 0 else WORSE
         else:
             # a nan too: nothing could be tested
             finding = UNDECIDED
-        found.append(replace(change, p_value_adjusted=p_value, finding=finding))
+        found.append(replace(change, difference=difference, p_value_adjusted=p_value, finding=finding))
     return tuple(found)

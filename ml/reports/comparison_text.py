@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ml.audits.audit import CONCERN
 from ml.reports import comparison, wording
 from ml.reports.comparison import Change, Comparison, MetricChange
 from ml.reports.markdown_table import table as markdown_table
@@ -91,7 +92,7 @@ def data_sentence(found: Comparison) -> str:
     versions = [change.name for change in _all_versions(found)]
     if versions:
         said.append(f"another version of {_listed(versions)}")
-    raised = [audit.title for audit in found.audits if audit.concern_after and not audit.concern_before]
+    raised = [one.title for one in found.audits if one.outcome_after == CONCERN != one.outcome_before]
     if raised:
         said.append(f"{'an audit raises' if len(raised) == 1 else 'audits raise'} a new concern: {_listed(raised)}")
     return f"{'; '.join(said)}."
@@ -126,7 +127,7 @@ def _cause(found: Comparison, recommender: str) -> str:
     made = next(change.made for change in found.metrics if change.recommender == recommender)
     if made:
         otherwise = [f"{_label(one.name)}: {_value(one.before)}; {_value(one.after)}" for one in made]
-        return f"; it was made otherwise ({_listed(otherwise)})"
+        return f"; it was fitted differently ({_listed(otherwise)})"
     fitted = any(change.name in ("codes", "maximum length", "beam") for change in found.protocol)
     others = (found.choices, found.settings, fitted, found.versions, found.code)
     if not found.same_training_set or any(others):
@@ -204,10 +205,9 @@ def _data(found: Comparison) -> Section:
 def _audits(found: Comparison) -> Section | None:
     if not found.audits:
         return None
-    words = {None: "not made", True: "a concern", False: "no concern"}
     said = []
     for audit in found.audits:
-        before, after = words[audit.concern_before], words[audit.concern_after]
+        before, after = audit.outcome_before or "not made", audit.outcome_after or "not made"
         turned = f"{before} in both" if before == after else f"{before} before, {after} after"
         verdicts = [
             f"{when}: {text}"
@@ -245,17 +245,17 @@ def _metrics(found: Comparison) -> Section:
     rows = tuple(
         (
             one.title,
-            f"{one.place_before} → {one.place_after}" if one.place_before != one.place_after else str(one.place_after),
+            f"{one.rank_before} → {one.rank_after}" if one.rank_before != one.rank_after else str(one.rank_after),
             wording.metric_value(one.before),
             wording.metric_value(one.after),
             wording.signed_metric(one.difference.mean),
             _interval(one),
-            _probability(one.p_value_adjusted),
+            _p_value(one.p_value_adjusted),
             one.finding,
         )
         for one in found.metrics
     )
-    header = ("Recommender", "Place", f"{metric} before", "After", "Difference", "95 % interval", "p", "Finding")
+    header = ("Recommender", "Rank", f"{metric} before", "After", "Difference", "Interval", "p", "Finding")
     made = tuple(
         (one.title, _label(change.name), _value(change.before), _value(change.after))
         for one in found.metrics
@@ -263,7 +263,7 @@ def _metrics(found: Comparison) -> Section:
     )
     tables = (
         ("All in both reports", Table(header, rows, frozenset({2, 3, 4, 6}))),
-        ("Made otherwise", Table(("Recommender", "Property", "Before", "After"), made)),
+        ("Fitted differently", Table(("Recommender", "Property", "Before", "After"), made)),
     )
     said = []
     if found.metrics:
@@ -282,7 +282,7 @@ def _how_tested(found: Comparison) -> str:
     said = ["Before and after are means over all test users."]
     if paired:
         said.append(
-            f"Difference, bootstrap interval and paired t-test are over the {wording.of(paired.users[0], 'user')} of "
+            f"Difference, interval and paired t-test are over the {wording.of(paired.users[0], 'user')} of "
             f"both samples ({first} and {second} users) whose target is the same item."
         )
     if unpaired:
@@ -294,10 +294,16 @@ def _how_tested(found: Comparison) -> str:
             f"with the standard errors that the 95 % intervals of both imply{why}."
         )
     if any((row.get("seeds") or 1) > 1 for report in (found.before, found.after) for row in report.board.values()):
-        said.append("The samples hold the lists of one seed.")
+        said.append(
+            "The samples hold the lists of one seed; intervals and tests take in the spread between seeds that the "
+            "leaderboards state."
+        )
     tested = sum(one.differs and one.finding != comparison.NOT_COMPARABLE for one in found.metrics)
     if tested:
-        said.append(f"p is after Holm's correction over the {wording.of(tested, 'recommender')} with other values.")
+        said.append(
+            f"p and intervals are corrected by Holm's method for the {wording.of(tested, 'recommender')} whose values "
+            "differ."
+        )
     return " ".join(said)
 
 
@@ -330,11 +336,9 @@ def _interval(change: MetricChange) -> str:
     return "" if low != low else f"{wording.signed_metric(low)} to {wording.signed_metric(high)}"
 
 
-def _probability(value: float) -> str:
+def _p_value(value: float) -> str:
     """Empty for a nan: nothing was tested."""
-    if value != value:
-        return ""
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+    return "" if value != value else wording.p_figure(value)
 
 
 def _short(digest: str | None) -> str | None:

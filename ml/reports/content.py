@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from ml.audits.audit import Audit
 from ml.evaluation.metrics import HEADLINE
-from ml.reports.content_evaluation import Estimate, Leaderboard, LeaderboardRow, SliceRow
+from ml.reports.content_evaluation import Described, Estimate, Leaderboard, LeaderboardRow, SliceRow
 
 __all__ = [
     "HEADLINE",
@@ -21,6 +21,7 @@ __all__ = [
     "Check",
     "CodeBook",
     "CodesReport",
+    "Described",
     "DumpFile",
     "Estimate",
     "Example",
@@ -266,6 +267,7 @@ class Provenance:
         settings: what the run was asked for, seeds included, by name.
         versions: library versions by name.
         code_version: version or commit of this project.
+        command: that makes the same from the same dumps.
     """
 
     files: tuple[DumpFile, ...] = ()
@@ -274,6 +276,7 @@ class Provenance:
     settings: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     code_version: str = ""
+    command: str = ""
 
 
 @dataclass(frozen=True)
@@ -285,12 +288,14 @@ class RunFacts:
         machine: label and value (processor, cores, memory, operating system, accelerator).
         fit_seconds: seconds of fitting by name of recommender.
         other_seconds: seconds of other steps, by what they did.
+        made_by: what made the report, by label, as the identity of the Dagster run.
     """
 
     finished: str = ""
     machine: Mapping[str, str] = field(default_factory=dict)
     fit_seconds: Mapping[str, float] = field(default_factory=dict)
     other_seconds: Mapping[str, float] = field(default_factory=dict)
+    made_by: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -300,9 +305,10 @@ class ReportContent:
     Attributes:
         dataset: its name.
         leaderboard: the recommenders compared.
+        recommenders: what each of them is, in the order of the leaderboard.
         list_metrics: what is recommended, by name of recommender and of metric; ``None`` where it cannot be
             computed, as diversity by category where no item has one.
-        slices: users told apart by a property, a row a recommender.
+        slices: users grouped by a property, one row for each recommender.
         audits: what may weaken the leaderboard, in the order to read them.
         funnels: reviews first, then metadata.
         statistics: the one row of ``marts.statistics`` by column name, and what :mod:`ml.reports.collect`
@@ -319,6 +325,7 @@ class ReportContent:
 
     dataset: str
     leaderboard: Leaderboard
+    recommenders: tuple[Described, ...] = ()
     list_metrics: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
     slices: tuple[SliceRow, ...] = ()
     audits: tuple[Audit, ...] = ()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from ml.evaluation.leaderboard import BETTER, NOT_DIFFERENT, WORSE
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over users and its 95 % interval, whose bounds are ``None`` where there is no interval."""
+    """A mean over users, or a difference of two, and its interval, whose bounds are ``None`` where there is none."""
 
     value: float
     low: float | None = None
@@ -25,9 +27,11 @@ class LeaderboardRow:
         trained: whether it is a trained model; ``False`` for a training-free baseline.
         metrics: mean by metric name (``ndcg@10``, ``recall@20``, ...).
         difference: paired difference of the headline metric, this recommender less the reference, over the
-            same users; ``None`` for the reference itself or where it was not computed.
-        finding: ``better``, ``worse`` or ``not told apart`` from the reference, as the leaderboard decided it
-            after correction for the number of comparisons; empty where nothing decided it.
+            same users, with an interval that agrees with the corrected test; ``None`` for the reference itself or
+            where it was not computed.
+        difference_confidence: of its interval, at least .95.
+        finding: ``better``, ``worse`` or ``not significantly different`` from the reference, as the leaderboard
+            decided it after correction for the number of comparisons; empty where nothing decided it.
         verdict: the same as a sentence.
         beats: names of all recommenders that it is better than, each pair tested and corrected for all pairs.
         p_value: of the paired test against the reference, by itself.
@@ -50,6 +54,7 @@ class LeaderboardRow:
     trained: bool
     metrics: Mapping[str, Estimate]
     difference: Estimate | None = None
+    difference_confidence: float | None = None
     finding: str = ""
     verdict: str = ""
     beats: tuple[str, ...] = ()
@@ -67,8 +72,25 @@ class LeaderboardRow:
     fused: bool = False
 
     def __post_init__(self) -> None:
-        if self.finding not in ("", "better", "worse", "not told apart"):
-            raise ValueError(f"a finding is better, worse or not told apart, not {self.finding!r}")
+        if self.finding not in ("", BETTER, WORSE, NOT_DIFFERENT):
+            raise ValueError(f"a finding is {BETTER}, {WORSE} or {NOT_DIFFERENT}, not {self.finding!r}")
+
+
+@dataclass(frozen=True)
+class Described:
+    """What a recommender is.
+
+    Attributes:
+        title: name shown to readers.
+        text: how it ranks, in a sentence or two; empty where that is not known.
+        source: where it comes from; may be empty.
+        settings: what decides its weights beside data, codes and seed, and the seed, by name; none for a baseline.
+    """
+
+    title: str
+    text: str
+    source: str
+    settings: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -108,7 +130,7 @@ class SliceRow:
     """One recommender on the test users of one bucket of a slice.
 
     Attributes:
-        slice: the property that users are told apart by (``history length``).
+        slice: the property that users are grouped by (``history length``).
         bucket: the users of this row (``5 to 9``).
         place: order of the buckets of a slice.
         users: how many they are.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import io
 import re
+import textwrap
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -163,6 +164,14 @@ def png_data_uri(png: bytes) -> str:
 def markdown_image(plot: Plot) -> str:
     """The drawing as a Markdown image that needs no file beside it."""
     return f"![{escape_markdown(plot.title)}]({png_data_uri(plot.png())})"
+
+
+def in_lines(text: str, characters: int) -> str:
+    """Text in two lines of so many characters at most."""
+    lines = textwrap.wrap(visible(text), characters)
+    if len(lines) > 2:
+        lines = [lines[0], short(" ".join(lines[1:]), characters)]
+    return "\n".join(lines)
 
 
 def short(text: str, most: int = 34) -> str:

@@ -18,11 +18,11 @@ from ml.reports.content import (
     HEADLINE,
     Check,
     Funnel,
-    Leaderboard,
     ReportContent,
     RunFacts,
 )
 from ml.reports.plots_chart import chart
+from ml.reports.row_marks import row_marks
 from ml.reports.text import visible
 
 # characters of a name that are not broken, and that half of the page has room for
@@ -72,7 +72,7 @@ def render_html(content: ReportContent, run: RunFacts | None = None) -> str:
         content=content,
         run=run,
         style=Markup((_TEMPLATES / "report.css").read_text(encoding="utf-8")),
-        board=_board_view(board),
+        board=_board_view(content),
         families=wording_evaluation.families(board),
         list_columns=wording_evaluation.list_columns(content.list_metrics),
         slices=_slice_views(content),
@@ -119,8 +119,9 @@ class _Mark:
     high: float | None
 
 
-def _board_view(board: Leaderboard) -> dict:
-    """Leaderboard as the template prints it: the scale of the dots, and a mark and a finding a row."""
+def _board_view(content: ReportContent) -> dict:
+    """The leaderboard as the template prints it: the scale, and the dot and the marks of each row."""
+    board = content.leaderboard
     estimates = [row.metrics[HEADLINE] for row in board.rows]
     longest = max([e.value for e in estimates] + [e.high for e in estimates if e.high is not None], default=0.0)
     full = (longest or 1.0) * 1.04
@@ -129,11 +130,12 @@ def _board_view(board: Leaderboard) -> dict:
     def place(value: float | None) -> float | None:
         return None if value is None else round(100 * max(value, 0.0) / full, 2)
 
+    marks = row_marks(content)
     rows = []
     for row in board.rows:
         estimate = row.metrics[HEADLINE]
         mark = _Mark(place(estimate.value), place(estimate.low), place(estimate.high))
-        rows.append({"row": row, "mark": mark})
+        rows.append({"row": row, "mark": mark, "wrong": marks.get(row.recommender, ())})
     return {
         "rows": rows,
         "side": wording.side_metrics(board),
@@ -185,7 +187,6 @@ def _audit_views(content: ReportContent) -> list[dict]:
             {
                 "audit": audit,
                 "id": address,
-                "status": wording_evaluation.status(audit),
                 "figures": drawings,
                 "wide": [table for table in audit.tables if _is_wide(table)],
             }
@@ -203,12 +204,14 @@ def _is_wide(table: Table) -> bool:
 
 
 def _slice_views(content: ReportContent) -> list[dict]:
-    """Slices with their drawings; one bucket alone needs none."""
+    """Slices with their drawings; one bucket alone, beside those of one user, needs none."""
     rows = wording_evaluation.slice_rows(content.leaderboard)
     views = []
     for number, view in enumerate(wording_evaluation.slice_views(content), start=1):
-        drawn = chart(wording_evaluation.slice_chart(view, rows), f"slice-{number}-chart")
-        views.append({"slice": view, "drawing": _drawing(drawn) if len(view.buckets) > 1 else None})
+        found = wording_evaluation.slice_chart(view, rows)
+        has_points = any(len(line.x) > 1 for line in found.lines)
+        drawing = _drawing(chart(found, f"slice-{number}-chart")) if has_points else None
+        views.append({"slice": view, "drawing": drawing})
     return views
 
 

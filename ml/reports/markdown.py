@@ -22,6 +22,7 @@ from ml.reports.content import (
 )
 from ml.reports.markdown_evaluation import all_metrics, audit, audits, comparison, list_metrics, slices
 from ml.reports.markdown_table import table
+from ml.reports.row_marks import row_marks
 from ml.reports.text import escape_markdown
 
 __all__ = [
@@ -43,15 +44,21 @@ __all__ = [
 ]
 
 
-def leaderboard(board: Leaderboard, fit_seconds: Mapping[str, float] | None = None) -> str:
+def leaderboard(
+    board: Leaderboard,
+    fit_seconds: Mapping[str, float] | None = None,
+    marks: Mapping[str, Sequence[str]] | None = None,
+) -> str:
     """The leaderboard with its protocol line.
 
     Args:
         board: the recommenders.
         fit_seconds: seconds of fitting by name of recommender, for one more column.
+        marks: of :func:`ml.reports.row_marks.row_marks`, to stand beside the names.
     """
+    marks = marks or {}
     side = wording.side_metrics(board)
-    header = ["Place", "Recommender", "Kind", wording.metric_name(HEADLINE), "95 % interval"]
+    header = ["Rank", "Recommender", "Kind", wording.metric_name(HEADLINE), "95 % interval"]
     header += [*map(wording.metric_name, side), "Against the best baseline"]
     right = {0, 3, *range(5, 5 + len(side))}
     if fit_seconds is not None:
@@ -63,7 +70,8 @@ def leaderboard(board: Leaderboard, fit_seconds: Mapping[str, float] | None = No
         against = "is the best baseline" if row == board.reference else ""
         if row.difference is not None:
             against = f"{wording.signed_metric(row.difference.value)} {row.finding}".strip()
-        named = f"{row.title} ({wording.seeds(row)})" if row.seeds > 1 else row.title
+        below = [wording.seeds(row) if row.seeds > 1 else "", *marks.get(row.recommender, ())]
+        named = f"{row.title} ({', '.join(filter(None, below))})" if any(below) else row.title
         cells = [str(place), named, wording.kind(row), wording.metric_value(estimate.value)]
         cells.append(wording.interval(estimate))
         cells += [wording.metric_value(row.metrics[m].value) if m in row.metrics else "" for m in side]
@@ -177,7 +185,8 @@ def report(content: ReportContent) -> str:
     """The first screen of the report: verdict, leaderboard, audits and caveats."""
     sentences = "\n\n".join(map(escape_markdown, verdict.verdict(content)))
     further = "\n".join(f"- {escape_markdown(sentence)}" for sentence in verdict.further_caveats(content))
-    parts = (sentences, leaderboard(content.leaderboard), audits(content) if content.audits else "", further)
+    board = leaderboard(content.leaderboard, marks=row_marks(content))
+    parts = (sentences, board, audits(content) if content.audits else "", further)
     return "\n\n".join(part for part in parts if part)
 
 

@@ -13,7 +13,7 @@ from ml.reports.verdict import gravity
 
 
 def audit(audit: Audit, images: bool = True, most_rows: int | None = None) -> str:
-    """One audit: title, whether it is a concern, verdict, explanation, drawings and tables.
+    """One audit: title, outcome, verdict, explanation, drawings and tables.
 
     Args:
         audit: what to show.
@@ -22,7 +22,7 @@ def audit(audit: Audit, images: bool = True, most_rows: int | None = None) -> st
     """
     parts = [
         f"### {escape_markdown(audit.title)}",
-        f"**{wording_evaluation.status(audit).capitalize()}.** {escape_markdown(audit.verdict)}",
+        f"**{audit.outcome.capitalize()}.** {escape_markdown(audit.verdict)}",
         escape_markdown(audit.explanation),
     ]
     if images:
@@ -43,10 +43,10 @@ def audit_table(found: Table, most_rows: int | None = None) -> str:
 
 
 def audits(content: ReportContent) -> str:
-    """One row an audit: whether it is a concern, and its verdict."""
+    """One row for each audit: its outcome and its verdict."""
     ordered = sorted(content.audits, key=gravity)
-    rows = [(one.title, wording_evaluation.status(one), one.verdict) for one in ordered]
-    return table(("Audit", "Found", "Verdict"), rows)
+    rows = [(one.title, one.outcome, one.verdict) for one in ordered]
+    return table(("Audit", "Outcome", "Verdict"), rows)
 
 
 def slices(content: ReportContent) -> str:
@@ -103,12 +103,12 @@ def all_metrics(board: Leaderboard) -> str:
 
 
 def comparison(board: Leaderboard) -> str:
-    """Each recommender against the best baseline: difference, interval, p by itself and corrected, finding."""
+    """Each recommender against the best baseline: difference, interval, p alone and corrected, finding."""
     header = (
         "Recommender",
         "Difference",
-        "95 % interval",
-        "p",
+        "Interval, corrected",
+        "p alone",
         "p corrected",
         "Finding",
         "Better than",

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from ml.reports import markdown, verdict, wording
 from ml.reports.content import HEADLINE, LeaderboardRow, ReportContent, RunFacts
 from ml.reports.markdown_table import table
+from ml.reports.row_marks import row_marks
 from ml.reports.text import escape_markdown, visible
 
 # a longer table of an audit has no place in a card; audits.json holds all
@@ -113,7 +114,7 @@ def _results(content: ReportContent) -> list[str]:
     board = content.leaderboard
     if not board.rows:
         return []
-    parts = [markdown.leaderboard(board)]
+    parts = [markdown.leaderboard(board, marks=row_marks(content))]
     if any(row.difference is not None for row in board.rows):
         parts += [f"### {wording.metric_name(HEADLINE)} against the best baseline", markdown.comparison(board)]
     parts += ["### All metrics", markdown.all_metrics(board)]

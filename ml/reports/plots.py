@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ml.reports import wording
 from ml.reports.content import HEADLINE, Funnel, Leaderboard, ReportContent, TrainingCurve
-from ml.reports.drawing import DASHES, MARKERS, SERIES, Colours, Plot, markdown_image, png_data_uri, short
+from ml.reports.drawing import DASHES, MARKERS, SERIES, Colours, Plot, in_lines, markdown_image, png_data_uri, short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,7 +29,8 @@ __all__ = [
 
 _PANELS = 4  # more stand in two columns
 _LEGEND = 22  # characters of a name that has another beside it in the legend
-_NAMED = 5  # points with a name beside them; of more the place on the leaderboard stands there
+_TITLE = 34  # characters of a line of a name beside the leaderboard
+_NAMED = 5  # points with a name beside them; of more the rank on the leaderboard stands there
 _DASHED = (0, (3, 2))
 
 
@@ -50,16 +51,18 @@ def leaderboard(board: Leaderboard) -> Plot:
         if board.reference is not None:
             best = board.reference.metrics[HEADLINE].value
             axes.axvline(best, color=colours.muted, lw=0.8, ls=_DASHED, zorder=0)
-        axes.set_yticks(range(len(rows)), [short(row.title) for row in rows], color=colours.ink)
+        axes.set_yticks(range(len(rows)), [in_lines(row.title, _TITLE) for row in rows], color=colours.ink)
+        for label in axes.get_yticklabels():
+            label.set_multialignment("right")
         axes.set_ylim(-0.6, len(rows) - 0.4)
         axes.set_xlim(left=0)
         axes.grid(axis="x")
         axes.tick_params(length=0)
         axes.spines["left"].set_visible(False)
-        axes.set_xlabel(f"{name} with 95 % interval; filled: trained; dashed: best training-free")
+        axes.set_xlabel(f"{name} with 95 % interval\nfilled: trained; dashed: the best training-free")
 
     described = "; ".join(f"{row.title} {wording.metric_value(row.metrics[HEADLINE].value)}" for row in board.rows)
-    height = 0.9 + 0.3 * max(len(rows), 1)
+    height = 1.05 + 0.32 * max(len(rows), 1)
     return Plot("leaderboard", f"{name} by recommender", described, (7.0, height), draw)
 
 
@@ -251,7 +254,7 @@ def _quality(board: Leaderboard, cost: Mapping[str, float], name: str, against: 
         axes.xaxis.set_major_formatter(lambda value, _: wording.compact(value))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.grid(axis="y")
-        places = "; numbers: the place" if numbered else ""
+        places = "; numbers: the rank" if numbered else ""
         axes.set_xlabel(f"{unit} (logarithmic)\ndashed: the best training-free baseline{places}")
 
     described = "; ".join(

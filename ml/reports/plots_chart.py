@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from typing import TYPE_CHECKING
 
 from ml.audits.audit import Chart, Line
 from ml.reports import wording
-from ml.reports.drawing import DASHES, MARKERS, SERIES, Colours, Plot, short
-from ml.reports.text import visible
+from ml.reports.drawing import DASHES, MARKERS, SERIES, Colours, Plot, in_lines, short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -58,7 +56,7 @@ def _upright(chart: Chart, places: list[str]):
         axes.set_xticks(range(len(places)), [short(place, 22) for place in places], color=colours.ink)
         axes.set_xlim(-0.5, len(places) - 0.5)
         axes.set_xlabel(short(chart.x, 60))
-        axes.set_title(_in_lines(chart.y, 52), color=colours.muted)
+        axes.set_title(in_lines(chart.y, 52), color=colours.muted)
         axes.grid(axis="y")
         axes.tick_params(length=0)
         axes.spines["left"].set_visible(False)
@@ -72,7 +70,9 @@ def _lying(chart: Chart, places: list[str]):
     def draw(figure: Figure, colours: Colours) -> None:
         axes = figure.subplots()
         _dots(axes, chart, places, colours, lying=True)
-        axes.set_yticks(range(len(places)), [_in_lines(place) for place in places], color=colours.ink)
+        axes.set_yticks(range(len(places)), [in_lines(place, _NAME) for place in places], color=colours.ink)
+        for label in axes.get_yticklabels():
+            label.set_multialignment("right")
         axes.set_ylim(len(places) - 0.5, -0.5)
         axes.set_xlabel(short(chart.y, 60))
         axes.grid(axis="x")
@@ -108,16 +108,31 @@ def _numbers(chart: Chart):
                 axes.set_xticks(places)
             axes.xaxis.set_minor_locator(NullLocator())
             axes.xaxis.set_major_formatter(lambda value, _: wording.compact(value))
+        if chart.logarithmic:
+            _logarithmic(axes)
         axes.set_xlabel(short(chart.x, 60) + ("\ndashed: equal" if chart.diagonal else ""))
-        axes.set_title(_in_lines(chart.y, 52), color=colours.muted)
+        axes.set_title(in_lines(chart.y, 52), color=colours.muted)
         axes.grid(axis="y")
         axes.tick_params(axis="y", length=0)
         axes.tick_params(axis="x", length=3)
         axes.spines["left"].set_visible(False)
-        _from_nothing(axes, chart, colours, lying=False)
+        if not chart.logarithmic:
+            _from_nothing(axes, chart, colours, lying=False)
         _legend(figure, chart, colours)
 
     return draw
+
+
+def _logarithmic(axes: Axes) -> None:
+    """Both axes, with ticks at 1, 2 and 5 times a power of ten, written as the values that they are."""
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_minor_locator(NullLocator())
+        axis.set_major_formatter(lambda value, _: f"{value:g}")
 
 
 def _dots(axes: Axes, chart: Chart, places: list[str], colours: Colours, lying: bool) -> None:
@@ -186,14 +201,6 @@ def _legend_columns(chart: Chart) -> int:
 
 def _legend_height(chart: Chart) -> float:
     return 0.0 if len(chart.lines) < 2 else 0.1 + 0.19 * math.ceil(len(chart.lines) / _legend_columns(chart))
-
-
-def _in_lines(text: str, characters: int = _NAME) -> str:
-    """Text in two lines at most."""
-    lines = textwrap.wrap(visible(text), characters)
-    if len(lines) > 2:
-        lines = [lines[0], short(" ".join(lines[1:]), characters)]
-    return "\n".join(lines)
 
 
 def _described(chart: Chart) -> str:

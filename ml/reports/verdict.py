@@ -1,16 +1,18 @@
 """What a leaderboard says and what limits it, in sentences computed from the content alone.
 
-Whether a recommender is told apart from the reference is decided once, in the leaderboard, after correction for the
-number of comparisons; here it is put into words. Returns plain text that may hold text from a dump: whoever shows it
-escapes it.
+Whether a recommender differs significantly from the reference is decided once, in the leaderboard, after correction for
+the number of comparisons; here it is put into words. Returns plain text that may hold text from a dump: whoever shows
+it escapes it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ml.audits.audit import Audit
+from ml.audits.audit import OUTCOMES, Audit
+from ml.evaluation.leaderboard import NOT_DIFFERENT
 from ml.reports.content import HEADLINE, Leaderboard, LeaderboardRow, ReportContent
+from ml.reports.row_marks import mark_sentences
 from ml.reports.wording import NO_BREAK, count, interval, metric_name, metric_value, of, p_value, percent
 
 # The gravest first: whether the benchmark measures at all; what was measured by accident; what is counted twice; what
@@ -20,20 +22,21 @@ AUDITS = ("shortcuts", "ties", "duplicates", "leakage", "temporal", "calibration
 _TIED_SHARE = 0.05
 _REPEATED_SHARE = 0.02
 _FEW_TEST_USERS = 1000
+_SMALL_CATALOGUE, _LONG_LIST = 100, 20
 _TITLED_SHARE = 0.5
 
 
 def gravity(audit: Audit) -> tuple:
-    """Sorts audits: those with a concern first, then the gravest; unknown ones by name behind the known.
+    """Sorts audits: by outcome, then the gravest first; unknown ones by name behind the known.
 
     Nothing is graver than a fitted part that saw held-out items.
     """
     place = AUDITS.index(audit.name) if audit.name in AUDITS else len(AUDITS)
-    return (not audit.concern, not audit.facts.get("sees_held_out"), place, audit.name)
+    return (OUTCOMES.index(audit.outcome), not audit.facts.get("sees_held_out"), place, audit.name)
 
 
 def verdict(content: ReportContent) -> tuple[str, ...]:
-    """What the leaderboard says, in two or three plain sentences: who leads, whether told apart, what limits it."""
+    """What the leaderboard says, in two or three plain sentences: who leads, whether significantly, what limits it."""
     board = content.leaderboard
     if not board.rows:
         return ("No recommender was evaluated on this dataset.",)
@@ -62,20 +65,29 @@ def caveats(content: ReportContent) -> Iterator[str]:
     """What limits the numbers beside what the audits say, gravest first; nothing when nothing found does."""
     board = content.leaderboard
     yield from _failed_checks(content)
+    yield from mark_sentences(content)
     audited = {audit.name for audit in content.audits}
     if "ties" not in audited:
         yield from _tie_caveat(content)
     if 0 < board.test_users < _FEW_TEST_USERS:
         yield (
             f"There are only {of(board.test_users, 'test user')}: one user is worth {1 / board.test_users:.4f} of a "
-            "recall, so small differences cannot be told apart."
+            "recall, so small differences are not significant."
+        )
+    if 0 < board.catalogue < _SMALL_CATALOGUE:
+        yield (
+            f"The catalogue has only {of(board.catalogue, 'item')}: a random list of {_LONG_LIST} holds the target of "
+            f"{percent(min(1.0, _LONG_LIST / board.catalogue))} of the users, so recall@{_LONG_LIST} says little."
         )
     if "leakage" not in audited:
         yield from _repeat_caveat(content)
     yield from _title_caveat(content)
     once = [row for row in board.rows if row.trained and not row.fused]
     if once and all(row.seeds == 1 for row in once) and len(once) == len({row.recommender for row in once}):
-        yield "Each trained model was trained once: intervals tell of users, not of the luck of a seed."
+        yield (
+            "Each trained model was trained with one seed: intervals and tests cover the choice of users, not the luck "
+            "of a training run."
+        )
     warned = [check for check in content.checks if not check.passed and check.severity != "error"]
     if warned:
         yield f"{of(len(warned), 'data check')} ended with a warning: see data quality."
@@ -105,20 +117,20 @@ def _against_reference(board: Leaderboard) -> str:
     opening = f"It needs no training; the best trained model, {_named(trained)},"
     if not trained.finding:
         return f"{opening} is below it; nothing was computed to tell whether by more than chance."
-    found = "behind it" if trained.finding == "worse" else f"{trained.finding} from it"
+    found = "significantly worse" if trained.finding == "worse" else f"{trained.finding} from it"
     return f"{opening} is {found}{_evidence(trained, board)}."
 
 
 def _trained_leads(leader: LeaderboardRow, reference: LeaderboardRow, board: Leaderboard) -> str:
-    if leader.finding == "not told apart":
+    if leader.finding == NOT_DIFFERENT:
         named = _named(reference)
-        return f"It is not told apart from the best training-free baseline, {named}{_evidence(leader, board)}."
+        return f"It is {NOT_DIFFERENT} from the best training-free baseline, {named}{_evidence(leader, board)}."
     top, base = leader.metrics[HEADLINE].value, reference.metrics[HEADLINE].value
     gain = f"{percent(top / base - 1)} above" if base > 0 else "above"
     opening = f"It is {gain} the best training-free baseline, {_named(reference)}"
     if not leader.finding:
         return f"{opening}; nothing was computed to tell whether by more than chance."
-    return f"{opening}, and told apart from it{_evidence(leader, board)}."
+    return f"{opening}, a significant difference{_evidence(leader, board)}."
 
 
 def _named(row: LeaderboardRow) -> str:
@@ -127,23 +139,17 @@ def _named(row: LeaderboardRow) -> str:
 
 def _evidence(row: LeaderboardRow, board: Leaderboard) -> str:
     """What the finding rests on, as the end of a sentence."""
-    said = []
-    compared = sum(one.p_value_adjusted is not None for one in board.rows)
-    if row.p_value_adjusted is not None:
-        corrected = f" after correction for {of(compared, 'comparison')}" if compared > 1 else ""
-        said.append(f"{p_value(row.p_value_adjusted)}{corrected}")
+    said = [] if row.p_value_adjusted is None else [p_value(row.p_value_adjusted)]
     bounds = interval(row.difference, signed=True) if row.difference is not None else ""
     if bounds:
-        said.append(f"95{NO_BREAK}% interval of the paired difference {bounds}{_although(row)}")
-    return f": {', '.join(said)}" if said else ""
-
-
-def _although(row: LeaderboardRow) -> str:
-    """Where the interval, which is not corrected, says otherwise than the finding, that it does."""
-    holds_zero = row.difference.low <= 0 <= row.difference.high
-    if row.finding == "not told apart" and not holds_zero:
-        return ", which by itself leaves out zero"
-    return ", which holds zero" if row.finding in ("better", "worse") and holds_zero else ""
+        said.append(f"interval of the paired difference {bounds}")
+    if not said:
+        return ""
+    compared = sum(one.p_value_adjusted is not None for one in board.rows)
+    corrected = ""
+    if compared > 1 and row.p_value_adjusted is not None:
+        corrected = f", {'both ' if bounds else ''}corrected for {of(compared, 'comparison')}"
+    return f": {', '.join(said)}{corrected}"
 
 
 def _failed_checks(content: ReportContent) -> Iterator[str]:

@@ -5,8 +5,10 @@ Returns plain text that may hold text from a dump: whoever shows it escapes it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ml.evaluation.significance import p_text
 from ml.reports.content import HEADLINE, CodesReport, Estimate, FunnelStep, Leaderboard, LeaderboardRow, ReportContent
 
 NO_BREAK = "\u00a0"
@@ -19,6 +21,41 @@ _METRIC_NAMES = {
     "precision": "Precision",
 }
 _SIDE_METRICS = ("recall@10", "mrr@10", "recall@1")
+
+
+GLOSSARY = (
+    (
+        "nDCG@10",
+        "1 / log2(1 + rank) of the held-out item where it is among the first ten, else 0; the mean over users.",
+    ),
+    (
+        "Recall@k",
+        "Share of the users whose held-out item is among the first k. With one item a user it is the hit rate.",
+    ),
+    ("MRR@10", "1 / rank of the held-out item where it is among the first ten, else 0; the mean over users."),
+    (
+        "Significantly better, worse",
+        "The difference in nDCG@10 has a p-value below 0.05 in a two-sided t-test paired by user, after correction for "
+        "all comparisons. With several seeds the test is over users and seeds.",
+    ),
+    (
+        "Not significantly different",
+        "These users, and seeds, do not show which of the two is better. It does not say that they are equally good.",
+    ),
+    (
+        "Holm’s correction",
+        "Of many tests some are below 0.05 by chance. It raises the p-values so that the probability of even one false "
+        "finding stays below 0.05 (Holm, 1979).",
+    ),
+    (
+        "95 % interval",
+        "Where the mean of other users of the same kind would be expected, by a bootstrap over the users; over users "
+        "and seeds where a recommender has several seeds.",
+    ),
+    ("Training-free", "Nothing is trained: the recommender counts."),
+    ("Fused", "Made of the lists of several other recommenders."),
+    ("logQ corrected", "Scores of sampled negatives are corrected for how often an item is drawn."),
+)
 
 
 def metric_name(metric: str) -> str:
@@ -56,10 +93,7 @@ def p_figure(value: float | None) -> str:
     """The same without its name: ``0.012``, ``< 0.0001``; empty where there is none."""
     if value is None:
         return ""
-    if value < 0.0001:
-        return f"<{NO_BREAK}0.0001"
-    # what decides a finding is not rounded away
-    return f"<{NO_BREAK}0.05" if value < 0.05 <= float(f"{value:.2g}") else f"{value:.2g}"
+    return p_text(value).replace(" ", NO_BREAK)
 
 
 def count(value: float | int) -> str:
@@ -77,6 +111,11 @@ def compact(value: float) -> str:
 def of(number: int, singular: str, plural: str | None = None) -> str:
     """``1 user``, ``2,328 users``."""
     return f"{count(number)} {singular if number == 1 else plural or singular + 's'}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
 
 
 def percent(share: float) -> str:

@@ -6,12 +6,13 @@ Returns plain text that may hold text from a dump: whoever shows it escapes it.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ml.audits.audit import Audit, Cell, Chart, Line
+from ml.audits.audit import CANNOT_TELL, CONCERN, NOTE, Audit, Cell, Chart, Line
 from ml.reports.content import HEADLINE, Leaderboard, LeaderboardRow, ReportContent, SliceRow
-from ml.reports.wording import NO_BREAK, count, metric_name, metric_value, metrics_of, percent
+from ml.reports.wording import NO_BREAK, count, listed, metric_name, metric_value, metrics_of, percent
 
 # what the figures of a metric family are with one held-out item a user, where that is not plain
 _FAMILIES = {
@@ -23,21 +24,21 @@ _NUMBER = r"(?:[<>≈±+−-]\s?)?\d[\d.,]*(?:\s?(?:%|‰|×|k|M|ms|s|min|h|days
 _FIGURE = re.compile(rf"{_NUMBER}(?:(?: to | of | × |\s?/\s?){_NUMBER})?(?: \({_NUMBER}(?: to {_NUMBER})?\))?")
 
 
-def status(audit: Audit) -> str:
-    """``concern``, ``no concern`` or ``does not apply``."""
-    if audit.concern:
-        return "concern"
-    return "no concern" if audit.facts.get("applies", 1) else "does not apply"
-
-
 def audits_summary(audits: Sequence[Audit]) -> str:
-    """How many of the audits raise a concern, in a sentence."""
-    raised = sum(audit.concern for audit in audits)
-    if not raised:
-        return f"None of {len(audits)} audits raises a concern." if len(audits) > 1 else "The audit raises no concern."
+    """How many of the audits raise a concern, make a note, or cannot tell, in a sentence."""
+    counts = Counter(audit.outcome for audit in audits)
+
+    def said(outcome: str, one: str, several: str) -> list[str]:
+        return [f"{counts[outcome]} {one if counts[outcome] == 1 else several}"] if counts[outcome] else []
+
     if len(audits) == 1:
-        return "The audit raises a concern."
-    return f"{raised} of {len(audits)} audits {'raises' if raised == 1 else 'raise'} a concern about these numbers."
+        return f"The one audit: {audits[0].outcome}."
+    concerns = (
+        f"{counts[CONCERN] or 'None'} of {len(audits)} audits {'raise' if counts[CONCERN] > 1 else 'raises'} a concern"
+    )
+    concerns += " about these numbers" if counts[CONCERN] else ""
+    more = [*said(NOTE, "makes a note", "make a note"), *said(CANNOT_TELL, "cannot tell", "cannot tell")]
+    return f"{listed([concerns, *more])}."
 
 
 def cell(value: Cell) -> str:
@@ -188,13 +189,13 @@ def slice_views(content: ReportContent) -> tuple[SliceView, ...]:
 
 
 def slice_chart(view: SliceView, rows: Sequence[LeaderboardRow]) -> Chart:
-    """The headline metric by bucket, a line a recommender."""
+    """The headline metric by bucket, one line for each recommender; one user has no interval, and no point."""
     lines = []
     for row in rows:
         found = [
             (bucket, by_name[row.recommender].headline)
             for bucket, _, by_name in view.buckets
-            if row.recommender in by_name
+            if row.recommender in by_name and by_name[row.recommender].headline.low is not None
         ]
         if found:
             labels, estimates = zip(*found, strict=True)
@@ -203,8 +204,8 @@ def slice_chart(view: SliceView, rows: Sequence[LeaderboardRow]) -> Chart:
                     row.title,
                     tuple(labels),
                     tuple(one.value for one in estimates),
-                    tuple(one.value if one.low is None else one.low for one in estimates),
-                    tuple(one.value if one.high is None else one.high for one in estimates),
+                    tuple(one.low for one in estimates),
+                    tuple(one.high for one in estimates),
                 )
             )
     name = metric_name(HEADLINE)

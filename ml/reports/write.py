@@ -22,6 +22,7 @@ from ml.reports import wording
 from ml.reports.content import ReportContent, RunFacts
 from ml.reports.html import render_html
 from ml.reports.model_card import model_card
+from ml.reports.written_report import FORMAT
 
 FILES = (
     "report.html",
@@ -67,12 +68,13 @@ def write_report(content: ReportContent, folder: Path, run: RunFacts | None = No
 def report_facts(content: ReportContent, run: RunFacts | None = None) -> dict:
     """What a comparison of two reports needs beside the leaderboard, as JSON holds it.
 
-    Keys: ``dataset``, ``training_set`` (digest), ``test_users``, ``catalogue``, ``protocol``, ``data_versions``,
-    ``settings``, ``versions``, ``code_version``, ``files`` (one object a raw file, with ``name``, ``sha256`` and
-    ``rows_read``), ``statistics`` and ``run`` (``null`` where not given).
+    Keys: ``format``, ``dataset``, ``training_set`` (digest), ``test_users``, ``catalogue``, ``protocol``,
+    ``data_versions``, ``settings``, ``versions``, ``code_version``, ``command``, ``files`` (one object for each raw
+    file, with ``name``, ``sha256`` and ``rows_read``), ``statistics`` and ``run`` (``null`` where not given).
     """
     source = content.provenance
     return {
+        "format": FORMAT,
         "dataset": content.dataset,
         "training_set": source.training_set,
         "test_users": content.leaderboard.test_users,
@@ -82,6 +84,7 @@ def report_facts(content: ReportContent, run: RunFacts | None = None) -> dict:
         "settings": dict(source.settings),
         "versions": dict(source.versions),
         "code_version": source.code_version,
+        "command": source.command,
         "files": [asdict(file) for file in source.files],
         "statistics": dict(content.statistics),
         "run": asdict(run) if run else None,
@@ -110,6 +113,7 @@ def leaderboard_table(content: ReportContent) -> pa.Table:
                 "difference": difference.value if difference else None,
                 "difference_low": difference.low if difference else None,
                 "difference_high": difference.high if difference else None,
+                "difference_confidence": row.difference_confidence,
                 "p_value": row.p_value,
                 "p_value_adjusted": row.p_value_adjusted,
                 "finding": row.finding or None,

@@ -57,10 +57,15 @@ class Claim:
         fit_on: what the final fit sees, ``train`` or ``train+validation``.
         metric: of :func:`ml.evaluation.metrics.metric_values`.
         published: the figure, ``None`` where nobody published one.
-        source: where it was published, and what is known of its protocol.
+        source: where it was published, and what is known of its protocol; or that no paper has the row.
+        not_stated: what the source does not say of its protocol, so that its figure may be of another one; empty where
+            it says all that is known to matter.
+        strongest: the highest published figure of the same kind (same file, same ``fit_on``), ``None`` where none is
+            known that is higher than ``published``.
+        strongest_source: what it is, and where it was published.
         lowest: ours must not be below.
         highest: ours must not be above, where being better would mean measuring something else.
-        above: recommenders that ours must be told apart from, being better.
+        above: recommenders that ours must be significantly better than.
         seeds: how many seeds are trained, from 0; 1 where nothing is random.
         device: ``cpu``, or ``cuda`` where a CPU would need days.
     """
@@ -72,6 +77,9 @@ class Claim:
     fit_on: Literal["train", "train+validation"]
     source: str
     published: float | None = None
+    not_stated: str = ""
+    strongest: float | None = None
+    strongest_source: str = ""
     lowest: float | None = None
     highest: float | None = None
     above: tuple[str, ...] = ()
@@ -82,6 +90,10 @@ class Claim:
     def __post_init__(self) -> None:
         if self.seeds < 1:
             raise ValueError(f"seeds must be at least 1, not {self.seeds}")
+        if (self.strongest is None) != (not self.strongest_source):
+            raise ValueError("strongest and strongest_source are given together, or not at all")
+        if self.strongest is not None and self.published is not None and self.strongest < self.published:
+            raise ValueError(f"strongest ({self.strongest}) is below published ({self.published})")
         if self.lowest is not None and self.highest is not None and self.lowest > self.highest:
             raise ValueError(f"lowest ({self.lowest}) is above highest ({self.highest})")
 

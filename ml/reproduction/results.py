@@ -10,6 +10,7 @@ import numpy as np
 
 from ml.data.files import atomic_folder
 from ml.evaluation.intervals import Interval, bootstrap_interval
+from ml.evaluation.significance import SeedValues, compare_with_reference, p_text
 from ml.reproduction.claims import Claim
 
 REACHED, MISSED, REPORTED, NOT_RUN = "reached", "not reached", "reported", "not run"
@@ -87,8 +88,8 @@ def judge(claim: Claim, results: list[Result], others: dict[str, list[Result]]) 
     Args:
         claim: what was claimed.
         results: of its recommender, one a seed.
-        others: of each recommender of ``claim.above``. Compared are the means over seeds, user by user; better is
-            a paired 95 % bootstrap interval above zero.
+        others: of each recommender of ``claim.above``, compared by :func:`ml.evaluation.significance.paired_test` over
+            users and seeds; better is a difference above zero with a p-value below .05, corrected by Holm's method.
     """
     missing = claim.seeds - len(results)
     if not results:
@@ -101,22 +102,29 @@ def judge(claim: Claim, results: list[Result], others: dict[str, list[Result]]) 
         problems.append(f"{claim.lowest - mean:.4f} below {claim.lowest:.4f}")
     if claim.highest is not None and mean > claim.highest:
         problems.append(f"{mean - claim.highest:.4f} above {claim.highest:.4f}")
-    told = []
-    for name in claim.above:
-        if not others.get(name):
-            problems.append(f"{name} not run")
-            continue
-        difference = bootstrap_interval(values - np.mean([other.values for other in others[name]], axis=0), seed=0)
-        said = f"{difference.mean:+.4f} ({difference.low:+.4f} to {difference.high:+.4f}) against {name}"
-        (told if difference.low > 0 else problems).append(said)
+    problems += [f"{name} not run" for name in claim.above if not others.get(name)]
+    fitted = {name: _by_seed(others[name]) for name in claim.above if others.get(name)}
+    tests = compare_with_reference({**fitted, claim.recommender: _by_seed(results)}, claim.recommender)
+    better = []
+    for name, test in tests.items():
+        # the test is of the other against ours
+        low, high = -test.difference.high, -test.difference.low
+        p_value = p_text(test.p_value_adjusted)
+        said = f"{-test.difference.mean:+.4f} ({low:+.4f} to {high:+.4f}, p {p_value}) against {name}"
+        (better if test.is_significant and low > 0 else problems).append(said)
     asked = claim.lowest is not None or claim.highest is not None or bool(claim.above)
     finding = MISSED if problems else REACHED if asked else REPORTED
     return Verdict(
         claim=claim,
         finding=finding,
-        sentence="; ".join([finding, *problems, *told]),
+        sentence="; ".join([finding, *problems, *better]),
         means=tuple(result.mean for result in results),
         interval=interval,
         seconds=float(np.median([result.seconds for result in results])),
         machine="; ".join(dict.fromkeys(result.machine for result in results)),
     )
+
+
+def _by_seed(results: list[Result]) -> SeedValues:
+    ordered = sorted(results, key=lambda result: result.seed)
+    return SeedValues(np.stack([one.values for one in ordered]), tuple(one.seed for one in ordered))

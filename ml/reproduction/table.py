@@ -9,8 +9,9 @@ from ml.reproduction.claims import Protocol
 from ml.reproduction.results import NOT_RUN, Verdict
 
 _HEADER = (
-    "| Recommender | Fit on | Published | Asked | Ours, mean | 95 % interval over users | Seeds | Fit, s | Verdict |\n"
-    "| --- | --- | ---: | --- | ---: | --- | --- | ---: | --- |"
+    "| Recommender | Fit on | Published | Strongest | Asked | Ours, mean | 95 % interval over users | Seeds | Fit, s "
+    "| Verdict |\n"
+    "| --- | --- | ---: | ---: | --- | ---: | --- | --- | ---: | --- |"
 )
 
 
@@ -30,7 +31,12 @@ def page(verdicts: Sequence[Verdict], protocols: Mapping[str, Protocol], command
         "`train` is all but the held-out items, `train+validation` all but the test item, trained anew for as many",
         "epochs as were best on the validation items. Rows of the two kinds do not compare. Equal scores are ranked by",
         "one seeded permutation of the items. *Ours* is the mean over seeds; the interval is a bootstrap over users of",
-        "that mean. *Asked* is what counts as reproduced.",
+        "that mean, and leaves out the spread between seeds, which stands beside it. *Strongest* is the highest",
+        "published figure that we know of the same kind, that is on the same file with the same *fit on*, by any",
+        "model; empty where it is the published one. A figure marked † is of a source that does not state all of its",
+        "protocol: what is missing stands below the table. *Asked* is what counts as reproduced; where it names",
+        "recommenders, ours must be significantly better (paired by user, over users and seeds, corrected by Holm's",
+        "method, level .05).",
     ]
     for name, protocol in protocols.items():
         rows = [verdict for verdict in verdicts if verdict.claim.protocol == name]
@@ -54,7 +60,13 @@ def _about(protocol: Protocol) -> str:
 
 
 def _source(verdict: Verdict) -> str:
-    return f"`{verdict.claim.recommender}`. {verdict.claim.source}"
+    claim = verdict.claim
+    parts = [f"`{claim.recommender}`. {claim.source}"]
+    if claim.not_stated:
+        parts.append(f"† Not stated: {claim.not_stated}")
+    if claim.strongest is not None:
+        parts.append(f"Strongest of its kind: {claim.strongest_source}")
+    return ". ".join(parts)
 
 
 def _row(verdict: Verdict) -> str:
@@ -68,8 +80,9 @@ def _row(verdict: Verdict) -> str:
         if len(verdict.means) > 1:
             seeds += f" (sd {statistics.stdev(verdict.means):.4f})"
         seconds = f"{verdict.seconds:.0f}" if verdict.seconds else ""
-    published = "" if claim.published is None else f"{claim.published:.4f}"
-    cells = (claim.title, f"`{claim.fit_on}`", published, _asked(verdict), ours, interval, seeds, seconds)
+    published = "" if claim.published is None else f"{claim.published:.4f}{' †' if claim.not_stated else ''}"
+    strongest = "" if claim.strongest is None else f"{claim.strongest:.4f}"
+    cells = (claim.title, f"`{claim.fit_on}`", published, strongest, _asked(verdict), ours, interval, seeds, seconds)
     return f"| {' | '.join(cells)} | {verdict.sentence} |"
 
 

@@ -163,7 +163,9 @@ def _own_values(recipe: Recipe, space: tuple[Dimension, ...]) -> dict[str, Any]:
     for dimension in space:
         table, key = dimension.key.split(".")
         own = tables[table][key]
-        if own in dimension.choices or (dimension.low is not None and dimension.low <= own <= dimension.high):
+        # a maximum length of "auto" lies between no bounds
+        bounded = dimension.low is not None and not isinstance(own, str)
+        if own in dimension.choices or (bounded and dimension.low <= own <= dimension.high):
             values[dimension.key] = own
     return values
 

@@ -51,14 +51,23 @@ class OptimiserSettings:
 class TrainingSettings:
     """How long, and in which batches.
 
+    Limits are in epochs. Those that are given in optimiser steps too hold once both have passed, so that datasets of
+    few users, whose epochs are a handful of steps, are trained for as long as others: :mod:`ml.training.derived` turns
+    the steps into epochs.
+
     Attributes:
-        batch_size: sequences in a batch.
+        batch_size: sequences in a batch, at most.
         max_epochs: passes over the training sequences, at most.
         patience: epochs without a better validation nDCG@10 after which training stops.
         validate_every: epochs between two validations.
+        batch_items: items in a batch on average, at most: of long histories a batch holds fewer sequences. 0 for no
+            such limit.
+        max_steps: ``max_epochs`` in steps, where that is longer; 0 for epochs alone.
+        patience_steps: ``patience`` in steps, where that is longer; 0 for epochs alone.
+        validate_every_steps: ``validate_every`` in steps, where that is longer; 0 for epochs alone.
         weight_averaging: decay of the exponential moving average of the weights, a step at a time, that is
             validated and kept in place of the weights themselves (Polyak and Juditsky, 1992; as in Adam's paper,
-            section 7.2); 0 for none.
+            section 7.2); 0 for none. It looks back ``1 / (1 - decay)`` steps, and early on a ninth of the steps taken.
     """
 
     batch_size: int
@@ -66,11 +75,18 @@ class TrainingSettings:
     patience: int
     validate_every: int = 1
     weight_averaging: float = 0.0
+    batch_items: int = 0
+    max_steps: int = 0
+    patience_steps: int = 0
+    validate_every_steps: int = 0
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "max_epochs", "patience", "validate_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        for name in ("batch_items", "max_steps", "patience_steps", "validate_every_steps"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, not {getattr(self, name)}")
         if not 0 <= self.weight_averaging < 1:
             raise ValueError(f"weight_averaging must be in [0, 1), not {self.weight_averaging}")
 

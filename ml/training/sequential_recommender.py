@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from ml.codes.codes import Codes
 from ml.data.catalogue import check_items
+from ml.data.files import whole
 from ml.data.training_set import FIT_ON_BOTH, FIT_ON_TRAIN, Sequences, TrainingSet
 from ml.models.build import build_model
 from ml.models.sequential_model import SequentialModel
@@ -21,13 +23,14 @@ from ml.ranking import tie_break_order, top_k
 from ml.recommender import NO_ITEM, Recommendations
 from ml.tasks.build import build_task
 from ml.training.checkpoint import Checkpoint, binding_of
+from ml.training.derived import Derived, derive, described, filled_in, read_described
 from ml.training.devices import choose_device
 from ml.training.distributed import World
 from ml.training.execution import Execution
 from ml.training.log import FILE as LOG_FILE
 from ml.training.log import EpochRecord, read_log, write_log
 from ml.training.loop import Phase, Trained, train_model
-from ml.training.recipe import Recipe, TrainingSettings, recipe_from_tables
+from ml.training.recipe import Recipe, recipe_from_tables
 from ml.training.reproducible import generator_for, reproducible
 from ml.training.scoring import hide_seen, scored_chunks, validation_ndcg
 from ml.training.weights import contiguous, weights_digest
@@ -76,6 +79,7 @@ class SequentialRecommender:
         self.share_of_padding = 0.0
         self.training_set_digest = ""
         self.validation_lists: Recommendations | None = None
+        self.derived: tuple[Derived, ...] = ()
         self._model: SequentialModel | None = None
         self._task = build_task(recipe.task, 0)
         self._users = 0
@@ -104,8 +108,18 @@ class SequentialRecommender:
         """
         self.training_set_digest = training_set.digest()
         refits = self.fit_on == FIT_ON_BOTH and len(training_set.validation_users) > 0
+        # of the histories of the search; the refit is trained with the same values
+        recipe, self.derived = derive(
+            self.recipe,
+            training_set.train.lengths,
+            build_task(self.recipe.task, training_set.items).least_items,
+            validated=len(training_set.validation_users) > 0,
+        )
+        if self.execution.progress and World.current().is_first:
+            for each in self.derived:
+                print(f"{self.recipe.title}: {each}", file=sys.stderr, flush=True)
         search = Phase(self.seed, FIT_ON_TRAIN, self.recipe.title, checkpoint=self._checkpoint("search", refits))
-        found = self._train(training_set, self.recipe.training, search)
+        found = self._train(training_set, recipe, search)
         self.log, self.best_epoch, self.share_of_padding = found.log, found.best_epoch, found.share_of_padding
         if len(training_set.validation_users) and World.current().is_first:
             depth = min(VALIDATION_DEPTH, training_set.items)
@@ -113,16 +127,16 @@ class SequentialRecommender:
                 training_set.histories("validation"), depth, self.validate_with_seen_excluded
             )
         if refits:
-            as_long = replace(self.recipe.training, max_epochs=self.best_epoch)
+            as_long = replace(recipe, training=replace(recipe.training, max_epochs=self.best_epoch))
             refit = replace(
                 search, fit_on=FIT_ON_BOTH, known=tuple(found.log), checkpoint=self._checkpoint("refit", False)
             )
             self.log = found.log + self._train(training_set.to_fit_on(FIT_ON_BOTH), as_long, refit).log
         return self
 
-    def _train(self, training_set: TrainingSet, settings: TrainingSettings, phase: Phase) -> Trained:
-        """Fresh weights, trained on the training histories, in ``self.model``."""
-        recipe, execution = self.recipe, self.execution
+    def _train(self, training_set: TrainingSet, recipe: Recipe, phase: Phase) -> Trained:
+        """Fresh weights, trained on the training histories, in ``self.model``; the recipe leaves nothing open."""
+        execution = self.execution
         device = choose_device(execution.device)
         codes = None if self.codes is None else self.codes.values
         counts = np.bincount(training_set.train.items, minlength=training_set.items)
@@ -146,7 +160,7 @@ class SequentialRecommender:
                 training_set.histories("train"),
                 validate if len(training_set.validation_users) else None,
                 recipe.optimiser,
-                settings,
+                recipe.training,
                 phase,
                 execution,
             )
@@ -212,42 +226,47 @@ class SequentialRecommender:
         """Read what :meth:`save` wrote.
 
         Raises:
-            ValueError: the folder holds another format, or weights that are not those described.
+            DamagedFile: the folder holds another format, weights that are not those described, or not all files.
         """
         from safetensors.torch import load_file
 
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        if config["format"] != FORMAT:
-            raise ValueError(f"{folder} holds {config['format']}, this version reads {FORMAT}")
-        weights = load_file(folder / "model.safetensors")
-        if weights_digest(weights) != config["weights_digest"]:
-            raise ValueError(f"{folder / 'model.safetensors'} does not hold the weights that config.json describes")
-        recipe = recipe_from_tables(config["recipe_name"], config["recipe"], str(folder / "config.json"))
-        codes = weights.get("input_embedding.codes")
-        recommender = cls(
-            recipe,
-            config["seed"],
-            None if codes is None else Codes(codes.numpy(), config["codes"]),
-            execution=Execution(threads=config["threads"]),
-            fit_on=config["fit_on"],
-            validate_with_seen_excluded=config["validate_with_seen_excluded"],
-        )
-        with torch.random.fork_rng(devices=[]):
-            model = build_model(
-                recipe.model, config["items"], config["users"], None if codes is None else codes.numpy()
+        with whole(folder):
+            config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+            if config["format"] != FORMAT:
+                raise ValueError(f"it holds {config['format']}, this version reads {FORMAT}")
+            weights = load_file(folder / "model.safetensors")
+            if weights_digest(weights) != config["weights_digest"]:
+                raise ValueError("model.safetensors does not hold the weights that config.json describes")
+            recipe = recipe_from_tables(config["recipe_name"], config["recipe"], str(folder / "config.json"))
+            derived = read_described(config.get("derived", {}))
+            trained = recipe_from_tables(recipe.name, filled_in(config["recipe"], derived), str(folder / "config.json"))
+            codes = weights.get("input_embedding.codes")
+            recommender = cls(
+                recipe,
+                config["seed"],
+                None if codes is None else Codes(codes.numpy(), config["codes"]),
+                execution=Execution(threads=config["threads"]),
+                fit_on=config["fit_on"],
+                validate_with_seen_excluded=config["validate_with_seen_excluded"],
             )
-        model.load_state_dict(weights)
-        recommender._model, recommender._users = model, config["users"]
-        recommender._task = build_task(recipe.task, config["items"])
-        recommender._training_counts = np.load(folder / "training_counts.npy", allow_pickle=False)
-        recommender.best_epoch = config["best_epoch"]
-        recommender.training_set_digest = config["training_set_digest"]
-        if (folder / "validation_items.npy").exists():
-            recommender.validation_lists = Recommendations(
-                *(np.load(folder / f"validation_{part}.npy", allow_pickle=False) for part in ("items", "scores"))
-            )
-        recommender.log = read_log(folder / LOG_FILE)
-        return recommender
+            with torch.random.fork_rng(devices=[]):
+                model = build_model(
+                    trained.model, config["items"], config["users"], None if codes is None else codes.numpy()
+                )
+            model.load_state_dict(weights)
+            recommender._model, recommender._users = model, config["users"]
+            recommender._task = build_task(recipe.task, config["items"])
+            recommender._training_counts = np.load(folder / "training_counts.npy", allow_pickle=False)
+            recommender.best_epoch, recommender.derived = config["best_epoch"], derived
+            recommender.training_set_digest = config["training_set_digest"]
+            if (folder / "validation_items.npy").exists():
+                recommender.validation_lists = Recommendations(
+                    *(np.load(folder / f"validation_{part}.npy", allow_pickle=False) for part in ("items", "scores"))
+                )
+            recommender.log = read_log(folder / LOG_FILE)
+            if len(recommender.log) < recommender.best_epoch:
+                raise ValueError(f"{LOG_FILE} ends before the best epoch")
+            return recommender
 
     @property
     def best_validation_ndcg_at_10(self) -> float | None:
@@ -264,6 +283,7 @@ class SequentialRecommender:
             "recipe_name": self.recipe.name,
             "recipe": self.recipe.as_tables(),
             "recipe_digest": self.recipe.digest(),
+            "derived": described(self.derived),
             "seed": self.seed,
             "threads": self.execution.threads,
             "fit_on": self.fit_on,

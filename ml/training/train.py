@@ -14,6 +14,7 @@ from ml.codes.codes import Codes
 from ml.data.files import atomic_folder
 from ml.data.training_set import FIT_ON_TRAIN, TrainingSet
 from ml.training.checkpoint import checkpoint_folder, remove_checkpoints
+from ml.training.derived import described
 from ml.training.devices import choose_device, name_of, peak_memory_in_bytes, start_measuring_memory
 from ml.training.distributed import World
 from ml.training.execution import DEFAULT_THREADS, Execution
@@ -136,6 +137,7 @@ def train(
             run = {
                 "result": asdict(result) | {"folder": folder.name},
                 "model": {"share_of_padding": recommender.share_of_padding} | _sizes(recommender.model),
+                "derived": described(recommender.derived),
                 "machine": _machine(execution, chosen, world),
                 "peak_memory_in_bytes": peak_memory_in_bytes(chosen),
             }

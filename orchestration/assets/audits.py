@@ -115,14 +115,14 @@ def _temporal(material: Material) -> "Audit":
 
 
 def _leakage(material: Material) -> "Audit":
-    from ml.audits.leakage import CHEAP_CODES, audit_leakage, code_refits, graph_refits
+    from ml.audits.leakage import CHEAP_CODES, audit_leakage, baseline_refits, code_refits
 
     exclude_seen, seed = material.chosen("ranking", "exclude_seen"), material.chosen("training", "seed")
     codes = sorted(needed_codes(material.names) & set(CHEAP_CODES))
     return audit_leakage(
         material.training_set,
         material.interactions,
-        graph_refits(material.training_set, exclude_seen, seed) | code_refits(codes, seed=seed),
+        baseline_refits(material.training_set, exclude_seen, seed) | code_refits(codes, seed=seed),
         exclude_seen=exclude_seen,
         fit_on=material.chosen("fit", "fit_on"),
         seed=seed,
@@ -142,7 +142,7 @@ def _shortcuts(material: Material) -> "Audit":
         material.training_set.to_fit_on(material.chosen("fit", "fit_on")),
         {title: material.fitted(name) for name, title in leading.items()},
         board,
-        {entry.recommender: entry.values() for entry in entries_of(material.paths)},
+        {entry.recommender: entry.seed_values() for entry in entries_of(material.paths)},
         exclude_seen=material.chosen("ranking", "exclude_seen"),
         seed=material.chosen("training", "seed"),
     )
@@ -222,7 +222,7 @@ def _audit_asset(name: str, make: Callable[[Material], "Audit"], deps: tuple, de
                 "dagster/row_count": sum(len(table.rows) for table in found.tables),
                 "dagster/uri": str(path),
                 "verdict": found.verdict,
-                "concern": found.concern,
+                "outcome": found.outcome,
                 "audit": dg.MetadataValue.md(markdown_evaluation.audit(found)),
                 "facts": dg.MetadataValue.json(found.facts),
             },

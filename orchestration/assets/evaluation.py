@@ -1,11 +1,12 @@
 """From rankings to numbers: metrics of each user, the leaderboard, what is recommended, and for whom it works."""
 
-import json
 import warnings
+from pathlib import Path
 
 import dagster as dg
 
 from ml.baselines import BASELINES
+from ml.models.settings import ModelSettings
 from ml.objectives.settings import describe
 from orchestration.assets.baselines import FIT
 from orchestration.assets.settings import read_settings
@@ -22,7 +23,7 @@ from orchestration.reporting import (
     parquet_metadata,
     told_plainly,
 )
-from orchestration.trained import fit_on_of_trained
+from orchestration.trained import derived_of_trained, fit_on_of_trained
 
 RANKINGS = [["rankings", name] for name in recommender_names()]
 
@@ -31,17 +32,18 @@ COLUMNS = {
     "recommender": "its name",
     "title": "its name for readers",
     "kind": "baseline (training-free), model, or fusion of the lists of several of these",
-    "ndcg@10_low": "lower end of the 95 % interval over users",
-    "ndcg@10_high": "upper end of the 95 % interval over users",
+    "ndcg@10_low": "lower end of its 95 % interval",
+    "ndcg@10_high": "upper end of its 95 % interval",
     "reference": "the best training-free recommender",
     "difference": "paired difference in nDCG@10 to the reference",
-    "difference_low": "lower end of its 95 % interval",
-    "difference_high": "upper end of its 95 % interval",
-    "p_value": "of the paired t-test of nDCG@10 against the reference",
+    "difference_low": "lower end of the interval of the difference",
+    "difference_high": "upper end of the interval of the difference",
+    "difference_confidence": "of that interval: at least .95, corrected like the test",
+    "p_value": "of the paired t-test of nDCG@10 against the reference, over users and seeds",
     "p_value_adjusted": "the same by Holm, for all that are compared with the reference",
-    "finding": "better, worse or not told apart, by the adjusted p-value at .05",
+    "finding": "better, worse or not significantly different, by the adjusted p-value at .05",
     "verdict": "the finding as a sentence",
-    "beats": "whom it is better than, by ranx, among all pairs",
+    "beats": "which others it is better than, every pair tested and corrected by Holm",
     "users": "test users",
     "catalogue": "items ranked for each of them",
     "seed": "the first seed it was fitted with",
@@ -158,13 +160,14 @@ def entries_of(paths: DatasetPaths) -> list:
     from ml.evaluation.leaderboard import Entry
 
     first, further = (paths.asset("evaluation", name) for name in ("user_metrics", "further_seeds"))
+    items = load_training_set(paths).items
     return [
         Entry(
             title=title_of(name),
             user_metrics=tuple(
                 pq.read_table(path) for path in (first / f"{name}.parquet", *sorted(further.glob(f"{name}@*.parquet")))
             ),
-            **_facts(paths, name),
+            **_facts(paths, name, items),
         )
         for name in compared_for(paths.dataset)
     ]
@@ -184,38 +187,49 @@ def _compared_with_popularity(entries: list) -> dg.AssetCheckResult:
     )
 
 
-def _facts(paths: DatasetPaths, name: str) -> dict:
+def _facts(paths: DatasetPaths, name: str, items: int) -> dict:
     """Kind, fit, objective and sizes of a recommender, as far as it has them."""
+    from ml.data.files import read_json
     from ml.evaluation.leaderboard import BASELINE, FUSION, MODEL
 
     if name in BASELINES:
         folder = paths.asset("baselines", name)
         return {
             "kind": BASELINE,
-            "fit_on": json.loads((folder / FIT).read_text())["fit_on"],
+            "fit_on": read_json(folder, FIT)["fit_on"],
             "model_bytes": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
         }
     folder = paths.asset("models", name)
     if name in fusions():
-        parts = [_facts(paths, part) for part in fusions()[name].parts]
+        parts = [_facts(paths, part, items) for part in fusions()[name].parts]
+        longest = max(parts, key=lambda part: part.get("maximum_length") or 0)
         return {
             "kind": FUSION,
-            "fit_on": json.loads((folder / FIT).read_text())["fit_on"],
+            "fit_on": read_json(folder, FIT)["fit_on"],
             "parameters": sum(part.get("parameters", 0) for part in parts) or None,
             "model_bytes": sum(part["model_bytes"] for part in parts),
             "codes": ", ".join(sorted({part["codes"] for part in parts if part.get("codes")})),
-            "maximum_length": max((part.get("maximum_length") or 0 for part in parts), default=0) or None,
+            "maximum_length": longest.get("maximum_length"),
+            "derived_from": longest.get("derived_from", ""),
         }
-    result = json.loads((folder / "training_run.json").read_text())["result"]
+    result = read_json(folder, "training_run.json")["result"]
     return {
         "kind": MODEL,
         "fit_on": fit_on_of_trained(folder),
-        "loss": describe(recipes()[name].objective),
+        "loss": describe(recipes()[name].objective, items),
         "parameters": result["parameters"],
         "model_bytes": result["size_in_bytes"],
         "codes": recipes()[name].codes or "",
-        "maximum_length": getattr(recipes()[name].model, "max_length", None),
+        **_length_of(folder, recipes()[name].model),
     }
+
+
+def _length_of(folder: Path, model: ModelSettings) -> dict:
+    """How much of a history a trained model reads, and where that follows from the data, why."""
+    derived = derived_of_trained(folder).get("model.max_length")
+    if derived is not None:
+        return {"maximum_length": derived["value"], "derived_from": derived["reason"]}
+    return {"maximum_length": getattr(model, "max_length", None)}
 
 
 def _shown(paths: DatasetPaths) -> dict:

@@ -1,7 +1,5 @@
 """Rankings over the whole catalogue: one asset a recommender, one row a user and rank."""
 
-import json
-
 import dagster as dg
 
 from ml.baselines import BASELINES
@@ -28,13 +26,14 @@ COLUMNS = {
 
 def load(paths: DatasetPaths, name: str, items: int):
     """A fitted recommender as its asset left it; a fusion with its parts."""
+    from ml.data.files import read_json
     from ml.fusion.fused import Fusion
     from ml.fusion.recommender import FUSION_FILE, FusedRecommender, load_recommender
 
     folder = paths.asset(layer_of(name), name)
     if name not in fusions():
         return load_recommender(name, folder)
-    fusion = Fusion.from_json(json.loads((folder / FUSION_FILE).read_text()))
+    fusion = Fusion.from_json(read_json(folder, FUSION_FILE))
     parts = {part: load(paths, part, items) for part in fusion.parts}
     return FusedRecommender(parts, fusion.depth, fusion=fusion, items=items)
 

@@ -49,7 +49,10 @@ def find_units(paths: DatasetPaths, kind: str) -> tuple[tuple, dict[str, object]
     from ml.data.sources import find_source
 
     source = find_source(paths.dumps, paths.dataset, paths.source_description)
-    return {"reviews": source.interactions, "metadata": source.metadata}[kind], source.options.said()
+    units = {"reviews": source.interactions, "metadata": source.metadata}[kind]
+    # under another template the same metadata is other text
+    template = {"item_text": source.item_text} if kind == "metadata" and source.item_text is not None else {}
+    return units, {**source.options.said(), **template}
 
 
 def raw_version(paths: DatasetPaths, kind: str) -> tuple[str, dict]:

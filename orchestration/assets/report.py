@@ -1,5 +1,7 @@
 """The report: one folder that people read, mail and compare."""
 
+import json
+import shlex
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +18,7 @@ from orchestration.partitions import datasets
 from orchestration.paths import REPOSITORY, DatasetPaths, Workspace
 from orchestration.recommenders import needed_codes
 from orchestration.reporting import RECOMMENDATION_OWNERS, array_schema, digest_of, materialization
+from orchestration.resources import Settings
 from orchestration.staleness import asset_graph, data_version, latest_evaluations
 
 TEMPLATES = REPOSITORY / "ml" / "reports" / "templates"
@@ -69,8 +72,14 @@ def report(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         dataset,
         checks=check_results(context.instance, graph, dataset),
         data_versions=_data_versions(context.instance, graph, dataset, context.asset_key),
+        code_version=collect.project_version(REPOSITORY),
+        command=_command(paths),
     )
-    facts = collect.run_facts(paths.lake, finished=datetime.now(UTC).isoformat(timespec="seconds"))
+    facts = collect.run_facts(
+        paths.lake,
+        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+        made_by={"Dagster run": context.run.run_id},
+    )
     with atomic_folder(paths.report.parent) as temporary:
         write_report(content, temporary, facts)
         _write_sample(paths, temporary)
@@ -81,13 +90,30 @@ def report(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
             "dagster/row_count": len(content.leaderboard.rows),
             "dagster/uri": str(paths.report),
             "bytes": paths.report.stat().st_size,
-            "open": dg.MetadataValue.url(paths.report.as_uri()),
+            # from the server of `make ui`; a browser opens no file:// address from a page that came by http
+            "open": dg.MetadataValue.url(paths.report_url),
+            "data docs": dg.MetadataValue.url(paths.data_docs_url),
+            "file": dg.MetadataValue.path(paths.report),
             "first page": dg.MetadataValue.md(markdown.report(content)),
             "audits": dg.MetadataValue.md(markdown_evaluation.audits(content)),
             "what is recommended": dg.MetadataValue.md(markdown_evaluation.list_metrics(content)),
             "slices": dg.MetadataValue.md(markdown_evaluation.slices(content)),
         },
     )
+
+
+def _command(paths: DatasetPaths) -> str:
+    """What makes the same from the same dumps: the settings that were written down and are not the default."""
+    written: dict = {}
+    for path in sorted(paths.asset("settings").glob("*.json")):
+        written |= json.loads(path.read_text(encoding="utf-8"))
+    options = {
+        name.upper(): ",".join(written[name]) if isinstance(written[name], list) else written[name]
+        for name, field in Settings.model_fields.items()
+        if name in written and written[name] != field.default
+    }
+    said = (f"{name}={int(value) if isinstance(value, bool) else value}" for name, value in options.items())
+    return " ".join(["make run", f"DATASET={paths.dataset}", *map(shlex.quote, said)])
 
 
 def _write_sample(paths: DatasetPaths, folder: Path) -> None:
@@ -116,7 +142,9 @@ def check_results(instance: dg.DagsterInstance, graph, dataset: str) -> list:
             continue
         for check, evaluation in latest_evaluations(instance, graph, dataset, key).items():
             if evaluation is not None:
-                error = evaluation.severity == dg.AssetCheckSeverity.ERROR and graph.get(check).blocking
+                # Dagster gives checks that passed the severity of a warning, whatever they block
+                grave = evaluation.passed or evaluation.severity == dg.AssetCheckSeverity.ERROR
+                error = grave and graph.get(check).blocking
                 results.append(
                     Check(
                         name=check.name,

@@ -7,6 +7,7 @@ import json
 
 import dagster as dg
 
+from ml.data.files import read_json
 from orchestration.automation import on_new_data
 from orchestration.partitions import datasets
 from orchestration.paths import Workspace
@@ -63,7 +64,7 @@ def read_settings(name: str, dataset: str) -> dict:
             description=f"{dataset}: there are no settings yet; materialise settings/{name} first, or use `make run`",
             allow_retries=False,
         )
-    return json.loads(path.read_text())
+    return read_json(path)
 
 
 def chosen_for(settings: Settings, dataset: str) -> list[str]:
@@ -74,7 +75,7 @@ def chosen_for(settings: Settings, dataset: str) -> list[str]:
     path = Workspace.current().dataset(dataset).asset("settings") / "comparison.json"
     if settings.recipes or not path.exists():
         return chosen_names(settings.recipes)
-    return chosen_names(json.loads(path.read_text())["recipes"])
+    return chosen_names(read_json(path)["recipes"])
 
 
 def _settings_asset(name: str, description: str, fields: tuple[str, ...]) -> dg.AssetsDefinition:

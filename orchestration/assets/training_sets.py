@@ -89,8 +89,8 @@ def sequences(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
 @dg.asset(
     key=["training_sets", "item_text"],
     deps=[["marts", "items"], ["training_sets", "sequences"]],
-    description="Text of each item of the catalogue: `Title: … Brand: … Category: … Price: …`, with “Unknown” where "
-    "something is missing.",
+    description="Text of each item of the catalogue: by the template of the source, or `Title: … Brand: … Category: … "
+    "Price: …`, with “Unknown” where something is missing.",
     kinds={"parquet"},
     code_version=code_version("ml.data.item_text"),
     **_common,

@@ -18,6 +18,7 @@ from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, dbt_
 
 from orchestration.assets.settings import read_settings
 from orchestration.automation import on_new_data
+from orchestration.dbt_process import places, why
 from orchestration.locking import shared_with_children
 from orchestration.partitions import datasets
 from orchestration.paths import DatasetPaths, Workspace
@@ -94,19 +95,18 @@ def warehouse(context: dg.AssetExecutionContext, dbt: Dbt) -> Iterator[Any]:
     settings = read_settings("dataset", dataset)
     paths.warehouse.parent.mkdir(parents=True, exist_ok=True)
     variables = ["--vars", json.dumps(settings)]
-    places = {"RAW2RANK_LAKE": str(paths.lake), "RAW2RANK_WAREHOUSE": str(paths.warehouse)}
     threads = os.environ.get("RAW2RANK_DUCKDB_THREADS", str(os.cpu_count() or 1))
-    target = paths.home / "dbt" / dataset
+    target = paths.dbt_target
     with told_plainly(dataset, WarehouseBusy):
         usable = usable_warehouse(paths)
     limits = {"RAW2RANK_DUCKDB_THREADS": threads, "RAW2RANK_DUCKDB_MEMORY": memory_limit()}
-    with _environment(**places, **limits), shared_with_children(paths):
+    with places(paths) as where, _environment(**where, **limits), shared_with_children(paths):
         # tables that are up to date in the lake, and that what is selected or its tests may read
         if not usable and (lost := _exported_models(paths)) - {tuple(key.path) for key in context.selected_asset_keys}:
             names = " ".join(sorted(name for _, name in lost))
             restored = dbt.cli(["run", "--select", names, *variables], raise_on_error=False, target_path=target)
             if not restored.is_successful():
-                raise dg.Failure(description=_why(dataset, settings, restored), allow_retries=False)
+                raise dg.Failure(description=why(paths, settings, restored), allow_retries=False)
         invocation = dbt.cli(
             ["build", "--exclude-resource-type", "unit_test", *variables],
             context=context,
@@ -129,7 +129,7 @@ def warehouse(context: dg.AssetExecutionContext, dbt: Dbt) -> Iterator[Any]:
         else:
             yield event
     if not invocation.is_successful():
-        raise dg.Failure(description=_why(dataset, settings, invocation), allow_retries=False)
+        raise dg.Failure(description=why(paths, settings, invocation), allow_retries=False)
 
 
 def _exported_models(paths: DatasetPaths) -> set[tuple[str, str]]:
@@ -210,16 +210,3 @@ def _environment(**values: str) -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
-
-
-def _why(dataset: str, settings: dict, invocation: Any) -> str:
-    """One plain sentence or more on what dbt found wrong."""
-    results = invocation.get_artifact("run_results.json")["results"]
-    bad = [result for result in results if result["status"] in {"fail", "error", "runtime error"}]
-    if any("assert_interactions_are_left" in result["unique_id"] for result in bad):
-        return (
-            f"{dataset}: no interaction is left after cleaning and the k-core with k_core={settings['k_core']}; "
-            "lower K_CORE (0 switches it off) or bring a larger dump"
-        )
-    lines = [f"{result['unique_id'].split('.')[2]}: {result['message']}" for result in bad]
-    return f"{dataset}: dbt found {len(bad)} problem(s)\n" + "\n".join(lines)

@@ -173,7 +173,8 @@ class CompiledProject:
             for table in SCHEMAS:
                 files = table if table.endswith("/files") else f"{table}/*"
                 code = code.replace(
-                    f"read_parquet('{NO_LAKE}/landing/{files}.parquet')", f"landing_{table.replace('/', '_')}"
+                    f"read_parquet('{NO_LAKE}/landing/{files}.parquet', hive_partitioning = false)",
+                    f"landing_{table.replace('/', '_')}",
                 )
             connection.execute(f"create table warehouse.{name} as {code}")
         return connection

@@ -123,7 +123,7 @@ def review(
 
 def description(item: str, **fields) -> dict:
     """A metadata row without a place."""
-    row = {"item_id": item, **dict.fromkeys((*TEXTS, "image_url")), "category": None, **fields}
+    row = {"item_id": item, **dict.fromkeys((*TEXTS, "image_url", "item_text")), "category": None, **fields}
     return row | {"invalid_fields": [], "line_digest": _digest(row)}
 
 
@@ -167,6 +167,7 @@ def dirty_landing(seed: int, users: int = 14, items: int = 10, reviews: int = 11
                 main_cat=generator.choice(["Tools", None]),
                 price=generator.choice(["$1.50", "$20.00", "$1 - $2", None]),
                 image_url=generator.choice(["https://x/1.jpg", None]),
+                item_text=generator.choice(["An anvil", None]),
             )
             for _ in range(3)
         ]

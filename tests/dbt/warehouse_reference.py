@@ -237,6 +237,7 @@ def cleaned(line: dict) -> dict:
         "category": line["main_cat"],
         "price": float(price[1:]) if price and "-" not in price else None,
         "image_url": line["image_url"],
+        "item_text": line["item_text"],
     }
 
 
@@ -245,7 +246,8 @@ def _metadata_rank(line: dict) -> tuple:
     values = [row[name] for name in FIELDS]
     texts = [value or (0.0 if name == "price" else "") for name, value in zip(FIELDS, values, strict=True)]
     unreadable_price = (line["price"] or "") if row["price"] is None else ""
-    return -sum(value is not None for value in values), *texts, unreadable_price, place(line)
+    by_template = row["item_text"] or ""
+    return -sum(value is not None for value in values), *texts, unreadable_price, by_template, place(line)
 
 
 def reference_marts(landing: Landing, settings: Settings) -> dict[str, list[dict]]:
@@ -322,7 +324,7 @@ def reference_marts(landing: Landing, settings: Settings) -> dict[str, list[dict
     chosen = {item: min(lines, key=_metadata_rank) for item, lines in described.items()}
     popularity = Counter(one.item for one in core)
     items = [
-        dict.fromkeys(FIELDS)
+        dict.fromkeys((*FIELDS, "item_text"))
         | (cleaned(chosen[item]) if item in chosen else {})
         | {"item_id": item, "has_metadata": item in chosen, "interactions": popularity[item]}
         for item in sorted(popularity)

@@ -2,11 +2,12 @@
 
 import gzip
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import dagster as dg
 import pytest
-from workbench import Workbench
+from workbench import Workbench, write_small_dump
 
 
 def last_run_status(bench: Workbench) -> dg.DagsterRunStatus:
@@ -96,3 +97,74 @@ def test_settings_that_are_not_possible(bench: Workbench) -> None:
     code, said = bench.run("--recipes", "tiny_fusion")
     assert code == 1
     assert "add tiny_softmax to RECIPES" in said
+
+
+def test_a_dump_that_is_a_folder(bench: Workbench) -> None:
+    (bench.dumps / "Small.json.gz").mkdir()
+    code, said = bench.run()
+    assert_stopped(bench, code, said, "Small.json.gz")
+
+
+def _gone(path: Path) -> None:
+    path.unlink()
+
+
+def _cut_short(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+@pytest.mark.parametrize("damage", [_gone, _cut_short])
+def test_a_dump_that_is_lost_between_the_look_at_it_and_its_landing(
+    bench: Workbench, damage: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ml.data import landing
+
+    write_reviews(bench.dumps, [review(user, item, item) for user in range(9) for item in range(9)])
+    land = landing.land
+
+    def after_the_damage(*arguments, **options):
+        damage(bench.dumps / "Small.json.gz")
+        return land(*arguments, **options)
+
+    monkeypatch.setattr(landing, "land", after_the_damage)
+    code, said = bench.check()
+    assert_stopped(bench, code, said, str(bench.dumps), "Small.json.gz")
+
+
+def test_names_of_three_hundred_letters(bench: Workbench) -> None:
+    code, said = bench.run(dataset="n" * 300)
+    assert code == 1
+    assert "300 letters" in said
+    assert not bench.home.exists()
+    for option in ("--dumps", "--source"):
+        code, said = bench.run(option, str(bench.dumps / ("n" * 300)))
+        assert code == 1
+        assert "Traceback" not in said
+        assert len([line for line in said.splitlines() if line.startswith("error: ")]) == 1, said
+        assert "nnn" in said
+
+
+def test_a_damaged_registration(bench: Workbench) -> None:
+    from orchestration.paths import Workspace
+
+    paths = Workspace(bench.home).dataset("Small")
+    paths.registration.parent.mkdir(parents=True)
+    paths.registration.write_text("{")
+    code, said = bench.command("--dataset", "Small")
+    assert code == 1
+    assert said.startswith(f"error: {paths.registration}")
+    assert said.count("\n") == 1
+
+
+def test_a_workspace_of_any_name(bench: Workbench) -> None:
+    write_small_dump(bench.dumps)
+    bench.home = bench.home / "a#b %20 'q\" [x]*{{ y }};ü" / "year=2020"
+    code, said = bench.check()
+    assert code == 0, said
+    assert "0 failed" not in said
+    assert bench.lake("marts", "splits.parquet").is_file()
+    # nothing lies beside the workspace
+    assert [
+        path for path in bench.home.parents[1].rglob("*") if path.is_file() and bench.home not in path.parents
+    ] == []
+    assert not list(bench.home.rglob("*.temporary"))

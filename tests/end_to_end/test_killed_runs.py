@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -81,6 +83,69 @@ def test_killed_with_another_choice_in_hand(tmp_path: Path, dumps: Path, undistu
     run = start(home, dumps)
     assert run.wait() == 0, run.said
     assert_as_undisturbed(home, dumps, undisturbed)
+
+
+def run_to_dbt(home: Path, dumps: Path) -> tuple[Run, int]:
+    """A run under way whose dbt has started, and the number of that process."""
+    run = start(home, dumps, command="check_data")
+    run.wait_for("making", times=2)
+    while run.process.is_alive():
+        started = [pid for pid in run.children() if b"build" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")]
+        if started:
+            # dbt takes seconds to start
+            time.sleep(2)
+            return run, started[0]
+        time.sleep(0.01)
+    raise AssertionError(run.said)
+
+
+def errors_of(run: Run) -> list[str]:
+    assert "Traceback" not in run.said
+    return [line for line in run.said.splitlines() if line.startswith("error: ")]
+
+
+def test_stopped_while_dbt_runs(tmp_path: Path, dumps: Path) -> None:
+    home = tmp_path / "workspace"
+    run, dbt = run_to_dbt(home, dumps)
+    os.kill(run.process.pid, signal.SIGTERM)
+    assert run.wait() == 128 + signal.SIGTERM, run.said
+    assert errors_of(run) == []
+    assert run.said.splitlines()[-1].startswith("stopped by SIGTERM; ")
+    with pytest.raises(ProcessLookupError):
+        os.kill(dbt, 0)
+    assert not leftovers(home)
+    # given back in order: whoever comes next has nothing to clear up
+    assert (home / "datasets" / "Small.lock").read_text() == ""
+    with dg.DagsterInstance.from_config(str(home / "dagster")) as instance:
+        assert all(run.is_finished for run in instance.get_runs())
+
+
+def test_dbt_killed_by_somebody_else(tmp_path: Path, dumps: Path) -> None:
+    home = tmp_path / "workspace"
+    run, dbt = run_to_dbt(home, dumps)
+    os.kill(dbt, signal.SIGKILL)
+    assert run.wait() == 1, run.said
+    (said,) = errors_of(run)
+    assert "dbt was killed by SIGKILL" in said
+    assert str(home / "dbt" / "Small" / "dbt.log") in said
+    assert not leftovers(home)
+
+
+def test_the_disk_is_full(tmp_path: Path, dumps: Path) -> None:
+    home = tmp_path / "workspace"
+    home.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", home], capture_output=True)
+    if mounted.returncode:
+        pytest.skip(f"no file system can be mounted here: {mounted.stderr.decode().strip()}")
+    try:
+        run = start(home, dumps, command="check_data")
+        assert run.wait() == 1, run.said
+        (said,) = errors_of(run)
+        assert "is full" in said
+        assert str(home) in said
+        assert not leftovers(home)
+    finally:
+        subprocess.run(["umount", "-l", home], check=True)
 
 
 @pytest.mark.skipif("RAW2RANK_KILLS" not in os.environ, reason="takes long; set RAW2RANK_KILLS=1")

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import dagster as dg
@@ -12,7 +16,8 @@ import pytest
 from ml.data.training_set import Sequences, TrainingSet
 from ml.training.checkpoint import Checkpoint, TrainingState, checkpoint_folder
 from orchestration.assets.models import model_assets
-from orchestration.paths import DatasetPaths, Workspace
+from orchestration.faults import killed_by
+from orchestration.paths import REPOSITORY, DatasetPaths, Workspace
 from orchestration.recovery import checkpoint_of, clean_tree, discard_checkpoints
 from orchestration.resources import Settings, training_client
 from orchestration.training_process import run
@@ -177,3 +182,33 @@ def test_a_command_that_says_nothing_useful_is_quoted() -> None:
 
 def test_checkpoints_are_looked_for_where_training_leaves_them(tmp_path: Path) -> None:
     assert checkpoint_of(tmp_path / "sasrec") == checkpoint_folder(tmp_path / "sasrec")
+
+
+def test_a_training_that_a_signal_ends_is_said_to_have_been_killed() -> None:
+    code, _ = run([sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"], print)
+    assert code == -signal.SIGKILL
+    assert "was killed by SIGKILL" in killed_by(code)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_training_ends_with_the_process_that_started_it(number: int, tmp_path: Path) -> None:
+    child = "import os, sys, time; print(os.getpid(), file=sys.stderr, flush=True); time.sleep(60)"
+    command = [
+        sys.executable,
+        "-W",
+        "ignore",
+        "-m",
+        "orchestration.training_process",
+        str(tmp_path),
+        sys.executable,
+        "-c",
+        child,
+    ]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=REPOSITORY) as process:
+        training = int(process.stderr.readline())
+        process.send_signal(number)
+        said = process.stderr.read()
+    assert process.returncode == 128 + signal.SIGINT
+    assert "Traceback" not in said
+    with pytest.raises(ProcessLookupError):
+        os.kill(training, 0)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import numpy as np
 
 from ml.baselines.markov_chain import MarkovChain
+from ml.baselines.most_popular import MostPopular
 from ml.data.interactions import NO_TIME, SPLITS, Interactions
 from ml.data.training_set import Sequences, TrainingSet
 from ml.recommender import NO_ITEM, Recommendations
@@ -58,14 +59,22 @@ def random_rows(users: int, items: int, seed: int = 0, shortest: int = 5, longes
 class Peeking:
     """A Markov chain that was fitted on the held-out items too."""
 
+    kind = MarkovChain
+
     def fit(self, training_set: TrainingSet) -> Peeking:
         known = training_set.with_validation_trained_on()
         whole = known.train.append(np.asarray(known.test_users, dtype=np.int64), known.test_targets)
-        self.chain = MarkovChain().fit(leave_nothing_out(known, whole))
+        self.fitted = self.kind().fit(leave_nothing_out(known, whole))
         return self
 
     def recommend(self, histories: Sequences, k: int, exclude_seen: bool) -> Recommendations:
-        return self.chain.recommend(histories, k, exclude_seen)
+        return self.fitted.recommend(histories, k, exclude_seen)
+
+
+class PeekingPopularity(Peeking):
+    """The most popular items, held-out ones counted too: all that it knows of these is how often each occurs."""
+
+    kind = MostPopular
 
 
 def leave_nothing_out(training_set: TrainingSet, train: Sequences) -> TrainingSet:

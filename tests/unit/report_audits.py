@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ml.audits.audit import Audit, Chart, Line, Table
+from ml.audits.audit import CONCERN, NO_CONCERN, NOT_APPLICABLE, NOTE, Audit, Chart, Line, Table
 from ml.reports.content import Estimate, LeaderboardRow, SliceRow
 
 _BASELINES = ("Popular", "Recently popular", "Markov chain", "Item graph", "BM25 of the last item", "Repeat last")
@@ -21,7 +21,7 @@ def ties() -> Audit:
         title="Ties in time",
         verdict="For 34.1\u00a0% of the test users the target shares its timestamp with the interaction before it, and "
         "nDCG@10 of BM25 of the last item moves from 0.0480 to 0.0640 with the tie rule alone.",
-        concern=True,
+        outcome=CONCERN,
         explanation="Where times are equal a rule and not time decides which item is to be predicted. Each cheap "
         "recommender was fitted and tested again under every rule, on otherwise equal data.",
         tables=(
@@ -60,7 +60,7 @@ def duplicates() -> Audit:
         name="duplicates",
         title="Duplicates",
         verdict="Keeping the 97 exact duplicates would raise nDCG@10 by 11.4\u00a0% at most, and change no order.",
-        concern=False,
+        outcome=NO_CONCERN,
         explanation="The same review is listed more than once in many dumps. An item that follows itself is easily "
         "predicted, so copies raise the figures of recommenders that repeat.",
         tables=(
@@ -76,7 +76,7 @@ def leakage() -> Audit:
         title="Leakage",
         verdict="61.3\u00a0% of the training interactions are later than the earliest test target, so every model "
         "knows of a future that it could not have known.",
-        concern=True,
+        outcome=CONCERN,
         explanation="A leave-one-out split has no common moment that parts the known from the unknown. The "
         "global-temporal split has one.",
         tables=(
@@ -102,7 +102,7 @@ def shortcuts() -> Audit:
         title="Shortcut solvability",
         verdict="The dataset can tell models apart: cutting every history to its last item costs the best model "
         "38.0\u00a0% of nDCG@10.",
-        concern=False,
+        outcome=NO_CONCERN,
         explanation="Where the last item alone decides, a table of transitions does as well as any model (after "
         "arXiv 2605.07125).",
         tables=(
@@ -134,7 +134,7 @@ def calibration() -> Audit:
         name="calibration",
         title="Calibration",
         verdict="Small is overconfident: where it predicts 0.90 on average, 0.24 of the items are right.",
-        concern=True,
+        outcome=NOTE,
         explanation="Sampled negatives without a correction make scores too high; the order of items may be right all "
         "the same.",
         charts=(
@@ -158,7 +158,7 @@ def temporal() -> Audit:
         name="temporal",
         title="Global-temporal split",
         verdict="This audit does not apply: the dataset has no times.",
-        concern=False,
+        outcome=NOT_APPLICABLE,
         explanation="Beside leave-one-out every recommender is tested on what comes after one common moment.",
         facts={"applies": 0},
     )

@@ -22,6 +22,7 @@ from ml.reports.content import (
     Check,
     CodeBook,
     CodesReport,
+    Described,
     DumpFile,
     Estimate,
     Example,
@@ -46,9 +47,9 @@ def row(name: str, trained: bool, ndcg: float, difference: float | None = None, 
     """
     compared: dict[str, Any] = {}
     if difference is not None:
-        told_apart = abs(difference) > 0.002
-        finding = ("better" if difference > 0 else "worse") if told_apart else "not told apart"
-        compared = {"finding": finding, "p_value": 0.004 if told_apart else 0.2}
+        differs = abs(difference) > 0.002
+        finding = ("better" if difference > 0 else "worse") if differs else "not significantly different"
+        compared = {"finding": finding, "p_value": 0.004 if differs else 0.2, "difference_confidence": 0.95}
         compared["p_value_adjusted"] = 3 * compared["p_value"]
     return LeaderboardRow(
         recommender=name,
@@ -83,6 +84,10 @@ def made_up_content() -> ReportContent:
     return ReportContent(
         dataset="Made_Up",
         leaderboard=board(*rows),
+        recommenders=(
+            Described("Tower", "Two towers.", "A paper, 2020", {"model": "tower", "optimiser: learning rate": "0.001"}),
+            Described("Chain", "What followed the last item.", ""),
+        ),
         list_metrics=report_audits.list_metrics(rows),
         slices=report_audits.slices(rows),
         audits=report_audits.all_audits(),
@@ -142,6 +147,7 @@ def made_up_content() -> ReportContent:
             settings={"k core": "5"},
             versions={"numpy": "2.4.6"},
             code_version="0.1.0",
+            command="make run DATASET=Made_Up",
         ),
     )
 
@@ -149,6 +155,7 @@ def made_up_content() -> ReportContent:
 def made_up_run() -> RunFacts:
     return RunFacts(
         finished="2024-05-01T10:00:00+00:00",
+        made_by={"Dagster run": "0f" * 8},
         machine={"processor": "abacus, 2 cores"},
         fit_seconds={"tower": 130.0, "small": 12.0},
         other_seconds={"ranking": 0.5},
@@ -157,7 +164,7 @@ def made_up_run() -> RunFacts:
 
 def with_texts(content: Any, change: Callable[[str], str]) -> Any:
     """The same content with every free text changed; words of a fixed vocabulary and empty texts stay."""
-    fixed = {"role", "severity", "finding"}
+    fixed = {"role", "severity", "finding", "outcome"}
     if isinstance(content, str):
         return change(content) if content else content
     if isinstance(content, tuple):

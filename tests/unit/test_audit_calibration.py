@@ -7,10 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from training_toys import GBCE, ITEMS, fitted, ring_training_set, toy_recipe
 
+from ml.audits.audit import CANNOT_TELL, NO_CONCERN, NOTE
 from ml.audits.calibration import (
     audit_calibration,
     measure_calibration,
@@ -18,6 +19,7 @@ from ml.audits.calibration import (
     wilson_interval,
     without_sampling,
 )
+from ml.objectives.binary_cross_entropy import score_offset
 from ml.objectives.settings import (
     BayesianPersonalisedRankingSettings,
     BinaryCrossEntropySettings,
@@ -71,9 +73,26 @@ def test_predicted_and_observed_are_those_of_the_models_own_scores(name, exclude
     assert found.users == len(rows)
 
 
-def test_a_model_that_is_sure_of_what_does_not_come_is_a_concern(models, surprised):
+def test_an_offset_of_the_loss_is_part_of_the_probability(models, surprised):
+    """The sigmoid of the score and the offset that the loss added to it."""
+    model, rows = models["gbce"], np.arange(20)
+    plain = measure_calibration(model, "sigmoid", surprised, rows, exclude_seen=False, depth=1)
+    objective = replace(model.recipe.objective, prior_offset=True)
+    shifted = replace(model.recipe, objective=objective)
+    try:
+        model.recipe, own = shifted, model.recipe
+        found = measure_calibration(model, "sigmoid", surprised, rows, exclude_seen=False, depth=1)
+    finally:
+        model.recipe = own
+    best = model.recommend(surprised.histories("test").take(rows), 1, False).scores.astype(np.float64)
+    expected = 1 / (1 + np.exp(-(best + score_offset(objective, ITEMS))))
+    assert found.predicted[0] == pytest.approx(expected.mean(), rel=1e-4)
+    assert found.predicted[0] < plain.predicted[0]
+
+
+def test_a_model_that_is_sure_of_what_does_not_come_is_a_note(models, surprised):
     audit = audit_calibration(with_objectives(models), surprised, exclude_seen=False)
-    assert audit.concern
+    assert audit.outcome == NOTE
     assert audit.verdict.startswith("Overconfident: softmax predicts")
     assert audit.facts["overconfident"] == "softmax; gbce"
     assert audit.charts[0].diagonal
@@ -83,15 +102,22 @@ def test_a_model_that_is_sure_of_what_does_not_come_is_a_concern(models, surpris
 def test_a_model_that_is_sure_of_what_comes_is_none(models, training_set):
     chosen = {"softmax": with_objectives(models)["softmax"]}
     audit = audit_calibration(chosen, training_set, exclude_seen=False)
-    assert not audit.concern
+    assert audit.outcome == NO_CONCERN
     assert audit.verdict.startswith("No model is overconfident: predicted over observed for the first item is softmax")
     assert audit.facts["softmax: predicted at 1"] > 0.5
     assert audit.facts["softmax: observed at 1"] > 0.8
     assert audit == audit_calibration(chosen, training_set, exclude_seen=False)
 
 
-def test_what_may_be_chance_is_no_concern(models, surprised):
-    few = audit_calibration(with_objectives(models), surprised, exclude_seen=False, users=1)
+def test_what_may_be_chance_is_called_so(models, surprised):
+    chosen = {"gbce": with_objectives(models)["gbce"]}
+    few = audit_calibration(chosen, surprised, exclude_seen=False, users=1)
+    assert few.outcome == CANNOT_TELL
+    assert few.verdict == (
+        "Too few users to tell whether gbce is overconfident: predicted over observed for the first item is not known "
+        "for gbce, which had no hit."
+    )
+    assert few.facts["overconfident"] is None
     assert "A seeded sample of 1 test users" in few.tables[0].note
     # one user without a hit says little of a probability below its interval's bound
     assert wilson_interval(np.array([0]), 1)[1][0] > 0.79
@@ -155,6 +181,7 @@ def test_a_fully_calibrated_loss_and_a_softmax_have_nothing_to_undo():
     assert without_sampling(0.3, SoftmaxSettings(), 1000) is None
 
 
+@settings(deadline=None)
 @given(st.integers(1, 500), st.data())
 def test_intervals_are_scipys(cases, data):
     from scipy.stats import binomtest

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from audit_data import chains, dataset
 
-from ml.audits.audit import Audit
+from ml.audits.audit import CANNOT_TELL, NO_CONCERN, NOT_APPLICABLE, NOTE, Audit
 from ml.audits.duplicates import audit_duplicates
 from ml.audits.figures import change, listed, percent
 from ml.audits.refits import Candidate, cheap_candidates
@@ -41,7 +41,7 @@ def test_fires_where_copies_make_repeating_a_hit():
 
 def test_quiet_without_duplicates():
     audit = audit_duplicates(*dataset(chains()))
-    assert not audit.concern
+    assert audit.outcome == NO_CONCERN
     assert audit.verdict == "None of the 960 kept interactions had an exact duplicate in the dump."
     assert audit.facts["duplicates"] == 0
 
@@ -54,14 +54,22 @@ def test_quiet_where_a_few_copies_change_nothing():
     assert "no recommender is shown to change" in audit.verdict
 
 
-def test_many_copies_are_a_concern_even_where_they_change_nothing():
+def test_many_copies_that_change_nothing_are_a_note():
     made, kept = dataset(doubled(0.2))
     constant = Candidate("most_popular", "Most popular", BASELINES["most_popular"].create().fit)
     kept = replace(kept, duplicates=np.ones_like(kept.duplicates))
     audit = audit_duplicates(made, kept, (constant,))
-    assert audit.concern
+    assert audit.outcome == NOTE
     assert audit.facts["recommenders_changed"] == 0
     assert audit.facts["duplicates_share"] == 0.5
+
+
+def test_few_users_cannot_rule_a_change_out():
+    rows = [replace(row, copies=int(row.line in (10, 101))) for row in chains(users=60)]
+    audit = audit_duplicates(*dataset(rows))
+    assert audit.facts["duplicates_share"] < 0.01
+    assert audit.outcome == CANNOT_TELL
+    assert audit.verdict.endswith("by more than 5.0\u00a0% without them, but 60 test users are too few to tell.")
 
 
 def test_in_a_global_temporal_split_no_target_is_a_copy():
@@ -76,7 +84,7 @@ def test_does_not_apply_to_what_came_in_order():
     for given in ({"has_given_order": True}, {"has_given_split": True}):
         audit = audit_duplicates(made, replace(kept, **given))
         assert audit.verdict.startswith("This audit does not apply: ")
-        assert not audit.concern
+        assert audit.outcome == NOT_APPLICABLE
 
 
 def test_is_the_same_each_time_and_survives_json():

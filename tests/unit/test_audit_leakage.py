@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
 import pytest
-from audit_toys import DAY, Peeking, leave_one_out, random_rows, with_moments
+from audit_toys import DAY, Peeking, PeekingPopularity, leave_one_out, random_rows, with_moments
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml.audits import near_duplicates as near_duplicates_module
+from ml.audits.audit import CANNOT_TELL, CONCERN, NO_CONCERN, NOTE
 from ml.audits.leakage import (
-    GRAPHS,
     audit_leakage,
+    baseline_refits,
     code_refits,
-    graph_refits,
     later_than_targets,
     rankings_refit,
     repeated_targets,
     sees_held_out,
-    with_held_out_permuted,
+    with_held_out_replaced,
 )
 from ml.audits.near_duplicates import near_duplicates, told_twice
 from ml.baselines import BASELINES
@@ -179,14 +180,18 @@ def test_later_interactions_are_those_counted_one_by_one(data, both):
     assert found.median_days == pytest.approx(np.median(days) if days else 0)
 
 
-def test_users_who_come_one_after_another_are_a_concern():
+def test_users_who_come_one_after_another_are_a_note_under_leave_one_out():
     training_set = toy()
     lengths = training_set.histories("test").lengths + 1
     moments = [[user * 100 * DAY + place for place in range(length)] for user, length in enumerate(lengths)]
     audit = audit_leakage(training_set, with_moments(training_set, moments), {}, exclude_seen=True)
-    assert audit.concern
+    assert audit.outcome == NOTE
     assert audit.facts["training_later_than_target"] == pytest.approx(0.5, abs=0.02)
-    assert "later than a test case" in audit.verdict
+    assert "later than a test case, as is usual under leave-one-out" in audit.verdict
+    temporal = replace(training_set, protocol={"split": "global-temporal, validation from 0.8"})
+    by_time = audit_leakage(temporal, with_moments(training_set, moments), {}, exclude_seen=True)
+    assert by_time.outcome == CONCERN
+    assert "although the split is by global time" in by_time.verdict
     assert json.loads(json.dumps(audit.as_json(), allow_nan=False))["name"] == "leakage"
 
 
@@ -194,13 +199,13 @@ def test_a_split_by_global_time_of_different_users_is_none():
     training_set = toy()
     interactions = with_moments(training_set, in_turn(training_set))
     audit = audit_leakage(
-        training_set, interactions, graph_refits(training_set, True) | code_refits(), exclude_seen=True
+        training_set, interactions, baseline_refits(training_set, True) | code_refits(), exclude_seen=True
     )
-    assert not audit.concern
+    assert audit.outcome == NO_CONCERN
     assert audit.verdict == "No leak was found, and no training interaction is later than a test case."
     assert audit.facts["training_later_than_target"] == 0
     assert audit == audit_leakage(
-        training_set, interactions, graph_refits(training_set, True) | code_refits(), exclude_seen=True
+        training_set, interactions, baseline_refits(training_set, True) | code_refits(), exclude_seen=True
     )
 
 
@@ -209,6 +214,8 @@ def test_without_times_the_later_ones_are_not_known():
     nothing = [[None] * length for length in training_set.histories("test").lengths + 1]
     for interactions in (None, with_moments(training_set, nothing)):
         audit = audit_leakage(training_set, interactions, {}, exclude_seen=True)
+        assert audit.outcome == CANNOT_TELL
+        assert audit.verdict.startswith("No leak was found; what is later in global time is not known")
         assert audit.facts["training_later_than_target"] is None
         assert audit.tables[0].rows == (("Later interactions", "not known"),)
     with pytest.raises(ValueError, match="no times"):
@@ -234,16 +241,16 @@ def test_targets_in_their_history_are_a_concern_where_seen_items_are_left_out():
 
 
 @pytest.mark.parametrize("name", sorted(ASSIGNMENTS))
-def test_permuted_held_out_items_change_no_code(name):
+def test_replaced_held_out_items_change_no_code(name):
     refit = next(iter(code_refits([name], books=4).values()))
     assert not sees_held_out(refit, toy())
 
 
 @pytest.mark.parametrize("exclude_seen", [False, True])
-@pytest.mark.parametrize("name", GRAPHS)
-def test_permuted_held_out_items_change_no_graph(name, exclude_seen):
+@pytest.mark.parametrize("name", BASELINES)
+def test_replaced_held_out_items_change_no_baseline(name, exclude_seen):
     training_set = toy()
-    assert not sees_held_out(graph_refits(training_set, exclude_seen)[BASELINES[name].title], training_set)
+    assert not sees_held_out(baseline_refits(training_set, exclude_seen)[BASELINES[name].title], training_set)
 
 
 def test_codes_of_whole_histories_are_caught():
@@ -259,7 +266,7 @@ def test_codes_of_whole_histories_are_caught():
         assert sees_held_out(leaking, toy())
     audit = audit_leakage(toy(), None, {"Codes of everything": whole} | code_refits(books=4), exclude_seen=True)
     assert audit.concern
-    assert audit.verdict == "Held-out items change Codes of everything."
+    assert audit.verdict.startswith("Held-out items change Codes of everything; ")
     assert audit.tables[-1].rows[0] == ("Codes of everything", "changed")
 
 
@@ -269,21 +276,33 @@ def test_a_graph_of_whole_histories_is_caught():
     assert sees_held_out(rankings_refit(Peeking, histories, exclude_seen=True), training_set)
 
 
-def test_a_permutation_keeps_training_histories_and_the_held_out_items():
+@pytest.mark.parametrize("exclude_seen", [False, True])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_popularity_that_counts_held_out_items_is_caught(exclude_seen, seed):
+    """Exchanged among the users they would be as many of each as before, and the list the same."""
     training_set = toy()
-    permuted = with_held_out_permuted(training_set, seed=3)
-    assert permuted.train is training_set.train
-    assert sorted(permuted.test_targets) == sorted(training_set.test_targets)
-    assert (permuted.test_targets != training_set.test_targets).mean() > 0.9
-    assert (permuted.validation_targets != training_set.validation_targets).mean() > 0.9
+    histories = training_set.histories("test")
+    assert sees_held_out(rankings_refit(PeekingPopularity, histories, exclude_seen), training_set, seed)
 
 
-def test_where_a_permutation_changes_nothing_nothing_is_known():
-    training_set = leave_one_out([[1, 2, 3, 4, 0, 5], [2, 1, 3, 4, 0, 5]], 6)
-    with pytest.raises(ValueError, match="nothing can be told"):
+def test_a_replacement_keeps_training_histories_and_no_held_out_item():
+    training_set = toy()
+    replaced = with_held_out_replaced(training_set, seed=3)
+    assert replaced.train is training_set.train
+    assert (replaced.test_targets != training_set.test_targets).all()
+    assert (replaced.validation_targets != training_set.validation_targets).all()
+    assert sorted(replaced.test_targets) != sorted(training_set.test_targets)
+    assert set(replaced.test_targets) <= set(range(training_set.items))
+    assert replaced.digest() == with_held_out_replaced(training_set, seed=3).digest()
+
+
+def test_where_no_item_can_be_replaced_nothing_is_known():
+    training_set = leave_one_out([[0, 0, 0], [0, 0, 0]], 1)
+    with pytest.raises(ValueError, match="nothing can be found out"):
         sees_held_out(lambda data: (), training_set)
-    audit = audit_leakage(training_set, None, code_refits(books=2), exclude_seen=False)
+    audit = audit_leakage(training_set, None, baseline_refits(training_set, False), exclude_seen=False)
     assert audit.tables[-1].rows[0][1].startswith("not known")
+    assert "no held-out item that could be replaced" in audit.verdict
 
 
 def test_codes_are_asked_for_by_a_known_name():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from audit_data import DAY, Row, chains, dataset
 
-from ml.audits.audit import Audit
+from ml.audits.audit import CANNOT_TELL, CONCERN, LEAST_USERS, NO_CONCERN, NOT_APPLICABLE, Audit
 from ml.audits.refits import cheap_candidates
 from ml.audits.temporal import audit_temporal
 
@@ -41,14 +41,14 @@ def test_fires_where_another_wins_without_a_look_at_the_future():
     assert audit.facts["winner_global_temporal"] == "most_popular"
     assert audit.facts["test_users_global_temporal"] == 150
     assert audit.facts["winners_p_value"] < 0.05
-    assert audit.concern
-    assert audit.verdict.endswith(", which 150 test users tell apart.")
+    assert audit.outcome == CONCERN
+    assert audit.verdict.endswith(": a significant difference for 150 test users.")
 
 
 def test_quiet_where_the_same_recommender_wins_both_ways():
-    made, kept = dataset(chains(users=300, days=30))
+    made, kept = dataset(chains(users=900, days=30))
     audit = audit_temporal(made, kept, cheap_candidates(made, names=NAMES))
-    assert not audit.concern
+    assert audit.outcome == NO_CONCERN
     assert audit.facts["winner_leave_one_out"] == audit.facts["winner_global_temporal"] == "markov_chain"
     assert audit.verdict.startswith("First-order Markov chain wins under leave-one-out and, for ")
     assert audit.facts["kendall_tau"] == pytest.approx(1)
@@ -63,23 +63,41 @@ def test_values_do_not_depend_on_which_split_is_the_own_one(split):
     assert audit == other
 
 
-def test_a_winner_by_chance_is_no_concern():
+def by_chance(users: int) -> list[Row]:
     generator = np.random.default_rng(5)
-    rows = [
+    return [
         Row(f"A{user:03d}", f"I{item:02d}", (int(start) + day) * DAY, 10 * user + day)
-        for user, start in enumerate(generator.integers(0, 40, 100))
+        for user, start in enumerate(generator.integers(0, 40, users))
         for day, item in enumerate(generator.choice(30, 6, replace=False))
     ]
-    made, kept = dataset(rows)
+
+
+def test_another_winner_by_chance_is_not_called_one():
+    made, kept = dataset(by_chance(1200))
     audit = audit_temporal(made, kept, cheap_candidates(made))
-    assert not audit.concern
+    assert audit.facts["test_users_global_temporal"] >= LEAST_USERS
+    assert audit.facts["winner_leave_one_out"] != audit.facts["winner_global_temporal"]
+    assert audit.outcome == CANNOT_TELL
+    assert audit.verdict.endswith("they are too few to tell which one wins.")
+
+
+@pytest.mark.parametrize("rows", [by_chance(100), turned(60)], ids=["by chance", "clear"])
+def test_few_users_have_no_winner(rows):
+    made, kept = dataset(rows)
+    audit = audit_temporal(made, kept, cheap_candidates(made, names=NAMES), quantiles=(0.5, 0.6))
+    users = audit.facts["test_users_global_temporal"]
+    assert 0 < users < LEAST_USERS
+    assert audit.outcome == CANNOT_TELL
+    assert audit.verdict == (
+        f"Too few users to tell: the split by global time leaves {users} test users, and at least 100 are needed."
+    )
 
 
 def test_does_not_apply_without_times_or_without_a_test_user():
     made, kept = dataset([replace(row, moment=None) for row in chains(users=20)])
     audit = audit_temporal(made, kept)
     assert audit.verdict == "This audit does not apply: not every interaction has a time."
-    assert not audit.concern
+    assert audit.outcome == NOT_APPLICABLE
     # all at one moment: nothing is before the first boundary
     made, kept = dataset([replace(row, moment=0) for row in chains(users=20)])
     assert "does not apply: the other split leaves 0 interactions" in audit_temporal(made, kept).verdict

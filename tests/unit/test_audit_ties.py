@@ -15,7 +15,7 @@ from audit_data import DAY, Row, chains, dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ml.audits.audit import Audit
+from ml.audits.audit import CANNOT_TELL, CONCERN, NO_CONCERN, NOT_APPLICABLE, NOTE, Audit
 from ml.audits.item_order import (
     BY_ITEM,
     BY_NEITHER,
@@ -76,7 +76,7 @@ def test_fires_where_the_rule_chose_and_order_by_item_helps():
 def test_quiet_where_no_moment_is_shared():
     made, kept = dataset(chains())
     audit = audit_ties(made, kept)
-    assert not audit.concern
+    assert audit.outcome == NO_CONCERN
     assert audit.verdict == "For no test user the tie rule chose the held-out item."
     assert audit.facts["tied_targets_share"] == 0
     assert [table.title for table in audit.tables] == ["How far histories ascend by item identity"]
@@ -94,11 +94,33 @@ def without_order(users: int, seed: int) -> list[Row]:
     return [Row(*row, line) for row, line in zip(rows, lines, strict=True)]
 
 
+def test_a_rule_that_chose_targets_without_an_effect_is_a_note():
+    generator = np.random.default_rng(0)
+    rows = [replace(row, moment=row.moment // DAY // 2 * DAY) for row in without_order(users=200, seed=0)]
+    # identities drawn anew for every row, so that no order can be learned
+    made, kept = dataset([replace(row, item=f"B{int(generator.integers(50)):02d}") for row in rows])
+    audit = audit_ties(made, kept, cheap_candidates(made, names=("most_popular", "markov_chain")))
+    assert audit.facts["tied_targets_share"] > 0.05
+    assert audit.facts["effects"] == 0
+    assert audit.outcome == NOTE
+    assert "no recommender scores otherwise" in audit.verdict
+
+
+def test_few_users_cannot_show_an_effect_of_the_rule():
+    made, kept = dataset(without_order(users=60, seed=0))
+    audit = audit_ties(made, kept, cheap_candidates(made, names=("most_popular", "markov_chain")))
+    assert audit.outcome == CANNOT_TELL
+    assert audit.verdict == (
+        "For no test user the tie rule chose the held-out item; the test users are too few to tell whether the results "
+        "depend on it."
+    )
+
+
 def test_ties_that_leave_the_target_alone_are_no_concern():
     audit = audit_ties(*dataset(without_order(users=200, seed=0)))
     assert audit.facts["tied_interactions"] == 400
     assert audit.facts["tied_targets_share"] == 0
-    assert not audit.concern
+    assert audit.outcome == NO_CONCERN
     assert audit.verdict == (
         "For no test user the tie rule chose the held-out item; no recommender scores otherwise by file or by item "
         "order than by orders that know nothing of items."
@@ -207,7 +229,7 @@ def test_tells_them_apart_where_the_order_is_all_there_is(order):
     rows = [replace(row, moment=None) for row in ordered(300, order)]
     made, kept = dataset(rows, "file", given_order=True)
     audit = audit_ties(made, kept)
-    assert audit.concern == (order == "item")
+    assert audit.outcome == (CONCERN if order == "item" else NOT_APPLICABLE)
     assert audit.facts["order_of_items"] == (SORTED if order == "item" else NOT_SORTED)
     assert audit.verdict.startswith("This audit of ties does not apply, since the order came with the source; ")
     assert ("not sorted by item" in audit.verdict) == (order == "time")

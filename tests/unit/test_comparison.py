@@ -17,7 +17,7 @@ from recommender_factories import made_up_training_set
 from report_contents import made_up_content, made_up_run
 from scipy import stats
 
-from ml.audits.audit import Audit
+from ml.audits.audit import CONCERN, NO_CONCERN, NOTE, Audit
 from ml.data.training_set import TrainingSet
 from ml.evaluation.intervals import bootstrap_interval
 from ml.evaluation.rankings import RankingError, rank
@@ -40,7 +40,7 @@ from ml.reports.comparison_text import (
     to_text,
 )
 from ml.reports.write import write_report as write_whole_report
-from ml.reports.written_report import ReportError, read_report
+from ml.reports.written_report import FORMAT, ReportError, read_report
 from orchestration.compare import main
 
 HOSTILE = '<script>alert("x")</script> | [a](javascript:x) \x1b[31mred\u202e `*_'
@@ -300,7 +300,7 @@ def test_several_changes_are_corrected_by_holm(compared):
     assert sorted(one.p_value for one in found.metrics) == pytest.approx(p_values)
     assert sorted(one.p_value_adjusted for one in found.metrics) == pytest.approx(steps)
     for one in found.metrics:
-        assert one.finding == ("better" if one.p_value_adjusted < 0.05 else "not told apart")
+        assert one.finding == ("better" if one.p_value_adjusted < 0.05 else "not significantly different")
 
 
 def test_users_who_kept_their_target_are_paired_and_the_others_left_out(compared):
@@ -416,16 +416,16 @@ def test_files_places_audits_and_recommenders_that_come_and_go(compared):
     def file(name: str, digest: str, rows: int) -> dict:
         return {"name": name, "sha256": digest * 32, "rows_read": rows}
 
-    def audit(name: str, concern: bool, **facts) -> Audit:
-        return Audit(name, name.capitalize(), f"{name} says {facts}", concern, "", facts=facts)
+    def audit(name: str, outcome: str, **facts) -> Audit:
+        return Audit(name, name.capitalize(), f"{name} says {facts}", outcome, "", facts=facts)
 
     before = {
         "files": [file("a", "01", 1), file("b", "02", 2), file("c", "03", 3), file("d", "04", 4)],
-        "audits": [audit("ties", False, share=0.25), audit("leakage", True), audit("duplicates", True)],
+        "audits": [audit("ties", NO_CONCERN, share=0.25), audit("leakage", CONCERN), audit("duplicates", CONCERN)],
     }
     after = {
         "files": [file("a", "01", 1), file("b", "22", 7), file("e", "03", 3), file("f", "06", 6)],
-        "audits": [audit("ties", True, share=0.5), audit("leakage", True), audit("calibration", False)],
+        "audits": [audit("ties", CONCERN, share=0.5), audit("leakage", CONCERN), audit("calibration", NOTE)],
     }
     ranks = {"sasrec": RANKS["sasrec"], "graph": RANKS["graph"]}
     swapped = {"sasrec": RANKS["graph"], "graph": RANKS["sasrec"], "new": RANKS["popular"]}
@@ -437,19 +437,19 @@ def test_files_places_audits_and_recommenders_that_come_and_go(compared):
         ("f", "added", None, 6),
         ("d", "gone", 4, None),
     ]
-    assert [(one.title, one.concern_before, one.concern_after) for one in found.audits] == [
-        ("Ties", False, True),
-        ("Duplicates", True, None),
-        ("Calibration", None, False),
+    assert [(one.title, one.outcome_before, one.outcome_after) for one in found.audits] == [
+        ("Ties", NO_CONCERN, CONCERN),
+        ("Duplicates", CONCERN, None),
+        ("Calibration", None, NOTE),
     ]
     assert found.audits[0].facts == (Change("share", 0.25, 0.5),)
     assert (found.new, found.gone) == (("New",), ("Old",))
-    places = {one.recommender: (one.place_before, one.place_after) for one in found.metrics}
+    places = {one.recommender: (one.rank_before, one.rank_after) for one in found.metrics}
     assert places["sasrec"] == places["graph"][::-1]
     assert places["sasrec"][0] != places["sasrec"][1]
     text = to_text(found)
     assert data_sentence(found).endswith("; an audit raises a new concern: Ties.")
-    for said in ("Ties: no concern before, a concern after.", "New: New.", "Gone: Old.", "renamed", "gone"):
+    for said in ("Ties: no concern before, concern after.", "New: New.", "Gone: Old.", "renamed", "gone"):
         assert said in text
     assert "The files differ (b changed, f added, d gone), but the training set" in data_sentence(found)
 
@@ -469,13 +469,13 @@ def test_other_settings_explain_other_lists(compared):
     assert "Settings:" in to_text(found)
 
 
-def test_without_intervals_and_users_in_common_nothing_is_told_apart(compared):
+def test_without_intervals_and_users_in_common_nothing_is_significant(compared):
     before = made_up_training_set()
     others = replace(before, user_ids=np.array([f"V{user:03d}" for user in range(70)], dtype="S"))
     bare = {"rows": {name: {"ndcg@10_low": None, "ndcg@10_high": None} for name in RANKS}}
     better = {name: np.maximum(1, ranks - 5) for name, ranks in RANKS.items()}
     found = compared((RANKS, bare), (better, {"training_set": others}))
-    assert {one.finding for one in found.metrics} == {"not told apart"}
+    assert {one.finding for one in found.metrics} == {"not significantly different"}
     assert "nan" not in to_text(found)
 
 
@@ -491,6 +491,7 @@ def test_whole_reports_are_read(tmp_path):
         folders.append(tmp_path / name)
     before, after = map(read_report, folders)
     assert before.settings == {"k core": "5"}
+    assert json.loads((folders[0] / "report.json").read_text())["format"] == FORMAT
     assert len(before.audits) == len(made_up_content().audits) > 2
     found = compare(before, after)
     assert [file.state for file in found.files] == ["same"]
@@ -524,8 +525,27 @@ def test_a_recommender_that_one_sample_lacks_is_compared_unpaired(compared):
 def test_one_seed_of_several_is_said(compared):
     other = RANKS | {"graph": RANKS["popular"]}
     found = compared((RANKS, {}), (other, {"rows": {name: {"seeds": 3, "seed": 1} for name in RANKS}}))
-    assert rankings_sentence(found).endswith("; it was made otherwise (seed: 0; 1, seeds: –; 3).")
-    assert "The samples hold the lists of one seed." in to_text(found).replace("\n", " ")
+    assert rankings_sentence(found).endswith("; it was fitted differently (seed: 0; 1, seeds: –; 3).")
+    assert "The samples hold the lists of one seed; " in to_text(found).replace("\n", " ")
+
+
+def test_the_spread_of_seeds_makes_a_change_less_sure(compared):
+    better = np.maximum(1, RANKS["sasrec"] - np.arange(65) % 4)
+    spread = {"rows": {name: {"seeds": 3, "seed_deviation": 0.05} for name in RANKS}}
+    found = compared((RANKS, spread), (RANKS | {"sasrec": better}, spread))
+    of_one_seed = [
+        replace(report, board={name: row | {"seeds": 1} for name, row in report.board.items()})
+        for report in (found.before, found.after)
+    ]
+    alone, changed = (
+        next(one for one in both.metrics if one.recommender == "sasrec") for both in (compare(*of_one_seed), found)
+    )
+    assert alone.finding == "better"
+    assert changed.finding == "not significantly different"
+    assert changed.test.error == pytest.approx(np.sqrt(alone.test.error**2 + 2 * 0.05**2))
+    assert changed.difference.low < 0 < alone.difference.low
+    # of equal lists nothing differs, whatever the spread
+    assert {one.finding for one in found.metrics if one is not changed} == {"equal"}
 
 
 # --- how it is said
@@ -533,7 +553,7 @@ def test_one_seed_of_several_is_said(compared):
 
 def test_hostile_text_stays_text(compared):
     files = [{"name": HOSTILE, "sha256": "00" * 32, "rows_read": 5}]
-    audit = Audit("ties", HOSTILE, HOSTILE, True, "", facts={HOSTILE: 0.5})
+    audit = Audit("ties", HOSTILE, HOSTILE, CONCERN, "", facts={HOSTILE: 0.5})
     better = np.maximum(1, RANKS["sasrec"] - 3)
     found = compared(
         (RANKS, {}),
@@ -571,8 +591,8 @@ def test_hostile_text_stays_text(compared):
 
 def test_terminal_tables_are_aligned(compared):
     lines = to_text(compared((RANKS, {}), (RANKS, {}))).splitlines()
-    start = next(row for row, line in enumerate(lines) if line.startswith("Recommender  Place"))
-    assert lines[start + 1].startswith("-----------  -----")
+    start = next(row for row, line in enumerate(lines) if line.startswith("Recommender  Rank"))
+    assert lines[start + 1].startswith("-----------  ----")
     assert {len(line.rsplit("  ", 1)[0]) for line in lines[start + 1 : start + 5]} == {
         len(lines[start + 1].rsplit("  ", 1)[0])
     }

@@ -117,7 +117,7 @@ def statistics() -> pd.DataFrame:
             "k_core": [5],
             "tie_order": ["hash"],
             "users": [300],
-            "items": [40],
+            "items": [100],
             "interactions": [1800],
             "users_with_test": [290],
             "users_too_short": [10],
@@ -335,7 +335,8 @@ BAD: dict[str, dict[str, tuple[Spoil, int | None]]] = {
         "most_items_are_trained": (fill(items_never_trained=9), 1),
     },
     "marts/statistics": {
-        "catalogue_holds_ranking_depth": (fill(items=19), 1),
+        "catalogue_holds_ranking_depth": (fill(items=9), 1),
+        "catalogue_is_larger_than_a_list": (fill(items=99), 1),
         "users_to_test_with": (fill(users_with_test=0), 1),
         "metadata_belongs_to_the_reviews": (fill(items_with_metadata=0), 1),
         "enough_users_to_test_with": (fill(users_with_test=99), 1),
@@ -452,10 +453,10 @@ def test_examples_name_the_rows_that_break_the_rule():
     ]
     assert failed.share == pytest.approx(3 / 32)
     failed = result_for(
-        validate(CONTRACTS["marts/statistics"], statistics().assign(items=12)),
+        validate(CONTRACTS["marts/statistics"], statistics().assign(items=8)),
         "catalogue_holds_ranking_depth",
     )
-    assert "items = 12" in failed.to_sentence()
+    assert "items = 8" in failed.to_sentence()
     assert "K_CORE" in failed.to_sentence()
 
 
@@ -714,7 +715,7 @@ def test_data_that_keeps_its_contracts_is_trained_on(instance: dg.DagsterInstanc
     ("asset", "spoil", "rule_id", "example"),
     [
         ("marts/splits", first("split", "test"), "one_test_item_a_user", "user 0"),
-        ("marts/statistics", fill(items=12), "catalogue_holds_ranking_depth", "items = 12"),
+        ("marts/statistics", fill(items_with_metadata=0), "metadata_belongs_to_the_reviews", "metadata_used = 0.0"),
         ("staging/stg_reviews", fill(timestamp=12), "timestamps_are_unix_seconds", "Toys_5.json.gz"),
         ("landing/reviews", fill(rows_kept=0), "rows_in_every_file", "Toys_5.json.gz"),
     ],

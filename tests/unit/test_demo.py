@@ -52,9 +52,9 @@ def sound_rows(path: Path, identities: tuple[str, ...]) -> list[dict]:
     for raw in lines_of(path):
         try:
             row = json.loads(raw)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
-        if not isinstance(row, dict) or "helpful" in row:  # NaN is no JSON, and stands in that key alone
+        if not isinstance(row, dict) or "helpful" in row:  # what is nested too deeply stands in that key alone
             continue
         if not all(isinstance(row.get(name), str) and row[name] for name in identities):
             continue

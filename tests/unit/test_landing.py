@@ -78,9 +78,10 @@ def one_table(folder: Path, name: str) -> Path:
         (b" \t", "blank line", "2 bytes"),
         (b'{"asin": "B\xff"}', "invalid UTF-8", "byte 11"),
         (line(REVIEW)[:-9], "malformed JSON", ""),
-        (b"\xef\xbb\xbf" + line(REVIEW), "malformed JSON", "byte order mark"),
-        (line(REVIEW).replace(b"4.0", b"NaN"), "malformed JSON", ""),
-        (line(REVIEW).replace(b"4.0", b"1e999"), "malformed JSON", "infinity"),
+        (line(REVIEW).replace(b"4.0", b"NaN"), "overall out of range", "NaN"),
+        (line(REVIEW).replace(b"4.0", b"1e999"), "overall out of range", "Infinity"),
+        (line(REVIEW).replace(b"1393372800", b"9" * 5000), "unixReviewTime not an integer", "Infinity"),
+        (line(REVIEW).replace(b"A1", b"A\\ud800"), "reviewerID not a string", "\\ud800"),
         (line([REVIEW]), "not an object", "array"),
         (b"17", "not an object", "number"),
         (b"null", "not an object", "null"),
@@ -122,6 +123,7 @@ def test_reviews_that_look_odd_and_are_kept():
     del (without := dict(REVIEW))["verified"]
     assert read_review(line(without))[4:] == (None, ())
     assert read_review(line(REVIEW)[:-1] + b', "asin": "B2"}').item_id == "B2"
+    assert read_review(b"\xef\xbb\xbf" + line(REVIEW)) == read_review(line(REVIEW))
 
 
 def test_details_are_short():
@@ -185,7 +187,7 @@ def test_tables_of_metadata(tmp_path):
     dump = write_gzip(tmp_path / "meta_Some.json.gz", line(ITEM) + b"\nnonsense\n" + line(bare) + b"\n")
     landed = land_metadata([dump], tmp_path / "landed")
     origin = {"source_file": dump.name}
-    empty = dict.fromkeys(["title", "brand", "main_cat", "price", "category", "image_url"])
+    empty = dict.fromkeys(["title", "brand", "main_cat", "price", "category", "image_url", "item_text"])
     assert table(tmp_path / "landed", "rows") == [
         {
             **origin,
@@ -198,6 +200,7 @@ def test_tables_of_metadata(tmp_path):
             "price": "$1.00",
             "category": ["Demo", "Tools"],
             "image_url": "high.jpg",
+            "item_text": None,
             "invalid_fields": [],
         },
         {
@@ -281,8 +284,8 @@ UNREADABLE_FILES = {
     "nothing compressed": (gzip.compress(b""), "holds no line"),
     "cut in the header": (gzip.compress(line(REVIEW))[:7], "is cut short"),
     "one byte": (b"\x1f", "is cut short"),
-    "a web page": (b"<!DOCTYPE html><html>", "is a page of the web"),
-    "zeros": (bytes(5000), "is neither gzip nor text"),
+    "a web page": (b"<!DOCTYPE html><html>", "is a web page"),
+    "zeros": (bytes(5000), "nor text"),
     "another compression": (b"\xfd7zXZ\x00" + line(REVIEW), "is compressed with xz"),
     "UTF-16": (line(REVIEW).decode().encode("utf-16"), "is text in UTF-16"),
 }
@@ -338,7 +341,7 @@ def test_a_large_file_is_read_by_several_processes_into_the_same_bytes(tmp_path)
             with (
                 patch.object(landing_lines, "LEAST_BYTES_FOR_PROCESSES", 0),
                 patch.object(landing_lines, "processors", lambda: 4),
-                patch.object(landing_lines, "_parse", side_effect=AssertionError("not in this process")),
+                patch.object(landing_lines, "_Parser", side_effect=AssertionError("not in this process")),
             ):
                 together = land_reviews([dump], tmp_path / "together")
         assert together == alone
@@ -469,7 +472,7 @@ def test_a_number_that_is_too_large_counts_only_where_it_is_looked_at(tmp_path):
     ]
     columns = {name: [] for name in Review._fields}
     added = ReviewLines().add([*lines, line(REVIEW).replace(b"4.0", b"1e999")], columns)
-    assert [(index, reject.reason) for index, reject in added.rejected] == [(2, "malformed JSON")]
+    assert [(index, reject.reason) for index, reject in added.rejected] == [(2, "overall out of range")]
     assert columns["invalid_fields"] == [(), ("verified",)]
 
 

@@ -31,35 +31,25 @@ FIELDS = ("user_id", "item_id", "rating", "timestamp", "verified", "invalid_fiel
 # --- a naive reading -----------------------------------------------------------------------------------------
 
 
-class NotStrict(ValueError):
-    pass
-
-
 def naive_review(raw: bytes) -> tuple | None:
     """What ``json`` and plain ``if`` make of a line; ``None`` where it is to be rejected."""
 
-    def refuse(text: str) -> None:
-        raise NotStrict(text)
-
-    def finite(text: str) -> float:
-        value = float(text)
-        return value if math.isfinite(value) else refuse(text)
-
     try:
-        row = json.loads(raw.decode("utf-8"), parse_constant=refuse, parse_float=finite)
-        json.dumps(row, ensure_ascii=False).encode("utf-8")
+        row = json.loads(raw.decode("utf-8").removeprefix("\ufeff"))
     except ValueError:
         return None
     if not isinstance(row, dict):
         return None
     for name in ("reviewerID", "asin"):
         value = row.get(name)
-        if not isinstance(value, str) or not value.strip() or any(ord(c) < 32 or 127 <= ord(c) < 160 for c in value):
+        if not isinstance(value, str) or any("\ud800" <= c <= "\udfff" for c in value):
+            return None
+        if not value.strip() or any(ord(c) < 32 or 127 <= ord(c) < 160 for c in value):
             return None
     overall, time, verified = row.get("overall"), row.get("unixReviewTime"), row.get("verified")
     if type(overall) not in (int, float) or not 1 <= overall <= 5:
         return None
-    if type(time) not in (int, float) or time != int(time) or not 0 < time < 4_102_444_800:
+    if type(time) not in (int, float) or not math.isfinite(time) or time != int(time) or not 0 < time < 4_102_444_800:
         return None
     invalid = [] if verified is None or isinstance(verified, bool) else ["verified"]
     return row["reviewerID"], row["asin"], float(overall), int(time), None if invalid else verified, invalid

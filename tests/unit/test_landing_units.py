@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import MappingProxyType
 from unittest.mock import patch
@@ -186,6 +187,7 @@ def test_a_failure_in_a_process_is_told_here_and_leaves_everything_as_it_was(tmp
 
 SCRIPT = """
 import sys
+import time
 from pathlib import Path
 from ml.data.landing import land_reviews
 print("started")
@@ -416,3 +418,23 @@ def test_blank_lines_are_neither_rows_nor_rejects(tmp_path, chunk, ending):
     assert [(row["line_number"], row["user"]) for row in rows] == [(2, "u1"), (6, "u2"), (8, "u3")]
     assert [row["line_digest"] for row in rows] == [xxh3_64_intdigest(row["user"].encode()) for row in rows]
     assert (landed.lines_read, landed.rows_read, landed.rows_rejected) == (9, 3, 0)
+
+
+def test_a_file_that_is_gone_when_it_is_read_is_named(tmp_path):
+    path = tmp_path / "words.txt"
+    read = functools.partial(read_lines, make_reader=ReviewLines, schema=INTERACTIONS_SCHEMA)
+    with pytest.raises(LandingError, match=r"words\.txt does not exist; put the dump there"):
+        read((SourceFile(path, "words.txt"),), None)
+
+
+@pytest.mark.parametrize("blank", [b"\n", b"\r\n", b" \n", b"    \t\n"], ids=repr)
+def test_millions_of_blank_lines_cost_no_minutes(tmp_path, blank):
+    row = b'{"reviewerID": "A1", "asin": "B1", "overall": 4.0, "unixReviewTime": 1393372800}\n'
+    (tmp_path / "Some.json.gz").write_bytes(gzip.compress(row + blank * 3_000_000 + row, compresslevel=1))
+    began = time.process_time()
+    landed = land_reviews([tmp_path / "Some.json.gz"], tmp_path / "landed")
+    assert (landed.lines_read, landed.rows_kept, landed.rows_rejected) == (3_000_002, 2, 0)
+    # to read as many lines one by one takes several seconds
+    assert time.process_time() - began < 2
+    rows = pq.read_table(tmp_path / "landed" / "rows")
+    assert rows["line_number"].to_pylist() == [1, 3_000_002]

@@ -13,7 +13,6 @@ from recommender_factories import made_up_training_set
 
 from ml.baselines import BASELINES
 from ml.data.training_set import Sequences
-from ml.evaluation.intervals import bootstrap_interval
 from ml.evaluation.leaderboard import (
     Entry,
     build_leaderboard,
@@ -24,7 +23,7 @@ from ml.evaluation.leaderboard import (
 )
 from ml.evaluation.metrics import mean_metrics, metric_values, metrics_of_depth, user_metrics
 from ml.evaluation.rankings import RankingError, rank, write_table
-from ml.evaluation.significance import holm, paired_t_tests
+from ml.evaluation.significance import SeedValues, holm, holm_confidence, mean_test, paired_t_tests, paired_test
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +105,8 @@ def test_rows_change_with_what_stands_beside_them_only_in_what_is_corrected_for_
     whole = {row["recommender"]: row for row in build_leaderboard(baselines, training_set).to_pylist()}
     best = next(iter(whole))
     some = [one for one in baselines if one.recommender in (best, "random")]
-    corrected = dict.fromkeys(("position", "p_value_adjusted", "verdict", "finding", "beats"))
+    interval = ("difference_low", "difference_high", "difference_confidence")
+    corrected = dict.fromkeys(("position", "p_value_adjusted", "verdict", "finding", "beats", *interval))
     for row in build_leaderboard(some, training_set).to_pylist():
         assert {**row, **corrected} == {**whole[row["recommender"]], **corrected}
         # one comparison needs no correction
@@ -138,14 +138,14 @@ def test_comparisons_are_paired_and_with_the_best_baseline(baselines, training_s
     assert rows["up"]["ndcg@10_low"] < rows[name]["ndcg@10_high"]
     assert 0 < rows["up"]["difference_low"] < rows["up"]["difference_high"]
     findings = [rows[one]["finding"] for one in ("up", "down", "rolled", "equal")]
-    assert findings == ["better", "worse", "not told apart", "not told apart"]
+    assert findings == ["better", "worse", "not significantly different", "not significantly different"]
     assert rows["up"]["verdict"].startswith(f"better than {best.title} by 0.")
     assert rows["down"]["verdict"].startswith(f"worse than {best.title} by 0.")
-    assert rows["rolled"]["verdict"].startswith(f"not told apart from {best.title}: difference +0.0000, 95 %")
+    assert rows["rolled"]["verdict"].startswith(
+        f"not significantly different from {best.title}: difference +0.0000, interval "
+    )
     assert rows["equal"]["p_value"] == rows["equal"]["p_value_adjusted"] == 1
-    assert rows["equal"]["verdict"].endswith("adjusted p 1.0000")
-    paired = bootstrap_interval(np.roll(reference, 1) - reference, seed=0)
-    assert rows["rolled"]["difference_low"] == paired.low < 0 < paired.high == rows["rolled"]["difference_high"]
+    assert rows["equal"]["verdict"].endswith(f"p 1.0000, both corrected for {len(entries) - 1} comparisons")
     assert (rows["up"]["parameters"], rows["up"]["model_bytes"]) == (1234, 5678)
     # the correction is for all rows but the reference
     values = np.stack([metric_values(entry.user_metrics[0], "ndcg@10") for entry in entries if entry is not best])
@@ -155,40 +155,65 @@ def test_comparisons_are_paired_and_with_the_best_baseline(baselines, training_s
     assert [rows[one]["p_value_adjusted"] for one in names] == holm(p_values).tolist()
     for one in names:
         better_or_worse = "better" if rows[one]["difference"] > 0 else "worse"
-        assert rows[one]["finding"] == (better_or_worse if rows[one]["p_value_adjusted"] < 0.05 else "not told apart")
+        is_found = rows[one]["p_value_adjusted"] < 0.05
+        assert rows[one]["finding"] == (better_or_worse if is_found else "not significantly different")
+        # the interval is corrected like the test, so it never says otherwise
+        assert is_found == (not rows[one]["difference_low"] <= 0 <= rows[one]["difference_high"])
+    assert [rows[one]["difference_confidence"] for one in names] == holm_confidence(p_values).tolist()
+    rolled = paired_test(*map(SeedValues.of_one_seed, (np.roll(reference, 1), reference)))
+    bounds = rolled.interval(rows["rolled"]["difference_confidence"])
+    assert (rows["rolled"]["difference_low"], rows["rolled"]["difference_high"]) == (bounds.low, bounds.high)
+    assert bounds.low < 0 < bounds.high
     assert {"down", name} <= set(rows["up"]["beats"].split(", "))
     assert "up" not in rows["rolled"]["beats"].split(", ")
-    assert f"({best.title}), {len(entries) - 1} of them, corrected by Holm, level 0.05" in protocol(table)["tests"]
+    tests = "two-sided t-tests of nDCG@10, paired by user, over users; "
+    assert protocol(table)["tests"] == f"{tests}{len(entries) - 1} of them, corrected by Holm, level 0.05"
+    assert protocol(table)["compared with"] == (
+        f"{best.title}, the best training-free baseline on these test users; it was chosen on the same users, which "
+        "favours it"
+    )
 
 
-def test_where_interval_and_corrected_test_disagree_the_sentence_says_so(baselines, training_set):
+def test_the_interval_of_a_difference_is_corrected_like_its_test(baselines, training_set):
     base = replace(baselines[0], title="Base")
     ranks = np.where(np.arange(65) % 2, 2, 0)
-    # five of 65 users gain: told apart by one test (p .02), not by one of many
+    # five of 65 users gain: significant in one test (p .02), not in one of many
     gained = np.where((np.arange(65) < 10) & (ranks == 2), 1, ranks)
     entries = [other(base, "base", ranks), other(base, "gained", gained, kind="model")]
     alone = build_leaderboard(entries, training_set).to_pylist()
     assert alone[0]["finding"] == "better"
-    assert "by itself" not in alone[0]["verdict"]
+    assert alone[0]["difference_low"] > 0
+    assert alone[0]["difference_confidence"] == pytest.approx(0.95)
+    assert "corrected" not in alone[0]["verdict"]
     entries += [other(base, f"equal_{n}", ranks, kind="model") for n in range(3)]
     row = build_leaderboard(entries, training_set).to_pylist()[0]
     assert row["recommender"] == "gained"
     assert row["p_value"] < 0.05 < row["p_value_adjusted"]
-    assert row["difference_low"] > 0
-    assert row["finding"] == "not told apart"
-    assert row["verdict"].endswith(
-        "; the interval by itself leaves out zero, but the test, corrected for 4 comparisons, does not tell them apart"
-    )
-    # the reverse: many small gains and one large loss, which a resample may hold four times
-    ranks = np.where(np.arange(65) < 27, 3, 0)
-    ranks[64] = 1
-    changed = np.where(ranks == 3, 2, 0)
-    entries = [other(base, "base", ranks), other(base, "changed", changed, kind="model")]
-    row = next(row for row in build_leaderboard(entries, training_set).to_pylist() if row["recommender"] == "changed")
-    assert row["p_value_adjusted"] < 0.05
-    assert row["difference_low"] < 0 < row["difference_high"]
-    assert row["finding"] == "better"
-    assert row["verdict"].endswith("; the interval holds zero, though the corrected test tells them apart")
+    assert row["difference_low"] < 0
+    assert row["difference_confidence"] == pytest.approx(1 - 0.05 / 4)
+    assert row["finding"] == "not significantly different"
+    assert row["verdict"].endswith(", both corrected for 4 comparisons")
+
+
+def test_seeds_that_spread_make_a_difference_less_sure(baselines, training_set):
+    base = replace(baselines[0], title="Base")
+    ranks = np.where(np.arange(65) % 2, 2, 0)
+    more = [np.where((np.arange(65) < 2 * gain) & (ranks == 2), 1, ranks) for gain in (3, 8, 25)]
+
+    def of_seeds(ranks_by_seed) -> dict:
+        tables = tuple(of_ranks(base, "model", one, seed) for seed, one in enumerate(ranks_by_seed))
+        entries = [other(base, "base", ranks), Entry("Model", "model", tables)]
+        board = build_leaderboard(entries, training_set)
+        assert ("over seeds where" in protocol(board)["tests"]) == (len(tables) > 1)
+        return next(row for row in board.to_pylist() if row["recommender"] == "model")
+
+    assert of_seeds(more[1:2])["finding"] == "better"
+    row = of_seeds(more)
+    assert row["finding"] == "not significantly different"
+    assert row["difference_low"] < 0 < row["difference"]
+    assert row["ndcg@10_high"] - row["ndcg@10_low"] > 2 * row["seed_deviation"]
+    # seeds that all find the same add nothing
+    assert of_seeds([more[1]] * 3)["p_value"] == pytest.approx(of_seeds(more[1:2])["p_value"])
 
 
 def test_several_seeds_are_one_row(baselines, training_set):
@@ -205,10 +230,10 @@ def test_several_seeds_are_one_row(baselines, training_set):
     assert row["ndcg@10"] == pytest.approx(values.mean(), abs=1e-12)
     assert (row["seed"], row["seeds"]) == (0, 3)
     assert row["seed_deviation"] == pytest.approx(np.std([one.mean() for one in by_seed], ddof=1))
-    interval = bootstrap_interval(entry.values(), seed=0)
+    interval = mean_test(SeedValues(np.stack([by_seed[one] for one in (1, 2, 0)]), (0, 1, 2))).interval()
     assert (row["ndcg@10_low"], row["ndcg@10_high"]) == (interval.low, interval.high)
     reference = next(entry for entry in baselines if entry.recommender == row["reference"])
-    assert row["p_value"] == paired_t_tests(entry.values()[None], reference.values()).p_value[0]
+    assert row["p_value"] == paired_test(entry.seed_values(), reference.seed_values()).p_value
     assert protocol(board)["seeds"] == "0, 1, 2 (SASRec), 0 (all others)"
     assert f"SASRec, 3 seeds, sd {row['seed_deviation']:.4f}" in to_text_table(board)
     again = build_leaderboard([*baselines, replace(entry, user_metrics=tables[::-1])], training_set)
@@ -229,7 +254,7 @@ def test_a_single_row_and_a_single_user(baselines, training_set):
     entries = [Entry(BASELINES[name].title, "baseline", (evaluated(name, one),)) for name in ("random", "most_popular")]
     row = build_leaderboard(entries, one).to_pylist()[1]
     assert row["p_value"] is row["p_value_adjusted"] is None
-    assert row["finding"] == "not told apart"
+    assert row["finding"] == "not significantly different"
     assert row["verdict"].endswith("of too few users for a test")
 
 
@@ -241,8 +266,8 @@ def test_what_is_no_better_than_popularity(baselines):
     equal = other(popular, "equal", ranks, kind="model")
     found = no_better_than([always, worse, popular, equal], "most_popular")
     assert list(found) == ["equal", "worse"]
-    assert found["equal"].finding == "not told apart"
-    assert found["equal"].sentence.startswith("not told apart from Most popular: difference +0.0000")
+    assert found["equal"].finding == "not significantly different"
+    assert found["equal"].sentence.startswith("not significantly different from Most popular: difference +0.0000")
     assert found["worse"].difference.mean == pytest.approx(-popular.values().mean())
     assert no_better_than([always, popular], "most_popular") == {}
     assert no_better_than([popular], "most_popular") == {}
@@ -271,7 +296,10 @@ def test_protocol_says_what_the_numbers_depend_on(baselines, training_set):
     assert choices["maximum length"] == "50 items"
     assert choices["test history"].startswith("training items and the validation item")
     assert "beam" not in choices
-    assert choices["intervals"] == "95 % bootstrap over users, each by itself, 10,000 resamples"
+    assert choices["intervals"] == (
+        "95 % for each recommender alone (bootstrap over users, 10,000 resamples); those of differences are of the "
+        "tests and corrected like them"
+    )
     assert protocol_line(table).startswith(f"dataset: {training_set.dataset}; dataset digest: ")
     excluded = Entry("Random", "baseline", (evaluated("random", training_set, exclude_seen=True),))
     assert protocol(build_leaderboard([excluded], training_set))["seen items"] == "excluded"
@@ -286,6 +314,11 @@ def test_protocol_tells_lengths_and_beams_of_different_models(baselines, trainin
     choices = protocol(build_leaderboard([*models, *baselines[3:]], training_set))
     assert choices["maximum length"] == "200 items (Three), 50 items (all other models)"
     assert choices["beam"] == "20 (Three, Two)"
+    derived = replace(models[2], derived_from="reads 92 % of the training interactions")
+    choices = protocol(build_leaderboard([*models[:2], derived, *baselines[3:]], training_set))
+    assert choices["maximum length"].startswith(
+        "200 items, derived: reads 92 % of the training interactions (Three), 50"
+    )
 
 
 def test_protocol_says_which_test_histories_hold_a_validation_item(baselines, training_set):
@@ -365,6 +398,6 @@ def test_the_printed_table_holds_every_row(baselines, training_set):
         assert f"{record['ndcg@10']:.4f}" in line
         assert (record["title"] if record["title"] != long else "A model with a name that is longer ...") in line
         assert ("12.3" in line) == (record["recommender"] == "random")
-    assert lines[-1].endswith("resamples.")
+    assert lines[-1].endswith("corrected like them.")
     assert max(map(len, lines)) < 170
     assert "Fit, s" not in to_text_table(table)

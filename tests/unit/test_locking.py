@@ -121,9 +121,44 @@ def test_a_lock_file_that_was_removed_locks_nobody_out_of_the_new_one(tmp_path: 
     assert is_free(DatasetLock(paths))
 
 
-@pytest.mark.parametrize("text", ["", "{", "[1]", '{"pid": 1}', json.dumps({"pid": 1, "unknown": 2})])
-def test_a_record_that_cannot_be_read_names_nobody(tmp_path: Path, text: str) -> None:
+_SOUND = {"pid": 1, "command": "make run", "since": "today", "run_id": ""}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"{",
+        b"[1]",
+        b"\xff\xfe\x00",
+        b"null",
+        b'{"pid": 1}',
+        json.dumps({"pid": 1, "unknown": 2}).encode(),
+        *(json.dumps(_SOUND | wrong).encode() for wrong in ({"pid": -1}, {"pid": 0}, {"pid": "1"}, {"run_id": None})),
+    ],
+)
+def test_a_record_that_cannot_be_read_names_somebody_unknown_to_clear_up_after(tmp_path: Path, text: bytes) -> None:
+    paths = Workspace(tmp_path).dataset("Small")
+    paths.lock.parent.mkdir(parents=True)
+    paths.lock.write_bytes(text)
+    with dataset_lock(paths, "make run") as lock:
+        holder = lock.holder()
+        assert holder is not None
+        assert "damaged" in str(holder)
+        assert not holder.alive()
+        lock.sign()
+        assert lock.holder().command == "make run"
+
+
+@pytest.mark.parametrize("text", ["", "\n"])
+def test_an_empty_record_names_nobody(tmp_path: Path, text: str) -> None:
     paths = Workspace(tmp_path).dataset("Small")
     paths.lock.parent.mkdir(parents=True)
     paths.lock.write_text(text)
     assert DatasetLock(paths).holder() is None
+
+
+def test_the_number_of_a_process_may_be_of_any_size(tmp_path: Path) -> None:
+    paths = Workspace(tmp_path).dataset("Small")
+    paths.lock.parent.mkdir(parents=True)
+    paths.lock.write_text(json.dumps(_SOUND | {"pid": 10**30}))
+    assert "which was killed" in str(DatasetLock(paths).holder())

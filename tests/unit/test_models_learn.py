@@ -41,7 +41,7 @@ def _fitted(name: str, training_set: TrainingSet, epochs: int) -> SequentialReco
     if "negatives" in tables["objective"]:
         tables["objective"]["negatives"] = min(16, tables["objective"]["negatives"])
     tables["optimiser"]["learning_rate"] = 0.01
-    tables["training"] |= {"batch_size": 16, "max_epochs": epochs, "patience": epochs}
+    tables["training"] |= {"batch_size": 16, "max_epochs": epochs, "patience": epochs, "max_steps": 0}
     recipe = recipe_from_tables(name, tables, name)
     return SequentialRecommender(recipe, execution=Execution(threads=1)).fit(training_set)
 

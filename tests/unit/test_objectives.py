@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from ml.models.item_embeddings import DenseItemEmbedding, ItemEmbedding, JointProductQuantisedItemEmbedding
 from ml.objectives import fused, lambdarank, own_negatives, softmax
 from ml.objectives.bayesian_personalised_ranking import pairwise_logistic
-from ml.objectives.binary_cross_entropy import binary_cross_entropy, positive_weight
+from ml.objectives.binary_cross_entropy import binary_cross_entropy, positive_weight, score_offset
 from ml.objectives.build import build_objective
 from ml.objectives.lambdarank import lambda_losses
 from ml.objectives.negatives import Popularity, draw_for_each, draw_shared
@@ -55,6 +56,7 @@ SAMPLED = [
 WITH_OWN_NEGATIVES = [
     BinaryCrossEntropySettings(),
     GeneralisedBinaryCrossEntropySettings(5, 0.75, "position"),
+    GeneralisedBinaryCrossEntropySettings(5, 0.75, "position", prior_offset=True),
     BayesianPersonalisedRankingSettings(),
     BayesianPersonalisedRankingSettings(4),
     SampledSoftmaxSettings(12, True, "uniform", negatives_drawn_for="position"),
@@ -450,6 +452,41 @@ def test_positive_weight():
     assert positive_weight(1, 256, 0.5) == 1
 
 
+@pytest.mark.parametrize("beta", [1.0, 0.306, 0.01])
+def test_an_offset_is_added_to_all_scores(beta):
+    scores, truth = torch.randn(40, 6).requires_grad_(), torch.zeros(40, 6)
+    truth[:, 0] = 1
+    weights = torch.tensor([beta, 1, 1, 1, 1, 1])
+    expected = F.binary_cross_entropy_with_logits(scores - 1.7, truth, weight=weights.expand(40, 6))
+    ours, gradient = _mean_and_gradient(lambda scores: binary_cross_entropy(scores, beta, -1.7), scores)
+    torch.testing.assert_close(ours, expected)
+    torch.testing.assert_close(gradient, torch.autograd.grad(expected, scores)[0])
+
+
+@pytest.mark.parametrize(
+    ("items", "negatives", "drawn_for"), [(200, 20, "position"), (200, 20, "batch"), (9, 20, "batch")]
+)
+def test_with_the_prior_offset_scores_of_nought_need_not_move(items, negatives, drawn_for):
+    """A common shift of all scores then has no gradient, which without the offset it has."""
+    embedding, shift = DenseItemEmbedding(items, 4, 0.5), torch.zeros((), requires_grad=True)
+    with torch.no_grad():
+        embedding.weight.zero_()
+        embedding.weight[:, 0] = 1
+    targets = Targets(torch.arange(60) % items)
+    slopes = {}
+    for offset in (True, False):
+        chosen = GeneralisedBinaryCrossEntropySettings(negatives, 0.75, drawn_for, prior_offset=offset)
+        states = torch.zeros(60, 4) + shift * torch.tensor([1.0, 0, 0, 0])
+        loss = build_objective(chosen, COUNTS)(states, targets, embedding, np.random.default_rng(0))
+        (slopes[offset],) = torch.autograd.grad(loss, shift)
+    assert slopes[True].abs() < 1e-6
+    assert slopes[False] > 0.1
+    drawn = min(negatives, items) if drawn_for == "batch" else negatives
+    beta = positive_weight(items, drawn, 0.75)
+    assert score_offset(replace(chosen, prior_offset=True), items) == pytest.approx(np.log(beta / drawn))
+    assert score_offset(chosen, items) == 0
+
+
 def test_bpr_is_the_logistic_loss_of_score_differences():
     scores = torch.randn(20, 5, requires_grad=True)
     expected = -F.logsigmoid(scores[:, :1] - scores[:, 1:]).mean()
@@ -623,6 +660,30 @@ def test_shared_draws_do_not_depend_on_the_number_of_states():
 def test_settings_out_of_range(make, word):
     with pytest.raises(ValueError, match=word):
         make()
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (
+            SampledSoftmaxSettings(1024, True),
+            "sampled softmax, all 147 items as negatives shared by the batch, logQ corrected",
+        ),
+        (
+            GeneralisedBinaryCrossEntropySettings(256, 0.75, "position"),
+            "gBCE, t = 0.75, 256 uniform negatives a position, drawn with replacement from 147 items",
+        ),
+        (
+            GeneralisedBinaryCrossEntropySettings(146, 0.75, "batch"),
+            "gBCE, t = 0.75, 146 uniform negatives shared by the batch",
+        ),
+        (BinaryCrossEntropySettings(), "binary cross-entropy, 1 uniform negative a position"),
+    ],
+)
+def test_negatives_are_described_as_they_are_drawn(settings, said):
+    assert describe(settings, 147) == said
+    drawn = draw_shared(np.random.default_rng(0), 147, getattr(settings, "negatives", 1), torch.device("cpu"))
+    assert ("all 147 items" in said) <= (len(drawn) == 147)
 
 
 def test_objectives_are_named_in_words():

@@ -10,9 +10,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from audit_toys import leave_one_out
 from recommender_factories import made_up_training_set
 
 from ml.baselines import BASELINES
+from ml.evaluation.leaderboard import Entry, build_leaderboard, protocol
+from ml.evaluation.metrics import user_metrics
 from ml.evaluation.rankings import COLUMNS, RankingError, facts, rank, read_rankings, write_table
 from ml.recommender import NO_ITEM
 
@@ -172,3 +175,20 @@ def test_what_is_not_parquet_is_refused(training_set, tmp_path):
     path.write_text("user_index,rank\n")
     with pytest.raises(RankingError, match=r"rankings\.parquet is not a Parquet file"):
         read_rankings(path, training_set)
+
+
+@pytest.mark.parametrize("items", [10, 12, 19])
+def test_a_catalogue_smaller_than_a_list_is_ranked_whole(items):
+    generator = np.random.default_rng(0)
+    rows = [generator.permutation(items)[:5] for _ in range(30)]
+    small = leave_one_out(rows, items)
+    entries = []
+    for name in ("most_popular", "markov_chain"):
+        recommender = BASELINES[name].create().fit(small)
+        rankings = rank(recommender, small, name, 0)
+        assert facts(rankings)["depth"] == items
+        assert rankings.num_rows == 30 * items
+        entries.append(Entry(name, "baseline", (user_metrics(rankings, small),)))
+    board = build_leaderboard(entries, small)
+    assert "recall@20" not in board.schema.names
+    assert protocol(board)["ranked"] == f"the whole catalogue, {items} items"

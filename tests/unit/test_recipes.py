@@ -78,6 +78,9 @@ def test_a_recipe_is_read_as_written(tmp_path):
         ("heads = 2\n", "heads = 3\n", r"one\.toml: model\.heads \(3\) must divide"),
         ("dropout = 0\n", 'dropout = "0"\n', r"one\.toml: model\.dropout must be a number, not '0'"),
         ("embedding = false", "embedding = 0", r"model\.separate_output_embedding must be true or false"),
+        ("max_length = 10", 'max_length = "all"', r"model\.max_length must be a whole number or \"auto\", not 'all'"),
+        ("max_length = 10", "max_length = 0", r'model\.max_length must be at least 1, or "auto", not 0'),
+        ("patience = 1", "patience = 1\nmax_steps = -1", r"training\.max_steps must not be negative, not -1"),
         ('"pre_norm"', '"post_norm"', r'model\.block must be one of "sasrec", "pre_norm", .*, not \'post_norm\''),
         ('"sasrec"', '"bert"', r"model\.architecture must be one of bert4rec, .*, sasrec, not 'bert'"),
         ('architecture = "sasrec"\n', "", r"the key model\.architecture is missing"),
@@ -98,6 +101,12 @@ def test_a_wrong_recipe_names_file_and_key(tmp_path, old, new, message):
     assert old in TEXT
     with pytest.raises(TableError, match=message):
         _read(tmp_path, TEXT.replace(old, new))
+
+
+def test_a_maximum_length_may_be_left_open(tmp_path):
+    recipe = _read(tmp_path, TEXT.replace("max_length = 10", 'max_length = "auto"'))
+    assert recipe.model.max_length == "auto"
+    assert recipe_from_tables("one", recipe.as_tables(), "here") == recipe
 
 
 def test_words_do_not_change_the_digest_and_values_do(tmp_path):

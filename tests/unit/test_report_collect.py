@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
+import subprocess
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from report_contents import write_made_up_lake
 
-from ml.reports.collect import MissingInput, collect, run_facts
+from ml.reports.collect import MissingInput, _settings, collect, project_version, run_facts
 from ml.reports.collect_interactions import count_tied_targets
 from ml.reports.content import Check, ReportContent
 from ml.reports.html import render_html
@@ -142,13 +145,66 @@ def test_collected_examples(collected):
 
 
 def test_collected_provenance_and_run(collected, lake):
-    assert collected.provenance.settings == {"k core": "2", "recipes": "all", "seed": "0"}
+    assert collected.provenance.settings == {"k core": "2", "recipes": "the set quick", "seed": "0"}
     assert collected.provenance.code_version == "1.2.3"
     assert collected.provenance.versions["numpy"].count(".") >= 1
     assert [check.name for check in collected.checks] == ["a", "b"]
     run = run_facts(lake, "now", {"popular": 0.1})
     assert run.fit_seconds == {"tower": 7.5, "popular": 0.1}
     assert "core" in run.machine["processor"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "shown"),
+    [
+        ("k_core_users", -1, "as k core (5)"),
+        ("k_core_items", 3, "3"),
+        ("validation_from", "0.8", "0.8 (not used: the split is leave-one-out)"),
+        ("audit_model", "", "none"),
+        ("from_date", "", "the first"),
+        ("recipes", [], "the set quick"),
+        ("recipes", ["gsasrec", "sasrec"], "gsasrec, sasrec"),
+        ("exclude_seen", False, "no"),
+        ("verified_only", True, "yes"),
+        ("validation_users", 0, "all"),
+        ("least_rating", 0.0, "any"),
+        ("seed", 0, "0"),
+    ],
+)
+def test_settings_are_written_in_words(tmp_path, name, value, shown):
+    (tmp_path / "settings").mkdir()
+    written = {"k_core": 5, "split": "leave-one-out", name: value}
+    (tmp_path / "settings" / "dataset.json").write_text(json.dumps(written))
+    assert _settings(tmp_path)[name.replace("_", " ")] == shown
+
+
+def test_recommenders_are_described_with_what_they_were_fitted_with(tmp_path):
+    write_made_up_lake(tmp_path)
+    recipe = {"source": "A paper", "model": {"architecture": "sasrec", "dimensions": 64}, "codes": "svd"}
+    recipe["optimiser"] = {"learning_rate": 0.002, "betas": [0.9, 0.98]}
+    config = {"best_epoch": 2, "seed": 7, "recipe": recipe}
+    (tmp_path / "models" / "tower" / "config.json").write_text(json.dumps(config))
+    tower, popular = collect(tmp_path, "Made_Up").recommenders
+    assert tower.text.startswith("A transformer that reads a history from the left")
+    assert "shared codes" in tower.text
+    assert (tower.source, popular.settings) == ("A paper", {})
+    assert tower.settings == {
+        "model": "sasrec",
+        "model: dimensions": "64",
+        "optimiser: learning rate": "0.002",
+        "optimiser: betas": "0.9, 0.98",
+        "seed": "7",
+        "best_epoch": "2",
+    }
+
+
+def test_the_version_of_a_checkout_is_its_commit(tmp_path):
+    installed = project_version(tmp_path / "nowhere")
+    assert "commit" not in installed
+    for command in (["init", "-q"], ["-c", "user.name=a", "-c", "user.email=a", "commit", "-qm", "x", "--allow-empty"]):
+        subprocess.run(["git", "-C", str(tmp_path), *command], check=True)
+    version = project_version(tmp_path)
+    assert re.fullmatch(rf"{re.escape(installed)}, commit [0-9a-f]{{12}}", version)
 
 
 def test_a_collected_report_is_the_same_each_time(collected, lake):

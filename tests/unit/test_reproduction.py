@@ -111,3 +111,48 @@ def test_the_page_says_what_was_found_and_what_was_not_run():
     assert row.endswith("| reached |")
     assert next(line for line in text.splitlines() if line.startswith("| Two |")).endswith("| needs a GPU |")
     assert text.count("| Recommender |") == 1
+
+
+def test_the_page_names_the_strongest_row_and_what_a_source_does_not_state():
+    known = {"published": 0.4, "not_stated": "the rule for ties", "strongest": 0.6, "strongest_source": "Better et al."}
+    text = page([judge(replace(CLAIM, **known), [result(0.5)], {})], load_protocols(), "make reproduce")
+    assert "| 0.4000 † | 0.6000 | 0.4000 to 0.6000 |" in next(
+        line for line in text.splitlines() if line.startswith("| One |")
+    )
+    assert "† Not stated: the rule for ties. Strongest of its kind: Better et al." in text
+    for wrong, message in (
+        ({"strongest": 0.6}, "given together"),
+        ({"strongest_source": "X"}, "given together"),
+        ({**known, "strongest": 0.3}, "is below published"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            replace(CLAIM, **wrong)
+
+
+def test_every_claim_against_the_literature_names_the_strongest_row_of_its_kind():
+    """No claim of the same kind has a higher published figure than the one that is called the strongest."""
+    claims = load_claims().values()
+    for claim in claims:
+        same = [one for one in claims if (one.protocol, one.fit_on) == (claim.protocol, claim.fit_on)]
+        published = [one.published for one in same if one.published is not None]
+        if claim.protocol != "industrial_2018" and published:
+            assert max(filter(None, (claim.published, claim.strongest))) >= max(published), claim.name
+
+
+def test_better_takes_the_spread_of_seeds_in():
+    claim = replace(CLAIM, lowest=None, highest=None, above=("bm25_last_item",), seeds=3)
+    random = np.random.default_rng(0)
+    base = result(0.3)
+    noise = 0.05 * random.standard_normal((3, len(base.values)))
+
+    def ours(spread: float) -> list:
+        shifts = (spread, 0.0, -spread)
+        return [
+            replace(base, seed=seed, values=base.values + 0.02 + shift + noise[seed])
+            for seed, shift in enumerate(shifts)
+        ]
+
+    assert judge(claim, ours(0.001), {"bm25_last_item": [base]}).finding == REACHED
+    missed = judge(claim, ours(0.03), {"bm25_last_item": [base]})
+    assert missed.finding == MISSED
+    assert "against bm25_last_item" in missed.sentence

@@ -32,6 +32,7 @@ def recipe():
         "objective.negatives": 8,
         "training.batch_size": 16,
         "training.max_epochs": 2,
+        "training.max_steps": 0,
         "model.feed_forward_dimensions": 8,
     }
     return with_values(quick, small)
@@ -107,6 +108,13 @@ def test_refuses_what_it_cannot_do(recipe, training_set, tmp_path):
     )
     with pytest.raises(ValueError, match="no validation users"):
         search(recipe, nobody, tmp_path / "other", 1, SPACE)
+
+
+def test_a_length_that_follows_the_data_may_be_searched(recipe, training_set, tmp_path):
+    """Its own value lies between no bounds, so the first trial draws one."""
+    left_open = with_values(recipe, {"model.max_length": "auto"})
+    found = search(left_open, training_set, tmp_path / "open", 1, (Dimension("model.max_length", low=3, high=9),))
+    assert 3 <= found.table[0]["model.max_length"] <= 9
 
 
 def test_the_space_that_ships_fits_every_recipe():

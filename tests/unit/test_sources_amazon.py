@@ -3,6 +3,7 @@
 import ast
 import gzip
 import json
+import math
 import time
 import tracemalloc
 from pathlib import Path
@@ -88,6 +89,7 @@ def test_the_release_of_2014_is_read(tmp_path):
             "price": "12.5",
             "category": ["Tools", "Saws"],
             "image_url": "http://images/saw.jpg",
+            "item_text": None,
             "invalid_fields": [],
         }
 
@@ -137,6 +139,15 @@ def test_what_repr_writes_is_read_as_python_reads_it(value):
     assert read_literal(json.dumps(value).encode()) == value
 
 
+def test_what_python_2_writes_is_read():
+    line = (
+        b"{u'asin': u'B1', 'title': u'it\\'s', u'x': [u\"a'b\", 'u\\'x', u'\\U0001f600', u'\\ud83d\\ude00'], 'p': nan}"
+    )
+    value = read_literal(line)
+    assert value.pop("p") != 0
+    assert value == {"asin": "B1", "title": "it's", "x": ["a'b", "u'x", "\U0001f600", "\U0001f600"]}
+
+
 pieces = st.lists(
     st.sampled_from(
         [
@@ -173,10 +184,11 @@ pieces = st.lists(
 
 
 class _WordsOfJson(ast.NodeTransformer):
-    """``true`` and ``null`` as Python says them."""
+    """The words of JSON, and what ``repr`` writes of a float that is no number, as constants."""
 
     def visit_Name(self, node: ast.Name) -> ast.expr:
-        return ast.Constant({"true": True, "null": None}[node.id]) if node.id in ("true", "null") else node
+        words = {"true": True, "null": None, "nan": math.nan}
+        return ast.Constant(words[node.id]) if node.id in words else node
 
 
 @pytest.mark.filterwarnings("ignore:invalid (octal )?escape sequence:DeprecationWarning")
@@ -194,7 +206,8 @@ def test_what_is_read_of_anything_is_what_python_or_json_says(text):
     except ValueError:
         # the words of JSON as names, not where they stand in a text
         expected = ast.literal_eval(_WordsOfJson().visit(ast.parse(text.strip(), mode="eval")))
-    assert value == expected
+    # nan is not equal to itself
+    assert repr(value) == repr(expected)
 
 
 HOSTILE = [
@@ -207,7 +220,6 @@ HOSTILE = [
     b"{'asin': 'B' + '1'}",
     b"{'asin': 'B' * 1000000000}",
     b"{'asin': 9**9**9}",
-    b"{'asin': 'B1', 'price': " + b"9" * 1_000_000 + b"e9}",
     b"{'asin': ('B1',)}",
     b"{'asin', 'B1'}",
     b"{'asin': 'B1'",
@@ -216,7 +228,6 @@ HOSTILE = [
     b"{'asin': '\\N{DASH}'}",
     b"{'asin': 'B1\\'}",
     b"{'asin': 'B1\x00'}",
-    b"{'asin': 'B1', 'x': nan}",
     b"[" * 10_000_000,
     b"[" * 2_000_000 + b"]" * 2_000_000,
     b"{'a':" * 100_000 + b"1" + b"}" * 100_000,
@@ -280,6 +291,7 @@ def test_the_release_of_2023_is_read(tmp_path):
         "price": "12.99",
         "category": ["Tools", "Saws"],
         "image_url": "high.jpg",
+        "item_text": None,
         "invalid_fields": [],
     }
 

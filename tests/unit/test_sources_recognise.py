@@ -18,34 +18,33 @@ def touch(folder: Path, *names: str) -> Path:
     return folder
 
 
+@pytest.mark.parametrize("compression", [".gz", "", ".zst"])
 @pytest.mark.parametrize(
     ("name", "layout"),
     [
-        ("Shop.json.gz", "amazon_2018"),
-        ("Shop_5.json.gz", "amazon_2018"),
-        ("reviews_Shop.json.gz", "amazon_2014"),
-        ("reviews_Shop_5.json.gz", "amazon_2014"),
-        ("Shop.jsonl.gz", "amazon_2023"),
+        ("Shop.json", "amazon_2018"),
+        ("Shop_5.json", "amazon_2018"),
+        ("reviews_Shop.json", "amazon_2014"),
+        ("reviews_Shop_5.json", "amazon_2014"),
+        ("Shop.jsonl", "amazon_2023"),
         ("Shop.inter", "table"),
-        ("Shop.inter.gz", "table"),
         ("Shop.csv", "table"),
-        ("Shop.csv.gz", "table"),
         ("Shop.tsv", "table"),
-        ("Shop.tsv.gz", "table"),
         ("Shop.parquet", "table"),
         ("Shop.txt", "sequence"),
-        ("Shop.txt.gz", "sequence"),
     ],
 )
-@pytest.mark.parametrize("metadata", [(), ("meta_Shop.json.gz",), ("meta_Shop.jsonl.gz",)])
-def test_layouts_are_recognised_by_name(tmp_path, name, layout, metadata):
+@pytest.mark.parametrize("metadata", [(), ("meta_Shop.json.gz",), ("meta_Shop.jsonl",)])
+def test_layouts_are_recognised_by_name(tmp_path, name, compression, layout, metadata):
+    if not name.endswith(".parquet"):
+        name += compression
     touch(tmp_path, name, "odd name.csv", "Other.csv.part", ".x.json.gz", "sub/Else.csv", *metadata)
     source = find_source(tmp_path, "Shop")
     assert source.layout == layout
     assert [(file.name, file.path) for file in source.files] == [(n, tmp_path / n) for n in (name, *metadata)]
     assert [unit.layout for unit in source.interactions] == [layout]
     if metadata:
-        release = {"meta_Shop.jsonl.gz": "amazon_2023"}.get(metadata[0], "amazon_2018")
+        release = {"meta_Shop.jsonl": "amazon_2023"}.get(metadata[0], "amazon_2018")
         is_2014 = layout == "amazon_2014" and release == "amazon_2018"
         assert [unit.layout for unit in source.metadata] == ["amazon_2014" if is_2014 else release]
     assert datasets_in(tmp_path) == ["Shop"]
@@ -75,6 +74,8 @@ def test_a_split_is_found_under_any_name_and_after_named_files(tmp_path):
             r"Shop\.json\.gz \(amazon_2018\) and Shop\.jsonl\.gz \(amazon_2023\); take away all but one, or give the "
             r"layout: amazon_2018 or amazon_2023",
         ),
+        (("Shop.json.gz", "Shop.json"), r"holds Shop\.json\.gz and Shop\.json; take away all but one"),
+        (("Shop.json", "Shop_5.json.zst"), r"Shop_5\.json\.zst is part of Shop\.json; take Shop_5.* away.*5-core"),
         (("Shop.csv", "Shop.parquet"), r"holds Shop\.csv and Shop\.parquet; .*interactions = \[\"Shop\.csv\"\]"),
         (("Shop.txt", "meta_Shop.json.gz", "meta_Shop.jsonl.gz"), r"both meta_Shop\.json\.gz and meta_Shop\.jsonl\.gz"),
     ],
@@ -88,13 +89,20 @@ def test_nothing_found_says_what_was_looked_for_and_what_is_there(tmp_path):
     touch(tmp_path, "Other.json.gz", "meta_Shop.json.gz")
     with pytest.raises(LandingError) as error:
         find_source(tmp_path, "Shop")
-    for part in (str(tmp_path), "Shop.json.gz", "Shop.jsonl.gz", "Shop.csv", "Shop.txt", "source.toml", "Other"):
+    for part in (
+        str(tmp_path),
+        "Shop.json.gz",
+        "Shop_5.json.gz",
+        "Shop.jsonl.gz",
+        "Shop.csv",
+        "Shop.txt",
+        ".zst",
+        "source.toml",
+        "Other",
+    ):
         assert part in str(error.value)
     (tmp_path / "Other.json.gz").unlink()
     with pytest.raises(LandingError, match=r"its files: meta_Shop\.json\.gz"):
-        find_source(tmp_path, "Shop")
-    touch(tmp_path, "Shop_5.json")
-    with pytest.raises(LandingError, match=r"holds Shop_5\.json, but not compressed: run gzip"):
         find_source(tmp_path, "Shop")
     with pytest.raises(LandingError, match="is not a folder"):
         find_source(tmp_path / "absent", "Shop")
@@ -113,8 +121,11 @@ def test_a_given_layout_decides(tmp_path):
         find_source(tmp_path, "Shop", SourceDescription("amazon_2018"))
     chosen = SourceDescription("amazon_2018", interactions=("Shop_5.json.gz",))
     assert find_source(tmp_path, "Shop", chosen).files[0].name == "Shop_5.json.gz"
-    with pytest.raises(LandingError, match=r"holds no sequence of Shop: looked for Shop\.txt, Shop\.txt\.gz"):
+    with pytest.raises(LandingError, match=r"holds no sequence of Shop: looked for Shop\.txt \(text may be plain"):
         find_source(tmp_path, "Shop", SourceDescription("sequence"))
+    (tmp_path / "Shop.jsonl.gz").unlink()
+    (tmp_path / "Shop_5.json.gz").unlink()
+    assert find_source(tmp_path, "Shop", SourceDescription("amazon_2023")).files[0].name == "Shop.json.gz"
     with pytest.raises(LandingError, match=r"no whole split: train/input\.txt, val/input\.txt"):
         find_source(tmp_path, "Shop", SourceDescription("given_split"))
 

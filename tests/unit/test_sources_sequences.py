@@ -72,6 +72,123 @@ def test_a_line_a_user_and_a_line_an_interaction_are_the_same(users):
     assert read[0] == read[1]
 
 
+def words(rows: list[tuple]) -> str:
+    return "".join("\t".join(map(str, row)) + "\n" for row in rows)
+
+
+RATINGS = [(f"u{n % 7}", f"i{n % 13}", 1 + n % 5, 1400000000 + 86400 * n) for n in range(60)]
+TABLES = {
+    "user item rating time": (words(RATINGS), '"user", "item", "rating", "timestamp"'),
+    "blanks": (words(RATINGS).replace("\t", "  "), '"user", "item", "rating", "timestamp"'),
+    "numbers": (words([(n % 7, 100 + n % 13, *row[2:]) for n, row in enumerate(RATINGS)]), '"rating", "timestamp"'),
+    "time before rating": (words([(u, i, t, r) for u, i, r, t in RATINGS]), '"user", "item", "timestamp", "rating"'),
+    "time first": (words([(t, u, i) for u, i, _, t in RATINGS]), '"timestamp", "user", "item"'),
+    "user item time": (words([(u, i, t) for u, i, _, t in RATINGS]), '"user", "item", "timestamp"'),
+    "milliseconds": (words([(u, i, t * 1000) for u, i, _, t in RATINGS]), '"user", "item", "timestamp"'),
+    "decimal times": (words([(u, i, f"{t}.0") for u, i, _, t in RATINGS]), '"user", "item", "timestamp"'),
+    "dates": (words([(u, i, f"2014-01-{1 + t % 28:02}") for u, i, _, t in RATINGS]), '"user", "item", "timestamp"'),
+    "days and clocks": (words([(u, i, "2014-01-02 10:11:12") for u, i, _, _ in RATINGS]), '"timestamp", "other_4"'),
+    "user item rating": (words([(u, i, r) for u, i, r, _ in RATINGS]), '"user", "item", "rating"'),
+    "half stars": (words([(n, f"i{n}", r / 2) for n, (_, _, r, _) in enumerate(RATINGS)]), '"user", "item", "rating"'),
+    "a further column": (words([(*row, n % 3) for n, row in enumerate(RATINGS)]), '"user", "item", "rating"'),
+    "names": (
+        "user_id item_id rating timestamp\n" + words(RATINGS),
+        "the columns user_id, item_id, rating",
+    ),
+    "names of RecBole": (
+        "user_id:token\titem_id:token\ttimestamp:float\n" + words([r[:3] for r in RATINGS]),
+        "a table",
+    ),
+    "the item first": ("item_id user_id\n" + words([row[:2] for row in RATINGS]), "a table with the columns item_id"),
+    "two colons": (words(RATINGS).replace("\t", "::"), 'separator = "::"'),
+    "commas": (words(RATINGS).replace("\t", ","), 'separator = ",", columns = ["user", "item", "rating", "timestamp"]'),
+    "semicolons": (words([row[:2] for row in RATINGS]).replace("\t", ";"), '";", columns = ["user", "item"]'),
+    "commas of sequences": ("1,2,3,4\n2,3\n3,5,6\n", "write blanks instead of ','"),
+    "commas behind a tab": ("1\t2,3,4\n2\t3,4\n", "write blanks between them"),
+    "commas and blanks": ("1, 2, 3\n2, 3\n", "write blanks between them"),
+    "lists": ("1 [2, 3, 4]\n2 [3]\n", "write blanks between them"),
+    "one word": ("a\nb\nc\n", "hold one word each"),
+    "JSON": ('{"user": 1}\n{"user": 2}\n', "holds JSON"),
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_what_is_no_sequence_is_refused_with_the_remedy(tmp_path, name):
+    text, message = TABLES[name]
+    with pytest.raises(LandingError) as error:
+        read_sequence(tmp_path, text.encode())
+    assert str(tmp_path / "Shop.txt") in str(error.value)
+    assert message in str(error.value)
+    if '"user"' in message:
+        assert 'layout = "table", interactions = ["Shop.txt"]' in str(error.value)
+
+
+SEQUENCES = {
+    "equally many items": words([(n, n % 4, n % 5, n % 3) for n in range(60)]),
+    "large identities": words([(n, 1593355688 + n % 4, 1593355700 + n % 5, 1593355000 + n % 3) for n in range(60)]),
+    "three words": words([(n, n % 9, n % 5) for n in range(60)]),
+    "pairs": words([(n % 7, n % 9) for n in range(60)]),
+    "pairs of large identities": words([(n % 7, 1593355688 + n % 9) for n in range(60)]),
+    "one line": "1 2 3 1400000000\n",
+    "an item 0": words([(n, 0, n % 4, 0, 5) for n in range(60)]),
+    "an item 0 at an end of some": "1 0 0 3\n2 5 3 4 0\n3 8\n",
+}
+
+
+@pytest.mark.parametrize("name", SEQUENCES)
+def test_sequences_that_look_odd_are_read(tmp_path, name):
+    read = read_sequence(tmp_path, SEQUENCES[name].encode())
+    assert read.rejects == []
+    assert len(read.rows) == sum(len(line.split()) - 1 for line in SEQUENCES[name].splitlines())
+    reading = read.counts[0].reading
+    assert (reading.order, reading.warnings) == ("position", ())
+    assert ("second" in reading.columns["item"]) == name.startswith("pairs")
+
+
+@pytest.mark.parametrize(
+    ("text", "side", "zeros"),
+    [
+        ("1 0 0 0 5 6\n2 0 0 7 8 9\n3 1 2 3 4 5\n", "start", 5),
+        ("1 5 6 0 0 0\n2 7 8 9 0 0\n3 1 2 3 4 5\n", "end", 5),
+        ("1 0 0 5\n2 0 0 7 8 9\n3 0 0 0 1\n", "start", 7),
+        ("1 0 0 5 6\n2 0 0 0 0\n", "start", 6),
+    ],
+)
+def test_zeros_that_fill_up_lines_are_left_out_and_told(tmp_path, text, side, zeros):
+    read = read_sequence(tmp_path, text.encode())
+    assert "0" not in {row["item_id"] for row in read.rows}
+    assert [row["given_position"] for row in read.rows] == list(range(1, len(read.rows) + 1))
+    (warning,) = read.counts[0].reading.warnings
+    assert f"at their {side}, and is left out {zeros} times" in warning
+    assert [reason for _, reason in read.reasons()] == (["no item"] if "2 0 0 0 0" in text else [])
+
+
+def test_zeros_that_are_an_item_further_on_are_an_error(tmp_path):
+    text = "".join(f"{n} 0 0 5 6\n" for n in range(1500)) + "x 5 0 5 6\n"
+    with pytest.raises(LandingError, match=r"Shop\.txt: item 0 stands among the items of user 'x'"):
+        read_sequence(tmp_path, text.encode())
+
+
+@pytest.mark.parametrize("header", ["user_id item_id", "user:token\titems:token_seq", "userId itemId"])
+def test_a_line_of_names_is_no_interaction_wherever_it_stands(tmp_path, header):
+    read = read_sequence(tmp_path, f"\ufeff{header}\nu1 i1\nu1 i2\n{header}\n\nu2 i1\n".encode())
+    assert read.values("user_id", "item_id", "given_position", "line_number") == [
+        ("u1", "i1", 1, 2),
+        ("u1", "i2", 2, 3),
+        ("u2", "i1", 3, 6),
+    ]
+    assert (read.rejects, read.counts[0].lines_read, read.counts[0].rows_read) == ([], 6, 3)
+    (warning,) = read.counts[0].reading.warnings
+    assert "names columns, and is left out" in warning
+
+
+def test_identities_that_look_like_decimal_numbers_are_told(tmp_path):
+    read = read_sequence(tmp_path, b"1 5.0 6.0\n2 5.0\n")
+    assert [row["item_id"] for row in read.rows] == ["5.0", "6.0", "5.0"]
+    (warning,) = read.counts[0].reading.warnings
+    assert warning.startswith("items are written as decimal numbers such as '5.0'")
+
+
 # --- a split made elsewhere ----------------------------------------------------------------------------------
 
 # users 2 and 4 are validated; what user 2 knows is what user 1 knows, too

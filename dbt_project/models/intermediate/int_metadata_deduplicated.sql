@@ -13,6 +13,7 @@ described as (
             'image_url': image_url
         } as fields,
         price_text,
+        item_text,
         source_file,
         line_number,
         (title is not null)::integer
@@ -31,6 +32,7 @@ items as (
             {
                 'fields': fields,
                 'price_text': price_text,
+                'item_text': item_text,
                 'source_file': source_file,
                 'line_number': line_number
             },
@@ -42,6 +44,7 @@ items as (
                 'price': coalesce(fields.price, 0),
                 'image_url': coalesce(fields.image_url, ''),
                 'price_text': coalesce(price_text, ''),
+                'item_text': coalesce(item_text, ''),
                 'source_file': source_file,
                 'line_number': line_number
             }
@@ -60,6 +63,7 @@ select
     chosen.fields.price as price,
     chosen.price_text as price_text,
     chosen.fields.image_url as image_url,
+    chosen.item_text as item_text,
     chosen.source_file as source_file,
     chosen.line_number as line_number,
     source_rows,

@@ -21,6 +21,7 @@ select
     metadata.category,
     metadata.price,
     metadata.image_url,
+    metadata.item_text,
     metadata.item_id is not null as has_metadata,
     catalogue.interactions
 from catalogue

@@ -2,13 +2,17 @@
 {{ config(materialized='table') }}
 
 with landed as (
-    select * from {{ source('landing_metadata', 'rows') }}
+    select
+        -- descriptions are full of tags; a template puts pieces of text together, so that none is dropped as a whole
+        * replace (regexp_replace(item_text, '<[a-zA-Z/!][^<>]*>', ' ', 'g') as item_text)
+    from {{ source('landing_metadata', 'rows') }}
 ),
 
 -- all texts of a row in one list, so that there is one expression that cleans them
 decoded as (
     select
-        * exclude (title, brand, main_cat, category),
+        * exclude (title, brand, main_cat, category, item_text),
+        {{ decoded_entities('item_text') }} as item_text,
         list_transform(
             [title, brand, main_cat] || coalesce(category, []::varchar[]),
             lambda text: {{ decoded_entities('text') }}
@@ -17,7 +21,11 @@ decoded as (
 ),
 
 spaced as (
-    select * replace (list_transform(texts, lambda text: {{ single_spaced('text') }}) as texts)
+    select
+        * replace (
+            list_transform(texts, lambda text: {{ single_spaced('text') }}) as texts,
+            {{ single_spaced('item_text') }} as item_text
+        )
     from decoded
 ),
 
@@ -48,6 +56,7 @@ select
     {{ plain_price('price') }} as price,
     if({{ plain_price('price') }} is null, nullif(trim(price), ''), null) as price_text,
     nullif(trim(image_url), '') as image_url,
+    nullif(item_text, '') as item_text,
     source_file,
     line_number,
     line_digest

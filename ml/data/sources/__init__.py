@@ -2,14 +2,16 @@
 
 A layout is recognised by the names of the files, or given (:class:`SourceDescription`):
 
-- ``amazon_2018``: ``<dataset>.json.gz`` or ``<dataset>_5.json.gz``;
-- ``amazon_2014``: ``reviews_<dataset>.json.gz`` or ``reviews_<dataset>_5.json.gz``;
-- ``amazon_2023``: ``<dataset>.jsonl.gz``;
-- ``table``: ``<dataset>.inter``, ``.csv`` or ``.tsv``, each also with ``.gz``, or ``<dataset>.parquet``;
-- ``sequence``: ``<dataset>.txt``, also with ``.gz``;
+- ``amazon_2018``: ``<dataset>.json`` or ``<dataset>_5.json``;
+- ``amazon_2014``: ``reviews_<dataset>.json`` or ``reviews_<dataset>_5.json``;
+- ``amazon_2023``: ``<dataset>.jsonl``;
+- ``table``: ``<dataset>.inter``, ``.csv``, ``.tsv`` or ``.parquet``;
+- ``sequence``: ``<dataset>.txt``;
 - ``given_split``: five files in the folders ``train``, ``val`` and ``test``.
 
-What is known of items comes from ``meta_<dataset>.json.gz`` or ``meta_<dataset>.jsonl.gz`` beside any of these.
+All but Parquet may be compressed with gzip (``.gz``) or zstd (``.zst``). What is known of items comes from
+``meta_<dataset>.json`` or ``meta_<dataset>.jsonl`` beside any of these. Where the first lines of JSON are
+of another release than the name, they count.
 """
 
 from ml.data.sources.description import LAYOUTS, SourceDescription

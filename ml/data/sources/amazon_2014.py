@@ -9,8 +9,13 @@ main category. The reviews of this release are read as those of 2018 (:class:`ml
 
 from __future__ import annotations
 
-from ml.data.reading import LANDING_REASONS, Added, Reject
-from ml.data.records import Metadata, add_items, identity_problem, is_list_of_strings, read_texts, type_name
+from collections.abc import Sequence
+from functools import partial
+
+from ml.data.json_text import NestedTooDeeply, fields_reading, identity_problem, is_list_of_texts, is_text, type_name
+from ml.data.reading import LANDING_REASONS, Added, FileReading, Reject
+from ml.data.records import Metadata, add_items, read_texts
+from ml.data.sources.item_template import filled
 from ml.data.sources.literals import read_literal
 
 REASONS = (
@@ -18,12 +23,21 @@ REASONS = (
     "blank line",
     "invalid UTF-8",
     "malformed literal",
+    "nested too deeply",
     "not an object",
     "asin missing",
     "asin not a string",
     "asin with control characters",
 )
 
+_FIELDS = {
+    "item": "asin",
+    "title": "title",
+    "brand": "brand",
+    "price": "price",
+    "category": "categories",
+    "image_url": "imUrl",
+}
 _TEXTS = {"title": "title", "brand": "brand", "price": "price"}
 
 
@@ -33,12 +47,20 @@ class Metadata2014Lines:
     reasons = REASONS
     reads_each_line_alone = True
 
+    def __init__(self, keys: Sequence[str] = (), warnings: Sequence[str] = (), template: str | None = None) -> None:
+        """Keys of the first objects of the file, and warnings, for :meth:`reading`; a template of the item text."""
+        self._keys, self._warnings, self._template = keys, warnings, template
+
     def add(self, lines: list[bytes], columns: dict[str, list]) -> Added:
         """See :meth:`ml.data.reading.LineReader.add`."""
-        return add_items(read_metadata_2014, lines, columns)
+        return add_items(partial(read_metadata_2014, template=self._template), lines, columns)
+
+    def reading(self) -> FileReading:
+        """See :class:`ml.data.reading.LineReader`."""
+        return fields_reading(_FIELDS, self._keys, None, self._warnings)
 
 
-def read_metadata_2014(line: bytes) -> Metadata | Reject:
+def read_metadata_2014(line: bytes, template: str | None = None) -> Metadata | Reject:
     """A row of metadata from a line without its line ending, or why it is rejected."""
     if not line.strip():
         return Reject("blank line", f"{len(line)} bytes of white space" if line else "")
@@ -46,6 +68,8 @@ def read_metadata_2014(line: bytes) -> Metadata | Reject:
         row = read_literal(line)
     except UnicodeDecodeError as invalid:
         return Reject("invalid UTF-8", f"byte {invalid.start}: {invalid.reason}")
+    except NestedTooDeeply as error:
+        return Reject("nested too deeply", str(error))
     except ValueError as error:
         return Reject("malformed literal", str(error))
     if not isinstance(row, dict):
@@ -55,12 +79,12 @@ def read_metadata_2014(line: bytes) -> Metadata | Reject:
         return problem
     texts, invalid = read_texts(row, _TEXTS)
     paths, category = row.get("categories"), None
-    if isinstance(paths, list) and all(map(is_list_of_strings, paths)):
+    if isinstance(paths, list) and all(map(is_list_of_texts, paths)):
         category = paths[0] if paths else []
     elif paths is not None:
         invalid.append("categories")
     image_url = row.get("imUrl")
-    if not (image_url is None or isinstance(image_url, str)):
+    if not (image_url is None or is_text(image_url)):
         invalid.append("imUrl")
         image_url = None
     return Metadata(
@@ -69,5 +93,6 @@ def read_metadata_2014(line: bytes) -> Metadata | Reject:
         category=category,
         image_url=image_url or None,
         invalid_fields=tuple(invalid),
+        item_text=template and filled(template, row),
         **texts,
     )

@@ -1,7 +1,7 @@
 """Reviews and metadata of the 2023 release: JSON lines.
 
 The layout is that of Amazon Reviews 2023: Hou, Li, He, Yan, Chen and McAuley, "Bridging language and items for
-retrieval and recommendation", 2024. JSON and identities are as strict as in :mod:`ml.data.records`.
+retrieval and recommendation", 2024. JSON and identities are read as in :mod:`ml.data.records`.
 
 A review needs ``user_id``, ``parent_asin`` (or, where that is missing, ``asin``), ``rating`` (a number from 1 to 5) and
 ``timestamp``, whole milliseconds since 1970 before 2100; a number below 100,000,000,000 is taken for seconds, and
@@ -15,23 +15,26 @@ kept).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from types import MappingProxyType
 from typing import NamedTuple
 
 import orjson
 
-from ml.data.reading import END_OF_TIME, Added, Reject
-from ml.data.records import (
-    LINE_REASONS,
-    NO_FIELDS,
-    Metadata,
-    add_items,
+from ml.data.json_text import (
+    LEAST_DEEP_BYTES,
+    fields_reading,
     identity_problem,
-    is_list_of_strings,
+    is_list_of_texts,
+    is_text,
+    may_be_nested_deeply,
     read_object,
-    read_texts,
     shown,
 )
+from ml.data.reading import END_OF_TIME, Added, FileReading, Reject
+from ml.data.records import LINE_REASONS, NO_FIELDS, Metadata, add_items, read_texts
+from ml.data.sources.item_template import filled
 from ml.data.sources.timestamps import LEAST_MILLISECONDS
 
 _ITEM_REASONS = tuple(
@@ -54,6 +57,22 @@ REVIEW_REASONS = (
 )
 METADATA_REASONS = (*LINE_REASONS, *_ITEM_REASONS)
 
+_REVIEW_FIELDS = {
+    "user": "user_id",
+    "item": ("parent_asin", "asin"),
+    "timestamp": "timestamp",
+    "rating": "rating",
+    "verified": "verified_purchase",
+}
+_ITEM_FIELDS = {
+    "item": ("parent_asin", "asin"),
+    "title": "title",
+    "brand": "store",
+    "main_cat": "main_category",
+    "price": "price",
+    "category": "categories",
+    "image_url": "images",
+}
 _TEXTS = {"title": "title", "brand": "store", "main_cat": "main_category", "price": "price"}
 _RESOLUTIONS = ("hi_res", "large", "thumb")
 
@@ -76,6 +95,10 @@ class Review2023Lines:
     reads_each_line_alone = True
     constants = MappingProxyType({"given_position": 0, "given_split": None})
 
+    def __init__(self, keys: Sequence[str] = (), warnings: Sequence[str] = ()) -> None:
+        """Keys of the first objects of the file, and warnings, for :meth:`reading`."""
+        self._keys, self._warnings = keys, warnings
+
     def add(self, lines: list[bytes], columns: dict[str, list]) -> Added:
         """See :meth:`ml.data.reading.LineReader.add`."""
         rejected = []
@@ -97,6 +120,7 @@ class Review2023Lines:
                     and type(time) is int
                     and LEAST_MILLISECONDS <= time < END_OF_TIME * 1000
                     and (verified is True or verified is False or verified is None)
+                    and not (len(line) >= LEAST_DEEP_BYTES and may_be_nested_deeply(line))
                 )
             except (ValueError, TypeError, KeyError, AttributeError):
                 plain = False
@@ -116,6 +140,10 @@ class Review2023Lines:
             add_invalid(invalid_fields)
         return Added(rejected)
 
+    def reading(self) -> FileReading:
+        """See :class:`ml.data.reading.LineReader`."""
+        return fields_reading(_REVIEW_FIELDS, self._keys, "milliseconds", self._warnings)
+
 
 class Metadata2023Lines:
     """Reads such metadata, as :func:`read_metadata_2023` each line."""
@@ -123,9 +151,17 @@ class Metadata2023Lines:
     reasons = METADATA_REASONS
     reads_each_line_alone = True
 
+    def __init__(self, keys: Sequence[str] = (), warnings: Sequence[str] = (), template: str | None = None) -> None:
+        """Keys of the first objects of the file, and warnings, for :meth:`reading`; a template of the item text."""
+        self._keys, self._warnings, self._template = keys, warnings, template
+
     def add(self, lines: list[bytes], columns: dict[str, list]) -> Added:
         """See :meth:`ml.data.reading.LineReader.add`."""
-        return add_items(read_metadata_2023, lines, columns)
+        return add_items(partial(read_metadata_2023, template=self._template), lines, columns)
+
+    def reading(self) -> FileReading:
+        """See :class:`ml.data.reading.LineReader`."""
+        return fields_reading(_ITEM_FIELDS, self._keys, None, self._warnings)
 
 
 def read_review_2023(line: bytes) -> Review2023 | Reject:
@@ -158,7 +194,7 @@ def read_review_2023(line: bytes) -> Review2023 | Reject:
     return Review2023(row["user_id"], row[item_name], float(rating), time, verified, invalid_fields)
 
 
-def read_metadata_2023(line: bytes) -> Metadata | Reject:
+def read_metadata_2023(line: bytes, template: str | None = None) -> Metadata | Reject:
     """A row of metadata from a line without its line ending, or why it is rejected."""
     row = read_object(line)
     if isinstance(row, Reject):
@@ -169,7 +205,7 @@ def read_metadata_2023(line: bytes) -> Metadata | Reject:
         return problem
     texts, invalid = read_texts(row, _TEXTS)
     category = row.get("categories")
-    if not (category is None or is_list_of_strings(category)):
+    if not (category is None or is_list_of_texts(category)):
         invalid.append("categories")
         category = None
     images = row.get("images")
@@ -182,6 +218,7 @@ def read_metadata_2023(line: bytes) -> Metadata | Reject:
         category=category,
         image_url=next((address for address in addresses if address), None),
         invalid_fields=tuple(invalid),
+        item_text=template and filled(template, row),
         **texts,
     )
 
@@ -195,7 +232,6 @@ def _item_name(row: dict) -> str:
 
 def _is_list_of_images(value: object) -> bool:
     return isinstance(value, list) and all(
-        isinstance(image, dict)
-        and all(image.get(name) is None or isinstance(image[name], str) for name in _RESOLUTIONS)
+        isinstance(image, dict) and all(image.get(name) is None or is_text(image[name]) for name in _RESOLUTIONS)
         for image in value
     )

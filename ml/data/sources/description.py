@@ -11,7 +11,17 @@ from ml.data.sources.table_options import TableOptions
 LAYOUTS = ("amazon_2018", "amazon_2014", "amazon_2023", "table", "sequence", "given_split")
 FILE_NAME = "source.toml"
 
-_KEYS = ("layout", "interactions", "metadata", "columns", "separator", "time_format", "unused", "preset")
+_KEYS = (
+    "layout",
+    "interactions",
+    "metadata",
+    "columns",
+    "separator",
+    "time_format",
+    "unused",
+    "item_text",
+    "preset",
+)
 _SEPARATOR_WORDS = {"tab": "\t", "comma": ",", "semicolon": ";", "pipe": "|", "space": " ", "\\t": "\t"}
 
 
@@ -32,6 +42,7 @@ class SourceDescription:
         separator: for a table of text, what separates its fields.
         time_format: for a table, how times are written (:class:`ml.data.sources.time_format.TimeFormat`).
         unused: for a table, names of columns that are not read.
+        item_text: template of the text of an item (:mod:`ml.data.sources.item_template`), or ``None``.
 
     Raises:
         LandingError: one of these is not possible.
@@ -47,6 +58,8 @@ class SourceDescription:
     separator: str | None = None
     time_format: str | None = None
     unused: tuple[str, ...] = ()
+
+    item_text: str | None = None
 
     @property
     def table(self) -> TableOptions:
@@ -74,6 +87,13 @@ class SourceDescription:
                 f"{self.origin}: a given_split has files of fixed names; leave interactions out, and give the folder "
                 "that holds train, val and test as the folder of the source"
             )
+        if self.item_text is not None:
+            from ml.data.sources.item_template import fields_of
+
+            try:
+                fields_of(self.item_text)
+            except ValueError as error:
+                raise LandingError(f"{self.origin}: item_text.template: {error}") from error
         said = self.table.said()
         if said and self.layout != "table":
             key = "columns" if {"columns", "absent", "names"} & set(said) else next(iter(said))
@@ -133,7 +153,7 @@ class SourceDescription:
                 )
         values = with_preset(values, str(path))
         if "layout" not in values:
-            raise LandingError(f"{path}: layout is missing; it is one of {', '.join(LAYOUTS)}")
+            raise LandingError(f"{path}: layout is missing; it is one of {', '.join(LAYOUTS)}; or give a preset")
         if not isinstance(values["layout"], str):
             raise LandingError(f"{path}: layout has to be a string, one of {', '.join(LAYOUTS)}")
         for key in ("interactions", "metadata"):
@@ -145,6 +165,7 @@ class SourceDescription:
             interactions=tuple(values.get("interactions", ())),
             metadata=tuple(values.get("metadata", ())),
             origin=str(path),
+            item_text=_template(path, values),
             **_columns(path, values.get("columns", {})),
             **_table_keys(path, values),
         )
@@ -188,6 +209,20 @@ def _table_keys(path: Path, values: Mapping[str, object]) -> dict[str, object]:
     if not isinstance(unused, list) or not all(isinstance(name, str) and name for name in unused):
         raise LandingError(f'{path}: unused has to be a list of names of columns, as in unused = ["name"]')
     return {**said, "unused": tuple(unused)}
+
+
+def _template(path: Path, values: Mapping[str, object]) -> str | None:
+    """The template of the item text in a description."""
+    from ml.data.lines import LandingError
+
+    table = values.get("item_text")
+    if table is None:
+        return None
+    if not isinstance(table, dict) or set(table) != {"template"} or not isinstance(table["template"], str):
+        raise LandingError(
+            f'{path}: item_text has to be a table of its own, as in [item_text] and template = "{{title}} {{brand}}"'
+        )
+    return table["template"]
 
 
 def described_in(folder: Path) -> SourceDescription | None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ml.data.lines import LONGEST_LINE_BYTES, FileLines, LandingError
 from ml.data.sources.columns import ColumnNotFoundError, find_columns
+from ml.data.sources.names import without_compression
 from ml.data.sources.table_options import TableOptions
 
 SAMPLE_LINES = 1000
@@ -123,7 +124,7 @@ def find_dialect(path: Path, options: TableOptions) -> Dialect:
     """
     head, is_whole = _head(path)
     first = next((index for index, line in enumerate(head) if line.strip()), 0)
-    separators = SEPARATORS if path.name.lower().removesuffix(".gz").endswith(".csv") else ("\t", *SEPARATORS)
+    separators = SEPARATORS if without_compression(path.name.lower()).endswith(".csv") else ("\t", *SEPARATORS)
     if head and (excel := _EXCEL_LINE.fullmatch(head[first].decode("latin-1"))):
         separators = (excel[1].replace("\\t", "\t"),)
         first += 1
@@ -234,7 +235,8 @@ def _dialect(
     while index < len(rows):
         length = quoting.record_length(rows, index)
         if length is None:
-            break
+            index += 1
+            continue
         try:
             fields = quoting.fields(_text(rows[index : index + length]))
         except csv.Error:

@@ -1,8 +1,8 @@
 """A split made elsewhere: five files of items in the layout of gSASRec (asash/gSASRec-pytorch).
 
 ``train/input.txt``, ``val/input.txt``, ``val/output.txt``, ``test/input.txt`` and ``test/output.txt``, each plain or
-with ``.gz``: lines of item ids, separated by spaces. Line i of train and test is user i, from 1; the lines of
-validation are some of the users, in the order of users. ``test/input`` is all that is known of a user before the
+with ``.gz`` or ``.zst``: lines of item ids, separated by spaces. Line i of train and test is user i, from 1; the lines
+of validation are some of the users, in the order of users. ``test/input`` is all that is known of a user before the
 test item in ``test/output``; what ``train/input`` holds is the beginning of it. A line of validation belongs to the
 next user whose line of ``test/input`` it is, its output behind its input.
 
@@ -28,7 +28,7 @@ from ml.data.sources.sequence import read_words
 
 # in the order in which a unit holds them
 PARTS = ("train/input", "val/input", "val/output", "test/input", "test/output")
-SUFFIXES = (".txt", ".txt.gz")
+SUFFIXES = (".txt", ".txt.gz", ".txt.zst")
 ROWS_PER_BATCH = 1 << 15
 
 _SPLITS = pa.array(["train", "history", "validation", "test"])

@@ -1,25 +1,36 @@
 """Lines that hold a Python value as text (``{'asin': 'B1', 'price': 1.5}``), read without evaluating anything.
 
-Understood is what ``repr`` writes of a value made of dictionaries, lists, strings, numbers, ``True``, ``False`` and
-``None``; it is rewritten as JSON, and read as such. Tuples, sets, bytes, f-strings, joined strings, calls and operators
-are not understood. A line costs time and memory in proportion to its length, whatever it holds.
+What ``repr`` writes of a value made of dictionaries, lists, strings (``u'...'`` of Python 2 too), numbers, ``nan``,
+``inf``, ``True``, ``False`` and ``None`` is understood: it is rewritten as JSON, and read by :mod:`ml.data.json_text`.
+Tuples, sets, bytes, f-strings, joined strings, calls and operators are not. A line costs time and memory in proportion
+to its length, whatever it holds.
 """
 
 from __future__ import annotations
 
+import json
 import re
 
 import orjson
 
+from ml.data.json_text import NestedTooDeeply, is_nested_deeply, read_json
+from ml.data.text_stream import BYTE_ORDER_MARK
+
 LONGEST_LITERAL_BYTES = 4 << 20
 
-_CONSTANTS = {"True": "true", "False": "false", "None": "null"}
+_WORDS = {
+    **{"True": "true", "False": "false", "None": "null"},
+    **{"nan": "NaN", "inf": "Infinity"},
+    # of JSON that orjson does not read
+    **{word: word for word in ("true", "false", "null", "NaN", "Infinity")},
+}
 # Runs of strings that JSON would write with other quotes and no other difference, then any string, then words (the
-# exponent of a number is none), then what cannot stand outside a string.
+# exponent of a number is none; nor is what Python 2 writes in front of a string), then what cannot stand outside one.
 _TOKEN = re.compile(
     r"""
     ((?:'[^'"\\]*+'[\s,:\[\]{}0-9.]*+)++)
     | '[^'\\]*+(?:\\.[^'\\]*+)*+' | "[^"\\]*+(?:\\.[^"\\]*+)*+"
+    | ((?<!\w)[uU](?=['"]))
     | (?<![0-9.])[^\W\d]\w*
     | ['"\\]
     """,
@@ -40,38 +51,48 @@ def read_literal(line: bytes) -> object:
 
     Raises:
         UnicodeDecodeError: the line is not UTF-8.
-        ValueError: it holds something else, is longer than ``LONGEST_LITERAL_BYTES`` or nested deeper than JSON
-            may be (1024 levels).
+        NestedTooDeeply: it has too many levels.
+        ValueError: it holds something else, or is longer than ``LONGEST_LITERAL_BYTES``.
     """
     if len(line) > LONGEST_LITERAL_BYTES:
         raise ValueError(f"{len(line):,} bytes, more than the {LONGEST_LITERAL_BYTES:,} that are looked at")
-    try:
-        return orjson.loads(line)
-    except orjson.JSONDecodeError:
-        text = line.decode("utf-8")
+    if line.removeprefix(BYTE_ORDER_MARK).lstrip().startswith(b'{"'):
+        # JSON, or Python's way to write a key with a quote in it
+        try:
+            return read_json(line)
+        except NestedTooDeeply:
+            raise
+        except ValueError:
+            pass
+    text = line.decode("utf-8-sig")
     # most lines hold no string with a quote in it: then every quote is the start or the end of one
     if '"' not in text and "\\" not in text:
         try:
-            return orjson.loads(text.replace("'", '"'))
+            value = orjson.loads(text.replace("'", '"'))
         except orjson.JSONDecodeError:
             pass
-    return orjson.loads(_TOKEN.sub(_as_json, text))
+        else:
+            if is_nested_deeply(text, value):
+                raise NestedTooDeeply
+            return value
+    return read_json(_TOKEN.sub(_as_json, text))
 
 
 def _as_json(token: re.Match[str]) -> str:
     text = token.group()
     if token.group(1) is not None:
         return text.replace("'", '"')
+    if token.group(2) is not None:
+        return ""
     if len(text) > 1 and text[0] in "'\"":
         value = text[1:-1]
         if "\\" in value:
             value = _ESCAPE.sub(_unescaped, value)
-        try:
-            return orjson.dumps(value).decode()
-        except orjson.JSONEncodeError as error:
-            raise ValueError(f"a string that is no text, at character {token.start()}: {error}") from error
-    if text in _CONSTANTS:
-        return _CONSTANTS[text]
+        # with escapes, since halves of surrogate pairs cannot be written otherwise; two that belong together make one
+        # character, as where Python 2 wrote them
+        return json.dumps(value)
+    if text in _WORDS:
+        return _WORDS[text]
     what = "a quote or backslash outside a string" if len(text) == 1 and not text.isalpha() else "a name"
     raise ValueError(f"{what} at character {token.start()}: {text[:40]!r}")
 

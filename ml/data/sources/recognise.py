@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ml.data.sources.description import FILE_NAME, SourceDescription, described_in
+from ml.data.sources.names import CORE, METADATA_PREFIX, dataset_of, interaction_names, looked_for, without_compression
 from ml.data.sources.patterns import is_file_or_parts, matched_files, parts_or_file
 from ml.data.sources.table_options import TableOptions
 
@@ -16,20 +17,8 @@ if TYPE_CHECKING:
     from ml.data.reading import SourceFile, Unit
 
 _DATASET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
-_METADATA_PREFIX = "meta_"
-_METADATA_SUFFIXES = (".json.gz", ".jsonl.gz")
-_REVIEWS_PREFIX = "reviews_"
-# names of the interactions of a dataset, by layout
-_NAMES = {
-    "amazon_2018": ("{}.json.gz", "{}_5.json.gz"),
-    "amazon_2014": ("reviews_{}.json.gz", "reviews_{}_5.json.gz"),
-    "amazon_2023": ("{}.jsonl.gz",),
-    "table": ("{}.inter", "{}.inter.gz", "{}.csv", "{}.csv.gz", "{}.tsv", "{}.tsv.gz", "{}.parquet"),
-    "sequence": ("{}.txt", "{}.txt.gz"),
-}
 _SPLIT = "given_split"
 _SHOWN_NAMES = 20
-_START_OF_A_LITERAL = b"{'"
 
 
 @dataclass(frozen=True)
@@ -41,12 +30,16 @@ class Source:
         interactions: units whose rows have the columns of :data:`ml.data.reading.INTERACTIONS_SCHEMA`.
         metadata: units whose rows have those of :data:`ml.data.reading.METADATA_SCHEMA`; may be empty.
         options: what is said of a table.
+        notes: what the user should know of files that are not read, a sentence each.
+        item_text: template of the text of an item, or ``None``.
     """
 
     layout: str
     interactions: tuple[Unit, ...]
     metadata: tuple[Unit, ...]
     options: TableOptions = field(default_factory=TableOptions)
+    notes: tuple[str, ...] = ()
+    item_text: str | None = None
 
     @property
     def files(self) -> tuple[SourceFile, ...]:
@@ -71,10 +64,10 @@ def find_source(folder: Path, dataset: str, description: SourceDescription | Non
     """
     from ml.data.lines import LandingError
 
-    if not _DATASET_NAME.fullmatch(dataset) or dataset.startswith(_METADATA_PREFIX):
+    if not _DATASET_NAME.fullmatch(dataset) or dataset.startswith(METADATA_PREFIX):
         raise LandingError(
             f"{dataset!r} cannot be the name of a dataset: give the name of its files without what is behind the first "
-            f"dot, of letters, digits, '_' and '-', without {_METADATA_PREFIX!r} in front"
+            f"dot, of letters, digits, '_' and '-', without {METADATA_PREFIX!r} in front"
         )
     if not folder.is_dir():
         raise LandingError(f"{folder} is not a folder; make it, and put the files of {dataset} there")
@@ -103,7 +96,7 @@ def datasets_in(folder: Path) -> list[str]:
     """
     if not folder.is_dir():
         return []
-    names = {_dataset_of(path.name) for path in folder.iterdir() if is_file_or_parts(folder, path.name)}
+    names = {dataset_of(path.name) for path in folder.iterdir() if is_file_or_parts(folder, path.name)}
     own_name = folder.resolve().name
     description = described_in(folder)
     if description is not None:
@@ -118,26 +111,9 @@ def datasets_in(folder: Path) -> list[str]:
     return sorted(name for name in names if name and _DATASET_NAME.fullmatch(name))
 
 
-def _dataset_of(file_name: str) -> str | None:
-    """The dataset of which a file holds interactions, by its name."""
-    if file_name.startswith(_METADATA_PREFIX):
-        return None
-    if file_name.startswith(_REVIEWS_PREFIX) and file_name.endswith(".json.gz"):
-        return file_name.removeprefix(_REVIEWS_PREFIX).removesuffix(".json.gz").removesuffix("_5")
-    if file_name.endswith(".json.gz"):
-        return file_name.removesuffix(".json.gz").removesuffix("_5")
-    suffixes = {pattern[2:] for layout, patterns in _NAMES.items() if layout != "amazon_2014" for pattern in patterns}
-    return next((file_name.removesuffix(suffix) for suffix in suffixes if file_name.endswith(suffix)), None)
-
-
 def _named_after(folder: Path, dataset: str) -> list[tuple[str, str]]:
     """Layout and name of each file with interactions of a dataset."""
-    return [
-        (layout, name)
-        for layout, patterns in _NAMES.items()
-        for name in (pattern.format(dataset) for pattern in patterns)
-        if is_file_or_parts(folder, name) and not (layout == "amazon_2018" and name.startswith(_REVIEWS_PREFIX))
-    ]
+    return [(layout, name) for layout, name in interaction_names(dataset) if is_file_or_parts(folder, name)]
 
 
 def _described(folder: Path, dataset: str, description: SourceDescription) -> Source:
@@ -151,12 +127,15 @@ def _described(folder: Path, dataset: str, description: SourceDescription) -> So
                 f"{description.origin} names {name}, which is not in {folder}; put it there, or correct the name"
             )
     if not names and layout != _SPLIT:
-        found = [name for known, name in _named_after(folder, dataset) if known == layout]
-        wanted = ", ".join(pattern.format(dataset) for pattern in _NAMES[layout])
+        named = _named_after(folder, dataset)
+        found = [name for known, name in named if known == layout]
+        if not found and layout.startswith("amazon"):
+            # what is said counts more than the release that the name is of
+            found = [name for known, name in named if known.startswith("amazon")]
         if not found:
             raise LandingError(
-                f"{folder} holds no {layout} of {dataset}: looked for {wanted}; put one of them there, or name the "
-                f'file: interactions = ["<file>"] in {FILE_NAME}{_what_there_is(folder)}'
+                f"{folder} holds no {layout} of {dataset}: looked for {looked_for(dataset, layout)}; put one of them "
+                f'there, or name the file: interactions = ["<file>"] in {FILE_NAME}{_what_there_is(folder)}'
             )
         if len(found) > 1:
             raise LandingError(
@@ -191,19 +170,29 @@ def _source(
             raise LandingError(_missing_parts(folder, missing))
         interactions = (Unit(files, layout, read_split),)
     else:
-        interactions = tuple(_unit(SourceFile(folder / name, name), layout, options) for name in names)
+        said = description is not None
+        interactions = tuple(_unit(SourceFile(folder / name, name), layout, options, said) for name in names)
+        layout = interactions[0].layout
+    from ml.data.sources.amazon import find_metadata, metadata_unit
+
+    notes: tuple[str, ...] = ()
     if description and description.metadata:
         metadata = _matched(folder, description, description.metadata)
     else:
-        metadata = _metadata_names(folder, dataset)
-    units = tuple(_metadata_unit(folder, name, layout) for name in metadata)
-    return Source(layout, interactions, units, options)
+        metadata, notes = find_metadata(folder, dataset)
+    template = description.item_text if description else None
+    units = tuple(metadata_unit(SourceFile(folder / name, name), layout, template) for name in metadata)
+    return Source(layout, interactions, units, options, notes, template)
 
 
-def _unit(file: SourceFile, layout: str, options: TableOptions) -> Unit:
+def _unit(file: SourceFile, layout: str, options: TableOptions, said: bool) -> Unit:
     from ml.data.landing_lines import read_lines
     from ml.data.reading import INTERACTIONS_SCHEMA, Unit
 
+    if layout.startswith("amazon"):
+        from ml.data.sources.amazon import review_unit
+
+        return review_unit(file, layout, said)
     if layout == "table" and file.name.lower().endswith(".parquet"):
         from ml.data.sources.parquet import read_parquet
 
@@ -212,62 +201,11 @@ def _unit(file: SourceFile, layout: str, options: TableOptions) -> Unit:
         from ml.data.sources.partitions import table_reader
 
         make_reader = partial(table_reader, file, options)
-    elif layout == "sequence":
-        from ml.data.sources.sequence import SequenceLines as make_reader
-    elif layout == "amazon_2023":
-        from ml.data.sources.amazon_2023 import Review2023Lines as make_reader
     else:
-        from ml.data.records import ReviewLines as make_reader
+        from ml.data.sources.sequence import SequenceLines
+
+        make_reader = partial(SequenceLines, file.path)
     return Unit((file,), layout, partial(read_lines, make_reader=make_reader, schema=INTERACTIONS_SCHEMA))
-
-
-def _metadata_names(folder: Path, dataset: str) -> tuple[str, ...]:
-    from ml.data.lines import LandingError
-
-    names = tuple(f"{_METADATA_PREFIX}{dataset}{suffix}" for suffix in _METADATA_SUFFIXES)
-    there = tuple(name for name in names if (folder / name).is_file())
-    if len(there) > 1:
-        raise LandingError(
-            f"{folder} holds both {' and '.join(there)}; take one of them away, or say which: "
-            f'metadata = ["{there[0]}"] in {FILE_NAME}'
-        )
-    return there
-
-
-def _metadata_unit(folder: Path, name: str, layout: str) -> Unit:
-    from ml.data.landing_lines import read_lines
-    from ml.data.reading import METADATA_SCHEMA, SourceFile, Unit
-
-    release = "amazon_2018"
-    if name.removesuffix(".gz").endswith(".jsonl"):
-        release = "amazon_2023"
-    elif layout == "amazon_2014" or (not layout.startswith("amazon") and _starts_with_a_literal(folder / name)):
-        release = "amazon_2014"
-    if release == "amazon_2023":
-        from ml.data.sources.amazon_2023 import Metadata2023Lines as make_reader
-    elif release == "amazon_2014":
-        from ml.data.sources.amazon_2014 import Metadata2014Lines as make_reader
-    else:
-        from ml.data.records import MetadataLines as make_reader
-    read = partial(read_lines, make_reader=make_reader, schema=METADATA_SCHEMA)
-    return Unit((SourceFile(folder / name, name),), release, read)
-
-
-def _starts_with_a_literal(path: Path) -> bool:
-    """Whether a file, gzip or plain, starts as metadata of 2014 does; that it is broken is seen when it is read."""
-    import gzip
-    import zlib
-
-    length = len(_START_OF_A_LITERAL)
-    try:
-        with open(path, "rb") as plain:
-            if plain.read(2) != b"\x1f\x8b":
-                plain.seek(0)
-                return plain.read(length) == _START_OF_A_LITERAL
-        with gzip.open(path, "rb") as compressed:
-            return compressed.read(length) == _START_OF_A_LITERAL
-    except (OSError, EOFError, zlib.error):
-        return False
 
 
 def _several(folder: Path, found: list[tuple[str, str]]) -> str:
@@ -275,9 +213,9 @@ def _several(folder: Path, found: list[tuple[str, str]]) -> str:
     together = f"{folder} holds {' and '.join(name for _, name in found)}"
     if len({layout for layout, _ in found}) > 1:
         return f"{folder} holds {files}; take away all but one, or give the layout: {' or '.join(dict(found))}"
-    part = next((name for layout, name in found if layout.startswith("amazon") and name.endswith("_5.json.gz")), None)
-    if part:
-        everything = next(name for _, name in found if name != part)
+    part = next((name for _, name in found if without_compression(name).endswith(f"{CORE}.json")), None)
+    everything = next((name for _, name in found if not without_compression(name).endswith(f"{CORE}.json")), None)
+    if part and everything:
         return (
             f"{together}, and {part} is part of {everything}; take {part} away to work on all reviews, or {everything} "
             f"to work on the 5-core, or say which in {FILE_NAME}: "
@@ -291,23 +229,14 @@ def _several(folder: Path, found: list[tuple[str, str]]) -> str:
 
 def _missing_parts(folder: Path, missing: tuple[str, ...]) -> str:
     there_should_be = ", ".join(f"{part}.txt" for part in missing)
-    return f"{folder} holds no whole split: {there_should_be} missing, plain or with .gz; put all five files there"
+    return f"{folder} holds no whole split: {there_should_be} missing (plain or with .gz or .zst); put all five there"
 
 
 def _nothing(folder: Path, dataset: str, has_parts: bool, missing: tuple[str, ...]) -> str:
     if has_parts and len(missing) < 3:
         return _missing_parts(folder, missing)
-    plain = [
-        pattern.format(dataset).removesuffix(".gz")
-        for layout in ("amazon_2018", "amazon_2014", "amazon_2023")
-        for pattern in _NAMES[layout]
-    ]
-    for name in plain:
-        if (folder / name).is_file():
-            return f"{folder} holds {name}, but not compressed: run gzip on it"
-    wanted = [pattern.format(dataset) for patterns in _NAMES.values() for pattern in patterns]
     return (
-        f"{folder} holds nothing that is recognised as {dataset}: looked for {', '.join(wanted)}, and for a split in "
+        f"{folder} holds nothing that is recognised as {dataset}: looked for {looked_for(dataset)}, and for a split in "
         f"train, val and test; put one of them there, or describe the files in {FILE_NAME}{_what_there_is(folder)}"
     )
 

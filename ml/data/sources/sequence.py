@@ -3,16 +3,22 @@
 Both ways in which sequences are published are this: ``user item item ...`` with a line a user, and ``user item`` with
 a line an interaction. There are no times; ``given_position`` counts on over the rows of the file. A line that names a
 user and no item is a reject.
+
+Files that only look like this are refused by their first lines (:mod:`ml.data.sources.sequence_shape`). A line that
+names the columns is left out, and so are zeros that fill up lines to the same length.
 """
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
 
-from ml.data.reading import LANDING_REASONS, Added, Reject
+from ml.data.lines import LandingError
+from ml.data.reading import LANDING_REASONS, Added, FileReading, Reject
+from ml.data.sources.sequence_shape import PADDING, SAMPLE_LINES, Shape, shape_of, zeros_at_the_ends
 
 REASONS = (*LANDING_REASONS, "blank line", "invalid UTF-8", "control characters", "no item")
 
@@ -28,19 +34,39 @@ class SequenceLines:
         {"rating": None, "timestamp": None, "millisecond": 0, "verified": None, "given_split": None}
     )
 
-    def __init__(self) -> None:
+    def __init__(self, path: Path) -> None:
+        """The file, for errors."""
+        self._path = path
+        self._shape: Shape | None = None
         self._rows = 0
+        self._zeros = 0
 
     def add(self, lines: list[bytes], columns: dict[str, list]) -> Added:
-        """See :meth:`ml.data.reading.LineReader.add`."""
+        """See :meth:`ml.data.reading.LineReader.add`.
+
+        Raises:
+            LandingError: the first lines show that the file holds no sequences, or zeros fill up some lines and are an
+                item on another.
+        """
+        if self._shape is None:
+            sample = [words for words in map(read_words, lines[:SAMPLE_LINES]) if not isinstance(words, Reject)]
+            self._shape = shape_of(self._path, sample)
+        header, is_padded = self._shape.header, self._shape.padding is not None
         rejected: list[tuple[int, Reject]] = []
+        skipped: list[int] = []
         counts = np.zeros(len(lines), dtype=np.int64)
         users, items = columns["user_id"], columns["item_id"]
         for index, line in enumerate(lines):
             words = read_words(line)
             if isinstance(words, Reject):
                 rejected.append((index, words))
-            elif len(words) < 2:
+                continue
+            if header is not None and tuple(words) == header:
+                skipped.append(index)
+                continue
+            if is_padded:
+                words = self._without_padding(words)
+            if len(words) < 2:
                 rejected.append((index, Reject("no item", "the line holds one word")))
             else:
                 count = len(words) - 1
@@ -51,7 +77,37 @@ class SequenceLines:
         columns["given_position"].extend(range(self._rows + 1, self._rows + rows + 1))
         columns["invalid_fields"].extend([()] * rows)
         self._rows += rows
-        return Added(rejected, rows_per_line=counts)
+        return Added(rejected, skipped, rows_per_line=counts)
+
+    def reading(self) -> FileReading:
+        """See :class:`ml.data.reading.LineReader`."""
+        shape = self._shape or Shape(pairs=False)
+        warnings = list(shape.warnings)
+        if self._zeros:
+            warnings.append(
+                f"item {PADDING} fills up lines at their {shape.padding}, and is left out {self._zeros:,} times; where "
+                "it is an item, give it another identity"
+            )
+        items = "the second word of a line" if shape.pairs else "all further words of a line"
+        return FileReading(
+            {"user": "the first word of a line", "item": items},
+            separator="blanks",
+            order="position",
+            warnings=tuple(warnings),
+        )
+
+    def _without_padding(self, words: list[str]) -> list[str]:
+        items = words[1:]
+        start, end = zeros_at_the_ends(items)
+        inside = items[start : len(items) - end]
+        if PADDING in inside or (end if self._shape.padding == "start" else start and inside):
+            raise LandingError(
+                f"{self._path}: item {PADDING} stands among the items of user {words[0]!r}, and the first lines are "
+                f"filled up with it at their {self._shape.padding}; give the item another identity, or leave out "
+                "what fills up the lines"
+            )
+        self._zeros += start + end
+        return [words[0], *inside]
 
 
 def read_words(line: bytes) -> list[str] | Reject:
