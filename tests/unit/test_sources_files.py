@@ -361,3 +361,33 @@ def test_a_preset_is_checked_as_what_it_stands_for(tmp_path):
         described(tmp_path, 'preset = "netflix"')
     with pytest.raises(LandingError, match=r"preset 7 is not known"):
         described(tmp_path, "preset = 7")
+
+
+# --- names by position ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("header", "columns"),
+    [
+        ("user_id,item_id,rating,rating", '["user", "item", "rating", "timestamp"]'),
+        ("userId,movieId,stars,when", '["user", "item", "rating", "timestamp"]'),
+        ("user,item,rating,timestamp", '["user", "item", "rating", "timestamp"]'),
+    ],
+)
+def test_a_line_of_names_is_no_row_where_columns_are_named_by_position(tmp_path, header, columns):
+    write(tmp_path, "shop.csv", f"{header}\nu,i,4.0,1400000000\n")
+    (part,) = read_all(tmp_path, f'layout = "table"\ncolumns = {columns}')
+    assert part.values("user_id", "item_id", "rating", "timestamp") == [("u", "i", 4, 1400000000)]
+    assert part.rejects == []
+
+
+def test_a_first_row_is_a_row_where_columns_are_named_by_position(tmp_path):
+    write(tmp_path, "shop.csv", "anna,book\nbert,film\n")
+    (part,) = read_all(tmp_path, 'layout = "table"\ncolumns = ["user", "item"]')
+    assert part.values("user_id", "item_id") == [("anna", "book"), ("bert", "film")]
+
+
+def test_line_ends_of_old_macs_are_refused_with_the_remedy(tmp_path):
+    write(tmp_path, "shop.csv", "user,item\ru,i\rv,j\r")
+    with pytest.raises(LandingError, match=r"line 1 holds line ends of old Macs .*save the file with line feeds"):
+        read_all(tmp_path)

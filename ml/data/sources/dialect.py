@@ -172,11 +172,13 @@ def _head(path: Path) -> tuple[list[bytes], bool]:
 
 def _check_text(lines: list[bytes], where: str) -> None:
     try:
-        lines[0].decode("utf-8") if lines else None
+        text = lines[0].decode("utf-8") if lines else ""
     except UnicodeDecodeError as error:
         raise LandingError(
             f"{where} is not UTF-8 text ({error.reason} at byte {error.start}); save the file as UTF-8"
         ) from error
+    if "\r" in text:
+        raise LandingError(f"{where} holds line ends of old Macs (\\r); save the file with line feeds (\\n)")
 
 
 def _style(separator: str, lines: list[bytes], is_whole: bool) -> str:
@@ -275,6 +277,20 @@ def _without_names(
     return dialect
 
 
+def _has_names(header: tuple[str, ...], names: tuple[str, ...]) -> bool:
+    """Whether the first record of a file whose columns the source names is a line of names all the same."""
+    if [name.lower() for name in header] == [name.lower() for name in names]:
+        return True
+    try:
+        find_columns(header, {}, "")
+    except ColumnNotFoundError:
+        return False
+    except LandingError:
+        # two of one name, which is a reason to name the columns by position
+        return len(header) == len(names)
+    return len(header) == len(names)
+
+
 def _refuse_data(path: Path, quotings: list[Quoting], lines: list[bytes], first: int) -> None:
     """Refuse a file whose first line looks like an interaction instead of like names."""
     fields = max(
@@ -292,7 +308,8 @@ def _refuse_data(path: Path, quotings: list[Quoting], lines: list[bytes], first:
     listed = ", ".join(f'"{name}"' for name in names)
     raise LandingError(
         f"{path}, line {first + 1} looks like an interaction and not like the names of columns; name the columns in "
-        f'source.toml: layout = "table" and columns = [{listed}]'
+        f'source.toml, user and item in the order that they have in the file: layout = "table" and '
+        f"columns = [{listed}]"
     )
 
 
