@@ -259,10 +259,7 @@ def _without_names(
     candidates = []
     for quoting in quotings:
         header, length = _names(quoting, lines)
-        # the names of the source may be longer, where it makes two columns of one name distinct
-        has_names = len(header) == len(names) and all(
-            name.lower().startswith(field.lower()) for field, name in zip(header, names, strict=True)
-        )
+        has_names = _has_names(header, names)
         dialect = _dialect(quoting, names, places, lines[length:] if has_names else lines, first + length * has_names)
         candidates.append((sum(len(fields) == len(names) for fields in dialect.sample), dialect))
     fitting, dialect = max(candidates, key=lambda candidate: candidate[0])
@@ -279,7 +276,14 @@ def _without_names(
 
 def _has_names(header: tuple[str, ...], names: tuple[str, ...]) -> bool:
     """Whether the first record of a file whose columns the source names is a line of names all the same."""
-    if [name.lower() for name in header] == [name.lower() for name in names]:
+    if len(header) != len(names):
+        return False
+    # the names of the source have the place behind them, where it makes two columns of one name distinct
+    same = (
+        name.lower() in (field.lower(), f"{field}_{place}".lower())
+        for place, (field, name) in enumerate(zip(header, names, strict=True), 1)
+    )
+    if all(same):
         return True
     try:
         find_columns(header, {}, "")
@@ -287,8 +291,8 @@ def _has_names(header: tuple[str, ...], names: tuple[str, ...]) -> bool:
         return False
     except LandingError:
         # two of one name, which is a reason to name the columns by position
-        return len(header) == len(names)
-    return len(header) == len(names)
+        return True
+    return True
 
 
 def _refuse_data(path: Path, quotings: list[Quoting], lines: list[bytes], first: int) -> None:
