@@ -31,6 +31,7 @@ from ml.data.sources.columns import find_columns
 from ml.data.sources.timestamps import Timestamps
 
 ORIGIN = ("source_file", "line_number", "line_digest")
+TIME = 1_400_000_000
 PLAIN = "user,item,rating,timestamp\n"
 
 
@@ -355,7 +356,7 @@ def test_rows_of_parquet_that_are_no_rows_say_why(tmp_path):
             "user": pa.array(["u", None, " ", "u\x01", "u", "u", "u", "u", "u", "u"]),
             "item": pa.array(["i", "i", "i", "i", None, "i\x85i", "i", "i", "i", "i"]),
             "rating": pa.array([5.0, 5, 5, 5, 5, 5, math.inf, None, 5, math.nan]),
-            "timestamp": pa.array([100, 100, 100, 100, 100, 100, 100, None, -1, 200]),
+            "timestamp": pa.array([TIME] * 7 + [None, -1, TIME + 100]),
             "other": pa.array(range(10)),
         }
     )
@@ -374,8 +375,8 @@ def test_rows_of_parquet_that_are_no_rows_say_why(tmp_path):
             (9, "timestamp out of range"),
         ]
         assert {reason for _, reason in read.reasons()} <= set(parquet_module.REASONS)
-        assert json.loads(read.rejects[0]["line"]) == {"user": None, "item": "i", "rating": 5.0, "timestamp": 100}
-        assert read.values("line_number", "rating", "timestamp") == [(1, 5.0, 100), (10, None, 200)]
+        assert json.loads(read.rejects[0]["line"]) == {"user": None, "item": "i", "rating": 5.0, "timestamp": TIME}
+        assert read.values("line_number", "rating", "timestamp") == [(1, 5.0, TIME), (10, None, TIME + 100)]
         counts = read.counts[0]
         assert (counts.lines_read, counts.rows_read, counts.bytes) == (
             10,

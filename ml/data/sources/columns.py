@@ -126,7 +126,7 @@ def find_columns(
             raise ColumnNotFoundError(
                 f"{where}: no column is known as the {role}; there are {_listed(plain)}; give the columns a first "
                 f'line of names, or say which it is in source.toml: layout = "table" and, under [columns], '
-                f'{role} = "<name>"'
+                f'{role} = "<name>"; a file without a line of names needs columns = ["user", "item", ...]'
             )
     _refuse_histories([names[place] for place in range(len(names)) if place not in taken], where)
     return places

@@ -11,7 +11,17 @@ from ml.data.sources.table_options import TableOptions
 LAYOUTS = ("amazon_2018", "amazon_2014", "amazon_2023", "table", "sequence", "given_split")
 FILE_NAME = "source.toml"
 
-_KEYS = ("layout", "interactions", "metadata", "columns", "separator", "time_format", "unused", "item_text")
+_KEYS = (
+    "layout",
+    "interactions",
+    "metadata",
+    "columns",
+    "separator",
+    "time_format",
+    "unused",
+    "item_text",
+    "preset",
+)
 _SEPARATOR_WORDS = {"tab": "\t", "comma": ",", "semicolon": ";", "pipe": "|", "space": " ", "\\t": "\t"}
 
 
@@ -128,6 +138,7 @@ class SourceDescription:
         import tomllib
 
         from ml.data.lines import LandingError, complaint
+        from ml.data.sources.presets import with_preset
 
         try:
             values = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -140,8 +151,9 @@ class SourceDescription:
                 raise LandingError(
                     f"{path}: {key} is not known; there are {', '.join(_KEYS)} (keys stand in front of [columns])"
                 )
+        values = with_preset(values, str(path))
         if "layout" not in values:
-            raise LandingError(f"{path}: layout is missing; it is one of {', '.join(LAYOUTS)}")
+            raise LandingError(f"{path}: layout is missing; it is one of {', '.join(LAYOUTS)}; or give a preset")
         if not isinstance(values["layout"], str):
             raise LandingError(f"{path}: layout has to be a string, one of {', '.join(LAYOUTS)}")
         for key in ("interactions", "metadata"):

@@ -172,11 +172,13 @@ def _head(path: Path) -> tuple[list[bytes], bool]:
 
 def _check_text(lines: list[bytes], where: str) -> None:
     try:
-        lines[0].decode("utf-8") if lines else None
+        text = lines[0].decode("utf-8") if lines else ""
     except UnicodeDecodeError as error:
         raise LandingError(
             f"{where} is not UTF-8 text ({error.reason} at byte {error.start}); save the file as UTF-8"
         ) from error
+    if "\r" in text:
+        raise LandingError(f"{where} holds line ends of old Macs (\\r); save the file with line feeds (\\n)")
 
 
 def _style(separator: str, lines: list[bytes], is_whole: bool) -> str:
@@ -257,10 +259,7 @@ def _without_names(
     candidates = []
     for quoting in quotings:
         header, length = _names(quoting, lines)
-        # the names of the source may be longer, where it makes two columns of one name distinct
-        has_names = len(header) == len(names) and all(
-            name.lower().startswith(field.lower()) for field, name in zip(header, names, strict=True)
-        )
+        has_names = _has_names(header, names)
         dialect = _dialect(quoting, names, places, lines[length:] if has_names else lines, first + length * has_names)
         candidates.append((sum(len(fields) == len(names) for fields in dialect.sample), dialect))
     fitting, dialect = max(candidates, key=lambda candidate: candidate[0])
@@ -273,6 +272,27 @@ def _without_names(
             'separator = ","'
         )
     return dialect
+
+
+def _has_names(header: tuple[str, ...], names: tuple[str, ...]) -> bool:
+    """Whether the first record of a file whose columns the source names is a line of names all the same."""
+    if len(header) != len(names):
+        return False
+    # the names of the source have the place behind them, where it makes two columns of one name distinct
+    same = (
+        name.lower() in (field.lower(), f"{field}_{place}".lower())
+        for place, (field, name) in enumerate(zip(header, names, strict=True), 1)
+    )
+    if all(same):
+        return True
+    try:
+        find_columns(header, {}, "")
+    except ColumnNotFoundError:
+        return False
+    except LandingError:
+        # two of one name, which is a reason to name the columns by position
+        return True
+    return True
 
 
 def _refuse_data(path: Path, quotings: list[Quoting], lines: list[bytes], first: int) -> None:
@@ -292,7 +312,8 @@ def _refuse_data(path: Path, quotings: list[Quoting], lines: list[bytes], first:
     listed = ", ".join(f'"{name}"' for name in names)
     raise LandingError(
         f"{path}, line {first + 1} looks like an interaction and not like the names of columns; name the columns in "
-        f'their order in source.toml, as in layout = "table" and columns = [{listed}]'
+        f'source.toml, user and item in the order that they have in the file: layout = "table" and '
+        f"columns = [{listed}]"
     )
 
 

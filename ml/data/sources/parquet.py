@@ -10,7 +10,7 @@ JSON. Read in batches, so that memory stays bounded.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,7 +33,8 @@ from ml.data.reading import (
     Sink,
     SourceFile,
 )
-from ml.data.sources.columns import find_columns, like_a_time
+from ml.data.sources.columns import like_a_time
+from ml.data.sources.partitions import partition_columns, roles_with_folders
 from ml.data.sources.table import CONTROL_CHARACTER, identity_problem, read_flag, read_rating, table_warnings
 from ml.data.sources.table_options import TableOptions
 from ml.data.sources.time_format import TimeFormat
@@ -50,6 +51,7 @@ REASONS = (
 )
 
 ROWS_PER_BATCH = 1 << 15
+LEARNT_ROWS = 1000
 _HASHED_BYTES = 1 << 20
 _BETWEEN_VALUES = "\x1f"
 # what a time of a unit counts, in parts of a millisecond or in milliseconds
@@ -76,31 +78,37 @@ def _read_file(file: SourceFile, sink: Sink, options: TableOptions) -> FileCount
     # apart from the sink, which may have troubles of its own
     with _told(file.path):
         sha256, size = _hashed(file.path)
-    with closing(_batches(file.path, options)) as batches:
+    folders = partition_columns(file.name)
+    with closing(_batches(file.path, options, folders)) as batches:
         for names, batch in batches:
             reader.read(names, batch, sink)
-    if reader.rows == 0:
+    # Spark writes parts without rows, and says nothing by them
+    if reader.rows == 0 and "/" not in file.name:
         raise LandingError(f"{file.path} holds no row; write or download it again")
     kept = reader.rows - reader.rejected
     with _told(file.path):
         known = pq.read_schema(file.path).names
     return FileCounts(
-        file.name, size, sha256, reader.rows, reader.rows, kept, reader.rejected, reading=reader.reading(known)
+        file.name, size, sha256, reader.rows, reader.rows, kept, reader.rejected, reading=reader.reading(known, folders)
     )
 
 
-def _batches(path: Path, options: TableOptions) -> Iterator[tuple[dict[str, str], pa.RecordBatch]]:
-    """Batches of a file, each with the column of each role that the file knows."""
+def _batches(
+    path: Path, options: TableOptions, folders: Mapping[str, str]
+) -> Iterator[tuple[dict[str, str], pa.RecordBatch]]:
+    """Batches of a file, each with the column of each role that the file or the names of its folders know."""
     with _told(path), pq.ParquetFile(path) as parquet:
-        known = parquet.schema_arrow.names
-        places = find_columns(
-            known, options.columns, f"{path}, its columns", absent=options.absent, unused=options.unused
-        )
-        names = {role: known[place] for role, place in places.items()}
-        repeated = [name for name in names.values() if known.count(name) > 1]
+        in_file = parquet.schema_arrow.names
+        places, names = roles_with_folders(path, in_file, options, folders)
+        repeated = [name for name in names.values() if in_file.count(name) > 1]
         if repeated:
             raise LandingError(f"{path} has several columns of the name {repeated[0]!r}; rename them")
-        for batch in parquet.iter_batches(ROWS_PER_BATCH, columns=list(names.values())):
+        read = [names[role] for role, place in places.items() if place < len(in_file)]
+        for batch in parquet.iter_batches(ROWS_PER_BATCH, columns=read):
+            for role, place in places.items():
+                if place >= len(in_file):
+                    value = folders[names[role]] or None
+                    batch = batch.append_column(names[role], pa.repeat(pa.scalar(value, pa.string()), len(batch)))
             yield names, batch
 
 
@@ -198,12 +206,13 @@ class _RowReader:
         self.rows += count
         self.rejected += count - kept
 
-    def reading(self, known: Sequence[str]) -> FileReading:
-        """How the file was understood; ``known`` are its columns."""
-        unused = tuple(name for name in known if name not in self._names.values())
+    def reading(self, known: Sequence[str], folders: Collection[str]) -> FileReading:
+        """How the file was understood; ``known`` are its columns, ``folders`` those in the names of its folders."""
+        said = {name: name for name in known} | {name: f"{name} (folder)" for name in folders if name not in known}
+        unused = tuple(text for name, text in said.items() if name not in self._names.values())
         has_times = "timestamp" in self._names
         return FileReading(
-            columns=dict(self._names),
+            columns={role: said[name] for role, name in self._names.items()},
             unused_columns=unused,
             time_unit=(self._timestamps.unit or "times of Parquet") if has_times else None,
             order="time" if has_times else "position",
@@ -320,6 +329,7 @@ class _RowReader:
         if _is_number(values.type):
             if pa.types.is_decimal(values.type):
                 values = values.cast(pa.float64())
+            self._learn([str(value) for value in values[:LEARNT_ROWS].drop_null().to_pylist()])
             numbers = pc.if_else(missing, pa.scalar(0, values.type), values).to_numpy(zero_copy_only=False)
             milliseconds, is_possible = self._timestamps.from_numbers(numbers, problems.is_sound)
             problems.add(
@@ -343,8 +353,15 @@ class _RowReader:
         )
         return milliseconds
 
+    def _learn(self, texts: list[str]) -> None:
+        """Look at the first times, as for tables of text."""
+        if self.rows == 0 and (problem := self._timestamps.learn(texts)):
+            column = self._names["timestamp"]
+            raise LandingError(f"{self._file.path}: the column {column!r}, taken as the time, {problem}")
+
     def _milliseconds_of_texts(self, values: pa.Array, problems: _Problems) -> np.ndarray:
         texts = ["" if text is None else text for text in values.to_pylist()]
+        self._learn(texts[:LEARNT_ROWS])
         milliseconds = self._timestamps.read_all(texts) if problems.is_sound.all() else None
         if milliseconds is not None:
             return milliseconds
@@ -406,7 +423,7 @@ def _value(scalar: pa.Scalar) -> object:
         return scalar.as_py()
     except (OverflowError, ValueError):
         # a time beyond the years that Python knows
-        return scalar.cast(pa.int64()).as_py()
+        return scalar.value
 
 
 def _json(row: dict) -> bytes:

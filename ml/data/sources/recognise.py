@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ml.data.sources.description import FILE_NAME, SourceDescription, described_in
 from ml.data.sources.names import CORE, METADATA_PREFIX, dataset_of, interaction_names, looked_for, without_compression
+from ml.data.sources.patterns import is_file_or_parts, matched_files, parts_or_file
 from ml.data.sources.table_options import TableOptions
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def find_source(folder: Path, dataset: str, description: SourceDescription | Non
         raise LandingError(_several(folder, found))
     if found:
         ((layout, name),) = found
-        return _source(folder, dataset, layout, (name,))
+        return _source(folder, dataset, layout, parts_or_file(folder, name))
     from ml.data.sources.given_split import split_files
 
     files, missing = split_files(folder)
@@ -95,7 +96,7 @@ def datasets_in(folder: Path) -> list[str]:
     """
     if not folder.is_dir():
         return []
-    names = {dataset_of(path.name) for path in folder.iterdir() if path.is_file()}
+    names = {dataset_of(path.name) for path in folder.iterdir() if is_file_or_parts(folder, path.name)}
     own_name = folder.resolve().name
     description = described_in(folder)
     if description is not None:
@@ -112,7 +113,7 @@ def datasets_in(folder: Path) -> list[str]:
 
 def _named_after(folder: Path, dataset: str) -> list[tuple[str, str]]:
     """Layout and name of each file with interactions of a dataset."""
-    return [(layout, name) for layout, name in interaction_names(dataset) if (folder / name).is_file()]
+    return [(layout, name) for layout, name in interaction_names(dataset) if is_file_or_parts(folder, name)]
 
 
 def _described(folder: Path, dataset: str, description: SourceDescription) -> Source:
@@ -141,24 +142,13 @@ def _described(folder: Path, dataset: str, description: SourceDescription) -> So
                 f"{folder} holds {' and '.join(found)}, which could each be the {layout} of {dataset}; keep one there, "
                 f'or say which: interactions = ["{found[0]}"] in {FILE_NAME}'
             )
-        names = (found[0],)
+        names = parts_or_file(folder, found[0])
     return _source(folder, dataset, layout, names, description)
 
 
 def _matched(folder: Path, description: SourceDescription, names: tuple[str, ...]) -> tuple[str, ...]:
-    """The names with patterns (``orders_*.csv``) replaced by the files that match them, in the order of their names."""
-    from ml.data.lines import LandingError
-
-    found: list[str] = []
-    for name in names:
-        if not any(character in name for character in "*?["):
-            found.append(name)
-            continue
-        matching = sorted(path.relative_to(folder).as_posix() for path in folder.glob(name) if path.is_file())
-        if not matching:
-            raise LandingError(f"{description.origin} names {name}, which matches no file in {folder}; correct it")
-        found += matching
-    return tuple(dict.fromkeys(found))
+    """The names with patterns and folders replaced by the files that they stand for."""
+    return matched_files(folder, names, description.origin)
 
 
 def _source(
@@ -208,9 +198,9 @@ def _unit(file: SourceFile, layout: str, options: TableOptions, said: bool) -> U
 
         return Unit((file,), layout, partial(read_parquet, options=options))
     if layout == "table":
-        from ml.data.sources.table import TableLines
+        from ml.data.sources.partitions import table_reader
 
-        make_reader = partial(TableLines, file.path, options)
+        make_reader = partial(table_reader, file, options)
     else:
         from ml.data.sources.sequence import SequenceLines
 
