@@ -30,8 +30,9 @@ def load_frame(contract: Contract, dataset: str) -> pd.DataFrame:
         return _drift(paths, name.removeprefix("stg_"))
     if layer == "training_sets":
         return _sizes(paths)
-    path = paths.asset(layer, name) / "files.parquet" if layer == "landing" else paths.table(layer, name)
-    return read_columns(path, contract.columns)
+    if layer == "landing":
+        return _files(paths.asset(layer, name), contract)
+    return read_columns(paths.table(layer, name), contract.columns)
 
 
 def results_folder(paths: DatasetPaths) -> Path:
@@ -46,6 +47,15 @@ def keep_result(result: ContractResult, dataset: str) -> None:
     path = results_folder(Workspace.current().dataset(dataset)) / f"{result.contract.name}.json"
     with atomic_file(path) as temporary:
         temporary.write_text(json.dumps(result.validation, indent=1) + "\n")
+
+
+def _files(folder: Path, contract: Contract) -> pd.DataFrame:
+    """The list of files of a landing folder, each with the reasons of its rejects in words."""
+    from ml.data.rejects import in_words
+
+    frame = read_columns(folder / "files.parquet", contract.columns)
+    words = in_words(folder, dict(zip(frame["source_file"], frame["rows_read"], strict=True)))
+    return frame.assign(reject_reasons=[words.get(name, "") for name in frame["source_file"]])
 
 
 def _drift(paths: DatasetPaths, kind: str) -> pd.DataFrame:
