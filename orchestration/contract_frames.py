@@ -14,6 +14,8 @@ from orchestration.paths import DatasetPaths, Workspace
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ml.data.training_set import TrainingSet
+
 
 def load_frame(contract: Contract, dataset: str) -> pd.DataFrame:
     """What a contract is about, of one dataset.
@@ -75,6 +77,7 @@ def _sizes(paths: DatasetPaths) -> pd.DataFrame:
     import pandas as pd
 
     from ml.data.training_set import TrainingSet
+    from orchestration.assets.settings import read_settings
 
     training_set = TrainingSet.load(paths.asset("training_sets", "sequences"))
     marts = read_columns(paths.table("marts", "statistics"), ["users", "items", "users_with_test"]).iloc[0]
@@ -90,5 +93,16 @@ def _sizes(paths: DatasetPaths) -> pd.DataFrame:
             "users_in_marts": [int(marts["users"])],
             "items_in_marts": [int(marts["items"])],
             "test_cases_in_marts": [int(marts["users_with_test"])],
+            "seen_targets": [seen_targets(training_set)],
+            "exclude_seen": [bool(read_settings("ranking", paths.dataset)["exclude_seen"])],
         }
     )
+
+
+def seen_targets(training_set: TrainingSet) -> int:
+    """Test targets that are in the history of their user."""
+    import numpy as np
+
+    histories, targets = training_set.histories("test"), training_set.targets_of("test")
+    cases = np.repeat(np.arange(len(targets)), histories.lengths)
+    return len(np.unique(cases[histories.items == np.asarray(targets)[cases]]))

@@ -202,6 +202,8 @@ def sequences() -> pd.DataFrame:
             "users_in_marts": [300],
             "items_in_marts": [40],
             "test_cases_in_marts": [290],
+            "seen_targets": [2],
+            "exclude_seen": [True],
         }
     )
 
@@ -345,6 +347,7 @@ BAD: dict[str, dict[str, tuple[Spoil, int | None]]] = {
         "something_to_train_on": (fill(train_interactions=0), 1),
         "something_to_choose_by": (fill(validation_cases=0), 1),
         "most_items_are_trained": (fill(items_never_trained=9), 1),
+        "few_targets_are_excluded": (fill(seen_targets=145), 1),
     },
     "marts/statistics": {
         "catalogue_holds_ranking_depth": (fill(items=19), 1),
