@@ -50,7 +50,7 @@ run: $(INSTALLED)
 	@$(VENV)/bin/python -m orchestration.run $(OPTIONS)
 
 check-data: $(INSTALLED)
-	@$(VENV)/bin/python -m orchestration.check_data $(OPTIONS) $(if $(filter 1 true yes,$(ACCEPT)),--accept)
+	@$(VENV)/bin/python -m orchestration.check_data $(OPTIONS) $(if $(filter 1 true yes,$(ACCEPT)),--accept) $(if $(filter 1 true yes,$(VERBOSE)),--verbose)
 
 download: $(INSTALLED)
 	@$(VENV)/bin/python -m orchestration.download --dataset "$(DATASET)" $(if $(RELEASE),--release "$(RELEASE)") \

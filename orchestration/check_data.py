@@ -20,7 +20,8 @@ EXIT_FAILED, EXIT_USAGE = 1, 2
 PASSED, FAILED, WARNED, NOT_CHECKED = "passed", "failed", "warned", "not checked"
 HEADER = ("asset", "rule", "severity", "result", "rows")
 _SWITCHES = {
-    "accept": "take the present state as the accepted one, however far it is from the last; other rules stay in force"
+    "verbose": "list every rule, also those that are kept or were not checked",
+    "accept": "take the present state as the accepted one, however far it is from the last; other rules stay in force",
 }
 
 
@@ -91,7 +92,7 @@ def _check_data(instance, paths, chosen, settings) -> int:
         made = run.make(instance, defs, chosen.dataset, settings, data_only=True)
     lines, notes = read_lines(instance, chosen.dataset)
     say("")
-    say(to_text(lines, notes))
+    say(to_text(lines, notes, verbose=chosen.verbose))
     say("")
     say(f"data docs: {_write_docs(paths, lines, notes)}")
     return EXIT_FAILED if made is None or any(line.result == FAILED for line in lines) else 0
@@ -130,13 +131,12 @@ def read_lines(instance, dataset: str) -> tuple[list[Line], list[str]]:
     return lines, notes
 
 
-def to_text(lines: Sequence[Line], notes: Sequence[str] = ()) -> str:
-    """The table for the terminal; below it what was found and what to do, for each rule that is not kept."""
-    rows = [HEADER, *(line.cells() for line in lines)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADER))]
-    table = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    table.insert(1, "  ".join("-" * width for width in widths))
-    text = ["\n".join(table)]
+def to_text(lines: Sequence[Line], notes: Sequence[str] = (), verbose: bool = False) -> str:
+    """What was found and what to do, for each rule that is not kept, and how many rules were kept.
+
+    With ``verbose`` a table of every rule stands above.
+    """
+    text = [_table_text(lines)] if verbose else []
     text.extend(
         f"{line.result.upper()} {line.asset}: {line.rule}\n{_indented(line.finding, line.remedy)}"
         for line in lines
@@ -146,6 +146,14 @@ def to_text(lines: Sequence[Line], notes: Sequence[str] = ()) -> str:
     counts = {result: sum(line.result == result for line in lines) for result in (PASSED, FAILED, WARNED, NOT_CHECKED)}
     text.append(", ".join(f"{count} {result}" for result, count in counts.items() if count))
     return "\n\n".join(text)
+
+
+def _table_text(lines: Sequence[Line]) -> str:
+    rows = [HEADER, *(line.cells() for line in lines)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADER))]
+    table = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    table.insert(1, "  ".join("-" * width for width in widths))
+    return "\n".join(table)
 
 
 def _indented(*paragraphs: str) -> str:
@@ -266,11 +274,16 @@ def _write_docs(paths, lines: Sequence[Line], notes: Sequence[str]):
     from orchestration.contract_frames import results_folder
     from orchestration.contracts import load_contracts
     from orchestration.data_docs import write_data_docs
+    from orchestration.files_read import files_read
 
     checked = {line.asset for line in lines if line.result != NOT_CHECKED}
     names = [contract.name for contract in load_contracts() if contract.name in checked]
     rows = [(*line.cells(), " ".join(filter(None, (line.finding, line.remedy)))) for line in lines]
     rows.extend(("", "", "", "", "", note) for note in notes)
+    rows.extend(
+        (f"landing/{file.kind}", f"how {file.name} was read", "", "", "", "; ".join((file.layout, *file.sentences)))
+        for file in files_read(paths)
+    )
     title = f"Checks of the data of {paths.dataset}"
     return write_data_docs(paths.data_docs, title, results_folder(paths), names, (*HEADER, "what to know"), rows)
 

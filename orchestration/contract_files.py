@@ -18,7 +18,10 @@ CRITICAL, WARNING = "critical", "warning"
 CONTRACT = "contract"
 
 _CONTRACT_FIELDS = {"asset", "promise", "keys", "rules"}, {"derived"}
-_RULE_FIELDS = {"id", "reason", "severity", "expectation", "kwargs", "columns"}, {"where", "remedy", "needs_values"}
+_RULE_FIELDS = (
+    {"id", "reason", "severity", "expectation", "kwargs", "columns"},
+    {"where", "remedy", "needs_values", "finding"},
+)
 # set by the bridge from the other fields of a rule
 _RESERVED_KWARGS = {"row_condition", "condition_parser", "severity", "meta", "id", "result_format"}
 _ARITHMETIC = (
@@ -51,6 +54,7 @@ class Rule:
         where: values that columns must have for a row to count; empty for all rows.
         remedy: what to do when it is broken; every critical rule has one.
         needs_values: whether a column without any value, among the rows that count, keeps the rule.
+        finding: what to say of each row that breaks it, with the names of columns in braces; empty for a general text.
     """
 
     id: str
@@ -62,6 +66,7 @@ class Rule:
     where: Mapping[str, Any] = field(default_factory=dict)
     remedy: str = ""
     needs_values: bool = False
+    finding: str = ""
 
 
 @dataclass(frozen=True)
@@ -185,6 +190,7 @@ def _read_rule(path: Path, number: int, entry: Any, derived: Mapping[str, str]) 
         where=_mapping(entry.get("where", {}), f"{where}: where"),
         remedy=_text(entry["remedy"], f"{where}: remedy") if "remedy" in entry else "",
         needs_values=entry.get("needs_values", False),
+        finding=_text(entry["finding"], f"{where}: finding") if "finding" in entry else "",
     )
     if not isinstance(rule.needs_values, bool):
         raise ContractError(f"{where}: needs_values is {rule.needs_values!r}; it is true or false")

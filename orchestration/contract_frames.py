@@ -14,6 +14,8 @@ from orchestration.paths import DatasetPaths, Workspace
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ml.data.training_set import TrainingSet
+
 
 def load_frame(contract: Contract, dataset: str) -> pd.DataFrame:
     """What a contract is about, of one dataset.
@@ -30,8 +32,9 @@ def load_frame(contract: Contract, dataset: str) -> pd.DataFrame:
         return _drift(paths, name.removeprefix("stg_"))
     if layer == "training_sets":
         return _sizes(paths)
-    path = paths.asset(layer, name) / "files.parquet" if layer == "landing" else paths.table(layer, name)
-    return read_columns(path, contract.columns)
+    if layer == "landing":
+        return _files(paths.asset(layer, name), contract)
+    return read_columns(paths.table(layer, name), contract.columns)
 
 
 def results_folder(paths: DatasetPaths) -> Path:
@@ -46,6 +49,15 @@ def keep_result(result: ContractResult, dataset: str) -> None:
     path = results_folder(Workspace.current().dataset(dataset)) / f"{result.contract.name}.json"
     with atomic_file(path) as temporary:
         temporary.write_text(json.dumps(result.validation, indent=1) + "\n")
+
+
+def _files(folder: Path, contract: Contract) -> pd.DataFrame:
+    """The list of files of a landing folder, each with the reasons of its rejects in words."""
+    from ml.data.rejects import in_words
+
+    frame = read_columns(folder / "files.parquet", contract.columns)
+    words = in_words(folder, dict(zip(frame["source_file"], frame["rows_read"], strict=True)))
+    return frame.assign(reject_reasons=[words.get(name, "") for name in frame["source_file"]])
 
 
 def _drift(paths: DatasetPaths, kind: str) -> pd.DataFrame:
@@ -65,6 +77,7 @@ def _sizes(paths: DatasetPaths) -> pd.DataFrame:
     import pandas as pd
 
     from ml.data.training_set import TrainingSet
+    from orchestration.assets.settings import read_settings
 
     training_set = TrainingSet.load(paths.asset("training_sets", "sequences"))
     marts = read_columns(paths.table("marts", "statistics"), ["users", "items", "users_with_test"]).iloc[0]
@@ -80,5 +93,16 @@ def _sizes(paths: DatasetPaths) -> pd.DataFrame:
             "users_in_marts": [int(marts["users"])],
             "items_in_marts": [int(marts["items"])],
             "test_cases_in_marts": [int(marts["users_with_test"])],
+            "seen_targets": [seen_targets(training_set)],
+            "exclude_seen": [bool(read_settings("ranking", paths.dataset)["exclude_seen"])],
         }
     )
+
+
+def seen_targets(training_set: TrainingSet) -> int:
+    """Test targets that are in the history of their user."""
+    import numpy as np
+
+    histories, targets = training_set.histories("test"), training_set.targets_of("test")
+    cases = np.repeat(np.arange(len(targets)), histories.lengths)
+    return len(np.unique(cases[histories.items == np.asarray(targets)[cases]]))

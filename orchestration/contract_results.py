@@ -6,6 +6,7 @@ import functools
 import json
 import math
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 EXAMPLES = 5
+# in the arguments of a rule: a day after the moment of the check
+TOMORROW = "tomorrow"
+_DAY = 86_400
 # of an example's value; a title may be a whole style sheet
 _LONGEST_TEXT = 200
 
@@ -32,6 +36,7 @@ class RuleResult:
         observed: what a rule about the table as a whole saw, in words.
         examples: up to five rows that break it: key columns and the column in question.
         error: why it could not be evaluated; such a rule counts as critical.
+        said: what the rule's ``finding`` says of the first rows that break it.
     """
 
     rule: Rule
@@ -41,6 +46,7 @@ class RuleResult:
     observed: str = ""
     examples: tuple[Mapping[str, Any], ...] = ()
     error: str = ""
+    said: tuple[str, ...] = ()
 
     @property
     def severity(self) -> str:
@@ -59,6 +65,9 @@ class RuleResult:
         """What was found, and what the rule asks for."""
         if self.error:
             return f"It could not be evaluated: {self.error}"
+        if self.said:
+            more = (self.unexpected_rows or 0) - len(self.said)
+            return " ".join(self.said) + (f" And {more:,} more." if more > 0 else "")
         asked = _in_words({name: value for name, value in self.rule.kwargs.items() if name != "column"})
         asked = f" (the rule: {asked})." if asked else "."
         if self.unexpected_rows is None:
@@ -108,12 +117,14 @@ class ContractResult:
         return not self.failed(CRITICAL)
 
 
-def validate(contract: Contract, frame: pd.DataFrame) -> ContractResult:
+def validate(contract: Contract, frame: pd.DataFrame, now: float | None = None) -> ContractResult:
     """Hold a frame against a contract.
 
     Args:
         contract: the contract.
         frame: the asset's rows, with ``contract.columns``; one that is missing breaks the rules that read it.
+        now: the moment of the check in seconds since 1970, of which ``tomorrow`` in a rule is a day later; ``None``
+            for the present.
 
     Raises:
         ContractError: an expectation does not exist or does not take its arguments, or a derived column is made
@@ -128,7 +139,7 @@ def validate(contract: Contract, frame: pd.DataFrame) -> ContractResult:
             except TypeError as error:
                 raise ContractError(f"{contract.path}: derived column {name} = {expression}: {error}") from error
     applied = [rule for rule in contract.rules if not (rule.needs_values and _has_no_value(rule, frame))]
-    validation = _run_suite(contract, applied, frame)
+    validation = _run_suite(contract, applied, frame, time.time() if now is None else now)
     found = {result.expectation_config.meta["id"]: result for result in validation.results}
     results = tuple(
         _rule_result(contract, rule, frame, found[rule.id]) if rule in applied else RuleResult(rule, passed=True)
@@ -161,12 +172,12 @@ def _context() -> Any:
     return context
 
 
-def _run_suite(contract: Contract, rules: list[Rule], frame: pd.DataFrame) -> Any:
+def _run_suite(contract: Contract, rules: list[Rule], frame: pd.DataFrame, now: float) -> Any:
     context = _context()
     import great_expectations as gx
 
     # not add_expectation_configuration: it replaces an expectation of the same type on the same column
-    suite = gx.ExpectationSuite(contract.name, expectations=[_expectation(contract, r) for r in rules])
+    suite = gx.ExpectationSuite(contract.name, expectations=[_expectation(contract, r, now) for r in rules])
     source = context.data_sources.add_pandas(contract.name)
     try:
         batches = source.add_dataframe_asset(contract.name).add_batch_definition_whole_dataframe("all")
@@ -178,12 +189,12 @@ def _run_suite(contract: Contract, rules: list[Rule], frame: pd.DataFrame) -> An
         context.data_sources.delete(contract.name)  # or the context would keep the frame
 
 
-def _expectation(contract: Contract, rule: Rule) -> Any:
+def _expectation(contract: Contract, rule: Rule, now: float) -> Any:
     from great_expectations.exceptions import GreatExpectationsError
     from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
     from great_expectations.expectations.row_conditions import Column
 
-    kwargs = dict(rule.kwargs)
+    kwargs = {name: int(now) + _DAY if value == TOMORROW else value for name, value in rule.kwargs.items()}
     if rule.where:
         conditions = [Column(column) == value for column, value in rule.where.items()]
         kwargs["row_condition"] = functools.reduce(lambda left, right: left & right, conditions)
@@ -210,7 +221,28 @@ def _rule_result(contract: Contract, rule: Rule, frame: pd.DataFrame, found: Any
         return RuleResult(rule, passed=False, observed=_observed(found.result))
     share = (found.result.get("unexpected_percent") or 0.0) / 100
     examples = _examples(contract, rule, frame, found.result.get("partial_unexpected_list") or [])
-    return RuleResult(rule, passed=False, unexpected_rows=int(count), share=share, examples=examples)
+    said = _said(rule, frame, found.result.get("partial_unexpected_list") or []) if rule.finding else ()
+    return RuleResult(rule, passed=False, unexpected_rows=int(count), share=share, examples=examples, said=said)
+
+
+def _said(rule: Rule, frame: pd.DataFrame, values: list) -> tuple[str, ...]:
+    """What a rule says of the first rows with one of the unexpected values; nothing where a column is not there."""
+    rows = _counted(rule, frame)
+    rows = rows[rows[rule.kwargs["column"]].isin(values)].head(EXAMPLES)
+    try:
+        # a derived share is shown in per cent
+        return tuple(
+            " ".join(
+                rule.finding.format_map({name: "" if _is_missing(row[name]) else row[name] for name in row}).split()
+            )
+            for row in rows.to_dict("records")
+        )
+    except KeyError:
+        return ()
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))
 
 
 def _has_no_value(rule: Rule, frame: pd.DataFrame) -> bool:

@@ -168,7 +168,7 @@ def _check_result(result: ContractResult, check: str) -> dg.AssetCheckResult:
         passed=not broken,
         asset_key=result.contract.key,
         check_name=check,
-        severity=dg.AssetCheckSeverity.ERROR if blocks and critical else dg.AssetCheckSeverity.WARN,
+        severity=dg.AssetCheckSeverity.ERROR if blocks else dg.AssetCheckSeverity.WARN,
         description="\n".join(entry.to_sentence() for entry in broken) or f"{kept} {result.note}".strip(),
         metadata={
             "report": dg.MetadataValue.md(to_markdown(result)),

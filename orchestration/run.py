@@ -132,6 +132,7 @@ def make(instance, defs, dataset: str, settings, data_only: bool = False) -> int
     from orchestration.assets.settings import SLICES, chosen, version_of
     from orchestration.console import explain, run_quietly, say
     from orchestration.contracts import changed_contracts, load_contracts
+    from orchestration.files_read import files_read, to_text
     from orchestration.locking import announce
     from orchestration.paths import Workspace
     from orchestration.recommenders import unwanted
@@ -180,7 +181,10 @@ def make(instance, defs, dataset: str, settings, data_only: bool = False) -> int
         config = {"resources": {"settings": {"config": settings.model_dump()}}}
         run_id = str(uuid.uuid4())
         announce(paths, run_id)
-        if not run_quietly(job, instance, dataset, sorted(reasons), config, run_id):
+        succeeded = run_quietly(job, instance, dataset, sorted(reasons), config, run_id)
+        if any(key.path[0] == "landing" for key in reasons) and (files := files_read(paths)):
+            say(f"how the files were read:\n{to_text(files)}")
+        if not succeeded:
             return None
         made += len(reasons)
     return made

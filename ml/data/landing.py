@@ -11,6 +11,7 @@ or not at all. A unit whose files have not changed since the last landing is tak
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import json
@@ -58,6 +59,7 @@ __all__ = [
 FILES_SCHEMA = pa.schema(
     [
         ("source_file", pa.string()),
+        ("file_position", pa.int64()),
         ("layout", pa.string()),
         ("bytes", pa.int64()),
         ("sha256", pa.string()),
@@ -67,10 +69,17 @@ FILES_SCHEMA = pa.schema(
         ("rows_rejected", pa.int64()),
         ("rows_repeated", pa.int64()),
         ("problem", pa.string()),
+        ("ordered_by", pa.string()),
+        ("columns_used", pa.string()),
+        ("time_column", pa.string()),
+        ("unused_columns", pa.list_(pa.string())),
+        ("separator", pa.string()),
+        ("time_unit", pa.string()),
+        ("reading_warnings", pa.string()),
     ]
 )
 # of the notes in `units`; a folder with notes of another format is read anew
-_FORMAT = 1
+_FORMAT = 2
 # stands where there is no unit, so that there is always a table to read
 _NO_UNIT = "none"
 
@@ -80,7 +89,7 @@ class Landed:
     """What became of some files.
 
     Attributes:
-        files: the counts of each file, in the order of their names.
+        files: the counts of each file, in the order in which they were given.
         rejects_by_reason: the rejects of all of them, counted.
         files_read: how many of the files were read; the others had not changed since the last landing.
     """
@@ -126,13 +135,17 @@ def land(
 ) -> Landed:
     """Read some units into a landing folder, except those that the folder holds already.
 
-    ``files.parquet`` has one row a file, in the order of their names: the columns of
-    :class:`ml.data.reading.FileCounts` and ``layout``. ``rows/<unit>.parquet`` has the columns of ``schema``,
+    ``files.parquet`` has one row a file, in the order of the units (``file_position``, from 1), which is the order of
+    interactions without a time: the counts of :class:`ml.data.reading.FileCounts`, ``layout``, what orders the
+    interactions (see :class:`ml.data.landing_units.LandedUnit`), and how the file was understood
+    (:class:`ml.data.reading.FileReading`; ``columns_used`` is a JSON object of roles and columns, and
+    ``reading_warnings`` has one warning a line). ``rows/<unit>.parquet`` has the columns of ``schema``,
     ``rejects/<unit>.parquet`` those of :data:`ml.data.reading.REJECTS_SCHEMA`; ``<unit>`` is a digest of the
     names of its files. Without units there is one empty table in each.
 
     Args:
-        units: what to read; no two files of them may have the same name.
+        units: what to read, in the order in which the source names its files; no two files of them may have the same
+            name.
         folder: the landing folder; replaced as a whole.
         schema: columns of the rows, :data:`ml.data.reading.ORIGIN` first.
         processes: how many units are read at a time, each in a process of its own where there are several to
@@ -147,7 +160,6 @@ def land(
             was read. The folder is then as it was.
         RuntimeError: a reader breaks a promise of :mod:`ml.data.reading`.
     """
-    units = sorted(units, key=lambda unit: unit.files[0].name)
     _check_files([file for unit in units for file in unit.files])
     previous = _notes(folder)
     identities = [_identity(unit, schema, code_version) for unit in units]
@@ -170,20 +182,22 @@ def land(
                     continue
             to_read.append((key, functools.partial(land_unit, unit, schema, new, key, expected)))
         landed |= _read(to_read, processes)
-        for unit, identity in zip(units, identities, strict=True):
+        for position, (unit, identity) in enumerate(zip(units, identities, strict=True), 1):
             key = _key(unit)
-            note = {"format": _FORMAT, "identity": identity, "landed": landed[key].to_json()}
+            note = {"format": _FORMAT, "position": position, "identity": identity, "landed": landed[key].to_json()}
             (new / "units" / f"{key}.json").write_text(json.dumps(note, indent=1, sort_keys=True) + "\n")
         if not units:
             write_table(new / "rows" / f"{_NO_UNIT}.parquet", schema)
             write_table(new / "rejects" / f"{_NO_UNIT}.parquet", REJECTS_SCHEMA)
         described = [
-            {"layout": unit.layout, **_counts(counts)} for unit in units for counts in landed[_key(unit)].files
+            _described_file(unit.layout, landed[_key(unit)].ordered_by, counts)
+            for unit in units
+            for counts in landed[_key(unit)].files
         ]
-        described.sort(key=lambda file: file["source_file"])
+        described = [{"file_position": position, **file} for position, file in enumerate(described, 1)]
         pq.write_table(pa.Table.from_pylist(described, FILES_SCHEMA), new / "files.parquet")
     reasons = sum((Counter(unit.rejects_by_reason) for unit in landed.values()), Counter())
-    files = sorted((counts for unit in landed.values() for counts in unit.files), key=lambda file: file.source_file)
+    files = [counts for unit in units for counts in landed[_key(unit)].files]
     files_read = sum(len(landed[key].files) for key, _ in to_read)
     return Landed(tuple(files), dict(sorted(reasons.items())), files_read)
 
@@ -210,8 +224,8 @@ def content_digest(folder: Path) -> str:
     """Digest of the rows and rejects of a landing folder, in hexadecimal.
 
     Equal for equal values in equal order, however the dumps or the Parquet files are compressed or cut into
-    row groups; different when a value, a name of a file, or an order within a file differs, and when a file is
-    taken away. It is put together from what was noted of each unit when it was read.
+    row groups; different when a value, a name of a file, the order of the files or an order within a file differs,
+    and when a file is taken away. It is put together from what was noted of each unit when it was read.
 
     Raises:
         LandingError: the folder was not made by :func:`land`.
@@ -219,20 +233,32 @@ def content_digest(folder: Path) -> str:
     notes = _notes(folder)
     if not notes and not (folder / "rows" / f"{_NO_UNIT}.parquet").exists():
         raise LandingError(f"{folder} is not a landing folder; land the dumps again")
-    parts = sorted(
+    parts = [
         ([file["source_file"] for file in note["landed"]["files"]], note["landed"]["digests"])
-        for note in notes.values()
-    )
+        for note in sorted(notes.values(), key=lambda note: note["position"])
+    ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-def _counts(file: FileCounts) -> dict:
-    return {name: value for name, value in vars(file).items() if name != "reading"}
 
 
 def _units(files: list[Path], layout: str, make_reader: Callable[[], LineReader], schema: pa.Schema) -> list[Unit]:
     read = functools.partial(read_lines, make_reader=make_reader, schema=schema)
     return [Unit((SourceFile(path, path.name),), layout, read) for path in files]
+
+
+def _described_file(layout: str, ordered_by: str | None, counts: FileCounts) -> dict:
+    """A row of ``files.parquet``, without its position."""
+    file = {"layout": layout, "ordered_by": ordered_by, **dataclasses.asdict(counts)}
+    reading = file.pop("reading")
+    if reading is not None:
+        file |= {
+            "columns_used": json.dumps(reading["columns"], ensure_ascii=False) if reading["columns"] else None,
+            "time_column": reading["columns"].get("timestamp"),
+            "unused_columns": list(reading["unused_columns"]),
+            "separator": reading["separator"],
+            "time_unit": reading["time_unit"],
+            "reading_warnings": "\n".join(reading["warnings"]) or None,
+        }
+    return file
 
 
 def _check_files(files: list[SourceFile]) -> None:

@@ -32,11 +32,14 @@ class LandedUnit:
         files: the counts of each of its files.
         rejects_by_reason: its rejects, counted.
         digests: of the contents of its ``rows`` and ``rejects``.
+        ordered_by: what orders its interactions, ``time`` or ``position``; ``both`` where only some rows have a time,
+            and ``None`` where there are no rows, or rows of metadata.
     """
 
     files: tuple[FileCounts, ...]
     rejects_by_reason: dict[str, int]
     digests: dict[str, str]
+    ordered_by: str | None = None
 
     def to_json(self) -> dict:
         """As plain values."""
@@ -46,7 +49,7 @@ class LandedUnit:
     def from_json(cls, values: dict) -> LandedUnit:
         """The inverse of :meth:`to_json`."""
         files = tuple(FileCounts.from_json(file) for file in values["files"])
-        return cls(files, values["rejects_by_reason"], values["digests"])
+        return cls(files, values["rejects_by_reason"], values["digests"], values.get("ordered_by"))
 
 
 def land_unit(
@@ -73,7 +76,7 @@ def land_unit(
         if _state(file) != before[place] or counts[place].sha256 != known:
             raise LandingError(f"{file.path} changed while it was read; land it again when nothing writes to it")
     _check_counts(unit, counts, sink)
-    return LandedUnit(counts, dict(sorted(sink.reasons.items())), sink.digests())
+    return LandedUnit(counts, dict(sorted(sink.reasons.items())), sink.digests(), sink.ordered_by())
 
 
 def write_table(path: Path, schema: pa.Schema) -> None:
@@ -122,6 +125,8 @@ class _ParquetSink:
         self._rows_held = {"rows": 0, "rejects": 0}
         self._bytes_held = {"rows": 0, "rejects": 0}
         self._writing: Future | None = None
+        self._has_times = "timestamp" in schema.names
+        self._rows_without_time = 0
         self.rows_taken = 0
         self.rejects_taken = 0
         self.reasons: Counter[str] = Counter()
@@ -145,6 +150,8 @@ class _ParquetSink:
     def rows(self, batch: pa.RecordBatch) -> None:
         """See :meth:`ml.data.reading.Sink.rows`."""
         self.rows_taken += batch.num_rows
+        if self._has_times:
+            self._rows_without_time += batch.column("timestamp").null_count
         self._write("rows", batch)
 
     def rejects(self, batch: pa.RecordBatch) -> None:
@@ -152,6 +159,14 @@ class _ParquetSink:
         self.rejects_taken += batch.num_rows
         self.reasons.update(batch.column("reason").to_pylist())
         self._write("rejects", batch)
+
+    def ordered_by(self) -> str | None:
+        """See :class:`LandedUnit`; known in the end."""
+        if not self._has_times or self.rows_taken == 0:
+            return None
+        if self._rows_without_time == 0:
+            return "time"
+        return "position" if self._rows_without_time == self.rows_taken else "both"
 
     def digests(self) -> dict[str, str]:
         """Digests of the two tables, known in the end."""

@@ -73,7 +73,8 @@ def raw_version(paths: DatasetPaths, kind: str) -> tuple[str, dict]:
     files = [file for unit in units for file in unit.files]
     digests = {file.name: fingerprint(file.path, paths.fingerprints) for file in files}
     reading = {"layout": units[0].layout, "columns": {}, **said}
-    return digest_of({"files": digests, **reading})[:32], {
+    # the order of the files is part of the content: it orders interactions without a time
+    return digest_of({"files": digests, "order": list(digests), **reading})[:32], {
         "files": len(files),
         "layout": units[0].layout,
         "bytes": sum(file.path.stat().st_size for file in files),

@@ -43,6 +43,7 @@ class Landing:
             files = [
                 {
                     "source_file": name,
+                    "file_position": position,
                     "bytes": 1,
                     "sha256": hashlib.sha256(name.encode()).hexdigest(),
                     "layout": "made up",
@@ -53,7 +54,7 @@ class Landing:
                     "rows_repeated": repeated,
                     "problem": None,
                 }
-                for name in sorted({record["source_file"] for record in records})
+                for position, name in enumerate(sorted({record["source_file"] for record in records}), 1)
                 for repeated in [self.repeated.get(name, 0) if kind == "reviews" else 0]
             ]
             for name, content in (("rows", rows), ("rejects", rejects), ("files", files)):

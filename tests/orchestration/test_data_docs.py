@@ -90,6 +90,11 @@ def files(**changed: list) -> pd.DataFrame:
         "rows_rejected": [0],
         "rows_repeated": [0],
         "problem": [None],
+        "ordered_by": ["time"],
+        "columns_used": [None],
+        "unused_columns": [None],
+        "reading_warnings": [None],
+        "reject_reasons": [""],
     }
     return pd.DataFrame({**columns, **changed})
 
@@ -120,10 +125,14 @@ def test_each_rule_has_its_line(home: Path, instance: dg.DagsterInstance) -> Non
     others = {line.result for line in lines if line.asset != "landing/reviews"}
     assert others == {NOT_CHECKED}, "what was never made was never checked"
     assert notes == []
-    text = to_text(lines, notes)
+    text = to_text(lines, notes, verbose=True)
     assert re.search(r"^landing/reviews +file_is_whole +critical +failed +1$", text, re.MULTILINE)
     assert "FAILED landing/reviews: file_is_whole" in text
     assert re.search(r"1 failed, 1 warned, \d+ not checked$", text)
+    short = to_text(lines, notes)
+    assert text.endswith(short)
+    assert "no_file_twice" not in short
+    assert "20 of 1,020 rows of Small.json.gz (2.0%) were unreadable; the limit is 1 %" in short
 
 
 def test_every_layer_is_there_in_the_order_of_the_data(home: Path, instance: dg.DagsterInstance) -> None:

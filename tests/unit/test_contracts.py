@@ -45,6 +45,11 @@ def files() -> pd.DataFrame:
             "rows_rejected": [2, 0],
             "rows_repeated": [0, 80],
             "problem": None,
+            "ordered_by": "time",
+            "columns_used": '{"user": "user_id"}',
+            "unused_columns": None,
+            "reading_warnings": None,
+            "reject_reasons": "",
         }
     )
 
@@ -197,6 +202,8 @@ def sequences() -> pd.DataFrame:
             "users_in_marts": [300],
             "items_in_marts": [40],
             "test_cases_in_marts": [290],
+            "seen_targets": [2],
+            "exclude_seen": [True],
         }
     )
 
@@ -251,9 +258,16 @@ LANDING_BAD: dict[str, tuple[Spoil, int | None]] = {
     "rejected_below_5_percent": (fill(rows_read=[1000, 500], rows_rejected=[50, 24]), 1),
     "rejected_below_1_percent": (fill(rows_read=[1000, 500], rows_rejected=[10, 4]), 1),
     "no_file_twice": (fill(sha256="aa"), 2),
+    "read_without_doubt": (first("reading_warnings", "No column is known as the time."), 1),
+}
+REVIEWS_BAD: dict[str, tuple[Spoil, int | None]] = LANDING_BAD | {
+    "one_order": (fill(ordered_by=["time", "position"]), None),
+    "rows_all_have_times_or_none": (first("ordered_by", "both"), 1),
+    "times_are_known": (fill(layout="table", ordered_by="position"), 2),
+    "same_columns_in_every_file": (fill(layout="table", columns_used=["{}", "{1}"]), None),
 }
 BAD: dict[str, dict[str, tuple[Spoil, int | None]]] = {
-    "landing/reviews": LANDING_BAD,
+    "landing/reviews": REVIEWS_BAD,
     "landing/metadata": LANDING_BAD,
     "staging/stg_reviews": {
         "timestamps_are_unix_seconds": (lambda f: f.assign(timestamp=f.timestamp * 1000), 200),
@@ -333,6 +347,7 @@ BAD: dict[str, dict[str, tuple[Spoil, int | None]]] = {
         "something_to_train_on": (fill(train_interactions=0), 1),
         "something_to_choose_by": (fill(validation_cases=0), 1),
         "most_items_are_trained": (fill(items_never_trained=9), 1),
+        "few_targets_are_excluded": (fill(seen_targets=145), 1),
     },
     "marts/statistics": {
         "catalogue_holds_ranking_depth": (fill(items=9), 1),

@@ -145,7 +145,7 @@ def test_comparisons_are_paired_and_with_the_best_baseline(baselines, training_s
         f"not significantly different from {best.title}: difference +0.0000, interval "
     )
     assert rows["equal"]["p_value"] == rows["equal"]["p_value_adjusted"] == 1
-    assert rows["equal"]["verdict"].endswith(f"p 1.0000, both corrected for {len(entries) - 1} comparisons")
+    assert rows["equal"]["verdict"].endswith(f"p = 1, both corrected for {len(entries) - 1} comparisons")
     assert (rows["up"]["parameters"], rows["up"]["model_bytes"]) == (1234, 5678)
     # the correction is for all rows but the reference
     values = np.stack([metric_values(entry.user_metrics[0], "ndcg@10") for entry in entries if entry is not best])

@@ -15,6 +15,7 @@ files as (
 select
     source,
     source_file,
+    file_position,
     bytes,
     sha256,
     layout,
@@ -23,5 +24,11 @@ select
     rows_kept,
     rows_rejected,
     rows_repeated,
-    problem
+    problem,
+    ordered_by,
+    columns_used,
+    unused_columns,
+    separator,
+    time_unit,
+    reading_warnings
 from files

@@ -5,11 +5,11 @@ with landed as (
 files as (
     select
         source_file,
-        sum(rows_read) over (order by source_file rows between unbounded preceding and 1 preceding) as rows_before
+        sum(rows_read) over (order by file_position rows between unbounded preceding and 1 preceding) as rows_before
     from {{ source('landing_reviews', 'files') }}
 ),
 
--- by file, how many rows stand in the files before it
+-- by file, how many rows are in the files before it, in the order in which the source names its files
 earlier_rows as (
     select map_from_entries(list((source_file, coalesce(rows_before, 0)::bigint))) as by_file
     from files
