@@ -22,7 +22,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--a", dest="before", type=Path, help="folder of the first report")
     parser.add_argument("--b", dest="after", type=Path, help="folder of the second report")
     parser.add_argument(
-        "--page", dest="markdown", type=Path, help="file to write the comparison to as well, as Markdown"
+        "--page", "--markdown", dest="markdown", type=Path, help="file to write the comparison to as well, as Markdown"
     )
     chosen = parser.parse_args(arguments)
     if len(chosen.folders) == 2:

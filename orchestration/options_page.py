@@ -26,8 +26,8 @@ in lower case.
 
 | Where | A setting that is not given |
 |---|---|
-| `make run` | has its default below, so the command line alone describes the run. Without the same `RECIPES` as before, \
-the quick ones are compared; models of other recipes stay on disk. |
+| `make run` | has its default below, so the command line alone describes the run. Without the same `RECIPES` as \
+before, the quick ones are compared; models of other recipes stay on disk. |
 | `make check-data` | stays as written down for the dataset; before the first run it has its default. What is trained \
 and compared is never changed. |
 | Launchpad, "Materialize all" | stays as written down for the dataset; before the first run it has its default. |
