@@ -10,32 +10,43 @@ export GX_ANALYTICS_ENABLED := false
 export HF_HUB_OFFLINE := 1
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-# what `make run` and `make check-data` pass on, where it is given: NAME=value as --name value, NAME=1 as --name
-VALUES := DATASET DUMPS LAYOUT SOURCE K_CORE K_CORE_USERS K_CORE_ITEMS FROM_DATE UNTIL_DATE LEAST_RATING \
-	MINIMUM_HISTORY TIE_ORDER SPLIT VALIDATION_FROM TEST_FROM VALIDATION_USERS RECIPES FIT_ON SEED \
-	TRAINING_PROCESS TRAINING_PROCESSES DEVICE PRECISION SEEDS AUDIT_MODEL
-SWITCHES := VERIFIED_ONLY FIRST_INTERACTION_ONLY EXCLUDE_SEEN
+# the variables of each command. Those that are given are passed on as --name=value, whatever their value; Python reads
+# them, and refuses those that it does not know
+SETTINGS := K_CORE K_CORE_USERS K_CORE_ITEMS FROM_DATE UNTIL_DATE VERIFIED_ONLY LEAST_RATING FIRST_INTERACTION_ONLY \
+	MINIMUM_HISTORY TIE_ORDER SPLIT VALIDATION_FROM TEST_FROM VALIDATION_USERS SEED FIT_ON RECIPES SEEDS AUDIT_MODEL \
+	EXCLUDE_SEEN TRAINING_PROCESS TRAINING_PROCESSES DEVICE PRECISION
+run_OPTIONS := DATASET DUMPS LAYOUT SOURCE WAIT $(SETTINGS)
+check-data_OPTIONS := $(run_OPTIONS) ACCEPT VERBOSE
+download_OPTIONS := DATASET RELEASE INTO ALL NO_METADATA
+search_OPTIONS := DATASET RECIPE TRIALS SPACE WAIT
+reproduce_OPTIONS := DATA CLAIMS DEVICE THREADS PROCESSES PAGE
+compare_OPTIONS := A B PAGE
+ui_OPTIONS := PORT TOKEN
+# what the commands themselves are made of
+OWN := PYTHON RAW2RANK_% PYTEST_OPTIONS VENV MAKE% -%
+typed = $(filter-out $(OWN),$(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name))))
+exported = $(foreach name,$($(1)_OPTIONS),$(if $($(name)),$(name)))
 option = --$(subst _,-,$(shell echo $(1) | tr A-Z a-z))
-# of the names in $(1) those that are given, as options
-given = $(foreach name,$(1),$(if $($(name)),$(call option,$(name)) "$($(name))"))
-OPTIONS = $(call given,$(VALUES)) \
-	$(foreach name,$(SWITCHES),$(if $(filter 1 true yes,$($(name))),$(call option,$(name)))) \
-	$(if $(filter 0 false no,$(WAIT)),--no-wait)
+# a value as it was typed, `$$` and quotes included
+quoted = '$(subst ','\'',$(value $(1)))'
+OPTIONS = $(foreach name,$(sort $(typed) $(call exported,$@)),$(call option,$(name))=$(call quoted,$(name)))
 
 .PHONY: help install run check-data download search reproduce compare ui test lint format clean
 
 help:
-	@echo "make run    from dumps to leaderboard and report; DATASET DUMPS K_CORE TIE_ORDER SEED VALIDATION_USERS"
-	@echo "            EXCLUDE_SEEN=1 FIT_ON=train+validation RECIPES=quick|full|published or names, by commas,"
-	@echo "            SEEDS=3 AUDIT_MODEL=recipe DEVICE=cuda may be given; without any, a demo dump"
-	@echo "make check-data  landing, cleaning and contracts, training nothing; same options; exit 1 on a broken rule"
-	@echo "make download    fetch the public files: DATASET, RELEASE=2014|2018|2023, ALL=1, INTO=folder, NO_METADATA=1"
-	@echo "make search      better values of one recipe, by Optuna: DATASET RECIPE TRIALS SPACE=file"
-	@echo "make reproduce   fit what docs/reproduction.md claims, and write it: DATA=folder CLAIMS DEVICE PROCESSES"
+	@echo "make run         from dumps to leaderboard and report; without DATASET, a demo dump"
+	@echo "make check-data  landing, cleaning and contracts, training nothing; exit 1 on a broken rule"
+	@echo "make download    fetch the public files: RELEASE=2014|2018|2023, ALL=1, INTO=folder, NO_METADATA=1"
+	@echo "make search      better values of one recipe, by Optuna: SPACE=file"
+	@echo "make reproduce   fit what docs/reproduction.md claims, and write it: DATA=folder"
 	@echo "make compare     two reports: what changed in data, rankings and metrics; A=folder B=folder, PAGE=file for Markdown"
-	@echo "make ui     the Dagster UI on 127.0.0.1:$(PORT), same definitions and storage; prints its address with a token"
-	@echo "make test   lint, unit, dbt, orchestration and end-to-end tests"
-	@echo "make clean  remove the environment and caches; the workspace stays"
+	@echo "make ui          the Dagster UI on 127.0.0.1:$(PORT), same definitions and storage; prints its address with a token"
+	@echo "make lint        look over style and format of the code; make format mends them"
+	@echo "make test        lint, unit, dbt, orchestration and end-to-end tests"
+	@echo "make clean       remove the environment and caches; the workspace stays"
+	@echo
+	@echo "Variables, as in make run DATASET=Beauty EXCLUDE_SEEN=yes (docs/options.md describes the settings):"
+	@$(foreach command,run check-data download search reproduce compare,echo "  $(command): $($(command)_OPTIONS)";)
 
 install: $(INSTALLED)
 
@@ -50,25 +61,22 @@ run: $(INSTALLED)
 	@$(VENV)/bin/python -m orchestration.run $(OPTIONS)
 
 check-data: $(INSTALLED)
-	@$(VENV)/bin/python -m orchestration.check_data $(OPTIONS) $(if $(filter 1 true yes,$(ACCEPT)),--accept) $(if $(filter 1 true yes,$(VERBOSE)),--verbose)
+	@$(VENV)/bin/python -m orchestration.check_data $(OPTIONS)
 
 download: $(INSTALLED)
-	@$(VENV)/bin/python -m orchestration.download --dataset "$(DATASET)" $(if $(RELEASE),--release "$(RELEASE)") \
-		$(if $(INTO),--into "$(INTO)") $(if $(filter 1 true yes,$(ALL)),--all) \
-		$(if $(filter 1 true yes,$(NO_METADATA)),--no-metadata)
+	@$(VENV)/bin/python -m orchestration.download $(OPTIONS)
 
 search: $(INSTALLED)
-	@$(VENV)/bin/python -m orchestration.search $(call given,DATASET RECIPE TRIALS SPACE) \
-		$(if $(filter 0 false no,$(WAIT)),--no-wait)
+	@$(VENV)/bin/python -m orchestration.search $(OPTIONS)
 
 reproduce: $(INSTALLED)
-	@$(VENV)/bin/python -m orchestration.reproduce $(call given,DATA CLAIMS DEVICE THREADS PROCESSES PAGE)
+	@$(VENV)/bin/python -m orchestration.reproduce $(OPTIONS)
 
 compare: $(INSTALLED)
-	@$(VENV)/bin/python -m orchestration.compare "$(A)" "$(B)" $(if $(PAGE),--markdown "$(PAGE)")
+	@$(VENV)/bin/python -m orchestration.compare $(OPTIONS)
 
 ui: $(INSTALLED)
-	@$(VENV)/bin/python -m orchestration.ui --port $(PORT) $(if $(filter 0 false no,$(TOKEN)),--no-token)
+	@$(VENV)/bin/python -m orchestration.ui $(OPTIONS)
 
 lint: $(INSTALLED)
 	$(VENV)/bin/ruff check .

@@ -55,14 +55,14 @@ class Line:
 def main(arguments: list[str] | None = None) -> int:
     from orchestration import run
 
-    chosen = run.parse(arguments, "make check-data", __doc__, _SWITCHES)
+    chosen = run.parse(arguments, "make check-data", __doc__, _SWITCHES, EXIT_USAGE)
     from orchestration.console import problem
     from orchestration.locking import DatasetBusy
     from orchestration.paths import Workspace, check_dataset_name
 
     try:
         check_dataset_name(chosen.dataset)
-        settings = run._settings(chosen)
+        settings = run._settings(chosen, keep=True)
     except ValueError as error:
         problem(str(error))
         return EXIT_USAGE
@@ -71,7 +71,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         with run.working_on(workspace, paths, "make check-data", wait=not chosen.no_wait) as instance:
             return _check_data(instance, paths, chosen, settings)
-    except DatasetBusy as error:
+    except (DatasetBusy, run.NoSuchDataset) as error:
         problem(str(error))
         return EXIT_FAILED
 

@@ -17,11 +17,22 @@ EXIT_FAILED = 1
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="make compare", description=__doc__)
-    parser.add_argument("before", type=Path, help="folder of the first report")
-    parser.add_argument("after", type=Path, help="folder of the second report")
-    parser.add_argument("--markdown", type=Path, help="file to write the comparison to as well, as Markdown")
-    return parser.parse_args(arguments)
+    from orchestration.options import Parser
+
+    parser = Parser(prog="make compare", description=__doc__)
+    parser.add_argument("folders", nargs="*", type=Path, help="the two folders, in place of --a and --b")
+    parser.add_argument("--a", dest="before", type=Path, help="folder of the first report")
+    parser.add_argument("--b", dest="after", type=Path, help="folder of the second report")
+    parser.add_argument(
+        "--page", "--markdown", dest="markdown", type=Path, help="file to write the comparison to as well, as Markdown"
+    )
+    chosen = parser.parse_args(arguments)
+    if len(chosen.folders) == 2:
+        chosen.before, chosen.after = chosen.folders
+    # an empty variable of make is the current folder to Path
+    if None in (chosen.before, chosen.after) or Path() in (chosen.before, chosen.after):
+        parser.error("name the folders of two reports: make compare A=before B=workspace/lake/Demo/evaluation/report")
+    return chosen
 
 
 @ends_plainly

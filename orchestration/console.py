@@ -38,8 +38,10 @@ def explain(reasons: dict[dg.AssetKey, str]) -> str:
     """How many assets will be made, and why."""
     causes = Counter(reason for reason in reasons.values() if not reason.endswith("is made again"))
     listed = ", ".join(f"{cause} ({count})" if count > 1 else cause for cause, count in causes.most_common(4))
-    more = "" if len(causes) <= 4 else f" and {len(causes) - 4} more reasons"
-    return f"making {len(reasons)} assets: {listed}{more}"
+    left = len(causes) - 4
+    more = "" if left <= 0 else f" and {left} more {'reason' if left == 1 else 'reasons'}"
+    things = "asset" if len(reasons) == 1 else "assets"
+    return f"making {len(reasons)} {things}: {listed}{more}"
 
 
 def run_quietly(

@@ -15,8 +15,9 @@ BASE_URL_VARIABLE = "RAW2RANK_DOWNLOAD_URL"
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     from ml.data.download import RELEASES
+    from orchestration.options import Parser, as_type, switch
 
-    parser = argparse.ArgumentParser(prog="make download", description=__doc__)
+    parser = Parser(prog="make download", description=__doc__)
     parser.add_argument("--dataset", required=True, help="the category, e.g. Industrial_and_Scientific")
     parser.add_argument("--release", choices=sorted(RELEASES), default="2018")
     which = parser.add_mutually_exclusive_group()
@@ -28,9 +29,14 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         help="the 5-core reviews, on which most papers report; the default where the release has them (2014, 2018)",
     )
     which.add_argument(
-        "--all", dest="core", action="store_false", default=None, help="all reviews; the only ones of 2023"
+        "--all",
+        dest="core",
+        nargs="?",
+        const=False,
+        type=as_type(lambda text: False if switch(text) else None),
+        help="all reviews; the only ones of 2023",
     )
-    parser.add_argument("--no-metadata", action="store_true", help="leave the file of the items out")
+    parser.add_switch("--no-metadata", "leave the file of the items out")
     parser.add_argument("--into", type=Path, help="folder to fetch into; the dataset's landing folder when left out")
     parser.add_argument(
         "--base-url",

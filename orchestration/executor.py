@@ -38,9 +38,12 @@ class OneRunADataset(InProcessExecutor):
         run = plan_context.dagster_run
         dataset = run.tags.get(PARTITION_NAME_TAG)
         if dataset is None:
-            # every asset is partitioned by dataset, so there is nothing it could write
-            yield from super().execute(plan_context, execution_plan)
-            return
+            raise dg.Failure(
+                description="no dataset was chosen: launch again with one under Partitions. Where the list is empty, "
+                "put the files of a dataset into landing/<its name> in the workspace and switch the sensor new_dumps "
+                "on, or use `make run DATASET=name`.",
+                allow_retries=False,
+            )
         paths = Workspace.current().dataset(dataset)
         lock = DatasetLock(paths)
         command = f"run {run.run_id[:8]} of Dagster"

@@ -17,6 +17,7 @@ from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGra
 from ml.baselines import BASELINES
 from ml.fusion.recipe import FusionRecipe, load_fusions
 from ml.training.recipe import RECIPE_SETS, RECIPES, Recipe, load_recipes
+from orchestration.options import nearest
 
 # what each name of a set stands for, and the set that is taken where nothing is named
 _SETS = {"quick": ("quick",), "full": ("quick", "full"), "published": ("published",)}
@@ -128,8 +129,9 @@ def check_recipes(named: list[str]) -> None:
     known = [*recipe_names(), *fusion_names()]
     unknown = sorted(set(named) - {*known, *RECIPE_SETS})
     if unknown:
+        meant = nearest(unknown[0], [*known, *RECIPE_SETS])
         raise ValueError(
-            f"there is no recipe {', '.join(unknown)}; there are {', '.join(known)}, and the sets "
+            f"there is no recipe {', '.join(unknown)}{meant}; there are {', '.join(known)}, and the sets "
             f"{', '.join(RECIPE_SETS)}"
         )
     chosen = chosen_names(named)
@@ -145,7 +147,10 @@ def check_audit_model(name: str) -> None:
         ValueError: there is no such recipe.
     """
     if name and name not in recipes():
-        raise ValueError(f"there is no recipe {name} for AUDIT_MODEL; there are {', '.join(recipe_names())}")
+        raise ValueError(
+            f"there is no recipe {name} for AUDIT_MODEL{nearest(name, recipes())}; "
+            f"there are {', '.join(recipe_names())}"
+        )
 
 
 def compared(named: Iterable[str]) -> list[str]:

@@ -22,12 +22,16 @@ PAGE = REPOSITORY / "docs" / "reproduction.md"
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="make reproduce", description=__doc__)
+    from orchestration.options import Parser, as_type, whole_number
+
+    parser = Parser(prog="make reproduce", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder that holds the files, at any depth")
     parser.add_argument("--claims", default="", help="names of claims, separated by commas; all of the device without")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="claims of this device are run")
-    parser.add_argument("--threads", type=int, default=2, help="torch threads of a fit; they decide last bits")
-    parser.add_argument("--processes", type=int, default=1, help="fits side by side")
+    parser.add_argument(
+        "--threads", type=as_type(whole_number), default=2, help="torch threads of a fit; they decide last bits"
+    )
+    parser.add_argument("--processes", type=as_type(whole_number), default=1, help="fits side by side")
     parser.add_argument("--page", type=Path, default=PAGE, help="where the table is written")
     return parser.parse_args(arguments)
 
@@ -118,7 +122,7 @@ def prepare(protocol, source: Path):
     from orchestration import run
     from orchestration.definitions import defs
     from orchestration.paths import Workspace
-    from orchestration.resources import Settings
+    from orchestration.resources import Settings, resolved
 
     workspace = Workspace.current()
     paths = workspace.dataset(protocol.dataset)
@@ -136,7 +140,7 @@ def prepare(protocol, source: Path):
         training_set = build_training_set(
             protocol.dataset,
             paths.table("marts", "splits"),
-            split_protocol(settings.model_dump(), paths.table("marts", "interactions")),
+            split_protocol(resolved(settings), paths.table("marts", "interactions")),
         )
         return training_set.with_text(item_texts(paths.table("marts", "items"), training_set.item_ids))
 

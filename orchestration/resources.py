@@ -7,10 +7,11 @@ data version, and re-making a single asset later uses the settings that hold for
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
 from functools import cached_property
 from importlib.metadata import version
+from typing import Any
 
 import dagster as dg
 from dagster_dbt import DbtCliResource
@@ -21,143 +22,184 @@ from ml.training.execution import DEVICES, PRECISIONS
 from orchestration.paths import REPOSITORY
 from orchestration.project import DBT_EXECUTABLE, DBT_FOLDER
 
-TIE_ORDERS: tuple[str, ...] = ("hash", "file", "item", "shuffle")
-SPLITS: tuple[str, ...] = ("leave-one-out", "global-temporal")
-FIT_ON: tuple[str, ...] = ("train", "train+validation")
-TRAINING_PROCESS: tuple[str, ...] = ("in_process", "subprocess")
+
+def _choices(name: str, values: Sequence[str]) -> type[StrEnum]:
+    """An enumeration whose names are its values: the launchpad offers them and refuses anything else."""
+    return StrEnum(name, [(value, value) for value in values], module=__name__)
+
+
+TieOrder = _choices("TieOrder", ("hash", "file", "item", "shuffle"))
+Split = _choices("Split", ("leave-one-out", "global-temporal"))
+FitOn = _choices("FitOn", ("train", "train+validation"))
+TrainingProcess = _choices("TrainingProcess", ("in_process", "subprocess"))
+Device = _choices("Device", DEVICES)
+Precision = _choices("Precision", PRECISIONS)
 _DATE = r"\d{4}-\d{2}-\d{2}"
 _DATE_OR_NOTHING = rf"^({_DATE})?$"
 _BOUNDARY = rf"^(0?\.\d+|{_DATE})$"
 
 
 class Settings(dg.ConfigurableResource):
-    """Everything a user may choose about a run."""
+    """Everything a user may choose about a run.
 
-    k_core: int = Field(
-        default=5,
+    ``None`` is no choice: what was written down for the dataset holds, and before its first run the default
+    (:data:`DEFAULTS`).
+    """
+
+    k_core: int | None = Field(
+        default=None,
         ge=0,
         description="Keep users and items with at least this many interactions, repeated until none falls "
         "below; 0 switches the filter off.",
     )
-    k_core_users: int = Field(
-        default=-1,
+    k_core_users: int | None = Field(
+        default=None,
         ge=-1,
         description="The least interactions of a user in the k-core, where it differs from k_core; -1 as k_core.",
     )
-    k_core_items: int = Field(
-        default=-1,
+    k_core_items: int | None = Field(
+        default=None,
         ge=-1,
         description="The least interactions of an item in the k-core, where it differs from k_core; -1 as k_core.",
     )
-    from_date: str = Field(
-        default="",
+    from_date: str | None = Field(
+        default=None,
         pattern=_DATE_OR_NOTHING,
         description="Interactions before this day (YYYY-MM-DD, UTC) are left out; empty for no limit.",
     )
-    until_date: str = Field(
-        default="",
+    until_date: str | None = Field(
+        default=None,
         pattern=_DATE_OR_NOTHING,
         description="Interactions on this day (YYYY-MM-DD, UTC) and after it are left out; empty for no limit.",
     )
-    verified_only: bool = Field(
-        default=False, description="Whether only verified purchases count; a review that does not say is none."
+    verified_only: bool | None = Field(
+        default=None, description="Whether only verified purchases count; a review that does not say is none."
     )
-    least_rating: float = Field(
-        default=0.0, ge=0, description="Interactions rated lower, or not rated, are left out; 0 takes all."
+    least_rating: float | None = Field(
+        default=None, ge=0, description="Interactions rated lower, or not rated, are left out; 0 takes all."
     )
-    first_interaction_only: bool = Field(
-        default=False, description="Whether only the first interaction of a user with an item counts."
+    first_interaction_only: bool | None = Field(
+        default=None, description="Whether only the first interaction of a user with an item counts."
     )
-    minimum_history: int = Field(
-        default=0,
+    minimum_history: int | None = Field(
+        default=None,
         ge=0,
         description="Users with fewer interactions are left out, once, before the k-core; 0 takes all.",
     )
-    tie_order: str = Field(
-        default="hash",
-        pattern=rf"^({'|'.join(TIE_ORDERS)})$",
+    tie_order: TieOrder | None = Field(
+        default=None,
         description="What orders interactions of one user at one timestamp: 'hash' of user, item and timestamp; "
         "'file' (position in the dump); 'item' (item id); 'shuffle' (by seed).",
     )
-    split: str = Field(
-        default="leave-one-out",
-        pattern=rf"^({'|'.join(SPLITS)})$",
+    split: Split | None = Field(
+        default=None,
         description="'leave-one-out' (a user's last item is the test target) or 'global-temporal' (a user's first item "
         "after test_from is). A split made elsewhere is taken as it is.",
     )
-    validation_from: str = Field(
-        default="0.8",
+    validation_from: str | None = Field(
+        default=None,
         pattern=_BOUNDARY,
         description="Where validation begins in a global-temporal split: a quantile of the timestamps or a day.",
     )
-    test_from: str = Field(
-        default="0.9",
+    test_from: str | None = Field(
+        default=None,
         pattern=_BOUNDARY,
         description="Where the test begins in a global-temporal split: a quantile of the timestamps or a day.",
     )
-    validation_users: int = Field(
-        default=512,
+    validation_users: int | None = Field(
+        default=None,
         ge=0,
         description="Size of the seeded sample of users whose second-last item is held out for validation; "
         "0 takes every user.",
     )
-    seed: int = Field(
-        default=0,
+    seed: int | None = Field(
+        default=None,
         ge=0,
         lt=2**31,
         description="Seed of the validation sample, of shuffled ties, of code assignment, of random baselines and of "
         "training.",
     )
-    fit_on: str = Field(
-        default="train",
-        pattern=rf"^({'|'.join(map(re.escape, FIT_ON))})$",
+    fit_on: FitOn | None = Field(
+        default=None,
         description="What the final fit of every recommender reads: 'train', or 'train+validation' (models are trained "
         "again, for the epochs that validation found). Code assignments are made on the training items in both.",
     )
-    recipes: list[str] = Field(
-        default=[],
+    recipes: list[str] | None = Field(
+        default=None,
         description="Recipes to train and compare, by name or by set: 'quick', 'full' (with the quick ones) or "
         "'published' (sizes of papers, for a GPU); empty takes the quick ones. Baselines always run.",
     )
-    seeds: int = Field(
-        default=1,
+    seeds: int | None = Field(
+        default=None,
         ge=1,
         le=100,
         description="How many seeds everything random is fitted with: the seed and those after it. The leaderboard has "
         "the mean over them and how far they lie apart; rankings and models that are kept are of the first.",
     )
-    audit_model: str = Field(
-        default="",
+    audit_model: str | None = Field(
+        default=None,
         description="A recipe that the audits train again, under each order of ties, with duplicates, and on a split "
         "by time, beside the cheap recommenders; empty for none.",
     )
-    exclude_seen: bool = Field(
-        default=False,
+    exclude_seen: bool | None = Field(
+        default=None,
         description="Whether items of a user's own history are left out of the ranking, and of that of the validation "
         "users who decide when training stops. Off by default: the 2018 dumps hold real repeat purchases.",
     )
-    training_process: str = Field(
-        default="in_process",
-        pattern=rf"^({'|'.join(TRAINING_PROCESS)})$",
+    training_process: TrainingProcess | None = Field(
+        default=None,
         description="Where models are trained: in the process of the run, or each in a process of its own (Dagster "
         "Pipes). The weights are the same.",
     )
-    training_processes: int = Field(
-        default=1,
+    training_processes: int | None = Field(
+        default=None,
         ge=1,
         description="How many processes share the training of a model (torchrun); more than one are never the process "
         "of the run. Another number gives other last bits.",
     )
-    device: str = Field(
-        default="cpu",
-        pattern=rf"^({'|'.join(DEVICES)})$",
+    device: Device | None = Field(
+        default=None,
         description="Where models are trained: 'cpu', 'cuda', or 'auto' (CUDA where there is a GPU).",
     )
-    precision: str = Field(
-        default="float32",
-        pattern=rf"^({'|'.join(PRECISIONS)})$",
+    precision: Precision | None = Field(
+        default=None,
         description="Of the products of training steps: 'float32', or 'bfloat16' for a GPU.",
     )
+
+
+DEFAULTS: dict[str, Any] = {
+    "k_core": 5,
+    "k_core_users": -1,
+    "k_core_items": -1,
+    "from_date": "",
+    "until_date": "",
+    "verified_only": False,
+    "least_rating": 0.0,
+    "first_interaction_only": False,
+    "minimum_history": 0,
+    "tie_order": "hash",
+    "split": "leave-one-out",
+    "validation_from": "0.8",
+    "test_from": "0.9",
+    "validation_users": 512,
+    "seed": 0,
+    "fit_on": "train",
+    "recipes": [],
+    "seeds": 1,
+    "audit_model": "",
+    "exclude_seen": False,
+    "training_process": "in_process",
+    "training_processes": 1,
+    "device": "cpu",
+    "precision": "float32",
+}
+
+
+def resolved(settings: Settings, kept: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The value of every setting: as given, else as in ``kept``, else the default."""
+    known = {**DEFAULTS, **{name: value for name, value in (kept or {}).items() if name in DEFAULTS}}
+    given = settings.model_dump(mode="json")
+    return {name: known[name] if given[name] is None else given[name] for name in DEFAULTS}
 
 
 class Dbt(DbtCliResource):

@@ -22,34 +22,39 @@ from orchestration.exits import ends_plainly
 EXIT_FAILED = 1
 
 
+class NoSuchDataset(ValueError):
+    """No files lie where those of a dataset were looked for."""
+
+
 def parse(
     arguments: list[str] | None = None,
     command: str = "make run",
     about: str | None = __doc__,
     switches: Mapping[str, str] | None = None,
+    exit_code: int = EXIT_FAILED,
 ) -> argparse.Namespace:
     """The options: the dataset, where its files lie, and every field of the settings by its own name.
 
-    ``switches`` are further options of a command, by name, each with what it does.
+    ``switches`` are further options of a command, by name, each with what it does. What is
+    not understood ends the command with ``exit_code``.
     """
-    from orchestration.resources import Settings
+    from orchestration.options import Parser, as_type, kind_of, reader
+    from orchestration.resources import DEFAULTS, Settings
 
-    parser = argparse.ArgumentParser(prog=command, description=about)
+    parser = Parser(exit_code, prog=command, description=about)
     parser.add_argument("--dataset", default="Demo", help="name of the dataset, e.g. Industrial_and_Scientific")
     parser.add_argument("--dumps", type=Path, help="folder that holds its files")
     parser.add_argument("--layout", help="how they are laid out, where it cannot be seen from their names")
     parser.add_argument("--source", type=Path, help="TOML file that says which files they are and what is in them")
     for name, field in Settings.model_fields.items():
         option = f"--{name.replace('_', '-')}"
-        if field.annotation is bool:
-            parser.add_argument(option, action="store_true", help=field.description)
-        elif field.annotation in (int, float, str):
-            parser.add_argument(option, type=field.annotation, default=field.default, help=field.description)
-        else:
-            parser.add_argument(option, default="", help=f"{field.description} Separated by commas.")
+        # None where an option is not given
+        alone = {"nargs": "?", "const": True} if kind_of(field.annotation) is bool else {}
+        does = f"{field.description} Default: {DEFAULTS[name]!r}".replace("%", "%%")
+        parser.add_argument(option, type=as_type(reader(field.annotation)), help=does, **alone)
     for name, does in (switches or {}).items():
-        parser.add_argument(f"--{name}", action="store_true", help=does)
-    parser.add_argument("--no-wait", action="store_true", help="fail where another process works on the dataset")
+        parser.add_switch(f"--{name}", does)
+    parser.add_waiting()
     return parser.parse_args(arguments)
 
 
@@ -71,7 +76,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         with working_on(workspace, paths, "make run", wait=not chosen.no_wait) as instance:
             return _run(instance, paths, chosen, settings)
-    except DatasetBusy as error:
+    except (DatasetBusy, NoSuchDataset) as error:
         problem(str(error))
         return EXIT_FAILED
 
@@ -89,7 +94,7 @@ def _run(instance, paths, chosen: argparse.Namespace, settings) -> int:
     made = make(instance, defs, chosen.dataset, settings)
     if made is None:
         return EXIT_FAILED
-    discard_checkpoints(paths, chosen_names(settings.recipes))
+    discard_checkpoints(paths, chosen_names(settings.recipes or []))
     if not made:
         say(f"everything is up to date ({time.monotonic() - started:.0f} s)")
     else:
@@ -129,7 +134,7 @@ def make(instance, defs, dataset: str, settings, data_only: bool = False) -> int
     import dagster as dg
 
     from orchestration.assets.raw import observe
-    from orchestration.assets.settings import SLICES, chosen, version_of
+    from orchestration.assets.settings import SLICES, chosen, chosen_for, kept_for, version_of
     from orchestration.console import explain, run_quietly, say
     from orchestration.contracts import changed_contracts, load_contracts
     from orchestration.files_read import files_read, to_text
@@ -149,12 +154,17 @@ def make(instance, defs, dataset: str, settings, data_only: bool = False) -> int
     graph = asset_graph()
     job = defs.resolve_job_def("everything")
     made = 0
+    kept = kept_for(dataset)
     changed_settings = {
         key
         for name in SLICES
-        if data_version(instance, key := dg.AssetKey(["settings", name]), dataset) != version_of(chosen(settings, name))
+        if data_version(instance, key := dg.AssetKey(["settings", name]), dataset)
+        != version_of(chosen(settings, name, kept))
     }
-    everything = graph.materializable_asset_keys - unwanted(graph, settings.recipes)
+    everything = graph.materializable_asset_keys - unwanted(graph, chosen_for(settings, dataset))
+    if data_only:
+        # a look at the data decides nothing about what is trained and compared
+        everything -= {dg.AssetKey(["settings", name]) for name in SLICES if name != "dataset"}
     # after each phase it is known what has really changed; and nothing is fitted before all checks have passed
     phases = [
         {"settings", "landing"},
@@ -178,7 +188,7 @@ def make(instance, defs, dataset: str, settings, data_only: bool = False) -> int
         if not reasons:
             continue
         say(explain(reasons))
-        config = {"resources": {"settings": {"config": settings.model_dump()}}}
+        config = {"resources": {"settings": {"config": settings.model_dump(mode="json", exclude_none=True)}}}
         run_id = str(uuid.uuid4())
         announce(paths, run_id)
         succeeded = run_quietly(job, instance, dataset, sorted(reasons), config, run_id)
@@ -190,30 +200,35 @@ def make(instance, defs, dataset: str, settings, data_only: bool = False) -> int
     return made
 
 
-def _settings(chosen: argparse.Namespace):
+def _settings(chosen: argparse.Namespace, keep: bool = False):
     """The settings of the command line, checked.
+
+    What was not given has its default, or with ``keep`` the value that was written down for the dataset.
 
     Raises:
         ValueError: saying which value is not possible and what is.
     """
     from pydantic import ValidationError
 
-    from orchestration.recommenders import check_audit_model, check_recipes
-    from orchestration.resources import Settings
+    from orchestration.assets.settings import check_settings
+    from orchestration.resources import DEFAULTS, Settings
 
-    values = {name: getattr(chosen, name) for name in Settings.model_fields}
-    values["recipes"] = [name.strip() for name in chosen.recipes.split(",") if name.strip()]
-    check_recipes(values["recipes"])
-    check_audit_model(values["audit_model"])
+    values = {name: getattr(chosen, name) for name in DEFAULTS}
+    values = {name: DEFAULTS[name] if value is None and not keep else value for name, value in values.items()}
     try:
-        return Settings(**values)
+        settings = Settings(**values)
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0])
+        needs = first["msg"].removeprefix("Input should be ")
+        if first["type"] == "string_pattern_mismatch":
+            # the pattern would say it to a programmer alone
+            needs = "give a day, as in 2014-07-23" if name.endswith("_date") else "give .8 or a day, as in 2014-07-23"
         raise ValueError(
-            f"{name.upper()}={first['input']} is not possible ({first['msg']}). "
-            f"{Settings.model_fields[name].description}"
+            f"{name.upper()}={first['input']} is not possible: {needs}. {Settings.model_fields[name].description}"
         ) from error
+    check_settings(settings)
+    return settings
 
 
 def _instance(workspace):
@@ -243,9 +258,23 @@ def configure_instance(workspace) -> None:
 
 
 def register(instance, paths, chosen: argparse.Namespace) -> None:
-    """Register the dataset; write the demo dump where it is asked for and nothing has landed."""
+    """Register the dataset; write the demo dump where it is asked for and nothing has landed.
+
+    Raises:
+        NoSuchDataset: no folder of its files exists; nothing is registered.
+    """
     from orchestration.console import say
     from orchestration.partitions import datasets
+    from orchestration.paths import Workspace
+
+    look_in = (chosen.dumps or paths.dumps).resolve()
+    if chosen.dataset != "Demo" and not look_in.exists():
+        workspace = Workspace.current()
+        known = sorted({"Demo", *workspace.registered(), *workspace.landed()})
+        raise NoSuchDataset(
+            f"{chosen.dataset}: there is no folder {look_in}; put its files there or name their folder with "
+            f"DUMPS=folder. Known datasets: {', '.join(known)}"
+        )
 
     if chosen.dumps or chosen.layout or chosen.source or not paths.registration.exists():
         paths.register(chosen.dumps or paths.dumps, chosen.layout, chosen.source)

@@ -19,12 +19,16 @@ EXIT_FAILED = 1
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="make search", description=__doc__)
+    from orchestration.options import Parser, as_type, whole_number
+
+    parser = Parser(prog="make search", description=__doc__)
     parser.add_argument("--dataset", default="Demo", help="name of the dataset")
     parser.add_argument("--recipe", required=True, help="name of the recipe whose values are changed")
-    parser.add_argument("--trials", type=int, default=20, help="finished trials to reach; those of earlier runs count")
+    parser.add_argument(
+        "--trials", type=as_type(whole_number), default=20, help="finished trials to reach; those of earlier runs count"
+    )
     parser.add_argument("--space", type=Path, help="TOML file of the search space")
-    parser.add_argument("--no-wait", action="store_true", help="fail where another process works on the dataset")
+    parser.add_waiting()
     return parser.parse_args(arguments)
 
 

@@ -33,12 +33,16 @@ _SECONDS_TO_END = 30
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="make ui", description=__doc__)
-    parser.add_argument("--port", type=int, default=3000)
+    from orchestration.options import Parser, as_type, switch, whole_number
+
+    parser = Parser(prog="make ui", description=__doc__)
+    parser.add_argument("--port", type=as_type(whole_number), default=3000)
+    parser.add_switch("--no-token", "ask for no token: whoever can reach the port of this machine may then launch runs")
     parser.add_argument(
-        "--no-token",
-        action="store_true",
-        help="ask for no token: whoever can reach the port of this machine may then launch runs",
+        "--token",
+        dest="no_token",
+        type=as_type(lambda text: not switch(text)),
+        help="whether to ask for a token",
     )
     return parser.parse_args(arguments)
 

@@ -44,7 +44,11 @@ class Workbench:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("RAW2RANK_HOME", str(self.home))
             patch.setenv("DAGSTER_HOME", str(self.home / "dagster"))
-            code = command(arguments)
+            try:
+                code = command(arguments)
+            except SystemExit as ended:
+                # of an option that is not possible; the interpreter makes it the exit code
+                code = ended.code
         return code, self.capture()
 
     def versions(self, dataset: str = "Small") -> dict[str, str]:

@@ -19,7 +19,7 @@ from orchestration.partitions import datasets
 from orchestration.paths import DatasetPaths, Workspace
 from orchestration.recommenders import needed_codes, recipes, title_of
 from orchestration.reporting import RECOMMENDATION_OWNERS, array_schema, digest_of, materialization
-from orchestration.resources import Settings
+from orchestration.resources import Settings, resolved
 
 if TYPE_CHECKING:
     from ml.audits.audit import Audit
@@ -82,7 +82,11 @@ class Material:
         if not (name := self.chosen("audits", "audit_model")):
             return candidates
         conditions = Conditions(
-            seed, fit_on, self.chosen("ranking", "exclude_seen"), self.settings.device, self.settings.precision
+            seed,
+            fit_on,
+            self.chosen("ranking", "exclude_seen"),
+            resolved(self.settings)["device"],
+            resolved(self.settings)["precision"],
         )
         model = Candidate(name, title_of(name), lambda data: refit(name, data, conditions, recipes()))
         return (*candidates, model)

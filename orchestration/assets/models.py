@@ -16,7 +16,7 @@ from orchestration.partitions import datasets
 from orchestration.paths import DatasetPaths, Workspace
 from orchestration.recommenders import modules_of, recipe_file, recipes
 from orchestration.reporting import RECOMMENDATION_OWNERS, array_schema, materialization, told_plainly
-from orchestration.resources import Settings
+from orchestration.resources import Settings, resolved
 from orchestration.staleness import stays_as_it_is
 from orchestration.trained import facts_of_trained, version_of_trained
 from orchestration.training_process import command, failure_told_by
@@ -61,11 +61,11 @@ def _model_asset(recipe: Recipe) -> dg.AssetsDefinition:
             "seed": read_settings("training", dataset)["seed"],
             "fit_on": read_settings("fit", dataset)["fit_on"],
             "exclude_seen": read_settings("ranking", dataset)["exclude_seen"],
-            "device": settings.device,
-            "precision": settings.precision,
+            "device": resolved(settings)["device"],
+            "precision": resolved(settings)["precision"],
             "checkpoint_seconds": float(os.environ.get("RAW2RANK_CHECKPOINT_SECONDS", "60")),
         }
-        if settings.training_process == "subprocess" or settings.training_processes > 1:
+        if resolved(settings)["training_process"] == "subprocess" or resolved(settings)["training_processes"] > 1:
             reported = _train_in_a_process(context, training_client, recipe, paths, options, settings)
             version, facts = reported.data_version.value, reported.metadata
         else:
@@ -113,7 +113,7 @@ def _train_in_a_process(
         training_set=paths.asset("training_sets", "sequences"),
         out=paths.asset("models", recipe.name),
         codes=paths.asset("codes", recipe.codes) if recipe.codes else None,
-        processes=settings.training_processes,
+        processes=resolved(settings)["training_processes"],
         **options,
     )
     # where the run alone is killed, the dataset stays locked until the training has ended too

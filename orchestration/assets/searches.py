@@ -1,10 +1,13 @@
 """Hyperparameter searches: asked for one at a time, by name of a recipe; nothing depends on them."""
 
+from collections.abc import Iterator
+
 import dagster as dg
 from pydantic import Field
 
 from orchestration.assets.settings import read_settings
 from orchestration.assets.training_sets import load_training_set
+from orchestration.options import nearest
 from orchestration.partitions import datasets
 from orchestration.paths import DatasetPaths, Workspace
 from orchestration.reporting import RECOMMENDATION_OWNERS, array_schema, digest_of, materialization, told_plainly
@@ -13,7 +16,7 @@ from orchestration.reporting import RECOMMENDATION_OWNERS, array_schema, digest_
 class SearchConfig(dg.Config):
     """What to search, and for how long."""
 
-    recipe: str = Field(description="Name of the recipe whose values are changed.")
+    recipe: str = Field(default="", description="Name of the recipe whose values are changed; empty searches nothing.")
     trials: int = Field(default=20, ge=1, description="Finished trials to reach; those of earlier runs count.")
     space: str = Field(default="", description="TOML file of the search space; empty for the one that comes along.")
 
@@ -32,6 +35,8 @@ def search_folder(paths: DatasetPaths, recipe: str):
     kinds={"optuna"},
     owners=RECOMMENDATION_OWNERS,
     partitions_def=datasets,
+    # nothing is materialised where no recipe is named, as under "Materialize all"
+    output_required=False,
     metadata={
         "dagster/column_schema": array_schema(
             best=("toml", "the best recipe, in best.toml"),
@@ -39,7 +44,7 @@ def search_folder(paths: DatasetPaths, recipe: str):
         )
     },
 )
-def hyperparameters(context: dg.AssetExecutionContext, config: SearchConfig) -> dg.MaterializeResult:
+def hyperparameters(context: dg.AssetExecutionContext, config: SearchConfig) -> Iterator[dg.MaterializeResult]:
     from pathlib import Path
 
     from ml.codes.codes import Codes
@@ -49,8 +54,14 @@ def hyperparameters(context: dg.AssetExecutionContext, config: SearchConfig) -> 
 
     dataset = context.partition_key
     paths = Workspace.current().dataset(dataset)
+    if not config.recipe:
+        context.log.info("no search: name a recipe in the configuration of searches__hyperparameters")
+        return
     if config.recipe not in recipes():
-        raise dg.Failure(f"there is no recipe {config.recipe}; there are {', '.join(recipes())}", allow_retries=False)
+        raise dg.Failure(
+            f"there is no recipe {config.recipe}{nearest(config.recipe, recipes())}; there are {', '.join(recipes())}",
+            allow_retries=False,
+        )
     recipe = recipes()[config.recipe]
     codes = None
     if recipe.codes:
@@ -71,7 +82,7 @@ def hyperparameters(context: dg.AssetExecutionContext, config: SearchConfig) -> 
             validate_with_seen_excluded=read_settings("ranking", dataset)["exclude_seen"],
             tell=context.log.info,
         )
-    return materialization(
+    yield materialization(
         digest_of([found.recipe.digest(), found.trials]),
         {
             "dagster/row_count": found.trials,

@@ -17,7 +17,7 @@ from orchestration.reporting import (
     materialization,
     told_plainly,
 )
-from orchestration.resources import Settings
+from orchestration.resources import Settings, resolved
 
 
 @dg.asset(
@@ -61,7 +61,11 @@ def further_seeds(context: dg.AssetExecutionContext, settings: Settings) -> dg.M
         training_set = load_training_set(paths, with_text=True) if seeds else None
         for seed in seeds:
             conditions = Conditions(
-                seed, read_settings("fit", dataset)["fit_on"], exclude_seen, settings.device, settings.precision
+                seed,
+                read_settings("fit", dataset)["fit_on"],
+                exclude_seen,
+                resolved(settings)["device"],
+                resolved(settings)["precision"],
             )
             fitted: dict = {}
             for name in names:

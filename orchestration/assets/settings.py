@@ -4,16 +4,20 @@ Split by what reads them, so that another choice of recipes does not make a spli
 """
 
 import json
+from collections.abc import Mapping
+from datetime import date
+from typing import Any
 
 import dagster as dg
 
 from ml.data.files import read_json
 from orchestration.automation import on_new_data
+from orchestration.options import kind_of
 from orchestration.partitions import datasets
 from orchestration.paths import Workspace
-from orchestration.recommenders import chosen_names, recipes
+from orchestration.recommenders import check_audit_model, check_recipes, chosen_names, recipes
 from orchestration.reporting import DATA_OWNERS, array_schema, digest_of, materialization
-from orchestration.resources import Settings
+from orchestration.resources import Settings, resolved
 
 SLICES: dict[str, tuple[str, tuple[str, ...]]] = {
     "dataset": (
@@ -34,18 +38,47 @@ SLICES: dict[str, tuple[str, tuple[str, ...]]] = {
 # in no slice: where models are trained says nothing of what they are
 
 
-def chosen(settings: Settings, name: str) -> dict:
-    """The values of one slice of the settings.
+def chosen(settings: Settings, name: str, kept: Mapping[str, Any] | None = None) -> dict:
+    """The values of one slice of the settings: as given, else as in ``kept``, else the default.
 
     Of recipes the names that the choice stands for; of the model that the audits train also what its recipe says, since
     no asset of that model lies above them.
     """
-    values = {field: getattr(settings, field) for field in SLICES[name][1]}
+    every = resolved(settings, kept)
+    values = {field: every[field] for field in SLICES[name][1]}
     if "recipes" in values:
         return values | {"recipes": chosen_names(values["recipes"])}
     if values.get("audit_model"):
         return values | {"audit_recipe": recipes()[values["audit_model"]].digest()}
     return values
+
+
+def kept_for(dataset: str) -> dict[str, Any]:
+    """The settings written down for a dataset; nothing before its first run."""
+    folder = Workspace.current().dataset(dataset).asset("settings")
+    kept: dict[str, Any] = {}
+    for name in SLICES:
+        path = folder / f"{name}.json"
+        if path.exists():
+            kept |= read_json(path)
+    return kept
+
+
+def check_settings(settings: Settings) -> None:
+    """That every recipe named in the settings exists, and every day.
+
+    Raises:
+        ValueError: naming what does not exist, and what does.
+    """
+    for name in ("from_date", "until_date", "validation_from", "test_from"):
+        text = getattr(settings, name) or ""
+        if "-" in text:
+            try:
+                date.fromisoformat(text)
+            except ValueError as error:
+                raise ValueError(f"{name.upper()}={text} is not possible: no such day; as in 2014-07-23") from error
+    check_recipes(settings.recipes or [])
+    check_audit_model(settings.audit_model or "")
 
 
 def version_of(values: dict) -> str:
@@ -73,8 +106,8 @@ def chosen_for(settings: Settings, dataset: str) -> list[str]:
     A run that nobody configured (of the schedule, of a sensor) so goes on with what was chosen before.
     """
     path = Workspace.current().dataset(dataset).asset("settings") / "comparison.json"
-    if settings.recipes or not path.exists():
-        return chosen_names(settings.recipes)
+    if settings.recipes is not None or not path.exists():
+        return chosen_names(settings.recipes or [])
     return chosen_names(read_json(path)["recipes"])
 
 
@@ -83,7 +116,8 @@ def _settings_asset(name: str, description: str, fields: tuple[str, ...]) -> dg.
 
     @dg.asset(
         key=["settings", name],
-        description=f"{description} Taken from the `settings` block of the launchpad.",
+        description=f"{description} Taken from the `settings` block of the launchpad; what is not set "
+        "there stays as it is for the dataset.",
         group_name="settings",
         kinds={"json"},
         owners=DATA_OWNERS,
@@ -93,7 +127,7 @@ def _settings_asset(name: str, description: str, fields: tuple[str, ...]) -> dg.
         metadata={
             "dagster/column_schema": array_schema(
                 **{
-                    field: (types.get(known.annotation, "list[string]"), known.description or "")
+                    field: (types.get(kind_of(known.annotation), "list[string]"), known.description or "")
                     for field, known in ((field, Settings.model_fields[field]) for field in fields)
                 }
             )
@@ -102,7 +136,11 @@ def _settings_asset(name: str, description: str, fields: tuple[str, ...]) -> dg.
     def settings_asset(context: dg.AssetExecutionContext, settings: Settings) -> dg.MaterializeResult:
         from ml.data.files import atomic_file
 
-        values = chosen(settings, name)
+        try:
+            check_settings(settings)
+        except ValueError as error:
+            raise dg.Failure(description=f"{context.partition_key}: {error}", allow_retries=False) from error
+        values = chosen(settings, name, kept_for(context.partition_key))
         path = Workspace.current().dataset(context.partition_key).asset("settings") / f"{name}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_file(path) as temporary:

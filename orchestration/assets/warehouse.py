@@ -85,7 +85,6 @@ def _code(manifest: Mapping[str, Any], node: Mapping[str, Any]) -> Iterator[str]
     # rows, rejects and files of one landing are three sources and one asset
     dagster_dbt_translator=WarehouseTranslator(DagsterDbtTranslatorSettings(enable_duplicate_source_asset_keys=True)),
     partitions_def=datasets,
-    pool="warehouse",
 )
 def warehouse(context: dg.AssetExecutionContext, dbt: Dbt) -> Iterator[Any]:
     from ml.data.database import memory_limit

@@ -190,7 +190,7 @@ def test_differences_tell_what_is_there_and_only_that():
     generator = np.random.default_rng(0)
     noise = {(f"noise {number}",): generator.normal(0, 1, 400) for number in range(20)}
     tested = differences({**noise, ("real",): generator.normal(0.3, 1, 400), ("none",): np.zeros(400)})
-    assert [key for key, one in tested.items() if one.is_told] == [("real",)]
+    assert [key for key, one in tested.items() if one.is_significant] == [("real",)]
     assert tested["real",].interval.low > 0
     assert tested["none",].p_value == 1
     assert differences({}) == {}
