@@ -24,35 +24,26 @@ on_new_data = (
 
 automation_sensor = dg.AutomationConditionSensorDefinition(
     "on_new_data_sensor",
-    target=dg.AssetSelection.all(),
+    target=dg.AssetSelection.all(include_sources=True),
     default_status=dg.DefaultSensorStatus.STOPPED,
     description="Evaluates the condition of every asset: re-makes what reads changed data, asset by asset. Off until "
     "switched on; an alternative to new_dumps, which asks for whole runs.",
 )
 
 
+# How often the dumps are looked at where only conditions are evaluated; nothing else observes them then.
+observe_dumps = _condition.on_cron("*/5 * * * *").with_label("observe_dumps")
+
+
 @dg.sensor(
     job_name="everything",
     minimum_interval_seconds=60,
     default_status=dg.DefaultSensorStatus.STOPPED,
-    description="Registers a dataset when its dumps land in the workspace, and asks for a run when the content of a "
-    "landed file changes. Off until switched on.",
+    description="Registers a dataset when its dumps land in the workspace, and asks for a run when something of it is "
+    "out of date: a landed file whose content changed, or what a run left unmade. A run that failed is asked for once "
+    "more. Off until switched on.",
 )
 def new_dumps(context: dg.SensorEvaluationContext):
-    from orchestration.assets.raw import observe
-    from orchestration.paths import Workspace
-    from orchestration.requests import register, run_request
+    from orchestration.requests import sense
 
-    graph = context.repository_def.asset_graph
-    workspace = Workspace.current()
-    requests = []
-    for dataset in sorted({*workspace.landed(), *workspace.registered()}):
-        register(context.instance, dataset)
-        versions, changed = observe(context.instance, dataset)
-        run_key = "-".join([dataset, *(version[:12] for version in versions.values())])
-        if changed and (request := run_request(context.instance, graph, dataset, run_key)):
-            requests.append(request)
-    return dg.SensorResult(
-        run_requests=requests,
-        skip_reason=None if requests else "no dump has changed",
-    )
+    return sense(context.instance, context.repository_def.asset_graph, context.cursor)

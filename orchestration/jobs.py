@@ -39,5 +39,6 @@ jobs = [everything, data, fingerprint, search]
 def nightly(context: dg.ScheduleEvaluationContext):
     from orchestration.requests import run_requests
 
-    requests = run_requests(context.instance, context.repository_def.asset_graph)
+    at = context.scheduled_execution_time.isoformat()
+    requests = run_requests(context.instance, context.repository_def.asset_graph, at)
     return requests or dg.SkipReason("every dataset is up to date")

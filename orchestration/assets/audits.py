@@ -17,7 +17,7 @@ from orchestration.automation import on_new_data
 from orchestration.code_versions import code_version
 from orchestration.partitions import datasets
 from orchestration.paths import DatasetPaths, Workspace
-from orchestration.recommenders import needed_codes, recipes, title_of
+from orchestration.recommenders import modules_of, needed_codes, recipes, title_of
 from orchestration.reporting import RECOMMENDATION_OWNERS, array_schema, digest_of, materialization
 from orchestration.resources import Settings, resolved
 
@@ -25,9 +25,10 @@ if TYPE_CHECKING:
     from ml.audits.audit import Audit
 
 CHECK = "no_concern"
+_FIT_AGAIN = ("duplicates", "ties", "temporal", "leakage")
 _DATA = (
     *(["marts", name] for name in ("interactions", "splits")),
-    *(["training_sets", name] for name in ("sequences", "item_text")),
+    *(["training_sets", name] for name in ("sequences", "item_text", "protocol")),
     *(["settings", name] for name in ("fit", "ranking", "training")),
 )
 _REFITS = (*_DATA, ["settings", "audits"])
@@ -186,6 +187,19 @@ AUDITS: dict[str, tuple[Callable[[Material], "Audit"], tuple, str]] = {
 }
 
 
+def audit_code(name: str) -> str:
+    """Code version of an audit, with all that it may fit again: baselines, codes and models are named in registries and
+    recipes, where imports do not lead."""
+    if name not in _FIT_AGAIN:
+        return code_version(f"ml.audits.{name}")
+    from ml.baselines import BASELINES
+    from ml.codes import ASSIGNMENTS
+
+    named = [entry.path.split(":")[0] for entry in (*BASELINES.values(), *ASSIGNMENTS.values())]
+    models = [module for recipe in recipes() for module in modules_of(recipe)]
+    return code_version(f"ml.audits.{name}", "ml.evaluation.refit", *sorted({*named, *models}))
+
+
 def _audit_asset(name: str, make: Callable[[Material], "Audit"], deps: tuple, description: str) -> dg.AssetsDefinition:
     with warnings.catch_warnings():
         # the partitions_def of a check is in preview; without it one dataset's verdict would stand for all
@@ -206,7 +220,7 @@ def _audit_asset(name: str, make: Callable[[Material], "Audit"], deps: tuple, de
         owners=RECOMMENDATION_OWNERS,
         partitions_def=datasets,
         automation_condition=on_new_data,
-        code_version=code_version(f"ml.audits.{name}", *(["ml.evaluation.refit"] if deps is _REFITS else [])),
+        code_version=audit_code(name),
         check_specs=[check],
         metadata={"dagster/column_schema": array_schema(audit=("json", "verdict, tables, charts and facts"))},
     )

@@ -123,6 +123,7 @@ with warnings.catch_warnings():
         ["evaluation", "user_metrics"],
         ["evaluation", "further_seeds"],
         ["training_sets", "sequences"],
+        ["training_sets", "protocol"],
         ["settings", "comparison"],
         # equal rankings may be of another fit
         ["settings", "fit"],

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from orchestration.automation import on_new_data
+from orchestration.automation import observe_dumps, on_new_data
 from orchestration.code_versions import code_version
 from orchestration.locking import shared_with_children
 from orchestration.partitions import datasets
@@ -95,6 +95,7 @@ def raw_version(paths: DatasetPaths, kind: str) -> tuple[str, dict]:
             kinds={"json"},
             owners=DATA_OWNERS,
             metadata={"dagster/column_schema": _RAW_COLUMNS[kind]},
+            automation_condition=observe_dumps,
         )
         for kind in KINDS
     ],
@@ -108,28 +109,31 @@ def raw_dumps(context: dg.AssetExecutionContext):
         yield dg.ObserveResult(asset_key=key, data_version=dg.DataVersion(version), metadata=metadata)
 
 
-def observe(instance: dg.DagsterInstance, dataset: str) -> tuple[dict[str, str], bool]:
-    """Fingerprint the dumps of a dataset now, outside a run; record what changed.
-
-    Returns:
-        The versions by kind, and whether any differs from what the instance knew.
-    """
+def current_versions(dataset: str) -> dict[str, str]:
+    """Content versions of the dumps of a dataset as they lie there, by kind."""
     paths = Workspace.current().dataset(dataset)
-    versions, changed = {}, False
+    return {kind: raw_version(paths, kind)[0] for kind in KINDS}
+
+
+def changed_dumps(instance: dg.DagsterInstance, dataset: str) -> list[dg.AssetObservation]:
+    """Observations of the dumps of a dataset whose content is not the one that was last recorded; none is recorded."""
+    paths = Workspace.current().dataset(dataset)
+    observations = []
     for kind in KINDS:
         key = dg.AssetKey(["raw", kind])
-        versions[kind], metadata = raw_version(paths, kind)
-        if data_version(instance, key, dataset) != versions[kind]:
-            changed = True
-            instance.report_runless_asset_event(
-                dg.AssetObservation(
-                    asset_key=key,
-                    partition=dataset,
-                    metadata=metadata,
-                    tags={"dagster/data_version": versions[kind]},
-                )
-            )
-    return versions, changed
+        version, metadata = raw_version(paths, kind)
+        if data_version(instance, key, dataset) != version:
+            tags = {"dagster/data_version": version}
+            observations.append(dg.AssetObservation(asset_key=key, partition=dataset, metadata=metadata, tags=tags))
+    return observations
+
+
+def observe(instance: dg.DagsterInstance, dataset: str) -> bool:
+    """Fingerprint the dumps of a dataset now, outside a run, and record what changed; whether anything did."""
+    observations = changed_dumps(instance, dataset)
+    for observation in observations:
+        instance.report_runless_asset_event(observation)
+    return bool(observations)
 
 
 def _landing_asset(kind: str) -> dg.AssetsDefinition:

@@ -38,6 +38,7 @@ TEMPLATES = REPOSITORY / "ml" / "reports" / "templates"
         ["marts", "statistics"],
         ["marts", "reconciliation"],
         ["marts", "items"],
+        ["training_sets", "protocol"],
         *(["codes", name] for name in ASSIGNMENTS),
     ],
     description="One self-contained HTML page: verdict, leaderboard, protocol, the way of every row from the dump to "

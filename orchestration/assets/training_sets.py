@@ -3,6 +3,8 @@
 The door between data and training: nothing passes before the blocking checks above it have passed.
 """
 
+import json
+
 import dagster as dg
 
 from orchestration.assets.settings import read_settings
@@ -13,6 +15,7 @@ from orchestration.paths import DatasetPaths, Workspace
 from orchestration.reporting import (
     DATA_OWNERS,
     array_schema,
+    digest_of,
     digest_of_files,
     materialization,
     parquet_metadata,
@@ -87,6 +90,31 @@ def sequences(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
 
 
 @dg.asset(
+    key=["training_sets", "protocol"],
+    deps=[["training_sets", "sequences"], ["settings", "dataset"]],
+    description="How the training set was made, in the words of the protocol line: rules of cleaning, order of ties, "
+    "split. Another rule with equal sequences is another protocol: what states it is made again, and no model is "
+    "trained.",
+    kinds={"json"},
+    code_version=code_version("ml.data.protocol"),
+    metadata={"dagster/column_schema": array_schema(protocol=("json", "each choice and its value"))},
+    **_common,
+)
+def protocol(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+    from ml.data.files import atomic_file
+
+    paths = Workspace.current().dataset(context.partition_key)
+    values = load_training_set(paths).protocol
+    path = paths.asset("training_sets") / "protocol.json"
+    with atomic_file(path) as temporary:
+        temporary.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    return materialization(
+        digest_of(values),
+        {"dagster/row_count": len(values), "dagster/uri": str(path), "protocol": dg.MetadataValue.json(values)},
+    )
+
+
+@dg.asset(
     key=["training_sets", "item_text"],
     deps=[["marts", "items"], ["training_sets", "sequences"]],
     description="Text of each item of the catalogue: by the template of the source, or `Title: … Brand: … Category: … "
@@ -153,4 +181,4 @@ def load_training_set(paths: DatasetPaths, with_text: bool = False):
     return training_set
 
 
-training_set_assets = [sequences, item_text, hugging_face]
+training_set_assets = [sequences, protocol, item_text, hugging_face]

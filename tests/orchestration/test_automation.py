@@ -1,6 +1,7 @@
 """What is asked for without anybody asking: the sensor, the schedule and the condition, tick by tick."""
 
 import gzip
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -10,6 +11,8 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import (
 )
 from workbench import write_small_dump
 
+from orchestration import code_versions
+from orchestration.assets.audits import audit_code
 from orchestration.assets.raw import observe
 from orchestration.assets.settings import SLICES
 from orchestration.definitions import defs
@@ -45,9 +48,24 @@ def change(dump: Path) -> None:
     dump.write_bytes(gzip.compress(b"\n".join(lines[:-1]) + b"\n", mtime=0))
 
 
-def sense(instance: dg.DagsterInstance) -> dg.SensorResult:
-    context = dg.build_sensor_context(instance=instance, repository_def=REPOSITORY)
+def sense(instance: dg.DagsterInstance, cursor: str | None = None) -> dg.SensorResult:
+    context = dg.build_sensor_context(instance=instance, repository_def=REPOSITORY, cursor=cursor)
     return REPOSITORY.get_sensor_def("new_dumps")(context)
+
+
+def take(instance: dg.DagsterInstance, result: dg.SensorResult) -> str:
+    """Do what Dagster's daemon does with a result, apart from launching runs; the cursor of the next tick."""
+    for request in result.dynamic_partitions_requests:
+        instance.add_dynamic_partitions("dataset", list(request.partition_keys))
+    for event in result.asset_events:
+        instance.report_runless_asset_event(event)
+    return result.cursor
+
+
+def ended(instance: dg.DagsterInstance, request: dg.RunRequest, status: dg.DagsterRunStatus) -> None:
+    job = REPOSITORY.get_job("everything")
+    tags = {"dagster/run_key": request.run_key, "dagster/partition": request.partition_key}
+    instance.create_run_for_job(job, tags=tags, status=status)
 
 
 def test_the_sensor_registers_what_lands_and_asks_once_for_each_content(
@@ -55,14 +73,97 @@ def test_the_sensor_registers_what_lands_and_asks_once_for_each_content(
 ) -> None:
     assert not sense(instance).run_requests
     dump = land(home)
-    (first,) = sense(instance).run_requests
-    assert instance.get_dynamic_partitions("dataset") == [NAME]
+    good = dump.read_bytes()
+    result = sense(instance)
+    (first,) = result.run_requests
     assert first.partition_key == NAME
     assert dg.AssetKey(["evaluation", "report"]) in first.asset_selection
-    assert not sense(instance).run_requests
+    cursor = take(instance, result)
+    assert instance.get_dynamic_partitions("dataset") == [NAME]
+    assert not sense(instance, cursor).run_requests
     change(dump)
-    (second,) = sense(instance).run_requests
-    assert second.run_key != first.run_key
+    result = sense(instance, cursor)
+    (second,) = result.run_requests
+    cursor = take(instance, result)
+    # content that comes back is asked for again, under a key of its own
+    dump.write_bytes(good)
+    (third,) = sense(instance, cursor).run_requests
+    assert len({first.run_key, second.run_key, third.run_key}) == 3
+
+
+def test_a_preview_of_the_sensor_changes_nothing(home: Path, instance: dg.DagsterInstance) -> None:
+    land(home)
+    before = sorted(path for path in home.rglob("*"))
+    (one,), (other,) = (sense(instance).run_requests for _ in range(2))
+    assert one == other
+    assert not instance.get_dynamic_partitions("dataset")
+    assert instance.get_latest_data_version_record(dg.AssetKey(["raw", "reviews"]), partition_key=NAME) is None
+    # of sizes and times of files it may remember the digest
+    assert [path for path in sorted(home.rglob("*")) if "fingerprints" not in path.name] == before
+
+
+def test_a_run_that_failed_is_asked_for_once_more(home: Path, instance: dg.DagsterInstance) -> None:
+    land(home)
+    result = sense(instance)
+    cursor = take(instance, result)
+    ended(instance, result.run_requests[0], dg.DagsterRunStatus.FAILURE)
+    result = sense(instance, cursor)
+    (again,) = result.run_requests
+    cursor = take(instance, result)
+    assert not sense(instance, cursor).run_requests
+    ended(instance, again, dg.DagsterRunStatus.FAILURE)
+    result = sense(instance, cursor)
+    assert not result.run_requests
+    assert "2 runs failed" in result.skip_reason.skip_message
+
+
+def test_the_schedule_asks_for_several_datasets(home: Path) -> None:
+    names = ("One", "Two")
+    with dg.instance_for_test() as instance:
+        for name in names:
+            write_small_dump(home / "landing" / name, name)
+            register(instance, name)
+        at = datetime(2026, 1, 2, 3, tzinfo=UTC)
+        context = dg.build_schedule_context(instance=instance, repository_def=REPOSITORY, scheduled_execution_time=at)
+        # as the daemon evaluates it, which asks for a key of each of several runs
+        requests = REPOSITORY.get_schedule_def("nightly").evaluate_tick(context).run_requests
+    assert [request.partition_key for request in requests] == list(names)
+    assert len({request.run_key for request in requests}) == 2
+
+
+def test_the_conditions_observe_the_dumps_themselves(home: Path, instance: dg.DagsterInstance) -> None:
+    land(home)
+    register(instance, NAME)
+    raw = dg.AssetSelection.groups("raw", include_sources=True)
+    at = datetime(2026, 1, 2, 3, 1, tzinfo=UTC)
+    first = dg.evaluate_automation_conditions(defs, instance, raw, evaluation_time=at)
+    soon = dg.evaluate_automation_conditions(
+        defs, instance, raw, cursor=first.cursor, evaluation_time=at + timedelta(minutes=1)
+    )
+    assert soon.total_requested == 0
+    later = dg.evaluate_automation_conditions(
+        defs, instance, raw, cursor=soon.cursor, evaluation_time=at + timedelta(minutes=5)
+    )
+    assert later.total_requested == 2
+
+
+@pytest.mark.parametrize("module", ["ml.baselines.two_hop_graph", "ml.codes.svd", "ml.models.sasrec"])
+def test_a_changed_recommender_makes_the_audits_again_that_fit_it(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("duplicates", "ties", "temporal", "leakage", "calibration", "shortcuts")
+    before = {name: audit_code(name) for name in names}
+    digest = code_versions._digest
+    monkeypatch.setattr(code_versions, "_digest", lambda name: "changed" if name == module else digest(name))
+    changed = {name for name in names if audit_code(name) != before[name]}
+    assert {"duplicates", "ties", "temporal", "leakage"} <= changed
+    assert "calibration" not in changed
+
+
+def test_what_states_the_protocol_is_made_again_with_it_and_no_model() -> None:
+    graph = asset_graph()
+    above = dg.AssetKey(["training_sets", "protocol"])
+    below = {key.path[0] for key in dg.AssetSelection.assets(above).downstream(include_self=False).resolve(graph)}
+    assert below == {"evaluation", "audits"}
+    assert above in graph.get(dg.AssetKey(["evaluation", "leaderboard"])).parent_keys
 
 
 def test_the_schedule_asks_for_what_is_out_of_date(home: Path, instance: dg.DagsterInstance) -> None:
