@@ -238,13 +238,16 @@ class TableLines:
 
     def _sound_identities(self, values: Sequence[str]) -> tuple[Sequence[str], int, int] | None:
         """Users or items as they are kept, how many were trimmed, how many were floats; ``None`` if one is bad."""
-        stripped = list(map(str.strip, values))
-        joined = "".join(stripped)
-        if not all(stripped) or CONTROL_CHARACTER.search(joined):
-            return None
-        trimmed = floats = 0
-        if sum(map(len, values)) != len(joined):
+        joined = "".join(values)
+        stripped, trimmed, floats = values, 0, 0
+        if " " in joined or not joined.isascii() or CONTROL_CHARACTER.search(joined):
+            stripped = list(map(str.strip, values))
             trimmed = sum(len(value) != len(kept) for value, kept in zip(values, stripped, strict=True))
+            joined = "".join(stripped)
+            if CONTROL_CHARACTER.search(joined):
+                return None
+        if "" in stripped:
+            return None
         if ".0" in joined:
             kept = list(map(whole_number, stripped))
             floats = sum(len(one) != len(other) for one, other in zip(stripped, kept, strict=True))
@@ -392,16 +395,20 @@ def read_flag(text: str) -> tuple[bool | None, bool]:
 
 
 def _sound_ratings(texts: Sequence[str]) -> list[float | None] | None:
-    if any("," in text for text in set(texts)):
+    joined = "".join(texts)
+    # there are few ratings, however many rows
+    if "," in joined:
         read = {text: read_rating(text) for text in set(texts)}
-        return None if any(isinstance(value, Reject) for value in read.values()) else [read[text] for text in texts]
-    if not _PLAIN_NUMBERS.fullmatch("".join(texts)):
+    elif _PLAIN_NUMBERS.fullmatch(joined):
+        try:
+            read = {text: float(text) if text else None for text in set(texts)}
+        except ValueError:
+            return None
+    else:
         return None
-    try:
-        ratings = [float(text) if text else None for text in texts] if "" in texts else list(map(float, texts))
-    except ValueError:
+    if any(isinstance(rating, Reject) or not math.isfinite(rating or 0) for rating in read.values()):
         return None
-    return ratings if all(rating is None or math.isfinite(rating) for rating in ratings) else None
+    return [read[text] for text in texts]
 
 
 def _sound_flags(texts: Sequence[str]) -> list[bool | None] | None:
