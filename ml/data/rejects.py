@@ -41,14 +41,15 @@ def reject_reasons(folder: Path) -> list[RejectReason]:
 
 
 def in_words(folder: Path, rows_read: dict[str, int]) -> dict[str, str]:
-    """By file, its reasons with counts, an example and a remedy each, and the folder of all rejects."""
+    """By file, its reasons with counts, an example and a remedy each, and where in the workspace all rejects lie."""
     by_file: dict[str, list[RejectReason]] = {}
     for entry in reject_reasons(folder):
         by_file.setdefault(entry.source_file, []).append(entry)
     return {
         name: "; ".join(_sentence(entry, rows_read.get(name, 0)) for entry in entries[:SHOWN_REASONS])
         + (f"; and {len(entries) - SHOWN_REASONS} more reasons" if len(entries) > SHOWN_REASONS else "")
-        + f". All rejects: {folder / 'rejects'}"
+        # below the workspace, so that the same dump gives the same words on every machine
+        + f". All rejects: {'/'.join(folder.parts[-4:])}/rejects in the workspace"
         for name, entries in by_file.items()
     }
 

@@ -18,7 +18,7 @@ from orchestration.partitions import datasets
 from orchestration.paths import REPOSITORY, DatasetPaths, Workspace
 from orchestration.recommenders import needed_codes
 from orchestration.reporting import RECOMMENDATION_OWNERS, array_schema, digest_of, materialization
-from orchestration.resources import Settings
+from orchestration.resources import DEFAULTS
 from orchestration.staleness import asset_graph, data_version, latest_evaluations
 
 TEMPLATES = REPOSITORY / "ml" / "reports" / "templates"
@@ -110,8 +110,8 @@ def _command(paths: DatasetPaths) -> str:
         written |= json.loads(path.read_text(encoding="utf-8"))
     options = {
         name.upper(): ",".join(written[name]) if isinstance(written[name], list) else written[name]
-        for name, field in Settings.model_fields.items()
-        if name in written and written[name] != field.default
+        for name, default in DEFAULTS.items()
+        if name in written and written[name] != default
     }
     said = (f"{name}={int(value) if isinstance(value, bool) else value}" for name, value in options.items())
     return " ".join(["make run", f"DATASET={paths.dataset}", *map(shlex.quote, said)])

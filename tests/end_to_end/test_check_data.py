@@ -41,7 +41,7 @@ def assert_nothing_is_trained(bench: Workbench) -> None:
 
 def test_a_sound_dump_passes_every_rule(kept: Workbench) -> None:
     write_small_dump(kept.dumps)
-    code, said = kept.check()
+    code, said = kept.check("--verbose")
     assert code == 0, said
     results = table(said)
     assert set(results.values()) <= {"passed", "warned"}
@@ -63,7 +63,7 @@ def test_a_sound_dump_passes_every_rule(kept: Workbench) -> None:
 
 def test_again_the_same_is_said_and_nothing_is_made(kept: Workbench) -> None:
     before = kept.materializations()
-    code, said = kept.check()
+    code, said = kept.check("--verbose")
     assert code == 0, said
     assert kept.materializations() == before
     assert "making" not in said
@@ -76,7 +76,7 @@ def test_a_dump_that_lost_more_than_half_of_its_rows_is_drift(kept: Workbench) -
     lines = gzip.decompress(dump.read_bytes()).splitlines(keepends=True)
     dump.write_bytes(gzip.compress(b"".join(lines[: len(lines) * 9 // 20]), mtime=0))
     accepted = (kept.lake("marts", "accepted", "reviews") / "accepted.json").read_bytes()
-    code, said = kept.check()
+    code, said = kept.check("--verbose")
     assert code == 1, said
     results = table(said)
     assert {key for key, result in results.items() if result == "failed"} == {
@@ -90,7 +90,7 @@ def test_a_dump_that_lost_more_than_half_of_its_rows_is_drift(kept: Workbench) -
 
 
 def test_what_is_accepted_by_hand_passes(kept: Workbench) -> None:
-    code, said = kept.check("--accept")
+    code, said = kept.check("--verbose", "--accept")
     assert code == 0, said
     assert "accepted by hand: reviews" in said
     results = table(said)
@@ -104,7 +104,7 @@ def test_a_file_that_is_cut_short_is_named(bench: Workbench) -> None:
     dump = bench.dumps / "Small.json.gz"
     content = dump.read_bytes()
     dump.write_bytes(content[: len(content) * 2 // 3])
-    code, said = bench.check()
+    code, said = bench.check("--verbose")
     assert code == 1, said
     results = table(said)
     assert {key for key, result in results.items() if result == "failed"} == {("landing/reviews", "file_is_whole")}
@@ -116,7 +116,7 @@ def test_a_file_that_is_cut_short_is_named(bench: Workbench) -> None:
 
 
 def test_no_dump_is_a_failure_with_a_table(bench: Workbench) -> None:
-    code, said = bench.check()
+    code, said = bench.check("--verbose")
     assert code == 1, said
     assert str(bench.dumps) in said
     assert set(table(said).values()) == {"not checked"}
