@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import dagster as dg
 from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
 
-from orchestration.assets.raw import changed_dumps, current_versions, observe
+from orchestration.assets.raw import changed_dumps, dump_versions, observe
 from orchestration.assets.settings import chosen_for
 from orchestration.partitions import datasets
 from orchestration.paths import Workspace
@@ -19,15 +19,6 @@ from orchestration.staleness import out_of_date
 
 # a run and one more, where the first failed
 _MOST_TRIES = 2
-
-
-def register(instance: dg.DagsterInstance, dataset: str) -> None:
-    """Make a dataset known, as a partition and in the workspace; nothing where it is already."""
-    paths = Workspace.current().dataset(dataset)
-    if not paths.registration.exists():
-        paths.register(None)
-    if not instance.has_dynamic_partition(datasets.name, dataset):
-        instance.add_dynamic_partitions(datasets.name, [dataset])
 
 
 def out_of_date_now(
@@ -69,12 +60,13 @@ def sense(instance: dg.DagsterInstance, graph: BaseAssetGraph, cursor: str | Non
     requests, events, notes = [], [], []
     found = sorted({*workspace.landed(), *workspace.registered()})
     for dataset in found:
-        observations = changed_dumps(instance, dataset)
+        dumps = dump_versions(dataset)
+        observations = changed_dumps(instance, dataset, dumps)
         events += observations
         selected = out_of_date_now(instance, graph, dataset, [event.asset_key for event in observations])
         if not selected:
             continue
-        versions = current_versions(dataset)
+        versions = {kind: version for kind, (version, _) in dumps.items()}
         state = digest_of([versions, sorted(key.to_user_string() for key in selected)])
         last = asked.get(dataset, {"runs": 0})
         tries = last["tries"] if last.get("state") == state else 0

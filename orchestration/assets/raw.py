@@ -109,31 +109,29 @@ def raw_dumps(context: dg.AssetExecutionContext):
         yield dg.ObserveResult(asset_key=key, data_version=dg.DataVersion(version), metadata=metadata)
 
 
-def current_versions(dataset: str) -> dict[str, str]:
-    """Content versions of the dumps of a dataset as they lie there, by kind."""
+def dump_versions(dataset: str) -> dict[str, tuple[str, dict]]:
+    """Content version of the dumps of a dataset as they lie there, and what to show of them, by kind."""
     paths = Workspace.current().dataset(dataset)
-    return {kind: raw_version(paths, kind)[0] for kind in KINDS}
+    return {kind: raw_version(paths, kind) for kind in KINDS}
 
 
-def changed_dumps(instance: dg.DagsterInstance, dataset: str) -> list[dg.AssetObservation]:
-    """Observations of the dumps of a dataset whose content is not the one that was last recorded; none is recorded."""
-    paths = Workspace.current().dataset(dataset)
+def changed_dumps(
+    instance: dg.DagsterInstance, dataset: str, versions: dict[str, tuple[str, dict]]
+) -> list[dg.AssetObservation]:
+    """Observations of the dumps whose content is not the one that was last recorded; none of them is recorded here."""
     observations = []
-    for kind in KINDS:
+    for kind, (version, metadata) in versions.items():
         key = dg.AssetKey(["raw", kind])
-        version, metadata = raw_version(paths, kind)
         if data_version(instance, key, dataset) != version:
             tags = {"dagster/data_version": version}
             observations.append(dg.AssetObservation(asset_key=key, partition=dataset, metadata=metadata, tags=tags))
     return observations
 
 
-def observe(instance: dg.DagsterInstance, dataset: str) -> bool:
-    """Fingerprint the dumps of a dataset now, outside a run, and record what changed; whether anything did."""
-    observations = changed_dumps(instance, dataset)
-    for observation in observations:
+def observe(instance: dg.DagsterInstance, dataset: str) -> None:
+    """Fingerprint the dumps of a dataset now, outside a run, and record what changed."""
+    for observation in changed_dumps(instance, dataset, dump_versions(dataset)):
         instance.report_runless_asset_event(observation)
-    return bool(observations)
 
 
 def _landing_asset(kind: str) -> dg.AssetsDefinition:

@@ -18,7 +18,7 @@ from orchestration.assets.settings import SLICES
 from orchestration.definitions import defs
 from orchestration.paths import Workspace
 from orchestration.recommenders import unwanted
-from orchestration.requests import register, run_requests
+from orchestration.requests import run_requests
 from orchestration.staleness import asset_graph
 
 NAME = "Small"
@@ -35,6 +35,10 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def instance() -> dg.DagsterInstance:
     with dg.DagsterInstance.ephemeral() as instance:
         yield instance
+
+
+def register(instance: dg.DagsterInstance, dataset: str) -> None:
+    instance.add_dynamic_partitions("dataset", [dataset])
 
 
 def land(home: Path) -> Path:
