@@ -14,9 +14,9 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from orchestration.exits import ends_plainly
+from orchestration.exits import EXIT_FAILED, ends_plainly
 
-EXIT_FAILED, EXIT_USAGE = 1, 2
+EXIT_USAGE = 2
 PASSED, FAILED, WARNED, NOT_CHECKED = "passed", "failed", "warned", "not checked"
 HEADER = ("asset", "rule", "severity", "result", "rows")
 _SWITCHES = {

@@ -11,9 +11,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from orchestration.exits import ends_plainly
-
-EXIT_FAILED = 1
+from orchestration.exits import EXIT_FAILED, ends_plainly
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:

@@ -7,9 +7,8 @@ import os
 import sys
 from pathlib import Path
 
-from orchestration.exits import ends_plainly
+from orchestration.exits import EXIT_FAILED, ends_plainly
 
-EXIT_FAILED = 1
 BASE_URL_VARIABLE = "RAW2RANK_DOWNLOAD_URL"
 
 

@@ -15,9 +15,10 @@ from enum import Enum
 from types import NoneType, UnionType
 from typing import Any, NoReturn, Union, get_args, get_origin
 
+from orchestration.exits import EXIT_FAILED
+
 ON = ("1", "true", "yes", "on")
 OFF = ("0", "false", "no", "off")
-EXIT_FAILED = 1
 
 
 def variable(name: str) -> str:

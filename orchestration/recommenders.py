@@ -103,6 +103,13 @@ def modules_of(name: str) -> list[str]:
     return ["ml.training.sequential_recommender", built_from.split(":")[0]]
 
 
+def modules_by_name() -> list[str]:
+    """Modules of all baselines and ways to assign codes, which registries name and imports do not lead to."""
+    from ml.codes import ASSIGNMENTS
+
+    return sorted({entry.path.split(":")[0] for entry in (*BASELINES.values(), *ASSIGNMENTS.values())})
+
+
 def chosen_names(named: Iterable[str]) -> list[str]:
     """Models and fusions that names of sets, recipes and fusions stand for; those of ``quick`` where none is named.
 

@@ -60,6 +60,7 @@ def _reproduce(chosen: argparse.Namespace, home: Path) -> int:
     from ml.reproduction.table import page
     from orchestration.code_versions import code_version
     from orchestration.console import say
+    from orchestration.recommenders import modules_by_name
 
     claims, protocols = load_claims(), load_protocols()
     names = [name.strip() for name in chosen.claims.split(",") if name.strip()]
@@ -67,7 +68,7 @@ def _reproduce(chosen: argparse.Namespace, home: Path) -> int:
     if unknown:
         raise ValueError(f"there is no claim {', '.join(unknown)}; there are {', '.join(claims)}")
     wanted = [claims[name] for name in names] or [claim for claim in claims.values() if claim.device == chosen.device]
-    code = code_version("ml.reproduction.fit", *_modules_by_name())
+    code = code_version("ml.reproduction.fit", *modules_by_name())
     verdicts = {}
     for name in dict.fromkeys(claim.protocol for claim in wanted):
         protocol = protocols[name]
@@ -143,14 +144,6 @@ def prepare(protocol, source: Path):
             split_protocol(resolved(settings), paths.table("marts", "interactions")),
         )
         return training_set.with_text(item_texts(paths.table("marts", "items"), training_set.item_ids))
-
-
-def _modules_by_name() -> list[str]:
-    """Modules that are named in registries, which imports do not lead to."""
-    from ml.baselines import BASELINES
-    from ml.codes import ASSIGNMENTS
-
-    return sorted({entry.path.split(":")[0] for entry in (*BASELINES.values(), *ASSIGNMENTS.values())})
 
 
 if __name__ == "__main__":

@@ -17,9 +17,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from orchestration.exits import ends_plainly
-
-EXIT_FAILED = 1
+from orchestration.exits import EXIT_FAILED, ends_plainly
 
 
 class NoSuchDataset(ValueError):

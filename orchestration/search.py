@@ -13,9 +13,7 @@ import uuid
 import warnings
 from pathlib import Path
 
-from orchestration.exits import ends_plainly
-
-EXIT_FAILED = 1
+from orchestration.exits import EXIT_FAILED, ends_plainly
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:

@@ -93,18 +93,21 @@ def is_nested_deeply(text: str | bytes, value: object) -> bool:
     return True
 
 
+def why_unreadable(line: bytes, error: ValueError, malformed: str) -> Reject:
+    """The reason that an error in reading a line stands for; ``malformed`` where it is of no other kind."""
+    if not line.strip():
+        return Reject("blank line", f"{len(line)} bytes of white space" if line else "")
+    if isinstance(error, UnicodeDecodeError):
+        return Reject("invalid UTF-8", f"byte {error.start}: {error.reason}")
+    return Reject("nested too deeply" if isinstance(error, NestedTooDeeply) else malformed, str(error))
+
+
 def read_object(line: bytes) -> dict | Reject:
     """The object on a line, or why there is none."""
     try:
         row = read_json(line)
-    except UnicodeDecodeError as invalid:
-        return Reject("invalid UTF-8", f"byte {invalid.start}: {invalid.reason}")
-    except NestedTooDeeply as error:
-        return Reject("nested too deeply", str(error))
     except ValueError as error:
-        if not line.strip():
-            return Reject("blank line", f"{len(line)} bytes of white space" if line else "")
-        return Reject("malformed JSON", str(error))
+        return why_unreadable(line, error, "malformed JSON")
     if not isinstance(row, dict):
         return Reject("not an object", f"a JSON {type_name(row)}")
     return row

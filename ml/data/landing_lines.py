@@ -233,8 +233,7 @@ def _added(block: Block, reader: LineReader, columns: dict[str, list]) -> Added:
     if hasattr(reader, "add_whole_records") or not _many_are_blank(block.lines):
         return reader.add(block.lines, columns)
     indices = [index for index, line in enumerate(block.lines) if line and not line.isspace()]
-    added = _without_blank_rejects(reader.add([block.lines[index] for index in indices], columns))
-    return _spread(added, indices, len(block.lines))
+    return _spread(reader.add([block.lines[index] for index in indices], columns), indices, len(block.lines))
 
 
 def _many_are_blank(lines: list[bytes]) -> bool:

@@ -17,7 +17,7 @@ from orchestration.automation import on_new_data
 from orchestration.code_versions import code_version
 from orchestration.partitions import datasets
 from orchestration.paths import DatasetPaths, Workspace
-from orchestration.recommenders import modules_of, needed_codes, recipes, title_of
+from orchestration.recommenders import modules_by_name, modules_of, needed_codes, recipes, title_of
 from orchestration.reporting import RECOMMENDATION_OWNERS, array_schema, digest_of, materialization
 from orchestration.resources import Settings, resolved
 
@@ -192,12 +192,8 @@ def audit_code(name: str) -> str:
     recipes, where imports do not lead."""
     if name not in _FIT_AGAIN:
         return code_version(f"ml.audits.{name}")
-    from ml.baselines import BASELINES
-    from ml.codes import ASSIGNMENTS
-
-    named = [entry.path.split(":")[0] for entry in (*BASELINES.values(), *ASSIGNMENTS.values())]
     models = [module for recipe in recipes() for module in modules_of(recipe)]
-    return code_version(f"ml.audits.{name}", "ml.evaluation.refit", *sorted({*named, *models}))
+    return code_version(f"ml.audits.{name}", "ml.evaluation.refit", *sorted({*modules_by_name(), *models}))
 
 
 def _audit_asset(name: str, make: Callable[[Material], "Audit"], deps: tuple, description: str) -> dg.AssetsDefinition:

@@ -746,7 +746,12 @@ def test_more_names_of_times_are_known(tmp_path, name):
 
 @pytest.mark.parametrize(
     ("header", "value", "named"),
-    [("when_it_was", "x", "when_it_was"), ("moment", "1400000000", "moment"), ("moment", "2014-05-13", "moment")],
+    [
+        ("when_it_was", "x", "when_it_was"),
+        ("WhenItWas", "x", "WhenItWas"),
+        ("moment", "1400000000", "moment"),
+        ("moment", "2014-05-13", "moment"),
+    ],
 )
 def test_without_a_known_time_columns_that_look_like_one_are_named(tmp_path, header, value, named):
     read = read_text(tmp_path, f"user,item,{header}\nu,i,{value}\n")

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from ml.data.json_text import NestedTooDeeply, fields_reading, identity_problem, is_list_of_texts, is_text, type_name
+from ml.data.json_text import fields_reading, identity_problem, is_list_of_texts, is_text, type_name, why_unreadable
 from ml.data.reading import LANDING_REASONS, Added, FileReading, Reject
 from ml.data.records import Metadata, add_items, read_texts
 from ml.data.sources.item_template import filled
@@ -62,16 +62,10 @@ class Metadata2014Lines:
 
 def read_metadata_2014(line: bytes, template: str | None = None) -> Metadata | Reject:
     """A row of metadata from a line without its line ending, or why it is rejected."""
-    if not line.strip():
-        return Reject("blank line", f"{len(line)} bytes of white space" if line else "")
     try:
         row = read_literal(line)
-    except UnicodeDecodeError as invalid:
-        return Reject("invalid UTF-8", f"byte {invalid.start}: {invalid.reason}")
-    except NestedTooDeeply as error:
-        return Reject("nested too deeply", str(error))
     except ValueError as error:
-        return Reject("malformed literal", str(error))
+        return why_unreadable(line, error, "malformed literal")
     if not isinstance(row, dict):
         return Reject("not an object", f"a {type_name(row)}")
     problem = identity_problem(row, "asin")

@@ -17,8 +17,7 @@ _ROWS = {
         "user userid uid reviewerid",
         "customerid customer visitorid visitor clientid client memberid member authorid reviewer buyerid buyer "
         "accountid account personid profileid userkey useridx userindex usernumber shopperid subscriberid "
-        "playerid listenerid "
-        "readerid patientid studentid householdid msno",
+        "playerid listenerid readerid patientid studentid householdid msno",
         "username profilename reviewername login email nickname author",
     ),
     "item": (
@@ -26,8 +25,7 @@ _ROWS = {
         "sku skuid articleid article product businessid bookid trackid songid artistid albumid gameid appid videoid "
         "newsid contentid goodsid productcode stockcode isbn recipeid animeid itemidx itemindex itemkey itemnumber "
         "adid offerid venueid poiid locationid restaurantid beerid gmapid jobid postid movie book courseid "
-        "showid storyid docid "
-        "documentid pid mid",
+        "showid storyid docid documentid pid mid",
         "title productname itemname track song game stockid",
     ),
     "timestamp": (
@@ -51,7 +49,7 @@ KNOWN_NAMES = {role: tuple(frozenset(row.split()) for row in rows) for role, row
 _TYPED = re.compile(r"(.*):(?:token|float|token_seq|float_seq)")
 _LONGEST_LIST = 20
 _LIKE_A_TIME = re.compile(
-    r"time|date|stamp|epoch|when|(?:^|[_\- ])(?:day|ts|year|month|at|on)(?:$|[_\- ])|[a-z](?:At|On|Ts)$"
+    r"(?i:time|date|stamp|epoch|when)|(?:^|[_\- ])(?:day|ts|year|month|at|on)(?:$|[_\- ])|[a-z](?:At|On|Ts)$"
 )
 # of a column that holds the history of a user in front of the item, as RecBole and FuxiCTR write it
 _HISTORY = re.compile(

@@ -187,6 +187,8 @@ def describe_partitions(
     reading: FileReading, columns: Mapping[str, str], time: str | None, unit: str | None
 ) -> FileReading:
     """What is said of a file together with the columns in the names of its folders."""
+    from ml.data.sources.table import NO_TIME
+
     if time is None or "timestamp" in reading.columns:
         named = tuple(f"{column} (folder)" for column in columns)
         return replace(reading, unused_columns=reading.unused_columns + named)
@@ -197,5 +199,5 @@ def describe_partitions(
         unused_columns=reading.unused_columns + others,
         time_unit=unit,
         order="time",
-        warnings=tuple(text for text in reading.warnings if not text.startswith("no column is known as the time")),
+        warnings=tuple(text for text in reading.warnings if not text.startswith(NO_TIME)),
     )

@@ -62,6 +62,7 @@ _FLAGS = {
     **dict.fromkeys(("false", "f", "no", "n", "0", "0.0"), False),
     **dict.fromkeys(("", "nan"), None),
 }
+NO_TIME = "no column is known as the time"
 # what is wrong with one line makes only so many lines slow
 _LINES_TOGETHER = 128
 
@@ -345,7 +346,7 @@ def table_warnings(candidates: Sequence[str] | None, trimmed: int, floats: int, 
         if candidates:
             named = " or ".join(repr(name) for name in candidates)
             remedy = f'{named} looks like one: put timestamp = "{candidates[0]}" under [columns] of source.toml'
-        warnings.append(f"no column is known as the time, so the order of the lines counts; {remedy}")
+        warnings.append(f"{NO_TIME}, so the order of the lines counts; {remedy}")
     if trimmed:
         warnings.append(f"white space around {trimmed:,} users or items was dropped")
     if floats:
