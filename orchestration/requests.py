@@ -15,7 +15,7 @@ from orchestration.paths import Workspace
 from orchestration.recommenders import unwanted
 from orchestration.reporting import digest_of
 from orchestration.resources import Settings
-from orchestration.staleness import out_of_date
+from orchestration.staleness import out_of_date, under_another_contract
 
 # a run and one more, where the first failed
 _MOST_TRIES = 2
@@ -26,11 +26,13 @@ def out_of_date_now(
 ) -> set[dg.AssetKey]:
     """What has to be made again for a dataset, of what was last chosen for it.
 
-    ``changed`` are raw dumps whose content is not the one that was last recorded; all that lies below them counts.
+    ``changed`` are raw dumps whose content is not the one that was last recorded; all that lies below them counts. So
+    does an asset whose contract has changed, as in `make run`.
     """
     wanted = graph.materializable_asset_keys - unwanted(graph, chosen_for(Settings(), dataset))
     below = dg.AssetSelection.assets(*changed).downstream().resolve(graph) if changed else set()
-    return set(out_of_date(instance, graph, dataset, wanted)) | (wanted & below)
+    another_contract = under_another_contract(instance, graph, dataset, wanted)
+    return set(out_of_date(instance, graph, dataset, wanted)) | another_contract | (wanted & below)
 
 
 def run_requests(instance: dg.DagsterInstance, graph: BaseAssetGraph, at: str = "") -> list[dg.RunRequest]:

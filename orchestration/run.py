@@ -134,7 +134,6 @@ def make(instance, defs, dataset: str, settings, data_only: bool = False) -> int
     from orchestration.assets.raw import observe
     from orchestration.assets.settings import SLICES, chosen, chosen_for, kept_for, version_of
     from orchestration.console import explain, run_quietly, say
-    from orchestration.contracts import changed_contracts, load_contracts
     from orchestration.files_read import files_read, to_text
     from orchestration.locking import announce
     from orchestration.paths import Workspace
@@ -143,8 +142,8 @@ def make(instance, defs, dataset: str, settings, data_only: bool = False) -> int
         CHECKED_LAYERS,
         asset_graph,
         data_version,
-        latest_evaluations,
         out_of_date,
+        under_another_contract,
     )
 
     paths = Workspace.current().dataset(dataset)
@@ -170,18 +169,12 @@ def make(instance, defs, dataset: str, settings, data_only: bool = False) -> int
         {"training_sets"},
         {graph.get(key).group_name for key in everything},
     ]
-    contracts = load_contracts()
     for groups in phases[:2] if data_only else phases:
         keys = {key for key in everything if graph.get(key).group_name in groups}
         reasons = out_of_date(instance, graph, dataset, keys)
         reasons |= dict.fromkeys(changed_settings & keys - set(reasons), "another choice")
         changed_settings = set()
-        evaluations = {
-            check: said
-            for key in keys & {contract.key for contract in contracts}
-            for check, said in latest_evaluations(instance, graph, dataset, key).items()
-        }
-        another_contract = changed_contracts(contracts, evaluations) & keys
+        another_contract = under_another_contract(instance, graph, dataset, keys)
         reasons |= dict.fromkeys(another_contract - set(reasons), "another contract")
         if not reasons:
             continue

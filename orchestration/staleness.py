@@ -84,6 +84,23 @@ def out_of_date(
     return reasons
 
 
+def under_another_contract(
+    instance: dg.DagsterInstance, graph: BaseAssetGraph, dataset: str, keys: Iterable[dg.AssetKey]
+) -> set[dg.AssetKey]:
+    """Which of the given assets were last held against another version of their contract.
+
+    Such an asset is made again so that it is checked again; what lies below follows only where its content changes.
+    """
+    from orchestration.contracts import changed_contracts, load_contracts
+
+    contracts = load_contracts()
+    held = set(keys) & {contract.key for contract in contracts}
+    evaluations = {
+        check: said for key in held for check, said in latest_evaluations(instance, graph, dataset, key).items()
+    }
+    return changed_contracts(contracts, evaluations) & held
+
+
 def unpassed_checks(
     instance: dg.DagsterInstance, graph: BaseAssetGraph, dataset: str, key: dg.AssetKey
 ) -> list[dg.AssetCheckKey]:

@@ -11,10 +11,11 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import (
 )
 from workbench import write_small_dump
 
-from orchestration import code_versions
+from orchestration import code_versions, requests
 from orchestration.assets.audits import audit_code
 from orchestration.assets.raw import observe
 from orchestration.assets.settings import SLICES
+from orchestration.contracts import load_contracts
 from orchestration.definitions import defs
 from orchestration.paths import Workspace
 from orchestration.recommenders import unwanted
@@ -149,6 +150,31 @@ def test_the_conditions_observe_the_dumps_themselves(home: Path, instance: dg.Da
         defs, instance, raw, cursor=soon.cursor, evaluation_time=at + timedelta(minutes=5)
     )
     assert later.total_requested == 2
+
+
+@pytest.mark.parametrize("is_changed", [False, True])
+def test_a_changed_contract_is_seen_by_schedule_and_sensor(
+    home: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch, is_changed: bool
+) -> None:
+    monkeypatch.setattr(requests, "out_of_date", lambda *_: {})
+    register(instance, NAME)
+    (contract,) = (contract for contract in load_contracts() if contract.name == "landing/reviews")
+    instance.report_runless_asset_event(dg.AssetMaterialization(contract.key, partition=NAME))
+    (record,) = instance.fetch_materializations(contract.key, limit=1).records
+    instance.report_runless_asset_event(
+        dg.AssetCheckEvaluation(
+            asset_key=contract.key,
+            check_name=contract.check,
+            passed=True,
+            partition=NAME,
+            metadata={"contract_digest": "another" if is_changed else contract.digest},
+            target_materialization_data=AssetCheckEvaluationTargetMaterializationData(
+                storage_id=record.storage_id, run_id=record.run_id, timestamp=record.timestamp
+            ),
+        )
+    )
+    asked = requests.out_of_date_now(instance, asset_graph(), NAME)
+    assert asked == ({contract.key} if is_changed else set())
 
 
 @pytest.mark.parametrize("module", ["ml.baselines.two_hop_graph", "ml.codes.svd", "ml.models.sasrec"])
