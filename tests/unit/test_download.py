@@ -111,9 +111,10 @@ class Handler(BaseHTTPRequestHandler):
         self.answer(status, headers)
         cut = site.cuts.pop(0) if site.cuts else None
         with suppress(ConnectionError):
+            # noted first: whoever has read it all may look before this thread goes on
+            site.sent.append(len(body[:cut]))
             self.wfile.write(body[:cut])
             self.wfile.flush()
-            site.sent.append(len(body[:cut]))
             if cut is not None and site.stall:
                 site.stall.wait(20)
 
