@@ -28,13 +28,14 @@ from orchestration.checks import checks
 from orchestration.executor import one_run_a_dataset
 from orchestration.jobs import everything, jobs, nightly
 from orchestration.resources import Settings, dbt_resource, training_client
+from orchestration.staleness import set_asset_graph
 
 __all__ = ["build_defs", "everything"]
 
 
 def build_defs(resources: Mapping[str, Any] | None = None) -> dg.Definitions:
     """The definitions, with some resources replaced where given."""
-    return dg.Definitions(
+    defs = dg.Definitions(
         assets=[
             *settings_assets,
             raw_dumps,
@@ -66,3 +67,5 @@ def build_defs(resources: Mapping[str, Any] | None = None) -> dg.Definitions:
         },
         executor=one_run_a_dataset,
     )
+    set_asset_graph(defs.resolve_asset_graph)
+    return defs

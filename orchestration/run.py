@@ -129,65 +129,39 @@ def make(instance, defs, dataset: str, settings, data_only: bool = False) -> int
 
     With ``data_only`` nothing is made of what comes after the checked data.
     """
-    import dagster as dg
-
     from orchestration.assets.raw import observe
-    from orchestration.assets.settings import SLICES, chosen, chosen_for, kept_for, version_of
     from orchestration.console import explain, run_quietly, say
     from orchestration.files_read import files_read, to_text
     from orchestration.locking import announce
     from orchestration.paths import Workspace
-    from orchestration.recommenders import unwanted
-    from orchestration.staleness import (
-        CHECKED_LAYERS,
-        asset_graph,
-        data_version,
-        out_of_date,
-        under_another_contract,
-    )
+    from orchestration.plan import plan
+    from orchestration.staleness import CHECKED_LAYERS, asset_graph
 
     paths = Workspace.current().dataset(dataset)
     observe(instance, dataset)
     graph = asset_graph()
     job = defs.resolve_job_def("everything")
-    made = 0
-    kept = kept_for(dataset)
-    changed_settings = {
-        key
-        for name in SLICES
-        if data_version(instance, key := dg.AssetKey(["settings", name]), dataset)
-        != version_of(chosen(settings, name, kept))
-    }
-    everything = graph.materializable_asset_keys - unwanted(graph, chosen_for(settings, dataset))
-    if data_only:
-        # a look at the data decides nothing about what is trained and compared
-        everything -= {dg.AssetKey(["settings", name]) for name in SLICES if name != "dataset"}
     # after each phase it is known what has really changed; and nothing is fitted before all checks have passed
-    phases = [
-        {"settings", "landing"},
-        {*CHECKED_LAYERS},
-        {"training_sets"},
-        {graph.get(key).group_name for key in everything},
-    ]
+    phases = [{"settings", "landing"}, {*CHECKED_LAYERS}, {"training_sets"}, None]
+    reasons, made = plan(instance, graph, dataset, settings), 0
     for groups in phases[:2] if data_only else phases:
-        keys = {key for key in everything if graph.get(key).group_name in groups}
-        reasons = out_of_date(instance, graph, dataset, keys)
-        reasons |= dict.fromkeys(changed_settings & keys - set(reasons), "another choice")
-        changed_settings = set()
-        another_contract = under_another_contract(instance, graph, dataset, keys)
-        reasons |= dict.fromkeys(another_contract - set(reasons), "another contract")
-        if not reasons:
+        todo = {key: reason for key, reason in reasons.items() if groups is None or graph.get(key).group_name in groups}
+        if data_only:
+            # a look at the data decides nothing about what is trained and compared
+            todo = {key: why for key, why in todo.items() if key.path[0] != "settings" or key.path[-1] == "dataset"}
+        if not todo:
             continue
-        say(explain(reasons))
+        say(explain(todo))
         config = {"resources": {"settings": {"config": settings.model_dump(mode="json", exclude_none=True)}}}
         run_id = str(uuid.uuid4())
         announce(paths, run_id)
-        succeeded = run_quietly(job, instance, dataset, sorted(reasons), config, run_id)
-        if any(key.path[0] == "landing" for key in reasons) and (files := files_read(paths)):
+        succeeded = run_quietly(job, instance, dataset, sorted(todo), config, run_id)
+        if any(key.path[0] == "landing" for key in todo) and (files := files_read(paths)):
             say(f"how the files were read:\n{to_text(files)}")
         if not succeeded:
             return None
-        made += len(reasons)
+        made += len(todo)
+        reasons = plan(instance, graph, dataset, settings)
     return made
 
 

@@ -19,7 +19,7 @@ from orchestration.paths import REPOSITORY, DatasetPaths, Workspace
 from orchestration.recommenders import needed_codes
 from orchestration.reporting import RECOMMENDATION_OWNERS, array_schema, digest_of, materialization
 from orchestration.resources import DEFAULTS
-from orchestration.staleness import asset_graph, data_version, latest_evaluations
+from orchestration.staleness import asset_graph, data_versions, latest_evaluations
 
 TEMPLATES = REPOSITORY / "ml" / "reports" / "templates"
 
@@ -137,24 +137,22 @@ def check_results(instance: dg.DagsterInstance, graph, dataset: str) -> list:
     """What every check last said of what is there now, for the report; audits have a section of their own."""
     from ml.reports.content import Check
 
+    keys = [key for key in graph.materializable_asset_keys if key.path[0] != "audits"]
     results = []
-    for key in sorted(graph.materializable_asset_keys):
-        if key.path[0] == "audits":
-            continue
-        for check, evaluation in latest_evaluations(instance, graph, dataset, key).items():
-            if evaluation is not None:
-                # Dagster gives checks that passed the severity of a warning, whatever they block
-                grave = evaluation.passed or evaluation.severity == dg.AssetCheckSeverity.ERROR
-                error = grave and graph.get(check).blocking
-                results.append(
-                    Check(
-                        name=check.name,
-                        asset=key.to_user_string(),
-                        passed=evaluation.passed,
-                        severity="error" if error else "warning",
-                        detail="" if evaluation.passed else evaluation.description or "",
-                    )
+    for check, evaluation in latest_evaluations(instance, graph, dataset, keys).items():
+        if evaluation is not None:
+            # Dagster gives checks that passed the severity of a warning, whatever they block
+            grave = evaluation.passed or evaluation.severity == dg.AssetCheckSeverity.ERROR
+            error = grave and graph.get(check).blocking
+            results.append(
+                Check(
+                    name=check.name,
+                    asset=check.asset_key.to_user_string(),
+                    passed=evaluation.passed,
+                    severity="error" if error else "warning",
+                    detail="" if evaluation.passed else evaluation.description or "",
                 )
+            )
     return results
 
 
@@ -162,14 +160,13 @@ def _data_versions(instance: dg.DagsterInstance, graph, dataset: str, but: dg.As
     """Content version of everything the report stands on, in the order it is made."""
     names = set(compared_for(dataset))
     shown = dict.fromkeys(("baselines", "models", "rankings"), names) | {"codes": needed_codes(names)}
-    versions = {}
-    for key in graph.toposorted_asset_keys:
-        if key == but or key.path[-1] not in shown.get(key.path[0], {key.path[-1]}):
-            continue
-        version = data_version(instance, key, dataset)
-        if version:
-            versions[key.to_user_string()] = version
-    return versions
+    keys = [
+        key
+        for key in graph.toposorted_asset_keys
+        if key != but and key.path[-1] in shown.get(key.path[0], {key.path[-1]})
+    ]
+    versions = data_versions(instance, dataset, keys)
+    return {key.to_user_string(): versions[key] for key in keys if key in versions}
 
 
 report_assets = [report]
