@@ -25,6 +25,7 @@ from orchestration.assets.training_sets import training_set_assets
 from orchestration.assets.warehouse import warehouse
 from orchestration.automation import automation_sensor, new_dumps
 from orchestration.checks import checks
+from orchestration.code_versions import remember
 from orchestration.executor import one_run_a_dataset
 from orchestration.jobs import everything, jobs, nightly
 from orchestration.resources import Settings, dbt_resource, training_client
@@ -68,4 +69,5 @@ def build_defs(resources: Mapping[str, Any] | None = None) -> dg.Definitions:
         executor=one_run_a_dataset,
     )
     set_asset_graph(defs.resolve_asset_graph)
+    remember()
     return defs
