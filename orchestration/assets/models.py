@@ -1,6 +1,7 @@
 """The sequence models: one asset for each recipe."""
 
 import os
+from collections.abc import Callable
 from dataclasses import asdict
 
 import dagster as dg
@@ -69,14 +70,14 @@ def _model_asset(recipe: Recipe) -> dg.AssetsDefinition:
             reported = _train_in_a_process(context, training_client, recipe, paths, options, settings)
             version, facts = reported.data_version.value, reported.metadata
         else:
-            _train_here(recipe, paths, options)
+            _train_here(recipe, paths, options, context.log.info)
             version, facts = version_of_trained(folder), facts_of_trained(folder)
         return materialization(version, {**facts, **_shown(recipe, paths)})
 
     return model
 
 
-def _train_here(recipe: Recipe, paths: DatasetPaths, options: dict) -> None:
+def _train_here(recipe: Recipe, paths: DatasetPaths, options: dict, say: Callable[[str], None]) -> None:
     from ml.codes.codes import Codes
     from ml.training.loop import DivergedError
     from ml.training.train import train
@@ -91,6 +92,7 @@ def _train_here(recipe: Recipe, paths: DatasetPaths, options: dict) -> None:
             paths.asset("models", recipe.name),
             codes=codes,
             validate_with_seen_excluded=seen,
+            tell=lambda record: say(record.in_words()),
             **chosen,
         )
 
