@@ -150,7 +150,7 @@ def make(instance, defs, dataset: str, settings, data_only: bool = False) -> int
     paths = Workspace.current().dataset(dataset)
     observe(instance, dataset)
     graph = asset_graph()
-    job = defs.resolve_job_def("everything")
+    job = defs.resolve_job_def("all_recipes")
     made = 0
     kept = kept_for(dataset)
     changed_settings = {

@@ -15,10 +15,9 @@ from orchestration.code_versions import code_version
 from orchestration.locking import shared_with_children
 from orchestration.partitions import datasets
 from orchestration.paths import DatasetPaths, Workspace
-from orchestration.recommenders import modules_of, recipe_file, recipes
+from orchestration.recommenders import group_of, modules_of, recipe_file, recipes, require_chosen
 from orchestration.reporting import RECOMMENDATION_OWNERS, array_schema, materialization, told_plainly
 from orchestration.resources import Settings, resolved
-from orchestration.staleness import stays_as_it_is
 from orchestration.trained import facts_of_trained, version_of_trained
 from orchestration.training_process import command, failure_told_by
 
@@ -34,7 +33,7 @@ def _model_asset(recipe: Recipe) -> dg.AssetsDefinition:
         deps=deps,
         description=f"{recipe.title}. Trained from the recipe {recipe.name}; the weights of the epoch with the best "
         f"validation nDCG@10, ranked for as the test users are. Source: {recipe.source}",
-        group_name="models",
+        group_name=group_of("models", recipe.name),
         kinds={"pytorch"},
         owners=RECOMMENDATION_OWNERS,
         partitions_def=datasets,
@@ -56,8 +55,7 @@ def _model_asset(recipe: Recipe) -> dg.AssetsDefinition:
         dataset = context.partition_key
         paths = Workspace.current().dataset(dataset)
         folder = paths.asset("models", recipe.name)
-        if recipe.name not in chosen_for(settings, dataset):
-            return stays_as_it_is(context, "not among the chosen recipes")
+        require_chosen(context.asset_key, chosen_for(settings, dataset), dataset)
         options = {
             "seed": read_settings("training", dataset)["seed"],
             "fit_on": read_settings("fit", dataset)["fit_on"],
