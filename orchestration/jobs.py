@@ -3,6 +3,7 @@
 import dagster as dg
 
 from orchestration.recommenders import ASKED_FOR, EVERYTHING, MORE_RECIPES
+from orchestration.registration import register
 from orchestration.resources import DEFAULTS
 from orchestration.staleness import CHECKED_LAYERS
 
@@ -47,7 +48,7 @@ search = dg.define_asset_job(
     selection=dg.AssetSelection.groups(ASKED_FOR),
     description="Look for better values of one recipe on one dataset.",
 )
-jobs = [everything, all_recipes, data, fingerprint, search]
+jobs = [everything, all_recipes, data, fingerprint, search, register]
 
 
 @dg.schedule(
