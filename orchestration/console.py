@@ -8,6 +8,7 @@ import sys
 import time
 import warnings
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import redirect_stdout
 from typing import TextIO
 
@@ -51,6 +52,7 @@ def run_quietly(
     selection: list[dg.AssetKey] | None,
     run_config: dict,
     run_id: str,
+    tags: Mapping[str, str] | None = None,
 ) -> bool:
     """Execute a job, or a selection of its assets, in this process, telling on the console what happens.
 
@@ -69,6 +71,7 @@ def run_quietly(
             asset_selection=selection,
             run_config={**run_config, "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
             run_id=run_id,
+            tags=dict(tags or {}),
             raise_on_error=False,
         )
     if teller.reasons.interrupted:
