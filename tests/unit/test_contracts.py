@@ -24,6 +24,8 @@ from orchestration.contracts import (
     to_markdown,
     validate,
 )
+from orchestration.contracts_page import PAGE, page
+from orchestration.paths import REPOSITORY
 
 # of Dagster's own tester of automation conditions
 pytestmark = pytest.mark.filterwarnings("ignore::dagster.BetaWarning")
@@ -827,3 +829,9 @@ def test_a_check_can_be_chosen(instance: dg.DagsterInstance):
     result = chosen.resolve_job_def("some").execute_in_process(instance=instance, partition_key="Demo")
     assert list(verdicts(result)) == [("marts/splits", "contract")]
     assert "training_sets/sequences" in MADE
+
+
+def test_the_page_of_the_contracts_is_made_from_them():
+    assert (REPOSITORY / PAGE).read_text() == page(), "run python -m orchestration.contracts_page"
+    for name, rule_id in RULES:
+        assert f"`{rule_id}`" in page(), name
