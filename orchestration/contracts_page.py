@@ -10,9 +10,9 @@ _INTRODUCTION = """# Contracts
 
 This page is made from `data_contracts/`: `python -m orchestration.contracts_page`.
 
-Each contract says what one asset promises. A broken critical rule stops whatever is made from the asset; a warning is shown
-and stops nothing. `make check-data` checks all rules without training. Rules about single rows (keys, ranges, references)
-are dbt tests beside the models. `data_contracts/README.md` describes the format.
+Each contract says what one asset promises. A broken critical rule stops whatever is made from the asset; a warning is
+shown and stops nothing. `make check-data` checks all rules without training. Rules about single rows (keys, ranges,
+references) are dbt tests beside the models. `data_contracts/README.md` describes the format.
 
 A rule that guards our own code cannot be broken by an input, only by a defect of raw2rank; please report one.
 """
