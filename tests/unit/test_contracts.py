@@ -256,9 +256,9 @@ LANDING_BAD: dict[str, tuple[Spoil, int | None]] = {
     "rejected_below_5_percent": (fill(rows_read=[1000, 500], rows_rejected=[50, 24]), 1),
     "rejected_below_1_percent": (fill(rows_read=[1000, 500], rows_rejected=[10, 4]), 1),
     "no_file_twice": (fill(sha256="aa"), 2),
-    "read_without_doubt": (first("reading_warnings", "No column is known as the time."), 1),
 }
 REVIEWS_BAD: dict[str, tuple[Spoil, int | None]] = LANDING_BAD | {
+    "read_without_doubt": (first("reading_warnings", "No column is known as the time."), 1),
     "one_order": (fill(ordered_by=["time", "position"]), None),
     "rows_all_have_times_or_none": (first("ordered_by", "both"), 1),
     "times_are_known": (fill(layout="table", ordered_by="position"), 2),
