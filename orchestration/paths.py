@@ -1,6 +1,7 @@
 """Where everything lies on disk: the workspace folder and the folders of each dataset in it.
 
-The workspace is ``$RAW2RANK_HOME``, or ``workspace/`` beside the code. Nothing outside it is ever written.
+The workspace is ``$RAW2RANK_HOME``; without it ``workspace/`` in a checkout of the repository, and in the current
+folder where raw2rank is installed as a package. An installed package is never written to.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from pathlib import Path
 
 from ml.data.lines import LandingError
 
+# The folder that holds orchestration/, ml/, dbt_project/ and data_contracts/: a checkout, or site-packages.
 REPOSITORY = Path(__file__).resolve().parent.parent
+IS_CHECKOUT = (REPOSITORY / "pyproject.toml").is_file()
 DATASET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 # Parts of the address at which the server of the UI shows them.
 REPORTS, DATA_DOCS = "reports", "data-docs"
@@ -186,7 +189,8 @@ class Workspace:
 
     @classmethod
     def current(cls) -> Workspace:
-        return cls(Path(os.environ.get("RAW2RANK_HOME") or REPOSITORY / "workspace").resolve())
+        beside = REPOSITORY if IS_CHECKOUT else Path.cwd()
+        return cls(Path(os.environ.get("RAW2RANK_HOME") or beside / "workspace").resolve())
 
     def check(self) -> None:
         """Make the folder where there is none, and see that it can be used.
@@ -209,6 +213,11 @@ class Workspace:
         return DatasetPaths(self.home, check_dataset_name(dataset))
 
     @property
+    def dbt_parsed(self) -> Path:
+        """What dbt makes of the project where that is installed and cannot hold it; no dataset has such a name."""
+        return self.home / "dbt" / "_project"
+
+    @property
     def dagster_home(self) -> Path:
         return self.home / "dagster"
 
@@ -216,16 +225,9 @@ class Workspace:
         """Datasets with a registration, sorted."""
         return sorted(path.stem for path in (self.home / "datasets").glob("*.json") if "." not in path.stem)
 
-    def landing_folders(self) -> list[Path]:
-        """Folders under ``landing/``, sorted by name; hidden ones are left out."""
-        return sorted(path for path in (self.home / "landing").glob("[!.]*/"))
-
-    def has_landed(self, folder: Path) -> bool:
-        """Whether a folder under ``landing/`` holds the dataset that it is named after."""
+    def landed(self) -> list[str]:
+        """Folders under ``landing/`` that hold the dataset they are named after, sorted by name."""
         from ml.data.sources import datasets_in
 
-        return folder.name in datasets_in(folder)
-
-    def landed(self) -> list[str]:
-        """Names of the folders under ``landing/`` that hold the dataset they are named after, sorted."""
-        return [folder.name for folder in self.landing_folders() if self.has_landed(folder)]
+        folders = sorted((self.home / "landing").glob("*/"))
+        return [folder.name for folder in folders if folder.name in datasets_in(folder)]

@@ -15,8 +15,9 @@ from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGra
 from orchestration.assets.raw import changed_dumps, dump_versions, observe
 from orchestration.faults import links_of, sentence
 from orchestration.partitions import datasets
-from orchestration.paths import Workspace, check_dataset_name
+from orchestration.paths import Workspace
 from orchestration.plan import plan
+from orchestration.registration import find
 from orchestration.reporting import digest_of
 
 # a run and one more, where the first failed
@@ -60,9 +61,9 @@ def sense(instance: dg.DagsterInstance, graph: BaseAssetGraph, cursor: str | Non
     known = set(instance.get_dynamic_partitions(datasets.name))
     asked = json.loads(cursor) if cursor else {}
     requests, events, notes = [], [], []
-    problems: list[str] = []
-    found = _found(Workspace.current(), problems)
-    for dataset in found:
+    found = find(Workspace.current())
+    problems = list(found.passed_over)
+    for dataset in found.datasets:
         with _problems_of(dataset, problems):
             dumps = dump_versions(dataset)
             observations = changed_dumps(instance, dataset, dumps)
@@ -85,7 +86,7 @@ def sense(instance: dg.DagsterInstance, graph: BaseAssetGraph, cursor: str | Non
             key = f"{dataset}-{state[:12]}-{last['runs'] + 1}"
             asked[dataset] = {"state": state, "key": key, "tries": tries + 1, "runs": last["runs"] + 1}
             requests.append(dg.RunRequest(run_key=key, partition_key=dataset, asset_selection=sorted(selected)))
-    new = [dataset for dataset in found if dataset not in known]
+    new = [dataset for dataset in found.datasets if dataset not in known]
     result = dg.SensorResult(
         run_requests=requests,
         skip_reason=None if requests else "; ".join([*notes, *problems]) or "no dump has changed",
@@ -94,20 +95,6 @@ def sense(instance: dg.DagsterInstance, graph: BaseAssetGraph, cursor: str | Non
         asset_events=events,
     )
     return result, problems
-
-
-def _found(workspace: Workspace, problems: list[str]) -> list[str]:
-    """Datasets that have landed or were registered, sorted."""
-    found = set()
-    for folder in workspace.landing_folders():
-        with _problems_of(f"landing/{folder.name}", problems):
-            check_dataset_name(folder.name)
-            if workspace.has_landed(folder):
-                found.add(folder.name)
-    for dataset in workspace.registered():
-        with _problems_of(f"datasets/{dataset}.json", problems):
-            found.add(check_dataset_name(dataset))
-    return sorted(found)
 
 
 @contextmanager

@@ -8,8 +8,8 @@ import dagster as dg
 from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
 
 from orchestration.records import Records
-from orchestration.reporting import materialization
 
+# the data version that earlier releases gave to what was not chosen
 NOT_CHOSEN = "not chosen"
 # metadata of a check and of its evaluations: what it asks for
 CONTRACT_DIGEST = "contract_digest"
@@ -112,10 +112,3 @@ def data_versions(instance: dg.DagsterInstance, dataset: str, keys: Iterable[dg.
 def data_version(instance: dg.DagsterInstance, key: dg.AssetKey, dataset: str) -> str | None:
     """Data version of one asset, as :func:`data_versions`."""
     return data_versions(instance, dataset, [key]).get(key)
-
-
-def stays_as_it_is(context: dg.AssetExecutionContext, why: str) -> dg.MaterializeResult:
-    """The result of an asset that was not chosen: what it was, or that there is none."""
-    kept = data_version(context.instance, context.asset_key, context.partition_key) or NOT_CHOSEN
-    context.log.info("%s: %s; it stays as it is (%s)", context.asset_key.to_user_string(), why, kept)
-    return materialization(kept, {"dagster/row_count": 0, "chosen": False})
