@@ -224,10 +224,3 @@ class Workspace:
     def registered(self) -> list[str]:
         """Datasets with a registration, sorted."""
         return sorted(path.stem for path in (self.home / "datasets").glob("*.json") if "." not in path.stem)
-
-    def landed(self) -> list[str]:
-        """Folders under ``landing/`` that hold the dataset they are named after, sorted by name."""
-        from ml.data.sources import datasets_in
-
-        folders = sorted((self.home / "landing").glob("*/"))
-        return [folder.name for folder in folders if folder.name in datasets_in(folder)]

@@ -15,10 +15,10 @@ from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGra
 from orchestration.assets.settings import SLICES, chosen, chosen_for, kept_for, version_of
 from orchestration.paths import Workspace
 from orchestration.recommenders import unwanted
-from orchestration.records import Records
+from orchestration.records import Made, Records
 from orchestration.recovery import missing
 from orchestration.resources import Settings
-from orchestration.staleness import CONTRACT_DIGEST, NOT_CHOSEN, in_order, unpassed_of
+from orchestration.staleness import CONTRACT_DIGEST, NOT_CHOSEN, SHOWS_CHECKS, in_order, unpassed_of
 
 
 def plan(
@@ -55,6 +55,10 @@ def plan(
         elif why := _checked_otherwise(records, graph, key, reasons):
             reasons[key] = why
             checked_again.add(key)
+        elif SHOWS_CHECKS in graph.get(key).metadata and (
+            checked := sorted(checked_again) or _checked_since(records, wanted - {key}, records.made[key])
+        ):
+            reasons[key] = f"{checked[0].to_user_string()} is checked again"
     return reasons
 
 
@@ -148,6 +152,15 @@ def _checked_otherwise(
             if read in reasons or now != records.version_at(read, found.storage_id):
                 return f"{read.to_user_string()} changed, which check {check.name} reads"
     return ""
+
+
+def _checked_since(records: Records, keys: Iterable[dg.AssetKey], made: Made) -> list[dg.AssetKey]:
+    """Which of the given assets were checked after another one was made."""
+    return sorted(
+        key
+        for key in keys
+        if any(found.storage_id > made.storage_id for found in records.evaluations.get(key, {}).values())
+    )
 
 
 def _storage_id(records: Records, key: dg.AssetKey) -> int:

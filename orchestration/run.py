@@ -240,11 +240,12 @@ def register(instance, paths, chosen: argparse.Namespace) -> None:
     from orchestration.console import say
     from orchestration.partitions import datasets
     from orchestration.paths import Workspace
+    from orchestration.registration import find
 
     look_in = (chosen.dumps or paths.dumps).resolve()
     if chosen.dataset != "Demo" and not look_in.exists():
         workspace = Workspace.current()
-        known = sorted({"Demo", *workspace.registered(), *workspace.landed()})
+        known = sorted({"Demo", *find(workspace).datasets})
         raise NoSuchDataset(
             f"{chosen.dataset}: there is no folder {look_in}; put its files there or name their folder with "
             f"DUMPS=folder. Known datasets: {', '.join(known)}"

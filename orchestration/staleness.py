@@ -13,6 +13,8 @@ from orchestration.records import Records
 NOT_CHOSEN = "not chosen"
 # metadata of a check and of its evaluations: what it asks for
 CONTRACT_DIGEST = "contract_digest"
+# metadata of an asset that shows what the checks of others found
+SHOWS_CHECKS = "shows_checks"
 # the data, whose blocking checks must pass before anything is fitted on it
 CHECKED_LAYERS = ("landing", "staging", "intermediate", "marts")
 
