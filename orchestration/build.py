@@ -29,6 +29,7 @@ from orchestration.executor import one_run_a_dataset
 from orchestration.jobs import everything, jobs, nightly
 from orchestration.registration import register_landed
 from orchestration.resources import Settings, dbt_resource, training_client
+from orchestration.trainings import trainings
 
 __all__ = ["build_defs", "everything"]
 
@@ -63,6 +64,7 @@ def build_defs(resources: Mapping[str, Any] | None = None) -> dg.Definitions:
             "settings": Settings(),
             "dbt": dbt_resource(),
             "training_client": training_client(),
+            "trainings": trainings,
             **(resources or {}),
         },
         executor=one_run_a_dataset,
