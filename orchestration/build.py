@@ -25,10 +25,12 @@ from orchestration.assets.training_sets import training_set_assets
 from orchestration.assets.warehouse import warehouse
 from orchestration.automation import automation_sensor, new_dumps
 from orchestration.checks import checks
+from orchestration.code_versions import remember
 from orchestration.executor import one_run_a_dataset
 from orchestration.jobs import everything, jobs, nightly
 from orchestration.registration import register_landed
 from orchestration.resources import Settings, dbt_resource, training_client
+from orchestration.staleness import set_asset_graph
 from orchestration.trainings import trainings
 
 __all__ = ["build_defs", "everything"]
@@ -36,7 +38,7 @@ __all__ = ["build_defs", "everything"]
 
 def build_defs(resources: Mapping[str, Any] | None = None) -> dg.Definitions:
     """The definitions, with some resources replaced where given."""
-    return dg.Definitions(
+    defs = dg.Definitions(
         assets=[
             *settings_assets,
             raw_dumps,
@@ -69,3 +71,6 @@ def build_defs(resources: Mapping[str, Any] | None = None) -> dg.Definitions:
         },
         executor=one_run_a_dataset,
     )
+    set_asset_graph(defs.resolve_asset_graph)
+    remember()
+    return defs
