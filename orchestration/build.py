@@ -7,6 +7,7 @@ from typing import Any
 
 import dagster as dg
 
+from orchestration.alerts import alert_on_failure
 from orchestration.assets.accepted import accepted_assets
 from orchestration.assets.audits import audit_assets
 from orchestration.assets.baselines import baseline_assets
@@ -58,7 +59,7 @@ def build_defs(resources: Mapping[str, Any] | None = None) -> dg.Definitions:
         asset_checks=checks,
         jobs=jobs,
         schedules=[nightly],
-        sensors=[register_landed, new_dumps, automation_sensor],
+        sensors=[register_landed, new_dumps, automation_sensor, alert_on_failure],
         resources={
             "settings": Settings(),
             "dbt": dbt_resource(),

@@ -163,7 +163,8 @@ def test_no_run_starts_by_itself() -> None:
     status = {sensor.name: sensor.default_status for sensor in repository.sensor_defs}
     # makes the names of datasets known, and nothing else
     assert status.pop("register_landed") == dg.DefaultSensorStatus.RUNNING
-    assert status == dict.fromkeys(("new_dumps", "on_new_data_sensor"), dg.DefaultSensorStatus.STOPPED)
+    sensors = ("new_dumps", "on_new_data_sensor", "alert_on_failure")
+    assert status == dict.fromkeys(sensors, dg.DefaultSensorStatus.STOPPED)
 
 
 def test_the_launchpad_takes_every_setting() -> None:
