@@ -14,17 +14,18 @@ from typing import TextIO
 
 import dagster as dg
 
+from orchestration.called_as import as_called
 from orchestration.exits import Stopped
 from orchestration.paths import Workspace
 from orchestration.run_reasons import Reasons, what_was_found
 
 
 def say(text: str) -> None:
-    print(text, flush=True)
+    print(as_called(text), flush=True)
 
 
 def problem(text: str) -> None:
-    print(f"error: {text}", file=sys.stderr, flush=True)
+    print(as_called(f"error: {text}"), file=sys.stderr, flush=True)
 
 
 def quiet() -> None:
@@ -100,7 +101,7 @@ class _Teller:
         self.reasons.take(event)
 
     def _say(self, text: str) -> None:
-        print(text, file=self.terminal, flush=True)
+        print(as_called(text), file=self.terminal, flush=True)
 
     def _materialized(self, key: dg.AssetKey, metadata: dict) -> None:
         now = time.monotonic()

@@ -37,20 +37,22 @@ def parse(
     ``switches`` are further options of a command, by name, each with what it does. What is
     not understood ends the command with ``exit_code``.
     """
-    from orchestration.options import Parser, as_type, kind_of, reader
+    from orchestration.options import Parser, as_type, group_of, kind_of, reader, shown_default
     from orchestration.resources import DEFAULTS, Settings
 
     parser = Parser(exit_code, prog=command, description=about)
-    parser.add_argument("--dataset", default="Demo", help="name of the dataset, e.g. Industrial_and_Scientific")
-    parser.add_argument("--dumps", type=Path, help="folder that holds its files")
-    parser.add_argument("--layout", help="how they are laid out, where it cannot be seen from their names")
-    parser.add_argument("--source", type=Path, help="TOML file that says which files they are and what is in them")
+    files = parser.group("dataset and files")
+    files.add_argument("--dataset", default="Demo", help="name of the dataset, e.g. Industrial_and_Scientific")
+    files.add_argument("--dumps", type=Path, help="folder that holds its files; landing/<dataset> when left out")
+    files.add_argument("--layout", help="how they are laid out, where it cannot be seen from their names")
+    files.add_argument("--source", type=Path, help="TOML file that says which files they are and what is in them")
     for name, field in Settings.model_fields.items():
         option = f"--{name.replace('_', '-')}"
         # None where an option is not given
         alone = {"nargs": "?", "const": True} if kind_of(field.annotation) is bool else {}
-        does = f"{field.description} Default: {DEFAULTS[name]!r}".replace("%", "%%")
-        parser.add_argument(option, type=as_type(reader(field.annotation)), help=does, **alone)
+        does = f"{field.description} (default: {shown_default(DEFAULTS[name])})".replace("%", "%%")
+        group = parser.group(group_of(name))
+        group.add_argument(option, type=as_type(reader(field.annotation)), help=does, **alone)
     for name, does in (switches or {}).items():
         parser.add_switch(f"--{name}", does)
     parser.add_waiting()

@@ -235,6 +235,9 @@ def test_the_version_of_a_checkout_is_its_commit(tmp_path):
         subprocess.run(["git", "-C", str(tmp_path), *command], check=True)
     version = project_version(tmp_path)
     assert re.fullmatch(rf"{re.escape(installed)}, commit [0-9a-f]{{12}}", version)
+    # of a package whose environment lies in another repository
+    (tmp_path / "site-packages").mkdir()
+    assert project_version(tmp_path / "site-packages") == installed
 
 
 def test_a_collected_report_is_the_same_each_time(collected, lake):
