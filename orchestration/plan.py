@@ -18,7 +18,7 @@ from orchestration.recommenders import unwanted
 from orchestration.records import Made, Records
 from orchestration.recovery import missing
 from orchestration.resources import Settings
-from orchestration.staleness import CONTRACT_DIGEST, NOT_CHOSEN, SHOWS_CHECKS, in_order, unpassed_of
+from orchestration.staleness import CONTRACT_DIGEST, NOT_CHOSEN, SHOWS_CHECKS, UP_TO_DATE, in_order, unpassed_of
 
 
 def plan(
@@ -162,7 +162,11 @@ def _checked_since(records: Records, keys: Iterable[dg.AssetKey], made: Made) ->
     return sorted(
         key
         for key in keys
-        if any(found.storage_id > made.storage_id for found in records.evaluations.get(key, {}).values())
+        if any(
+            found.storage_id > made.storage_id
+            for name, found in records.evaluations.get(key, {}).items()
+            if name != UP_TO_DATE
+        )
     )
 
 
