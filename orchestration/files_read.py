@@ -40,7 +40,7 @@ def files_read(paths: DatasetPaths) -> list[FileRead]:
         path = paths.asset("landing", kind) / "files.parquet"
         # a folder that an earlier version has landed says nothing of it
         if path.is_file() and "columns_used" in pq.read_schema(path).names:
-            found += [_file_read(kind, file) for file in pq.read_table(path).to_pylist()]
+            found += [file_read(kind, file) for file in pq.read_table(path).to_pylist()]
     return found
 
 
@@ -54,7 +54,7 @@ def to_text(files: list[FileRead]) -> str:
     return "\n".join(lines)
 
 
-def _file_read(kind: str, file: dict) -> FileRead:
+def file_read(kind: str, file: dict) -> FileRead:
     columns = json.loads(file["columns_used"] or "{}")
     unused = file["unused_columns"] or []
     sentences = []

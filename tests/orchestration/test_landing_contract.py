@@ -8,10 +8,10 @@ import pytest
 
 from ml.data.landing import INTERACTIONS_SCHEMA, land
 from ml.data.sources import find_source
-from orchestration.contract_frames import _files
+from orchestration.contract_frames import landed_files
 from orchestration.contract_results import ContractResult, validate
 from orchestration.contracts import load_contracts
-from orchestration.files_read import _file_read, to_text
+from orchestration.files_read import file_read, to_text
 
 CONTRACTS = {contract.name: contract for contract in load_contracts()}
 REVIEWS = CONTRACTS["landing/reviews"]
@@ -28,7 +28,7 @@ def checked(folder: Path, **files: str | bytes) -> ContractResult:
     listed = ", ".join(f'"{name}"' for name in names)
     (folder / "source.toml").write_text(f'layout = "table"\ninteractions = [{listed}]\n')
     land(find_source(folder, "Small").interactions, folder / "landed", INTERACTIONS_SCHEMA, processes=1)
-    return validate(REVIEWS, _files(folder / "landed", REVIEWS))
+    return validate(REVIEWS, landed_files(folder / "landed", REVIEWS))
 
 
 def broken(result: ContractResult) -> set[str]:
@@ -57,7 +57,7 @@ def test_files_keep_the_order_in_which_they_are_named(tmp_path):
     checked(tmp_path, old__csv=UNTIMED, new__csv=UNTIMED.replace("u", "v").replace("vser", "user"))
     files = pq.read_table(tmp_path / "landed" / "files.parquet").to_pylist()
     assert [(file["file_position"], file["source_file"]) for file in files] == [(1, "old.csv"), (2, "new.csv")]
-    text = to_text([_file_read("reviews", file) for file in files])
+    text = to_text([file_read("reviews", file) for file in files])
     assert "no times: the order of the lines counts (file 2 of the source)" in text
 
 
