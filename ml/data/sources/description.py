@@ -22,6 +22,8 @@ _KEYS = (
     "item_text",
     "preset",
 )
+# bytes, of a file or a folder
+_LONGEST_NAME = 255
 _SEPARATOR_WORDS = {"tab": "\t", "comma": ",", "semicolon": ";", "pipe": "|", "space": " ", "\\t": "\t"}
 
 
@@ -79,6 +81,11 @@ class SourceDescription:
                 if not path.name or path.is_absolute() or ".." in path.parts:
                     raise LandingError(
                         f"{self.origin}: {key} names {name!r}; give names of files in the folder of the source"
+                    )
+                if any(len(part.encode()) > _LONGEST_NAME for part in path.parts):
+                    raise LandingError(
+                        f"{self.origin}: {key} names {name[:40]}..., which is longer than file systems allow "
+                        f"({_LONGEST_NAME} bytes); correct it"
                     )
             if len(set(names)) < len(names):
                 raise LandingError(f"{self.origin}: {key} names a file twice; name each once")

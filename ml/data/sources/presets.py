@@ -7,7 +7,7 @@ description that is published with the data:
 - ``movielens_100k``: ``u.data``, tab separated, user, item, rating, seconds;
 - ``movielens_csv``: ``ratings.csv`` of MovieLens 20M, 25M, 32M and "latest";
 - ``yambda``: a flat Parquet file of Yambda (``uid``, ``timestamp``, ``item_id``, ``is_organic``, ...). Its times are
-  seconds since a start that is not published; they are counted from 1970-01-02, so dates mean nothing, and
+  seconds since a start that is not published; they are counted from 2000-01-01, so dates mean nothing, and
   differences do;
 - ``retailrocket``: ``events.csv`` (``timestamp`` in milliseconds, ``visitorid``, ``event``, ``itemid``,
   ``transactionid``); views, additions to the cart and purchases are all interactions;
@@ -50,7 +50,7 @@ PRESETS: Mapping[str, Mapping[str, object]] = MappingProxyType(
             "layout": "table",
             "interactions": ["listens.parquet"],
             "columns": {"user": "uid", "item": "item_id", "timestamp": "timestamp"},
-            "time_format": "seconds since 1970-01-02",
+            "time_format": "seconds since 2000-01-01",
         },
         "retailrocket": {
             "layout": "table",
