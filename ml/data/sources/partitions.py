@@ -146,7 +146,9 @@ class PartitionedLines:
         self._timestamps = Timestamps(TimeFormat(options.time_format) if options.time_format else None)
         self._milliseconds = 0
         if time is not None:
-            self._timestamps.learn([columns[time]])
+            problem = self._timestamps.learn([columns[time]])
+            if problem:
+                raise LandingError(f"{where}: {time}={columns[time]} in the names of its folders {problem}")
             milliseconds = self._timestamps.read(columns[time])
             if isinstance(milliseconds, Reject):
                 raise LandingError(
@@ -154,6 +156,11 @@ class PartitionedLines:
                     "rename the folder, or leave the time out: timestamp = false under [columns] of source.toml"
                 )
             self._milliseconds = milliseconds
+
+    @property
+    def left_out(self) -> int:
+        """See :class:`ml.data.reading.LineReader`."""
+        return self._reader.left_out
 
     def add(self, lines: list[bytes], columns: dict[str, list]) -> Added:
         """See :meth:`ml.data.reading.LineReader.add`."""
@@ -187,7 +194,7 @@ def describe_partitions(
     reading: FileReading, columns: Mapping[str, str], time: str | None, unit: str | None
 ) -> FileReading:
     """What is said of a file together with the columns in the names of its folders."""
-    from ml.data.sources.table import NO_TIME
+    from ml.data.sources.rows import NO_TIME
 
     if time is None or "timestamp" in reading.columns:
         named = tuple(f"{column} (folder)" for column in columns)

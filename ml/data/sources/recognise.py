@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ml.data.sources.description import FILE_NAME, SourceDescription, described_in
-from ml.data.sources.names import CORE, METADATA_PREFIX, dataset_of, interaction_names, looked_for, without_compression
+from ml.data.sources.names import (
+    CORE,
+    METADATA_PREFIX,
+    dataset_of,
+    interaction_names,
+    json_names,
+    looked_for,
+    without_compression,
+)
 from ml.data.sources.patterns import is_file_or_parts, matched_files, parts_or_file
 from ml.data.sources.table_options import TableOptions
 
@@ -129,6 +137,8 @@ def _described(folder: Path, dataset: str, description: SourceDescription) -> So
     if not names and layout != _SPLIT:
         named = _named_after(folder, dataset)
         found = [name for known, name in named if known == layout]
+        if layout == "json_lines":
+            found = [name for name in json_names(dataset) if (folder / name).is_file()]
         if not found and layout.startswith("amazon"):
             # what is said counts more than the release that the name is of
             found = [name for known, name in named if known.startswith("amazon")]
@@ -201,6 +211,10 @@ def _unit(file: SourceFile, layout: str, options: TableOptions, said: bool) -> U
         from ml.data.sources.partitions import table_reader
 
         make_reader = partial(table_reader, file, options)
+    elif layout == "json_lines":
+        from ml.data.sources.json_lines import JsonLines
+
+        make_reader = partial(JsonLines, file.path, options)
     else:
         from ml.data.sources.sequence import SequenceLines
 
