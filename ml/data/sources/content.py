@@ -136,8 +136,8 @@ def refusal(path: Path, content: Content, wanted: str) -> str:
     if kind == WITH_COMMAS:
         return (
             f"{path} holds JSON objects with commas behind them, and {wanted} are lines of one object each; take "
-            f"the commas away, for instance with sed 's/,[[:space:]]*$//' {name} > converted.jsonl, and put that file there "
-            "in its place"
+            f"the commas away, for instance with sed 's/,[[:space:]]*$//' {name} > converted.jsonl, and put that file "
+            "there in its place"
         )
     if kind == BY_COLUMN:
         return (
@@ -164,7 +164,7 @@ def refusal(path: Path, content: Content, wanted: str) -> str:
     if kind == _STEAM_ITEMS:
         return (
             f"{path} looks like {kind}, not like {wanted}: a line holds all items of a user, without an order; give "
-            'the reviews of Steam with preset = "steam" in source.toml, or lines of `user item item ...` as a sequence file'
+            'the reviews of Steam with preset = "steam" in source.toml, or lines of `user item item ...` in a .txt file'
         )
     if kind in _OTHERS:
         return (
