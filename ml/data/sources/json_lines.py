@@ -15,13 +15,12 @@ from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 
-from ml.data.json_text import is_text, read_json, type_name, why_unreadable
+from ml.data.json_text import is_text, read_object, type_name
 from ml.data.lines import LandingError
 from ml.data.reading import LANDING_REASONS, Added, FileReading, Reject
 from ml.data.sources.columns import ColumnNotFoundError, find_columns
 from ml.data.sources.content import JSON_LINES, NOT_LINES, content_of, first_objects, refusal
 from ml.data.sources.keep import Keep
-from ml.data.sources.literals import read_literal
 from ml.data.sources.rows import ROW_REASONS, Rows, like_times
 from ml.data.sources.table_options import TableOptions
 
@@ -35,7 +34,6 @@ REASONS = (
     *(f"{role} of a wrong type" for role in ("user", "item", "timestamp", "rating", "verified")),
     *ROW_REASONS,
 )
-_LITERAL_STARTS = (b"{'", b"{u'", b'{u"')
 
 
 class JsonLines:
@@ -119,7 +117,7 @@ class JsonLines:
         skipped: list[int] = []
         texts: list[Mapping[str, str]] = []
         for index, line in enumerate(lines):
-            row = _read(line)
+            row = read_object(line)
             if isinstance(row, Reject):
                 rejected.append((index, row))
                 continue
@@ -166,18 +164,6 @@ class JsonLines:
                 *self._keep.warnings(self._rows.count > 0),
             ),
         )
-
-
-def _read(line: bytes) -> dict | Reject:
-    """The object on a line, of JSON or of Python, or why there is none."""
-    is_literal = line.lstrip().startswith(_LITERAL_STARTS)
-    try:
-        row = read_literal(line) if is_literal else read_json(line)
-    except ValueError as error:
-        return why_unreadable(line, error, "malformed JSON")
-    if not isinstance(row, dict):
-        return Reject("not an object", f"a JSON {type_name(row)}")
-    return row
 
 
 def _text(value: object) -> str | None:

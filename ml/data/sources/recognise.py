@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _DATASET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _SPLIT = "given_split"
 _SHOWN_NAMES = 20
+_PACKED = (".zip", ".tar", ".tgz", ".tar.gz", ".bz2", ".xz", ".7z", ".rar", ".lz4", ".br", ".z", ".snappy", ".sz")
 
 
 @dataclass(frozen=True)
@@ -251,8 +252,30 @@ def _nothing(folder: Path, dataset: str, has_parts: bool, missing: tuple[str, ..
         return _missing_parts(folder, missing)
     return (
         f"{folder} holds nothing that is recognised as {dataset}: looked for {looked_for(dataset)}, and for a split in "
-        f"train, val and test; put one of them there, or describe the files in {FILE_NAME}{_what_there_is(folder)}"
+        f"train, val and test; put one of them there, or describe the files in {FILE_NAME}"
+        f"{_what_there_is(folder)}{_close_names(folder, dataset)}"
     )
+
+
+def _close_names(folder: Path, dataset: str) -> str:
+    """What to do with files that are nearly named after a dataset."""
+    wanted = {name.lower(): name for _, name in interaction_names(dataset)}
+    for path in sorted(folder.iterdir()):
+        name = path.name
+        known = name.lower()
+        if path.is_dir() and known in (dataset.lower(), *wanted) and any(path.iterdir()):
+            example = next(one.name for one in sorted(path.iterdir()))
+            ending = "".join(Path(example).suffixes[-1:]) or ""
+            return (
+                f'; {name} is a folder: name what is in it, as in layout = "table" and '
+                f'interactions = ["{name}/*{ending}"] in {FILE_NAME}'
+            )
+        if path.is_file() and known in wanted:
+            return f"; {name} is there: capital letters count, rename it to {wanted[known]}"
+        packed = next((end for end in _PACKED if known.endswith(end)), None)
+        if path.is_file() and packed and known.startswith(f"{dataset.lower()}."):
+            return f"; {name} is there: unpack or decompress it"
+    return ""
 
 
 def _what_there_is(folder: Path) -> str:
