@@ -131,3 +131,75 @@ def test_numbers_of_days_in_the_names_of_folders_are_no_times(tmp_path, ending, 
     (tmp_path / "source.toml").write_text(f"{toml}[columns]\ntimestamp = false\n")
     found = read(find_source(tmp_path, "Shop").interactions[0], INTERACTIONS_SCHEMA)
     assert found.values("timestamp", "given_position") == [(None, 1)]
+
+
+# --- source.toml ---------------------------------------------------------------------------------------------
+
+
+def refused(folder: Path, toml: str | bytes) -> str:
+    (folder / "Shop.csv").write_text(TABLE)
+    (folder / "source.toml").write_bytes(toml.encode() if isinstance(toml, str) else toml)
+    with pytest.raises(LandingError) as error:
+        read(find_source(folder, "Shop").interactions[0], INTERACTIONS_SCHEMA)
+    return str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("toml", "message"),
+    [
+        (
+            'layout = "table"\n[columns]\nuser = "user"\ninteractions = ["Shop.csv"]',
+            "interactions stands below [columns]",
+        ),
+        ('layout = "table"\n[keep]\nuser = ["u"]\ntime_format = "days"', "time_format stands below [keep]"),
+        ('layout = "table"\nencoding = "lat\\u0000in"', "encoding = 'lat\\x00in' is not read"),
+        (
+            'layout = "table"\nseparator = "whitespace"',
+            "separator = 'whitespace' does not divide it into names, but ',' does",
+        ),
+    ],
+)
+def test_faults_of_a_description_are_named(tmp_path, toml, message):
+    assert message in refused(tmp_path, toml)
+
+
+def read_with(folder: Path, toml: str) -> list[Read]:
+    (folder / "Shop.csv").write_text(TABLE)
+    (folder / "source.toml").write_text(toml)
+    return [read(unit, INTERACTIONS_SCHEMA) for unit in find_source(folder, "Shop").interactions]
+
+
+@pytest.mark.parametrize(
+    "toml",
+    [
+        '\ufefflayout = "table"\n',
+        'layout = "table"\ninteractions = ["Shop.csv", "./Shop.csv"]\n',
+        'layout = "table"\ninteractions = ["*"]\n',
+        'layout = "table"\nseparator = "COMMA"\n',
+    ],
+)
+def test_a_description_means_the_same_however_it_is_written(tmp_path, toml):
+    (found,) = read_with(tmp_path, toml)
+    assert found.values("user_id", "item_id") == [("u", "i")]
+    assert found.counts[0].source_file == "Shop.csv"
+
+
+def test_unused_columns_are_no_time_and_have_to_be_there(tmp_path):
+    (found,) = read_with(tmp_path, 'layout = "table"\nunused = ["timestamp", "price"]\n')
+    no_time, unused = found.counts[0].reading.warnings
+    assert no_time.endswith("if that is right, put timestamp = false under [columns] of source.toml")
+    assert unused == "unused names 'price', which is no column of the file"
+
+
+def test_broken_links_are_named(tmp_path):
+    (tmp_path / "Shop.csv").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(LandingError, match=r"Shop\.csv is there, but is no file that can be read"):
+        find_source(tmp_path, "Shop")
+    (tmp_path / "source.toml").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(LandingError, match=r"source\.toml is a link to a file that is not there"):
+        find_source(tmp_path, "Shop")
+
+
+def test_a_name_that_no_file_can_have_is_refused(tmp_path):
+    with pytest.raises(LandingError, match="cannot be the name of a dataset"):
+        find_source(tmp_path, "x" * 300)

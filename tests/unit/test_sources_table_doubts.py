@@ -54,7 +54,7 @@ REFUSED = {
     "another separator is said": (
         NAMES + "".join(ROWS),
         {"separator": ";"},
-        "separator = ';' divides .*, but ',' does",
+        "separator = ';' does not divide .*, but ',' does",
     ),
     "lines stand in quotes": (
         "".join(f'"{line.strip()}"\n' for line in [NAMES, *ROWS]),

@@ -162,7 +162,7 @@ class SourceDescription:
         from ml.data.sources.presets import with_preset
 
         try:
-            values = tomllib.loads(path.read_text(encoding="utf-8"))
+            values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
         except OSError as error:
             raise LandingError(complaint(path, error)) from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -197,7 +197,7 @@ def _is_readable(encoding: str) -> bool:
     ascii_text = "".join(map(chr, range(9, 127)))
     try:
         return ascii_text.encode(encoding) == ascii_text.encode("ascii")
-    except (LookupError, UnicodeError):
+    except (LookupError, ValueError):
         return False
 
 
@@ -210,12 +210,21 @@ def _keep(path: Path, values: Mapping[str, object]) -> dict[str, tuple[str, ...]
         raise LandingError(f'{path}: keep has to be a table of its own, as in [keep] and event = ["transaction"]')
     keep = {}
     for name, kept in table.items():
+        _refuse_key_below(path, "keep", name)
         if not isinstance(kept, list) or not kept or not all(isinstance(one, str | int | float) for one in kept):
             raise LandingError(
                 f'{path}: keep.{name} has to be a list of the values that are kept, as in {name} = ["transaction"]'
             )
         keep[name] = tuple(dict.fromkeys(text for one in kept for text in _as_written(one)))
     return keep
+
+
+def _refuse_key_below(path: Path, table: str, key: str) -> None:
+    """Refuse a key of the source that stands below a table, and so belongs to the table."""
+    from ml.data.lines import LandingError
+
+    if key in _KEYS:
+        raise LandingError(f"{path}: {key} stands below [{table}]; put it in front of it")
 
 
 def _as_written(value: str | float) -> tuple[str, ...]:
@@ -241,6 +250,7 @@ def _columns(path: Path, columns: object) -> dict[str, object]:
             'list of them, as in columns = ["user", "item", "timestamp"]'
         )
     for role, name in columns.items():
+        _refuse_key_below(path, "columns", role)
         if name is not False and (not isinstance(name, str) or not name.strip()):
             raise LandingError(
                 f'{path}: columns.{role} has to be the name of a column, as in {role} = "name", or false for none'
@@ -258,7 +268,8 @@ def _table_keys(path: Path, values: Mapping[str, object]) -> dict[str, object]:
         if key in values and not isinstance(values[key], str):
             raise LandingError(f"{path}: {key} has to be a string")
         said[key] = values.get(key)
-    said["separator"] = _SEPARATOR_WORDS.get(said["separator"], said["separator"])
+    if said["separator"] is not None:
+        said["separator"] = _SEPARATOR_WORDS.get(said["separator"].lower(), said["separator"])
     unused = values.get("unused", [])
     if not isinstance(unused, list) or not all(isinstance(name, str) and name for name in unused):
         raise LandingError(f'{path}: unused has to be a list of names of columns, as in unused = ["name"]')
@@ -283,7 +294,11 @@ def described_in(folder: Path) -> SourceDescription | None:
     """The description that lies in a folder, as ``source.toml``, or ``None``.
 
     Raises:
-        LandingError: as :meth:`SourceDescription.from_toml`.
+        LandingError: as :meth:`SourceDescription.from_toml`; it is a broken link.
     """
+    from ml.data.lines import LandingError
+
     path = folder / FILE_NAME
+    if path.is_symlink() and not path.exists():
+        raise LandingError(f"{path} is a link to a file that is not there; correct it, or take it away")
     return SourceDescription.from_toml(path) if path.is_file() else None

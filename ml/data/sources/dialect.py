@@ -303,10 +303,12 @@ def _refuse_separator(path: Path, options: TableOptions, lines: list[bytes], fir
         except LandingError:
             continue
         tried = (
-            f"separator = {options.separator!r}" if options.separator else "none of the separators that are recognised"
+            f"separator = {options.separator!r} does not divide it"
+            if options.separator
+            else "none of the separators that are recognised divides it"
         )
         raise LandingError(
-            f"{where}: {tried} divides it into names, but {separator!r} does: put "
+            f"{where}: {tried} into names, but {separator!r} does: put "
             f'layout = "table" and separator = "{_as_toml(separator)}" into source.toml'
         )
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ml.data.reading import SourceFile, Unit
 
 _DATASET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+_LONGEST_NAME = 200
 _SPLIT = "given_split"
 _SHOWN_NAMES = 20
 _PACKED = (".zip", ".tar", ".tgz", ".tar.gz", ".bz2", ".xz", ".7z", ".rar", ".lz4", ".br", ".z", ".snappy", ".sz")
@@ -73,10 +74,11 @@ def find_source(folder: Path, dataset: str, description: SourceDescription | Non
     """
     from ml.data.lines import LandingError
 
-    if not _DATASET_NAME.fullmatch(dataset) or dataset.startswith(METADATA_PREFIX):
+    is_name = _DATASET_NAME.fullmatch(dataset) and len(dataset) <= _LONGEST_NAME
+    if not is_name or dataset.startswith(METADATA_PREFIX):
         raise LandingError(
-            f"{dataset!r} cannot be the name of a dataset: give the name of its files without what is behind the first "
-            f"dot, of letters, digits, '_' and '-', without {METADATA_PREFIX!r} in front"
+            f"{dataset[:_LONGEST_NAME]!r} cannot be the name of a dataset: give the name of its files without what is "
+            f"behind the first dot, of letters, digits, '_' and '-', without {METADATA_PREFIX!r} in front"
         )
     if not folder.is_dir():
         raise LandingError(f"{folder} is not a folder; make it, and put the files of {dataset} there")
@@ -272,6 +274,8 @@ def _close_names(folder: Path, dataset: str) -> str:
             )
         if path.is_file() and known in wanted:
             return f"; {name} is there: capital letters count, rename it to {wanted[known]}"
+        if known in wanted and not path.is_dir():
+            return f"; {name} is there, but is no file that can be read, such as a link to a file that is not"
         packed = next((end for end in _PACKED if known.endswith(end)), None)
         if path.is_file() and packed and known.startswith(f"{dataset.lower()}."):
             return f"; {name} is there: unpack or decompress it"

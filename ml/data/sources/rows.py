@@ -61,6 +61,7 @@ class Rows:
     def __init__(self, options: TableOptions) -> None:
         self.timestamps = Timestamps(TimeFormat(options.time_format) if options.time_format else None)
         self._is_timeless = "timestamp" in options.absent
+        self._unused = options.unused
         self._identities = Identities()
         self.count = 0
 
@@ -148,6 +149,7 @@ class Rows:
             roles: those that the file has a column for.
             candidates: columns that look like a time, where none is known as it.
         """
+        candidates = [name for name in candidates if name not in self._unused]
         time = [] if self._is_timeless or "timestamp" in roles else [no_time(candidates)]
         return [*time, *self._identities.warnings()]
 

@@ -21,7 +21,7 @@ from types import MappingProxyType
 
 from ml.data.lines import LandingError, RefusedLine
 from ml.data.reading import LANDING_REASONS, Added, FileReading, Reject
-from ml.data.sources.columns import find_columns, is_known_name
+from ml.data.sources.columns import find_columns, is_known_name, plain_name
 from ml.data.sources.dialect import Dialect, find_dialect, recoded
 from ml.data.sources.keep import Keep
 from ml.data.sources.quoting import NONE
@@ -105,6 +105,11 @@ class TableLines:
         warnings = self._rows.warnings(columns, like_times(unused, values))
         if self._repeated_names:
             warnings.append(f"the line of names stands {self._repeated_names:,} more times in the file; it is no row")
+        warnings += [
+            f"unused names {name!r}, which is no column of the file"
+            for name in self._options.unused
+            if name not in dialect.names and name not in map(plain_name, dialect.names)
+        ]
         warnings += self._keep.warnings(self._rows.count > 0)
         return FileReading(
             columns=columns,
