@@ -233,6 +233,15 @@ def test_a_damaged_dataset_is_named_and_the_others_go_on(home: Path, instance: d
     assert problems[0].startswith(said)
 
 
+def test_settings_that_cannot_be_read_fail_no_evaluation_of_conditions(
+    home: Path, instance: dg.DagsterInstance
+) -> None:
+    damage(home, "{")
+    register(instance, "Damaged")
+    found = dg.evaluate_automation_conditions(defs, instance, dg.AssetSelection.assets(["codes", "svd"]))
+    assert found.total_requested == 0
+
+
 def test_the_schedule_names_a_damaged_dataset_where_it_asks_for_nothing(home: Path) -> None:
     said = damage(home, "registration")
     with dg.instance_for_test() as instance:
