@@ -26,18 +26,21 @@ from orchestration.assets.training_sets import training_set_assets
 from orchestration.assets.warehouse import warehouse
 from orchestration.automation import automation_sensor, new_dumps
 from orchestration.checks import checks
+from orchestration.code_versions import remember
 from orchestration.executor import one_run_a_dataset
 from orchestration.jobs import everything, jobs, nightly
 from orchestration.registration import register_landed
 from orchestration.resources import Settings, dbt_resource, training_client
 from orchestration.shown_staleness import show_staleness, staleness_checks
+from orchestration.staleness import set_asset_graph
+from orchestration.trainings import trainings
 
 __all__ = ["build_defs", "everything"]
 
 
 def build_defs(resources: Mapping[str, Any] | None = None) -> dg.Definitions:
     """The definitions, with some resources replaced where given."""
-    return dg.Definitions(
+    defs = dg.Definitions(
         assets=[
             *settings_assets,
             raw_dumps,
@@ -65,7 +68,11 @@ def build_defs(resources: Mapping[str, Any] | None = None) -> dg.Definitions:
             "settings": Settings(),
             "dbt": dbt_resource(),
             "training_client": training_client(),
+            "trainings": trainings,
             **(resources or {}),
         },
         executor=one_run_a_dataset,
     )
+    set_asset_graph(defs.resolve_asset_graph)
+    remember()
+    return defs

@@ -62,5 +62,7 @@ def nightly(context: dg.ScheduleEvaluationContext):
     from orchestration.requests import run_requests
 
     at = context.scheduled_execution_time.isoformat()
-    requests = run_requests(context.instance, context.repository_def.asset_graph, at)
-    return requests or dg.SkipReason("every dataset is up to date")
+    requests, problems = run_requests(context.instance, context.repository_def.asset_graph, at)
+    for problem in problems:
+        context.log.warning(problem)
+    return requests or dg.SkipReason("; ".join(problems) or "every dataset is up to date")

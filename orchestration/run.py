@@ -132,66 +132,45 @@ def make(instance, defs, dataset: str, settings, data_only: bool = False) -> int
 
     With ``data_only`` nothing is made of what comes after the checked data.
     """
-    import dagster as dg
-
     from orchestration.assets.raw import observe
-    from orchestration.assets.settings import SLICES, chosen, chosen_for, kept_for, version_of
     from orchestration.console import explain, run_quietly, say
     from orchestration.files_read import files_read, to_text
     from orchestration.locking import announce
     from orchestration.paths import Workspace
-    from orchestration.recommenders import unwanted
-    from orchestration.staleness import (
-        CHECKED_LAYERS,
-        asset_graph,
-        data_version,
-        out_of_date,
-        under_another_contract,
-    )
+    from orchestration.plan import plan
+    from orchestration.staleness import CHECKED_LAYERS, asset_graph
 
     paths = Workspace.current().dataset(dataset)
     observe(instance, dataset)
     graph = asset_graph()
     job = defs.resolve_job_def("all_recipes")
-    made = 0
-    kept = kept_for(dataset)
-    changed_settings = {
-        key
-        for name in SLICES
-        if data_version(instance, key := dg.AssetKey(["settings", name]), dataset)
-        != version_of(chosen(settings, name, kept))
-    }
-    everything = graph.materializable_asset_keys - unwanted(graph, chosen_for(settings, dataset))
-    if data_only:
-        # a look at the data decides nothing about what is trained and compared
-        everything -= {dg.AssetKey(["settings", name]) for name in SLICES if name != "dataset"}
     # after each phase it is known what has really changed; and nothing is fitted before all checks have passed
     phases = {
         "landing": {"settings", "landing"},
         "checked data": {*CHECKED_LAYERS},
         "training set": {"training_sets"},
-        "recommenders and report": {graph.get(key).group_name for key in everything},
+        "recommenders and report": None,
     }
+    reasons, made = plan(instance, graph, dataset, settings), 0
     for phase, groups in islice(phases.items(), 2 if data_only else None):
-        keys = {key for key in everything if graph.get(key).group_name in groups}
-        reasons = out_of_date(instance, graph, dataset, keys)
-        reasons |= dict.fromkeys(changed_settings & keys - set(reasons), "another choice")
-        changed_settings = set()
-        another_contract = under_another_contract(instance, graph, dataset, keys)
-        reasons |= dict.fromkeys(another_contract - set(reasons), "another contract")
-        if not reasons:
+        todo = {key: reason for key, reason in reasons.items() if groups is None or graph.get(key).group_name in groups}
+        if data_only:
+            # a look at the data decides nothing about what is trained and compared
+            todo = {key: why for key, why in todo.items() if key.path[0] != "settings" or key.path[-1] == "dataset"}
+        if not todo:
             continue
-        say(explain(reasons))
+        say(explain(todo))
         config = {"resources": {"settings": {"config": settings.model_dump(mode="json", exclude_none=True)}}}
         run_id = str(uuid.uuid4())
         announce(paths, run_id)
         tags = {"raw2rank/command": "make check-data" if data_only else "make run", "raw2rank/phase": phase}
-        succeeded = run_quietly(job, instance, dataset, sorted(reasons), config, run_id, tags)
-        if any(key.path[0] == "landing" for key in reasons) and (files := files_read(paths)):
+        succeeded = run_quietly(job, instance, dataset, sorted(todo), config, run_id, tags)
+        if any(key.path[0] == "landing" for key in todo) and (files := files_read(paths)):
             say(f"how the files were read:\n{to_text(files)}")
         if not succeeded:
             return None
-        made += len(reasons)
+        made += len(todo)
+        reasons = plan(instance, graph, dataset, settings)
     return made
 
 
@@ -261,11 +240,12 @@ def register(instance, paths, chosen: argparse.Namespace) -> None:
     from orchestration.console import say
     from orchestration.partitions import datasets
     from orchestration.paths import Workspace
+    from orchestration.registration import find
 
     look_in = (chosen.dumps or paths.dumps).resolve()
     if chosen.dataset != "Demo" and not look_in.exists():
         workspace = Workspace.current()
-        known = sorted({"Demo", *workspace.registered(), *workspace.landed()})
+        known = sorted({"Demo", *find(workspace).datasets})
         raise NoSuchDataset(
             f"{chosen.dataset}: there is no folder {look_in}; put its files there or name their folder with "
             f"DUMPS=folder. Known datasets: {', '.join(known)}"

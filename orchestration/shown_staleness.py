@@ -16,8 +16,8 @@ from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
 from dagster._core.storage.tags import PARTITION_NAME_TAG
 
 from orchestration.partitions import datasets
+from orchestration.staleness import UP_TO_DATE, asset_graph, latest_evaluations
 
-UP_TO_DATE = "up_to_date"
 CURRENT = "made of what is there now"
 WATCHED = (dg.AssetKey(["evaluation", "leaderboard"]), dg.AssetKey(["evaluation", "report"]))
 _SHOWN = 6
@@ -50,8 +50,6 @@ def _check(key: dg.AssetKey) -> dg.AssetChecksDefinition:
             description="Made of the settings, dumps, contracts and code that are there now. Blocks nothing.",
         )
         def up_to_date(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-            from orchestration.staleness import asset_graph
-
             dataset, graph = context.partition_key, asset_graph()
             made = _made(context.instance, key, dataset)
             # what this run has made is made of what is there now
@@ -79,8 +77,6 @@ up_to_date = dg.define_asset_job(
     "contract or code has changed since they were made. Makes nothing.",
 )
 def show_staleness(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-    from orchestration.staleness import asset_graph
-
     graph = asset_graph()
     # what was asked for; a run that failed is not asked for again at every tick
     asked: dict[str, list] = json.loads(context.cursor) if context.cursor else {}
@@ -102,16 +98,15 @@ def show_staleness(context: dg.SensorEvaluationContext) -> dg.SensorResult:
 
 def _to_say(instance: dg.DagsterInstance, graph: BaseAssetGraph, dataset: str) -> list[list]:
     """What the checks would say and have not said: storage id of the materialisation and finding, an entry each."""
-    from orchestration.staleness import latest_evaluations
-
     made = {key: record for key in WATCHED if (record := _made(instance, key, dataset)) is not None}
     if not made:
         return []
     reasons = reasons_now(instance, graph, dataset)
+    evaluations = latest_evaluations(instance, graph, dataset, made)
     found = []
     for key, record in made.items():
         said = finding(graph, key, reasons)
-        before = latest_evaluations(instance, graph, dataset, key).get(dg.AssetCheckKey(key, UP_TO_DATE))
+        before = evaluations.get(dg.AssetCheckKey(key, UP_TO_DATE))
         # what was made before there was this check need not be said to be current
         if said != (before.description if before else CURRENT):
             found.append([record.storage_id, said])
@@ -132,18 +127,8 @@ def _under_way(instance: dg.DagsterInstance, dataset: str) -> bool:
 
 def reasons_now(instance: dg.DagsterInstance, graph: BaseAssetGraph, dataset: str) -> dict[dg.AssetKey, str]:
     """What is out of date of a dataset, of what was last chosen for it, and why; dumps as they are now."""
-    from orchestration.assets.raw import changed_dumps, dump_versions
-    from orchestration.assets.settings import chosen_for
-    from orchestration.recommenders import unwanted
-    from orchestration.resources import Settings
-    from orchestration.staleness import out_of_date, under_another_contract
+    from orchestration.assets.raw import dump_versions
+    from orchestration.plan import plan
 
-    wanted = graph.materializable_asset_keys - unwanted(graph, chosen_for(Settings(), dataset))
-    reasons = out_of_date(instance, graph, dataset, wanted)
-    for key in under_another_contract(instance, graph, dataset, wanted) - set(reasons):
-        reasons[key] = "another contract"
-    for observation in changed_dumps(instance, dataset, dump_versions(dataset)):
-        changed = observation.asset_key
-        for key in graph.get(changed).child_keys & wanted - set(reasons):
-            reasons[key] = f"{changed.to_user_string()} changed"
-    return reasons
+    versions = {dg.AssetKey(["raw", kind]): version for kind, (version, _) in dump_versions(dataset).items()}
+    return plan(instance, graph, dataset, dumps=versions)

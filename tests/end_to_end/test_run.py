@@ -22,8 +22,8 @@ from ml.evaluation.rankings import facts
 from orchestration import compare
 from orchestration.assets.audits import AUDITS
 from orchestration.recommenders import chosen_names, compared, recipe_names, unwanted
-from orchestration.shown_staleness import UP_TO_DATE, WATCHED, reasons_now
-from orchestration.staleness import asset_graph
+from orchestration.shown_staleness import WATCHED, reasons_now
+from orchestration.staleness import UP_TO_DATE, asset_graph
 from orchestration.storage import open_instance
 
 CHOSEN = chosen_names([])

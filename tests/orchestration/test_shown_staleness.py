@@ -12,8 +12,8 @@ from dagster._core.storage.tags import PARTITION_NAME_TAG
 from orchestration import shown_staleness
 from orchestration.definitions import defs
 from orchestration.partitions import datasets
-from orchestration.shown_staleness import CURRENT, UP_TO_DATE, WATCHED, finding, in_words, show_staleness
-from orchestration.staleness import asset_graph
+from orchestration.shown_staleness import CURRENT, WATCHED, finding, in_words, show_staleness
+from orchestration.staleness import UP_TO_DATE, asset_graph
 
 GRAPH = asset_graph()
 LEADERBOARD, REPORT = WATCHED
