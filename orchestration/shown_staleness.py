@@ -102,11 +102,11 @@ def _to_say(instance: dg.DagsterInstance, graph: BaseAssetGraph, dataset: str) -
     if not made:
         return []
     reasons = reasons_now(instance, graph, dataset)
-    evaluations = latest_evaluations(instance, graph, dataset, made)
+    told = latest_evaluations(instance, graph, dataset, made)
     found = []
     for key, record in made.items():
         said = finding(graph, key, reasons)
-        before = evaluations.get(dg.AssetCheckKey(key, UP_TO_DATE))
+        before = told[dg.AssetCheckKey(key, UP_TO_DATE)]
         # what was made before there was this check need not be said to be current
         if said != (before.description if before else CURRENT):
             found.append([record.storage_id, said])
@@ -130,5 +130,5 @@ def reasons_now(instance: dg.DagsterInstance, graph: BaseAssetGraph, dataset: st
     from orchestration.assets.raw import dump_versions
     from orchestration.plan import plan
 
-    versions = {dg.AssetKey(["raw", kind]): version for kind, (version, _) in dump_versions(dataset).items()}
-    return plan(instance, graph, dataset, dumps=versions)
+    dumps = {dg.AssetKey(["raw", kind]): version for kind, (version, _) in dump_versions(dataset).items()}
+    return plan(instance, graph, dataset, dumps=dumps)

@@ -15,7 +15,7 @@ NOT_CHOSEN = "not chosen"
 CONTRACT_DIGEST = "contract_digest"
 # metadata of an asset that shows what the checks of others found
 SHOWS_CHECKS = "shows_checks"
-# the check of what people read (orchestration.shown_staleness), which nothing shows and nothing waits for
+# the check that says whether what an asset shows is out of date; of what it shows it says nothing
 UP_TO_DATE = "up_to_date"
 # the data, whose blocking checks must pass before anything is fitted on it
 CHECKED_LAYERS = ("landing", "staging", "intermediate", "marts")
