@@ -31,7 +31,7 @@ option = --$(subst _,-,$(shell echo $(1) | tr A-Z a-z))
 quoted = '$(subst ','\'',$(value $(1)))'
 OPTIONS = $(foreach name,$(sort $(typed) $(call exported,$@)),$(call option,$(name))=$(call quoted,$(name)))
 
-.PHONY: help install run check-data download search reproduce compare ui test lint format clean
+.PHONY: help install run check-data download search reproduce compare ui test test-installed lint format clean
 
 help:
 	@echo "make run         from dumps to leaderboard and report; without DATASET, a demo dump"
@@ -43,6 +43,7 @@ help:
 	@echo "make ui          the Dagster UI on 127.0.0.1:$(PORT), same definitions and storage; prints its address with a token"
 	@echo "make lint        look over style and format of the code; make format mends them"
 	@echo "make test        lint, unit, dbt, orchestration and end-to-end tests"
+	@echo "make test-installed  install the wheel in an environment of its own, elsewhere, and make a run there"
 	@echo "make clean       remove the environment and caches; the workspace stays"
 	@echo
 	@echo "Variables, as in make run DATASET=Beauty EXCLUDE_SEEN=yes (docs/options.md describes the settings):"
@@ -90,6 +91,9 @@ format: $(INSTALLED)
 # cores, since those that wait for processes of their own leave the others room
 test: lint
 	$(VENV)/bin/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(PYTEST_OPTIONS)
+
+test-installed: $(INSTALLED)
+	$(VENV)/bin/python -m pytest -m installed $(PYTEST_OPTIONS)
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .hypothesis dbt_project/target dbt_project/logs

@@ -8,22 +8,24 @@ import sys
 import time
 import warnings
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import redirect_stdout
 from typing import TextIO
 
 import dagster as dg
 
+from orchestration.called_as import as_called
 from orchestration.exits import Stopped
 from orchestration.paths import Workspace
 from orchestration.run_reasons import Reasons, what_was_found
 
 
 def say(text: str) -> None:
-    print(text, flush=True)
+    print(as_called(text), flush=True)
 
 
 def problem(text: str) -> None:
-    print(f"error: {text}", file=sys.stderr, flush=True)
+    print(as_called(f"error: {text}"), file=sys.stderr, flush=True)
 
 
 def quiet() -> None:
@@ -51,6 +53,7 @@ def run_quietly(
     selection: list[dg.AssetKey] | None,
     run_config: dict,
     run_id: str,
+    tags: Mapping[str, str] | None = None,
 ) -> bool:
     """Execute a job, or a selection of its assets, in this process, telling on the console what happens.
 
@@ -69,6 +72,7 @@ def run_quietly(
             asset_selection=selection,
             run_config={**run_config, "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
             run_id=run_id,
+            tags=dict(tags or {}),
             raise_on_error=False,
         )
     if teller.reasons.interrupted:
@@ -97,7 +101,7 @@ class _Teller:
         self.reasons.take(event)
 
     def _say(self, text: str) -> None:
-        print(text, file=self.terminal, flush=True)
+        print(as_called(text), file=self.terminal, flush=True)
 
     def _materialized(self, key: dg.AssetKey, metadata: dict) -> None:
         now = time.monotonic()

@@ -7,6 +7,7 @@ import os
 import sys
 from pathlib import Path
 
+from orchestration.called_as import as_called
 from orchestration.exits import EXIT_FAILED, ends_plainly
 
 BASE_URL_VARIABLE = "RAW2RANK_DOWNLOAD_URL"
@@ -18,7 +19,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
     parser = Parser(prog="make download", description=__doc__)
     parser.add_argument("--dataset", required=True, help="the category, e.g. Industrial_and_Scientific")
-    parser.add_argument("--release", choices=sorted(RELEASES), default="2018")
+    parser.add_argument("--release", choices=sorted(RELEASES), default="2018", help="release of the dumps, by year")
     which = parser.add_mutually_exclusive_group()
     which.add_argument(
         "--core",
@@ -65,7 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr, flush=True)
         return EXIT_FAILED
     elsewhere = "" if folder == paths.dumps.resolve() else f" DUMPS={folder}"
-    print(f"next: make run DATASET={chosen.dataset}{elsewhere}", flush=True)
+    print(as_called(f"next: make run DATASET={chosen.dataset}{elsewhere}"), flush=True)
     return 0
 
 

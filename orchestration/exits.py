@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from orchestration.called_as import as_called
+
 EXIT_FAILED = 1
 _STOPPED_BY = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
 
@@ -69,7 +71,7 @@ def _reason(error: Exception) -> str:
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    print(as_called(text), file=sys.stderr, flush=True)
 
 
 def _number(stop: KeyboardInterrupt, received: list[int]) -> int:

@@ -15,10 +15,21 @@ from enum import Enum
 from types import NoneType, UnionType
 from typing import Any, NoReturn, Union, get_args, get_origin
 
+from orchestration.called_as import as_called
 from orchestration.exits import EXIT_FAILED
 
 ON = ("1", "true", "yes", "on")
 OFF = ("0", "false", "no", "off")
+# the settings as ``--help`` groups them
+_GROUPS = {
+    "cleaning": (
+        *("k_core", "k_core_users", "k_core_items", "from_date", "until_date", "verified_only", "least_rating"),
+        *("first_interaction_only", "minimum_history"),
+    ),
+    "order and split": ("tie_order", "split", "validation_from", "test_from", "validation_users"),
+    "recommenders and evaluation": ("recipes", "fit_on", "exclude_seen", "audit_model", "seed", "seeds"),
+}
+_OTHER_SETTINGS = "how it is computed"
 
 
 def variable(name: str) -> str:
@@ -74,6 +85,18 @@ def names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
+def group_of(setting: str) -> str:
+    """The group in which ``--help`` lists a setting."""
+    return next((group for group, names in _GROUPS.items() if setting in names), _OTHER_SETTINGS)
+
+
+def shown_default(value: Any) -> str:
+    """The default of a setting as an option would be given it; ``none`` for an empty one."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return "none" if value in ("", []) else f"{value:g}" if isinstance(value, float) else str(value)
+
+
 def kind_of(annotation: Any) -> Any:
     """The type of a field apart from ``None``."""
     if get_origin(annotation) in (Union, UnionType):
@@ -113,16 +136,32 @@ def as_type(read: Callable[[str], Any]) -> Callable[[str], Any]:
     return read_argument
 
 
+class _Help(argparse.HelpFormatter):
+    """Adds the default of an option to its help, where there is one and the help does not name it."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        named = action.default in (None, False, "", argparse.SUPPRESS) or "efault" in (action.help or "")
+        return action.help if named else f"{action.help or ''} (default: %(default)s)".lstrip()
+
+
 class Parser(argparse.ArgumentParser):
     """A parser that takes no abbreviations and names what it knows.
 
-    Options may be written as make writes them: ``--K_CORE=5`` is ``--k-core=5``. Errors name the variable of make, end
-    with ``exit_code`` and print no usage, which has forty lines.
+    Options may be written as make writes them: ``--K_CORE=5`` and ``K_CORE=5`` are ``--k-core=5``. Errors name the
+    variable of make, end with ``exit_code`` and print no usage.
     """
 
     def __init__(self, exit_code: int = EXIT_FAILED, **keywords: Any) -> None:
         self.exit_code = exit_code
-        super().__init__(allow_abbrev=False, **keywords)
+        keywords["prog"] = as_called(keywords.get("prog") or "")
+        # of a docstring, without its markup
+        keywords["description"] = re.sub(r"(:\w+:)?`+", "", as_called(keywords.get("description") or ""))
+        super().__init__(allow_abbrev=False, usage="%(prog)s [--option=value ...]", formatter_class=_Help, **keywords)
+
+    def group(self, title: str) -> argparse._ArgumentGroup:
+        """The group of that title, made on first use; ``--help`` lists groups in the order in which they were made."""
+        known = {group.title: group for group in self._action_groups}
+        return known.get(title) or self.add_argument_group(title)
 
     def add_switch(self, name: str, does: str) -> None:
         """An option that may stand alone (on) or have a value."""
@@ -135,6 +174,7 @@ class Parser(argparse.ArgumentParser):
         self.add_argument(
             "--wait",
             dest="no_wait",
+            metavar="WAIT",
             type=as_type(lambda text: not switch(text)),
             help="whether to wait where another process works on the dataset",
         )
@@ -157,10 +197,12 @@ class Parser(argparse.ArgumentParser):
         if found:
             separator = "" if found[2].startswith("=") else ": "
             message = f"{variable(found[1])}{separator}{found[2]}"
-        self.exit(self.exit_code, f"error: {message}\n")
+        self.exit(self.exit_code, as_called(f"error: {message}\n"))
 
 
 def _plain(argument: str) -> str:
     """An option as argparse knows it; what is no option stays as it is."""
+    if re.match("[A-Z][A-Z_]*=", argument):
+        argument = f"--{argument}"
     name, equals, value = argument.partition("=")
     return f"{name.lower().replace('_', '-')}{equals}{value}" if name.startswith("--") else argument

@@ -1,6 +1,7 @@
 """Where everything lies on disk: the workspace folder and the folders of each dataset in it.
 
-The workspace is ``$RAW2RANK_HOME``, or ``workspace/`` beside the code. Nothing outside it is ever written.
+The workspace is ``$RAW2RANK_HOME``; without it ``workspace/`` in a checkout of the repository, and in the current
+folder where raw2rank is installed as a package. An installed package is never written to.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from pathlib import Path
 
 from ml.data.lines import LandingError
 
+# The folder that holds orchestration/, ml/, dbt_project/ and data_contracts/: a checkout, or site-packages.
 REPOSITORY = Path(__file__).resolve().parent.parent
+IS_CHECKOUT = (REPOSITORY / "pyproject.toml").is_file()
 DATASET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 # Parts of the address at which the server of the UI shows them.
 REPORTS, DATA_DOCS = "reports", "data-docs"
@@ -175,7 +178,8 @@ class Workspace:
 
     @classmethod
     def current(cls) -> Workspace:
-        return cls(Path(os.environ.get("RAW2RANK_HOME") or REPOSITORY / "workspace").resolve())
+        beside = REPOSITORY if IS_CHECKOUT else Path.cwd()
+        return cls(Path(os.environ.get("RAW2RANK_HOME") or beside / "workspace").resolve())
 
     def check(self) -> None:
         """Make the folder where there is none, and see that it can be used.
@@ -196,6 +200,11 @@ class Workspace:
 
     def dataset(self, dataset: str) -> DatasetPaths:
         return DatasetPaths(self.home, check_dataset_name(dataset))
+
+    @property
+    def dbt_parsed(self) -> Path:
+        """What dbt makes of the project where that is installed and cannot hold it; no dataset has such a name."""
+        return self.home / "dbt" / "_project"
 
     @property
     def dagster_home(self) -> Path:

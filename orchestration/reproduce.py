@@ -15,10 +15,10 @@ import warnings
 from pathlib import Path
 
 from orchestration.exits import ends_plainly
-from orchestration.paths import REPOSITORY
+from orchestration.paths import IS_CHECKOUT, REPOSITORY
 
 EXIT_MISSED = 1
-PAGE = REPOSITORY / "docs" / "reproduction.md"
+PAGE = REPOSITORY / "docs" / "reproduction.md" if IS_CHECKOUT else Path("reproduction.md")
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:

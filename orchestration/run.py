@@ -15,6 +15,7 @@ import uuid
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 
 from orchestration.exits import EXIT_FAILED, ends_plainly
@@ -36,20 +37,22 @@ def parse(
     ``switches`` are further options of a command, by name, each with what it does. What is
     not understood ends the command with ``exit_code``.
     """
-    from orchestration.options import Parser, as_type, kind_of, reader
+    from orchestration.options import Parser, as_type, group_of, kind_of, reader, shown_default
     from orchestration.resources import DEFAULTS, Settings
 
     parser = Parser(exit_code, prog=command, description=about)
-    parser.add_argument("--dataset", default="Demo", help="name of the dataset, e.g. Industrial_and_Scientific")
-    parser.add_argument("--dumps", type=Path, help="folder that holds its files")
-    parser.add_argument("--layout", help="how they are laid out, where it cannot be seen from their names")
-    parser.add_argument("--source", type=Path, help="TOML file that says which files they are and what is in them")
+    files = parser.group("dataset and files")
+    files.add_argument("--dataset", default="Demo", help="name of the dataset, e.g. Industrial_and_Scientific")
+    files.add_argument("--dumps", type=Path, help="folder that holds its files; landing/<dataset> when left out")
+    files.add_argument("--layout", help="how they are laid out, where it cannot be seen from their names")
+    files.add_argument("--source", type=Path, help="TOML file that says which files they are and what is in them")
     for name, field in Settings.model_fields.items():
         option = f"--{name.replace('_', '-')}"
         # None where an option is not given
         alone = {"nargs": "?", "const": True} if kind_of(field.annotation) is bool else {}
-        does = f"{field.description} Default: {DEFAULTS[name]!r}".replace("%", "%%")
-        parser.add_argument(option, type=as_type(reader(field.annotation)), help=does, **alone)
+        does = f"{field.description} (default: {shown_default(DEFAULTS[name])})".replace("%", "%%")
+        group = parser.group(group_of(name))
+        group.add_argument(option, type=as_type(reader(field.annotation)), help=does, **alone)
     for name, does in (switches or {}).items():
         parser.add_switch(f"--{name}", does)
     parser.add_waiting()
@@ -149,7 +152,7 @@ def make(instance, defs, dataset: str, settings, data_only: bool = False) -> int
     paths = Workspace.current().dataset(dataset)
     observe(instance, dataset)
     graph = asset_graph()
-    job = defs.resolve_job_def("everything")
+    job = defs.resolve_job_def("all_recipes")
     made = 0
     kept = kept_for(dataset)
     changed_settings = {
@@ -163,13 +166,13 @@ def make(instance, defs, dataset: str, settings, data_only: bool = False) -> int
         # a look at the data decides nothing about what is trained and compared
         everything -= {dg.AssetKey(["settings", name]) for name in SLICES if name != "dataset"}
     # after each phase it is known what has really changed; and nothing is fitted before all checks have passed
-    phases = [
-        {"settings", "landing"},
-        {*CHECKED_LAYERS},
-        {"training_sets"},
-        {graph.get(key).group_name for key in everything},
-    ]
-    for groups in phases[:2] if data_only else phases:
+    phases = {
+        "landing": {"settings", "landing"},
+        "checked data": {*CHECKED_LAYERS},
+        "training set": {"training_sets"},
+        "recommenders and report": {graph.get(key).group_name for key in everything},
+    }
+    for phase, groups in islice(phases.items(), 2 if data_only else None):
         keys = {key for key in everything if graph.get(key).group_name in groups}
         reasons = out_of_date(instance, graph, dataset, keys)
         reasons |= dict.fromkeys(changed_settings & keys - set(reasons), "another choice")
@@ -182,7 +185,8 @@ def make(instance, defs, dataset: str, settings, data_only: bool = False) -> int
         config = {"resources": {"settings": {"config": settings.model_dump(mode="json", exclude_none=True)}}}
         run_id = str(uuid.uuid4())
         announce(paths, run_id)
-        succeeded = run_quietly(job, instance, dataset, sorted(reasons), config, run_id)
+        tags = {"raw2rank/command": "make check-data" if data_only else "make run", "raw2rank/phase": phase}
+        succeeded = run_quietly(job, instance, dataset, sorted(reasons), config, run_id, tags)
         if any(key.path[0] == "landing" for key in reasons) and (files := files_read(paths)):
             say(f"how the files were read:\n{to_text(files)}")
         if not succeeded:

@@ -8,18 +8,20 @@ without Dagster.
 from __future__ import annotations
 
 import io
-import re
+import json
 import signal
 import subprocess
 import sys
+import tempfile
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ml.training.log import FILE, EpochRecord
+from orchestration.paths import REPOSITORY
+
 _FAILURE = "training failed"
-# what the progress bar says at the end of an epoch
-_EPOCH = re.compile(r"epoch \d+, loss [^\]\r\n]*")
 _TOLD_LINES = 20
 
 
@@ -36,7 +38,7 @@ def command(
     checkpoint_seconds: float,
     processes: int = 1,
 ) -> list[str]:
-    """The command of this module that trains one recipe.
+    """The command that trains one recipe, ``python -m ml.training`` or the same by torchrun.
 
     Args:
         recipe: its file.
@@ -62,7 +64,21 @@ def command(
     }
     given = [str(part) for name, value in options.items() if value is not None for part in (name, value)]
     given += ["--exclude-seen"] if exclude_seen else []
-    return [sys.executable, "-m", "orchestration.training_process", str(out), *python, "-m", "ml.training", *given]
+    return [*python, "-m", "ml.training", *given]
+
+
+def reporting(out: Path, training: Sequence[str]) -> list[str]:
+    """The command of this module around one that trains into the folder ``out``."""
+    return [sys.executable, "-m", "orchestration.training_process", str(out), *training]
+
+
+def failure_of(code: int, last_words: str) -> str | None:
+    """What went wrong with a training that ended with an exit code and its last words; ``None`` where nothing did."""
+    from orchestration.faults import killed_by
+
+    if code < 0:
+        return f"the training {killed_by(code)}"
+    return (last_words or f"it ended with code {code}") if code else None
 
 
 def failure_told_by(messages: Sequence[Any]) -> str | None:
@@ -75,17 +91,15 @@ def main(arguments: list[str]) -> None:
     """Run the command after the first argument, the folder that it is to make, and report."""
     from dagster_pipes import open_dagster_pipes
 
-    from orchestration.faults import killed_by
     from orchestration.trained import facts_of_trained, version_of_trained
 
     folder, started = Path(arguments[0]), arguments[1:]
     # by default it would end this process at once, and leave the training to go on alone
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with open_dagster_pipes() as pipes:
-        code, last_words = run(started, pipes.log.info)
-        if code:
-            ended = f"the training {killed_by(code)}" if code < 0 else f"it ended with code {code}"
-            pipes.report_custom_message({_FAILURE: ended if code < 0 else last_words or ended})
+    with open_dagster_pipes() as pipes, tempfile.TemporaryDirectory(prefix="raw2rank-") as log:
+        code, last_words = run([*started, "--log-to", log], pipes.log.info, Path(log) / FILE)
+        if (failure := failure_of(code, last_words)) is not None:
+            pipes.report_custom_message({_FAILURE: failure})
         else:
             pipes.report_asset_materialization(
                 metadata=_typed(facts_of_trained(folder)), data_version=version_of_trained(folder)
@@ -100,38 +114,61 @@ def _typed(facts: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def run(started: list[str], tell: Callable[[str], None]) -> tuple[int, str]:
+def run(
+    started: list[str],
+    tell: Callable[[str], None],
+    log: Path | None = None,
+    stdin: int | None = None,
+    began: Callable[[subprocess.Popen], None] | None = None,
+) -> tuple[int, str]:
     """Run a command to its end, passing its error stream on.
 
     Args:
         started: the command.
-        tell: called with what it says of each epoch.
+        tell: called with a line for each epoch.
+        log: the training log that the command writes, a line of JSON an epoch; ``None`` where it writes none.
+        stdin: an open file as its standard input; ``None`` for that of this process, which may be the lock of the
+            dataset.
+        began: called with the process.
 
     Returns:
         Its exit code; and what it called an error, or else the last that it said.
     """
     last: deque[str] = deque(maxlen=_TOLD_LINES)
-    told = ""
-    # standard input is inherited: it may be the lock of the dataset
-    with subprocess.Popen(started, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+    told = 0
+    with subprocess.Popen(
+        started, stdin=stdin, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=REPOSITORY
+    ) as process:
         try:
+            if began:
+                began(process)
             # a progress bar ends its lines with a carriage return, which is kept
             for line in io.TextIOWrapper(process.stderr, encoding="utf-8", errors="replace", newline=""):
                 sys.stderr.write(line)
                 sys.stderr.flush()
-                epoch = _EPOCH.search(line)
-                if epoch is None:
+                # progress is shown at the end of each epoch, after its line of the log was written
+                before, told = told, _tell_epochs(log, told, tell)
+                if told == before:
                     last.append(line.strip())
-                elif epoch[0] != told:
-                    told = epoch[0]
-                    tell(told)
             code = process.wait()
+            _tell_epochs(log, told, tell)
         except BaseException:
             process.terminate()
             raise
     words = [line for line in last if line]
     errors = [line.removeprefix("error: ") for line in words if line.startswith("error: ")]
     return code, "\n".join(errors[:1] or words)
+
+
+def _tell_epochs(log: Path | None, told: int, tell: Callable[[str], None]) -> int:
+    """Tell of the epochs that a training log holds beyond those told before; how many it holds."""
+    if log is None or not log.is_file():
+        return told
+    # the last line may be half written
+    records = log.read_bytes().split(b"\n")[told:-1]
+    for record in records:
+        tell(EpochRecord(**json.loads(record)).in_words())
+    return told + len(records)
 
 
 if __name__ == "__main__":

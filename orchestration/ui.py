@@ -36,7 +36,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     from orchestration.options import Parser, as_type, switch, whole_number
 
     parser = Parser(prog="make ui", description=__doc__)
-    parser.add_argument("--port", type=as_type(whole_number), default=3000)
+    parser.add_argument("--port", type=as_type(whole_number), default=3000, help="port to serve on; 0 for any free one")
     parser.add_switch("--no-token", "ask for no token: whoever can reach the port of this machine may then launch runs")
     parser.add_argument(
         "--token",

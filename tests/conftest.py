@@ -17,6 +17,14 @@ os.environ.setdefault("MPLBACKEND", "agg")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what takes a minute or more, unless it is asked for by its marker."""
+    if "installed" not in config.getoption("-m"):
+        left_out = [item for item in items if item.get_closest_marker("installed")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
 @pytest.fixture(scope="module")
 def one_torch_thread() -> Iterator[None]:
     """Small tensors gain nothing from more threads, and a busy machine makes them wait for one another."""

@@ -211,6 +211,9 @@ def run_facts(
 def project_version(repository: Path) -> str:
     """Version of this project and, in a git checkout, its commit, with a note of changes that are not committed."""
     installed = _version_of("raw2rank")
+    if not (repository / ".git").exists():
+        # an installed package; a repository that its environment lies in is another one
+        return installed
     try:
         found = subprocess.run(
             [

@@ -21,7 +21,7 @@ from ml.training.devices import choose_device
 from ml.training.distributed import joined
 from ml.training.execution import DEFAULT_THREADS, DEVICES, PRECISIONS
 from ml.training.loop import DivergedError
-from ml.training.recipe import RECIPES, Recipe, load_recipe
+from ml.training.recipe import load_recipe
 from ml.training.train import train
 
 _FAILED, _INTERRUPTED = 1, 130
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with joined(choose_device(options.device)) as world:
             result = train(
-                find_recipe(options.recipe),
+                load_recipe(options.recipe),
                 _training_set(options.training_set),
                 options.out,
                 options.seed,
@@ -58,24 +58,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("stopped: the same command again goes on from the last checkpoint", file=sys.stderr)
         return _INTERRUPTED
     return 0
-
-
-def find_recipe(name: str) -> Recipe:
-    """The recipe of a file, or the shipped one of a name.
-
-    Raises:
-        ValueError: there is none, or it cannot be used.
-    """
-    path = Path(name)
-    if path.suffix == ".toml":
-        if not path.is_file():
-            raise ValueError(f"there is no recipe file {path}")
-        return load_recipe(path)
-    shipped = RECIPES / f"{name}.toml"
-    if not shipped.is_file():
-        names = ", ".join(sorted(each.stem for each in RECIPES.glob("*.toml")))
-        raise ValueError(f"there is no recipe {name!r}: give the path of a .toml file, or one of {names}")
-    return load_recipe(shipped)
 
 
 def _training_set(folder: Path) -> TrainingSet:

@@ -148,12 +148,21 @@ class Recipe:
         return hashlib.sha256(json.dumps(tables, sort_keys=True).encode()).hexdigest()
 
 
-def load_recipe(path: Path) -> Recipe:
-    """Read and check one recipe file.
+def load_recipe(recipe: str | Path) -> Recipe:
+    """Read and check one recipe: that of a file (``.toml``), or one of the library by its name.
 
     Raises:
-        TableError: the file is not TOML, or a key is missing, unknown, of the wrong type or out of range.
+        TableError: there is no such recipe; or the file is not TOML, or a key is missing, unknown, of the wrong type
+            or out of range.
     """
+    path = Path(recipe)
+    if path.suffix != ".toml":
+        path = RECIPES / f"{recipe}.toml"
+        if not path.is_file():
+            names = ", ".join(sorted(each.stem for each in RECIPES.glob("*.toml")))
+            raise TableError(f"there is no recipe {str(recipe)!r}: give the path of a .toml file, or one of {names}")
+    elif not path.is_file():
+        raise TableError(f"there is no recipe file {path}")
     return recipe_from_tables(path.stem, read_toml(path), str(path))
 
 

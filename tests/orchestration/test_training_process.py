@@ -21,6 +21,7 @@ from orchestration.paths import REPOSITORY, DatasetPaths, Workspace
 from orchestration.recovery import checkpoint_of, clean_tree, discard_checkpoints
 from orchestration.resources import Settings, training_client
 from orchestration.training_process import run
+from orchestration.trainings import trainings
 
 NAME = "tiny_softmax"
 (MODEL,) = [asset for asset in model_assets if asset.key.path[-1] == NAME]
@@ -69,7 +70,11 @@ def trained(**settings) -> tuple[dg.ExecuteInProcessResult, list[str]]:
             [MODEL],
             instance=instance,
             partition_key="Small",
-            resources={"settings": Settings(recipes=[NAME], **settings), "training_client": training_client()},
+            resources={
+                "settings": Settings(recipes=[NAME], **settings),
+                "training_client": training_client(),
+                "trainings": trainings,
+            },
             raise_on_error=False,
         )
         return result, [entry.user_message for entry in instance.all_logs(result.run_id)]
@@ -82,8 +87,8 @@ def made(result: dg.ExecuteInProcessResult) -> tuple[str, dict]:
 
 def test_the_same_model_in_a_process_of_its_own(paths: DatasetPaths) -> None:
     write_settings(paths, "train+validation", exclude_seen=True)
-    here, _ = trained()
-    there, said = trained(training_process="subprocess")
+    here, said_here = trained()
+    there, said_there = trained(training_process="subprocess")
     assert here.success
     assert there.success
     (one, facts), (other, told) = made(here), made(there)
@@ -96,8 +101,9 @@ def test_the_same_model_in_a_process_of_its_own(paths: DatasetPaths) -> None:
     assert told["fit_on"] == "train+validation"
     assert told["objective"].startswith("sampled softmax")
     assert told["device"] == "cpu"
-    # what the training said, epoch by epoch
-    assert [line[:13] for line in said if line.startswith("epoch ")][:2] == ["epoch 1, loss", "epoch 2, loss"]
+    for said in (said_here, said_there):
+        epochs = [line.split(",")[0] for line in said if line.startswith("epoch ")]
+        assert epochs == ["epoch 1 on train", "epoch 2 on train", "epoch 1 on train+validation"]
 
 
 def test_what_the_final_fit_reads_makes_another_version(paths: DatasetPaths) -> None:

@@ -15,9 +15,10 @@ from training_toys import fitted, ring_training_set, toy_recipe
 
 from ml.codes.svd import assign_svd_codes
 from ml.training import log, progress
-from ml.training.__main__ import find_recipe, main
+from ml.training.__main__ import main
 from ml.training.log import EpochRecord, GrowingLog, read_log
 from ml.training.progress import PlainLines, progress_of, summary
+from ml.training.recipe import load_recipe
 from ml.training.sequential_recommender import SequentialRecommender
 
 REPOSITORY = Path(__file__).parents[2]
@@ -85,7 +86,7 @@ def test_it_needs_torch_numpy_and_safetensors_alone(files):
     assert result["folder"] == str(files / "out")
     # tqdm is refused too
     assert "Toy: 100%" in done.stderr
-    recipe, training_set = find_recipe(str(files / "toy_recjpq.toml")), ring_training_set(60)
+    recipe, training_set = load_recipe(str(files / "toy_recjpq.toml")), ring_training_set(60)
     assert SequentialRecommender.load(files / "out").log == read_log(files / "out" / "training_log.jsonl")
     fresh = fitted(recipe, training_set)
     assert fresh.best_validation_ndcg_at_10 == result["best_validation_ndcg_at_10"]
@@ -159,6 +160,8 @@ def test_plain_lines_say_throughput_and_time_left(monkeypatch):
     lines.update(100)
     assert said.getvalue() == "Toy: 30%, 20 sequences/s, at most 35 s left\n"
     lines.set_postfix_str("epoch 1")
+    assert said.getvalue().count("\n") == 1
+    lines.close()
     assert said.getvalue().endswith("left, epoch 1\n")
 
 

@@ -1,0 +1,22 @@
+"""Whether the user called ``make`` or the console script, so that messages name the command that he can repeat."""
+
+from __future__ import annotations
+
+import re
+
+_MAKE = re.compile(r"\bmake (?=(?:run|check-data|search|reproduce|compare|download|ui)\b)")
+_by_console_script = False
+
+
+def console_script() -> None:
+    """From now on messages name ``raw2rank run`` where they would name ``make run``."""
+    global _by_console_script
+    _by_console_script = True
+
+
+def as_called(text: str) -> str:
+    """A message with its commands as the user called this one.
+
+    Both take the same options (``raw2rank run DATASET=Beauty``), so nothing but the name of the program differs.
+    """
+    return _MAKE.sub("raw2rank ", text) if _by_console_script else text
