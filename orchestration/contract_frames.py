@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from ml.data.training_set import TrainingSet
 
 
+# What contracts read beside their own asset and what that was made of.
+READS = {"training_sets/sequences": ("settings/ranking",)}
+
+
 def load_frame(contract: Contract, dataset: str) -> pd.DataFrame:
     """What a contract is about, of one dataset.
 

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from ml.data.sources.table_options import TableOptions
 
-LAYOUTS = ("amazon_2018", "amazon_2014", "amazon_2023", "table", "sequence", "given_split")
+LAYOUTS = ("amazon_2018", "amazon_2014", "amazon_2023", "table", "json_lines", "sequence", "given_split")
 FILE_NAME = "source.toml"
 
 _KEYS = (
@@ -19,6 +19,8 @@ _KEYS = (
     "separator",
     "time_format",
     "unused",
+    "keep",
+    "encoding",
     "item_text",
     "preset",
 )
@@ -44,6 +46,8 @@ class SourceDescription:
         separator: for a table of text, what separates its fields.
         time_format: for a table, how times are written (:class:`ml.data.sources.time_format.TimeFormat`).
         unused: for a table, names of columns that are not read.
+        keep: for a table, by column the values of which a row must have one to be read.
+        encoding: for a table of text that is not UTF-8, what it is.
         item_text: template of the text of an item (:mod:`ml.data.sources.item_template`), or ``None``.
 
     Raises:
@@ -60,14 +64,18 @@ class SourceDescription:
     separator: str | None = None
     time_format: str | None = None
     unused: tuple[str, ...] = ()
-
+    keep: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    encoding: str | None = None
     item_text: str | None = None
 
     @property
     def table(self) -> TableOptions:
         """What it says of tables."""
         columns = dict(sorted(self.columns.items()))
-        return TableOptions(columns, self.absent, self.names, self.separator, self.time_format, self.unused)
+        keep = dict(sorted(self.keep.items()))
+        return TableOptions(
+            columns, self.absent, self.names, self.separator, self.time_format, self.unused, keep, self.encoding
+        )
 
     def __post_init__(self) -> None:
         from ml.data.lines import LandingError
@@ -102,9 +110,22 @@ class SourceDescription:
             except ValueError as error:
                 raise LandingError(f"{self.origin}: item_text.template: {error}") from error
         said = self.table.said()
-        if said and self.layout != "table":
+        if said and self.layout not in ("table", "json_lines"):
             key = "columns" if {"columns", "absent", "names"} & set(said) else next(iter(said))
             raise LandingError(f"{self.origin}: {key} is for a table, and the layout is {self.layout}; leave it out")
+        if self.layout == "json_lines" and self.names:
+            raise LandingError(
+                f"{self.origin}: JSON lines have keys instead of columns in an order; name the keys under [columns], "
+                'as in user = "user_id"'
+            )
+        for key in ("separator", "encoding"):
+            if self.layout == "json_lines" and key in said:
+                raise LandingError(f"{self.origin}: {key} is for a table of text, and not for JSON lines; leave it out")
+        if self.encoding is not None and not _is_readable(self.encoding):
+            raise LandingError(
+                f"{self.origin}: encoding = {self.encoding!r} is not read; give one that holds ASCII as it is, as in "
+                'encoding = "cp1252" or "latin-1", or save the file as UTF-8'
+            )
         if self.time_format is not None:
             from ml.data.sources.time_format import TimeFormat
 
@@ -148,7 +169,7 @@ class SourceDescription:
         from ml.data.sources.presets import with_preset
 
         try:
-            values = tomllib.loads(path.read_text(encoding="utf-8"))
+            values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
         except OSError as error:
             raise LandingError(complaint(path, error)) from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -178,6 +199,48 @@ class SourceDescription:
         )
 
 
+def _is_readable(encoding: str) -> bool:
+    """Whether Python knows an encoding, and it writes ASCII, and only that, as ASCII."""
+    ascii_text = "".join(map(chr, range(9, 127)))
+    try:
+        return ascii_text.encode(encoding) == ascii_text.encode("ascii")
+    except (LookupError, ValueError):
+        return False
+
+
+def _keep(path: Path, values: Mapping[str, object]) -> dict[str, tuple[str, ...]]:
+    """By column, the values of which a row must have one."""
+    from ml.data.lines import LandingError
+
+    table = values.get("keep", {})
+    if not isinstance(table, dict):
+        raise LandingError(f'{path}: keep has to be a table of its own, as in [keep] and event = ["transaction"]')
+    keep = {}
+    for name, kept in table.items():
+        _refuse_key_below(path, "keep", name)
+        if not isinstance(kept, list) or not kept or not all(isinstance(one, str | int | float) for one in kept):
+            raise LandingError(
+                f'{path}: keep.{name} has to be a list of the values that are kept, as in {name} = ["transaction"]'
+            )
+        keep[name] = tuple(dict.fromkeys(text for one in kept for text in _as_written(one)))
+    return keep
+
+
+def _refuse_key_below(path: Path, table: str, key: str) -> None:
+    """Refuse a key of the source that stands below a table, and so belongs to the table."""
+    from ml.data.lines import LandingError
+
+    if key in _KEYS:
+        raise LandingError(f"{path}: {key} stands below [{table}]; put it in front of it")
+
+
+def _as_written(value: str | float) -> tuple[str, ...]:
+    """How a value of TOML may stand in a file."""
+    if isinstance(value, bool):
+        return (str(value), str(value).lower())
+    return (str(value),)
+
+
 def _columns(path: Path, columns: object) -> dict[str, object]:
     """The columns of a table, by their role or by their position."""
     from ml.data.lines import LandingError
@@ -194,6 +257,7 @@ def _columns(path: Path, columns: object) -> dict[str, object]:
             'list of them, as in columns = ["user", "item", "timestamp"]'
         )
     for role, name in columns.items():
+        _refuse_key_below(path, "columns", role)
         if name is not False and (not isinstance(name, str) or not name.strip()):
             raise LandingError(
                 f'{path}: columns.{role} has to be the name of a column, as in {role} = "name", or false for none'
@@ -207,15 +271,16 @@ def _table_keys(path: Path, values: Mapping[str, object]) -> dict[str, object]:
     from ml.data.lines import LandingError
 
     said: dict[str, object] = {}
-    for key in ("separator", "time_format"):
+    for key in ("separator", "time_format", "encoding"):
         if key in values and not isinstance(values[key], str):
             raise LandingError(f"{path}: {key} has to be a string")
         said[key] = values.get(key)
-    said["separator"] = _SEPARATOR_WORDS.get(said["separator"], said["separator"])
+    if said["separator"] is not None:
+        said["separator"] = _SEPARATOR_WORDS.get(said["separator"].lower(), said["separator"])
     unused = values.get("unused", [])
     if not isinstance(unused, list) or not all(isinstance(name, str) and name for name in unused):
         raise LandingError(f'{path}: unused has to be a list of names of columns, as in unused = ["name"]')
-    return {**said, "unused": tuple(unused)}
+    return {**said, "unused": tuple(unused), "keep": _keep(path, values)}
 
 
 def _template(path: Path, values: Mapping[str, object]) -> str | None:
@@ -236,7 +301,11 @@ def described_in(folder: Path) -> SourceDescription | None:
     """The description that lies in a folder, as ``source.toml``, or ``None``.
 
     Raises:
-        LandingError: as :meth:`SourceDescription.from_toml`.
+        LandingError: as :meth:`SourceDescription.from_toml`; it is a broken link.
     """
+    from ml.data.lines import LandingError
+
     path = folder / FILE_NAME
+    if path.is_symlink() and not path.exists():
+        raise LandingError(f"{path} is a link to a file that is not there; correct it, or take it away")
     return SourceDescription.from_toml(path) if path.is_file() else None
