@@ -22,7 +22,7 @@ from dagster._core.storage.tags import PARTITION_NAME_TAG
 from dagster._core.system_config.objects import ResolvedRunConfig
 from dagster._utils.interrupts import check_captured_interrupt
 
-from orchestration.assets.settings import chosen_for
+from orchestration.assets.settings import check_settings, chosen_for
 from orchestration.locking import DatasetLock
 from orchestration.paths import Workspace
 from orchestration.recommenders import EVERYTHING, is_chosen, not_chosen
@@ -49,8 +49,8 @@ class OneRunADataset(InProcessExecutor):
         if dataset is None:
             raise dg.Failure(
                 description="no dataset was chosen: launch again with one under Partitions. Where the list is empty, "
-                "put the files of a dataset into landing/<its name> in the workspace and switch the sensor new_dumps "
-                "on, or use `make run DATASET=name`.",
+                "put the files of a dataset into landing/<its name> in the workspace and launch the job register, or "
+                "use `make run DATASET=name`.",
                 allow_retries=False,
             )
         paths = Workspace.current().dataset(dataset)
@@ -97,9 +97,14 @@ def _of_what_was_chosen(context: PlanOrchestrationContext, dataset: str) -> tupl
     """The context of a run with the plan of what was chosen for its dataset, and the names of what was left out.
 
     Raises:
-        dg.Failure: nothing is left; or the job does not hold what was chosen.
+        dg.Failure: a setting is not possible; nothing is left; or the job does not hold what was chosen.
     """
-    chosen = chosen_for(_settings(context), dataset)
+    settings = _settings(context)
+    try:
+        check_settings(settings)
+    except ValueError as error:
+        raise dg.Failure(description=f"{dataset}: {error}", allow_retries=False) from error
+    chosen = chosen_for(settings, dataset)
     plan = context.execution_plan
     keys = {step: _asset_of(plan.get_step_by_key(step)) for step in plan.step_keys_to_execute}
     _require_the_chosen(context, {key for key in keys.values() if key}, chosen, dataset)
