@@ -46,4 +46,6 @@ observe_dumps = _condition.on_cron("*/5 * * * *").with_label("observe_dumps")
 def new_dumps(context: dg.SensorEvaluationContext):
     from orchestration.requests import sense
 
-    return sense(context.instance, context.repository_def.asset_graph, context.cursor)
+    repository = context.repository_def
+    assert repository is not None  # Dagster evaluates sensors within one
+    return sense(context.instance, repository.asset_graph, context.cursor)

@@ -192,7 +192,7 @@ def _current(instance, graph, dataset: str, keys: Iterable) -> set:
     """
     from orchestration.staleness import out_of_date
 
-    current = set()
+    current: set = set()
     for key in (key for level in graph.toposorted_asset_keys_by_level for key in sorted(level) if key in keys):
         # asked one by one: together, all that lies below a failed check would count as out of date
         reason = out_of_date(instance, graph, dataset, [key]).get(key, "")

@@ -52,7 +52,7 @@ def _tree(module: str) -> ast.Module:
         if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
             value = body[0].value
             if isinstance(value, ast.Constant) and isinstance(value.value, str):
-                node.body = body[1:]
+                del body[0]
     return tree
 
 

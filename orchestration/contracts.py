@@ -12,7 +12,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -150,7 +150,7 @@ def changed_contracts(
 
 def _specs(contract: Contract, partitions_def: dg.PartitionsDefinition | None) -> Iterator[dg.AssetCheckSpec]:
     metadata = {"contract": f"data_contracts/{contract.name}.yml", "rules": len(contract.rules)}
-    common = {"asset": contract.key, "metadata": metadata, "partitions_def": partitions_def}
+    common: dict[str, Any] = {"asset": contract.key, "metadata": metadata, "partitions_def": partitions_def}
     yield dg.AssetCheckSpec(contract.check, description=contract.promise, blocking=True, **common)
     if any(rule.severity == WARNING for rule in contract.rules):
         description = f"{contract.promise} What is unusual, and blocks nothing."

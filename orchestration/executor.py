@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import dagster as dg
 from dagster._core.definitions.executor_definition import IN_PROC_CONFIG
@@ -74,7 +75,8 @@ class OneRunADataset(InProcessExecutor):
 @dg.executor(name="one_run_a_dataset", config_schema=IN_PROC_CONFIG)
 def one_run_a_dataset(context: dg.InitExecutorContext) -> OneRunADataset:
     """All steps in one process, holding the lock of the dataset."""
-    return OneRunADataset(retries=RetryMode.from_config(context.executor_config["retries"]))
+    retries: Any = context.executor_config["retries"]
+    return OneRunADataset(retries=RetryMode.from_config(retries) or RetryMode.ENABLED)
 
 
 def _event(context: PlanOrchestrationContext, text: str) -> dg.DagsterEvent:

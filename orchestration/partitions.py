@@ -4,4 +4,5 @@ from __future__ import annotations
 
 import dagster as dg
 
-datasets = dg.DynamicPartitionsDefinition(name="dataset")
+NAME = "dataset"
+datasets = dg.DynamicPartitionsDefinition(name=NAME)

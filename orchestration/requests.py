@@ -10,6 +10,7 @@ from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGra
 
 from orchestration.assets.raw import changed_dumps, dump_versions, observe
 from orchestration.assets.settings import chosen_for
+from orchestration.partitions import NAME as PARTITIONS
 from orchestration.partitions import datasets
 from orchestration.paths import Workspace
 from orchestration.recommenders import unwanted
@@ -41,7 +42,7 @@ def run_requests(instance: dg.DagsterInstance, graph: BaseAssetGraph, at: str = 
     ``at`` is the time that the schedule asks for; it makes the keys of the runs unique.
     """
     requests = []
-    for dataset in instance.get_dynamic_partitions(datasets.name):
+    for dataset in instance.get_dynamic_partitions(PARTITIONS):
         observe(instance, dataset)
         if selected := out_of_date_now(instance, graph, dataset):
             requests.append(
@@ -57,7 +58,7 @@ def sense(instance: dg.DagsterInstance, graph: BaseAssetGraph, cursor: str | Non
     the assets), under which run key, how often, and how many runs were asked for in all, which makes each key unique.
     """
     workspace = Workspace.current()
-    known = set(instance.get_dynamic_partitions(datasets.name))
+    known = set(instance.get_dynamic_partitions(PARTITIONS))
     asked = json.loads(cursor) if cursor else {}
     requests, events, notes = [], [], []
     found = sorted({*workspace.landed(), *workspace.registered()})

@@ -114,6 +114,7 @@ def run(started: list[str], tell: Callable[[str], None]) -> tuple[int, str]:
     told = ""
     # standard input is inherited: it may be the lock of the dataset
     with subprocess.Popen(started, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        assert process.stderr is not None  # it is a pipe
         try:
             # a progress bar ends its lines with a carriage return, which is kept
             for line in io.TextIOWrapper(process.stderr, encoding="utf-8", errors="replace", newline=""):

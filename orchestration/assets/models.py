@@ -1,7 +1,9 @@
 """The sequence models: one asset for each recipe."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import asdict
+from typing import Any
 
 import dagster as dg
 
@@ -66,8 +68,7 @@ def _model_asset(recipe: Recipe) -> dg.AssetsDefinition:
             "checkpoint_seconds": float(os.environ.get("RAW2RANK_CHECKPOINT_SECONDS", "60")),
         }
         if resolved(settings)["training_process"] == "subprocess" or resolved(settings)["training_processes"] > 1:
-            reported = _train_in_a_process(context, training_client, recipe, paths, options, settings)
-            version, facts = reported.data_version.value, reported.metadata
+            version, facts = _train_in_a_process(context, training_client, recipe, paths, options, settings)
         else:
             _train_here(recipe, paths, options)
             version, facts = version_of_trained(folder), facts_of_trained(folder)
@@ -102,8 +103,9 @@ def _train_in_a_process(
     paths: DatasetPaths,
     options: dict,
     settings: Settings,
-) -> dg.MaterializeResult:
-    """The same by the training command, whose lines come to the log of the run; what it reported of the result.
+) -> tuple[str, Mapping[str, Any]]:
+    """The same by the training command, whose lines come to the log of the run; the data version and the facts that it
+    reported.
 
     Raises:
         dg.Failure: in the words of the training.
@@ -121,7 +123,10 @@ def _train_in_a_process(
         invocation = client.run(context=context, command=started)
     if (failure := failure_told_by(invocation.get_custom_messages())) is not None:
         raise dg.Failure(description=f"{paths.dataset}: {recipe.name}: {failure}", allow_retries=False)
-    return invocation.get_materialize_result()
+    reported = invocation.get_materialize_result()
+    if reported.data_version is None:
+        raise dg.Failure(description=f"{paths.dataset}: {recipe.name}: the training reported no version of its weights")
+    return reported.data_version.value, reported.metadata or {}
 
 
 def _shown(recipe: Recipe, paths: DatasetPaths) -> dict:

@@ -149,7 +149,7 @@ def export(paths: DatasetPaths, models: list[tuple[str, str]]) -> dict[tuple[str
     from ml.data.database import connect, quoted
     from ml.data.files import atomic_file
 
-    result = {}
+    result: dict[tuple[str, str], tuple[str, dict]] = {}
     if not models:
         return result
     described = _column_descriptions()
