@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import csv
 import re
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from ml.data.lines import LONGEST_LINE_BYTES, FileLines, LandingError
 from ml.data.sources.columns import ColumnNotFoundError, find_columns
@@ -54,9 +56,9 @@ class Quoting:
         (fields,) = self.reader([text])
         return fields
 
-    def reader(self, lines: list[str]) -> csv.reader:
+    def reader(self, lines: list[str]) -> Iterator[list[str]]:
         """A strict reader of the records in some lines, for a style other than ``none``."""
-        escape = {"escapechar": "\\", "doublequote": False} if self.style == BACKSLASH else {}
+        escape: dict[str, Any] = {"escapechar": "\\", "doublequote": False} if self.style == BACKSLASH else {}
         spaces = self.separator != " "
         return csv.reader(lines, delimiter=self.separator, strict=True, skipinitialspace=spaces, **escape)
 
@@ -124,7 +126,9 @@ def find_dialect(path: Path, options: TableOptions) -> Dialect:
     """
     head, is_whole = _head(path)
     first = next((index for index, line in enumerate(head) if line.strip()), 0)
-    separators = SEPARATORS if without_compression(path.name.lower()).endswith(".csv") else ("\t", *SEPARATORS)
+    separators: tuple[str, ...] = (
+        SEPARATORS if without_compression(path.name.lower()).endswith(".csv") else ("\t", *SEPARATORS)
+    )
     if head and (excel := _EXCEL_LINE.fullmatch(head[first].decode("latin-1"))):
         separators = (excel[1].replace("\\t", "\t"),)
         first += 1

@@ -10,7 +10,7 @@ JSON. Read in batches, so that memory stays bounded.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -95,7 +95,7 @@ def _read_file(file: SourceFile, sink: Sink, options: TableOptions) -> FileCount
 
 def _batches(
     path: Path, options: TableOptions, folders: Mapping[str, str]
-) -> Iterator[tuple[dict[str, str], pa.RecordBatch]]:
+) -> Generator[tuple[dict[str, str], pa.RecordBatch], None, None]:
     """Batches of a file, each with the column of each role that the file or the names of its folders know."""
     with _told(path), pq.ParquetFile(path) as parquet:
         in_file = parquet.schema_arrow.names
@@ -144,6 +144,17 @@ class _Problems:
         for row in np.flatnonzero(is_bad & self.is_sound).tolist():
             self.rejects[row] = why(row)
         self.is_sound &= ~is_bad
+
+
+def _rejects_of(read: Sequence[object]) -> Callable[[int], Reject]:
+    """Why a row is rejected, of values that are a reject where they are."""
+
+    def why(row: int) -> Reject:
+        value = read[row]
+        assert isinstance(value, Reject)
+        return value
+
+    return why
 
 
 class _RowReader:
@@ -248,7 +259,7 @@ class _RowReader:
             ]
             replaced = pa.array(texts, pa.string())
             is_bad = pc.fill_null(pc.not_equal(column.cast(pa.binary()), replaced.cast(pa.binary())), False)
-            problems.add(_booleans(is_bad), lambda row: Reject("invalid UTF-8", repr(shown(texts[row]))))
+            problems.add(_booleans(is_bad), lambda row: Reject("invalid UTF-8", repr(shown(texts[row] or ""))))
             return replaced
         return column
 
@@ -292,7 +303,7 @@ class _RowReader:
         if pa.types.is_string(values.type):
             read = [None if text is None else read_rating(text) for text in values.to_pylist()]
             is_bad = np.fromiter((isinstance(rating, Reject) for rating in read), dtype=bool, count=count)
-            problems.add(is_bad, lambda row: read[row])
+            problems.add(is_bad, _rejects_of(read))
             return pa.array([None if isinstance(rating, Reject) else rating for rating in read], pa.float64())
         if not _is_number(values.type):
             raise self._wrong_type("rating", values.type, "numbers")
@@ -370,7 +381,7 @@ class _RowReader:
             for text, is_sound in zip(texts, problems.is_sound.tolist(), strict=True)
         ]
         is_bad = np.fromiter((isinstance(value, Reject) for value in read), dtype=bool, count=len(read))
-        problems.add(is_bad, lambda row: read[row])
+        problems.add(is_bad, _rejects_of(read))
         return np.array([0 if isinstance(value, Reject) else value for value in read], dtype=np.int64)
 
     def _rejects(self, values: dict[str, pa.Array], rejects: dict[int, Reject]) -> pa.RecordBatch:

@@ -26,6 +26,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -201,14 +202,15 @@ class TableLines:
         if fields is None:
             return False
         places = self._dialect.places
-        identities = [self._sound_identities(fields[places[role]]) for role in ("user", "item")]
-        if None in identities:
+        found = [self._sound_identities(fields[places[role]]) for role in ("user", "item")]
+        identities = [one for one in found if one is not None]
+        if len(identities) < len(found):
             return False
         if not {"timestamp", "rating"} & set(places) and self._dialect.names[places["user"]] in identities[0][0]:
             return False  # maybe the line of names again
         count = len(lines)
         ratings: Sequence[float | None] | None = [None] * count
-        verified: Sequence[bool | None] | None = ratings
+        verified: Sequence[bool | None] | None = [None] * count
         if "rating" in places:
             ratings = _sound_ratings(fields[places["rating"]])
         if "verified" in places:
@@ -263,7 +265,7 @@ class TableLines:
         quoting, count = self._dialect.quoting, len(self._dialect.names)
         if quoting.style != NONE and '"' in text:
             try:
-                rows = list(quoting.reader(text.split("\n")))
+                rows: list[list[str]] = list(quoting.reader(text.split("\n")))
             except csv.Error:
                 return None
             if len(rows) != len(lines) or set(map(len, rows)) != {count}:
@@ -409,7 +411,8 @@ def _sound_ratings(texts: Sequence[str]) -> list[float | None] | None:
         return None
     if any(isinstance(rating, Reject) or not math.isfinite(rating or 0) for rating in read.values()):
         return None
-    return [read[text] for text in texts]
+    ratings: dict[str, Any] = read
+    return [ratings[text] for text in texts]
 
 
 def _sound_flags(texts: Sequence[str]) -> list[bool | None] | None:
