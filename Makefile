@@ -31,7 +31,7 @@ option = --$(subst _,-,$(shell echo $(1) | tr A-Z a-z))
 quoted = '$(subst ','\'',$(value $(1)))'
 OPTIONS = $(foreach name,$(sort $(typed) $(call exported,$@)),$(call option,$(name))=$(call quoted,$(name)))
 
-.PHONY: help install run check-data download search reproduce compare ui test test-installed lint format clean
+.PHONY: help install run check-data download search reproduce compare ui test test-fast test-installed lint format clean
 
 help:
 	@echo "make run         from dumps to leaderboard and report; without DATASET, a demo dump"
@@ -43,6 +43,7 @@ help:
 	@echo "make ui          the Dagster UI on 127.0.0.1:$(PORT), same definitions and storage; prints its address with a token"
 	@echo "make lint        look over style and format of the code; make format mends them"
 	@echo "make test        lint, unit, dbt, orchestration and end-to-end tests"
+	@echo "make test-fast   the unit tests without the slow ones, in less than a minute"
 	@echo "make test-installed  install the wheel in an environment of its own, elsewhere, and make a run there"
 	@echo "make clean       remove the environment and caches; the workspace stays"
 	@echo
@@ -91,6 +92,13 @@ format: $(INSTALLED)
 # cores, since those that wait for processes of their own leave the others room
 test: lint
 	$(VENV)/bin/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(PYTEST_OPTIONS)
+
+# files of unit tests that start processes, train, or draw many samples
+SLOW := wheel workspace_names contracts report_accessibility intervals landing_units landing_damage report plots \
+	models_learn landing faults fusion recommenders public_names demo training comparison training_distributed
+test-fast: $(INSTALLED)
+	$(VENV)/bin/python -m pytest tests/unit --numprocesses 2 --dist loadfile \
+		$(SLOW:%=--ignore=tests/unit/test_%.py) $(PYTEST_OPTIONS)
 
 test-installed: $(INSTALLED)
 	$(VENV)/bin/python -m pytest -m installed $(PYTEST_OPTIONS)
