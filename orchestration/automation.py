@@ -4,6 +4,28 @@ import dagster as dg
 
 _condition = dg.AutomationCondition
 
+
+class IsChosen(dg.AutomationCondition):
+    """True for the datasets that have chosen the recipe of an asset; for every dataset where an asset is of none."""
+
+    def evaluate(self, context: dg.AutomationContext) -> dg.AutomationResult:
+        from orchestration.assets.settings import chosen_for
+        from orchestration.recommenders import is_chosen
+        from orchestration.resources import Settings
+
+        candidates = context.candidate_subset
+        if is_chosen(context.key, ()):
+            return dg.AutomationResult(context, true_subset=candidates)
+        names = {
+            dataset
+            for dataset in candidates.expensively_compute_partition_keys()
+            if is_chosen(context.key, chosen_for(Settings(), dataset))
+        }
+        return dg.AutomationResult(context, candidates.compute_intersection_with_partition_keys(names))
+
+
+_is_chosen = IsChosen()
+
 # Re-make an asset when the data version of something it reads has changed (not merely when it was made again),
 # when its code has changed or when it is missing; never while something above it is missing, under way or has
 # failed a blocking check. A failure is tried again once, not at every tick.
@@ -13,18 +35,22 @@ on_new_data = (
         .replace("newly_updated", _condition.data_version_changed())
         .since(_condition.newly_requested() | _condition.initial_evaluation())
         | _condition.code_version_changed()
-        | _condition.newly_missing()
+        | (_condition.missing() & _is_chosen).newly_true()
         | _condition.execution_failed().newly_true()
     )
     & ~_condition.in_progress()
     & ~_condition.any_deps_in_progress()
-    & ~_condition.any_deps_missing()
+    # what was not chosen is never made and not waited for
+    & ~_condition.any_deps_match(_condition.missing() & _is_chosen & ~_condition.will_be_requested())
     & _condition.all_deps_blocking_checks_passed()
+    & _is_chosen
 ).with_label("on_new_data")
 
 automation_sensor = dg.AutomationConditionSensorDefinition(
     "on_new_data_sensor",
     target=dg.AssetSelection.all(include_sources=True),
+    # the condition is code of this project
+    use_user_code_server=True,
     default_status=dg.DefaultSensorStatus.STOPPED,
     description="Evaluates the condition of every asset: re-makes what reads changed data, asset by asset. Off until "
     "switched on; an alternative to new_dumps, which asks for whole runs.",
@@ -36,7 +62,7 @@ observe_dumps = _condition.on_cron("*/5 * * * *").with_label("observe_dumps")
 
 
 @dg.sensor(
-    job_name="everything",
+    job_name="all_recipes",
     minimum_interval_seconds=60,
     default_status=dg.DefaultSensorStatus.STOPPED,
     description="Registers a dataset when its dumps land in the workspace, and asks for a run when something of it is "

@@ -27,6 +27,7 @@ from orchestration.automation import automation_sensor, new_dumps
 from orchestration.checks import checks
 from orchestration.executor import one_run_a_dataset
 from orchestration.jobs import everything, jobs, nightly
+from orchestration.registration import register_landed
 from orchestration.resources import Settings, dbt_resource, training_client
 
 __all__ = ["build_defs", "everything"]
@@ -57,7 +58,7 @@ def build_defs(resources: Mapping[str, Any] | None = None) -> dg.Definitions:
         asset_checks=checks,
         jobs=jobs,
         schedules=[nightly],
-        sensors=[new_dumps, automation_sensor],
+        sensors=[register_landed, new_dumps, automation_sensor],
         resources={
             "settings": Settings(),
             "dbt": dbt_resource(),

@@ -7,7 +7,6 @@ from orchestration.contracts import contract_checks, load_contracts
 from orchestration.partitions import datasets
 from orchestration.paths import Workspace
 from orchestration.recommenders import recipe_names
-from orchestration.staleness import NOT_CHOSEN, data_version
 
 
 def _weights_check(name: str) -> dg.AssetChecksDefinition:
@@ -25,8 +24,6 @@ def _weights_check(name: str) -> dg.AssetChecksDefinition:
         from ml.data.files import whole
 
         dataset = context.partition_key
-        if data_version(context.instance, dg.AssetKey(["models", name]), dataset) == NOT_CHOSEN:
-            return dg.AssetCheckResult(passed=True, description="not chosen, so not trained")
         folder = Workspace.current().dataset(dataset).asset("models", name)
         with whole(folder):
             weights = load_file(folder / "model.safetensors")

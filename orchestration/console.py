@@ -53,6 +53,7 @@ def run_quietly(
     selection: list[dg.AssetKey] | None,
     run_config: dict,
     run_id: str,
+    tags: Mapping[str, str] | None = None,
 ) -> bool:
     """Execute a job, or a selection of its assets, in this process, telling on the console what happens.
 
@@ -71,6 +72,7 @@ def run_quietly(
             asset_selection=selection,
             run_config={**run_config, "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
             run_id=run_id,
+            tags=dict(tags or {}),
             raise_on_error=False,
         )
     if teller.reasons.interrupted:

@@ -13,15 +13,18 @@ from typing import Any
 import dagster as dg
 import yaml
 
+from orchestration.contract_findings import check_template
+
 FOLDER = Path(__file__).resolve().parent.parent / "data_contracts"
 CRITICAL, WARNING = "critical", "warning"
 CONTRACT = "contract"
 
 _CONTRACT_FIELDS = {"asset", "promise", "keys", "rules"}, {"derived"}
 _RULE_FIELDS = (
-    {"id", "reason", "severity", "expectation", "kwargs", "columns"},
-    {"where", "remedy", "needs_values", "finding"},
+    {"id", "reason", "severity", "expectation", "kwargs", "columns", "finding"},
+    {"where", "remedy", "needs_values", "guards"},
 )
+INPUT, CODE = "input", "code"
 # set by the bridge from the other fields of a rule
 _RESERVED_KWARGS = {"row_condition", "condition_parser", "severity", "meta", "id", "result_format"}
 _ARITHMETIC = (
@@ -54,7 +57,8 @@ class Rule:
         where: values that columns must have for a row to count; empty for all rows.
         remedy: what to do when it is broken; every critical rule has one.
         needs_values: whether a column without any value, among the rows that count, keeps the rule.
-        finding: what to say of each row that breaks it, with the names of columns in braces; empty for a general text.
+        finding: what to say where it is broken (see :mod:`orchestration.contract_findings`).
+        guards: ``input`` (an input can break it) or ``code`` (only a fault of this project can).
     """
 
     id: str
@@ -63,10 +67,11 @@ class Rule:
     expectation: str
     kwargs: Mapping[str, Any]
     columns: tuple[str, ...]
+    finding: str
     where: Mapping[str, Any] = field(default_factory=dict)
     remedy: str = ""
     needs_values: bool = False
-    finding: str = ""
+    guards: str = INPUT
 
 
 @dataclass(frozen=True)
@@ -161,7 +166,8 @@ def _read_contract(path: Path) -> Contract:
             raise ContractError(f"{path}: derived column {name}: {error}") from error
     if not isinstance(content["rules"], list) or not content["rules"]:
         raise ContractError(f"{path}: rules must be a list of at least one rule")
-    rules = tuple(_read_rule(path, number, entry, derived) for number, entry in enumerate(content["rules"], 1))
+    keys = _texts(content["keys"], f"{path}: keys")
+    rules = tuple(_read_rule(path, number, entry, derived, keys) for number, entry in enumerate(content["rules"], 1))
     ids = [rule.id for rule in rules]
     if repeated := sorted({rule_id for rule_id in ids if ids.count(rule_id) > 1}):
         raise ContractError(f"{path}: more than one rule is called {repeated[0]}")
@@ -170,13 +176,13 @@ def _read_contract(path: Path) -> Contract:
         check=view or CONTRACT,
         path=path,
         promise=_text(content["promise"], f"{path}: promise"),
-        keys=_texts(content["keys"], f"{path}: keys"),
+        keys=keys,
         derived=derived,
         rules=rules,
     )
 
 
-def _read_rule(path: Path, number: int, entry: Any, derived: Mapping[str, str]) -> Rule:
+def _read_rule(path: Path, number: int, entry: Any, derived: Mapping[str, str], keys: tuple[str, ...]) -> Rule:
     name = entry["id"] if isinstance(entry, dict) and isinstance(entry.get("id"), str) else f"number {number}"
     where = f"{path}, rule {name}"
     _check_fields(entry, _RULE_FIELDS, where)
@@ -190,8 +196,11 @@ def _read_rule(path: Path, number: int, entry: Any, derived: Mapping[str, str]) 
         where=_mapping(entry.get("where", {}), f"{where}: where"),
         remedy=_text(entry["remedy"], f"{where}: remedy") if "remedy" in entry else "",
         needs_values=entry.get("needs_values", False),
-        finding=_text(entry["finding"], f"{where}: finding") if "finding" in entry else "",
+        finding=_text(entry["finding"], f"{where}: finding"),
+        guards=entry.get("guards", INPUT),
     )
+    if rule.guards not in (INPUT, CODE):
+        raise ContractError(f"{where}: guards is {rule.guards!r}; it is 'input' or 'code'")
     if not isinstance(rule.needs_values, bool):
         raise ContractError(f"{where}: needs_values is {rule.needs_values!r}; it is true or false")
     if rule.needs_values and "column" not in rule.kwargs:
@@ -210,6 +219,11 @@ def _read_rule(path: Path, number: int, entry: Any, derived: Mapping[str, str]) 
         unread = names_in(derived[column]) - set(rule.columns) if column in derived else {column} - set(rule.columns)
         if unread:
             raise ContractError(f"{where}: reads {', '.join(sorted(unread))}, which its columns do not list")
+    readable = {*keys, *rule.columns, *(name for name in derived if names_in(derived[name]) <= set(rule.columns))}
+    try:
+        check_template(rule.finding, rule.kwargs, readable)
+    except ValueError as error:
+        raise ContractError(f"{where}: finding: {error}") from error
     return rule
 
 
@@ -249,7 +263,7 @@ def _mapping(value: Any, where: str) -> dict[str, Any]:
     return value
 
 
-class _StrictLoader(yaml.SafeLoader):
+class _StrictLoader(yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader):
     """Safe, and refuses a key that is given twice (PyYAML keeps the last one without a word)."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:

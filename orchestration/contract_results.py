@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from orchestration.contract_files import CRITICAL, Contract, ContractError, Rule, names_in
+from orchestration.contract_findings import filled, is_about_rows, names_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,7 +37,8 @@ class RuleResult:
         observed: what a rule about the table as a whole saw, in words.
         examples: up to five rows that break it: key columns and the column in question.
         error: why it could not be evaluated; such a rule counts as critical.
-        said: what the rule's ``finding`` says of the first rows that break it.
+        said: what was found, in sentences: of the table, or of the first rows that break the rule.
+        unsaid: rows that break it and of which nothing is said.
     """
 
     rule: Rule
@@ -47,6 +49,7 @@ class RuleResult:
     examples: tuple[Mapping[str, Any], ...] = ()
     error: str = ""
     said: tuple[str, ...] = ()
+    unsaid: int = 0
 
     @property
     def severity(self) -> str:
@@ -62,18 +65,10 @@ class RuleResult:
         return " ".join(parts)
 
     def finding(self) -> str:
-        """What was found, and what the rule asks for."""
+        """What was found."""
         if self.error:
             return f"It could not be evaluated: {self.error}"
-        if self.said:
-            more = (self.unexpected_rows or 0) - len(self.said)
-            return " ".join(self.said) + (f" And {more:,} more." if more > 0 else "")
-        asked = _in_words({name: value for name, value in self.rule.kwargs.items() if name != "column"})
-        asked = f" (the rule: {asked})." if asked else "."
-        if self.unexpected_rows is None:
-            return f"Found: {self.observed}{asked}"
-        rows = "1 row breaks" if self.unexpected_rows == 1 else f"{self.unexpected_rows:,} rows break"
-        return f"{rows} it, {_percent(self.share or 0.0)} of those it looks at{asked}"
+        return " ".join(self.said) + (f" And {self.unsaid:,} more." if self.unsaid else "")
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -139,10 +134,11 @@ def validate(contract: Contract, frame: pd.DataFrame, now: float | None = None) 
             except TypeError as error:
                 raise ContractError(f"{contract.path}: derived column {name} = {expression}: {error}") from error
     applied = [rule for rule in contract.rules if not (rule.needs_values and _has_no_value(rule, frame))]
-    validation = _run_suite(contract, applied, frame, time.time() if now is None else now)
+    now = time.time() if now is None else now
+    validation = _run_suite(contract, applied, frame, now)
     found = {result.expectation_config.meta["id"]: result for result in validation.results}
     results = tuple(
-        _rule_result(contract, rule, frame, found[rule.id]) if rule in applied else RuleResult(rule, passed=True)
+        _rule_result(contract, rule, frame, found[rule.id], now) if rule in applied else RuleResult(rule, passed=True)
         for rule in contract.rules
     )
     return ContractResult(contract, len(frame), results, note, validation.to_json_dict())
@@ -195,7 +191,7 @@ def _expectation(contract: Contract, rule: Rule, now: float) -> Any:
     from great_expectations.expectations.metadata_types import FailureSeverity
     from great_expectations.expectations.row_conditions import Column
 
-    kwargs = {name: int(now) + _DAY if value == TOMORROW else value for name, value in rule.kwargs.items()}
+    kwargs = _arguments(rule, now)
     if rule.where:
         conditions = [Column(column) == value for column, value in rule.where.items()]
         kwargs["row_condition"] = functools.reduce(lambda left, right: left & right, conditions)
@@ -212,38 +208,67 @@ def _expectation(contract: Contract, rule: Rule, now: float) -> Any:
         raise ContractError(f"{contract.path}, rule {rule.id}: {rule.expectation}: {error}") from error
 
 
-def _rule_result(contract: Contract, rule: Rule, frame: pd.DataFrame, found: Any) -> RuleResult:
+def _arguments(rule: Rule, now: float) -> dict[str, Any]:
+    """The arguments of a rule, with ``tomorrow`` as a number of seconds."""
+    return {name: int(now) + _DAY if value == TOMORROW else value for name, value in rule.kwargs.items()}
+
+
+def _rule_result(contract: Contract, rule: Rule, frame: pd.DataFrame, found: Any, now: float) -> RuleResult:
     if found.success:
         return RuleResult(rule, passed=True)
     if not found.result:
         return RuleResult(rule, passed=False, error=_error(found.exception_info))
+    values = _arguments(rule, now)
+    if "mostly" in values:
+        # 1 - 0.999 is not 0.001
+        values["allowed"] = round(1 - values["mostly"], 12)
     count = found.result.get("unexpected_count")
     if count is None:
-        return RuleResult(rule, passed=False, observed=_observed(found.result))
+        values |= {"observed": found.result.get("observed_value"), "missing": found.result.get("partial_missing_list")}
+        said, unsaid = _said(rule, _counted(rule, frame), values)
+        return RuleResult(rule, passed=False, observed=_observed(found.result), said=said, unsaid=unsaid)
     share = (found.result.get("unexpected_percent") or 0.0) / 100
-    examples = _examples(contract, rule, frame, found.result.get("partial_unexpected_list") or [])
-    said = _said(rule, frame, found.result.get("partial_unexpected_list") or []) if rule.finding else ()
-    return RuleResult(rule, passed=False, unexpected_rows=int(count), share=share, examples=examples, said=said)
+    unexpected = found.result.get("partial_unexpected_list") or []
+    # most expectations pass over missing values
+    looked_at = found.result["element_count"] - found.result.get("missing_count", 0)
+    rows = _unexpected(rule, frame, unexpected)
+    said, unsaid = _said(rule, rows, values | {"broken": count, "looked_at": looked_at, "share": share}, count)
+    return RuleResult(
+        rule,
+        passed=False,
+        unexpected_rows=int(count),
+        share=share,
+        examples=_examples(contract, rule, rows, unexpected),
+        said=said,
+        unsaid=unsaid,
+    )
 
 
-def _said(rule: Rule, frame: pd.DataFrame, values: list) -> tuple[str, ...]:
-    """What a rule says of the first rows with one of the unexpected values; nothing where a column is not there."""
-    rows = _counted(rule, frame)
-    rows = rows[rows[rule.kwargs["column"]].isin(values)].head(EXAMPLES)
-    try:
-        # a derived share is shown in per cent
-        return tuple(
-            " ".join(
-                rule.finding.format_map({name: "" if _is_missing(row[name]) else row[name] for name in row}).split()
-            )
-            for row in rows.to_dict("records")
-        )
-    except KeyError:
-        return ()
+def _said(
+    rule: Rule, rows: pd.DataFrame, values: Mapping[str, Any], count: int | None = None
+) -> tuple[tuple[str, ...], int]:
+    """What a rule says of its table, or of the first of some rows, and of how many it says nothing."""
+    if not is_about_rows(rule.finding, rule.kwargs):
+        return (filled(rule.finding, values),), 0
+    named = [name for name in rows.columns if name in names_of(rule.finding)]
+    # a table that lacks a column is held against the rules that do without it
+    values = dict.fromkeys(names_of(rule.finding)) | dict(values)
+    records = rows[named].head(EXAMPLES).to_dict("records")
+    said = tuple(filled(rule.finding, {**values, **record}) for record in records)
+    return said, (len(rows) if count is None else int(count)) - len(said)
 
 
-def _is_missing(value: Any) -> bool:
-    return value is None or (isinstance(value, float) and math.isnan(value))
+def _unexpected(rule: Rule, frame: pd.DataFrame, values: list) -> pd.DataFrame:
+    """The rows that hold one of the unexpected values."""
+    frame = _counted(rule, frame)
+    column = rule.kwargs.get("column")
+    if column is None:
+        return frame.iloc[:0]
+    present = [value for value in values if _plain(value) is not None]
+    unexpected = frame[column].isin(present)
+    if len(present) < len(values):
+        unexpected |= frame[column].isna()
+    return frame[unexpected]
 
 
 def _has_no_value(rule: Rule, frame: pd.DataFrame) -> bool:
@@ -260,27 +285,20 @@ def _counted(rule: Rule, frame: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
-def _examples(contract: Contract, rule: Rule, frame: pd.DataFrame, values: list) -> tuple[dict[str, Any], ...]:
-    """The first rows with one of the unexpected values, by the columns that name a row."""
+def _examples(contract: Contract, rule: Rule, rows: pd.DataFrame, values: list) -> tuple[dict[str, Any], ...]:
+    """The first of the rows that break a rule, by the columns that name a row."""
     column = rule.kwargs.get("column")
     if column is None:
         return tuple({"values": _plain(value)} for value in values[:EXAMPLES])
-    frame = _counted(rule, frame)
-    present = [value for value in values if _plain(value) is not None]
-    unexpected = frame[column].isin(present)
-    if len(present) < len(values):
-        unexpected |= frame[column].isna()
-    shown = list(dict.fromkeys([*(key for key in contract.keys if key in frame), column]))
-    rows = frame.loc[unexpected, shown].head(EXAMPLES)
+    shown = list(dict.fromkeys([*(key for key in contract.keys if key in rows), column]))
     return tuple(
         {name: _plain(value) for name, value in zip(shown, row, strict=True)}
-        for row in rows.itertuples(index=False, name=None)
+        for row in rows[shown].head(EXAMPLES).itertuples(index=False, name=None)
     )
 
 
 def _observed(result: Mapping[str, Any]) -> str:
-    missing = result.get("partial_missing_list") or result.get("details", {}).get("mismatched", {}).get("missing")
-    if missing:
+    if missing := result.get("partial_missing_list"):
         return f"missing {', '.join(str(_plain(value)) for value in missing)}"
     return str(_plain(result.get("observed_value")))
 
@@ -304,13 +322,6 @@ def _plain(value: Any) -> Any:
         return value
     text = str(value)
     return text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}…"
-
-
-def _percent(share: float) -> str:
-    """Never 0 % for some rows, nor 100 % for all but some."""
-    if 0 < share < 0.0001:
-        return "under 0.01 %"
-    return "over 99.99 %" if 0.9999 < share < 1 else f"{round(share * 100, 2):g} %"
 
 
 def _in_words(example: Mapping[str, Any]) -> str:

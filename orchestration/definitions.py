@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
-from orchestration.build import build_defs
+import gc
 
-defs = build_defs()
+gc.disable()  # nothing that is made here is garbage; see orchestration/__init__.py
+try:
+    from orchestration.build import build_defs
+
+    defs = build_defs()
+finally:
+    gc.enable()
+gc.freeze()

@@ -2,20 +2,41 @@
 
 import dagster as dg
 
-from orchestration.recommenders import ASKED_FOR
+from orchestration.recommenders import ASKED_FOR, EVERYTHING, MORE_RECIPES
+from orchestration.registration import register
+from orchestration.resources import DEFAULTS
 from orchestration.staleness import CHECKED_LAYERS
 
 DATA_GROUPS = (*CHECKED_LAYERS, "training_sets")
 
+# every setting with no choice, so that the launchpad shows them all and a run as shown changes none
+_CONFIG = {"resources": {"settings": {"config": dict.fromkeys(DEFAULTS)}}}
+_HOW = (
+    "Choose the dataset under Partitions; where the list is empty, put the files of a dataset into "
+    "landing/<its name> in the workspace and launch the job register first. A setting that is null stays as it is for "
+    "the dataset."
+)
+_ALL = dg.AssetSelection.all() - dg.AssetSelection.groups("raw", ASKED_FOR)
+
 everything = dg.define_asset_job(
-    "everything",
-    selection=dg.AssetSelection.all() - dg.AssetSelection.groups("raw", ASKED_FOR),
-    description="From the dumps of one dataset to its leaderboard and report.",
+    EVERYTHING,
+    selection=_ALL - dg.AssetSelection.groups(MORE_RECIPES),
+    description="From the dumps of one dataset to its leaderboard and report, with the baselines and the quick "
+    f"recipes; for others there is all_recipes. {_HOW}",
+    config=_CONFIG,
+)
+all_recipes = dg.define_asset_job(
+    "all_recipes",
+    selection=_ALL,
+    description="As everything, with any recipes: `recipes` in the settings names those that are trained, and the "
+    f"others are left out. {_HOW}",
+    config=_CONFIG,
 )
 data = dg.define_asset_job(
     "data",
     selection=dg.AssetSelection.groups(*DATA_GROUPS) | dg.AssetSelection.assets(["settings", "dataset"]),
-    description="From the dumps of one dataset to its training set, with all checks, training nothing.",
+    description=f"From the dumps of one dataset to its training set, with all checks, training nothing. {_HOW}",
+    config=_CONFIG,
 )
 fingerprint = dg.define_asset_job(
     "fingerprint",
@@ -27,11 +48,11 @@ search = dg.define_asset_job(
     selection=dg.AssetSelection.groups(ASKED_FOR),
     description="Look for better values of one recipe on one dataset.",
 )
-jobs = [everything, data, fingerprint, search]
+jobs = [everything, all_recipes, data, fingerprint, search, register]
 
 
 @dg.schedule(
-    job=everything,
+    job=all_recipes,
     cron_schedule="0 3 * * *",
     default_status=dg.DefaultScheduleStatus.STOPPED,
     description="Every night at three, make again what has gone out of date of every dataset. Off until switched on.",

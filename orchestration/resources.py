@@ -234,8 +234,11 @@ class Dbt(DbtCliResource):
         return Version(version("dbt-core"))
 
 
-def dbt_resource() -> Dbt:
-    return Dbt(project_dir=str(DBT_FOLDER), profiles_dir=str(DBT_FOLDER), dbt_executable=DBT_EXECUTABLE)
+def dbt_resource() -> dg.ResourceDefinition:
+    """The dbt executable, with nothing to configure: the launchpad shows the settings and no paths."""
+    return dg.ResourceDefinition.hardcoded_resource(
+        Dbt(project_dir=str(DBT_FOLDER), profiles_dir=str(DBT_FOLDER), dbt_executable=DBT_EXECUTABLE)
+    )
 
 
 def training_client() -> dg.PipesSubprocessClient:

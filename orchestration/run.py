@@ -15,6 +15,7 @@ import uuid
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -152,7 +153,7 @@ def make(instance, defs, dataset: str, settings, data_only: bool = False) -> int
     paths = Workspace.current().dataset(dataset)
     observe(instance, dataset)
     graph = asset_graph()
-    job = defs.resolve_job_def("everything")
+    job = defs.resolve_job_def("all_recipes")
     made = 0
     kept = kept_for(dataset)
     changed_settings = {
@@ -166,13 +167,13 @@ def make(instance, defs, dataset: str, settings, data_only: bool = False) -> int
         # a look at the data decides nothing about what is trained and compared
         everything -= {dg.AssetKey(["settings", name]) for name in SLICES if name != "dataset"}
     # after each phase it is known what has really changed; and nothing is fitted before all checks have passed
-    phases = [
-        {"settings", "landing"},
-        {*CHECKED_LAYERS},
-        {"training_sets"},
-        {graph.get(key).group_name for key in everything},
-    ]
-    for groups in phases[:2] if data_only else phases:
+    phases = {
+        "landing": {"settings", "landing"},
+        "checked data": {*CHECKED_LAYERS},
+        "training set": {"training_sets"},
+        "recommenders and report": {graph.get(key).group_name for key in everything},
+    }
+    for phase, groups in islice(phases.items(), 2 if data_only else None):
         keys = {key for key in everything if graph.get(key).group_name in groups}
         reasons = out_of_date(instance, graph, dataset, keys)
         reasons |= dict.fromkeys(changed_settings & keys - set(reasons), "another choice")
@@ -185,7 +186,8 @@ def make(instance, defs, dataset: str, settings, data_only: bool = False) -> int
         config = {"resources": {"settings": {"config": settings.model_dump(mode="json", exclude_none=True)}}}
         run_id = str(uuid.uuid4())
         announce(paths, run_id)
-        succeeded = run_quietly(job, instance, dataset, sorted(reasons), config, run_id)
+        tags = {"raw2rank/command": "make check-data" if data_only else "make run", "raw2rank/phase": phase}
+        succeeded = run_quietly(job, instance, dataset, sorted(reasons), config, run_id, tags)
         if any(key.path[0] == "landing" for key in reasons) and (files := files_read(paths)):
             say(f"how the files were read:\n{to_text(files)}")
         if not succeeded:

@@ -20,8 +20,8 @@ from dagster._core.loader import LoadingContext
 
 from orchestration.paths import Workspace
 from orchestration.recovery import missing, unfinished
-from orchestration.reporting import materialization
 
+# the data version that earlier releases gave to what was not chosen
 NOT_CHOSEN = "not chosen"
 # the data, whose blocking checks must pass before anything is fitted on it
 CHECKED_LAYERS = ("landing", "staging", "intermediate", "marts")
@@ -176,13 +176,6 @@ def data_version(instance: dg.DagsterInstance, key: dg.AssetKey, dataset: str) -
     record = instance.get_latest_data_version_record(key, is_source=None, partition_key=dataset)
     version = extract_data_version_from_entry(record.event_log_entry) if record else None
     return version.value if version else None
-
-
-def stays_as_it_is(context: dg.AssetExecutionContext, why: str) -> dg.MaterializeResult:
-    """The result of an asset that was not chosen: what it was, or that there is none."""
-    kept = data_version(context.instance, context.asset_key, context.partition_key) or NOT_CHOSEN
-    context.log.info("%s: %s; it stays as it is (%s)", context.asset_key.to_user_string(), why, kept)
-    return materialization(kept, {"dagster/row_count": 0, "chosen": False})
 
 
 def _in_order(graph: BaseAssetGraph, keys: set[dg.AssetKey]) -> list[dg.AssetKey]:

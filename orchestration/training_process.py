@@ -8,18 +8,19 @@ without Dagster.
 from __future__ import annotations
 
 import io
-import re
+import json
 import signal
 import subprocess
 import sys
+import tempfile
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ml.training.log import FILE, EpochRecord
+
 _FAILURE = "training failed"
-# what the progress bar says at the end of an epoch
-_EPOCH = re.compile(r"epoch \d+, loss [^\]\r\n]*")
 _TOLD_LINES = 20
 
 
@@ -81,8 +82,8 @@ def main(arguments: list[str]) -> None:
     folder, started = Path(arguments[0]), arguments[1:]
     # by default it would end this process at once, and leave the training to go on alone
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with open_dagster_pipes() as pipes:
-        code, last_words = run(started, pipes.log.info)
+    with open_dagster_pipes() as pipes, tempfile.TemporaryDirectory(prefix="raw2rank-") as log:
+        code, last_words = run([*started, "--log-to", log], pipes.log.info, Path(log) / FILE)
         if code:
             ended = f"the training {killed_by(code)}" if code < 0 else f"it ended with code {code}"
             pipes.report_custom_message({_FAILURE: ended if code < 0 else last_words or ended})
@@ -100,18 +101,19 @@ def _typed(facts: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def run(started: list[str], tell: Callable[[str], None]) -> tuple[int, str]:
+def run(started: list[str], tell: Callable[[str], None], log: Path | None = None) -> tuple[int, str]:
     """Run a command to its end, passing its error stream on.
 
     Args:
         started: the command.
-        tell: called with what it says of each epoch.
+        tell: called with a line for each epoch.
+        log: the training log that the command writes, a line of JSON an epoch; ``None`` where it writes none.
 
     Returns:
         Its exit code; and what it called an error, or else the last that it said.
     """
     last: deque[str] = deque(maxlen=_TOLD_LINES)
-    told = ""
+    told = 0
     # standard input is inherited: it may be the lock of the dataset
     with subprocess.Popen(started, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
         assert process.stderr is not None  # it is a pipe
@@ -120,19 +122,29 @@ def run(started: list[str], tell: Callable[[str], None]) -> tuple[int, str]:
             for line in io.TextIOWrapper(process.stderr, encoding="utf-8", errors="replace", newline=""):
                 sys.stderr.write(line)
                 sys.stderr.flush()
-                epoch = _EPOCH.search(line)
-                if epoch is None:
+                # progress is shown at the end of each epoch, after its line of the log was written
+                before, told = told, _tell_epochs(log, told, tell)
+                if told == before:
                     last.append(line.strip())
-                elif epoch[0] != told:
-                    told = epoch[0]
-                    tell(told)
             code = process.wait()
+            _tell_epochs(log, told, tell)
         except BaseException:
             process.terminate()
             raise
     words = [line for line in last if line]
     errors = [line.removeprefix("error: ") for line in words if line.startswith("error: ")]
     return code, "\n".join(errors[:1] or words)
+
+
+def _tell_epochs(log: Path | None, told: int, tell: Callable[[str], None]) -> int:
+    """Tell of the epochs that a training log holds beyond those told before; how many it holds."""
+    if log is None or not log.is_file():
+        return told
+    # the last line may be half written
+    records = log.read_bytes().split(b"\n")[told:-1]
+    for record in records:
+        tell(EpochRecord(**json.loads(record)).in_words())
+    return told + len(records)
 
 
 if __name__ == "__main__":

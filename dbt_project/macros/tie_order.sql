@@ -20,7 +20,8 @@
 
     hash      md5 of user, item and timestamp: unrelated to anything else, the same on every machine
     shuffle   md5 of the seed, user, item and timestamp: another seed, another order
-    file      place in the dump: what public loaders do, with the artefacts of how the dump was written
+    file      place in the dump, its files in the order in which the source names them: what public loaders do, with
+              the artefacts of how the dump was written
     item      item id
 
     Every rule is completed by item and rating to a total order, so that no order is left to chance. Only
@@ -33,7 +34,7 @@
     {%- elif rule == 'shuffle' -%}
         md5(concat_ws('|', {{ whole_number('seed') }}, user_id, item_id, timestamp)), item_id, rating
     {%- elif rule == 'file' -%}
-        source_file, line_number, item_id, rating
+        file_position, line_number, item_id, rating
     {%- else -%}
         item_id, rating
     {%- endif -%}

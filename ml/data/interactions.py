@@ -21,7 +21,7 @@ class Interactions:
         items: item index, int32.
         splits: ``train``, ``history``, ``validation``, ``test`` or ``unused``, as numbers of :data:`SPLITS`, uint8.
         moments: milliseconds since 1970, int64; :data:`NO_TIME` where the source has no time.
-        lines: place in the dump, by the order of file names and lines, int64.
+        lines: place in the dump, files in the order in which the source names them, int64.
         ratings: float32, NaN where there is none.
         duplicates: further rows of the dump that said exactly the same, int64.
         has_given_order: whether the order came with the source, so that no rule of ours decided a tie.
@@ -68,12 +68,7 @@ def read_interactions(interactions: Path, splits: Path, training_set: TrainingSe
     with connect() as connection:
         columns = connection.execute(
             """
-            with files as (
-                select source_file, row_number() over (order by source_file) - 1 as place
-                from (select distinct source_file from read_parquet($interactions, hive_partitioning = false))
-            ),
-
-            user_indices as (
+            with user_indices as (
                 select user_id, (row_number() over (order by user_id) - 1)::integer as user_index
                 from (select distinct user_id from read_parquet($splits, hive_partitioning = false))
             ),
@@ -88,14 +83,13 @@ def read_interactions(interactions: Path, splits: Path, training_set: TrainingSe
                 item_index,
                 (list_position($names, splits.split) - 1)::utinyint as split,
                 coalesce(interactions.timestamp * 1000 + interactions.millisecond, $no_time)::bigint as moment,
-                (files.place * (1::bigint << 40) + interactions.line_number)::bigint as line,
+                (interactions.file_position * (1::bigint << 40) + interactions.line_number)::bigint as line,
                 coalesce(interactions.rating, 'nan')::float as rating,
                 interactions.duplicate_rows::bigint as duplicates,
                 (interactions.given_position > 0) as is_ordered,
                 (interactions.given_split is not null) as is_split
             from read_parquet($interactions, hive_partitioning = false) as interactions
             join read_parquet($splits, hive_partitioning = false) as splits using (user_id, position)
-            join files using (source_file)
             join user_indices using (user_id)
             join item_indices on item_indices.item_id = interactions.item_id
             order by user_index, interactions.position

@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ml.data.files_read import files_read
 from ml.reports.content import DumpFile, Funnel, FunnelStep, RejectedLine
 from ml.reports.text import visible
 
@@ -126,13 +127,15 @@ def _sums(records: list[dict]) -> Counter:
 
 
 def dump_files(lake: Path) -> tuple[DumpFile, ...]:
-    """Each raw file with its digest, and where its lines went."""
+    """Each raw file with its digest, how it was read, and where its lines went."""
     records = pq.read_table(lake / "marts" / "reconciliation.parquet").to_pylist()
     went = {(record["source"], record["source_file"]): record for record in records}
+    read = {(file.kind, file.name): file for file in files_read(lake)}
     files = []
     for source in SOURCES:
         for landed in pq.read_table(lake / "landing" / source / "files.parquet").to_pylist():
             counts = went[source, landed["source_file"]]
+            how = read.get((source, landed["source_file"]))
             files.append(
                 DumpFile(
                     source=source,
@@ -145,6 +148,9 @@ def dump_files(lake: Path) -> tuple[DumpFile, ...]:
                     unused=sum(number for name, number in counts.items() if name.startswith("dropped_by_"))
                     + counts["not_in_catalogue"],
                     kept=counts["kept"],
+                    layout=landed.get("layout") or "",
+                    reading=how.sentences if how else (),
+                    warnings=how.warnings if how else (),
                 )
             )
     return tuple(files)

@@ -245,6 +245,9 @@ class DumpFile:
         rows_read: lines in it, or interactions where a line holds several; they are rejected, duplicates (or said
             again by another file of the split), unused (left out by a cleaning rule, or outside the catalogue) or
             kept.
+        layout: how it was read, by name.
+        reading: columns used and not used, separator, unit of time and order, a part each; only what is known.
+        warnings: of its reading.
     """
 
     source: str
@@ -256,6 +259,9 @@ class DumpFile:
     duplicates: int
     unused: int
     kept: int
+    layout: str = ""
+    reading: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

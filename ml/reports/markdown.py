@@ -12,6 +12,7 @@ from ml.reports.content import (
     HEADLINE,
     Check,
     CodesReport,
+    DumpFile,
     ExampleItem,
     Examples,
     Funnel,
@@ -36,6 +37,7 @@ __all__ = [
     "funnel",
     "leaderboard",
     "list_metrics",
+    "reading",
     "rejected",
     "report",
     "slices",
@@ -98,6 +100,15 @@ def funnel(funnel: Funnel) -> str:
     ]
     rows.append(("Unexplained", wording.count(funnel.unexplained), ""))
     return table((funnel.source.capitalize(), "Rows", "Share"), rows, {1, 2})
+
+
+def reading(files: Sequence[DumpFile]) -> str:
+    """How each file was read; empty where nothing is known."""
+    rows = [
+        (file.name, file.source, file.layout, "; ".join(file.reading), " ".join(file.warnings))
+        for file in wording.reading(files)
+    ]
+    return table(("File", "Holds", "Layout", "Read as", "Warnings"), rows) if rows else ""
 
 
 def statistics(content: ReportContent) -> str:

@@ -33,6 +33,7 @@ def model_card(content: ReportContent, run: RunFacts | None = None) -> str:
             "Data",
             "### Evaluation data",
             markdown.statistics(content) if content.statistics else "",
+            *_reading(content),
             "### Training data, and the way of every row to it",
             *(markdown.funnel(funnel) for funnel in content.funnels),
         ),
@@ -133,6 +134,11 @@ def _limits(content: ReportContent) -> list[str]:
     failed = [check for check in content.checks if not check.passed]
     checks = ["### Data checks that failed", markdown.checks(failed)] if failed else []
     return ["\n".join(parts), *checks, *(markdown.audit(audit, images=False, most_rows=_ROWS) for audit in audits)]
+
+
+def _reading(content: ReportContent) -> list[str]:
+    found = markdown.reading(content.provenance.files)
+    return ["### How the files were read", found] if found else []
 
 
 def _codes(content: ReportContent) -> list[str]:

@@ -65,6 +65,7 @@ def caveats(content: ReportContent) -> Iterator[str]:
     """What limits the numbers beside what the audits say, gravest first; nothing when nothing found does."""
     board = content.leaderboard
     yield from _failed_checks(content)
+    yield from (f"{file.name}: {warning}" for file in content.provenance.files for warning in file.warnings)
     yield from mark_sentences(content)
     audited = {audit.name for audit in content.audits}
     if "ties" not in audited:

@@ -10,7 +10,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from ml.evaluation.significance import p_text
-from ml.reports.content import HEADLINE, CodesReport, Estimate, FunnelStep, Leaderboard, LeaderboardRow, ReportContent
+from ml.reports.content import (
+    HEADLINE,
+    CodesReport,
+    DumpFile,
+    Estimate,
+    FunnelStep,
+    Leaderboard,
+    LeaderboardRow,
+    ReportContent,
+)
 
 NO_BREAK = "\u00a0"
 _METRIC_NAMES = {
@@ -150,6 +159,11 @@ def duration(seconds: float) -> str:
     if minutes < 120:
         return f"{minutes}{NO_BREAK}min {rest:02d}{NO_BREAK}s"
     return f"{minutes // 60}{NO_BREAK}h {minutes % 60:02d}{NO_BREAK}min"
+
+
+def reading(files: Sequence[DumpFile]) -> tuple[DumpFile, ...]:
+    """The files of which it is known how they were read."""
+    return tuple(file for file in files if file.layout or file.reading or file.warnings)
 
 
 def funnel_label(step: FunnelStep) -> str:

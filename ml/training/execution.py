@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+from ml.training.log import EpochRecord
 
 DEFAULT_THREADS = 2
 DEVICES = ("cpu", "cuda", "auto")
@@ -25,6 +28,7 @@ class Execution:
         checkpoints: folder to keep checkpoints of unfinished training in; ``None`` keeps none.
         checkpoint_seconds: at least so long between two of them; 0 for one after each step.
         log_to: folder that the log is written to as it grows, as JSON lines and for TensorBoard; ``None`` for none.
+        tell: called with the record of each epoch as it ends, in the first process alone.
     """
 
     threads: int = DEFAULT_THREADS
@@ -35,6 +39,7 @@ class Execution:
     checkpoints: Path | None = None
     checkpoint_seconds: float = 60.0
     log_to: Path | None = None
+    tell: Callable[[EpochRecord], None] | None = None
 
     def __post_init__(self) -> None:
         if self.threads < 1:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -37,6 +37,15 @@ class EpochRecord:
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
 
+    def in_words(self) -> str:
+        """One line for a log that people read."""
+        quality = self.validation_ndcg_at_10
+        validated = "" if quality is None else f", validation nDCG@10 {quality:.4f}"
+        return (
+            f"epoch {self.epoch} on {self.fit_on}, loss {self.loss:.3f}{validated}, "
+            f"{self.sequences_per_second:,.0f} sequences/s"
+        )
+
 
 def write_log(records: Iterable[EpochRecord], file: Path) -> None:
     """One line of JSON a record."""
@@ -55,10 +64,16 @@ class GrowingLog:
     Args:
         folder: made where there is none; ``None`` writes nothing.
         known: the records of earlier phases, and of the run that is resumed.
+        tell: called with each record that is added.
     """
 
-    def __init__(self, folder: Path | None, known: Iterable[EpochRecord] = ()) -> None:
-        self.file, self.board = None, None
+    def __init__(
+        self,
+        folder: Path | None,
+        known: Iterable[EpochRecord] = (),
+        tell: Callable[[EpochRecord], None] | None = None,
+    ) -> None:
+        self.file, self.board, self.tell = None, None, tell
         if folder is None:
             return
         folder.mkdir(parents=True, exist_ok=True)
@@ -77,6 +92,8 @@ class GrowingLog:
         if self.board is not None:
             add_to_board(self.board, record)
             self.board.flush()
+        if self.tell is not None:
+            self.tell(record)
 
     def _add_to_file(self, record: EpochRecord) -> None:
         if self.file is not None:

@@ -120,8 +120,8 @@ def train_model(
         (state.epoch - 1) * len(rows) + min(state.batch * settings.batch_size, len(rows)),
         execution.progress and world.is_first,
     )
-    log_to = execution.log_to if world.is_first else None
-    with closing(bar), GrowingLog(log_to, [*phase.known, *state.log]) as growing_log:
+    log_to, tell = (execution.log_to, execution.tell) if world.is_first else (None, None)
+    with closing(bar), GrowingLog(log_to, [*phase.known, *state.log], tell) as growing_log:
         while state.epoch <= settings.max_epochs and not _has_stopped(state, settings):
             generator = generator_for(phase.seed, state.epoch)
             batches = shuffled_batches(sequences, rows, settings.batch_size, model.max_length, generator)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from ml.training.derived import described
 from ml.training.devices import choose_device, name_of, peak_memory_in_bytes, start_measuring_memory
 from ml.training.distributed import World
 from ml.training.execution import DEFAULT_THREADS, Execution
-from ml.training.log import write_board
+from ml.training.log import EpochRecord, write_board
 from ml.training.loop import DivergedError
 from ml.training.recipe import Recipe
 from ml.training.sequential_recommender import SequentialRecommender
@@ -72,6 +73,7 @@ def train(
     checkpoint_seconds: float | None = 60.0,
     tensorboard: bool = False,
     log_to: Path | None = None,
+    tell: Callable[[EpochRecord], None] | None = None,
 ) -> TrainingResult:
     """Train a recipe and save the best weights into ``folder``, whole or not at all.
 
@@ -91,7 +93,7 @@ def train(
         seed: of everything random.
         codes: for recipes that name a code assignment.
         progress: show a progress bar.
-        threads, device, precision, compile, log_to: see :class:`ml.training.execution.Execution`.
+        threads, device, precision, compile, log_to, tell: see :class:`ml.training.execution.Execution`.
         fit_on: what the final weights are trained on, ``train`` or ``train+validation``.
         validate_with_seen_excluded: rank validation users without the items of their histories.
         checkpoint_seconds: at least so long between two checkpoints, 0 for one after each step; ``None`` keeps none.
@@ -113,6 +115,7 @@ def train(
         checkpoints=None if checkpoint_seconds is None else checkpoints,
         checkpoint_seconds=checkpoint_seconds or 0.0,
         log_to=log_to,
+        tell=tell,
     )
     recommender = SequentialRecommender(
         recipe,

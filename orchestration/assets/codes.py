@@ -9,10 +9,9 @@ from orchestration.automation import on_new_data
 from orchestration.code_versions import code_version
 from orchestration.partitions import datasets
 from orchestration.paths import Workspace
-from orchestration.recommenders import needed_codes
+from orchestration.recommenders import group_of, require_chosen
 from orchestration.reporting import RECOMMENDATION_OWNERS, array_schema, materialization, told_plainly
 from orchestration.resources import Settings
-from orchestration.staleness import stays_as_it_is
 
 
 def _codes_asset(assignment: Assignment) -> dg.AssetsDefinition:
@@ -22,7 +21,7 @@ def _codes_asset(assignment: Assignment) -> dg.AssetsDefinition:
         description=f"RecJPQ codes: {assignment.title}. {assignment.description} Assigned on the training items alone, "
         "whatever models are fitted on; made where a chosen recipe needs them. With a report on the use of each code "
         f"book and on collisions. Source: {assignment.source}.",
-        group_name="codes",
+        group_name=group_of("codes", assignment.name),
         kinds={"python", "numpy"},
         owners=RECOMMENDATION_OWNERS,
         partitions_def=datasets,
@@ -39,8 +38,7 @@ def _codes_asset(assignment: Assignment) -> dg.AssetsDefinition:
 
         dataset = context.partition_key
         paths = Workspace.current().dataset(dataset)
-        if assignment.name not in needed_codes(chosen_for(settings, dataset)):
-            return stays_as_it_is(context, "no chosen recipe is built on these codes")
+        require_chosen(context.asset_key, chosen_for(settings, dataset), dataset)
         with told_plainly(dataset, ValueError):
             codes = assignment.assign(load_training_set(paths), seed=read_settings("training", dataset)["seed"])
         folder = paths.asset("codes", assignment.name)

@@ -13,10 +13,9 @@ from orchestration.automation import on_new_data
 from orchestration.code_versions import code_version
 from orchestration.partitions import datasets
 from orchestration.paths import DatasetPaths, Workspace
-from orchestration.recommenders import fusions, layer_of, title_of
+from orchestration.recommenders import fusions, group_of, layer_of, require_chosen, title_of
 from orchestration.reporting import RECOMMENDATION_OWNERS, array_schema, digest_of_files, materialization
 from orchestration.resources import Settings
-from orchestration.staleness import stays_as_it_is
 
 
 def _fusion_asset(recipe: FusionRecipe) -> dg.AssetsDefinition:
@@ -37,7 +36,7 @@ def _fusion_asset(recipe: FusionRecipe) -> dg.AssetsDefinition:
         deps=deps,
         description=f"{recipe.title}: one ranking from the lists of {parts}. Weights with the best validation nDCG@10 "
         f"of parts fitted on the training items alone. Source: {recipe.source}",
-        group_name="models",
+        group_name=group_of("models", recipe.name),
         kinds={"python", "numpy"},
         owners=RECOMMENDATION_OWNERS,
         partitions_def=datasets,
@@ -57,8 +56,7 @@ def _fusion_asset(recipe: FusionRecipe) -> dg.AssetsDefinition:
 
         dataset = context.partition_key
         paths = Workspace.current().dataset(dataset)
-        if recipe.name not in chosen_for(settings, dataset):
-            return stays_as_it_is(context, "not among the chosen recipes, or not all of its parts are")
+        require_chosen(context.asset_key, chosen_for(settings, dataset), dataset)
         training_set = load_training_set(paths, with_text=with_text)
         exclude_seen = read_settings("ranking", dataset)["exclude_seen"]
         chosen = _choose(recipe, paths, training_set, exclude_seen)

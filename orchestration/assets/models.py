@@ -1,7 +1,7 @@
 """The sequence models: one asset for each recipe."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -16,10 +16,9 @@ from orchestration.code_versions import code_version
 from orchestration.locking import shared_with_children
 from orchestration.partitions import datasets
 from orchestration.paths import DatasetPaths, Workspace
-from orchestration.recommenders import modules_of, recipe_file, recipes
+from orchestration.recommenders import group_of, modules_of, recipe_file, recipes, require_chosen
 from orchestration.reporting import RECOMMENDATION_OWNERS, array_schema, materialization, told_plainly
 from orchestration.resources import Settings, resolved
-from orchestration.staleness import stays_as_it_is
 from orchestration.trained import facts_of_trained, version_of_trained
 from orchestration.training_process import command, failure_told_by
 
@@ -35,7 +34,7 @@ def _model_asset(recipe: Recipe) -> dg.AssetsDefinition:
         deps=deps,
         description=f"{recipe.title}. Trained from the recipe {recipe.name}; the weights of the epoch with the best "
         f"validation nDCG@10, ranked for as the test users are. Source: {recipe.source}",
-        group_name="models",
+        group_name=group_of("models", recipe.name),
         kinds={"pytorch"},
         owners=RECOMMENDATION_OWNERS,
         partitions_def=datasets,
@@ -57,8 +56,7 @@ def _model_asset(recipe: Recipe) -> dg.AssetsDefinition:
         dataset = context.partition_key
         paths = Workspace.current().dataset(dataset)
         folder = paths.asset("models", recipe.name)
-        if recipe.name not in chosen_for(settings, dataset):
-            return stays_as_it_is(context, "not among the chosen recipes")
+        require_chosen(context.asset_key, chosen_for(settings, dataset), dataset)
         options = {
             "seed": read_settings("training", dataset)["seed"],
             "fit_on": read_settings("fit", dataset)["fit_on"],
@@ -70,14 +68,14 @@ def _model_asset(recipe: Recipe) -> dg.AssetsDefinition:
         if resolved(settings)["training_process"] == "subprocess" or resolved(settings)["training_processes"] > 1:
             version, facts = _train_in_a_process(context, training_client, recipe, paths, options, settings)
         else:
-            _train_here(recipe, paths, options)
+            _train_here(recipe, paths, options, context.log.info)
             version, facts = version_of_trained(folder), facts_of_trained(folder)
         return materialization(version, {**facts, **_shown(recipe, paths)})
 
     return model
 
 
-def _train_here(recipe: Recipe, paths: DatasetPaths, options: dict) -> None:
+def _train_here(recipe: Recipe, paths: DatasetPaths, options: dict, say: Callable[[str], None]) -> None:
     from ml.codes.codes import Codes
     from ml.training.loop import DivergedError
     from ml.training.train import train
@@ -92,6 +90,7 @@ def _train_here(recipe: Recipe, paths: DatasetPaths, options: dict) -> None:
             paths.asset("models", recipe.name),
             codes=codes,
             validate_with_seen_excluded=seen,
+            tell=lambda record: say(record.in_words()),
             **chosen,
         )
 

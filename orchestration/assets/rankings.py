@@ -2,17 +2,23 @@
 
 import dagster as dg
 
-from ml.baselines import BASELINES
 from orchestration.assets.settings import chosen_for, read_settings
 from orchestration.assets.training_sets import load_training_set
 from orchestration.automation import on_new_data
 from orchestration.code_versions import code_version
 from orchestration.partitions import datasets
 from orchestration.paths import DatasetPaths, Workspace
-from orchestration.recommenders import fusions, layer_of, modules_of, recommender_names, title_of
+from orchestration.recommenders import (
+    fusions,
+    group_of,
+    layer_of,
+    modules_of,
+    recommender_names,
+    require_chosen,
+    title_of,
+)
 from orchestration.reporting import RECOMMENDATION_OWNERS, materialization, parquet_metadata, told_plainly
 from orchestration.resources import Settings
-from orchestration.staleness import stays_as_it_is
 
 COLUMNS = {
     "user_index": "the test user",
@@ -54,7 +60,7 @@ def _ranking_asset(name: str) -> dg.AssetsDefinition:
             ["settings", "training"],
         ],
         description=f"{title_of(name)}: the best items of the whole catalogue for each test user.",
-        group_name="rankings",
+        group_name=group_of("rankings", name),
         kinds={"parquet"},
         owners=RECOMMENDATION_OWNERS,
         partitions_def=datasets,
@@ -69,9 +75,8 @@ def _ranking_asset(name: str) -> dg.AssetsDefinition:
 
         dataset = context.partition_key
         paths = Workspace.current().dataset(dataset)
-        if name not in BASELINES and name not in chosen_for(settings, dataset):
-            # what there is of the model may be of another catalogue
-            return stays_as_it_is(context, "not among the chosen recipes")
+        # what there is of a model that was not chosen may be of another catalogue
+        require_chosen(context.asset_key, chosen_for(settings, dataset), dataset)
         path = paths.asset("rankings") / f"{name}.parquet"
         training_set = load_training_set(paths)
         with told_plainly(dataset, RankingError):

@@ -1,5 +1,7 @@
 """Raw dumps, and their landing: files as they were published, then typed rows and rejected lines."""
 
+from typing import TYPE_CHECKING
+
 import dagster as dg
 
 from orchestration.automation import observe_dumps, on_new_data
@@ -16,6 +18,9 @@ from orchestration.reporting import (
     told_plainly,
 )
 from orchestration.staleness import data_version
+
+if TYPE_CHECKING:
+    from ml.data.landing import Landed
 
 ABSENT = "absent"
 KINDS = ("reviews", "metadata")
@@ -156,7 +161,7 @@ def _landing_asset(kind: str) -> dg.AssetsDefinition:
         with told_plainly(context.partition_key, library.LandingError), shared_with_children(paths):
             units, _ = find_units(paths, kind)
             counts = library.land(units, folder, schema, fingerprints=paths.fingerprints, code_version=_CODE)
-        context.log.info("landed %s of %s: %s", kind, context.partition_key, counts)
+        context.log.info(_sentence(kind, counts))
         return materialization(
             library.content_digest(folder),
             {
@@ -168,6 +173,16 @@ def _landing_asset(kind: str) -> dg.AssetsDefinition:
         )
 
     return landing
+
+
+def _sentence(kind: str, counts: "Landed") -> str:
+    """What was landed, file by file, and why lines were rejected."""
+    files = "; ".join(
+        f"{file.source_file}: {file.lines_read:,} lines, {file.rows_kept:,} rows, {file.rows_rejected:,} rejected"
+        for file in counts.files
+    )
+    reasons = ", ".join(f"{reason} ({count:,})" for reason, count in counts.rejects_by_reason.items())
+    return f"Landed {kind}. {files or 'There are no files'}." + (f" Rejected for: {reasons}." if reasons else "")
 
 
 landing_assets = [_landing_asset(kind) for kind in KINDS]

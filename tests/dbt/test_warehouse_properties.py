@@ -12,11 +12,11 @@ import duckdb
 import pyarrow as pa
 import pytest
 from warehouse_dbt import CompiledProject, empty_warehouse, run_dbt_here, table_rows
-from warehouse_landing import Landing, description, dirty_landing, divided_landing, ordered_landing, placed, review
+from warehouse_landing import DAY, Landing, description, dirty_landing, divided_landing, ordered_landing, placed, review
 from warehouse_reference import Settings, counted_on, interaction_of, k_core, place, reference_marts
 
 MARTS = ("interactions", "splits", "users", "items", "statistics", "reconciliation")
-PLACES = ("source_file", "line_number")
+PLACES = ("source_file", "file_position", "line_number")
 CLEANED = Settings(
     from_date="1970-01-03",
     until_date="1970-01-06",
@@ -136,6 +136,31 @@ def test_order_of_files_and_lines_matters_under_the_rule_file_alone(
         differ |= set().union(*unlike_first)
     assert differ == set() or settings.tie_order == "file"
     assert settings.tie_order != "file" or "interactions" in differ
+
+
+def test_files_count_in_the_order_of_the_source_and_not_by_name(compiled: CompiledProject) -> None:
+    settings = Settings(k_core=0, tie_order="file", validation_users=0)
+    lines = {
+        "orders_10.csv": [review("A", "B4", DAY), review("A", "B1", DAY)],
+        "orders_2.csv": [review("A", "B3", DAY), review("A", "B1", DAY), review("A", "B2", DAY)],
+    }
+    rows = [
+        line | {"source_file": name, "line_number": number}
+        for name, content in lines.items()
+        for number, line in enumerate(content, 1)
+    ]
+    found = {}
+    for order in (("orders_2.csv", "orders_10.csv"), ("orders_10.csv", "orders_2.csv")):
+        with compiled.build(Landing(reviews=rows, order=order), settings) as connection:
+            found[order[0]] = [
+                (row["item_id"], row["source_file"], row["line_number"])
+                for row in table_rows(connection, "marts.interactions")
+            ]
+            assert compiled.failing_data_tests(connection, settings) == set()
+    # the repeated B1 is that of the first file
+    ten, two = "orders_10.csv", "orders_2.csv"
+    assert found[two] == [("B3", two, 1), ("B1", two, 2), ("B2", two, 3), ("B4", ten, 1)]
+    assert found[ten] == [("B4", ten, 1), ("B1", ten, 2), ("B3", two, 1), ("B2", two, 3)]
 
 
 @EVERY_SETTINGS

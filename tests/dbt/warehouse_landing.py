@@ -26,12 +26,20 @@ SCHEMAS = {
 class Landing:
     """Records of dumps by kind, each with its place; a record is a row, or a reject where it has a ``reason``.
 
-    ``repeated`` counts, by file of reviews, records that only say again what another file says.
+    ``repeated`` counts, by file of reviews, records that only say again what another file says. ``order`` names the
+    files in the order of the source; others come behind them by name.
     """
 
     reviews: list[dict] = field(default_factory=list)
     metadata: list[dict] = field(default_factory=list)
     repeated: dict[str, int] = field(default_factory=dict)
+    order: tuple[str, ...] = ()
+
+    def file_positions(self, kind: str) -> dict[str, int]:
+        """By file of one kind, its place in the source, from 1."""
+        names = sorted({record["source_file"] for record in getattr(self, kind)})
+        named = [name for name in self.order if name in names]
+        return {name: position for position, name in enumerate(dict.fromkeys([*named, *names]), 1)}
 
     def tables(self) -> dict[str, pa.Table]:
         """The six tables of a landing folder, by ``<kind>/<name>``."""
@@ -54,7 +62,7 @@ class Landing:
                     "rows_repeated": repeated,
                     "problem": None,
                 }
-                for position, name in enumerate(sorted({record["source_file"] for record in records}), 1)
+                for name, position in self.file_positions(kind).items()
                 for repeated in [self.repeated.get(name, 0) if kind == "reviews" else 0]
             ]
             for name, content in (("rows", rows), ("rejects", rejects), ("files", files)):
@@ -178,6 +186,8 @@ def dirty_landing(seed: int, users: int = 14, items: int = 10, reviews: int = 11
         reviews=placed([*map(dict, lines), reject(b"{"), reject(b"\xff", "invalid UTF-8")], generator),
         metadata=placed([*map(dict, metadata), reject(b"[]", "not an object")], generator),
         repeated={"a.json.gz": 3},
+        # not by name
+        order=("b.json.gz", "a.json.gz"),
     )
 
 
@@ -196,7 +206,7 @@ def ordered_landing(seed: int, users: int = 14, items: int = 10, sequences: int 
                 reviews.append(row | {"source_file": file, "line_number": line_number, "line_digest": line_number})
     reviews += [row | {"source_file": "c.txt"} for row in reviews if row["source_file"] == "a.txt"][:20]
     metadata = [description(f"B{number:02d}", title="Anvil") for number in range(items)]
-    return Landing(reviews=reviews, metadata=placed(metadata, generator))
+    return Landing(reviews=reviews, metadata=placed(metadata, generator), order=("b.txt", "c.txt", "a.txt"))
 
 
 def divided_landing(seed: int) -> Landing:

@@ -62,10 +62,12 @@ class Interaction(NamedTuple):
 
 
 def counted_on(landing: Landing) -> Landing:
-    """Given positions counted on from file to file, in the order of their names."""
+    """Given positions counted on from file to file, in the order in which the source names them."""
     files = landing.tables()["reviews/files"].to_pylist()
     before = {
-        file["source_file"]: sum(other["rows_read"] for other in files if other["source_file"] < file["source_file"])
+        file["source_file"]: sum(
+            other["rows_read"] for other in files if other["file_position"] < file["file_position"]
+        )
         for file in files
     }
     rows = [
@@ -120,7 +122,7 @@ def nulls_last(value: object) -> tuple:
     return (value is None, 0 if value is None else value)
 
 
-def order_key(settings: Settings, interaction: Interaction, where: tuple[str, int]) -> tuple:
+def order_key(settings: Settings, interaction: Interaction, where: tuple[int, int]) -> tuple:
     user, item, timestamp, *_ = interaction
     ties = {
         "hash": md5(user, item, timestamp),
@@ -241,25 +243,30 @@ def cleaned(line: dict) -> dict:
     }
 
 
-def _metadata_rank(line: dict) -> tuple:
+def _metadata_rank(line: dict, where: tuple[int, int]) -> tuple:
     row = cleaned(line)
     values = [row[name] for name in FIELDS]
     texts = [value or (0.0 if name == "price" else "") for name, value in zip(FIELDS, values, strict=True)]
     unreadable_price = (line["price"] or "") if row["price"] is None else ""
     by_template = row["item_text"] or ""
-    return -sum(value is not None for value in values), *texts, unreadable_price, by_template, place(line)
+    return -sum(value is not None for value in values), *texts, unreadable_price, by_template, where
 
 
 def reference_marts(landing: Landing, settings: Settings) -> dict[str, list[dict]]:
     """Rows of each mart, in the order of their primary key."""
     landing = counted_on(landing)
+    positions = {kind: landing.file_positions(kind) for kind in ("reviews", "metadata")}
+
+    def where(line: dict, kind: str = "reviews") -> tuple[int, int]:
+        return positions[kind][line["source_file"]], line["line_number"]
+
     groups: dict[Interaction, list[dict]] = defaultdict(list)
     for line in landing.reviews:
         if "reason" not in line:
             groups[interaction_of(line)].append(line)
-    places = {one: min(map(place, lines)) for one, lines in groups.items()}
+    first = {one: min(lines, key=where) for one, lines in groups.items()}
     verified = {one: any_true([line["verified"] for line in lines]) for one, lines in groups.items()}
-    ordered = sorted(groups, key=lambda one: (one.user, order_key(settings, one, places[one])))
+    ordered = sorted(groups, key=lambda one: (one.user, order_key(settings, one, where(first[one]))))
     dropped = judged(ordered, verified, settings)
     own = [one for one in ordered if dropped[one] is None and one.given_split is None]
     own_core = set(k_core(own, settings.k_core_of("users"), settings.k_core_of("items")))
@@ -279,8 +286,9 @@ def reference_marts(landing: Landing, settings: Settings) -> dict[str, list[dict
             "position": position,
             "given_position": one.given_position,
             "given_split": one.given_split,
-            "source_file": places[one][0],
-            "line_number": places[one][1],
+            "source_file": first[one]["source_file"],
+            "file_position": where(first[one])[0],
+            "line_number": first[one]["line_number"],
             "duplicate_rows": len(groups[one]) - 1,
         }
         for user, history in histories.items()
@@ -321,7 +329,10 @@ def reference_marts(landing: Landing, settings: Settings) -> dict[str, list[dict
     for line in landing.metadata:
         if "reason" not in line:
             described[line["item_id"]].append(line)
-    chosen = {item: min(lines, key=_metadata_rank) for item, lines in described.items()}
+    chosen = {
+        item: min(lines, key=lambda line: _metadata_rank(line, where(line, "metadata")))
+        for item, lines in described.items()
+    }
     popularity = Counter(one.item for one in core)
     items = [
         dict.fromkeys((*FIELDS, "item_text"))
@@ -334,7 +345,7 @@ def reference_marts(landing: Landing, settings: Settings) -> dict[str, list[dict
     fates: dict[tuple[str, str], Counter] = defaultdict(Counter)
     for source, lines in (("reviews", landing.reviews), ("metadata", landing.metadata)):
         seen = {}
-        for line in sorted(lines, key=place):
+        for line in sorted(lines, key=lambda line: where(line, source)):
             fate = fates[source, line["source_file"]]
             fate["rows_read"] += 1
             if "reason" in line:
@@ -342,14 +353,14 @@ def reference_marts(landing: Landing, settings: Settings) -> dict[str, list[dict
                 continue
             if source == "reviews":
                 one = interaction_of(line)
-                first = place(line) == places[one]
+                is_first = place(line) == place(first[one])
                 last_fate = "kept" if one in kept else f"dropped_by_{dropped[one] or 'k_core'}"
             else:
-                first = line is chosen[line["item_id"]]
+                is_first = line is chosen[line["item_id"]]
                 last_fate = "kept" if line["item_id"] in popularity else "not_in_catalogue"
-            fate[last_fate if first else "duplicates"] += 1
+            fate[last_fate if is_first else "duplicates"] += 1
             first_place = seen.setdefault(line["line_digest"], place(line))
-            fate["byte_identical_duplicates"] += not first and first_place != place(line)
+            fate["byte_identical_duplicates"] += not is_first and first_place != place(line)
     for file, repeated in landing.repeated.items():
         fates["reviews", file].update(rows_read=repeated, repeated=repeated)
     names = ("rows_read", "rejected", "repeated", "duplicates", "byte_identical_duplicates")

@@ -22,6 +22,7 @@ from ml.evaluation.rankings import facts
 from orchestration import compare
 from orchestration.assets.audits import AUDITS
 from orchestration.recommenders import chosen_names, compared, recipe_names, unwanted
+from orchestration.storage import open_instance
 
 CHOSEN = chosen_names([])
 MODELS = [name for name in CHOSEN if name in recipe_names()]
@@ -88,6 +89,16 @@ def test_every_asset_was_made_and_says_its_rows_and_columns(bench: Workbench) ->
             assert metadata["dagster/row_count"].value >= 0, key
             assert "dagster/column_schema" in {*metadata, *graph.get(key).metadata}, key
             assert event.tags["dagster/data_version_is_user_provided"] == "true", key
+
+
+def test_every_run_says_which_command_and_phase_it_is_of(bench: Workbench) -> None:
+    with open_instance(bench.home / "dagster") as instance:
+        runs = instance.get_runs()
+        said = [(run.tags["raw2rank/command"], run.tags["raw2rank/phase"]) for run in reversed(runs)]
+        phases = ("landing", "checked data", "training set", "recommenders and report")
+        assert said == [("make run", phase) for phase in phases]
+        log = [entry.user_message for entry in instance.all_logs(runs[-1].run_id)]
+        assert any(line.startswith("Landed reviews. Small.json.gz: ") for line in log)
 
 
 def test_models_are_safetensors_and_json(bench: Workbench) -> None:

@@ -135,7 +135,7 @@ def test_each_rule_has_its_line(home: Path, instance: dg.DagsterInstance) -> Non
     short = to_text(lines, notes)
     assert text.endswith(short)
     assert "no_file_twice" not in short
-    assert "20 of 1,020 rows of Small.json.gz (2.0%) were unreadable; the limit is 1 %" in short
+    assert "20 of 1,020 rows of Small.json.gz (1.96 %) were unreadable; the limit is 1 %" in short
 
 
 def test_every_layer_is_there_in_the_order_of_the_data(home: Path, instance: dg.DagsterInstance) -> None:

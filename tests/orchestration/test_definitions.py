@@ -5,7 +5,17 @@ import pytest
 
 from ml.baselines import BASELINES
 from orchestration.definitions import defs
-from orchestration.recommenders import ASKED_FOR, fusion_names, recipe_names, recommender_names
+from orchestration.recommenders import (
+    ASKED_FOR,
+    MORE_RECIPES,
+    chosen_names,
+    fusion_names,
+    is_chosen,
+    recipe_names,
+    recommender_names,
+    unwanted,
+)
+from orchestration.resources import Settings
 
 GRAPH = defs.resolve_asset_graph()
 KEYS = sorted(GRAPH.materializable_asset_keys | GRAPH.external_asset_keys)
@@ -24,7 +34,8 @@ def test_every_asset_says_what_it_is(key: dg.AssetKey) -> None:
     node = GRAPH.get(key)
     assert len(key.path) == 2
     assert key.path[0] in LAYERS
-    assert node.group_name == key.path[0]
+    further = key.path[0] in {"models", "rankings", "codes"} and not is_chosen(key, chosen_names([]))
+    assert node.group_name == (MORE_RECIPES if further else key.path[0])
     assert node.description
     assert node.owners
     assert node.kinds
@@ -126,11 +137,33 @@ def test_contracts_and_dbt_tests_block() -> None:
     assert ("marts/reconciliation", "assert_no_row_is_unexplained") in blocking
 
 
-def test_nothing_starts_by_itself() -> None:
+def test_the_job_of_the_default_recipes_plans_nothing_else() -> None:
+    planned = defs.resolve_job_def("everything").asset_layer.selected_asset_keys
+    assert planned == GRAPH.materializable_asset_keys - unwanted(GRAPH, [])
+    every = defs.resolve_job_def("all_recipes").asset_layer.selected_asset_keys
+    assert {key for key in GRAPH.materializable_asset_keys if key.path[0] != ASKED_FOR} == every
+
+
+@pytest.mark.parametrize("name", ["everything", "all_recipes", "data"])
+def test_the_launchpad_opens_with_the_settings_and_nothing_else(name: str) -> None:
+    job = defs.resolve_job_def(name)
+    shown = job.partitioned_config.get_run_config_for_partition_key("Shop")
+    assert shown == {"resources": {"settings": {"config": dict.fromkeys(Settings.model_fields)}}}
+    assert dg.validate_run_config(job, shown)
+    resources = job.run_config_schema.config_type.fields["resources"].config_type.fields
+    kinds = {key: field.config_type.fields["config"].config_type for key, field in resources.items()}
+    configured = {key for key, kind in kinds.items() if getattr(kind, "fields", None)}
+    # Dagster's own has one optional field
+    assert configured == {"settings", "io_manager"}
+
+
+def test_no_run_starts_by_itself() -> None:
     repository = defs.get_repository_def()
     assert all(s.default_status == dg.DefaultScheduleStatus.STOPPED for s in repository.schedule_defs)
-    assert {s.name for s in repository.sensor_defs} == {"new_dumps", "on_new_data_sensor"}
-    assert all(s.default_status == dg.DefaultSensorStatus.STOPPED for s in repository.sensor_defs)
+    status = {sensor.name: sensor.default_status for sensor in repository.sensor_defs}
+    # makes the names of datasets known, and nothing else
+    assert status.pop("register_landed") == dg.DefaultSensorStatus.RUNNING
+    assert status == dict.fromkeys(("new_dumps", "on_new_data_sensor"), dg.DefaultSensorStatus.STOPPED)
 
 
 def test_the_launchpad_takes_every_setting() -> None:

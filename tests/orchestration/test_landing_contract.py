@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from ml.data.files_read import file_read
 from ml.data.landing import INTERACTIONS_SCHEMA, land
 from ml.data.sources import find_source
 from orchestration.contract_frames import _files
 from orchestration.contract_results import ContractResult, validate
 from orchestration.contracts import load_contracts
-from orchestration.files_read import _file_read, to_text
+from orchestration.files_read import to_text
 
 CONTRACTS = {contract.name: contract for contract in load_contracts()}
 REVIEWS = CONTRACTS["landing/reviews"]
@@ -57,7 +58,7 @@ def test_files_keep_the_order_in_which_they_are_named(tmp_path):
     checked(tmp_path, old__csv=UNTIMED, new__csv=UNTIMED.replace("u", "v").replace("vser", "user"))
     files = pq.read_table(tmp_path / "landed" / "files.parquet").to_pylist()
     assert [(file["file_position"], file["source_file"]) for file in files] == [(1, "old.csv"), (2, "new.csv")]
-    text = to_text([_file_read("reviews", file) for file in files])
+    text = to_text([file_read("reviews", file) for file in files])
     assert "no times: the order of the lines counts (file 2 of the source)" in text
 
 

@@ -142,7 +142,12 @@ def made_up_content() -> ReportContent:
             ),
         ),
         provenance=Provenance(
-            files=(DumpFile("reviews", "Made_Up.json.gz", 123_456, "ab" * 32, 1000, 3, 97, 0, 900),),
+            files=(
+                DumpFile(
+                    *("reviews", "Made_Up.json.gz", 123_456, "ab" * 32, 1000, 3, 97, 0, 900, "table"),
+                    reading=("columns: user = reviewerID, item = asin", "times: seconds", 'separator: ","'),
+                ),
+            ),
             data_versions={"marts/interactions": "cd" * 16},
             settings={"k core": "5"},
             versions={"numpy": "2.4.6"},
@@ -188,6 +193,20 @@ class _InOrder:
     def recommend(self, histories: Sequences, k: int, exclude_seen: bool) -> Recommendations:
         items = np.tile(self.order[:k], (len(histories), 1))
         return Recommendations(items, np.tile(-np.arange(k, dtype=np.float32), (len(histories), 1)))
+
+
+def made_up_reading(with_warning: bool) -> dict:
+    """What landing writes down of how a file was read."""
+    return {
+        "file_position": 1,
+        "layout": "table",
+        "ordered_by": "position",
+        "columns_used": '{"user": "visitor", "item": "sku"}',
+        "unused_columns": ["event_time"],
+        "separator": "\t",
+        "time_unit": None,
+        "reading_warnings": "no column of times was found; event_time looks like one" if with_warning else None,
+    }
 
 
 def write_made_up_lake(lake: Path) -> TrainingSet:
@@ -323,5 +342,5 @@ def _write_landing(landing: Path) -> None:
         folder = landing / source
         (folder / "rejects").mkdir(parents=True)
         pq.write_table(pa.Table.from_pylist(rows, schema), folder / "rejects" / "one.parquet", row_group_size=2)
-        files = [{"source_file": name, "bytes": 321, "sha256": "ef" * 32}]
+        files = [{"source_file": name, "bytes": 321, "sha256": "ef" * 32} | made_up_reading(source == "reviews")]
         pq.write_table(pa.Table.from_pylist(files), folder / "files.parquet")

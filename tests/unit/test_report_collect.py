@@ -16,10 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from report_contents import write_made_up_lake
 
+from ml.reports import verdict
 from ml.reports.collect import MissingInput, _settings, collect, project_version, run_facts
 from ml.reports.collect_interactions import count_tied_targets
 from ml.reports.content import Check, ReportContent
 from ml.reports.html import render_html
+from ml.reports.model_card import model_card
 
 
 @pytest.fixture(scope="module")
@@ -142,6 +144,34 @@ def test_collected_examples(collected):
     assert [(item.item_id, item.title) for item in third.recommended[:2]] == [("i03", "Item 3"), ("i04", None)]
     assert [item.is_target for item in third.recommended] == [False, True, False, False, False]
     assert [item.in_history for item in third.recommended] == [True, True, True, False, False]
+
+
+def test_collected_files_say_how_they_were_read_and_warnings_limit_the_numbers(collected):
+    reviews, metadata = collected.provenance.files
+    assert (reviews.source, reviews.layout) == ("reviews", "table")
+    assert reviews.reading == (
+        "columns: user = visitor, item = sku",
+        "not used: event_time",
+        'separator: "\\t"',
+        "no times: the order of the lines counts (file 1 of the source)",
+    )
+    assert metadata.warnings == ()
+    warning = "Made_Up.json.gz: no column of times was found; event_time looks like one"
+    assert warning in verdict.caveats(collected)
+    page, card = render_html(collected), model_card(collected)
+    assert page.count("no column of times was found; event_time looks like one") == 2
+    for text in (page, card):
+        assert "How the files were read" in text
+        assert "user = visitor, item = sku" in text.replace("\\", "")
+
+
+def test_a_landing_of_an_earlier_version_says_nothing_of_how_it_was_read(tmp_path):
+    write_made_up_lake(tmp_path)
+    for path in tmp_path.glob("landing/*/files.parquet"):
+        table = pq.read_table(path)
+        pq.write_table(table.select(["source_file", "bytes", "sha256"]), path)
+    found = collect(tmp_path, "Made_Up")
+    assert "How the files were read" not in render_html(found) + model_card(found)
 
 
 def test_collected_provenance_and_run(collected, lake):

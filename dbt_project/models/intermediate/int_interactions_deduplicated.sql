@@ -14,7 +14,7 @@ distinct_lines as (
         given_split,
         line_digest,
         bool_or(verified) as verified,
-        min({'source_file': source_file, 'line_number': line_number}) as first_place,
+        min({'file_position': file_position, 'line_number': line_number, 'source_file': source_file}) as first_place,
         count(*) as lines
     from reviews
     group by all
@@ -47,6 +47,7 @@ select
     given_split,
     verified,
     first_place.source_file as source_file,
+    first_place.file_position as file_position,
     first_place.line_number as line_number,
     duplicate_rows,
     byte_identical_rows

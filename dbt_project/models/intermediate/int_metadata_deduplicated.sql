@@ -15,6 +15,7 @@ described as (
         price_text,
         item_text,
         source_file,
+        file_position,
         line_number,
         (title is not null)::integer
         + (brand is not null)::integer
@@ -34,6 +35,7 @@ items as (
                 'price_text': price_text,
                 'item_text': item_text,
                 'source_file': source_file,
+                'file_position': file_position,
                 'line_number': line_number
             },
             {
@@ -45,7 +47,7 @@ items as (
                 'image_url': coalesce(fields.image_url, ''),
                 'price_text': coalesce(price_text, ''),
                 'item_text': coalesce(item_text, ''),
-                'source_file': source_file,
+                'file_position': file_position,
                 'line_number': line_number
             }
         ) as chosen,
@@ -65,6 +67,7 @@ select
     chosen.fields.image_url as image_url,
     chosen.item_text as item_text,
     chosen.source_file as source_file,
+    chosen.file_position as file_position,
     chosen.line_number as line_number,
     source_rows,
     conflicting

@@ -13,6 +13,7 @@ select
     given_position,
     given_split,
     source_file,
+    file_position,
     line_number,
     duplicate_rows
 from core_interactions

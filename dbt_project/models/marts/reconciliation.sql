@@ -77,14 +77,14 @@ first_lines as (
     select
         'reviews' as source,
         line_digest,
-        min({'source_file': source_file, 'line_number': line_number}) as place
+        min({'file_position': file_position, 'line_number': line_number, 'source_file': source_file}) as place
     from reviews
     group by line_digest
     union all
     select
         'metadata' as source,
         line_digest,
-        min({'source_file': source_file, 'line_number': line_number}) as place
+        min({'file_position': file_position, 'line_number': line_number, 'source_file': source_file}) as place
     from metadata
     group by line_digest
 ),

@@ -8,6 +8,12 @@ with landed as (
     from {{ source('landing_metadata', 'rows') }}
 ),
 
+-- by file, its place in the order in which the source names its files
+places as (
+    select map_from_entries(list((source_file, file_position))) as of_file
+    from {{ source('landing_metadata', 'files') }}
+),
+
 -- all texts of a row in one list, so that there is one expression that cleans them
 decoded as (
     select
@@ -58,6 +64,8 @@ select
     nullif(trim(image_url), '') as image_url,
     nullif(item_text, '') as item_text,
     source_file,
+    places.of_file[source_file] as file_position,
     line_number,
     line_digest
 from named
+cross join places

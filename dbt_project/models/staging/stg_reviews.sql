@@ -5,13 +5,17 @@ with landed as (
 files as (
     select
         source_file,
+        file_position,
         sum(rows_read) over (order by file_position rows between unbounded preceding and 1 preceding) as rows_before
     from {{ source('landing_reviews', 'files') }}
 ),
 
--- by file, how many rows are in the files before it, in the order in which the source names its files
-earlier_rows as (
-    select map_from_entries(list((source_file, coalesce(rows_before, 0)::bigint))) as by_file
+-- by file, its place in the order in which the source names its files, and how many rows are in those before it;
+-- looked up rather than joined, which would leave the rows in another order
+places as (
+    select
+        map_from_entries(list((source_file, file_position))) as of_file,
+        map_from_entries(list((source_file, coalesce(rows_before, 0)::bigint))) as rows_before
     from files
 )
 
@@ -26,12 +30,13 @@ select
     -- counted from file to file, so that two files are never woven into each other
     if(
         landed.given_position > 0,
-        landed.given_position + coalesce(earlier_rows.by_file[landed.source_file], 0),
+        landed.given_position + coalesce(places.rows_before[landed.source_file], 0),
         0
     )::bigint as given_position,
     landed.given_split,
     landed.source_file,
+    places.of_file[landed.source_file] as file_position,
     landed.line_number,
     landed.line_digest
 from landed
-cross join earlier_rows
+cross join places

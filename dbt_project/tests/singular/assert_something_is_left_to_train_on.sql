@@ -1,3 +1,0 @@
-select count(*) as interactions
-from {{ ref('splits') }}
-having count(*) filter (split = 'train') = 0
