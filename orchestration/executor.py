@@ -16,7 +16,7 @@ from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster._core.events import EngineEventData
 from dagster._core.execution.context.system import PlanOrchestrationContext
 from dagster._core.execution.plan.plan import ExecutionPlan
-from dagster._core.execution.plan.step import ExecutionStep
+from dagster._core.execution.plan.step import IExecutionStep
 from dagster._core.execution.retries import RetryMode
 from dagster._core.executor.in_process import InProcessExecutor
 from dagster._core.storage.tags import PARTITION_NAME_TAG
@@ -127,11 +127,12 @@ def _of_what_was_chosen(context: PlanOrchestrationContext, dataset: str) -> tupl
 
 
 def _settings(context: PlanOrchestrationContext) -> Settings:
-    given = context.run_config.get("resources", {}).get("settings", {}).get("config", {})
+    config: Any = context.run_config
+    given = config.get("resources", {}).get("settings", {}).get("config", {})
     return Settings(**given)
 
 
-def _asset_of(step: ExecutionStep) -> dg.AssetKey | None:
+def _asset_of(step: IExecutionStep) -> dg.AssetKey | None:
     """The asset that a step makes or checks; ``None`` where it makes several."""
     keys = set()
     for output in step.step_outputs:

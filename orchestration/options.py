@@ -179,9 +179,7 @@ class Parser(argparse.ArgumentParser):
             help="whether to wait where another process works on the dataset",
         )
 
-    def parse_args(  # type: ignore[override]  # overloads that differ in the namespace
-        self, args: Sequence[str] | None = None, namespace: Any = None
-    ) -> Any:
+    def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
         chosen, unknown = self.parse_known_args([_plain(arg) for arg in (sys.argv[1:] if args is None else args)])
         if unknown:
             first = unknown[0].split("=")[0]

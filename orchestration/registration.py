@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import dagster as dg
 
+from orchestration.partitions import NAME as PARTITIONS
 from orchestration.partitions import datasets
 from orchestration.paths import Workspace, check_dataset_name
 
@@ -55,7 +56,7 @@ def register_datasets(context: dg.OpExecutionContext) -> None:
             "there, or use `make run` for a made-up one",
             allow_retries=False,
         )
-    context.instance.add_dynamic_partitions(datasets.name, list(found.datasets))
+    context.instance.add_dynamic_partitions(PARTITIONS, list(found.datasets))
     context.log.info(
         f"Registered: {', '.join(found.datasets)}. Launch the job everything and choose one under Partitions."
     )
@@ -79,7 +80,7 @@ def register() -> None:
 )
 def register_landed(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     found = find(Workspace.current())
-    known = set(context.instance.get_dynamic_partitions(datasets.name))
+    known = set(context.instance.get_dynamic_partitions(PARTITIONS))
     new = [name for name in found.datasets if name not in known]
     notes = "; ".join(found.passed_over)
     return dg.SensorResult(

@@ -36,7 +36,7 @@ def split_protocol(settings: Mapping[str, object], interactions: Path) -> dict[s
         for side in ("users", "items")
     )
     core = users if users == items else f"{users} a user, {items} an item"
-    order = {"order": _AS_GIVEN} if is_ordered else {"tie_order": settings["tie_order"]}
+    order: dict[str, object] = {"order": _AS_GIVEN} if is_ordered else {"tie_order": settings["tie_order"]}
     chosen = {"validation_users": settings["validation_users"], "seed": settings["seed"]}
     return {"split": split, **_DUPLICATES, "k_core": core, **_rules(settings), **order, **chosen}
 
