@@ -7,6 +7,7 @@ from typing import Any
 
 import dagster as dg
 
+from orchestration.alerts import alert_on_failure
 from orchestration.assets.accepted import accepted_assets
 from orchestration.assets.audits import audit_assets
 from orchestration.assets.baselines import baseline_assets
@@ -25,17 +26,21 @@ from orchestration.assets.training_sets import training_set_assets
 from orchestration.assets.warehouse import warehouse
 from orchestration.automation import automation_sensor, new_dumps
 from orchestration.checks import checks
+from orchestration.code_versions import remember
 from orchestration.executor import one_run_a_dataset
 from orchestration.jobs import everything, jobs, nightly
 from orchestration.registration import register_landed
 from orchestration.resources import Settings, dbt_resource, training_client
+from orchestration.shown_staleness import show_staleness, staleness_checks
+from orchestration.staleness import set_asset_graph
+from orchestration.trainings import trainings
 
 __all__ = ["build_defs", "everything"]
 
 
 def build_defs(resources: Mapping[str, Any] | None = None) -> dg.Definitions:
     """The definitions, with some resources replaced where given."""
-    return dg.Definitions(
+    defs = dg.Definitions(
         assets=[
             *settings_assets,
             raw_dumps,
@@ -55,15 +60,19 @@ def build_defs(resources: Mapping[str, Any] | None = None) -> dg.Definitions:
             *report_assets,
             *search_assets,
         ],
-        asset_checks=checks,
+        asset_checks=[*checks, *staleness_checks],
         jobs=jobs,
         schedules=[nightly],
-        sensors=[register_landed, new_dumps, automation_sensor],
+        sensors=[register_landed, show_staleness, new_dumps, automation_sensor, alert_on_failure],
         resources={
             "settings": Settings(),
             "dbt": dbt_resource(),
             "training_client": training_client(),
+            "trainings": trainings,
             **(resources or {}),
         },
         executor=one_run_a_dataset,
     )
+    set_asset_graph(defs.resolve_asset_graph)
+    remember()
+    return defs

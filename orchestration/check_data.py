@@ -11,7 +11,7 @@ import sys
 import textwrap
 import uuid
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from orchestration.exits import EXIT_FAILED, ends_plainly
@@ -106,18 +106,18 @@ def read_lines(instance, dataset: str) -> tuple[list[Line], list[str]]:
     """
     from orchestration.contract_files import CONTRACT
     from orchestration.contracts import load_contracts, warnings_check
-    from orchestration.staleness import CHECKED_LAYERS, asset_graph, latest_evaluations
+    from orchestration.plan import up_to_date
+    from orchestration.staleness import CHECKED_LAYERS, asset_graph, in_order, latest_evaluations
 
     graph = asset_graph()
     contracts = load_contracts()
     keys = _checked_keys(graph)
-    order = [key for level in graph.toposorted_asset_keys_by_level for key in sorted(level) if key in keys]
-    order.sort(key=lambda key: CHECKED_LAYERS.index(graph.get(key).group_name))
-    current = _current(instance, graph, dataset, keys)
+    order = sorted(in_order(graph, keys), key=lambda key: CHECKED_LAYERS.index(graph.get(key).group_name))
+    current = up_to_date(instance, graph, dataset) & keys
+    said = latest_evaluations(instance, graph, dataset, current)
     lines: list[Line] = []
     notes: list[str] = []
     for key in order:
-        said = latest_evaluations(instance, graph, dataset, key) if key in current else {}
         own = sorted((c for c in contracts if c.key == key), key=lambda contract: contract.check != CONTRACT)
         for contract in own:
             evaluation = said.get(_check(key, contract.check))
@@ -177,29 +177,12 @@ def _is_made(instance, dataset: str) -> bool:
     import dagster as dg
 
     from orchestration.assets.raw import observe
+    from orchestration.plan import up_to_date
     from orchestration.staleness import asset_graph
 
     observe(instance, dataset)
     graph = asset_graph()
-    keys = _checked_keys(graph) - {dg.AssetKey(["marts", "accepted"])}
-    return _current(instance, graph, dataset, keys) == keys
-
-
-def _current(instance, graph, dataset: str, keys: Iterable) -> set:
-    """Assets that were made of what is there now: neither they nor anything above them waits to be made.
-
-    One whose check failed was made; what lies below it was, where it is as new.
-    """
-    from orchestration.staleness import out_of_date
-
-    current: set = set()
-    for key in (key for level in graph.toposorted_asset_keys_by_level for key in sorted(level) if key in keys):
-        # asked one by one: together, all that lies below a failed check would count as out of date
-        reason = out_of_date(instance, graph, dataset, [key]).get(key, "")
-        made = not reason or (reason.startswith("check ") and reason.endswith(" has not passed"))
-        if made and graph.get(key).parent_keys & set(keys) <= current:
-            current.add(key)
-    return current
+    return _checked_keys(graph) - {dg.AssetKey(["marts", "accepted"])} <= up_to_date(instance, graph, dataset)
 
 
 def _of_contract(contract, evaluation) -> Iterator[Line]:
@@ -251,9 +234,7 @@ def _accept(instance, defs, paths) -> bool:
     from orchestration.staleness import asset_graph, unpassed_checks
 
     graph = asset_graph()
-    unpassed = [
-        check for key in sorted(_checked_keys(graph)) for check in unpassed_checks(instance, graph, paths.dataset, key)
-    ]
+    unpassed = unpassed_checks(instance, graph, paths.dataset, _checked_keys(graph))
     others = [f"{check.name} of {check.asset_key.to_user_string()}" for check in unpassed if check.name != "drift"]
     if others:
         problem(f"not accepted, because not only drift stands against it: {', '.join(others)}")

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from orchestration.contract_frames import keep_result, load_frame
+from orchestration.contract_frames import READS, keep_result, load_frame
 from orchestration.contracts import contract_checks, load_contracts
 from orchestration.partitions import datasets
 from orchestration.paths import Workspace
@@ -42,6 +42,6 @@ def _weights_check(name: str) -> dg.AssetChecksDefinition:
 
 
 checks = [
-    *contract_checks(load_contracts(), datasets, load_frame, keep_result),
+    *contract_checks(load_contracts(), datasets, load_frame, keep_result, READS),
     *(_weights_check(name) for name in recipe_names()),
 ]

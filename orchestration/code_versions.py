@@ -1,38 +1,126 @@
-"""The code version of an asset: a digest of the code that makes it.
+"""The code version of an asset: a digest of the code that makes it, and of the libraries which that code uses.
 
-It covers the named modules and all modules of ``ml`` that they import, however deep. Comments, docstrings
-and formatting do not count, so that prose does not re-train a model.
+It covers the named modules and all modules of ``ml`` that they import, however deep, and the version of every library
+that any of them imports. Comments, docstrings and formatting do not count, so that prose does not re-train a model.
 """
 
 from __future__ import annotations
 
 import ast
+import contextlib
 import hashlib
-from collections.abc import Iterable
+import importlib.metadata
+import importlib.util
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 
-from orchestration.paths import REPOSITORY
+from ml.data.files import atomic_file
+from orchestration.paths import REPOSITORY, Workspace
+
+# Packages that are installed under another name than they are imported by; others are looked for, which takes a second.
+_INSTALLED_AS = {"sklearn": "scikit-learn", "Stemmer": "PyStemmer", "yaml": "PyYAML"}
+# Libraries that show what goes on and leave no trace in what is made.
+_SHOWS_ONLY = frozenset({"tqdm", "tensorboard"})
+# Part of the digest that a module is remembered by.
+_FORMAT = f"1 {sys.implementation.cache_tag}"
 
 
-def code_version(*modules: str, files: Iterable[Path] = ()) -> str:
-    """Digest of the given modules (dotted names), of the ``ml`` modules they need, and of further files.
+@dataclass(frozen=True)
+class _Module:
+    """What counts of a module.
+
+    Attributes:
+        digest: of its code.
+        imports: names, dotted, that may be modules of ``ml``.
+        libraries: packages of others that it imports.
+    """
+
+    digest: str
+    imports: tuple[str, ...]
+    libraries: tuple[str, ...]
+
+
+def code_version(*modules: str, files: Iterable[Path] = (), libraries: Iterable[str] = ()) -> str:
+    """Digest of the given modules (dotted names), of the ``ml`` modules they need, and of what else is given.
+
+    Args:
+        modules: dotted names.
+        files: further files whose bytes count.
+        libraries: further packages whose versions count, by the name they are imported by or installed as.
 
     Raises:
         ModuleNotFoundError: where a name is no module of this repository.
     """
     needed: set[str] = set()
+    used = set(libraries)
     waiting = list(modules)
     while waiting:
         module = waiting.pop()
         if module not in needed:
             needed.add(module)
+            used.update(_module(module).libraries)
             waiting.extend(_imports(module))
     lines = [f"{module} {_digest(module)}" for module in sorted(needed)]
     lines += [f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}" for path in sorted(files)]
+    lines += [f"{name} {library_version(name)}" for name in sorted(used - _SHOWS_ONLY)]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
+@cache
+def library_version(name: str) -> str:
+    """Version of the installed package that a name is imported from, or that has this name; empty where there is none.
+
+    Without the part behind ``+``, which tells the builds of one release apart (``2.11.0+cpu``).
+    """
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        return _release(_INSTALLED_AS.get(name, name))
+    if importlib.util.find_spec(name) is None:
+        return ""
+    return " ".join(_release(package) for package in sorted(set(_packages().get(name, ()))))
+
+
+def _release(package: str) -> str:
+    return importlib.metadata.version(package).partition("+")[0]
+
+
+def remember() -> None:
+    """Keep what was read from sources for the next process, in the workspace where there is one."""
+    fresh = {key: asdict(module) for key, module in _seen.items()}
+    if fresh.keys() - _known().keys() and (home := Workspace.current().home).is_dir():
+        with contextlib.suppress(OSError):
+            _cache(home).parent.mkdir(exist_ok=True)
+            with atomic_file(_cache(home)) as temporary:
+                temporary.write_text(json.dumps(fresh), encoding="utf-8")
+
+
+def _cache(home: Path) -> Path:
+    return home / "cache" / "code_versions.json"
+
+
+# by digest of its source, each module that this process has asked for
+_seen: dict[str, _Module] = {}
+
+
+@cache
+def _known() -> dict[str, dict]:
+    """What earlier processes have kept; nothing where it cannot be read."""
+    try:
+        known = json.loads(_cache(Workspace.current().home).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return known if isinstance(known, dict) else {}
+
+
+@cache
+def _packages() -> dict[str, list[str]]:
+    return dict(importlib.metadata.packages_distributions())
+
+
+@cache
 def _file(module: str) -> Path | None:
     base = REPOSITORY.joinpath(*module.split("."))
     for path in (base.with_suffix(".py"), base / "__init__.py"):
@@ -42,32 +130,58 @@ def _file(module: str) -> Path | None:
 
 
 @cache
-def _tree(module: str) -> ast.Module:
-    path = _file(module)
+def _module(name: str) -> _Module:
+    path = _file(name)
     if path is None:
-        raise ModuleNotFoundError(f"no module {module} in {REPOSITORY}")
-    tree = ast.parse(path.read_text())
+        raise ModuleNotFoundError(f"no module {name} in {REPOSITORY}")
+    source = path.read_bytes()
+    key = hashlib.sha256(_FORMAT.encode() + source).hexdigest()
+    if key not in _seen:
+        known = _known().get(key)
+        _seen[key] = (
+            _Module(known["digest"], tuple(known["imports"]), tuple(known["libraries"])) if known else _parsed(source)
+        )
+    return _seen[key]
+
+
+def _parsed(source: bytes) -> _Module:
+    tree = ast.parse(source)
+    _remove_docstrings(tree)
+    names = tuple(_imported(tree))
+    tops = {name.split(".")[0] for name in _imported(tree, but_types=True)}
+    return _Module(
+        digest=hashlib.sha256(ast.dump(tree).encode()).hexdigest(),
+        imports=tuple(name for name in names if name.split(".")[0] == "ml"),
+        libraries=tuple(sorted(tops - {"ml", "orchestration"} - sys.stdlib_module_names)),
+    )
+
+
+def _remove_docstrings(tree: ast.Module) -> None:
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
             value = body[0].value
             if isinstance(value, ast.Constant) and isinstance(value.value, str):
-                del body[0]
-    return tree
+                node.body = body[1:]
 
 
-@cache
+def _imported(tree: ast.AST, but_types: bool = False) -> Iterator[str]:
+    """Names that are imported anywhere in a module; with ``but_types`` not those for type checkers alone."""
+    if but_types and isinstance(tree, ast.If) and ast.unparse(tree.test).endswith("TYPE_CHECKING"):
+        return
+    if isinstance(tree, ast.Import):
+        yield from (alias.name for alias in tree.names)
+    elif isinstance(tree, ast.ImportFrom) and tree.module and tree.level == 0:
+        yield tree.module
+        yield from (f"{tree.module}.{alias.name}" for alias in tree.names)
+    for child in ast.iter_child_nodes(tree):
+        yield from _imported(child, but_types)
+
+
 def _digest(module: str) -> str:
-    return hashlib.sha256(ast.dump(_tree(module)).encode()).hexdigest()
+    return _module(module).digest
 
 
 @cache
 def _imports(module: str) -> tuple[str, ...]:
-    found: list[str] = []
-    for node in ast.walk(_tree(module)):
-        if isinstance(node, ast.Import):
-            found += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            found.append(node.module)
-            found += [f"{node.module}.{alias.name}" for alias in node.names]
-    return tuple(name for name in found if name.split(".")[0] == "ml" and _file(name) is not None)
+    return tuple(name for name in _module(module).imports if _file(name) is not None)

@@ -124,12 +124,3 @@ class _Teller:
             problem(text)
         if not reasons:
             problem(f"{dataset}: the run failed; `make ui` shows its log")
-
-
-def leaderboard_text(paths) -> str:
-    """The leaderboard of a dataset as a table for the terminal."""
-    import pyarrow.parquet as pq
-
-    from ml.evaluation.leaderboard import to_text_table
-
-    return to_text_table(pq.read_table(paths.leaderboard))

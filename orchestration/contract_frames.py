@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from ml.data.training_set import TrainingSet
 
 
+# What contracts read beside their own asset and what that was made of.
+READS = {"training_sets/sequences": ("settings/ranking",)}
+
+
 def load_frame(contract: Contract, dataset: str) -> pd.DataFrame:
     """What a contract is about, of one dataset.
 
@@ -33,7 +37,7 @@ def load_frame(contract: Contract, dataset: str) -> pd.DataFrame:
     if layer == "training_sets":
         return _sizes(paths)
     if layer == "landing":
-        return _files(paths.asset(layer, name), contract)
+        return landed_files(paths.asset(layer, name), contract)
     return read_columns(paths.table(layer, name), contract.columns)
 
 
@@ -51,7 +55,7 @@ def keep_result(result: ContractResult, dataset: str) -> None:
         temporary.write_text(json.dumps(result.validation, indent=1) + "\n")
 
 
-def _files(folder: Path, contract: Contract) -> pd.DataFrame:
+def landed_files(folder: Path, contract: Contract) -> pd.DataFrame:
     """The list of files of a landing folder, each with the reasons of its rejects in words."""
     from ml.data.rejects import in_words
 

@@ -25,6 +25,7 @@ from orchestration.contract_files import (
     load_contracts,
 )
 from orchestration.contract_results import ContractResult, RuleResult, to_markdown, validate
+from orchestration.staleness import CONTRACT_DIGEST
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,7 +36,6 @@ __all__ = [
     "ContractResult",
     "Rule",
     "RuleResult",
-    "changed_contracts",
     "contract_checks",
     "load_contracts",
     "read_columns",
@@ -74,6 +74,7 @@ def contract_checks(
     partitions_def: dg.PartitionsDefinition | None,
     load: Load,
     keep: Keep | None = None,
+    reads: Mapping[str, Sequence[str]] | None = None,
 ) -> list[dg.AssetChecksDefinition]:
     """The contracts as asset checks: one step for ``landing``, one for ``staging`` and ``marts``, one for each
     other layer.
@@ -86,12 +87,14 @@ def contract_checks(
         partitions_def: the datasets, so that each has a status of its own; ``None`` in unpartitioned use.
         load: reads what a contract is about, of a dataset: at least its columns (see :func:`read_columns`).
         keep: is handed every result, with the dataset.
+        reads: by name of a contract, assets that ``load`` reads for it beside its own and that may change alone: the
+            contract is held again when one does.
     """
     steps: dict[str, list[Contract]] = {}
     for contract in contracts:
         layer = contract.key.path[0]
         steps.setdefault(_STEP_OF_LAYER.get(layer, f"{layer}_contracts"), []).append(contract)
-    return [_step(name, members, partitions_def, load, keep) for name, members in sorted(steps.items())]
+    return [_step(name, members, partitions_def, load, keep, reads or {}) for name, members in sorted(steps.items())]
 
 
 def _step(
@@ -100,11 +103,12 @@ def _step(
     partitions_def: dg.PartitionsDefinition | None,
     load: Load,
     keep: Keep | None,
+    reads: Mapping[str, Sequence[str]],
 ) -> dg.AssetChecksDefinition:
     # The partitions_def of a check is in preview; without it one dataset's verdict would stand for all.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.PreviewWarning)
-        specs = [spec for contract in members for spec in _specs(contract, partitions_def)]
+        specs = [spec for contract in members for spec in _specs(contract, partitions_def, reads)]
 
     @dg.multi_asset_check(name=name, specs=specs, can_subset=True, compute_kind="greatexpectations")
     def step(context):  # Dagster reads its annotation and does not see through a postponed one
@@ -133,24 +137,20 @@ def warnings_check(contract: Contract) -> str:
     return f"{contract.check}_warnings"
 
 
-def changed_contracts(
-    contracts: Sequence[Contract], evaluations: Mapping[dg.AssetCheckKey, dg.AssetCheckEvaluation | None]
-) -> set[dg.AssetKey]:
-    """Assets that were last held against another version of their contract, by what each check last said."""
-    changed = set()
-    for contract in contracts:
-        evaluation = evaluations.get(dg.AssetCheckKey(contract.key, contract.check))
-        if evaluation is None:
-            continue
-        digest = evaluation.metadata.get("contract_digest")
-        if digest is None or digest.value != contract.digest:
-            changed.add(contract.key)
-    return changed
-
-
-def _specs(contract: Contract, partitions_def: dg.PartitionsDefinition | None) -> Iterator[dg.AssetCheckSpec]:
-    metadata = {"contract": f"data_contracts/{contract.name}.yml", "rules": len(contract.rules)}
-    common: dict[str, Any] = {"asset": contract.key, "metadata": metadata, "partitions_def": partitions_def}
+def _specs(
+    contract: Contract, partitions_def: dg.PartitionsDefinition | None, reads: Mapping[str, Sequence[str]]
+) -> Iterator[dg.AssetCheckSpec]:
+    metadata = {
+        "contract": f"data_contracts/{contract.name}.yml",
+        "rules": len(contract.rules),
+        CONTRACT_DIGEST: contract.digest,
+    }
+    common = {
+        "asset": contract.key,
+        "metadata": metadata,
+        "partitions_def": partitions_def,
+        "additional_deps": [dg.AssetKey(read.split("/")) for read in reads.get(contract.name, ())],
+    }
     yield dg.AssetCheckSpec(contract.check, description=contract.promise, blocking=True, **common)
     if any(rule.severity == WARNING for rule in contract.rules):
         description = f"{contract.promise} What is unusual, and blocks nothing."
@@ -175,7 +175,7 @@ def _check_result(result: ContractResult, check: str) -> dg.AssetCheckResult:
             "rows_checked": result.rows,
             "rules_checked": len(result.results),
             "note": result.note,
-            "contract_digest": result.contract.digest,
+            CONTRACT_DIGEST: result.contract.digest,
             "failed_rules": dg.MetadataValue.json([entry.to_json() for entry in (*critical, *unusual)]),
         },
     )

@@ -7,6 +7,7 @@ import dagster as dg
 from orchestration.recommenders import ASKED_FOR, EVERYTHING, MORE_RECIPES
 from orchestration.registration import register
 from orchestration.resources import DEFAULTS
+from orchestration.shown_staleness import up_to_date
 from orchestration.staleness import CHECKED_LAYERS
 
 DATA_GROUPS = (*CHECKED_LAYERS, "training_sets")
@@ -50,7 +51,7 @@ search = dg.define_asset_job(
     selection=dg.AssetSelection.groups(ASKED_FOR),
     description="Look for better values of one recipe on one dataset.",
 )
-jobs: list[Any] = [everything, all_recipes, data, fingerprint, search, register]
+jobs = [everything, all_recipes, data, fingerprint, search, register, up_to_date]
 
 
 @dg.schedule(
@@ -63,5 +64,7 @@ def nightly(context: dg.ScheduleEvaluationContext):
     from orchestration.requests import run_requests
 
     at = context.scheduled_execution_time.isoformat()
-    requests = run_requests(context.instance, context.repository_def.asset_graph, at)
-    return requests or dg.SkipReason("every dataset is up to date")
+    requests, problems = run_requests(context.instance, context.repository_def.asset_graph, at)
+    for problem in problems:
+        context.log.warning(problem)
+    return requests or dg.SkipReason("; ".join(problems) or "every dataset is up to date")

@@ -220,6 +220,12 @@ def shared_with_children(paths: DatasetPaths) -> Iterator[None]:
             os.close(before)
 
 
+def descriptor_of(paths: DatasetPaths) -> int | None:
+    """The open lock file of a dataset, for a child process to share as its standard input; ``None``: not held here."""
+    lock = _held.get(paths.lock)
+    return None if lock is None else lock._descriptor
+
+
 @contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
     """Be the only process in such a block for a folder, which is made where there is none; waits its turn."""

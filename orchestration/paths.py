@@ -75,7 +75,13 @@ class DatasetPaths:
     @property
     def dumps(self) -> Path:
         """Folder of its raw files: the registered one, else ``landing/<dataset>`` in the workspace."""
-        return Path(self._registered().get("dumps") or self.home / "landing" / self.dataset)
+        return self.home / self._registered().get("dumps", f"landing/{self.dataset}")
+
+    @property
+    def source_file(self) -> Path | None:
+        """The registered TOML file that describes the files, where one was given."""
+        source = self._registered().get("source")
+        return self.home / source if source else None
 
     @property
     def source_description(self):
@@ -83,21 +89,32 @@ class DatasetPaths:
         from ml.data.sources import SourceDescription
 
         registered = self._registered()
-        if registered.get("source"):
-            return SourceDescription.from_toml(Path(registered["source"]))
+        if self.source_file:
+            return SourceDescription.from_toml(self.source_file)
         if registered.get("layout"):
             return SourceDescription(layout=registered["layout"], origin="LAYOUT")
         return None
 
     def register(self, dumps: Path | None, layout: str | None = None, source: Path | None = None) -> None:
-        """Remember where the files lie (``None``: in the workspace's landing folder), and what is said of them."""
+        """Remember where the files lie (``None``: in the workspace's landing folder), and what is said of them.
+
+        What lies in the workspace is named from there, so that the workspace can be moved.
+        """
         from ml.data.files import atomic_file
 
-        folder = (dumps or self.home / "landing" / self.dataset).resolve()
-        said = {"dumps": str(folder), "layout": layout, "source": str(source.resolve()) if source else None}
+        folder = dumps or self.home / "landing" / self.dataset
+        said = {
+            "dumps": self._named(folder),
+            "layout": layout,
+            "source": self._named(source) if source else None,
+        }
         self.registration.parent.mkdir(parents=True, exist_ok=True)
         with atomic_file(self.registration) as temporary:
             temporary.write_text(json.dumps({name: value for name, value in said.items() if value}) + "\n")
+
+    def _named(self, path: Path) -> str:
+        home, path = self.home.resolve(), path.resolve()
+        return path.relative_to(home).as_posix() if path.is_relative_to(home) else str(path)
 
     def _registered(self) -> dict[str, str]:
         if not self.registration.exists():
@@ -213,10 +230,3 @@ class Workspace:
     def registered(self) -> list[str]:
         """Datasets with a registration, sorted."""
         return sorted(path.stem for path in (self.home / "datasets").glob("*.json") if "." not in path.stem)
-
-    def landed(self) -> list[str]:
-        """Folders under ``landing/`` that hold the dataset they are named after, sorted by name."""
-        from ml.data.sources import datasets_in
-
-        folders = sorted((self.home / "landing").glob("*/"))
-        return [folder.name for folder in folders if folder.name in datasets_in(folder)]

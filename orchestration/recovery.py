@@ -84,25 +84,6 @@ def checkpoint_of(folder: Path) -> Path:
     return folder.with_name(f".{folder.name}.checkpoint")
 
 
-def unfinished(instance: dg.DagsterInstance, dataset: str, keys: Iterable[dg.AssetKey]) -> set[dg.AssetKey]:
-    """Which of the given assets a run set out to make for a dataset and has not made.
-
-    Of such an asset Dagster knows what was made before. Its files, or its table in the warehouse, may nevertheless be
-    those of the run that was killed, or failed, before it could say so. Where the input has become again what it was
-    before, nothing else would show that.
-    """
-    found = set()
-    for key in keys:
-        planned = instance.event_log_storage.get_latest_planned_materialization_info(key, dataset)
-        if planned is None:
-            continue
-        filter_ = dg.AssetRecordsFilter(asset_key=key, asset_partitions=[dataset])
-        made = instance.fetch_materializations(filter_, limit=1).records
-        if made and made[0].storage_id < planned.storage_id:
-            found.add(key)
-    return found
-
-
 def missing(paths: DatasetPaths, keys: Iterable[dg.AssetKey]) -> set[dg.AssetKey]:
     """Which of the given assets have no file in the lake, because somebody removed it.
 

@@ -15,7 +15,8 @@ class Found:
 
     Attributes:
         datasets: names, sorted: registered by a command, or in a folder of their name under ``landing/``.
-        passed_over: a sentence for each other folder under ``landing/``.
+        passed_over: a sentence for each other folder under ``landing/``, and for each registration of a name that
+            cannot be that of a dataset.
     """
 
     datasets: tuple[str, ...]
@@ -27,7 +28,12 @@ def find(workspace: Workspace) -> Found:
     from ml.data.lines import LandingError
     from ml.data.sources import datasets_in
 
-    names, passed_over = set(workspace.registered()), []
+    names, passed_over = set(), []
+    for name in workspace.registered():
+        try:
+            names.add(check_dataset_name(name))
+        except ValueError as error:
+            passed_over.append(f"datasets/{name}.json is passed over: {error}")
     for folder in sorted((workspace.home / "landing").glob("[!.]*/")):
         try:
             check_dataset_name(folder.name)

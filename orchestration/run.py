@@ -15,6 +15,7 @@ import uuid
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,14 @@ def parse(
 
 @ends_plainly
 def main(arguments: list[str] | None = None) -> int:
+    from orchestration.nothing_new import Command
+
+    command = Command.given(arguments)
+    if paths := command.nothing_new():
+        print(f"raw2rank: dataset {paths.dataset}, dumps in {paths.dumps}")
+        print("everything is up to date: nothing has changed since the same command found so")
+        _show(paths)
+        return 0
     chosen = parse(arguments)
     from orchestration.console import problem
     from orchestration.locking import DatasetBusy
@@ -77,32 +86,54 @@ def main(arguments: list[str] | None = None) -> int:
     paths = workspace.dataset(chosen.dataset)
     try:
         with working_on(workspace, paths, "make run", wait=not chosen.no_wait) as instance:
-            return _run(instance, paths, chosen, settings)
+            done = _run(instance, paths, chosen, settings)
+        if done is None:
+            return EXIT_FAILED
+        if done.nothing_left:
+            command.remember(paths, done.dumps)
+        return 0
     except (DatasetBusy, NoSuchDataset) as error:
         problem(str(error))
         return EXIT_FAILED
 
 
-def _run(instance, paths, chosen: argparse.Namespace, settings) -> int:
-    """What remains to be done with the dataset in hand; the exit code."""
+@dataclass(frozen=True)
+class Done:
+    """What a run has come to.
+
+    Attributes:
+        nothing_left: whether the same run would find nothing to do.
+        dumps: state of the files of the dataset before the run looked at them.
+    """
+
+    nothing_left: bool
+    dumps: str
+
+
+def _run(instance, paths, chosen: argparse.Namespace, settings) -> Done | None:
+    """What remains to be done with the dataset in hand; ``None`` after a failure told on the console."""
     from orchestration.console import say
     from orchestration.definitions import defs
+    from orchestration.nothing_new import dumps_of
+    from orchestration.plan import plan
     from orchestration.recommenders import chosen_names
     from orchestration.recovery import discard_checkpoints
+    from orchestration.staleness import asset_graph
 
     started = time.monotonic()
     register(instance, paths, chosen)
+    dumps = dumps_of(paths)
     say(f"raw2rank: dataset {chosen.dataset}, dumps in {paths.dumps}")
     made = make(instance, defs, chosen.dataset, settings)
     if made is None:
-        return EXIT_FAILED
+        return None
     discard_checkpoints(paths, chosen_names(settings.recipes or []))
     if not made:
         say(f"everything is up to date ({time.monotonic() - started:.0f} s)")
     else:
         say(f"{made} assets made in {time.monotonic() - started:.0f} s")
     _show(paths)
-    return 0
+    return Done(not made or not plan(instance, asset_graph(), chosen.dataset, settings), dumps)
 
 
 @contextmanager
@@ -133,66 +164,45 @@ def make(instance, defs, dataset: str, settings, data_only: bool = False) -> int
 
     With ``data_only`` nothing is made of what comes after the checked data.
     """
-    import dagster as dg
-
     from orchestration.assets.raw import observe
-    from orchestration.assets.settings import SLICES, chosen, chosen_for, kept_for, version_of
     from orchestration.console import explain, run_quietly, say
     from orchestration.files_read import files_read, to_text
     from orchestration.locking import announce
     from orchestration.paths import Workspace
-    from orchestration.recommenders import unwanted
-    from orchestration.staleness import (
-        CHECKED_LAYERS,
-        asset_graph,
-        data_version,
-        out_of_date,
-        under_another_contract,
-    )
+    from orchestration.plan import plan
+    from orchestration.staleness import CHECKED_LAYERS, asset_graph
 
     paths = Workspace.current().dataset(dataset)
     observe(instance, dataset)
     graph = asset_graph()
     job = defs.resolve_job_def("all_recipes")
-    made = 0
-    kept = kept_for(dataset)
-    changed_settings = {
-        key
-        for name in SLICES
-        if data_version(instance, key := dg.AssetKey(["settings", name]), dataset)
-        != version_of(chosen(settings, name, kept))
-    }
-    everything = graph.materializable_asset_keys - unwanted(graph, chosen_for(settings, dataset))
-    if data_only:
-        # a look at the data decides nothing about what is trained and compared
-        everything -= {dg.AssetKey(["settings", name]) for name in SLICES if name != "dataset"}
     # after each phase it is known what has really changed; and nothing is fitted before all checks have passed
     phases = {
         "landing": {"settings", "landing"},
         "checked data": {*CHECKED_LAYERS},
         "training set": {"training_sets"},
-        "recommenders and report": {graph.get(key).group_name for key in everything},
+        "recommenders and report": None,
     }
+    reasons, made = plan(instance, graph, dataset, settings), 0
     for phase, groups in islice(phases.items(), 2 if data_only else None):
-        keys = {key for key in everything if graph.get(key).group_name in groups}
-        reasons = out_of_date(instance, graph, dataset, keys)
-        reasons |= dict.fromkeys(changed_settings & keys - set(reasons), "another choice")
-        changed_settings = set()
-        another_contract = under_another_contract(instance, graph, dataset, keys)
-        reasons |= dict.fromkeys(another_contract - set(reasons), "another contract")
-        if not reasons:
+        todo = {key: reason for key, reason in reasons.items() if groups is None or graph.get(key).group_name in groups}
+        if data_only:
+            # a look at the data decides nothing about what is trained and compared
+            todo = {key: why for key, why in todo.items() if key.path[0] != "settings" or key.path[-1] == "dataset"}
+        if not todo:
             continue
-        say(explain(reasons))
+        say(explain(todo))
         config = {"resources": {"settings": {"config": settings.model_dump(mode="json", exclude_none=True)}}}
         run_id = str(uuid.uuid4())
         announce(paths, run_id)
         tags = {"raw2rank/command": "make check-data" if data_only else "make run", "raw2rank/phase": phase}
-        succeeded = run_quietly(job, instance, dataset, sorted(reasons), config, run_id, tags)
-        if any(key.path[0] == "landing" for key in reasons) and (files := files_read(paths)):
+        succeeded = run_quietly(job, instance, dataset, sorted(todo), config, run_id, tags)
+        if any(key.path[0] == "landing" for key in todo) and (files := files_read(paths)):
             say(f"how the files were read:\n{to_text(files)}")
         if not succeeded:
             return None
-        made += len(reasons)
+        made += len(todo)
+        reasons = plan(instance, graph, dataset, settings)
     return made
 
 
@@ -262,11 +272,12 @@ def register(instance, paths, chosen: argparse.Namespace) -> None:
     from orchestration.console import say
     from orchestration.partitions import datasets
     from orchestration.paths import Workspace
+    from orchestration.registration import find
 
     look_in = (chosen.dumps or paths.dumps).resolve()
     if chosen.dataset != "Demo" and not look_in.exists():
         workspace = Workspace.current()
-        known = sorted({"Demo", *workspace.registered(), *workspace.landed()})
+        known = sorted({"Demo", *find(workspace).datasets})
         raise NoSuchDataset(
             f"{chosen.dataset}: there is no folder {look_in}; put its files there or name their folder with "
             f"DUMPS=folder. Known datasets: {', '.join(known)}"
@@ -286,12 +297,13 @@ def register(instance, paths, chosen: argparse.Namespace) -> None:
 
 
 def _show(paths) -> None:
-    from orchestration.console import leaderboard_text, say
+    import pyarrow.parquet as pq
 
-    say("")
-    say(leaderboard_text(paths))
-    say("")
-    say(f"report: {paths.report}")
+    from ml.evaluation.leaderboard import to_text_table
+    from orchestration.called_as import as_called
+
+    table = to_text_table(pq.read_table(paths.leaderboard))
+    print(as_called(f"\n{table}\n\nreport: {paths.report}"), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,148 +1,88 @@
-"""What is out of date, and whether what lies above has passed its checks. For ``make run`` and for the bodies.
-
-Dagster's own resolver decides, the one behind the badges of the UI: an asset is stale when its code or the data
-version of something it reads has changed since it was made.
-"""
+"""What was made and what its checks found, for the bodies of assets and for the plan."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from functools import cache
+from collections.abc import Callable, Iterable
 
 import dagster as dg
 from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
-from dagster._core.definitions.data_version import (
-    CachingStaleStatusResolver,
-    StaleStatus,
-    extract_data_version_from_entry,
-)
-from dagster._core.loader import LoadingContext
 
-from orchestration.paths import Workspace
-from orchestration.recovery import missing, unfinished
+from orchestration.records import Records
 
 # the data version that earlier releases gave to what was not chosen
 NOT_CHOSEN = "not chosen"
+# metadata of a check and of its evaluations: what it asks for
+CONTRACT_DIGEST = "contract_digest"
+# metadata of an asset that shows what the checks of others found
+SHOWS_CHECKS = "shows_checks"
+# the check that says whether what an asset shows is out of date; of what it shows it says nothing
+UP_TO_DATE = "up_to_date"
 # the data, whose blocking checks must pass before anything is fitted on it
 CHECKED_LAYERS = ("landing", "staging", "intermediate", "marts")
 
-
-class _Loading(LoadingContext):
-    """What the resolver asks for to batch its queries."""
-
-    def __init__(self, instance: dg.DagsterInstance):
-        self._instance = instance
-        self._loaders: dict = {}
-
-    @property
-    def instance(self) -> dg.DagsterInstance:
-        return self._instance
-
-    @property
-    def loaders(self) -> dict:
-        return self._loaders
+_resolve_graph: Callable[[], BaseAssetGraph] | None = None
 
 
-@cache
+def set_asset_graph(resolve: Callable[[], BaseAssetGraph]) -> None:
+    """Say where :func:`asset_graph` has it from; :func:`orchestration.build.build_defs` does."""
+    global _resolve_graph
+    _resolve_graph = resolve
+
+
 def asset_graph() -> BaseAssetGraph:
-    """The graph of all definitions; a run in this process has no repository to ask for it."""
-    from orchestration.definitions import defs
+    """The graph of all definitions; a run in this process has no repository to ask for it.
 
-    return defs.resolve_asset_graph()
-
-
-def out_of_date(
-    instance: dg.DagsterInstance, graph: BaseAssetGraph, dataset: str, keys: Iterable[dg.AssetKey]
-) -> dict[dg.AssetKey, str]:
-    """Which of the given assets have to be made again for a dataset, each with the reason.
-
-    Missing or stale ones, those that a run set out to make and did not, those whose blocking checks have not passed
-    on what is there now, and everything among the given that lies below one of these.
+    Raises:
+        RuntimeError: there are no definitions yet.
     """
+    if _resolve_graph is None:
+        raise RuntimeError("there is no asset graph before the definitions are built")
+    return _resolve_graph()
+
+
+def in_order(graph: BaseAssetGraph, keys: Iterable[dg.AssetKey]) -> list[dg.AssetKey]:
+    """The given keys, each after what it depends on."""
     keys = set(keys)
-    left = unfinished(instance, dataset, keys)
-    lost = missing(Workspace.current().dataset(dataset), keys)
-    resolver = CachingStaleStatusResolver(instance, graph, _Loading(instance))
-    reasons: dict[dg.AssetKey, str] = {}
-    for key in _in_order(graph, keys):
-        above = sorted(parent for parent in graph.get(key).parent_keys if parent in reasons)
-        status = resolver.get_status(key, dataset)
-        if status == StaleStatus.MISSING or resolver.get_current_data_version(key, dataset).value == NOT_CHOSEN:
-            reasons[key] = "not made yet"
-        elif status == StaleStatus.STALE:
-            cause = resolver.get_stale_causes(key, dataset)[0]
-            what = cause.dependency_asset_key.to_user_string() if cause.dependency_asset_key else "its code"
-            reasons[key] = f"{what} changed" if cause.dependency_asset_key else "its code changed"
-        elif key in left:
-            reasons[key] = "a run ended before it was made"
-        elif key in lost:
-            reasons[key] = "its files are missing"
-        elif above:
-            reasons[key] = f"{above[0].to_user_string()} is made again"
-        elif unpassed := unpassed_checks(instance, graph, dataset, key):
-            reasons[key] = f"check {unpassed[0].name} has not passed"
-    return reasons
+    return [key for level in graph.toposorted_asset_keys_by_level for key in sorted(level) if key in keys]
 
 
-def under_another_contract(
-    instance: dg.DagsterInstance, graph: BaseAssetGraph, dataset: str, keys: Iterable[dg.AssetKey]
-) -> set[dg.AssetKey]:
-    """Which of the given assets were last held against another version of their contract.
+def unpassed_of(records: Records, graph: BaseAssetGraph, key: dg.AssetKey) -> list[dg.AssetCheckKey]:
+    """Blocking checks of an asset that have not passed on its latest materialisation; none where there is none."""
+    if key not in records.made:
+        return []
+    found = records.evaluations.get(key, {})
+    blocking = [check for check in sorted(graph.get(key).check_keys) if graph.get(check).blocking]
+    return [check for check in blocking if check.name not in found or not _passed(found[check.name].evaluation)]
 
-    Such an asset is made again so that it is checked again; what lies below follows only where its content changes.
-    """
-    from orchestration.contracts import changed_contracts, load_contracts
 
-    contracts = load_contracts()
-    held = set(keys) & {contract.key for contract in contracts}
-    evaluations = {
-        check: said for key in held for check, said in latest_evaluations(instance, graph, dataset, key).items()
-    }
-    return changed_contracts(contracts, evaluations) & held
+def _passed(evaluation: dg.AssetCheckEvaluation) -> bool:
+    return evaluation.passed or evaluation.severity != dg.AssetCheckSeverity.ERROR
 
 
 def unpassed_checks(
-    instance: dg.DagsterInstance, graph: BaseAssetGraph, dataset: str, key: dg.AssetKey
+    instance: dg.DagsterInstance, graph: BaseAssetGraph, dataset: str, keys: Iterable[dg.AssetKey]
 ) -> list[dg.AssetCheckKey]:
-    """Blocking checks of an asset that have not passed on its latest materialisation for a dataset."""
-    evaluations = latest_evaluations(instance, graph, dataset, key)
-    return [
-        check
-        for check, evaluation in evaluations.items()
-        if graph.get(check).blocking
-        and (evaluation is None or (not evaluation.passed and evaluation.severity == dg.AssetCheckSeverity.ERROR))
-    ]
+    """Blocking checks of assets that have not passed on what was last materialised for a dataset."""
+    keys = sorted(keys)
+    records = Records(instance, dataset, keys)
+    return [check for key in keys for check in unpassed_of(records, graph, key)]
 
 
 def latest_evaluations(
-    instance: dg.DagsterInstance, graph: BaseAssetGraph, dataset: str, key: dg.AssetKey
+    instance: dg.DagsterInstance, graph: BaseAssetGraph, dataset: str, keys: Iterable[dg.AssetKey]
 ) -> dict[dg.AssetCheckKey, dg.AssetCheckEvaluation | None]:
-    """What each check of an asset last said of its latest materialisation for a dataset; ``None``: nothing yet."""
-    records = instance.fetch_materializations(
-        dg.AssetRecordsFilter(asset_key=key, asset_partitions=[dataset]), limit=1
-    ).records
-    if not records:
-        return {}
-    return {check: _evaluation(instance, check, records[0].storage_id) for check in sorted(graph.get(key).check_keys)}
+    """What each check of assets last found of what was last materialised; ``None``: nothing yet.
 
-
-def _evaluation(
-    instance: dg.DagsterInstance, check: dg.AssetCheckKey, materialization: int
-) -> dg.AssetCheckEvaluation | None:
-    """The latest evaluation of a check on one materialisation."""
-    cursor = None
-    while True:
-        page = instance.event_log_storage.get_asset_check_execution_history(check, limit=50, cursor=cursor)
-        for record in page:
-            evaluation = record.evaluation
-            # a check that is planned or under way has said nothing yet
-            if isinstance(evaluation, dg.AssetCheckEvaluation):
-                target = evaluation.target_materialization_data
-                if target and target.storage_id == materialization:
-                    return evaluation
-        if len(page) < 50:
-            return None
-        cursor = page[-1].id
+    Assets that were never materialised for the dataset are left out.
+    """
+    keys = sorted(keys)
+    records = Records(instance, dataset, keys)
+    return {
+        check: found.evaluation if (found := records.evaluations.get(key, {}).get(check.name)) else None
+        for key in keys
+        if key in records.made
+        for check in sorted(graph.get(key).check_keys)
+    }
 
 
 def require_passed_checks(context: dg.AssetExecutionContext) -> None:
@@ -155,12 +95,8 @@ def require_passed_checks(context: dg.AssetExecutionContext) -> None:
         dg.Failure: naming the checks.
     """
     graph = asset_graph()
-    unpassed = [
-        check
-        for key in sorted(graph.materializable_asset_keys)
-        if graph.get(key).group_name in CHECKED_LAYERS
-        for check in unpassed_checks(context.instance, graph, context.partition_key, key)
-    ]
+    checked = [key for key in graph.materializable_asset_keys if graph.get(key).group_name in CHECKED_LAYERS]
+    unpassed = unpassed_checks(context.instance, graph, context.partition_key, checked)
     if unpassed:
         names = ", ".join(f"{check.name} of {check.asset_key.to_user_string()}" for check in unpassed)
         raise dg.Failure(
@@ -171,13 +107,12 @@ def require_passed_checks(context: dg.AssetExecutionContext) -> None:
         )
 
 
+def data_versions(instance: dg.DagsterInstance, dataset: str, keys: Iterable[dg.AssetKey]) -> dict[dg.AssetKey, str]:
+    """Data version of assets for a dataset, as last materialised or observed, of those that have one."""
+    records = Records(instance, dataset, keys)
+    return {key: made.version for key, made in records.made.items() if made.version is not None}
+
+
 def data_version(instance: dg.DagsterInstance, key: dg.AssetKey, dataset: str) -> str | None:
-    """Data version of an asset for a dataset, as last materialised or observed."""
-    record = instance.get_latest_data_version_record(key, is_source=None, partition_key=dataset)
-    version = extract_data_version_from_entry(record.event_log_entry) if record else None
-    return version.value if version else None
-
-
-def _in_order(graph: BaseAssetGraph, keys: set[dg.AssetKey]) -> list[dg.AssetKey]:
-    """The given keys, each after what it depends on."""
-    return [key for level in graph.toposorted_asset_keys_by_level for key in sorted(level) if key in keys]
+    """Data version of one asset, as :func:`data_versions`."""
+    return data_versions(instance, dataset, [key]).get(key)

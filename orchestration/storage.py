@@ -140,7 +140,7 @@ class KeptOpenEventLog(SqliteEventLogStorage):
     def store_event(self, event: dg.EventLogEntry) -> None:
         super().store_event(event)
         if event.is_dagster_event and event.dagster_event_type == dg.DagsterEventType.RUN_START:
-            # what the run is about to make is on the disk before any of it is made (orchestration.recovery.unfinished)
+            # what the run is about to make is on the disk before any of it is made (orchestration.plan)
             with self.index_connection() as connection:
                 connection.exec_driver_sql("pragma wal_checkpoint(full)")
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ml.training.log import FILE, EpochRecord
+from orchestration.paths import REPOSITORY
 
 _FAILURE = "training failed"
 _TOLD_LINES = 20
@@ -37,7 +38,7 @@ def command(
     checkpoint_seconds: float,
     processes: int = 1,
 ) -> list[str]:
-    """The command of this module that trains one recipe.
+    """The command that trains one recipe, ``python -m ml.training`` or the same by torchrun.
 
     Args:
         recipe: its file.
@@ -63,7 +64,21 @@ def command(
     }
     given = [str(part) for name, value in options.items() if value is not None for part in (name, value)]
     given += ["--exclude-seen"] if exclude_seen else []
-    return [sys.executable, "-m", "orchestration.training_process", str(out), *python, "-m", "ml.training", *given]
+    return [*python, "-m", "ml.training", *given]
+
+
+def reporting(out: Path, training: Sequence[str]) -> list[str]:
+    """The command of this module around one that trains into the folder ``out``."""
+    return [sys.executable, "-m", "orchestration.training_process", str(out), *training]
+
+
+def failure_of(code: int, last_words: str) -> str | None:
+    """What went wrong with a training that ended with an exit code and its last words; ``None`` where nothing did."""
+    from orchestration.faults import killed_by
+
+    if code < 0:
+        return f"the training {killed_by(code)}"
+    return (last_words or f"it ended with code {code}") if code else None
 
 
 def failure_told_by(messages: Sequence[Any]) -> str | None:
@@ -76,7 +91,6 @@ def main(arguments: list[str]) -> None:
     """Run the command after the first argument, the folder that it is to make, and report."""
     from dagster_pipes import open_dagster_pipes
 
-    from orchestration.faults import killed_by
     from orchestration.trained import facts_of_trained, version_of_trained
 
     folder, started = Path(arguments[0]), arguments[1:]
@@ -84,9 +98,8 @@ def main(arguments: list[str]) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with open_dagster_pipes() as pipes, tempfile.TemporaryDirectory(prefix="raw2rank-") as log:
         code, last_words = run([*started, "--log-to", log], pipes.log.info, Path(log) / FILE)
-        if code:
-            ended = f"the training {killed_by(code)}" if code < 0 else f"it ended with code {code}"
-            pipes.report_custom_message({_FAILURE: ended if code < 0 else last_words or ended})
+        if (failure := failure_of(code, last_words)) is not None:
+            pipes.report_custom_message({_FAILURE: failure})
         else:
             pipes.report_asset_materialization(
                 metadata=_typed(facts_of_trained(folder)), data_version=version_of_trained(folder)
@@ -101,23 +114,34 @@ def _typed(facts: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def run(started: list[str], tell: Callable[[str], None], log: Path | None = None) -> tuple[int, str]:
+def run(
+    started: list[str],
+    tell: Callable[[str], None],
+    log: Path | None = None,
+    stdin: int | None = None,
+    began: Callable[[subprocess.Popen], None] | None = None,
+) -> tuple[int, str]:
     """Run a command to its end, passing its error stream on.
 
     Args:
         started: the command.
         tell: called with a line for each epoch.
         log: the training log that the command writes, a line of JSON an epoch; ``None`` where it writes none.
+        stdin: an open file as its standard input; ``None`` for that of this process, which may be the lock of the
+            dataset.
+        began: called with the process.
 
     Returns:
         Its exit code; and what it called an error, or else the last that it said.
     """
     last: deque[str] = deque(maxlen=_TOLD_LINES)
     told = 0
-    # standard input is inherited: it may be the lock of the dataset
-    with subprocess.Popen(started, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
-        assert process.stderr is not None  # it is a pipe
+    with subprocess.Popen(
+        started, stdin=stdin, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=REPOSITORY
+    ) as process:
         try:
+            if began:
+                began(process)
             # a progress bar ends its lines with a carriage return, which is kept
             for line in io.TextIOWrapper(process.stderr, encoding="utf-8", errors="replace", newline=""):
                 sys.stderr.write(line)

@@ -20,6 +20,8 @@ from ml.data.reading import FileReading, Reject
 DEEPEST = 1000
 # an array takes two brackets, and an object a name and a colon as well
 LEAST_DEEP_BYTES = 2 * DEEPEST
+# how an object of Python begins that is none of JSON
+LITERAL_STARTS = (b"{'", b"{u'", b'{u"')
 _BYTES_AN_OBJECT = len('{"":}')
 _MOST_DIGITS = 4000
 
@@ -101,16 +103,24 @@ def why_unreadable(line: bytes, error: ValueError, malformed: str) -> Reject:
     if not line.strip():
         return Reject("blank line", f"{len(line)} bytes of white space" if line else "")
     if isinstance(error, UnicodeDecodeError):
-        return Reject("invalid UTF-8", f"byte {error.start}: {error.reason}")
+        return Reject("invalid UTF-8", f"byte {error.start}: {error.reason}; save the file as UTF-8")
     return Reject("nested too deeply" if isinstance(error, NestedTooDeeply) else malformed, str(error))
 
 
 def read_object(line: bytes) -> dict | Reject:
-    """The object on a line, or why there is none."""
+    """The object on a line, of JSON or as Python writes it, or why there is none."""
     try:
         row = read_json(line)
     except ValueError as error:
-        return why_unreadable(line, error, "malformed JSON")
+        if not line.lstrip().startswith(LITERAL_STARTS):
+            return why_unreadable(line, error, "malformed JSON")
+        # Python wrote the line without json
+        from ml.data.sources.literals import read_literal
+
+        try:
+            row = read_literal(line)
+        except ValueError as error:
+            return why_unreadable(line, error, "malformed JSON")
     if not isinstance(row, dict):
         return Reject("not an object", f"a JSON {type_name(row)}")
     return row

@@ -17,7 +17,7 @@ import pyarrow as pa
 from xxhash import xxh3_64_intdigest
 
 from ml.data.landing_workers import is_worker, processors, results_in_order
-from ml.data.lines import Block, FileLines, LandingError, complaint
+from ml.data.lines import Block, FileLines, LandingError, RefusedLine, complaint
 from ml.data.reading import (
     ORIGIN,
     REJECTS_SCHEMA,
@@ -88,7 +88,7 @@ def _read_file(file: SourceFile, sink: Sink, make_reader: Callable[[], LineReade
             if rejects is not None:
                 rows_rejected += rejects.num_rows
                 sink.rejects(rejects)
-    if rows_kept + rows_rejected == 0:
+    if rows_kept + rows_rejected + getattr(reader, "left_out", 0) == 0:
         raise LandingError(
             f"{file.path} holds no row, only blank lines or names of columns; write or download it again"
         )
@@ -202,7 +202,10 @@ class _Parser:
     def _read_whole_records(self, block: Block, reader: WholeRecords) -> None:
         if block.raw.isspace():
             return
-        added, used = reader.add_whole_records(block.lines, self._rows.columns)
+        try:
+            added, used = self._reader.add_whole_records(block.lines, self._rows.columns)
+        except RefusedLine as error:
+            raise error.numbered(block.first_line_number) from error
         if used == len(block.lines):
             self._take(block, added)
             return
@@ -218,7 +221,11 @@ class _Parser:
     def _read(self, block: Block) -> None:
         if block.raw.isspace() and not block.cut_short and block.long_line_bytes is None:
             return
-        self._take(block, _added(block, self._reader, self._rows.columns))
+        try:
+            added = _added(block, self._reader, self._rows.columns)
+        except RefusedLine as error:
+            raise error.numbered(block.first_line_number) from error
+        self._take(block, added)
 
     def _take(self, block: Block, added: Added) -> None:
         added = _without_blank_rejects(added)

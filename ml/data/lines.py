@@ -25,6 +25,24 @@ class LandingError(Exception):
     """A raw file, or the folder it should lie in, that cannot be used. The message says what to do."""
 
 
+class RefusedLine(LandingError):
+    """A line because of which a whole file is refused.
+
+    Args:
+        path: the file.
+        index: of the line among those that the reader was given; whoever knows where they stand numbers it.
+        problem: what is wrong with it and what to do, to be read behind the file and the number of the line.
+    """
+
+    def __init__(self, path: Path, index: int, problem: str) -> None:
+        super().__init__(f"{path}: a line {problem}")
+        self.path, self.index, self.problem = path, index, problem
+
+    def numbered(self, first_line_number: int) -> LandingError:
+        """The same with the number of the line; that of index 0 is given."""
+        return LandingError(f"{self.path}, line {first_line_number + self.index:,} {self.problem}")
+
+
 @dataclass(frozen=True)
 class Block:
     """Some consecutive lines of a file.

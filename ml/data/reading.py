@@ -126,6 +126,9 @@ class LineReader(Protocol):
     what ``add`` does, but leaves out the lines of an unfinished record at the end, and returns the number of lines used
     as well; the others are handed to it again, in front of those that follow. To ``add`` the lines are the last ones.
 
+    Where rows are left out because the source says so, the reader counts them in an attribute ``left_out``: a file of
+    which nothing is kept is then no error.
+
     A reader may also have ``constants``, a mapping from the names of columns to values: these columns hold the
     same value in every row of the file, and ``add`` leaves their lists alone. Where ``reads_each_line_alone`` is true,
     nothing that it says of a line depends on others: the lines of a large file may then be read in several processes.

@@ -6,7 +6,8 @@ named here are not looked at; of a key that stands twice in an object the last v
 
 A review needs
 
-- ``reviewerID`` and ``asin``: strings that are not blank and hold no control character, kept as they are;
+- ``reviewerID`` and ``asin``: strings that are not blank and hold no control character; white space around them is
+  dropped;
 - ``overall``: a number (``true`` is none) from 1 to 5;
 - ``unixReviewTime``: whole seconds since 1970, after 1970-01-01 00:00:00 and before 2100. A float with a
   whole value counts, since tools that know missing integers as floats only write ``1393372800.0``.
@@ -269,7 +270,7 @@ def read_review(line: bytes) -> Review | Reject:
     verified, invalid_fields = row.get("verified"), NO_FIELDS
     if not (verified is None or isinstance(verified, bool)):
         verified, invalid_fields = None, ("verified",)
-    return Review(row["reviewerID"], row["asin"], float(overall), time, verified, invalid_fields)
+    return Review(row["reviewerID"].strip(), row["asin"].strip(), float(overall), time, verified, invalid_fields)
 
 
 def read_metadata(line: bytes, template: str | None = None) -> Metadata | Reject:
@@ -295,7 +296,7 @@ def read_metadata(line: bytes, template: str | None = None) -> Metadata | Reject
         elif images and image_url is None:
             image_url = next((image for image in images if image), None)
     return Metadata(
-        row["asin"],
+        row["asin"].strip(),
         **texts,
         category=category,
         image_url=image_url,

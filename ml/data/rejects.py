@@ -49,14 +49,16 @@ def in_words(folder: Path, rows_read: dict[str, int]) -> dict[str, str]:
         name: "; ".join(_sentence(entry, rows_read.get(name, 0)) for entry in entries[:SHOWN_REASONS])
         + (f"; and {len(entries) - SHOWN_REASONS} more reasons" if len(entries) > SHOWN_REASONS else "")
         # below the workspace, so that the same dump gives the same words on every machine
-        + f". All rejects: {'/'.join(folder.parts[-4:])}/rejects in the workspace"
+        + f". All rejects: {'/'.join(folder.parts[-4:])}/rejects in the workspace."
         for name, entries in by_file.items()
     }
 
 
 def _sentence(entry: RejectReason, rows_read: int) -> str:
     detail = f" ({entry.detail})" if entry.detail else ""
-    remedy = f"; {_REMEDIES[entry.reason]}" if entry.reason in _REMEDIES else ""
+    remedy = _REMEDIES.get(entry.reason, "")
+    # the detail of some readers says it already
+    remedy = f"; {remedy}" if remedy and remedy not in entry.detail else ""
     return (
         f"{entry.reason}: {entry.count:,} of {rows_read:,}, such as line {entry.line_number:,} of "
         f"{entry.source_file}{detail}: {entry.line}{remedy}"

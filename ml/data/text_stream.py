@@ -30,26 +30,36 @@ _ZSTD_START = b"\x28\xb5\x2f\xfd"
 _ZSTD_SKIPPABLE_STARTS = tuple(bytes([first]) + b"\x2a\x4d\x18" for first in range(0x50, 0x60))
 # How the formats that are not read begin, and what to do about them.
 _OTHER_FORMATS = {
-    b"PK\x03\x04": "a zip archive; unpack it",
+    b"PK\x03\x04": "a zip archive; unpack it (a workbook of Excel: save it as CSV)",
     b"PK\x05\x06": "an empty zip archive; give a file of lines",
     b"\xfd7zXZ\x00": "compressed with xz; decompress it",
     b"BZh": "compressed with bzip2; decompress it",
     b"\x04\x22\x4d\x18": "compressed with lz4; decompress it",
+    b"\x1f\x9d": "compressed with compress (.Z); decompress it",
+    b"x\x9c": "compressed with zlib alone; decompress it",
+    b"\xff\x06\x00\x00sNaPpY": "compressed with snappy; decompress it",
     b"7z\xbc\xaf\x27\x1c": "a 7z archive; unpack it",
     b"Rar!\x1a\x07": "a RAR archive; unpack it",
     b"PAR1": "a Parquet file; give a file of lines",
     b"SQLite format 3\0": "a SQLite database; give a file of lines",
     b"\x89HDF\r\n": "an HDF5 file; give a file of lines",
     b"\x93NUMPY": "a NumPy array; give a file of lines",
+    b"\xff\xfe\x00\x00": "text in UTF-32; save it as UTF-8",
+    b"\x00\x00\xfe\xff": "text in UTF-32; save it as UTF-8",
     b"\xff\xfe": "text in UTF-16; save it as UTF-8",
     b"\xfe\xff": "text in UTF-16; save it as UTF-8",
+    b"ARROW1\x00\x00": "an Arrow or Feather file; write it as Parquet or CSV",
+    b"Obj\x01": "an Avro file; write it as Parquet, CSV or JSON lines",
+    b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": "a workbook of Excel; save it as CSV",
+    b"%PDF-": "a PDF; give a file of lines",
+    b"<?xml": "XML; write it as CSV or JSON lines",
     b"version https://git-lfs": "a pointer of Git LFS, not the file it stands for; run git lfs pull",
     b"<!": "a web page, not a dump; download it again",
     b"<h": "a web page, not a dump; download it again",
     b"<H": "a web page, not a dump; download it again",
 }
 _COMPRESSED_AGAIN = {
-    _GZIP_START: "compressed with gzip twice; decompress it once",
+    _GZIP_START: "compressed twice, inside with gzip; decompress it once",
     _ZSTD_START: "compressed twice, inside with zstd; decompress it once",
 }
 _TAR_HEADER_BYTES = 512
@@ -213,7 +223,8 @@ def _checked(pieces: Iterator[bytes], compression: str) -> Iterator[bytes]:
         if first:
             for start, what in _COMPRESSED_AGAIN.items():
                 if text.startswith(start):
-                    raise OtherFormat(f"is {what}")
+                    is_twice = compression == "gzip" and start == _GZIP_START
+                    raise OtherFormat("is compressed with gzip twice; decompress it once" if is_twice else f"is {what}")
             _refuse_other_formats(text, f"is compressed with {compression}, and its content is ")
             if len(text) >= _TAR_HEADER_BYTES:
                 _refuse_other_bytes(text[:READ_BYTES])
@@ -222,20 +233,32 @@ def _checked(pieces: Iterator[bytes], compression: str) -> Iterator[bytes]:
 
 
 def _refuse_other_formats(start: bytes, words: str = "is ") -> None:
+    # a page may begin with blank lines
+    text = start.lstrip(b" \t\r\n")
     for other, what in _OTHER_FORMATS.items():
-        if start.startswith(other):
+        if start.startswith(other) or (other.startswith(b"<") and text.startswith(other)):
             raise OtherFormat(words + what)
     if _is_tar(start):
         raise OtherFormat(f"{words}a tar archive; unpack it, and give the file of lines that is in it")
 
 
 def _refuse_other_bytes(start: bytes) -> None:
+    if half := _half_of_zeros(start):
+        raise OtherFormat(f"is text in UTF-16 or UTF-32 ({half} bytes are zeros); save it as UTF-8")
     control_bytes = len(start) - len(start.translate(None, _CONTROL_BYTES))
     if control_bytes > len(start) * _LARGEST_SHARE_OF_CONTROL_BYTES:
         raise OtherFormat(
             f"is neither compressed with gzip or zstd nor text: it starts with {start[:8]!r}; give a file of lines, "
             "plain or compressed"
         )
+
+
+def _half_of_zeros(start: bytes) -> str | None:
+    """Which bytes of a text are zeros, where it is in UTF-16 or UTF-32 without a byte order mark."""
+    for name, some, others in (("odd", start[1::2], start[::2]), ("even", start[::2], start[1::2])):
+        if len(some) > 1 and some.count(0) > 0.9 * len(some) and others.count(0) < 0.6 * len(others):
+            return name
+    return None
 
 
 def _is_tar(start: bytes) -> bool:

@@ -15,7 +15,7 @@ import pyarrow as pa
 from ml.data.training_set import TrainingSet
 from ml.evaluation.intervals import Interval, bootstrap_interval
 from ml.evaluation.leaderboard_text import to_text_table
-from ml.evaluation.metrics import HEADLINE, mean_metrics, metric_values, metrics_of_depth
+from ml.evaluation.metrics import HEADLINE, mean_metrics, metrics_of_depth, seed_values
 from ml.evaluation.protocol_line import choices_as_metadata, protocol, protocol_line, protocol_of
 from ml.evaluation.rankings import RankingError, facts
 from ml.evaluation.significance import SeedValues, compare_all, compare_with_reference, mean_test, p_text
@@ -97,8 +97,7 @@ class Entry:
 
     def seed_values(self, metric: str = HEADLINE) -> SeedValues:
         """A metric of each user under each seed."""
-        by_seed = sorted(self.user_metrics, key=lambda table: facts(table)["seed"])
-        return SeedValues(np.stack([metric_values(table, metric) for table in by_seed]), self.seeds)
+        return seed_values(self.user_metrics, metric)
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ import pyarrow as pa
 
 from ml.data.training_set import Sequences, TrainingSet
 from ml.evaluation.rankings import RankingError, facts
+from ml.evaluation.significance import SeedValues
 
 HEADLINE = "ndcg@10"
 CUT_OFFS = (1, 5, 10, 20, 100)
@@ -89,6 +90,13 @@ def user_metrics(rankings: pa.Table, training_set: TrainingSet) -> pa.Table:
         "cut_is_tied": pa.array(last == next_one, mask=np.full(len(users), too_short)),
     }
     return pa.table(columns).replace_schema_metadata(rankings.schema.metadata)
+
+
+def seed_values(tables: Sequence[pa.Table], metric: str = HEADLINE) -> SeedValues:
+    """A metric of each user under each seed of one recommender, from its user metrics, one table a seed."""
+    by_seed = sorted(tables, key=lambda table: facts(table)["seed"])
+    values = np.stack([metric_values(table, metric) for table in by_seed])
+    return SeedValues(values, tuple(facts(table)["seed"] for table in by_seed))
 
 
 def metric_values(per_user: pa.Table, metric: str) -> np.ndarray:

@@ -42,6 +42,7 @@ from ml.reports.content import (
     RunFacts,
     TrainingCurve,
 )
+from ml.reports.libraries import LIBRARIES
 from ml.reports.recommenders import described
 
 __all__ = [
@@ -64,21 +65,6 @@ _ZERO = {
     "least_rating": "any",
     "minimum_history": "any",
 }
-# What numbers may depend on, beside this project's own code.
-_LIBRARIES = (
-    "numpy",
-    "torch",
-    "scikit-learn",
-    "bm25s",
-    "PyStemmer",
-    "ranx",
-    "duckdb",
-    "dbt-core",
-    "dbt-duckdb",
-    "pyarrow",
-    "great-expectations",
-    "dagster",
-)
 
 
 def collect(
@@ -239,7 +225,7 @@ def project_version(repository: Path) -> str:
 
 def library_versions() -> dict[str, str]:
     """Versions of Python and of the libraries that numbers may depend on."""
-    return {"Python": platform.python_version(), **{name: _version_of(name) for name in _LIBRARIES}}
+    return {"Python": platform.python_version(), **{name: _version_of(name) for name in LIBRARIES}}
 
 
 def machine_facts() -> dict[str, str]:

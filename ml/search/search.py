@@ -19,6 +19,7 @@ from ml.codes.codes import Codes
 from ml.data.files import atomic_file
 from ml.data.training_set import TrainingSet
 from ml.search.space import Dimension, as_toml, with_values, within
+from ml.training.execution import DEFAULT_THREADS
 from ml.training.loop import DivergedError
 from ml.training.recipe import Recipe
 from ml.training.train import train
@@ -54,7 +55,7 @@ def search(
     seed: int = 0,
     codes: Codes | None = None,
     *,
-    threads: int = 2,
+    threads: int = DEFAULT_THREADS,
     validate_with_seen_excluded: bool = False,
     tell: Callable[[str], None] = lambda line: None,
 ) -> Found:

@@ -62,7 +62,7 @@ class _Silent:
 
 
 class PlainLines:
-    """A line at the end of each epoch, and every ten seconds: throughput and time left."""
+    """A line every ten seconds, with the last epoch that has ended, and one at the end: throughput and time left."""
 
     def __init__(self, title: str, sequences: int, done: int, stream: Any = None) -> None:
         self.title = title
@@ -70,21 +70,23 @@ class PlainLines:
         self.first = self.done = done
         self.stream = sys.stderr if stream is None else stream
         self.began = self.shown = time.perf_counter()
+        self.epoch = ""
 
     def update(self, sequences: int) -> None:
         self.done += sequences
         if time.perf_counter() - self.shown >= _SECONDS_BETWEEN_LINES:
-            self._show("")
+            self._show()
 
     def set_postfix_str(self, text: str) -> None:
-        self._show(f", {text}")
+        self.epoch = f", {text}"
 
     def close(self) -> None:
-        pass
+        if self.epoch:
+            self._show()
 
-    def _show(self, text: str) -> None:
+    def _show(self) -> None:
         self.shown = time.perf_counter()
         rate = (self.done - self.first) / max(self.shown - self.began, 1e-9)
         left = (self.sequences - self.done) / rate if rate else float("nan")
         done = f"{self.done / self.sequences:.0%}, {rate:,.0f} sequences/s, at most {left:,.0f} s left"
-        print(f"{self.title}: {done}{text}", file=self.stream, flush=True)
+        print(f"{self.title}: {done}{self.epoch}", file=self.stream, flush=True)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from orchestration.assets.evaluation import RANKINGS, compared_for, entries_of
+from ml.baselines import BASELINES
+from orchestration.assets.evaluation import RECOMMENDERS, compared_for, measured
 from orchestration.assets.rankings import load
 from orchestration.assets.settings import read_settings
 from orchestration.assets.training_sets import load_training_set
@@ -17,7 +18,7 @@ from orchestration.automation import on_new_data
 from orchestration.code_versions import code_version
 from orchestration.partitions import datasets
 from orchestration.paths import DatasetPaths, Workspace
-from orchestration.recommenders import modules_by_name, modules_of, needed_codes, recipes, title_of
+from orchestration.recommenders import modules_by_name, modules_of, needed_codes, recipe_names, recipes, title_of
 from orchestration.reporting import RECOMMENDATION_OWNERS, array_schema, digest_of, materialization
 from orchestration.resources import Settings, resolved
 
@@ -32,7 +33,6 @@ _DATA = (
     *(["settings", name] for name in ("fit", "ranking", "training")),
 )
 _REFITS = (*_DATA, ["settings", "audits"])
-_COMPARED = (["evaluation", "leaderboard"], ["evaluation", "user_metrics"], ["evaluation", "further_seeds"], *RANKINGS)
 
 
 @dataclass(frozen=True)
@@ -137,6 +137,7 @@ def _leakage(material: Material) -> "Audit":
 def _shortcuts(material: Material) -> "Audit":
     from ml.audits.shortcuts import audit_shortcuts
     from ml.evaluation.leaderboard import BASELINE, MODEL
+    from ml.evaluation.metrics import seed_values
 
     board = material.leaderboard
     # the leader, the best model and the best baseline, of which two may be one
@@ -147,7 +148,7 @@ def _shortcuts(material: Material) -> "Audit":
         material.training_set.to_fit_on(material.chosen("fit", "fit_on")),
         {title: material.fitted(name) for name, title in leading.items()},
         board,
-        {entry.recommender: entry.seed_values() for entry in entries_of(material.paths)},
+        {name: seed_values(tables) for name, tables in measured(material.paths).items()},
         exclude_seen=material.chosen("ranking", "exclude_seen"),
         seed=material.chosen("training", "seed"),
     )
@@ -157,9 +158,14 @@ def _calibration(material: Material) -> "Audit":
     from ml.audits.calibration import audit_calibration
 
     chosen = [name for name in material.names if name in recipes()]
+    # no model reads text
+    training_set = load_training_set(material.paths)
     return audit_calibration(
-        {title_of(name): (material.fitted(name), recipes()[name].objective) for name in chosen},
-        material.training_set,
+        {
+            title_of(name): (load(material.paths, name, training_set.items), recipes()[name].objective)
+            for name in chosen
+        },
+        training_set,
         exclude_seen=material.chosen("ranking", "exclude_seen"),
         seed=material.chosen("training", "seed"),
     )
@@ -175,12 +181,21 @@ AUDITS: dict[str, tuple[Callable[[Material], "Audit"], tuple, str]] = {
     "leakage": (_leakage, (*_DATA, ["settings", "comparison"]), "What is known of a test case before it is asked for."),
     "shortcuts": (
         _shortcuts,
-        (*_DATA, *_COMPARED),
+        (
+            *_DATA,
+            ["settings", "comparison"],
+            *(["evaluation", name] for name in ("leaderboard", "user_metrics", "further_seeds")),
+            *RECOMMENDERS,
+        ),
         "How far the last items, the graph and the text go, and whether this dataset can tell models apart at all.",
     ),
     "calibration": (
         _calibration,
-        (["training_sets", "sequences"], ["settings", "ranking"], ["settings", "training"], *_COMPARED),
+        (
+            ["training_sets", "sequences"],
+            *(["settings", name] for name in ("ranking", "training", "comparison")),
+            *(["models", name] for name in recipe_names()),
+        ),
         "The probabilities that trained models give to what they recommend, beside how often they are right.",
     ),
     "temporal": (_temporal, _REFITS, "The cheap recommenders on a split by global time beside leave-one-out."),
@@ -188,12 +203,14 @@ AUDITS: dict[str, tuple[Callable[[Material], "Audit"], tuple, str]] = {
 
 
 def audit_code(name: str) -> str:
-    """Code version of an audit, with all that it may fit again: baselines, codes and models are named in registries and
-    recipes, where imports do not lead."""
-    if name not in _FIT_AGAIN:
-        return code_version(f"ml.audits.{name}")
-    models = [module for recipe in recipes() for module in modules_of(recipe)]
-    return code_version(f"ml.audits.{name}", "ml.evaluation.refit", *sorted({*modules_by_name(), *models}))
+    """Code version of an audit, with all that it may fit or load: baselines, codes and models are named in registries
+    and recipes, where imports do not lead."""
+    modules = {module for recipe in recipes() for module in modules_of(recipe)}
+    if name in _FIT_AGAIN:
+        modules |= {"ml.evaluation.refit", *modules_by_name()}
+    elif name == "shortcuts":
+        modules |= {"ml.fusion.recommender", *(module for baseline in BASELINES for module in modules_of(baseline))}
+    return code_version(f"ml.audits.{name}", *sorted(modules))
 
 
 def _audit_asset(name: str, make: Callable[[Material], "Audit"], deps: tuple, description: str) -> dg.AssetsDefinition:

@@ -16,9 +16,10 @@ from orchestration.automation import on_new_data
 from orchestration.code_versions import code_version
 from orchestration.partitions import datasets
 from orchestration.paths import DatasetPaths, Workspace
-from orchestration.recommenders import compared, fusions, recipes, recommender_names, title_of
+from orchestration.recommenders import compared, fusions, layer_of, recipes, recommender_names, title_of
 from orchestration.reporting import (
     RECOMMENDATION_OWNERS,
+    digest_of,
     digest_of_files,
     materialization,
     parquet_metadata,
@@ -27,6 +28,7 @@ from orchestration.reporting import (
 from orchestration.trained import derived_of_trained, fit_on_of_trained
 
 RANKINGS = [["rankings", name] for name in recommender_names()]
+RECOMMENDERS = [[layer_of(name), name] for name in recommender_names()]
 
 COLUMNS = {
     "position": "1 is the best nDCG@10",
@@ -126,20 +128,22 @@ with warnings.catch_warnings():
         ["training_sets", "sequences"],
         ["training_sets", "protocol"],
         ["settings", "comparison"],
-        # equal rankings may be of another fit
-        ["settings", "fit"],
+        # what they were fitted on, their sizes, and how training went
+        *RECOMMENDERS,
     ],
     description="All recommenders under one protocol, best nDCG@10 first, with 95 % intervals over users and a paired "
     "comparison with the best training-free one, corrected for their number. The table and the plots of the report are "
     "in its metadata.",
     kinds={"parquet"},
-    code_version=code_version("ml.evaluation.leaderboard", "ml.reports.plots", "ml.reports.markdown"),
+    # titles are printed, and are no part of what recipes decide
+    code_version=code_version("ml.evaluation.leaderboard", "ml.reports.plots", "ml.reports.markdown")
+    + f"-{digest_of({name: title_of(name) for name in recommender_names()})[:12]}",
     check_specs=[_better_than_popularity],
     **_common,
 )
 def leaderboard(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     from ml.data.content_digest import parquet_digest
-    from ml.evaluation.leaderboard import build_leaderboard
+    from ml.evaluation.leaderboard import build_leaderboard, protocol
     from ml.evaluation.rankings import RankingError, write_table
 
     dataset = context.partition_key
@@ -149,7 +153,8 @@ def leaderboard(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         table = build_leaderboard(entries, load_training_set(paths))
     write_table(table, paths.leaderboard)
     return materialization(
-        parquet_digest(paths.leaderboard),
+        # what the protocol line says is no part of the rows
+        digest_of([parquet_digest(paths.leaderboard), protocol(table)]),
         {**parquet_metadata(paths.leaderboard, COLUMNS), **_shown(paths)},
         [_compared_with_popularity(entries)],
     )
@@ -157,22 +162,26 @@ def leaderboard(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
 
 def entries_of(paths: DatasetPaths) -> list:
     """What the leaderboard is told of each recommender compared, metrics under all seeds included."""
-    import pyarrow.parquet as pq
-
     from ml.evaluation.leaderboard import Entry
 
-    first, further = (paths.asset("evaluation", name) for name in ("user_metrics", "further_seeds"))
     items = load_training_set(paths).items
     return [
-        Entry(
-            title=title_of(name),
-            user_metrics=tuple(
-                pq.read_table(path) for path in (first / f"{name}.parquet", *sorted(further.glob(f"{name}@*.parquet")))
-            ),
-            **_facts(paths, name, items),
+        Entry(title=title_of(name), user_metrics=tables, **_facts(paths, name, items))
+        for name, tables in measured(paths).items()
+    ]
+
+
+def measured(paths: DatasetPaths) -> dict[str, tuple]:
+    """Metrics of every test user, one table a seed, of each recommender that the settings compare."""
+    import pyarrow.parquet as pq
+
+    first, further = (paths.asset("evaluation", name) for name in ("user_metrics", "further_seeds"))
+    return {
+        name: tuple(
+            pq.read_table(path) for path in (first / f"{name}.parquet", *sorted(further.glob(f"{name}@*.parquet")))
         )
         for name in compared_for(paths.dataset)
-    ]
+    }
 
 
 def _compared_with_popularity(entries: list) -> dg.AssetCheckResult:
@@ -237,7 +246,6 @@ def _length_of(folder: Path, model: ModelSettings) -> dict:
 def _shown(paths: DatasetPaths) -> dict:
     """Tables and plots of the report, as metadata."""
     from ml.reports import collect, markdown, plots
-    from ml.reports.collect_dumps import funnels
     from ml.reports.collect_evaluation import leaderboard_content, read_leaderboard
 
     table = read_leaderboard(paths.lake)
@@ -248,9 +256,6 @@ def _shown(paths: DatasetPaths) -> dict:
         "plot": plots.markdown_image(plots.leaderboard(board)),
         "training": markdown.training(curves),
     }
-    for funnel in funnels(paths.lake):
-        tables[f"funnel of {funnel.source}"] = markdown.funnel(funnel)
-        tables[f"plot of the funnel of {funnel.source}"] = plots.markdown_image(plots.funnel(funnel))
     if curves:
         tables["validation curves"] = plots.markdown_image(plots.validation_curves(curves))
         tables["loss curves"] = plots.markdown_image(plots.loss_curves(curves))

@@ -13,14 +13,18 @@ from orchestration.assets.settings import chosen_for, read_settings
 from orchestration.assets.training_sets import load_training_set
 from orchestration.automation import on_new_data
 from orchestration.code_versions import code_version
-from orchestration.locking import shared_with_children
+from orchestration.locking import descriptor_of, shared_with_children
 from orchestration.partitions import datasets
 from orchestration.paths import DatasetPaths, Workspace
 from orchestration.recommenders import group_of, modules_of, recipe_file, recipes, require_chosen
 from orchestration.reporting import RECOMMENDATION_OWNERS, array_schema, materialization, told_plainly
 from orchestration.resources import Settings, resolved
 from orchestration.trained import facts_of_trained, version_of_trained
-from orchestration.training_process import command, failure_told_by
+from orchestration.training_process import command, failure_told_by, reporting
+from orchestration.trainings import Trainings
+
+# sequences that a training reads in the ten seconds or so that a process costs, imports and all
+_SEQUENCES_WORTH_A_PROCESS = 50_000
 
 
 def _model_asset(recipe: Recipe) -> dg.AssetsDefinition:
@@ -51,7 +55,10 @@ def _model_asset(recipe: Recipe) -> dg.AssetsDefinition:
         },
     )
     def model(
-        context: dg.AssetExecutionContext, settings: Settings, training_client: dg.PipesSubprocessClient
+        context: dg.AssetExecutionContext,
+        settings: Settings,
+        training_client: dg.PipesSubprocessClient,
+        trainings: dg.ResourceParam[Trainings],
     ) -> dg.MaterializeResult:
         dataset = context.partition_key
         paths = Workspace.current().dataset(dataset)
@@ -65,8 +72,14 @@ def _model_asset(recipe: Recipe) -> dg.AssetsDefinition:
             "precision": resolved(settings)["precision"],
             "checkpoint_seconds": float(os.environ.get("RAW2RANK_CHECKPOINT_SECONDS", "60")),
         }
-        if resolved(settings)["training_process"] == "subprocess" or resolved(settings)["training_processes"] > 1:
-            version, facts = _train_in_a_process(context, training_client, recipe, paths, options, settings)
+        if _starts_ahead(context, trainings, recipe, settings, options):
+            failure = trainings.finish(recipe.name, context.log.info)
+            if failure is not None:
+                raise _failed(paths, recipe, failure)
+            version, facts = version_of_trained(folder), facts_of_trained(folder)
+        elif resolved(settings)["training_process"] == "subprocess" or resolved(settings)["training_processes"] > 1:
+            reported = _train_in_a_process(context, training_client, recipe, paths, options, settings)
+            version, facts = reported.data_version.value, reported.metadata
         else:
             _train_here(recipe, paths, options, context.log.info)
             version, facts = version_of_trained(folder), facts_of_trained(folder)
@@ -109,23 +122,84 @@ def _train_in_a_process(
     Raises:
         dg.Failure: in the words of the training.
     """
-    started = command(
-        recipe=recipe_file(recipe.name),
-        training_set=paths.asset("training_sets", "sequences"),
-        out=paths.asset("models", recipe.name),
-        codes=paths.asset("codes", recipe.codes) if recipe.codes else None,
-        processes=resolved(settings)["training_processes"],
-        **options,
+    started = reporting(
+        paths.asset("models", recipe.name),
+        _command(recipe, paths, options, resolved(settings)["training_processes"]),
     )
     # where the run alone is killed, the dataset stays locked until the training has ended too
     with shared_with_children(paths):
         invocation = client.run(context=context, command=started)
     if (failure := failure_told_by(invocation.get_custom_messages())) is not None:
-        raise dg.Failure(description=f"{paths.dataset}: {recipe.name}: {failure}", allow_retries=False)
-    reported = invocation.get_materialize_result()
-    if reported.data_version is None:
-        raise dg.Failure(description=f"{paths.dataset}: {recipe.name}: the training reported no version of its weights")
-    return reported.data_version.value, reported.metadata or {}
+        raise _failed(paths, recipe, failure)
+    return invocation.get_materialize_result()
+
+
+def _starts_ahead(
+    context: dg.AssetExecutionContext, trainings: Trainings, recipe: Recipe, settings: Settings, options: dict
+) -> bool:
+    """Start the trainings of this run that can start, this one among them; whether this one was started.
+
+    Nothing is started where there is one core or one training, where processes are asked for, on a GPU, which one
+    training fills, and where all of a training takes less than a process takes to start.
+    """
+    paths = Workspace.current().dataset(context.partition_key)
+    if recipe.name in trainings:
+        return True
+    where = resolved(settings)
+    if where["training_process"] != "in_process" or where["training_processes"] > 1 or options["device"] != "cpu":
+        return False
+    ready = [other for other in _of_this_run(context, settings) if _worth_a_process(other, paths)]
+    if trainings.at_once < 2 or len(ready) < 2 or recipe not in ready:
+        return False
+    for each in ready:
+        trainings.start(each.name, _command(each, paths, options), descriptor_of(paths))
+    return True
+
+
+def _of_this_run(context: dg.AssetExecutionContext, settings: Settings) -> list[Recipe]:
+    """Recipes that this run is to train and whose codes are there: not of this run, or made by it already."""
+    selected = context.job_def.asset_layer.executable_asset_keys
+    dataset = context.partition_key
+    chosen = [name for name in chosen_for(settings, dataset) if name in recipes()]
+
+    def is_there(codes: str) -> bool:
+        key = dg.AssetKey(["codes", codes])
+        if key not in selected:
+            return True
+        records = context.instance.fetch_materializations(
+            dg.AssetRecordsFilter(asset_key=key, asset_partitions=[dataset]), limit=1
+        ).records
+        return bool(records) and records[0].event_log_entry.run_id == context.run_id
+
+    return [
+        recipes()[name]
+        for name in chosen
+        if dg.AssetKey(["models", name]) in selected and (not recipes()[name].codes or is_there(recipes()[name].codes))
+    ]
+
+
+def _worth_a_process(recipe: Recipe, paths: DatasetPaths) -> bool:
+    """Whether training lasts longer than it takes to start a process, by the sequences that it may see."""
+    from ml.training.derived import derive
+
+    lengths = load_training_set(paths).train.lengths
+    derived, _ = derive(recipe, lengths)
+    return derived.training.max_epochs * len(lengths) >= _SEQUENCES_WORTH_A_PROCESS
+
+
+def _command(recipe: Recipe, paths: DatasetPaths, options: dict, processes: int = 1) -> list[str]:
+    return command(
+        recipe=recipe_file(recipe.name),
+        training_set=paths.asset("training_sets", "sequences"),
+        out=paths.asset("models", recipe.name),
+        codes=paths.asset("codes", recipe.codes) if recipe.codes else None,
+        processes=processes,
+        **options,
+    )
+
+
+def _failed(paths: DatasetPaths, recipe: Recipe, failure: str) -> dg.Failure:
+    return dg.Failure(description=f"{paths.dataset}: {recipe.name}: {failure}", allow_retries=False)
 
 
 def _shown(recipe: Recipe, paths: DatasetPaths) -> dict:

@@ -17,7 +17,7 @@ from orchestration.recommenders import (
     require_chosen,
     title_of,
 )
-from orchestration.reporting import RECOMMENDATION_OWNERS, materialization, parquet_metadata, told_plainly
+from orchestration.reporting import RECOMMENDATION_OWNERS, digest_of, materialization, parquet_metadata, told_plainly
 from orchestration.resources import Settings
 
 COLUMNS = {
@@ -71,7 +71,7 @@ def _ranking_asset(name: str) -> dg.AssetsDefinition:
     )
     def ranking(context: dg.AssetExecutionContext, settings: Settings) -> dg.MaterializeResult:
         from ml.data.content_digest import parquet_digest
-        from ml.evaluation.rankings import RankingError, rank, write_table
+        from ml.evaluation.rankings import RankingError, facts, rank, write_table
 
         dataset = context.partition_key
         paths = Workspace.current().dataset(dataset)
@@ -88,7 +88,8 @@ def _ranking_asset(name: str) -> dg.AssetsDefinition:
                 exclude_seen=read_settings("ranking", dataset)["exclude_seen"],
             )
         write_table(table, path)
-        return materialization(parquet_digest(path), parquet_metadata(path, COLUMNS))
+        # equal lists under another rule (seen items, seed) are told apart: the protocol line states the rule
+        return materialization(digest_of([parquet_digest(path), facts(table)]), parquet_metadata(path, COLUMNS))
 
     return ranking
 

@@ -8,7 +8,7 @@ from orchestration.automation import observe_dumps, on_new_data
 from orchestration.code_versions import code_version
 from orchestration.locking import shared_with_children
 from orchestration.partitions import datasets
-from orchestration.paths import DatasetPaths, Workspace
+from orchestration.paths import DatasetPaths, RegistrationError, Workspace
 from orchestration.reporting import (
     DATA_OWNERS,
     array_schema,
@@ -17,7 +17,7 @@ from orchestration.reporting import (
     parquet_metadata,
     told_plainly,
 )
-from orchestration.staleness import data_version
+from orchestration.staleness import data_versions
 
 if TYPE_CHECKING:
     from ml.data.landing import Landed
@@ -65,12 +65,18 @@ def raw_version(paths: DatasetPaths, kind: str) -> tuple[str, dict]:
 
     ``absent`` where there is nothing to read; why, the landing asset says. The way in which a file is read is part
     of its version: the same bytes under another layout are other data.
+
+    Raises:
+        RegistrationError: the registration of the dataset is damaged.
     """
     from ml.data.files import fingerprint
     from ml.data.landing import LandingError
 
     try:
         units, said = find_units(paths, kind)
+    except RegistrationError:
+        # it is not known where the files lie, which is not to say that there are none
+        raise
     except LandingError as error:
         return ABSENT, {"files": 0, "note": str(error)}
     if not units:
@@ -110,7 +116,8 @@ def raw_version(paths: DatasetPaths, kind: str) -> tuple[str, dict]:
 def raw_dumps(context: dg.AssetExecutionContext):
     paths = Workspace.current().dataset(context.partition_key)
     for key in sorted(context.selected_asset_keys):
-        version, metadata = raw_version(paths, key.path[-1])
+        with told_plainly(context.partition_key, RegistrationError):
+            version, metadata = raw_version(paths, key.path[-1])
         yield dg.ObserveResult(asset_key=key, data_version=dg.DataVersion(version), metadata=metadata)
 
 
@@ -124,13 +131,15 @@ def changed_dumps(
     instance: dg.DagsterInstance, dataset: str, versions: dict[str, tuple[str, dict]]
 ) -> list[dg.AssetObservation]:
     """Observations of the dumps whose content is not the one that was last recorded; none of them is recorded here."""
-    observations = []
-    for kind, (version, metadata) in versions.items():
-        key = dg.AssetKey(["raw", kind])
-        if data_version(instance, key, dataset) != version:
-            tags = {"dagster/data_version": version}
-            observations.append(dg.AssetObservation(asset_key=key, partition=dataset, metadata=metadata, tags=tags))
-    return observations
+    keys = {kind: dg.AssetKey(["raw", kind]) for kind in versions}
+    recorded = data_versions(instance, dataset, keys.values())
+    return [
+        dg.AssetObservation(
+            asset_key=keys[kind], partition=dataset, metadata=metadata, tags={"dagster/data_version": version}
+        )
+        for kind, (version, metadata) in versions.items()
+        if recorded.get(keys[kind]) != version
+    ]
 
 
 def observe(instance: dg.DagsterInstance, dataset: str) -> None:

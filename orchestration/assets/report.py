@@ -9,37 +9,42 @@ from pathlib import Path
 import dagster as dg
 
 from ml.codes import ASSIGNMENTS
+from ml.reports.libraries import LIBRARIES
 from orchestration.assets.audits import AUDITS
 from orchestration.assets.evaluation import RANKINGS, compared_for
+from orchestration.assets.settings import SLICES
 from orchestration.assets.training_sets import load_training_set
 from orchestration.automation import on_new_data
 from orchestration.code_versions import code_version
 from orchestration.partitions import datasets
 from orchestration.paths import REPOSITORY, DatasetPaths, Workspace
-from orchestration.recommenders import needed_codes
+from orchestration.recommenders import fusion_names, needed_codes, recipe_names
 from orchestration.reporting import RECOMMENDATION_OWNERS, array_schema, digest_of, materialization
 from orchestration.resources import DEFAULTS
-from orchestration.staleness import asset_graph, data_version, latest_evaluations
+from orchestration.staleness import SHOWS_CHECKS, UP_TO_DATE, asset_graph, data_versions, latest_evaluations
 
 TEMPLATES = REPOSITORY / "ml" / "reports" / "templates"
 
 
 @dg.asset(
     key=["evaluation", "report"],
-    # the digests of the dumps are printed, so a dump of other bytes and equal content makes another report
+    # all that it reads, and the dumps, whose digests are printed: one of other bytes and equal content makes another
+    # report
     deps=[
         ["evaluation", "leaderboard"],
         ["evaluation", "list_metrics"],
         ["evaluation", "slices"],
         *(["audits", name] for name in AUDITS),
         *RANKINGS,
+        *(["models", name] for name in (*recipe_names(), *fusion_names())),
+        *(["codes", name] for name in ASSIGNMENTS),
+        ["training_sets", "sequences"],
+        *(["marts", name] for name in ("statistics", "reconciliation", "items", "users", "splits")),
+        ["landing", "reviews"],
+        ["landing", "metadata"],
         ["raw", "reviews"],
         ["raw", "metadata"],
-        ["marts", "statistics"],
-        ["marts", "reconciliation"],
-        ["marts", "items"],
-        ["training_sets", "protocol"],
-        *(["codes", name] for name in ASSIGNMENTS),
+        *(["settings", name] for name in SLICES),
     ],
     description="One self-contained HTML page: verdict, leaderboard, protocol, the way of every row from the dump to "
     "the split, audits, slices, training curves, examples, checks, and where each number comes from. Beside it a model "
@@ -50,19 +55,25 @@ TEMPLATES = REPOSITORY / "ml" / "reports" / "templates"
     partitions_def=datasets,
     automation_condition=on_new_data,
     code_version=code_version(
-        "ml.reports.collect", "ml.reports.write", "ml.evaluation.sampled_rankings", files=TEMPLATES.iterdir()
+        "ml.reports.collect",
+        "ml.reports.write",
+        "ml.evaluation.sampled_rankings",
+        files=TEMPLATES.iterdir(),
+        # it prints their versions
+        libraries=LIBRARIES,
     ),
     metadata={
+        SHOWS_CHECKS: True,
         "dagster/column_schema": array_schema(
             page=("html", "the report, in one file"),
             card=("markdown", "the same in the layout of a model card"),
             tables=("csv, parquet, json", "leaderboard, slices, list metrics, audits, and what a comparison reads"),
-        )
+        ),
     },
 )
 def report(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     from ml.data.files import atomic_folder
-    from ml.reports import collect, markdown, markdown_evaluation
+    from ml.reports import collect, markdown, markdown_evaluation, plots
     from ml.reports.write import write_report
 
     dataset = context.partition_key
@@ -79,7 +90,7 @@ def report(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     facts = collect.run_facts(
         paths.lake,
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
-        made_by={"Dagster run": context.run.run_id},
+        made_by={"Dagster run": context.run_id},
     )
     with atomic_folder(paths.report.parent) as temporary:
         write_report(content, temporary, facts)
@@ -97,6 +108,12 @@ def report(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
             "file": dg.MetadataValue.path(paths.report),
             "first page": dg.MetadataValue.md(markdown.report(content)),
             "audits": dg.MetadataValue.md(markdown_evaluation.audits(content)),
+            **{
+                f"funnel of {funnel.source}": dg.MetadataValue.md(
+                    f"{markdown.funnel(funnel)}\n\n{plots.markdown_image(plots.funnel(funnel))}"
+                )
+                for funnel in content.funnels
+            },
             "what is recommended": dg.MetadataValue.md(markdown_evaluation.list_metrics(content)),
             "slices": dg.MetadataValue.md(markdown_evaluation.slices(content)),
         },
@@ -137,24 +154,23 @@ def check_results(instance: dg.DagsterInstance, graph, dataset: str) -> list:
     """What every check last said of what is there now, for the report; audits have a section of their own."""
     from ml.reports.content import Check
 
+    keys = [key for key in graph.materializable_asset_keys if key.path[0] != "audits"]
     results = []
-    for key in sorted(graph.materializable_asset_keys):
-        if key.path[0] == "audits":
-            continue
-        for check, evaluation in latest_evaluations(instance, graph, dataset, key).items():
-            if evaluation is not None:
-                # Dagster gives checks that passed the severity of a warning, whatever they block
-                grave = evaluation.passed or evaluation.severity == dg.AssetCheckSeverity.ERROR
-                error = grave and graph.get(check).blocking
-                results.append(
-                    Check(
-                        name=check.name,
-                        asset=key.to_user_string(),
-                        passed=evaluation.passed,
-                        severity="error" if error else "warning",
-                        detail="" if evaluation.passed else evaluation.description or "",
-                    )
+    for check, evaluation in latest_evaluations(instance, graph, dataset, keys).items():
+        # whether the numbers are up to date is asked after the report is made
+        if evaluation is not None and check.name != UP_TO_DATE:
+            # Dagster gives checks that passed the severity of a warning, whatever they block
+            grave = evaluation.passed or evaluation.severity == dg.AssetCheckSeverity.ERROR
+            error = grave and graph.get(check).blocking
+            results.append(
+                Check(
+                    name=check.name,
+                    asset=check.asset_key.to_user_string(),
+                    passed=evaluation.passed,
+                    severity="error" if error else "warning",
+                    detail="" if evaluation.passed else evaluation.description or "",
                 )
+            )
     return results
 
 
@@ -162,14 +178,13 @@ def _data_versions(instance: dg.DagsterInstance, graph, dataset: str, but: dg.As
     """Content version of everything the report stands on, in the order it is made."""
     names = set(compared_for(dataset))
     shown = dict.fromkeys(("baselines", "models", "rankings"), names) | {"codes": needed_codes(names)}
-    versions = {}
-    for key in graph.toposorted_asset_keys:
-        if key == but or key.path[-1] not in shown.get(key.path[0], {key.path[-1]}):
-            continue
-        version = data_version(instance, key, dataset)
-        if version:
-            versions[key.to_user_string()] = version
-    return versions
+    keys = [
+        key
+        for key in graph.toposorted_asset_keys
+        if key != but and key.path[-1] in shown.get(key.path[0], {key.path[-1]})
+    ]
+    versions = data_versions(instance, dataset, keys)
+    return {key.to_user_string(): versions[key] for key in keys if key in versions}
 
 
 report_assets = [report]

@@ -10,13 +10,13 @@ from typing import Any
 
 import dagster as dg
 
-from ml.data.files import read_json
+from ml.data.files import read_json, whole
 from orchestration.automation import on_new_data
 from orchestration.options import kind_of
 from orchestration.partitions import datasets
 from orchestration.paths import Workspace
 from orchestration.recommenders import check_audit_model, check_recipes, chosen_names, recipes
-from orchestration.reporting import DATA_OWNERS, array_schema, digest_of, materialization
+from orchestration.reporting import DATA_OWNERS, array_schema, digest_of, materialization, told_plainly
 from orchestration.resources import Settings, resolved
 
 SLICES: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -49,7 +49,9 @@ def chosen(settings: Settings, name: str, kept: Mapping[str, Any] | None = None)
     if "recipes" in values:
         return values | {"recipes": chosen_names(values["recipes"])}
     if values.get("audit_model"):
-        return values | {"audit_recipe": recipes()[values["audit_model"]].digest()}
+        recipe = recipes().get(values["audit_model"])
+        # a recipe that is gone is another choice, which the asset of the settings then refuses
+        return values | {"audit_recipe": recipe.digest() if recipe else "none"}
     return values
 
 
@@ -60,7 +62,8 @@ def kept_for(dataset: str) -> dict[str, Any]:
     for name in SLICES:
         path = folder / f"{name}.json"
         if path.exists():
-            kept |= read_json(path)
+            with whole(path):
+                kept |= {field: read_json(path)[field] for field in SLICES[name][1]}
     return kept
 
 
@@ -108,7 +111,8 @@ def chosen_for(settings: Settings, dataset: str) -> list[str]:
     path = Workspace.current().dataset(dataset).asset("settings") / "comparison.json"
     if settings.recipes is not None or not path.exists():
         return chosen_names(settings.recipes or [])
-    return chosen_names(read_json(path)["recipes"])
+    with whole(path):
+        return chosen_names(read_json(path)["recipes"])
 
 
 def _settings_asset(name: str, description: str, fields: tuple[str, ...]) -> dg.AssetsDefinition:
@@ -136,11 +140,10 @@ def _settings_asset(name: str, description: str, fields: tuple[str, ...]) -> dg.
     def settings_asset(context: dg.AssetExecutionContext, settings: Settings) -> dg.MaterializeResult:
         from ml.data.files import atomic_file
 
-        try:
+        with told_plainly(context.partition_key, ValueError):
             check_settings(settings)
-        except ValueError as error:
-            raise dg.Failure(description=f"{context.partition_key}: {error}", allow_retries=False) from error
-        values = chosen(settings, name, kept_for(context.partition_key))
+            values = chosen(settings, name, kept_for(context.partition_key))
+            check_audit_model(values.get("audit_model", ""))
         path = Workspace.current().dataset(context.partition_key).asset("settings") / f"{name}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_file(path) as temporary:

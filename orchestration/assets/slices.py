@@ -4,7 +4,7 @@ from typing import Any
 
 import dagster as dg
 
-from orchestration.assets.evaluation import RANKINGS, compared_for, entries_of
+from orchestration.assets.evaluation import RANKINGS, compared_for, measured
 from orchestration.assets.training_sets import load_training_set
 from orchestration.automation import on_new_data
 from orchestration.code_versions import code_version
@@ -59,19 +59,23 @@ def list_metrics(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     ],
     description="nDCG@10 and recall@10 by length of history, popularity of the target, time since the last "
     "interaction, and whether the target is new to the user or to the training data, with users and intervals.",
-    code_version=code_version("ml.evaluation.slices", "ml.data.interactions"),
+    code_version=code_version("ml.evaluation.slices", "ml.evaluation.metrics", "ml.data.interactions"),
     **_common,
 )
 def slices(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     from ml.data.content_digest import parquet_digest
     from ml.data.interactions import read_interactions
+    from ml.evaluation.metrics import seed_values
     from ml.evaluation.rankings import write_table
     from ml.evaluation.slices import METRICS, build_slices
 
     paths = Workspace.current().dataset(context.partition_key)
     training_set = load_training_set(paths)
-    interactions = read_interactions(paths.table("marts", "interactions"), paths.table("marts", "splits"), training_set)
-    values = {entry.recommender: {metric: entry.values(metric) for metric in METRICS} for entry in entries_of(paths)}
+    marts = (paths.table("marts", name) for name in ("interactions", "splits"))
+    values = {
+        name: {metric: seed_values(tables, metric).mean_by_user for metric in METRICS}
+        for name, tables in measured(paths).items()
+    }
     path = paths.asset("evaluation") / "slices.parquet"
     write_table(build_slices(training_set, values, interactions), path)
     return materialization(parquet_digest(path), parquet_metadata(path))

@@ -37,7 +37,8 @@ _common: dict[str, Any] = {
 
 @dg.asset(
     key=["training_sets", "sequences"],
-    deps=[["marts", "splits"], ["settings", "dataset"]],
+    # the interactions for what the protocol says of their order
+    deps=[["marts", "splits"], ["marts", "interactions"], ["settings", "dataset"]],
     description="Per-user item sequences as memory-mapped arrays, with the held-out items of validation and test. "
     "Indices are 0-based, by ascending identity.",
     kinds={"numpy"},
@@ -95,7 +96,8 @@ def sequences(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
 
 @dg.asset(
     key=["training_sets", "protocol"],
-    deps=[["training_sets", "sequences"], ["settings", "dataset"]],
+    # the version of the sequences is of the arrays alone, which may be equal under another protocol
+    deps=[["training_sets", "sequences"], ["marts", "interactions"], ["settings", "dataset"]],
     description="How the training set was made, in the words of the protocol line: rules of cleaning, order of ties, "
     "split. Another rule with equal sequences is another protocol: what states it is made again, and no model is "
     "trained.",

@@ -18,6 +18,7 @@ from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, dbt_
 
 from orchestration.assets.settings import read_settings
 from orchestration.automation import on_new_data
+from orchestration.code_versions import library_version
 from orchestration.dbt_process import places, why
 from orchestration.locking import shared_with_children
 from orchestration.partitions import datasets
@@ -27,6 +28,8 @@ from orchestration.recovery import WarehouseBusy, usable_warehouse
 from orchestration.reporting import digest_of, parquet_metadata, told_plainly
 from orchestration.resources import Dbt
 
+# what turns the SQL into tables
+_LIBRARIES = ("dbt-core", "dbt-duckdb", "duckdb")
 project = ensure_manifest()
 
 
@@ -38,7 +41,7 @@ class WarehouseTranslator(DagsterDbtTranslator):
         node = manifest["nodes"].get(unique_id) or manifest["sources"][unique_id]
         if node["resource_type"] != "model":
             return spec
-        code = "\n".join(_code(manifest, node))
+        code = "\n".join([*_code(manifest, node), *(f"{name} {library_version(name)}" for name in _LIBRARIES)])
         deps = [*spec.deps, dg.AssetDep(["settings", "dataset"])] if re.search(r"\bvar\(", code) else spec.deps
         return spec.replace_attributes(
             deps=deps,

@@ -111,6 +111,20 @@ def two_of_metadata(one: list[Row], other: list[Row]) -> Files:
     return {"Shop.csv": table(shop()), "one.json": lines(one), "other.json": lines(other), "source.toml": named}
 
 
+def user_number(row: Row) -> int:
+    return int(str(row["user_id"]).removeprefix("u"))
+
+
+def careless() -> list[Row]:
+    """One rating, verified hardly ever known, some times of 2099, and a part of the lines twice."""
+    rows = changed(shop(), rating=5, verified=lambda n: None if n % 5 else True)
+    return changed(rows, every=80, timestamp=4_070_908_800) + rows[:150]
+
+
+def targets_in_histories() -> list[Row]:
+    return [row | {"item_id": f"i{user_number(row) % 115:05d}"} if n % 2 else row for n, row in enumerate(shop())]
+
+
 def half(rows: list[Row]) -> list[list[Row]]:
     return [rows[: len(rows) // 2], rows[len(rows) // 2 :]]
 
@@ -163,23 +177,21 @@ RULE_INPUTS: dict[str, RuleInput] = {
     "times of 1980": RuleInput(
         [f"{STAGED}: timestamps_are_unix_seconds"], lambda: files(changed(shop(), timestamp=lambda n: 320_000_000 + n))
     ),
-    "some times of 2099": RuleInput(
-        [f"{STAGED}: timestamps_within_the_life_of_the_shop"],
-        lambda: files(changed(shop(), every=80, timestamp=4_070_908_800)),
-    ),
     "one time for all": RuleInput([f"{STAGED}: timestamps_differ"], lambda: files(changed(shop(), timestamp=NOON))),
-    "one rating for all": RuleInput([f"{STAGED}: ratings_use_the_scale"], lambda: files(changed(shop(), rating=5))),
-    "verified hardly ever known": RuleInput(
-        [f"{STAGED}: verified_is_mostly_known"],
-        lambda: files(changed(shop(), verified=lambda n: None if n % 5 else True)),
-    ),
     "an item of its own on every row": RuleInput(
         [f"{STAGED}: items_come_back"], lambda: files(changed(shop(), item_id=lambda n: f"review{n}"))
     ),
     "a user of its own on every row": RuleInput(
         [f"{STAGED}: users_come_back"], lambda: files(changed(shop(), user_id=lambda n: f"visit{n}"))
     ),
-    "lines twice": RuleInput([f"{STAGED}: few_identical_lines"], lambda: files(shop() + shop()[:150])),
+    "a careless export": RuleInput(
+        [
+            *(f"{STAGED}: {rule}" for rule in ("timestamps_within_the_life_of_the_shop", "ratings_use_the_scale")),
+            *(f"{STAGED}: {rule}" for rule in ("verified_is_mostly_known", "few_identical_lines")),
+            f"{STAGED_METADATA}: prices_are_dollars",
+        ],
+        lambda: files(careless(), described(price="$59,900.00")),
+    ),
     "titles with markup": RuleInput(
         [f"{STAGED_METADATA}: titles_are_cleaned"],
         lambda: files(metadata=described(title=lambda n: f"List<String> {n}" if n % 10 == 0 else f"Lorry {n}")),
@@ -191,20 +203,22 @@ RULE_INPUTS: dict[str, RuleInput] = {
         ],
         lambda: files(metadata=described(title=None, brand=None, main_cat=None, price=None)),
     ),
-    "prices in cents": RuleInput(
-        [f"{STAGED_METADATA}: prices_are_dollars"], lambda: files(metadata=described(price="$59,900.00"))
-    ),
-    "a third of the users": RuleInput(
-        [f"{STAGED}.drift: {rule}" for rule in ("not_fewer_than_half", "about_as_many", "few_users_lost")],
-        lambda: files(shop(users=40)),
+    "a third of everything": RuleInput(
+        [
+            *(f"{STAGED}.drift: {rule}" for rule in ("not_fewer_than_half", "about_as_many", "few_users_lost")),
+            *(f"{STAGED_METADATA}.drift: {rule}" for rule in ("not_fewer_than_half", "about_as_many")),
+        ],
+        lambda: files(shop(users=40), described(40)),
         accepted=files,
     ),
-    "ratings and verified gone": RuleInput(
+    "columns that are gone": RuleInput(
         [
-            f"{STAGED}.drift: {r}"
-            for r in ("ratings_not_lost", "ratings_missing_as_before", "verified_missing_as_before")
+            *(f"{STAGED}.drift: ratings_{rule}" for rule in ("not_lost", "missing_as_before")),
+            f"{STAGED}.drift: verified_missing_as_before",
+            *(f"{STAGED_METADATA}.drift: {name}_missing_as_before" for name in ("titles", "brands", "prices")),
+            f"{STAGED_METADATA}.drift: titles_not_lost",
         ],
-        lambda: files(without(shop(), "rating", "verified")),
+        lambda: files(without(shop(), "rating", "verified"), described(title=None, brand=None, price=None)),
         accepted=files,
     ),
     "every rating another": RuleInput(
@@ -212,30 +226,19 @@ RULE_INPUTS: dict[str, RuleInput] = {
         lambda: files(changed(shop(), rating=lambda n: 1 if n % 50 else 1 + n % 3)),
         accepted=files,
     ),
-    "users named otherwise": RuleInput(
-        [f"{STAGED}.drift: {rule}" for rule in ("users_still_known", "not_mostly_new_users")],
-        lambda: files(changed(shop(), user_id=lambda n: f"customer{n // 6}")),
-        accepted=files,
-    ),
-    "items named otherwise": RuleInput(
+    "users and items named otherwise": RuleInput(
         [
-            *(f"{STAGED}.drift: {rule}" for rule in ("items_still_known", "few_items_lost", "not_mostly_new_items")),
-            *(f"{STAGED_METADATA}.drift: {r}" for r in ("items_still_known", "few_items_lost", "not_mostly_new_items")),
+            *(f"{STAGED}.drift: {rule}" for rule in ("users_still_known", "not_mostly_new_users")),
+            *(
+                f"{contract}.drift: {rule}"
+                for contract in (STAGED, STAGED_METADATA)
+                for rule in ("items_still_known", "few_items_lost", "not_mostly_new_items")
+            ),
         ],
         lambda: files(
-            changed(shop(), item_id=lambda n: f"article{n * 7 % 115}"), described(asin=lambda n: f"article{n}")
+            changed(shop(), user_id=lambda n: f"customer{n // 6}", item_id=lambda n: f"article{n * 7 % 115}"),
+            described(asin=lambda n: f"article{n}"),
         ),
-        accepted=files,
-    ),
-    "a third of the metadata": RuleInput(
-        [f"{STAGED_METADATA}.drift: {rule}" for rule in ("not_fewer_than_half", "about_as_many")],
-        lambda: files(metadata=described(40)),
-        accepted=files,
-    ),
-    "metadata that says less": RuleInput(
-        [f"{STAGED_METADATA}.drift: {rule}_missing_as_before" for rule in ("titles", "brands", "prices")]
-        + [f"{STAGED_METADATA}.drift: titles_not_lost"],
-        lambda: files(metadata=described(title=None, brand=None, price=None)),
         accepted=files,
     ),
     "one user": RuleInput(
@@ -251,16 +254,13 @@ RULE_INPUTS: dict[str, RuleInput] = {
         ["marts/items: several_items", "marts/statistics: few_repeats"],
         lambda: files(changed(shop(), item_id="i00000")),
     ),
-    "metadata of a few items": RuleInput(
-        ["marts/items: most_items_have_metadata", "marts/items: most_items_have_a_title"],
-        lambda: files(metadata=described(40)),
-    ),
-    "one title for all": RuleInput(
-        ["marts/items: titles_tell_items_apart"], lambda: files(metadata=described(title="Lorry"))
-    ),
-    "items bought once or twice": RuleInput(
-        ["marts/items: most_items_were_bought_five_times", "training_sets/sequences: most_items_are_trained"],
-        lambda: files(shop(items=500)),
+    "items bought once or twice and hardly described": RuleInput(
+        [
+            *(f"marts/items: most_items_{rule}" for rule in ("have_metadata", "have_a_title")),
+            *(f"marts/items: {rule}" for rule in ("titles_tell_items_apart", "most_items_were_bought_five_times")),
+            "training_sets/sequences: most_items_are_trained",
+        ],
+        lambda: files(shop(items=500), described(40, title="Lorry")),
     ),
     "a file that the k-core drops": RuleInput(
         ["marts/reconciliation: something_of_every_file"],
@@ -295,23 +295,17 @@ RULE_INPUTS: dict[str, RuleInput] = {
         ["marts/statistics: metadata_belongs_to_the_reviews"],
         lambda: files(metadata=described(asin=lambda n: f"other{n}")),
     ),
-    "fifty users": RuleInput(["marts/statistics: enough_users_to_test_with"], lambda: files(shop(users=50))),
     "many users with one interaction": RuleInput(
         ["marts/statistics: few_users_too_short"],
         lambda: files(shop(users=400, length=lambda user: 6 if user % 3 == 0 else 1)),
     ),
-    "all of a user on one day": RuleInput(
-        ["marts/statistics: few_ties"],
-        lambda: files([row | {"timestamp": NOON + int(str(row["user_id"])[1:]) * DAY} for row in shop()]),
+    "few users with one day each": RuleInput(
+        ["marts/statistics: few_ties", "marts/statistics: enough_users_to_test_with"],
+        lambda: files([row | {"timestamp": NOON + user_number(row) * DAY} for row in shop(users=50)]),
     ),
     "targets that are in the history": RuleInput(
         ["training_sets/sequences: few_targets_are_excluded"],
-        lambda: files(
-            [
-                row | {"item_id": f"i{int(str(row['user_id'])[1:]) % 115:05d}"} if n % 2 else row
-                for n, row in enumerate(shop())
-            ]
-        ),
+        lambda: files(targets_in_histories()),
         exclude_seen=True,
     ),
 }

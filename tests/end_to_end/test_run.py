@@ -22,6 +22,8 @@ from ml.evaluation.rankings import facts
 from orchestration import compare
 from orchestration.assets.audits import AUDITS
 from orchestration.recommenders import chosen_names, compared, recipe_names, unwanted
+from orchestration.shown_staleness import WATCHED, reasons_now
+from orchestration.staleness import UP_TO_DATE, asset_graph
 from orchestration.storage import open_instance
 
 CHOSEN = chosen_names([])
@@ -114,6 +116,15 @@ def test_again_nothing_is_made(bench: Workbench) -> None:
     assert code == 0
     assert "everything is up to date" in said
     assert bench.materializations() == before
+    with pytest.MonkeyPatch.context() as patch, open_instance(bench.home / "dagster") as instance:
+        patch.setenv("RAW2RANK_HOME", str(bench.home))
+        # leaderboard and report passed their check when they were made, and nothing is out of date since
+        assert reasons_now(instance, asset_graph(), "Small") == {}
+        for key in WATCHED:
+            (found,) = instance.event_log_storage.get_asset_check_execution_history(
+                dg.AssetCheckKey(key, UP_TO_DATE), limit=5
+            )
+            assert found.status.value == "SUCCEEDED"
 
 
 def test_another_choice_of_recipes_trains_nothing_again(bench: Workbench) -> None:

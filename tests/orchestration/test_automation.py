@@ -11,11 +11,10 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import (
 )
 from workbench import write_small_dump
 
-from orchestration import code_versions, requests
+from orchestration import code_versions
 from orchestration.assets.audits import audit_code
 from orchestration.assets.raw import observe
 from orchestration.assets.settings import SLICES
-from orchestration.contracts import load_contracts
 from orchestration.definitions import defs
 from orchestration.paths import Workspace
 from orchestration.recommenders import unwanted
@@ -159,31 +158,6 @@ def test_the_conditions_observe_the_dumps_themselves(home: Path, instance: dg.Da
     assert later.total_requested == 2
 
 
-@pytest.mark.parametrize("is_changed", [False, True])
-def test_a_changed_contract_is_seen_by_schedule_and_sensor(
-    home: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch, is_changed: bool
-) -> None:
-    monkeypatch.setattr(requests, "out_of_date", lambda *_: {})
-    register(instance, NAME)
-    (contract,) = (contract for contract in load_contracts() if contract.name == "landing/reviews")
-    instance.report_runless_asset_event(dg.AssetMaterialization(contract.key, partition=NAME))
-    (record,) = instance.fetch_materializations(contract.key, limit=1).records
-    instance.report_runless_asset_event(
-        dg.AssetCheckEvaluation(
-            asset_key=contract.key,
-            check_name=contract.check,
-            passed=True,
-            partition=NAME,
-            metadata={"contract_digest": "another" if is_changed else contract.digest},
-            target_materialization_data=AssetCheckEvaluationTargetMaterializationData(
-                storage_id=record.storage_id, run_id=record.run_id, timestamp=record.timestamp
-            ),
-        )
-    )
-    asked = requests.out_of_date_now(instance, asset_graph(), NAME)
-    assert asked == ({contract.key} if is_changed else set())
-
-
 @pytest.mark.parametrize("module", ["ml.baselines.two_hop_graph", "ml.codes.svd", "ml.models.sasrec"])
 def test_a_changed_recommender_makes_the_audits_again_that_fit_it(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
     names = ("duplicates", "ties", "temporal", "leakage", "calibration", "shortcuts")
@@ -205,9 +179,9 @@ def test_what_states_the_protocol_is_made_again_with_it_and_no_model() -> None:
 
 def test_the_schedule_asks_for_what_is_out_of_date(home: Path, instance: dg.DagsterInstance) -> None:
     land(home)
-    assert run_requests(instance, asset_graph()) == []
+    assert run_requests(instance, asset_graph()) == ([], [])
     register(instance, NAME)
-    (request,) = run_requests(instance, asset_graph())
+    ((request,), _) = run_requests(instance, asset_graph())
     assert request.partition_key == NAME
     assert set(request.asset_selection) == asset_graph().materializable_asset_keys - unwanted(asset_graph(), [])
 
@@ -218,7 +192,7 @@ def test_the_schedule_goes_on_with_the_recipes_that_were_chosen(home: Path, inst
     written = Workspace.current().dataset(NAME).asset("settings") / "comparison.json"
     written.parent.mkdir(parents=True)
     written.write_text('{"recipes": ["tiny_gsasrec"]}')
-    (request,) = run_requests(instance, asset_graph())
+    ((request,), _) = run_requests(instance, asset_graph())
     asked = {key.to_user_string() for key in request.asset_selection}
     assert {key for key in asked if key.startswith(("models/", "codes/"))} == {"models/tiny_gsasrec"}
 

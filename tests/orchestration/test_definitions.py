@@ -157,13 +157,15 @@ def test_the_launchpad_opens_with_the_settings_and_nothing_else(name: str) -> No
     assert configured == {"settings", "io_manager"}
 
 
-def test_no_run_starts_by_itself() -> None:
+def test_no_run_that_makes_something_starts_by_itself() -> None:
     repository = defs.get_repository_def()
     assert all(s.default_status == dg.DefaultScheduleStatus.STOPPED for s in repository.schedule_defs)
     status = {sensor.name: sensor.default_status for sensor in repository.sensor_defs}
-    # makes the names of datasets known, and nothing else
-    assert status.pop("register_landed") == dg.DefaultSensorStatus.RUNNING
-    assert status == dict.fromkeys(("new_dumps", "on_new_data_sensor"), dg.DefaultSensorStatus.STOPPED)
+    # they make the names of datasets known, and have a check evaluated
+    for name in ("register_landed", "show_staleness"):
+        assert status.pop(name) == dg.DefaultSensorStatus.RUNNING
+    sensors = ("new_dumps", "on_new_data_sensor", "alert_on_failure")
+    assert status == dict.fromkeys(sensors, dg.DefaultSensorStatus.STOPPED)
 
 
 def test_the_launchpad_takes_every_setting() -> None:

@@ -9,7 +9,7 @@ import pytest
 from ml.data.files_read import file_read
 from ml.data.landing import INTERACTIONS_SCHEMA, land
 from ml.data.sources import find_source
-from orchestration.contract_frames import _files
+from orchestration.contract_frames import landed_files
 from orchestration.contract_results import ContractResult, validate
 from orchestration.contracts import load_contracts
 from orchestration.files_read import to_text
@@ -29,7 +29,7 @@ def checked(folder: Path, **files: str | bytes) -> ContractResult:
     listed = ", ".join(f'"{name}"' for name in names)
     (folder / "source.toml").write_text(f'layout = "table"\ninteractions = [{listed}]\n')
     land(find_source(folder, "Small").interactions, folder / "landed", INTERACTIONS_SCHEMA, processes=1)
-    return validate(REVIEWS, _files(folder / "landed", REVIEWS))
+    return validate(REVIEWS, landed_files(folder / "landed", REVIEWS))
 
 
 def broken(result: ContractResult) -> set[str]:

@@ -21,6 +21,7 @@ from orchestration.paths import REPOSITORY, DatasetPaths, Workspace
 from orchestration.recovery import checkpoint_of, clean_tree, discard_checkpoints
 from orchestration.resources import Settings, training_client
 from orchestration.training_process import run
+from orchestration.trainings import trainings
 
 NAME = "tiny_softmax"
 (MODEL,) = [asset for asset in model_assets if asset.key.path[-1] == NAME]
@@ -69,7 +70,11 @@ def trained(**settings) -> tuple[dg.ExecuteInProcessResult, list[str]]:
             [MODEL],
             instance=instance,
             partition_key="Small",
-            resources={"settings": Settings(recipes=[NAME], **settings), "training_client": training_client()},
+            resources={
+                "settings": Settings(recipes=[NAME], **settings),
+                "training_client": training_client(),
+                "trainings": trainings,
+            },
             raise_on_error=False,
         )
         return result, [entry.user_message for entry in instance.all_logs(result.run_id)]

@@ -18,7 +18,7 @@ def test_reasons_are_counted_with_an_example_and_a_remedy(tmp_path):
     assert "caf\\xe9" in words
     assert "save the file as UTF-8" in words
     assert len(words) < 600
-    assert words.endswith(f"All rejects: {'/'.join(landed.parts[-4:])}/rejects in the workspace")
+    assert words.endswith(f"All rejects: {'/'.join(landed.parts[-4:])}/rejects in the workspace.")
 
 
 def test_files_without_rejects_have_no_words(tmp_path):

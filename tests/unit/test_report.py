@@ -62,7 +62,7 @@ def test_empty_parts_leave_no_empty_sections():
     page = Page(render_html(bare))
     assert [attributes["id"] for attributes in page.named("section")] == ["result", "metrics", "provenance"]
     links = {attributes["href"] for attributes in page.named("a")}
-    assert links == {"#result", "#metrics", "#provenance"}
+    assert links == {"#result", "#metrics", "#provenance", "leaderboard.csv"}
 
 
 def test_a_leaderboard_without_rows_or_with_nothing_but_zeros_is_shown():

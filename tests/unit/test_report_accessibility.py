@@ -48,6 +48,8 @@ const wide = [...document.body.querySelectorAll('*')]
   found.width = edge;
   found.content = document.documentElement.scrollWidth;
   found.wide = wide.slice(0, 9);
+  found.columns = [...document.querySelectorAll('#quality thead th:not(.n), #reading thead th')]
+    .map(one => [one.textContent, Math.round(one.getBoundingClientRect().width)]);
   found.dark = getComputedStyle(document.body).backgroundColor;
   window.parent.document.getElementById(window.name).textContent = JSON.stringify(found);
 });
@@ -131,6 +133,12 @@ def test_nothing_but_tables_is_wider_than_the_page(measured, width):
 
 def test_on_paper_nothing_is_cut(measured):
     assert measured[SHEET, "print"]["wide"] == []
+
+
+def test_on_paper_no_column_of_words_is_a_few_letters_wide(measured):
+    columns = measured[SHEET, "print"]["columns"]
+    assert {"Severity", "Found", "Reason", "Layout"} <= {name for name, _ in columns}
+    assert [column for column in columns if column[1] < 48] == []
 
 
 def test_a_broken_page_would_be_found(tmp_path):

@@ -87,7 +87,10 @@ TABLES = {
     "milliseconds": (words([(u, i, t * 1000) for u, i, _, t in RATINGS]), '"user", "item", "timestamp"'),
     "decimal times": (words([(u, i, f"{t}.0") for u, i, _, t in RATINGS]), '"user", "item", "timestamp"'),
     "dates": (words([(u, i, f"2014-01-{1 + t % 28:02}") for u, i, _, t in RATINGS]), '"user", "item", "timestamp"'),
-    "days and clocks": (words([(u, i, "2014-01-02 10:11:12") for u, i, _, _ in RATINGS]), '"timestamp", "other_4"'),
+    "days and clocks": (
+        words([(u, i, "2014-01-02 10:11:12") for u, i, _, _ in RATINGS]),
+        'separator = "\\t", columns = ["user", "item", "timestamp"]',
+    ),
     "user item rating": (words([(u, i, r) for u, i, r, _ in RATINGS]), '"user", "item", "rating"'),
     "half stars": (words([(n, f"i{n}", r / 2) for n, (_, _, r, _) in enumerate(RATINGS)]), '"user", "item", "rating"'),
     "a further column": (words([(*row, n % 3) for n, row in enumerate(RATINGS)]), '"user", "item", "rating"'),

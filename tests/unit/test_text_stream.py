@@ -9,6 +9,7 @@ import random
 import tarfile
 import tempfile
 import zipfile
+import zlib
 from pathlib import Path
 
 import pyarrow as pa
@@ -128,7 +129,7 @@ OTHER_FORMATS = {
     "old tar in gzip": (gzip.compress(old_tar(LINES)), "its content is a tar archive"),
     "tar in zstd": (zstd(tar(LINES)), "is compressed with zstd, and its content is a tar archive"),
     "gzip in gzip": (gzip.compress(gzip.compress(LINES)), "is compressed with gzip twice; decompress it once"),
-    "gzip in zstd": (zstd(gzip.compress(LINES)), "is compressed with gzip twice; decompress it once"),
+    "gzip in zstd": (zstd(gzip.compress(LINES)), "is compressed twice, inside with gzip; decompress it once"),
     "zstd in gzip": (gzip.compress(zstd(LINES)), "is compressed twice, inside with zstd; decompress it once"),
     "zip": (zipped(LINES), "is a zip archive; unpack it"),
     "zip in gzip": (gzip.compress(zipped(LINES)), "its content is a zip archive; unpack it"),
@@ -138,7 +139,18 @@ OTHER_FORMATS = {
     "Parquet in gzip": (gzip.compress(b"PAR1" + bytes(600)), "its content is a Parquet file"),
     "NULs in gzip": (gzip.compress(bytes(5000)), "is neither compressed with gzip or zstd nor text"),
     "UTF-16 in gzip": (gzip.compress(LINES.decode().encode("utf-16")), "its content is text in UTF-16; save it as"),
-    "UTF-16 without a mark": (LINES.decode().encode("utf-16-le"), "nor text"),
+    "UTF-16 without a mark": (LINES.decode().encode("utf-16-le"), "is text in UTF-16 or UTF-32 ("),
+    "big-endian UTF-16": (LINES.decode().encode("utf-16-be"), "is text in UTF-16 or UTF-32 ("),
+    "UTF-32": (LINES.decode().encode("utf-32"), "is text in UTF-32; save it as UTF-8"),
+    "UTF-32 without a mark": (LINES.decode().encode("utf-32-le"), "is text in UTF-16 or UTF-32 ("),
+    "zlib": (zlib.compress(LINES), "is compressed with zlib alone; decompress it"),
+    "compress": (b"\x1f\x9d\x90" + bytes(range(256)), "compressed with compress (.Z); decompress it"),
+    "a workbook": (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600), "is a workbook of Excel; save it as CSV"),
+    "Feather": (b"ARROW1\0\0" + bytes(600), "is an Arrow or Feather file; write it as Parquet or CSV"),
+    "Avro": (b"Obj\x01\x04\x16avro.schema" + bytes(200), "is an Avro file"),
+    "PDF": (b"%PDF-1.4\n", "is a PDF"),
+    "XML": (b'<?xml version="1.0"?><a/>', "is XML; write it as CSV"),
+    "a page behind blank lines": (b"\r\n\n <html><body>", "is a web page, not a dump"),
     "a pointer of Git LFS": (b"version https://git-lfs.github.com/spec/v1\n", "run git lfs pull"),
 }
 

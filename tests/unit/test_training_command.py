@@ -160,6 +160,8 @@ def test_plain_lines_say_throughput_and_time_left(monkeypatch):
     lines.update(100)
     assert said.getvalue() == "Toy: 30%, 20 sequences/s, at most 35 s left\n"
     lines.set_postfix_str("epoch 1")
+    assert said.getvalue().count("\n") == 1
+    lines.close()
     assert said.getvalue().endswith("left, epoch 1\n")
 
 

@@ -6,6 +6,7 @@ A layout is recognised by the names of the files, or given (:class:`SourceDescri
 - ``amazon_2014``: ``reviews_<dataset>.json`` or ``reviews_<dataset>_5.json``;
 - ``amazon_2023``: ``<dataset>.jsonl``;
 - ``table``: ``<dataset>.inter``, ``.csv``, ``.tsv`` or ``.parquet``;
+- ``json_lines``: named in ``source.toml``;
 - ``sequence``: ``<dataset>.txt``;
 - ``given_split``: five files in the folders ``train``, ``val`` and ``test``.
 

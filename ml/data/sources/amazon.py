@@ -104,16 +104,22 @@ def find_metadata(folder: Path, dataset: str) -> tuple[tuple[str, ...], tuple[st
         return tuple(own), ()
     from ml.data.sources.recognise import datasets_in
 
-    others = set(datasets_in(folder))
+    others = set(datasets_in(folder)) - {dataset}
     lying = sorted(path.name for path in folder.iterdir() if path.is_file() and _looks_like_metadata(path.name))
     # that of another dataset in the same folder is no surprise
     lying = [name for name in lying if not (name.startswith(METADATA_PREFIX) and _dataset(name) in others)]
-    notes = tuple(
-        f"{name} looks like metadata, and is not read: name it meta_{dataset} with its ending, or say "
-        f'metadata = ["{name}"] in source.toml'
-        for name in lying
+    return (), tuple(_note(name, dataset) for name in lying)
+
+
+def _note(name: str, dataset: str) -> str:
+    """What to say of a file that looks like metadata."""
+    looks = f"{name} looks like metadata, and is not read"
+    if without_compression(name).lower().endswith(("json", "jsonl", "ndjson", "txt")):
+        return f'{looks}: name it meta_{dataset} with its ending, or say metadata = ["{name}"] in source.toml'
+    return (
+        f"{looks}, since metadata is JSON lines: write each row of it as an object with asin, title, brand and price, "
+        f'for instance with pandas: to_json("meta_{dataset}.jsonl", orient="records", lines=True)'
     )
-    return (), notes
 
 
 def _unit(

@@ -82,7 +82,7 @@ def read_metadata_2014(line: bytes, template: str | None = None) -> Metadata | R
         invalid.append("imUrl")
         image_url = None
     return Metadata(
-        item_id=row["asin"],
+        item_id=row["asin"].strip(),
         main_cat=None,
         category=category,
         image_url=image_url or None,

@@ -191,7 +191,7 @@ def read_review_2023(line: bytes) -> Review2023 | Reject:
     verified, invalid_fields = row.get("verified_purchase"), NO_FIELDS
     if not (verified is None or isinstance(verified, bool)):
         verified, invalid_fields = None, ("verified_purchase",)
-    return Review2023(row["user_id"], row[item_name], float(rating), time, verified, invalid_fields)
+    return Review2023(row["user_id"].strip(), row[item_name].strip(), float(rating), time, verified, invalid_fields)
 
 
 def read_metadata_2023(line: bytes, template: str | None = None) -> Metadata | Reject:
@@ -214,7 +214,7 @@ def read_metadata_2023(line: bytes, template: str | None = None) -> Metadata | R
         images = None
     addresses = (image.get(name) for name in _RESOLUTIONS for image in images or ())
     return Metadata(
-        item_id=row[item_name],
+        item_id=row[item_name].strip(),
         category=category,
         image_url=next((address for address in addresses if address), None),
         invalid_fields=tuple(invalid),

@@ -17,23 +17,25 @@ _ROWS = {
         "user userid uid reviewerid",
         "customerid customer visitorid visitor clientid client memberid member authorid reviewer buyerid buyer "
         "accountid account personid profileid userkey useridx userindex usernumber shopperid subscriberid "
-        "playerid listenerid readerid patientid studentid householdid msno",
+        "playerid listenerid readerid patientid studentid householdid msno custid iduser userno usercode userhash "
+        "usersk userpseudoid guestid",
         "username profilename reviewername login email nickname author",
     ),
     "item": (
         "item itemid iid asin parentasin productid movieid",
         "sku skuid articleid article product businessid bookid trackid songid artistid albumid gameid appid videoid "
         "newsid contentid goodsid productcode stockcode isbn recipeid animeid itemidx itemindex itemkey itemnumber "
-        "adid offerid venueid poiid locationid restaurantid beerid gmapid jobid postid movie book courseid "
-        "showid storyid docid documentid pid mid",
-        "title productname itemname track song game stockid",
+        "adid offerid hotelid venueid poiid locationid restaurantid beerid gmapid jobid postid movie book courseid "
+        "showid storyid docid documentid pid mid iditem prodid itemno itemcode itemhash itemsk",
+        "title productname itemname track song game stockid goods artist business offer venue restaurant recipe",
     ),
     "timestamp": (
-        "timestamp unixreviewtime unixtime unixtimestamp epoch timestampms timestamps ts",
+        "timestamp unixreviewtime unixtime unixtimestamp unixts epoch epochms tstamp timestampms timestamps ts",
         "time datetime eventtime eventtimestamp eventtimems timems timemillis timeseconds createdat createdtime "
         "creationtime created utctime utctimestamp visittime visitedat clicktime purchasetime purchasedat boughtat "
         "ordertime orderedat transactiontime interactiontime ratingtime ratedat reviewedat playedat listenedat "
-        "watchedat viewedat checkintime loggedat requesttime servertime localtime epochtime timeunix timesec",
+        "watchedat viewedat checkintime loggedat requesttime servertime localtime epochtime timeunix timesec "
+        "localtimestamp visitts checkinat orderpurchasetimestamp",
         "date eventdate orderdate visitdate purchasedate reviewdate ratingdate transactiondate invoicedate createddate "
         "creationdate dateadded dateupdated datecreated readat tdat reviewtime day dt submissiondate submitted "
         "checkindate dateofpurchase purchaseday orderday",
@@ -45,6 +47,7 @@ _ROWS = {
     "verified": ("verified verifiedpurchase",),
 }
 KNOWN_NAMES = {role: tuple(frozenset(row.split()) for row in rows) for role, rows in _ROWS.items()}
+_ALL_KNOWN_NAMES = frozenset().union(*(row for rows in KNOWN_NAMES.values() for row in rows))
 
 _TYPED = re.compile(r"(.*):(?:token|float|token_seq|float_seq)")
 _LONGEST_LIST = 20
@@ -55,6 +58,7 @@ _LIKE_A_TIME = re.compile(
 _HISTORY = re.compile(
     r"(?:item|product|asin|movie|history|hist|seq|sequence|click|session).*(?:list|history|hist|seq|sequence)"
     r"|hist(?:ory)?(?:item|product|asin|movie).*"
+    r"|(?:user|click(?:ed)?|view(?:ed)?|brows(?:e|ing)|purchase|watch|buy|play|interaction|behaviou?r)?hist(?:ory)?"
 )
 _HISTORY_BY_TYPE = re.compile(r"(?:item|product|asin|movie|hist|seq|session).*")
 
@@ -67,6 +71,11 @@ def plain_name(name: str) -> str:
     """The name of a column without the type that RecBole writes behind it (``user_id:token``)."""
     typed = _TYPED.fullmatch(name.strip())
     return typed.group(1).strip() if typed else name.strip()
+
+
+def is_known_name(name: str) -> bool:
+    """Whether a text is a name by which some column is recognised."""
+    return _simple(plain_name(name)) in _ALL_KNOWN_NAMES
 
 
 def find_columns(
@@ -136,16 +145,16 @@ def like_a_time(names: Sequence[str]) -> list[str]:
 
 
 def _named(plain: Sequence[str], known: Collection[str], taken: Collection[int]) -> list[int]:
-    return [
-        place
-        for place, name in enumerate(plain)
-        if place not in taken and re.sub(r"[_\-. ]", "", name).lower() in known
-    ]
+    return [place for place, name in enumerate(plain) if place not in taken and _simple(name) in known]
+
+
+def _simple(name: str) -> str:
+    return re.sub(r"[_\-. ]", "", name).lower()
 
 
 def _refuse_histories(names: Sequence[str], where: str) -> None:
     for name in names:
-        simple = re.sub(r"[_\-. ]", "", plain_name(name)).lower()
+        simple = _simple(plain_name(name))
         is_list = name.strip().endswith("_seq") and _HISTORY_BY_TYPE.fullmatch(simple)
         if is_list or _HISTORY.fullmatch(simple):
             raise LandingError(

@@ -9,7 +9,7 @@ from typing import Any
 
 from ml.data.sources.table_options import TableOptions
 
-LAYOUTS = ("amazon_2018", "amazon_2014", "amazon_2023", "table", "sequence", "given_split")
+LAYOUTS = ("amazon_2018", "amazon_2014", "amazon_2023", "table", "json_lines", "sequence", "given_split")
 FILE_NAME = "source.toml"
 
 _KEYS = (
@@ -20,9 +20,13 @@ _KEYS = (
     "separator",
     "time_format",
     "unused",
+    "keep",
+    "encoding",
     "item_text",
     "preset",
 )
+# bytes, of a file or a folder
+_LONGEST_NAME = 255
 _SEPARATOR_WORDS = {"tab": "\t", "comma": ",", "semicolon": ";", "pipe": "|", "space": " ", "\\t": "\t"}
 
 
@@ -43,6 +47,8 @@ class SourceDescription:
         separator: for a table of text, what separates its fields.
         time_format: for a table, how times are written (:class:`ml.data.sources.time_format.TimeFormat`).
         unused: for a table, names of columns that are not read.
+        keep: for a table, by column the values of which a row must have one to be read.
+        encoding: for a table of text that is not UTF-8, what it is.
         item_text: template of the text of an item (:mod:`ml.data.sources.item_template`), or ``None``.
 
     Raises:
@@ -59,14 +65,18 @@ class SourceDescription:
     separator: str | None = None
     time_format: str | None = None
     unused: tuple[str, ...] = ()
-
+    keep: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    encoding: str | None = None
     item_text: str | None = None
 
     @property
     def table(self) -> TableOptions:
         """What it says of tables."""
         columns = dict(sorted(self.columns.items()))
-        return TableOptions(columns, self.absent, self.names, self.separator, self.time_format, self.unused)
+        keep = dict(sorted(self.keep.items()))
+        return TableOptions(
+            columns, self.absent, self.names, self.separator, self.time_format, self.unused, keep, self.encoding
+        )
 
     def __post_init__(self) -> None:
         from ml.data.lines import LandingError
@@ -80,6 +90,11 @@ class SourceDescription:
                 if not path.name or path.is_absolute() or ".." in path.parts:
                     raise LandingError(
                         f"{self.origin}: {key} names {name!r}; give names of files in the folder of the source"
+                    )
+                if any(len(part.encode()) > _LONGEST_NAME for part in path.parts):
+                    raise LandingError(
+                        f"{self.origin}: {key} names {name[:40]}..., which is longer than file systems allow "
+                        f"({_LONGEST_NAME} bytes); correct it"
                     )
             if len(set(names)) < len(names):
                 raise LandingError(f"{self.origin}: {key} names a file twice; name each once")
@@ -96,9 +111,22 @@ class SourceDescription:
             except ValueError as error:
                 raise LandingError(f"{self.origin}: item_text.template: {error}") from error
         said = self.table.said()
-        if said and self.layout != "table":
+        if said and self.layout not in ("table", "json_lines"):
             key = "columns" if {"columns", "absent", "names"} & set(said) else next(iter(said))
             raise LandingError(f"{self.origin}: {key} is for a table, and the layout is {self.layout}; leave it out")
+        if self.layout == "json_lines" and self.names:
+            raise LandingError(
+                f"{self.origin}: JSON lines have keys instead of columns in an order; name the keys under [columns], "
+                'as in user = "user_id"'
+            )
+        for key in ("separator", "encoding"):
+            if self.layout == "json_lines" and key in said:
+                raise LandingError(f"{self.origin}: {key} is for a table of text, and not for JSON lines; leave it out")
+        if self.encoding is not None and not _is_readable(self.encoding):
+            raise LandingError(
+                f"{self.origin}: encoding = {self.encoding!r} is not read; give one that holds ASCII as it is, as in "
+                'encoding = "cp1252" or "latin-1", or save the file as UTF-8'
+            )
         if self.time_format is not None:
             from ml.data.sources.time_format import TimeFormat
 
@@ -143,7 +171,7 @@ class SourceDescription:
         from ml.data.sources.presets import with_preset
 
         try:
-            values = tomllib.loads(path.read_text(encoding="utf-8"))
+            values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
         except OSError as error:
             raise LandingError(complaint(path, error)) from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -173,7 +201,49 @@ class SourceDescription:
         )
 
 
-def _columns(path: Path, columns: object) -> dict[str, Any]:
+def _is_readable(encoding: str) -> bool:
+    """Whether Python knows an encoding, and it writes ASCII, and only that, as ASCII."""
+    ascii_text = "".join(map(chr, range(9, 127)))
+    try:
+        return ascii_text.encode(encoding) == ascii_text.encode("ascii")
+    except (LookupError, ValueError):
+        return False
+
+
+def _keep(path: Path, values: Mapping[str, object]) -> dict[str, tuple[str, ...]]:
+    """By column, the values of which a row must have one."""
+    from ml.data.lines import LandingError
+
+    table = values.get("keep", {})
+    if not isinstance(table, dict):
+        raise LandingError(f'{path}: keep has to be a table of its own, as in [keep] and event = ["transaction"]')
+    keep = {}
+    for name, kept in table.items():
+        _refuse_key_below(path, "keep", name)
+        if not isinstance(kept, list) or not kept or not all(isinstance(one, str | int | float) for one in kept):
+            raise LandingError(
+                f'{path}: keep.{name} has to be a list of the values that are kept, as in {name} = ["transaction"]'
+            )
+        keep[name] = tuple(dict.fromkeys(text for one in kept for text in _as_written(one)))
+    return keep
+
+
+def _refuse_key_below(path: Path, table: str, key: str) -> None:
+    """Refuse a key of the source that stands below a table, and so belongs to the table."""
+    from ml.data.lines import LandingError
+
+    if key in _KEYS:
+        raise LandingError(f"{path}: {key} stands below [{table}]; put it in front of it")
+
+
+def _as_written(value: str | float) -> tuple[str, ...]:
+    """How a value of TOML may stand in a file."""
+    if isinstance(value, bool):
+        return (str(value), str(value).lower())
+    return (str(value),)
+
+
+def _columns(path: Path, columns: object) -> dict[str, object]:
     """The columns of a table, by their role or by their position."""
     from ml.data.lines import LandingError
 
@@ -189,6 +259,7 @@ def _columns(path: Path, columns: object) -> dict[str, Any]:
             'list of them, as in columns = ["user", "item", "timestamp"]'
         )
     for role, name in columns.items():
+        _refuse_key_below(path, "columns", role)
         if name is not False and (not isinstance(name, str) or not name.strip()):
             raise LandingError(
                 f'{path}: columns.{role} has to be the name of a column, as in {role} = "name", or false for none'
@@ -201,16 +272,17 @@ def _table_keys(path: Path, values: Mapping[str, Any]) -> dict[str, Any]:
     """What else is said of a table."""
     from ml.data.lines import LandingError
 
-    said: dict[str, Any] = {}
-    for key in ("separator", "time_format"):
+    said: dict[str, object] = {}
+    for key in ("separator", "time_format", "encoding"):
         if key in values and not isinstance(values[key], str):
             raise LandingError(f"{path}: {key} has to be a string")
         said[key] = values.get(key)
-    said["separator"] = _SEPARATOR_WORDS.get(said["separator"], said["separator"])
+    if said["separator"] is not None:
+        said["separator"] = _SEPARATOR_WORDS.get(said["separator"].lower(), said["separator"])
     unused = values.get("unused", [])
     if not isinstance(unused, list) or not all(isinstance(name, str) and name for name in unused):
         raise LandingError(f'{path}: unused has to be a list of names of columns, as in unused = ["name"]')
-    return {**said, "unused": tuple(unused)}
+    return {**said, "unused": tuple(unused), "keep": _keep(path, values)}
 
 
 def _template(path: Path, values: Mapping[str, object]) -> str | None:
@@ -231,7 +303,11 @@ def described_in(folder: Path) -> SourceDescription | None:
     """The description that lies in a folder, as ``source.toml``, or ``None``.
 
     Raises:
-        LandingError: as :meth:`SourceDescription.from_toml`.
+        LandingError: as :meth:`SourceDescription.from_toml`; it is a broken link.
     """
+    from ml.data.lines import LandingError
+
     path = folder / FILE_NAME
+    if path.is_symlink() and not path.exists():
+        raise LandingError(f"{path} is a link to a file that is not there; correct it, or take it away")
     return SourceDescription.from_toml(path) if path.is_file() else None

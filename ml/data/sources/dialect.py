@@ -14,75 +14,20 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from ml.data.lines import LONGEST_LINE_BYTES, FileLines, LandingError
+from ml.data.lines import FileLines, LandingError
 from ml.data.sources.columns import ColumnNotFoundError, find_columns
 from ml.data.sources.names import without_compression
+from ml.data.sources.quoting import BACKSLASH, DOUBLED, NONE, Quoting
 from ml.data.sources.table_options import TableOptions
 
 SAMPLE_LINES = 1000
 SEPARATORS = (",", ";", "\t", "|", "::", " ")
 SEPARATOR_NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe", " ": "space"}
 
-DOUBLED, BACKSLASH, NONE = "doubled", "backslash", "none"
-
 _EXCEL_LINE = re.compile(r'"?sep=(.+?)"?\s*', re.IGNORECASE)
-_DATA = re.compile(r"[+-]?[0-9][0-9.,eE:/ T+-]*")
-
-# a field may hold the text of a whole page
-csv.field_size_limit(LONGEST_LINE_BYTES)
-
-
-@dataclass(frozen=True)
-class Quoting:
-    """How the fields of a file are separated and quoted.
-
-    Attributes:
-        separator: between two fields.
-        style: ``doubled`` (a quote in a quoted field is written twice), ``backslash`` (a backslash stands in front of
-            it), or ``none`` (quotes are part of the text).
-    """
-
-    separator: str
-    style: str
-
-    def fields(self, text: str) -> list[str]:
-        """The fields of one record, which may hold line ends in quotes.
-
-        Raises:
-            csv.Error: its quotes are not balanced.
-        """
-        if self.style == NONE or '"' not in text:
-            return text.split(self.separator)
-        (fields,) = self.reader([text])
-        return fields
-
-    def reader(self, lines: list[str]) -> Iterator[list[str]]:
-        """A strict reader of the records in some lines, for a style other than ``none``."""
-        escape: dict[str, Any] = {"escapechar": "\\", "doublequote": False} if self.style == BACKSLASH else {}
-        spaces = self.separator != " "
-        return csv.reader(lines, delimiter=self.separator, strict=True, skipinitialspace=spaces, **escape)
-
-    def record_length(self, lines: list[bytes], index: int) -> int | None:
-        """Number of lines of the record that begins at an index; ``None`` where a quote in it does not end."""
-        if self.style == NONE or b'"' not in lines[index]:
-            return 1
-        count = 1
-        while True:
-            text = b"\n".join(lines[index : index + count])
-            length = self._first_record(text)
-            if length is not None:
-                return length
-            if index + count >= len(lines):
-                return None
-            count *= 8
-
-    def _first_record(self, text: bytes) -> int | None:
-        for token in _tokens(self.separator, self.style).finditer(text):
-            if token.group() == b"\n":
-                return text.count(b"\n", 0, token.start()) + 1
-            if not token.group(1):
-                return None
-        return text.count(b"\n") + 1
+_DATA = re.compile(r"[+-]?[0-9][0-9.,eE:/ TZ+-]*")
+_BETWEEN_WORDS = re.compile(r"[^\w\s\"'.-]+|[\x00-\x08\x0b-\x1f]+")
+_LOOKED_AT_IN_FRONT = 20
 
 
 @dataclass(frozen=True)
@@ -126,9 +71,14 @@ def find_dialect(path: Path, options: TableOptions) -> Dialect:
     """
     head, is_whole = _head(path)
     first = next((index for index, line in enumerate(head) if line.strip()), 0)
-    separators: tuple[str, ...] = (
-        SEPARATORS if without_compression(path.name.lower()).endswith(".csv") else ("\t", *SEPARATORS)
-    )
+    separators = SEPARATORS if without_compression(path.name.lower()).endswith(".csv") else ("\t", *SEPARATORS)
+    if head and options.encoding:
+        head = recoded(head, options.encoding)
+    elif head and head[first].lstrip().startswith((b"{", b"[{")):
+        raise LandingError(
+            f"{path}, line {first + 1} is JSON, not a line of names; give the file the ending .jsonl, and describe it "
+            'in source.toml: layout = "json_lines"'
+        )
     if head and (excel := _EXCEL_LINE.fullmatch(head[first].decode("latin-1"))):
         separators = (excel[1].replace("\\t", "\t"),)
         first += 1
@@ -154,11 +104,27 @@ def find_dialect(path: Path, options: TableOptions) -> Dialect:
         fitting = sum(len(fields) == len(names) for fields in dialect.sample)
         found.append(((fitting, len(names)), dialect))
     if found:
-        return max(found, key=lambda candidate: candidate[0])[1]
+        dialect = max(found, key=lambda candidate: candidate[0])[1]
+        _check_lengths(path, dialect, first)
+        return dialect
     if all(isinstance(error, ColumnNotFoundError) for _, error in errors):
+        _refuse_separator(path, options, lines, first)
+        _refuse_lines_in_front(path, quotings, options, lines, first)
         _refuse_data(path, quotings, lines, first)
     certain = [error for error in errors if not isinstance(error[1], ColumnNotFoundError)]
     raise max(certain or errors, key=lambda error: error[0])[1]
+
+
+def recoded(lines: list[bytes], encoding: str) -> list[bytes]:
+    """Lines of another encoding in UTF-8; one that is not of the encoding stays as it is, and is a reject."""
+    found = []
+    for line in lines:
+        try:
+            found.append(line.decode(encoding).encode())
+        except UnicodeDecodeError:
+            # what is no UTF-8 in any case
+            found.append(b"\xff" + line)
+    return found
 
 
 def _head(path: Path) -> tuple[list[bytes], bool]:
@@ -179,8 +145,11 @@ def _check_text(lines: list[bytes], where: str) -> None:
         text = lines[0].decode("utf-8") if lines else ""
     except UnicodeDecodeError as error:
         raise LandingError(
-            f"{where} is not UTF-8 text ({error.reason} at byte {error.start}); save the file as UTF-8"
+            f"{where} is not UTF-8 text ({error.reason} at byte {error.start}); save the file as UTF-8, or say what it "
+            'is, as in encoding = "cp1252" in source.toml'
         ) from error
+    if not text.strip("\ufeff \t"):
+        raise LandingError(f"{where} holds no names of columns, and no line does; write or download it again")
     if "\r" in text:
         raise LandingError(f"{where} holds line ends of old Macs (\\r); save the file with line feeds (\\n)")
 
@@ -229,7 +198,7 @@ def _names(quoting: Quoting, lines: list[bytes]) -> tuple[tuple[str, ...], int]:
         names = _text(lines[:1]).split(quoting.separator)
     names = [name.strip() for name in names]
     # a comment sign in front of the names, as in files made for gnuplot or numpy
-    names[0] = names[0].lstrip("#").strip()
+    names[0] = names[0].lstrip("\ufeff#").strip()
     return tuple(names), length
 
 
@@ -299,6 +268,75 @@ def _has_names(header: tuple[str, ...], names: tuple[str, ...]) -> bool:
     return True
 
 
+def _check_lengths(path: Path, dialect: Dialect, first: int) -> None:
+    """Refuse a file whose rows all have one field more or fewer than there are names."""
+    lengths = {len(fields) for fields in dialect.sample}
+    if len(lengths) != 1 or len(dialect.names) in lengths:
+        return
+    (length,) = lengths
+    names = list(dialect.names)
+    if length > len(names):
+        ends_empty = all(not fields[-1].strip() for fields in dialect.sample)
+        names = [*names, "unused"] if ends_empty else ["index", *names]
+        names += [f"column_{place + 1}" for place in range(len(names), length)]
+    listed = ", ".join(f'"{name}"' for name in names[:length])
+    raise LandingError(
+        f"{path}, line {first + 1} names {len(dialect.names)} columns, and the lines below it have {length} fields "
+        "each; correct the line of names, or name all columns by their position in source.toml, as in "
+        f'layout = "table" and columns = [{listed}]'
+    )
+
+
+def _refuse_separator(path: Path, options: TableOptions, lines: list[bytes], first: int) -> None:
+    """Refuse a line of names of which something else separates the fields than what is known or said."""
+    text = _text(lines[:1]).strip()
+    where = f"{path}, line {first + 1}"
+    if len(text) > 2 and text[0] == text[-1] == '"' and any(sign in text for sign in ",;\t|") and '","' not in text:
+        raise LandingError(
+            f"{where} stands in quotes as a whole; take the quotes at both ends of each line away, for instance with "
+            f"sed -i 's/^\"//; s/\"$//' {path.name}"
+        )
+    for separator in dict.fromkeys(_BETWEEN_WORDS.findall(text)):
+        if separator == options.separator or (separator in SEPARATORS and options.separator is None):
+            continue
+        names = [name.strip("\"' ") for name in text.split(separator)]
+        try:
+            find_columns(names, options.columns, where, absent=options.absent, unused=options.unused)
+        except LandingError:
+            continue
+        tried = (
+            f"separator = {options.separator!r} does not divide it"
+            if options.separator
+            else "none of the separators that are recognised divides it"
+        )
+        raise LandingError(
+            f"{where}: {tried} into names, but {separator!r} does: put "
+            f'layout = "table" and separator = "{_as_toml(separator)}" into source.toml'
+        )
+
+
+def _as_toml(separator: str) -> str:
+    """A separator as TOML writes it."""
+    return separator if separator.isprintable() else "".join(f"\\u{ord(character):04X}" for character in separator)
+
+
+def _refuse_lines_in_front(
+    path: Path, quotings: list[Quoting], options: TableOptions, lines: list[bytes], first: int
+) -> None:
+    """Refuse a file with titles or comments in front of its line of names."""
+    for index, line in enumerate(lines[1:_LOOKED_AT_IN_FRONT], 1):
+        for quoting in quotings:
+            names, _ = _names(quoting, [line])
+            try:
+                find_columns(names, options.columns, "", absent=options.absent, unused=options.unused)
+            except LandingError:
+                continue
+            raise LandingError(
+                f"{path}, line {first + 1} is not the line of names; line {first + index + 1} looks like it: take the "
+                "lines in front of it away"
+            )
+
+
 def _refuse_data(path: Path, quotings: list[Quoting], lines: list[bytes], first: int) -> None:
     """Refuse a file whose first line looks like an interaction instead of like names."""
     fields = max(
@@ -330,17 +368,3 @@ def _splits(quoting: Quoting, lines: list[bytes]) -> bool:
         except csv.Error:
             return False
     return len(counts) == 1 and min(counts) > 1
-
-
-_PATTERNS: dict[tuple[str, str], re.Pattern[bytes]] = {}
-
-
-def _tokens(separator: str, style: str) -> re.Pattern[bytes]:
-    """Matches a quoted field, with an empty first group where it does not end, or a line end outside of one."""
-    known = _PATTERNS.get((separator, style))
-    if known is None:
-        inside = rb'(?:[^"]++|"")*+' if style == DOUBLED else rb'(?:[^"\\]++|\\.)*+'
-        spaces = b"" if separator == " " else b" *"
-        start = rb"(?:\A|" + re.escape(separator.encode()) + rb")" + spaces
-        known = _PATTERNS[separator, style] = re.compile(start + b'"' + inside + rb'("?)|\n', re.DOTALL)
-    return known

@@ -16,6 +16,7 @@ _PLAIN_NAMES = {
     "sequence": ("{}.txt",),
 }
 _NOT_COMPRESSED = {"table": ("{}.parquet",)}
+_JSON_ENDINGS = ("jsonl", "json", "ndjson")
 _METADATA_NAMES = ("meta_{}.json", "meta_{}.jsonl")
 
 
@@ -39,6 +40,11 @@ def interaction_names(dataset: str) -> list[tuple[str, str]]:
     ]
 
 
+def json_names(dataset: str) -> list[str]:
+    """The names that the JSON lines of a dataset may have, where the source says that they are some."""
+    return [f"{dataset}.{ending}{compression}" for ending in _JSON_ENDINGS for compression in COMPRESSIONS]
+
+
 def metadata_names(dataset: str) -> list[str]:
     """The names that the metadata of a dataset may have; of a 5-core, those of the whole category come last."""
     whole = dataset.removesuffix(CORE)
@@ -52,7 +58,7 @@ def metadata_names(dataset: str) -> list[str]:
 
 def looked_for(dataset: str, layout: str | None = None) -> str:
     """What was looked for, of one layout or all, in words."""
-    names = []
+    names = [f"{dataset}.{ending}" for ending in _JSON_ENDINGS if layout == "json_lines"]
     for one, patterns in _PLAIN_NAMES.items():
         if layout in (None, one):
             # most dumps are published with gzip

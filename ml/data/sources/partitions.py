@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 _NULL = "__HIVE_DEFAULT_PARTITION__"
 _CALENDAR = ("year", "month", "day", "hour")
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}|[0-9]{8}")
+_HOURS = ("hour", "hr", "hh", "h")
+_AND_HOURS = tuple(f"/{hour}" for hour in _HOURS)
 
 
 def partition_columns(name: str) -> dict[str, str]:
@@ -40,7 +44,18 @@ def partition_columns(name: str) -> dict[str, str]:
             year, month, day, hour = (*map(int, numbers), *(1, 0)[len(numbers) - 2 :])
             values = {column: value for column, value in values.items() if column not in parts}
             values["/".join(parts)] = f"{year:04}-{month:02}-{day:02}T{hour:02}:00:00"
-    return values
+    return _with_hours(values)
+
+
+def _with_hours(values: dict[str, str]) -> dict[str, str]:
+    """The same with a day and an hour that stand in folders of their own as one column, ``date/hour``."""
+    day = next((column for column, value in values.items() if _DAY.fullmatch(value)), None)
+    hour = next((column for column in values if column.lower() in _HOURS), None)
+    if day is None or hour is None or not re.fullmatch(r"[0-9]{1,2}", values[hour]) or int(values[hour]) > 23:
+        return values
+    digits = values[day].replace("-", "")
+    moment = f"{digits[:4]}-{digits[4:6]}-{digits[6:]}T{int(values[hour]):02}:00:00"
+    return {column: value for column, value in values.items() if column not in (day, hour)} | {f"{day}/{hour}": moment}
 
 
 def known_as_time(columns: Mapping[str, str], options: TableOptions, where: str) -> str | None:
@@ -51,6 +66,7 @@ def known_as_time(columns: Mapping[str, str], options: TableOptions, where: str)
     if configured is not None:
         return configured if configured in columns else None
     calendar = next((column for column in columns if column.lower().startswith("year/")), None)
+    calendar = calendar or next((column for column in columns if column.lower().endswith(_AND_HOURS)), None)
     if calendar is not None:
         return calendar
     names = [column for column in columns if column not in options.unused]
@@ -150,7 +166,9 @@ class PartitionedLines:
         self._timestamps = Timestamps(TimeFormat(options.time_format) if options.time_format else None)
         self._milliseconds = 0
         if time is not None:
-            self._timestamps.learn([columns[time]])
+            problem = self._timestamps.learn([columns[time]])
+            if problem:
+                raise LandingError(f"{where}: {time}={columns[time]} in the names of its folders {problem}")
             milliseconds = self._timestamps.read(columns[time])
             if isinstance(milliseconds, Reject):
                 raise LandingError(
@@ -158,6 +176,11 @@ class PartitionedLines:
                     "rename the folder, or leave the time out: timestamp = false under [columns] of source.toml"
                 )
             self._milliseconds = milliseconds
+
+    @property
+    def left_out(self) -> int:
+        """See :class:`ml.data.reading.LineReader`."""
+        return self._reader.left_out
 
     def add(self, lines: list[bytes], columns: dict[str, list]) -> Added:
         """See :meth:`ml.data.reading.LineReader.add`."""
@@ -191,7 +214,7 @@ def describe_partitions(
     reading: FileReading, columns: Mapping[str, str], time: str | None, unit: str | None
 ) -> FileReading:
     """What is said of a file together with the columns in the names of its folders."""
-    from ml.data.sources.table import NO_TIME
+    from ml.data.sources.rows import NO_TIME
 
     if time is None or "timestamp" in reading.columns:
         named = tuple(f"{column} (folder)" for column in columns)

@@ -9,6 +9,8 @@ from pathlib import Path, PurePosixPath
 _WILDCARDS = frozenset("*?[")
 _DIGITS = re.compile(r"([0-9]+)")
 _PARQUET = ".parquet"
+# what describes a source is no part of it
+DESCRIPTION = "source.toml"
 # as Spark, Hive and Dask pass them over
 _HIDDEN = (".", "_")
 
@@ -38,7 +40,9 @@ def matched_files(folder: Path, names: Sequence[str], origin: str) -> tuple[str,
     from ml.data.lines import LandingError
 
     found: list[str] = []
-    for name in names:
+    for given in names:
+        # ./shop.csv is shop.csv
+        name = PurePosixPath(given).as_posix()
         path = folder / name
         if path.is_dir():
             parts = parquet_parts(folder, name)
@@ -92,6 +96,6 @@ def _glob(folder: Path, pattern: str, origin: str) -> Iterator[Path]:
 
 def _sorted(folder: Path, paths: Iterator[Path]) -> tuple[str, ...]:
     """Those that are files, and no hidden ones or markers, in natural order."""
-    names = (path.relative_to(folder) for path in paths if path.is_file())
+    names = (path.relative_to(folder) for path in paths if path.is_file() and path != folder / DESCRIPTION)
     kept = (name.as_posix() for name in names if not any(part.startswith(_HIDDEN) for part in name.parts))
     return tuple(sorted(kept, key=natural_key))

@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ml.data.sources.description import FILE_NAME, SourceDescription, described_in
-from ml.data.sources.names import CORE, METADATA_PREFIX, dataset_of, interaction_names, looked_for, without_compression
+from ml.data.sources.names import (
+    CORE,
+    METADATA_PREFIX,
+    dataset_of,
+    interaction_names,
+    json_names,
+    looked_for,
+    without_compression,
+)
 from ml.data.sources.patterns import is_file_or_parts, matched_files, parts_or_file
 from ml.data.sources.table_options import TableOptions
 
@@ -18,8 +26,10 @@ if TYPE_CHECKING:
     from ml.data.reading import LineReader, SourceFile, Unit
 
 _DATASET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+_LONGEST_NAME = 200
 _SPLIT = "given_split"
 _SHOWN_NAMES = 20
+_PACKED = (".zip", ".tar", ".tgz", ".tar.gz", ".bz2", ".xz", ".7z", ".rar", ".lz4", ".br", ".z", ".snappy", ".sz")
 
 
 @dataclass(frozen=True)
@@ -65,10 +75,11 @@ def find_source(folder: Path, dataset: str, description: SourceDescription | Non
     """
     from ml.data.lines import LandingError
 
-    if not _DATASET_NAME.fullmatch(dataset) or dataset.startswith(METADATA_PREFIX):
+    is_name = _DATASET_NAME.fullmatch(dataset) and len(dataset) <= _LONGEST_NAME
+    if not is_name or dataset.startswith(METADATA_PREFIX):
         raise LandingError(
-            f"{dataset!r} cannot be the name of a dataset: give the name of its files without what is behind the first "
-            f"dot, of letters, digits, '_' and '-', without {METADATA_PREFIX!r} in front"
+            f"{dataset[:_LONGEST_NAME]!r} cannot be the name of a dataset: give the name of its files without what is "
+            f"behind the first dot, of letters, digits, '_' and '-', without {METADATA_PREFIX!r} in front"
         )
     if not folder.is_dir():
         raise LandingError(f"{folder} is not a folder; make it, and put the files of {dataset} there")
@@ -130,6 +141,8 @@ def _described(folder: Path, dataset: str, description: SourceDescription) -> So
     if not names and layout != _SPLIT:
         named = _named_after(folder, dataset)
         found = [name for known, name in named if known == layout]
+        if layout == "json_lines":
+            found = [name for name in json_names(dataset) if (folder / name).is_file()]
         if not found and layout.startswith("amazon"):
             # what is said counts more than the release that the name is of
             found = [name for known, name in named if known.startswith("amazon")]
@@ -201,7 +214,11 @@ def _unit(file: SourceFile, layout: str, options: TableOptions, said: bool) -> U
     if layout == "table":
         from ml.data.sources.partitions import table_reader
 
-        make_reader: Callable[[], LineReader] = partial(table_reader, file, options)
+        make_reader = partial(table_reader, file, options)
+    elif layout == "json_lines":
+        from ml.data.sources.json_lines import JsonLines
+
+        make_reader = partial(JsonLines, file.path, options)
     else:
         from ml.data.sources.sequence import SequenceLines
 
@@ -238,8 +255,32 @@ def _nothing(folder: Path, dataset: str, has_parts: bool, missing: tuple[str, ..
         return _missing_parts(folder, missing)
     return (
         f"{folder} holds nothing that is recognised as {dataset}: looked for {looked_for(dataset)}, and for a split in "
-        f"train, val and test; put one of them there, or describe the files in {FILE_NAME}{_what_there_is(folder)}"
+        f"train, val and test; put one of them there, or describe the files in {FILE_NAME}"
+        f"{_what_there_is(folder)}{_close_names(folder, dataset)}"
     )
+
+
+def _close_names(folder: Path, dataset: str) -> str:
+    """What to do with files that are nearly named after a dataset."""
+    wanted = {name.lower(): name for _, name in interaction_names(dataset)}
+    for path in sorted(folder.iterdir()):
+        name = path.name
+        known = name.lower()
+        if path.is_dir() and known in (dataset.lower(), *wanted) and any(path.iterdir()):
+            example = next(one.name for one in sorted(path.iterdir()))
+            ending = "".join(Path(example).suffixes[-1:]) or ""
+            return (
+                f'; {name} is a folder: name what is in it, as in layout = "table" and '
+                f'interactions = ["{name}/*{ending}"] in {FILE_NAME}'
+            )
+        if path.is_file() and known in wanted:
+            return f"; {name} is there: capital letters count, rename it to {wanted[known]}"
+        if known in wanted and not path.is_dir():
+            return f"; {name} is there, but is no file that can be read, such as a link to a file that is not"
+        packed = next((end for end in _PACKED if known.endswith(end)), None)
+        if path.is_file() and packed and known.startswith(f"{dataset.lower()}."):
+            return f"; {name} is there: unpack or decompress it"
+    return ""
 
 
 def _what_there_is(folder: Path) -> str:

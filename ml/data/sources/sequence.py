@@ -5,7 +5,7 @@ a line an interaction. There are no times; ``given_position`` counts on over the
 user and no item is a reject.
 
 Files that only look like this are refused by their first lines (:mod:`ml.data.sources.sequence_shape`). A line that
-names the columns is left out, and so are zeros that fill up lines to the same length.
+names the columns is left out, and so are words such as 0 or <pad> that fill up lines to the same length.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ import numpy as np
 
 from ml.data.lines import LandingError
 from ml.data.reading import LANDING_REASONS, Added, FileReading, Reject
-from ml.data.sources.sequence_shape import PADDING, SAMPLE_LINES, Shape, shape_of, zeros_at_the_ends
+from ml.data.sources.sequence_doubts import fillers_at_the_ends
+from ml.data.sources.sequence_shape import SAMPLE_LINES, Shape, refuse_tabs, shape_of
 
 REASONS = (*LANDING_REASONS, "blank line", "invalid UTF-8", "control characters", "no item")
 
@@ -49,6 +50,7 @@ class SequenceLines:
                 item on another.
         """
         if self._shape is None:
+            refuse_tabs(self._path, lines[:SAMPLE_LINES])
             sample = [words for words in map(read_words, lines[:SAMPLE_LINES]) if not isinstance(words, Reject)]
             self._shape = shape_of(self._path, sample)
         header, is_padded = self._shape.header, self._shape.padding is not None
@@ -85,8 +87,8 @@ class SequenceLines:
         warnings = list(shape.warnings)
         if self._zeros:
             warnings.append(
-                f"item {PADDING} fills up lines at their {shape.padding}, and is left out {self._zeros:,} times; where "
-                "it is an item, give it another identity"
+                f"item {shape.filler} fills up lines at their {shape.padding}, and is left out {self._zeros:,} times; "
+                "where it is an item, give it another identity"
             )
         items = "the second word of a line" if shape.pairs else "all further words of a line"
         return FileReading(
@@ -96,14 +98,14 @@ class SequenceLines:
             warnings=tuple(warnings),
         )
 
-    def _without_padding(self, words: list[str], shape: Shape) -> list[str]:
-        items = words[1:]
-        start, end = zeros_at_the_ends(items)
+    def _without_padding(self, words: list[str]) -> list[str]:
+        items, filler = words[1:], self._shape.filler
+        start, end = fillers_at_the_ends(items, filler)
         inside = items[start : len(items) - end]
-        if PADDING in inside or (end if shape.padding == "start" else start and inside):
+        if filler in inside or (end if self._shape.padding == "start" else start and inside):
             raise LandingError(
-                f"{self._path}: item {PADDING} stands among the items of user {words[0]!r}, and the first lines are "
-                f"filled up with it at their {shape.padding}; give the item another identity, or leave out "
+                f"{self._path}: item {filler} stands among the items of user {words[0]!r}, and the first lines are "
+                f"filled up with it at their {self._shape.padding}; give the item another identity, or leave out "
                 "what fills up the lines"
             )
         self._zeros += start + end
@@ -113,9 +115,10 @@ class SequenceLines:
 def read_words(line: bytes) -> list[str] | Reject:
     """The words of a line, at least one, or why there are none."""
     try:
-        text = line.decode("utf-8")
+        # a byte order mark where files were put together
+        text = line.decode("utf-8").lstrip("\ufeff")
     except UnicodeDecodeError as invalid:
-        return Reject("invalid UTF-8", f"byte {invalid.start}: {invalid.reason}")
+        return Reject("invalid UTF-8", f"byte {invalid.start}: {invalid.reason}; save the file as UTF-8")
     # printable ASCII splits the same either way, and sooner without a pattern
     words = text.split() if text.isascii() else [word for word in _SEPARATORS.split(text) if word.strip()]
     if not words:

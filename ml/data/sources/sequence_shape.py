@@ -1,7 +1,7 @@
-"""Whether lines of words are sequences of items, by the first of them: a table, JSON or padding look alike.
+"""Whether lines of words are sequences of items, by the first of them: tables and JSON look alike.
 
-A table of ``user item rating time`` read as sequences would make items of ratings and times, and zeros that fill up
-lines would be the most popular item.
+A table of ``user item rating time`` read as sequences would make items of ratings and times. What else lines may hold
+is in :mod:`ml.data.sources.sequence_doubts`.
 """
 
 from __future__ import annotations
@@ -12,18 +12,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ml.data.lines import LandingError
+from ml.data.sources.sequence_doubts import FILLERS, doubts, padding_of, refuse_other_lines
 
-PADDING = "0"
 SAMPLE_LINES = 1000
 _LEAST_LINES = 3
 _WIDEST_TABLE = 8
 _MOST_RATINGS = 21
 _LARGEST_RATING = 100.0
 _NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
-_DATE = re.compile(r"[0-9]{4}[-/][0-9]{1,2}[-/][0-9]{1,2}(?:[T_].*)?|[0-9]{1,2}/[0-9]{1,2}/[0-9]{4}")
+_DATE = re.compile(r"[0-9]{4}[-/][0-9]{1,2}[-/][0-9]{1,2}(?:[T_ ].*)?|[0-9]{1,2}/[0-9]{1,2}/[0-9]{4}")
 _CLOCK = re.compile(r"[0-9]{1,2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?(?:Z|[+-][0-9:]+)?")
 # seconds, milliseconds, microseconds and nanoseconds from 1990 to 2100
 _TIMES = tuple((631_152_000 * scale, 4_102_444_800 * scale) for scale in (1, 10**3, 10**6, 10**9))
+_MOVIE = re.compile(r"[0-9]+:")
+_CUSTOMER = re.compile(r"[0-9]+,[0-9],[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _SEPARATORS = ("::", ",", ";", "|")
 # compared in lower case, without "_", "-" and ".", and without a type as RecBole writes it
 _USER_NAMES = frozenset(("user", "userid", "uid", "reviewerid", "customerid", "visitorid", "sessionid", "session"))
@@ -48,13 +50,15 @@ class Shape:
     Attributes:
         pairs: whether each line is one interaction, and not a user with all of its items.
         header: the words of a line that names columns, or ``None``.
-        padding: which end of the lines zeros fill up, ``start`` or ``end``, or ``None``.
+        padding: which end of the lines a word fills up, ``start`` or ``end``, or ``None``.
+        filler: that word.
         warnings: what the user should look at.
     """
 
     pairs: bool
     header: tuple[str, ...] | None = None
     padding: str | None = None
+    filler: str = FILLERS[0]
     warnings: tuple[str, ...] = ()
 
 
@@ -73,13 +77,15 @@ def shape_of(path: Path, lines: Sequence[Sequence[str]]) -> Shape:
     first = lines[0]
     if first[0].startswith(("{", "[{")) or first == ["["]:
         raise LandingError(f"{path} holds JSON, not lines of a user and items; give it the ending .json or .jsonl")
-    header = tuple(first) if _is_header(first) else None
+    header = tuple(first) if _is_header(first) or first[0] == "#" else None
     if header is not None:
-        if _named(header[1:2], _USER_NAMES) or (len(header) > 2 and _named(header, _OTHER_NAMES)):
+        is_table = _named(header[1:2], _USER_NAMES) or (len(header) > 2 and _named(header, _OTHER_NAMES))
+        if is_table and first[0] != "#":
             raise LandingError(f"{path} is a table with the columns {', '.join(header)}; {_as_table(path)}")
         lines = [words for words in lines if tuple(words) != header]
     _refuse_separators(path, lines)
     _refuse_table(path, lines)
+    refuse_other_lines(path, lines)
     pairs = bool(lines) and all(len(words) == 2 for words in lines)
     warnings = []
     if header is not None:
@@ -93,7 +99,39 @@ def shape_of(path: Path, lines: Sequence[Sequence[str]]) -> Shape:
                 f"{what} are written as decimal numbers such as {words[0]!r}, and are other identities than "
                 f"{words[0][:-2]!r}; write them without .0 where metadata or another file does"
             )
-    return Shape(pairs, header, None if pairs else _padding(lines), tuple(warnings))
+    warnings += doubts(lines, pairs)
+    padding = None if pairs else padding_of(lines)
+    if padding is None:
+        return Shape(pairs, header, warnings=tuple(warnings))
+    filler, end = padding
+    return Shape(pairs, header, end, filler, tuple(warnings))
+
+
+def refuse_tabs(path: Path, lines: Sequence[bytes]) -> None:
+    """Refuse lines with the same number of tabs, at least two, between fields that hold blanks: a table.
+
+    Line ends of old Macs are refused as well, since all of the file would be one line.
+
+    Raises:
+        LandingError: it is one of these; the message says how to have it read.
+    """
+    if lines and b"\r" in lines[0].strip():
+        raise LandingError(f"{path}, line 1 holds line ends of old Macs (\\r); save the file with line feeds (\\n)")
+    written = [line for line in lines if line.strip()]
+    counts = {line.count(b"\t") for line in written}
+    if len(written) < _LEAST_LINES or len(counts) != 1 or min(counts) < 2:
+        return
+    rows = [[field.strip() for field in line.decode("utf-8", "replace").split("\t")] for line in written]
+    if not any(" " in field for row in rows for field in row):
+        return
+    columns = list(zip(*rows, strict=True))
+    header = rows[0] if _is_header(rows[0]) else None
+    names = None if header else _names(columns)
+    raise LandingError(
+        f"{path} looks like a table of {len(columns)} columns with tabs between them, not like sequences of items: "
+        f"some fields hold blanks, such as {next(field for row in rows for field in row if ' ' in field)[:40]!r}; "
+        + _as_table(path, names, "\\t")
+    )
 
 
 def _is_header(words: Sequence[str]) -> bool:
@@ -110,8 +148,18 @@ def _refuse_separators(path: Path, lines: Sequence[Sequence[str]]) -> None:
     """Lines whose fields are separated by something else than blanks."""
     if not lines:
         return
+    if _MOVIE.fullmatch(lines[0][0]) and len(lines) > 1 and _CUSTOMER.fullmatch("".join(lines[1])):
+        raise LandingError(
+            f"{path} is laid out as the Netflix prize, a movie and below it its customers; write a table of it, for "
+            'instance with awk -F, \'/:$/{sub(":","");m=$1;next}{print $1","m","$2","$3}\' '
+            f'{path.name} > table.csv, and describe it in source.toml: layout = "table", interactions = ["table.csv"], '
+            'columns = ["user", "item", "rating", "timestamp"] (each on a line of its own)'
+        )
     for separator in _SEPARATORS:
         if all(len(words) == 1 and separator in words[0] for words in lines):
+            names = [name.strip("\"'") for name in lines[0][0].split(separator)]
+            if _named(names, _USER_NAMES) and _named(names, _ITEM_NAMES):
+                raise LandingError(f"{path} is a table with the columns {', '.join(names)}; {_as_table(path)}")
             fields = [word.split(separator) for (word,) in lines]
             widths = {len(one) for one in fields}
             is_table = len(widths) == 1 and max(widths) <= _WIDEST_TABLE
@@ -211,33 +259,3 @@ def _role(column: Sequence[str]) -> str | None:
         return "timestamp"
     small = len(set(numbers)) <= _MOST_RATINGS and min(numbers) >= -_LARGEST_RATING and max(numbers) <= _LARGEST_RATING
     return "rating" if small and max(numbers) <= 10 else None
-
-
-def _padding(lines: Sequence[Sequence[str]]) -> str | None:
-    """The end of the lines that zeros fill up, if they do."""
-    if len(lines) < 2:
-        return None
-    ends = set()
-    filled = []
-    for _, *items in lines:
-        start, end = zeros_at_the_ends(items)
-        if PADDING in items[start : len(items) - end]:
-            return None
-        if start < len(items):
-            ends |= {side for side, count in (("start", start), ("end", end)) if count}
-        filled.append(start or end)
-    if len(ends) != 1 or sum(count > 1 for count in filled) == 0:
-        return None
-    same_length = len({len(words) for words in lines}) == 1
-    return ends.pop() if same_length or all(count > 1 for count in filled) else None
-
-
-def zeros_at_the_ends(items: Sequence[str]) -> tuple[int, int]:
-    """How many zeros stand in front of the other items, and how many behind; of zeros alone all stand in front."""
-    start = 0
-    while start < len(items) and items[start] == PADDING:
-        start += 1
-    end = 0
-    while end < len(items) - start and items[len(items) - 1 - end] == PADDING:
-        end += 1
-    return start, end

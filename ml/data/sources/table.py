@@ -1,42 +1,33 @@
 """Interactions as a table of text: a record each, its fields separated, behind a line that names the columns.
 
 Which column is what, :mod:`ml.data.sources.columns` says; what separates and quotes the fields,
-:mod:`ml.data.sources.dialect`. A record needs
+:mod:`ml.data.sources.dialect`; what a row must hold, :mod:`ml.data.sources.rows`. A record needs as many fields as
+there are names. Without a column of times the order of the lines is the order of the interactions (``given_position``,
+over the rows that are kept).
 
-- as many fields as there are names;
-- a user and an item that are not blank and hold no control character. White space around them is dropped, and so is the
-  ``.0`` of a whole number that a tool wrote as a float; how often is counted and said;
-- where there is a column of times, one as in :mod:`ml.data.sources.timestamps`. Without that column the order
-  of the lines is the order of the interactions (``given_position``, over the rows that are kept).
-
-It may have a rating, any finite number, with a point or a comma; empty and ``nan`` are no rating. It may say whether
-the purchase was verified (``true``, ``t``, ``yes``, ``y``, ``1``, ``1.0`` and their opposites, in any case); what is
-none of these counts as not said, and ``verified`` is named in ``invalid_fields``. A quoted field may hold line ends:
-the record then spans several lines, and none of them is a row of its own. Where the quotes of such a record are not
-balanced, its first line is a reject and the next line begins a record. The line of names may stand again further on,
-as in files that were put together; it is no row.
+A quoted field may hold line ends: the record then spans several lines, and none of them is a row of its own. Where the
+quotes of such a record are not balanced, its first line is a reject and the next line begins a record. The line of
+names may stand again further on, as in files that were put together; it is no row. One that names other columns, or
+the same in another order, ends the reading.
 """
 
 from __future__ import annotations
 
 import csv
-import math
-import re
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
-
-from ml.data.lines import LandingError
+from ml.data.lines import LandingError, RefusedLine
 from ml.data.reading import LANDING_REASONS, Added, FileReading, Reject
-from ml.data.sources.columns import like_a_time
-from ml.data.sources.dialect import NONE, Dialect, find_dialect
+from ml.data.sources.columns import find_columns, is_known_name, plain_name
+from ml.data.sources.dialect import Dialect, find_dialect, recoded
+from ml.data.sources.keep import Keep
+from ml.data.sources.quoting import NONE
+from ml.data.sources.rows import ROW_REASONS, Rows, like_times
 from ml.data.sources.table_options import TableOptions
-from ml.data.sources.time_format import TimeFormat, date_milliseconds
-from ml.data.sources.timestamps import TIMESTAMP_REASONS, Timestamps, shown
 
 REASONS = (
     *LANDING_REASONS,
@@ -44,28 +35,13 @@ REASONS = (
     "invalid UTF-8",
     "malformed quotes",
     "wrong number of fields",
-    "user missing",
-    "user with control characters",
-    "item missing",
-    "item with control characters",
-    "rating not a number",
-    *TIMESTAMP_REASONS,
+    *ROW_REASONS,
 )
 
-CONTROL_CHARACTER = re.compile("[\x00-\x1f\x7f-\x9f]")
-_PLAIN_NUMBERS = re.compile(r"[0-9.eE+-]*")
-_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
-_DECIMAL_COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+")
-_THOUSANDS = re.compile(r"[+-]?[0-9]{1,3}(?:[,.'\u2019 ][0-9]{3})+")
-_WHOLE_AS_FLOAT = re.compile(r"[0-9]+\.0+")
-_FLAGS = {
-    **dict.fromkeys(("true", "t", "yes", "y", "1", "1.0"), True),
-    **dict.fromkeys(("false", "f", "no", "n", "0", "0.0"), False),
-    **dict.fromkeys(("", "nan"), None),
-}
-NO_TIME = "no column is known as the time"
+BYTE_ORDER_MARK = "\ufeff"
 # what is wrong with one line makes only so many lines slow
 _LINES_TOGETHER = 128
+_LOOKED_AT_ROWS = 100
 
 
 class TableLines:
@@ -82,20 +58,38 @@ class TableLines:
     def __init__(self, path: Path, options: TableOptions | None = None) -> None:
         self._path = path
         self._options = options or TableOptions()
-        self._timestamps = Timestamps(TimeFormat(self._options.time_format) if self._options.time_format else None)
+        self._rows = Rows(self._options)
         self._in_front: int | None = None
-        self._rows = 0
-        self._trimmed = self._floats = self._repeated_names = 0
+        self._repeated_names = 0
 
     @cached_property
     def _dialect(self) -> Dialect:
         dialect = find_dialect(self._path, self._options)
         if "timestamp" in dialect.places:
             place = dialect.places["timestamp"]
-            problem = self._timestamps.learn([fields[place] for fields in dialect.sample if len(fields) > place])
+            problem = self._rows.timestamps.learn([fields[place] for fields in dialect.sample if len(fields) > place])
             if problem:
                 raise LandingError(f"{self._path}: the column {dialect.names[place]!r}, taken as the time, {problem}")
         return dialect
+
+    @cached_property
+    def _keep(self) -> Keep:
+        return Keep(self._options.keep, self._dialect.names, f"{self._path}, its columns")
+
+    @cached_property
+    def _names_again(self) -> frozenset[str]:
+        """How the name of the user or of the item may be written where the line of names stands again."""
+        names = [self._dialect.names[self._dialect.places[role]] for role in ("user", "item")]
+        usual = ("user_id", "user", "userId", "item_id", "item", "itemId")
+        spellings = [*names, *usual]
+        return frozenset(
+            spelling for name in spellings for spelling in (name, name.lower(), name.upper(), name.title())
+        )
+
+    @property
+    def left_out(self) -> int:
+        """See :class:`ml.data.reading.LineReader`."""
+        return self._keep.left_out
 
     def reading(self) -> FileReading:
         """How the file was understood."""
@@ -104,36 +98,34 @@ class TableLines:
         unused = tuple(
             name or "(no name)" for place, name in enumerate(dialect.names) if place not in dialect.places.values()
         )
+        sample = dialect.sample[:_LOOKED_AT_ROWS]
+        values = {
+            name: [fields[place] for fields in sample if len(fields) > place]
+            for place, name in enumerate(dialect.names)
+        }
+        warnings = self._rows.warnings(columns, like_times(unused, values))
+        if self._repeated_names:
+            warnings.append(f"the line of names stands {self._repeated_names:,} more times in the file; it is no row")
+        warnings += [
+            f"unused names {name!r}, which is no column of the file"
+            for name in self._options.unused
+            if name not in dialect.names and name not in map(plain_name, dialect.names)
+        ]
+        warnings += self._keep.warnings(self._rows.count > 0)
         return FileReading(
             columns=columns,
-            unused_columns=unused,
+            unused_columns=tuple(name for name in unused if name not in self._keep.places),
             separator=dialect.described,
-            time_unit=self._timestamps.unit if "timestamp" in columns else None,
+            time_unit=self._rows.timestamps.unit if "timestamp" in columns else None,
             order="time" if "timestamp" in columns else "position",
-            warnings=tuple(
-                table_warnings(
-                    candidates=None if {"timestamp"} & {*columns, *self._options.absent} else self._like_times(unused),
-                    trimmed=self._trimmed,
-                    floats=self._floats,
-                    repeated_names=self._repeated_names,
-                )
-            ),
+            warnings=tuple(warnings),
         )
-
-    def _like_times(self, unused: tuple[str, ...]) -> list[str]:
-        """Unused columns whose name or values look like a time."""
-        found = like_a_time(unused)
-        for place, name in enumerate(self._dialect.names):
-            values = [fields[place].strip() for fields in self._dialect.sample[:100] if len(fields) > place]
-            if name in unused and name not in found and values and all(_is_time(value) for value in values):
-                found.append(name)
-        return found
 
     def add(self, lines: list[bytes], columns: dict[str, list]) -> Added:
         """See :meth:`ml.data.reading.LineReader.add`.
 
         Raises:
-            LandingError: the first line does not name the columns.
+            LandingError: the first line does not name the columns, or a later one names others.
         """
         return self._add(lines, columns, is_end=True)[0]
 
@@ -144,17 +136,19 @@ class TableLines:
     def _add(self, lines: list[bytes], columns: dict[str, list], is_end: bool) -> tuple[Added, int]:
         if self._in_front is None:
             self._in_front = self._dialect.first_lines
+        if self._options.encoding:
+            lines = recoded(lines, self._options.encoding)
         start = min(self._in_front, len(lines))
         self._in_front -= start
         skipped = list(range(start))
         rejected: list[tuple[int, Reject]] = []
         spans: dict[int, int] = {}
-        if start == len(lines) or self._add_sound(lines[start:], columns):
+        if start == len(lines) or self._add_sound(lines[start:], start, columns, skipped):
             return Added(rejected, skipped), len(lines)
         used = start
         while used < len(lines):
             together = lines[used : used + _LINES_TOGETHER]
-            if self._add_sound(together, columns):
+            if self._add_sound(together, used, columns, skipped):
                 used += len(together)
                 continue
             until = min(used + _LINES_TOGETHER, len(lines))
@@ -186,81 +180,89 @@ class TableLines:
         skipped.extend(range(index + 1, index + length))
         if length > 1:
             spans[index] = length
-        if not isinstance(fields, Reject) and [field.strip() for field in fields] == list(self._dialect.names):
+        if isinstance(fields, Reject):
+            rejected.append((index, fields))
+        elif self._are_names(fields, index):
             self._repeated_names += 1
             skipped.append(index)
             spans.pop(index, None)
-            return length
-        problem = fields if isinstance(fields, Reject) else self._add_fields(fields, columns)
-        if problem is not None:
-            rejected.append((index, problem))
+        elif self._keep and not all(self._keep.is_kept(self._looked_at([fields]), 1)):
+            skipped.append(index)
+            spans.pop(index, None)
+        else:
+            texts = {role: fields[place] for role, place in self._dialect.places.items()}
+            problem = self._rows.add(texts, columns)
+            if problem is not None:
+                rejected.append((index, problem))
         return length
 
-    def _add_sound(self, lines: list[bytes], columns: dict[str, list]) -> bool:
-        """All of the lines, if nothing is wrong with any; otherwise none, and nothing is changed."""
+    def _are_names(self, fields: Sequence[str], index: int) -> bool:
+        """Whether a record is the line of names once more.
+
+        Raises:
+            RefusedLine: it names other columns, or the same in another order.
+        """
+        dialect = self._dialect
+        names = [field.strip() for field in fields]
+        lower = [name.lower() for name in names]
+        known = [name.lower() for name in dialect.names]
+        if lower == known:
+            return True
+        if not all(is_known_name(names[dialect.places[role]]) for role in ("user", "item")):
+            return False
+        try:
+            places = find_columns(names, {}, "")
+        except LandingError:
+            places = {}
+        if sorted(lower) != sorted(known):
+            # a row may hold words that are names as well, but hardly for all that is needed
+            needed = {role for role in ("user", "item", "timestamp", "rating") if role in dialect.places}
+            if not needed <= set(places):
+                return False
+            if all(places[role] == dialect.places[role] for role in needed):
+                return True
+        listed = ", ".join(map(repr, names))
+        raise RefusedLine(
+            self._path,
+            index,
+            f"names the columns again, and otherwise than the first line ({listed}); split the file there, and name "
+            'both files in their order: interactions = ["<first>", "<second>"] in source.toml',
+        )
+
+    def _looked_at(self, rows: Sequence[Sequence[str]]) -> dict[str, list[str]]:
+        return {name: [fields[place] for fields in rows] for name, place in self._keep.places.items()}
+
+    def _add_sound(self, lines: list[bytes], first: int, columns: dict[str, list], skipped: list[int]) -> bool:
+        """All of the lines, if nothing is wrong with any; otherwise none, and nothing is changed.
+
+        ``first`` is the index of the first of them, for ``skipped``, to which those that are left out are added.
+        """
         fields = self._fields_by_column(lines)
         if fields is None:
             return False
         places = self._dialect.places
-        found = [self._sound_identities(fields[places[role]]) for role in ("user", "item")]
-        identities = [one for one in found if one is not None]
-        if len(identities) < len(found):
+        if not {"timestamp", "rating"} & set(places):
+            names = self._names_again
+            if not all(names.isdisjoint(fields[places[role]]) for role in ("user", "item")):
+                return False  # maybe the line of names again
+        texts = {role: fields[place] for role, place in places.items()}
+        if not self._keep:
+            return self._rows.add_all(texts, columns)
+        before = self._keep.left_out
+        kept = self._keep.is_kept({name: fields[place] for name, place in self._keep.places.items()}, len(lines))
+        some = {role: [text for text, keep in zip(values, kept, strict=True) if keep] for role, values in texts.items()}
+        if any(kept) and not self._rows.add_all(some, columns):
+            self._keep.left_out = before
             return False
-        if not {"timestamp", "rating"} & set(places) and self._dialect.names[places["user"]] in identities[0][0]:
-            return False  # maybe the line of names again
-        count = len(lines)
-        ratings: Sequence[float | None] | None = [None] * count
-        verified: Sequence[bool | None] | None = [None] * count
-        if "rating" in places:
-            ratings = _sound_ratings(fields[places["rating"]])
-        if "verified" in places:
-            verified = _sound_flags(fields[places["verified"]])
-        if ratings is None or verified is None:
-            return False
-        if "timestamp" in places:
-            milliseconds = self._timestamps.read_all(fields[places["timestamp"]])
-            if milliseconds is None:
-                return False
-            seconds, fractions = np.divmod(milliseconds, 1000)
-            columns["timestamp"].extend(seconds.tolist())
-            columns["millisecond"].extend(fractions.tolist())
-            columns["given_position"].extend([0] * count)
-        else:
-            columns["timestamp"].extend([None] * count)
-            columns["millisecond"].extend([0] * count)
-            columns["given_position"].extend(range(self._rows + 1, self._rows + count + 1))
-        for name, (values, trimmed, floats) in zip(("user_id", "item_id"), identities, strict=True):
-            columns[name].extend(values)
-            self._trimmed += trimmed
-            self._floats += floats
-        columns["rating"].extend(ratings)
-        columns["verified"].extend(verified)
-        columns["invalid_fields"].extend([()] * count)
-        self._rows += count
+        skipped.extend(first + index for index, keep in enumerate(kept) if not keep)
         return True
-
-    def _sound_identities(self, values: Sequence[str]) -> tuple[Sequence[str], int, int] | None:
-        """Users or items as they are kept, how many were trimmed, how many were floats; ``None`` if one is bad."""
-        joined = "".join(values)
-        stripped, trimmed, floats = values, 0, 0
-        if " " in joined or not joined.isascii() or CONTROL_CHARACTER.search(joined):
-            stripped = list(map(str.strip, values))
-            trimmed = sum(len(value) != len(kept) for value, kept in zip(values, stripped, strict=True))
-            joined = "".join(stripped)
-            if CONTROL_CHARACTER.search(joined):
-                return None
-        if "" in stripped:
-            return None
-        if ".0" in joined:
-            kept = list(map(whole_number, stripped))
-            floats = sum(len(one) != len(other) for one, other in zip(stripped, kept, strict=True))
-            stripped = kept
-        return stripped, trimmed, floats
 
     def _fields_by_column(self, lines: list[bytes]) -> list[Sequence[str]] | None:
         try:
             text = b"\n".join(lines).decode("utf-8")
         except UnicodeDecodeError:
+            return None
+        if not text.isascii() and BYTE_ORDER_MARK in text:
             return None
         quoting, count = self._dialect.quoting, len(self._dialect.names)
         if quoting.style != NONE and '"' in text:
@@ -281,9 +283,11 @@ class TableLines:
         if not record.strip():
             return Reject("blank line", f"{len(record)} bytes of white space" if record else "")
         try:
-            text = record.decode("utf-8")
+            # a byte order mark where files were put together
+            text = record.decode("utf-8").lstrip(BYTE_ORDER_MARK)
         except UnicodeDecodeError as invalid:
-            return Reject("invalid UTF-8", f"byte {invalid.start}: {invalid.reason}; save the file as UTF-8")
+            remedy = 'save the file as UTF-8, or say what it is, as in encoding = "cp1252" in source.toml'
+            return Reject("invalid UTF-8", f"byte {invalid.start}: {invalid.reason}; {remedy}")
         try:
             fields = self._dialect.quoting.fields(text)
         except csv.Error as error:
@@ -291,132 +295,3 @@ class TableLines:
         if len(fields) != len(self._dialect.names):
             return Reject("wrong number of fields", f"{len(fields)} instead of {len(self._dialect.names)}")
         return fields
-
-    def _add_fields(self, fields: list[str], columns: dict[str, list]) -> Reject | None:
-        texts = {role: fields[place] for role, place in self._dialect.places.items()}
-        identities = {}
-        for role in ("user", "item"):
-            identities[role] = whole_number(texts[role].strip())
-            if problem := identity_problem(role, identities[role]):
-                return problem
-        rating = read_rating(texts.get("rating", ""))
-        if isinstance(rating, Reject):
-            return rating
-        verified, is_valid = read_flag(texts.get("verified", ""))
-        seconds, fraction, position = None, 0, 0
-        if "timestamp" in texts:
-            milliseconds = self._timestamps.read(texts["timestamp"])
-            if isinstance(milliseconds, Reject):
-                return milliseconds
-            seconds, fraction = divmod(milliseconds, 1000)
-        else:
-            position = self._rows + 1
-        self._rows += 1
-        for role, kept in identities.items():
-            stripped = texts[role].strip()
-            self._trimmed += stripped != texts[role]
-            self._floats += kept != stripped
-        columns["user_id"].append(identities["user"])
-        columns["item_id"].append(identities["item"])
-        columns["rating"].append(rating)
-        columns["timestamp"].append(seconds)
-        columns["millisecond"].append(fraction)
-        columns["verified"].append(verified)
-        columns["given_position"].append(position)
-        columns["invalid_fields"].append(() if is_valid else ("verified",))
-        return None
-
-
-def whole_number(identity: str) -> str:
-    """The same identity, without the ``.0`` of a whole number that a tool wrote as a float."""
-    return identity.partition(".")[0] if _WHOLE_AS_FLOAT.fullmatch(identity) else identity
-
-
-def table_warnings(candidates: Sequence[str] | None, trimmed: int, floats: int, repeated_names: int = 0) -> list[str]:
-    """What to say of how a table was read.
-
-    Args:
-        candidates: columns that look like a time where no column is known as the time; ``None`` where one is, or
-            where the source says that there is none.
-        trimmed: number of users and items with white space around them.
-        floats: number of users and items that are whole numbers written as floats.
-        repeated_names: how often the line of names stands again in the file.
-    """
-    warnings = []
-    if candidates is not None:
-        remedy = "if that is right, put timestamp = false under [columns] of source.toml"
-        if candidates:
-            named = " or ".join(repr(name) for name in candidates)
-            remedy = f'{named} looks like one: put timestamp = "{candidates[0]}" under [columns] of source.toml'
-        warnings.append(f"{NO_TIME}, so the order of the lines counts; {remedy}")
-    if trimmed:
-        warnings.append(f"white space around {trimmed:,} users or items was dropped")
-    if floats:
-        warnings.append(f"{floats:,} users or items are whole numbers written as floats; their .0 was dropped")
-    if repeated_names:
-        warnings.append(f"the line of names stands {repeated_names:,} more times in the file; it is no row")
-    return warnings
-
-
-def identity_problem(role: str, value: str | None) -> Reject | None:
-    """Why a value cannot be a user or an item."""
-    if value is None or not value.strip():
-        return Reject(f"{role} missing", "" if value is None else repr(shown(value)))
-    if CONTROL_CHARACTER.search(value):
-        return Reject(f"{role} with control characters", repr(shown(value)))
-    return None
-
-
-def read_rating(text: str) -> float | Reject | None:
-    """A finite number, ``None`` for no rating, or why it is neither."""
-    text = text.strip()
-    if not text or text.lower() == "nan":
-        return None
-    if _DECIMAL_COMMA.fullmatch(text):
-        if _THOUSANDS.fullmatch(text):
-            return Reject("rating not a number", f"{shown(text)}: a decimal comma or thousands? write it with a point")
-        text = text.replace(",", ".")
-    rating = float(text) if _NUMBER.fullmatch(text) else math.inf
-    return rating if math.isfinite(rating) else Reject("rating not a number", shown(text))
-
-
-def _is_time(text: str) -> bool:
-    """Whether a value could be a time, and hardly anything else."""
-    if text.isdigit():
-        return len(text) in (9, 10, 13, 16, 19)
-    try:
-        date_milliseconds(text)
-    except (ValueError, OverflowError):
-        return False
-    return True
-
-
-def read_flag(text: str) -> tuple[bool | None, bool]:
-    """What a text says of a purchase being verified, and whether it is one that can be understood."""
-    text = text.strip().lower()
-    return _FLAGS.get(text), text in _FLAGS
-
-
-def _sound_ratings(texts: Sequence[str]) -> list[float | None] | None:
-    joined = "".join(texts)
-    # there are few ratings, however many rows
-    if "," in joined:
-        read = {text: read_rating(text) for text in set(texts)}
-    elif _PLAIN_NUMBERS.fullmatch(joined):
-        try:
-            read = {text: float(text) if text else None for text in set(texts)}
-        except ValueError:
-            return None
-    else:
-        return None
-    if any(isinstance(rating, Reject) or not math.isfinite(rating or 0) for rating in read.values()):
-        return None
-    ratings: dict[str, Any] = read
-    return [ratings[text] for text in texts]
-
-
-def _sound_flags(texts: Sequence[str]) -> list[bool | None] | None:
-    understood = {text: read_flag(text) for text in set(texts)}
-    if not all(is_valid for _, is_valid in understood.values()):
-        return None
-    return [understood[text][0] for text in texts]

@@ -19,6 +19,8 @@ class TableOptions:
         time_format: how times are written, as for :class:`ml.data.sources.time_format.TimeFormat`; ``None`` for what is
             recognised.
         unused: names of columns that are taken for no role.
+        keep: by column, the values of which a row must have one; the other rows are left out.
+        encoding: of a table of text that is not UTF-8, a name that Python knows; ``None`` for UTF-8.
     """
 
     columns: Mapping[str, str] = field(default_factory=dict)
@@ -27,6 +29,8 @@ class TableOptions:
     separator: str | None = None
     time_format: str | None = None
     unused: tuple[str, ...] = ()
+    keep: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    encoding: str | None = None
 
     def said(self) -> dict[str, object]:
         """What differs from a table of which nothing is said, as plain values."""
@@ -37,5 +41,7 @@ class TableOptions:
             "separator": self.separator,
             "time_format": self.time_format,
             "unused": list(self.unused),
+            "keep": {name: list(kept) for name, kept in sorted(self.keep.items())},
+            "encoding": self.encoding,
         }
         return {name: value for name, value in values.items() if value}

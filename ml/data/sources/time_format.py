@@ -28,7 +28,7 @@ UNITS = {
     "nanoseconds": (1, 1_000_000),
 }
 # numbers that are a date of the calendar, or a date and a time, by the count of their digits
-CALENDAR_LENGTHS = {8: "%Y%m%d", 14: "%Y%m%d%H%M%S"}
+CALENDAR_LENGTHS = {8: "%Y%m%d", 10: "%Y%m%d%H", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
 
 _EPOCH = datetime(1970, 1, 1)
 _EPOCH_UTC = _EPOCH.replace(tzinfo=UTC)
@@ -133,9 +133,14 @@ def milliseconds_since_1970(numbers: np.ndarray, unit: tuple[int, int]) -> np.nd
 
 
 def calendar_milliseconds(numbers: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers such as 20140513, or 20140513235959 for a length of 14, as milliseconds, and which are possible times."""
+    """Numbers such as 20140513, with an hour, minutes and seconds behind it for a length of more than 8 digits.
+
+    Returns:
+        Milliseconds since 1970, and which of the numbers are possible times.
+    """
     whole = numbers.astype(np.int64)
-    days, clock = (whole, np.zeros_like(whole)) if length == 8 else np.divmod(whole, 1_000_000)
+    digits = np.where((whole >= 0) & (whole < 10**length), whole, 0) * 10 ** (14 - length)
+    days, clock = np.divmod(digits, 1_000_000)
     years, month, day = days // 10_000, days // 100 % 100, days % 100
     hour, minute, second = clock // 10_000, clock // 100 % 100, clock % 100
     is_possible = (whole == numbers) & (years >= 1970) & (years < 2100) & (month >= 1) & (month <= 12) & (day >= 1)

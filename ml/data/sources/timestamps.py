@@ -2,11 +2,11 @@
 
 A number, whole or with a fraction, counts seconds, milliseconds, microseconds or nanoseconds since 1970. The first
 number of a file that is a possible time decides which, for the whole file: a number of another kind further on is out
-of range, and not read as a time in 1970. Numbers that are all days of the calendar (``20140513``, or with a time
-behind them) are read as such. A text that is no number is a date or a date with a time: in ISO 8601, with slashes or
-dots behind a year that comes first, or with the name of the month; without a zone it is UTC. Where day and month
-cannot be distinguished, and for everything else, a source says how times are written (:class:`TimeFormat`). Fractions
-beyond milliseconds are rounded. Possible are times from 1970-01-01 00:00:01 until 2100.
+of range, and not read as a time in 1970. Where most of the first numbers are days of the calendar (``20140513``, or
+with a time behind them), all are read as such. A text that is no number is a date or a date with a time: in ISO 8601,
+with slashes or dots behind a year that comes first, or with the name of the month; without a zone it is UTC. Where day
+and month cannot be distinguished, and for everything else, a source says how times are written (:class:`TimeFormat`).
+Fractions beyond milliseconds are rounded. Possible are times from 1970-01-01 00:00:01 until 2100.
 """
 
 from __future__ import annotations
@@ -44,8 +44,10 @@ _LEAST_SECONDS = 10_000_000
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _PLAIN_NUMBERS = re.compile(r"[0-9.]*")
 _THOUSANDS = re.compile(r"[0-9]{1,3}(?:,[0-9]{3}){2,}")
+_CLOCK = re.compile(r"[0-9]{1,2}:[0-9]{2}(?::[0-9]{2}(?:[.,][0-9]+)?)?(?: ?[AaPp][Mm])?")
+_LEAST_CALENDAR_SHARE = 0.5
 _LONGEST_WHOLE_NUMBER = 19
-_MISSING = ("", "nan", "nat", "null", "none", "\\n", "na", "n/a")
+MISSING = ("", "nan", "nat", "null", "none", "\\n", "na", "n/a")
 
 
 class Timestamps:
@@ -72,12 +74,20 @@ class Timestamps:
         """
         if self._format is not None:
             return None
-        numbers = [text.strip() for text in texts if _NUMBER.fullmatch(text.strip())]
-        whole = [text for text in numbers if text.isdigit()]
+        written = [text.strip() for text in texts if text.strip().lower() not in MISSING]
+        if written and all(map(_CLOCK.fullmatch, written)):
+            return (
+                f"holds times of a day without the day, as {written[0]!r}; name a column of dates, as in "
+                'timestamp = "date" under [columns] of source.toml, or join date and time in one column'
+            )
+        numbers = [text for text in written if _NUMBER.fullmatch(text)]
+        whole = [text for text in numbers if text.isascii() and text.isdigit()]
         for length, pattern in CALENDAR_LENGTHS.items():
-            if whole and len(whole) == len(numbers) and {len(text) for text in whole} == {length}:
-                _, is_possible = calendar_milliseconds(np.array(list(map(int, whole)), dtype=np.int64), length)
-                if is_possible.all():
+            candidates = [int(text) for text in whole if len(text) == length]
+            # a few placeholders such as 0 or 99999999 do not make the others seconds
+            if candidates and len(candidates) > _LEAST_CALENDAR_SHARE * len(numbers):
+                _, is_possible = calendar_milliseconds(np.array(candidates, dtype=np.int64), length)
+                if is_possible.mean() > _LEAST_CALENDAR_SHARE:
                     self._format = TimeFormat(pattern)
                     return None
         values = [float(text) for text in numbers]
@@ -93,7 +103,7 @@ class Timestamps:
     def read(self, text: str) -> int | Reject:
         """Milliseconds since 1970 from one text, or why there are none."""
         text = text.strip()
-        if text.lower() in _MISSING:
+        if text.lower() in MISSING:
             return Reject("timestamp missing", text)
         if self._format is not None:
             return self._formatted(self._format, text)

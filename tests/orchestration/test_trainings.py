@@ -1,0 +1,137 @@
+"""Trainings of one run side by side: the same weights, each failure at its own step, nothing left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import dagster as dg
+import numpy as np
+import pytest
+
+from ml.data.training_set import Sequences, TrainingSet
+from orchestration.assets import models
+from orchestration.paths import DatasetPaths, Workspace
+from orchestration.resources import Settings, training_client
+from orchestration.trainings import Trainings
+
+NAMES = ("tiny_gsasrec", "tiny_softmax")
+MODELS = [asset for asset in models.model_assets if asset.key.path[-1] in NAMES]
+
+
+@pytest.fixture
+def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DatasetPaths:
+    """A workspace that holds what the models read, where each training counts as worth a process."""
+    monkeypatch.setenv("RAW2RANK_HOME", str(tmp_path))
+    monkeypatch.setattr(models, "_SEQUENCES_WORTH_A_PROCESS", 1)
+    paths = Workspace.current().dataset("Small")
+    rng = np.random.default_rng(0)
+    histories = [rng.integers(0, 30, rng.integers(3, 9)) for _ in range(40)]
+    everyone = np.arange(40, dtype=np.int32)
+    folder = paths.asset("training_sets", "sequences")
+    folder.mkdir(parents=True)
+    TrainingSet(
+        dataset="Small",
+        item_ids=np.array([f"i{item:02}" for item in range(30)], dtype="S3"),
+        user_ids=np.array([f"u{user:02}" for user in range(40)], dtype="S3"),
+        train=Sequences.from_lists([history[:-2] for history in histories]),
+        validation_users=everyone,
+        validation_targets=np.array([history[-2] for history in histories], dtype=np.int32),
+        test_users=everyone,
+        test_targets=np.array([history[-1] for history in histories], dtype=np.int32),
+    ).save(folder)
+    paths.asset("settings").mkdir()
+    for name, content in {
+        "training": {"seed": 3},
+        "fit": {"fit_on": "train"},
+        "ranking": {"exclude_seen": False},
+    }.items():
+        (paths.asset("settings") / f"{name}.json").write_text(json.dumps(content))
+    return paths
+
+
+def run(at_once: int) -> tuple[dg.ExecuteInProcessResult, dict[str, list[str]], list[str]]:
+    """Both models in one run; the run, what each step said of its epochs, and the trainings that were started."""
+    trainings = Trainings(at_once)
+    began = []
+    start = trainings.start
+    trainings.start = lambda name, *rest: began.append(name) or start(name, *rest)
+    with dg.DagsterInstance.ephemeral() as instance:
+        instance.add_dynamic_partitions("dataset", ["Small"])
+        result = dg.materialize(
+            MODELS,
+            instance=instance,
+            partition_key="Small",
+            resources={
+                "settings": Settings(recipes=list(NAMES)),
+                "training_client": training_client(),
+                "trainings": trainings,
+            },
+            raise_on_error=False,
+        )
+        said = {
+            name: [
+                entry.user_message.split(",")[0]
+                for entry in instance.all_logs(result.run_id)
+                if entry.step_key == f"models__{name}" and entry.user_message.startswith("epoch ")
+            ]
+            for name in NAMES
+        }
+    trainings.close()
+    return result, said, began
+
+
+def versions(result: dg.ExecuteInProcessResult) -> list[str]:
+    return [result.asset_materializations_for_node(f"models__{name}")[0].tags["dagster/data_version"] for name in NAMES]
+
+
+def test_weights_are_those_of_one_training_after_the_other(paths: DatasetPaths) -> None:
+    alone, said_alone, none = run(at_once=1)
+    together, said, began = run(at_once=2)
+    assert none == []
+    assert sorted(began) == sorted(NAMES)
+    assert versions(together) == versions(alone)
+    assert said == said_alone
+    assert all(len(epochs) == 2 for epochs in said.values())
+
+
+def test_a_failure_is_told_by_the_step_it_belongs_to(paths: DatasetPaths, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = models.command
+
+    def broken(recipe: Path, **options) -> list[str]:
+        return command(recipe.with_name("no_such_recipe.toml") if recipe.stem == NAMES[0] else recipe, **options)
+
+    monkeypatch.setattr(models, "command", broken)
+    result, _, _ = run(at_once=2)
+    failure = result.failure_data_for_node(f"models__{NAMES[0]}").user_failure_data
+    assert failure.description.startswith(f"Small: {NAMES[0]}: ")
+    assert "no_such_recipe" in failure.description
+    assert result.asset_materializations_for_node(f"models__{NAMES[1]}")
+
+
+def test_what_still_trains_at_the_end_of_a_run_is_stopped(tmp_path: Path) -> None:
+    trainings = Trainings(2)
+    pid = tmp_path / "pid"
+    child = f"import os, time; open({str(pid)!r} + '~', 'w').write(str(os.getpid()))"
+    child += f"; os.rename({str(pid)!r} + '~', {str(pid)!r}); time.sleep(600)"
+    for name in ("one", "two", "three"):
+        trainings.start(name, [sys.executable, "-c", child if name == "one" else "import time; time.sleep(600)"], None)
+    while not pid.exists():
+        time.sleep(0.05)
+    trainings.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid.read_text()), 0)
+
+
+def test_the_same_training_is_started_once(tmp_path: Path) -> None:
+    trainings = Trainings(2)
+    command = [sys.executable, "-c", f"open({str(tmp_path / 'runs')!r}, 'a').write('x')"]
+    for _ in range(3):
+        trainings.start("one", command, None)
+    assert trainings.finish("one", print) is None
+    assert (tmp_path / "runs").read_text() == "x"
+    assert "one" not in trainings
+    trainings.close()
