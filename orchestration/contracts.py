@@ -145,7 +145,7 @@ def _specs(
         "rules": len(contract.rules),
         CONTRACT_DIGEST: contract.digest,
     }
-    common = {
+    common: dict[str, Any] = {
         "asset": contract.key,
         "metadata": metadata,
         "partitions_def": partitions_def,

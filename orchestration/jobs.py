@@ -51,7 +51,7 @@ search = dg.define_asset_job(
     selection=dg.AssetSelection.groups(ASKED_FOR),
     description="Look for better values of one recipe on one dataset.",
 )
-jobs = [everything, all_recipes, data, fingerprint, search, register, up_to_date]
+jobs: list[Any] = [everything, all_recipes, data, fingerprint, search, register, up_to_date]
 
 
 @dg.schedule(

@@ -14,6 +14,7 @@ from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGra
 
 from orchestration.assets.raw import changed_dumps, dump_versions, observe
 from orchestration.faults import links_of, sentence
+from orchestration.partitions import NAME as PARTITIONS
 from orchestration.partitions import datasets
 from orchestration.paths import Workspace
 from orchestration.plan import plan
@@ -39,7 +40,7 @@ def run_requests(
     """
     requests: list[dg.RunRequest] = []
     problems: list[str] = []
-    for dataset in instance.get_dynamic_partitions(datasets.name):
+    for dataset in instance.get_dynamic_partitions(PARTITIONS):
         with _problems_of(dataset, problems):
             observe(instance, dataset)
             if selected := plan(instance, graph, dataset):
@@ -58,7 +59,7 @@ def sense(instance: dg.DagsterInstance, graph: BaseAssetGraph, cursor: str | Non
     Returns:
         The result, and a sentence on each dataset or folder that could not be looked at.
     """
-    known = set(instance.get_dynamic_partitions(datasets.name))
+    known = set(instance.get_dynamic_partitions(PARTITIONS))
     asked = json.loads(cursor) if cursor else {}
     requests, events, notes = [], [], []
     found = find(Workspace.current())

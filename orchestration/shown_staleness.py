@@ -15,6 +15,7 @@ from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGra
 from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
 from dagster._core.storage.tags import PARTITION_NAME_TAG
 
+from orchestration.partitions import NAME as PARTITIONS
 from orchestration.partitions import datasets
 from orchestration.staleness import UP_TO_DATE, asset_graph, latest_evaluations
 
@@ -81,7 +82,7 @@ def show_staleness(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     # what was asked for; a run that failed is not asked for again at every tick
     asked: dict[str, list] = json.loads(context.cursor) if context.cursor else {}
     requests = []
-    for dataset in context.instance.get_dynamic_partitions(datasets.name):
+    for dataset in context.instance.get_dynamic_partitions(PARTITIONS):
         if _under_way(context.instance, dataset):
             continue
         state = _to_say(context.instance, graph, dataset)

@@ -203,7 +203,7 @@ class _Parser:
         if block.raw.isspace():
             return
         try:
-            added, used = self._reader.add_whole_records(block.lines, self._rows.columns)
+            added, used = reader.add_whole_records(block.lines, self._rows.columns)
         except RefusedLine as error:
             raise error.numbered(block.first_line_number) from error
         if used == len(block.lines):

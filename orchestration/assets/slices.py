@@ -71,7 +71,7 @@ def slices(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
 
     paths = Workspace.current().dataset(context.partition_key)
     training_set = load_training_set(paths)
-    marts = (paths.table("marts", name) for name in ("interactions", "splits"))
+    interactions = read_interactions(paths.table("marts", "interactions"), paths.table("marts", "splits"), training_set)
     values = {
         name: {metric: seed_values(tables, metric).mean_by_user for metric in METRICS}
         for name, tables in measured(paths).items()

@@ -243,7 +243,7 @@ def _as_written(value: str | float) -> tuple[str, ...]:
     return (str(value),)
 
 
-def _columns(path: Path, columns: object) -> dict[str, object]:
+def _columns(path: Path, columns: object) -> dict[str, Any]:
     """The columns of a table, by their role or by their position."""
     from ml.data.lines import LandingError
 
@@ -272,7 +272,7 @@ def _table_keys(path: Path, values: Mapping[str, Any]) -> dict[str, Any]:
     """What else is said of a table."""
     from ml.data.lines import LandingError
 
-    said: dict[str, object] = {}
+    said: dict[str, Any] = {}
     for key in ("separator", "time_format", "encoding"):
         if key in values and not isinstance(values[key], str):
             raise LandingError(f"{path}: {key} has to be a string")

@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from ml.data.lines import FileLines, LandingError
 from ml.data.sources.columns import ColumnNotFoundError, find_columns
@@ -71,7 +69,9 @@ def find_dialect(path: Path, options: TableOptions) -> Dialect:
     """
     head, is_whole = _head(path)
     first = next((index for index, line in enumerate(head) if line.strip()), 0)
-    separators = SEPARATORS if without_compression(path.name.lower()).endswith(".csv") else ("\t", *SEPARATORS)
+    separators: tuple[str, ...] = (
+        SEPARATORS if without_compression(path.name.lower()).endswith(".csv") else ("\t", *SEPARATORS)
+    )
     if head and options.encoding:
         head = recoded(head, options.encoding)
     elif head and head[first].lstrip().startswith((b"{", b"[{")):

@@ -214,7 +214,7 @@ def _unit(file: SourceFile, layout: str, options: TableOptions, said: bool) -> U
     if layout == "table":
         from ml.data.sources.partitions import table_reader
 
-        make_reader = partial(table_reader, file, options)
+        make_reader: Callable[[], LineReader] = partial(table_reader, file, options)
     elif layout == "json_lines":
         from ml.data.sources.json_lines import JsonLines
 

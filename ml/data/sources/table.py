@@ -18,7 +18,6 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 from ml.data.lines import LandingError, RefusedLine
 from ml.data.reading import LANDING_REASONS, Added, FileReading, Reject
