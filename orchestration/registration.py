@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import dagster as dg
 
-from orchestration.partitions import NAME as PARTITIONS
 from orchestration.partitions import datasets
 from orchestration.paths import Workspace, check_dataset_name
 
@@ -62,7 +61,7 @@ def register_datasets(context: dg.OpExecutionContext) -> None:
             "there, or use `make run` for a made-up one",
             allow_retries=False,
         )
-    context.instance.add_dynamic_partitions(PARTITIONS, list(found.datasets))
+    context.instance.add_dynamic_partitions(datasets.name, list(found.datasets))
     context.log.info(
         f"Registered: {', '.join(found.datasets)}. Launch the job everything and choose one under Partitions."
     )
@@ -86,7 +85,7 @@ def register() -> None:
 )
 def register_landed(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     found = find(Workspace.current())
-    known = set(context.instance.get_dynamic_partitions(PARTITIONS))
+    known = set(context.instance.get_dynamic_partitions(datasets.name))
     new = [name for name in found.datasets if name not in known]
     notes = "; ".join(found.passed_over)
     return dg.SensorResult(

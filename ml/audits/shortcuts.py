@@ -281,9 +281,9 @@ def _branching_table(branching: Branching) -> Table:
 
 
 def _smoothness_table(smoothness: Smoothness | None) -> Table:
-    title, columns = "Likeness of text along the transitions", ("What", "Value")
+    title, columns = "Text similarity along the transitions", ("What", "Value")
     if smoothness is None:
-        return Table(title, columns, (("Likeness of text", "not known"),), "The items have no text.")
+        return Table(title, columns, (("Text similarity", "not known"),), "The items have no text.")
     rows = (
         ("Cosine of two consecutive items, mean", f"{smoothness.transitions:.3f}"),
         ("Cosine of two items of random histories, mean", f"{smoothness.random_pairs:.3f}"),

@@ -30,7 +30,7 @@ __all__ = [
 _PANELS = 4  # more stand in two columns
 _LEGEND = 22  # characters of a name that has another beside it in the legend
 _TITLE = 34  # characters of a line of a name beside the leaderboard
-_NAMED = 5  # points with a name beside them; of more the rank on the leaderboard stands there
+_NAMED = 2  # points with a name beside them; of more the rank on the leaderboard stands there
 _DASHED = (0, (3, 2))
 
 
@@ -191,7 +191,7 @@ def history_lengths(lengths: tuple[tuple[int, int], ...]) -> Plot:
     for length, number in lengths:
         start = first + (min(length, cut + 1) - first) // width * width
         bars[start] = bars.get(start, 0) + number
-    reach = f"; the last bar reaches to {wording.count(longest)}" if longest > cut else ""
+    reach = f"; last bar: up to {wording.count(longest)}" if longest > cut else ""
 
     def draw(figure: Figure, colours: Colours) -> None:
         axes = figure.subplots()
@@ -243,7 +243,15 @@ def _quality(board: Leaderboard, cost: Mapping[str, float], name: str, against: 
                 axes.plot([x, x], [estimate.low, estimate.high], color=colour, lw=1.5)
             _mark(axes, x, estimate.value, place, colours)
             label = str(board.rows.index(row) + 1) if numbered else short(row.title)
-            axes.annotate(label, (x, estimate.value), (6, 4), textcoords="offset points").set_in_layout(False)
+            # of two at one place one number stands to the right and one to the left
+            left = numbered and place % 2
+            axes.annotate(
+                label,
+                (x, estimate.value),
+                (-6 if left else 6, 4),
+                textcoords="offset points",
+                ha="right" if left else "left",
+            ).set_in_layout(False)
         if board.reference is not None:
             best = board.reference.metrics[HEADLINE].value
             axes.axhline(best, color=colours.muted, lw=0.8, ls=_DASHED, zorder=0)
