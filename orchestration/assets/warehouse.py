@@ -128,7 +128,9 @@ def warehouse(context: dg.AssetExecutionContext, dbt: Dbt) -> Iterator[Any]:
     asked = {spec.key: spec.metadata[CONTRACT_DIGEST] for spec in context.assets_def.check_specs}
     for event in events:
         if isinstance(event, dg.AssetCheckResult):
-            assert event.asset_key is not None and event.check_name is not None  # of one of several assets and checks
+            # of one of several assets and checks, so that it names both
+            assert event.asset_key is not None
+            assert event.check_name is not None
             digest = asked[dg.AssetCheckKey(event.asset_key, event.check_name)]
             yield event._replace(metadata={**event.metadata, CONTRACT_DIGEST: dg.TextMetadataValue(digest)})
         elif isinstance(event, dg.Output):
