@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import dagster as dg
 from dagster._core.definitions.executor_definition import IN_PROC_CONFIG
@@ -15,7 +16,7 @@ from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster._core.events import EngineEventData
 from dagster._core.execution.context.system import PlanOrchestrationContext
 from dagster._core.execution.plan.plan import ExecutionPlan
-from dagster._core.execution.plan.step import ExecutionStep
+from dagster._core.execution.plan.step import IExecutionStep
 from dagster._core.execution.retries import RetryMode
 from dagster._core.executor.in_process import InProcessExecutor
 from dagster._core.storage.tags import PARTITION_NAME_TAG
@@ -90,7 +91,8 @@ class OneRunADataset(InProcessExecutor):
 @dg.executor(name="one_run_a_dataset", config_schema=IN_PROC_CONFIG)
 def one_run_a_dataset(context: dg.InitExecutorContext) -> OneRunADataset:
     """All steps in one process, holding the lock of the dataset."""
-    return OneRunADataset(retries=RetryMode.from_config(context.executor_config["retries"]))
+    retries: Any = context.executor_config["retries"]
+    return OneRunADataset(retries=RetryMode.from_config(retries) or RetryMode.ENABLED)
 
 
 def _of_what_was_chosen(context: PlanOrchestrationContext, dataset: str) -> tuple[PlanOrchestrationContext, str]:
@@ -130,11 +132,12 @@ def _of_what_was_chosen(context: PlanOrchestrationContext, dataset: str) -> tupl
 
 
 def _settings(context: PlanOrchestrationContext) -> Settings:
-    given = context.run_config.get("resources", {}).get("settings", {}).get("config", {})
+    config: Any = context.run_config
+    given = config.get("resources", {}).get("settings", {}).get("config", {})
     return Settings(**given)
 
 
-def _asset_of(step: ExecutionStep) -> dg.AssetKey | None:
+def _asset_of(step: IExecutionStep) -> dg.AssetKey | None:
     """The asset that a step makes or checks; ``None`` where it makes several."""
     keys = set()
     for output in step.step_outputs:
