@@ -12,7 +12,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -140,7 +140,7 @@ def warnings_check(contract: Contract) -> str:
 def _specs(
     contract: Contract, partitions_def: dg.PartitionsDefinition | None, reads: Mapping[str, Sequence[str]]
 ) -> Iterator[dg.AssetCheckSpec]:
-    metadata = {
+    metadata: dict[str, Any] = {
         "contract": f"data_contracts/{contract.name}.yml",
         "rules": len(contract.rules),
         CONTRACT_DIGEST: contract.digest,
@@ -148,7 +148,7 @@ def _specs(
     read = list(reads.get(contract.name, ()))
     if read:
         metadata[CHECK_READS] = read
-    common = {
+    common: dict[str, Any] = {
         "asset": contract.key,
         "metadata": metadata,
         "partitions_def": partitions_def,

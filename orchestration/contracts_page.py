@@ -11,10 +11,15 @@ _INTRODUCTION = """# Contracts
 This page is made from `data_contracts/`: `python -m orchestration.contracts_page`.
 
 Each contract says what one asset promises. A broken critical rule stops whatever is made from the asset; a warning is
-shown and stops nothing. `make check-data` checks all rules without training. Rules about single rows (keys, ranges,
-references) are dbt tests beside the models. `data_contracts/README.md` describes the format.
+shown and stops nothing. `make check-data` checks all rules without training. `data_contracts/README.md` describes the
+format.
 
-A rule that guards our own code cannot be broken by an input, only by a defect of raw2rank; please report one.
+Rules about single rows (keys, ranges, references) are dbt tests beside the models. All but two guard our own code: no
+dump that lands breaks them. `assert_interactions_are_left` fails where cleaning and the k-core leave nothing, and
+`assert_split_boundaries_are_in_order` where `VALIDATION_FROM` and `TEST_FROM`, one a share and one a day, cross.
+
+What guards our own code cannot be broken by an input, only by a defect of raw2rank; please report one. A test breaks it
+by a damaged table, and every other rule by an input.
 """
 
 

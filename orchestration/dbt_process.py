@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestration.faults import Link, killed_by, sentence
+from orchestration.nothing_left import why_nothing_is_left
 from orchestration.paths import DatasetPaths
 
 RESULTS = "run_results.json"
@@ -57,10 +58,7 @@ def why(paths: DatasetPaths, settings: Mapping[str, Any], invocation: Any) -> st
     """
     bad = [result for result in _results(paths) if result["status"] in {"fail", "error", "runtime error"}]
     if any("assert_interactions_are_left" in result["unique_id"] for result in bad):
-        return (
-            f"{paths.dataset}: no interaction is left after cleaning and the k-core with k_core={settings['k_core']}; "
-            "lower K_CORE (0 switches it off) or bring a larger dump"
-        )
+        return why_nothing_is_left(paths, settings)
     log = f"its log is {paths.dbt_target / 'dbt.log'}"
     code = invocation.process.returncode
     if code < 0:

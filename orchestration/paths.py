@@ -78,13 +78,19 @@ class DatasetPaths:
         return self.home / self._registered().get("dumps", f"landing/{self.dataset}")
 
     @property
+    def source_file(self) -> Path | None:
+        """The registered TOML file that describes the files, where one was given."""
+        source = self._registered().get("source")
+        return self.home / source if source else None
+
+    @property
     def source_description(self):
         """What the user said of the files (:class:`ml.data.sources.SourceDescription`), or ``None``."""
         from ml.data.sources import SourceDescription
 
         registered = self._registered()
-        if registered.get("source"):
-            return SourceDescription.from_toml(self.home / registered["source"])
+        if self.source_file:
+            return SourceDescription.from_toml(self.source_file)
         if registered.get("layout"):
             return SourceDescription(layout=registered["layout"], origin="LAYOUT")
         return None

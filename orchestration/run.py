@@ -15,8 +15,10 @@ import uuid
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from orchestration.exits import EXIT_FAILED, ends_plainly
 
@@ -49,7 +51,7 @@ def parse(
     for name, field in Settings.model_fields.items():
         option = f"--{name.replace('_', '-')}"
         # None where an option is not given
-        alone = {"nargs": "?", "const": True} if kind_of(field.annotation) is bool else {}
+        alone: dict[str, Any] = {"nargs": "?", "const": True} if kind_of(field.annotation) is bool else {}
         does = f"{field.description} (default: {shown_default(DEFAULTS[name])})".replace("%", "%%")
         group = parser.group(group_of(name))
         group.add_argument(option, type=as_type(reader(field.annotation)), help=does, **alone)
@@ -61,6 +63,14 @@ def parse(
 
 @ends_plainly
 def main(arguments: list[str] | None = None) -> int:
+    from orchestration.nothing_new import Command
+
+    command = Command.given(arguments)
+    if paths := command.nothing_new():
+        print(f"raw2rank: dataset {paths.dataset}, dumps in {paths.dumps}")
+        print("everything is up to date: nothing has changed since the same command found so")
+        _show(paths)
+        return 0
     chosen = parse(arguments)
     from orchestration.console import problem
     from orchestration.locking import DatasetBusy
@@ -76,32 +86,54 @@ def main(arguments: list[str] | None = None) -> int:
     paths = workspace.dataset(chosen.dataset)
     try:
         with working_on(workspace, paths, "make run", wait=not chosen.no_wait) as instance:
-            return _run(instance, paths, chosen, settings)
+            done = _run(instance, paths, chosen, settings)
+        if done is None:
+            return EXIT_FAILED
+        if done.nothing_left:
+            command.remember(paths, done.dumps)
+        return 0
     except (DatasetBusy, NoSuchDataset) as error:
         problem(str(error))
         return EXIT_FAILED
 
 
-def _run(instance, paths, chosen: argparse.Namespace, settings) -> int:
-    """What remains to be done with the dataset in hand; the exit code."""
+@dataclass(frozen=True)
+class Done:
+    """What a run has come to.
+
+    Attributes:
+        nothing_left: whether the same run would find nothing to do.
+        dumps: state of the files of the dataset before the run looked at them.
+    """
+
+    nothing_left: bool
+    dumps: str
+
+
+def _run(instance, paths, chosen: argparse.Namespace, settings) -> Done | None:
+    """What remains to be done with the dataset in hand; ``None`` after a failure told on the console."""
     from orchestration.console import say
     from orchestration.definitions import defs
+    from orchestration.nothing_new import dumps_of
+    from orchestration.plan import plan
     from orchestration.recommenders import chosen_names
     from orchestration.recovery import discard_checkpoints
+    from orchestration.staleness import asset_graph
 
     started = time.monotonic()
     register(instance, paths, chosen)
+    dumps = dumps_of(paths)
     say(f"raw2rank: dataset {chosen.dataset}, dumps in {paths.dumps}")
     made = make(instance, defs, chosen.dataset, settings)
     if made is None:
-        return EXIT_FAILED
+        return None
     discard_checkpoints(paths, chosen_names(settings.recipes or []))
     if not made:
         say(f"everything is up to date ({time.monotonic() - started:.0f} s)")
     else:
         say(f"{made} assets made in {time.monotonic() - started:.0f} s")
     _show(paths)
-    return 0
+    return Done(not made or not plan(instance, asset_graph(), chosen.dataset, settings), dumps)
 
 
 @contextmanager
@@ -265,12 +297,13 @@ def register(instance, paths, chosen: argparse.Namespace) -> None:
 
 
 def _show(paths) -> None:
-    from orchestration.console import leaderboard_text, say
+    import pyarrow.parquet as pq
 
-    say("")
-    say(leaderboard_text(paths))
-    say("")
-    say(f"report: {paths.report}")
+    from ml.evaluation.leaderboard import to_text_table
+    from orchestration.called_as import as_called
+
+    table = to_text_table(pq.read_table(paths.leaderboard))
+    print(as_called(f"\n{table}\n\nreport: {paths.report}"), flush=True)
 
 
 if __name__ == "__main__":

@@ -140,6 +140,14 @@ def test_a_sound_shop_breaks_nothing(
     assert {name: broken(contract) for name, contract in CONTRACTS.items()} == {name: {} for name in CONTRACTS}
 
 
+def test_boundaries_that_cross_are_found_by_their_data_test(compiled: CompiledProject, tmp_path: Path) -> None:
+    settings = Settings(k_core=0, split="global-temporal", validation_from="2020-01-01", test_from="0.5")
+    paths = DatasetPaths(tmp_path, NAME)
+    landed(paths, files())
+    with compiled.build(SimpleNamespace(tables=lambda: tables(paths)), settings) as connection:
+        assert "assert_split_boundaries_are_in_order" in compiled.failing_data_tests(connection, settings)
+
+
 def test_every_rule_has_an_input_that_breaks_it_or_guards_our_own_code() -> None:
     broken_by_an_input = {rule for case in RULE_INPUTS.values() for rule in case.breaks}
     of_input = {

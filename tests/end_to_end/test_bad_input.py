@@ -78,9 +78,10 @@ def test_lines_of_another_kind_break_the_contract(bench: Workbench) -> None:
 
 
 def test_a_core_that_leaves_nothing(bench: Workbench) -> None:
-    write_reviews(bench.dumps, [review(user, user, day) for user in range(9) for day in range(2)])
+    write_reviews(bench.dumps, [review(user, user, day) for user in range(12) for day in range(2)])
     code, said = bench.run()
-    assert_stopped(bench, code, said, "Small", "k_core=3", "K_CORE")
+    works = "the largest that works for this dataset is K_CORE=2, which leaves 12 users, 12 items and 24 interactions"
+    assert_stopped(bench, code, said, "Small: the k-core (K_CORE=3) leaves none of 24 interactions", works)
 
 
 def test_a_name_that_is_no_name(bench: Workbench) -> None:

@@ -85,6 +85,7 @@ def test_what_was_chosen_reaches_exactly_what_reads_it() -> None:
         "ranking": {"models", "rankings", "evaluation", "audits", "searches"},
         "comparison": {"evaluation", "audits"},
         "seeds": {"evaluation"},
+        # the report names every choice
         "audits": {"audits", "evaluation"},
     }
 
