@@ -11,16 +11,21 @@ class IsChosen(dg.AutomationCondition):
     def evaluate(self, context: dg.AutomationContext) -> dg.AutomationResult:
         from orchestration.assets.settings import chosen_for
         from orchestration.recommenders import is_chosen
+        from orchestration.reporting import noted_plainly
         from orchestration.resources import Settings
 
         candidates = context.candidate_subset
         if is_chosen(context.key, ()):
             return dg.AutomationResult(context, true_subset=candidates)
-        names = {
-            dataset
-            for dataset in candidates.expensively_compute_partition_keys()
-            if is_chosen(context.key, chosen_for(Settings(), dataset))
-        }
+        names: set[str] = set()
+        # of a dataset whose settings cannot be read nothing is known to be chosen
+        problems: list[str] = []
+        for dataset in candidates.expensively_compute_partition_keys():
+            with noted_plainly(dataset, problems):
+                if is_chosen(context.key, chosen_for(Settings(), dataset)):
+                    names.add(dataset)
+        for problem in problems:
+            context.log.warning(problem)
         return dg.AutomationResult(context, candidates.compute_intersection_with_partition_keys(names))
 
 
@@ -72,7 +77,9 @@ observe_dumps = _condition.on_cron("*/5 * * * *").with_label("observe_dumps")
 def new_dumps(context: dg.SensorEvaluationContext):
     from orchestration.requests import sense
 
-    result, problems = sense(context.instance, context.repository_def.asset_graph, context.cursor)
+    repository = context.repository_def
+    assert repository is not None  # Dagster evaluates sensors within one
+    result, problems = sense(context.instance, repository.asset_graph, context.cursor)
     for problem in problems:
         context.log.warning(problem)
     return result

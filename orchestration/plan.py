@@ -7,7 +7,7 @@ something above it is made again. That is what the badges of the UI show, and th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import dagster as dg
 from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
@@ -41,25 +41,28 @@ def plan(
     wanted = graph.materializable_asset_keys - unwanted(graph, chosen_for(settings, dataset))
     records = Records(instance, dataset, graph.get_all_asset_keys())
     changed = _changed(records, graph, dataset, wanted, settings, dumps or {})
-    reasons: dict[dg.AssetKey, str] = {}
-    # made again to be checked again: its content stays, and so does what lies below
-    checked_again: set[dg.AssetKey] = set()
-    for key in in_order(graph, wanted):
-        above = sorted(graph.get(key).parent_keys & reasons.keys() - checked_again)
+    order = in_order(graph, wanted)
+    made: dict[dg.AssetKey, str] = {}
+    for key in order:
+        above = sorted(graph.get(key).parent_keys & made.keys())
         if key in changed:
-            reasons[key] = changed[key]
+            made[key] = changed[key]
         elif above:
-            reasons[key] = f"{above[0].to_user_string()} is made again"
+            made[key] = f"{above[0].to_user_string()} is made again"
         elif unpassed := unpassed_of(records, graph, key):
-            reasons[key] = f"check {unpassed[0].name} has not passed"
-        elif why := _checked_otherwise(records, graph, key, reasons):
-            reasons[key] = why
-            checked_again.add(key)
-        elif SHOWS_CHECKS in graph.get(key).metadata and (
-            checked := sorted(checked_again) or _checked_since(records, wanted - {key}, records.made[key])
-        ):
-            reasons[key] = f"{checked[0].to_user_string()} is checked again"
-    return reasons
+            made[key] = f"check {unpassed[0].name} has not passed"
+    # made again to be checked again: its content stays, and so does what lies below
+    checked = {
+        key: why for key in order if key not in made and (why := _checked_otherwise(records, graph, key, made.keys()))
+    }
+    shown = {
+        key: f"{others[0].to_user_string()} is checked again"
+        for key in wanted - made.keys()
+        if SHOWS_CHECKS in graph.get(key).metadata
+        and (others := sorted(checked) or _checked_since(records, wanted - {key}, records.made[key]))
+    }
+    reasons = made | shown | checked
+    return {key: reasons[key] for key in order if key in reasons}
 
 
 def up_to_date(instance: dg.DagsterInstance, graph: BaseAssetGraph, dataset: str) -> set[dg.AssetKey]:
@@ -134,7 +137,7 @@ def _made_of_something_else(
 
 
 def _checked_otherwise(
-    records: Records, graph: BaseAssetGraph, key: dg.AssetKey, reasons: Mapping[dg.AssetKey, str]
+    records: Records, graph: BaseAssetGraph, key: dg.AssetKey, made_again: Collection[dg.AssetKey]
 ) -> str:
     """Why the checks of an asset have to look at it again; empty where they need not."""
     evaluations = records.evaluations.get(key, {})
@@ -149,7 +152,7 @@ def _checked_otherwise(
                 return "another contract"
         for read in sorted(node.parent_entity_keys - {key}):
             now = records.made[read].version if read in records.made else None
-            if read in reasons or now != records.version_at(read, found.storage_id):
+            if read in made_again or now != records.version_at(read, found.storage_id):
                 return f"{read.to_user_string()} changed, which check {check.name} reads"
     return ""
 

@@ -11,6 +11,9 @@ from typing import Any
 
 import dagster as dg
 
+from orchestration.faults import links_of, sentence
+from orchestration.paths import Workspace
+
 # Assets are code of one team; dbt models name their owners in their own meta.
 DATA_OWNERS = ["team:data"]
 RECOMMENDATION_OWNERS = ["team:recommendation"]
@@ -77,3 +80,22 @@ def told_plainly(dataset: str, *errors: type[Exception]) -> Iterator[None]:
         yield
     except errors as error:
         raise dg.Failure(description=f"{dataset}: {error}", allow_retries=False) from error
+
+
+@contextmanager
+def noted_plainly(name: str, problems: list[str]) -> Iterator[None]:
+    """Note what is wrong with the files, the name or the settings of one dataset, where others are to go on.
+
+    A fault of the code is raised.
+
+    Args:
+        name: of the dataset.
+        problems: is added to, a sentence.
+    """
+    try:
+        yield
+    except Exception as error:
+        said = sentence(links_of(error), Workspace.current().home)
+        if said is None and not isinstance(error, ValueError):
+            raise
+        problems.append(f"{name}: {said or error}")

@@ -6,19 +6,16 @@ A dataset whose files or settings cannot be read is named, and the others are as
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import dagster as dg
 from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
 
 from orchestration.assets.raw import changed_dumps, dump_versions, observe
-from orchestration.faults import links_of, sentence
 from orchestration.partitions import datasets
 from orchestration.paths import Workspace
 from orchestration.plan import plan
 from orchestration.registration import find
-from orchestration.reporting import digest_of
+from orchestration.reporting import digest_of, noted_plainly
 
 # a run and one more, where the first failed
 _MOST_TRIES = 2
@@ -40,7 +37,7 @@ def run_requests(
     requests: list[dg.RunRequest] = []
     problems: list[str] = []
     for dataset in instance.get_dynamic_partitions(datasets.name):
-        with _problems_of(dataset, problems):
+        with noted_plainly(dataset, problems):
             observe(instance, dataset)
             if selected := plan(instance, graph, dataset):
                 requests.append(
@@ -64,7 +61,7 @@ def sense(instance: dg.DagsterInstance, graph: BaseAssetGraph, cursor: str | Non
     found = find(Workspace.current())
     problems = list(found.passed_over)
     for dataset in found.datasets:
-        with _problems_of(dataset, problems):
+        with noted_plainly(dataset, problems):
             dumps = dump_versions(dataset)
             observations = changed_dumps(instance, dataset, dumps)
             versions = {dg.AssetKey(["raw", kind]): version for kind, (version, _) in dumps.items()}
@@ -95,18 +92,6 @@ def sense(instance: dg.DagsterInstance, graph: BaseAssetGraph, cursor: str | Non
         asset_events=events,
     )
     return result, problems
-
-
-@contextmanager
-def _problems_of(name: str, problems: list[str]) -> Iterator[None]:
-    """Note what is wrong with the files, the name or the settings of a dataset; a fault of the code is raised."""
-    try:
-        yield
-    except Exception as error:
-        said = sentence(links_of(error), Workspace.current().home)
-        if said is None and not isinstance(error, ValueError):
-            raise
-        problems.append(f"{name}: {said or error}")
 
 
 def _status(instance: dg.DagsterInstance, run_key: str) -> dg.DagsterRunStatus | None:

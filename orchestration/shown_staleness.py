@@ -16,6 +16,7 @@ from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
 from dagster._core.storage.tags import PARTITION_NAME_TAG
 
 from orchestration.partitions import datasets
+from orchestration.reporting import noted_plainly
 from orchestration.staleness import UP_TO_DATE, asset_graph, latest_evaluations
 
 CURRENT = "made of what is there now"
@@ -80,19 +81,23 @@ def show_staleness(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     graph = asset_graph()
     # what was asked for; a run that failed is not asked for again at every tick
     asked: dict[str, list] = json.loads(context.cursor) if context.cursor else {}
-    requests = []
+    requests: list[dg.RunRequest] = []
+    problems: list[str] = []
     for dataset in context.instance.get_dynamic_partitions(datasets.name):
         if _under_way(context.instance, dataset):
             continue
-        state = _to_say(context.instance, graph, dataset)
-        if state and state != asked.get(dataset):
-            # by its tag: a job of checks alone has no partitions to Dagster
-            requests.append(dg.RunRequest(tags={PARTITION_NAME_TAG: dataset}))
-        asked[dataset] = state
+        with noted_plainly(dataset, problems):
+            state = _to_say(context.instance, graph, dataset)
+            if state and state != asked.get(dataset):
+                # by its tag: a job of checks alone has no partitions to Dagster
+                requests.append(dg.RunRequest(tags={PARTITION_NAME_TAG: dataset}))
+            asked[dataset] = state
+    for problem in problems:
+        context.log.warning(problem)
     return dg.SensorResult(
         run_requests=requests,
         cursor=json.dumps(asked, sort_keys=True),
-        skip_reason=None if requests else "nothing has changed",
+        skip_reason=None if requests else "; ".join(problems) or "nothing has changed",
     )
 
 

@@ -77,8 +77,8 @@ def _rules(chosen: dict) -> dict[str, str]:
 def _metadata_funnel(lake: Path, sums: Counter) -> Funnel:
     steps = [
         *_from_lines(lake, "metadata", sums, "Valid rows"),
-        *_duplicates("further rows of an ASIN", sums),
-        FunnelStep("ASINs", sums["rows_read"] - sums["rejected"] - sums["duplicates"], "stage"),
+        *_duplicates("more rows of the same item", sums),
+        FunnelStep("Distinct items", sums["rows_read"] - sums["rejected"] - sums["duplicates"], "stage"),
         FunnelStep("not in the catalogue", sums["not_in_catalogue"], "removed"),
         FunnelStep("Items of the catalogue with metadata", sums["kept"], "stage"),
     ]
@@ -94,7 +94,7 @@ def _from_lines(lake: Path, source: str, sums: Counter, valid: str) -> list[Funn
         for reason, number in sorted(reasons.items(), key=lambda entry: (-entry[1], entry[0]))
     ]
     if sums["repeated"]:
-        steps.append(FunnelStep("said again by another file of the same split", sums["repeated"], "removed"))
+        steps.append(FunnelStep("repeated in another file of the same split", sums["repeated"], "removed"))
     if sums["rejected"] or sums["repeated"]:
         steps.append(FunnelStep(valid, sums["rows_read"] - sums["rejected"] - sums["repeated"], "stage"))
     return steps

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ml.reports import wording
 from ml.reports.content import HEADLINE, Funnel, Leaderboard, ReportContent, TrainingCurve
@@ -30,7 +30,7 @@ __all__ = [
 _PANELS = 4  # more stand in two columns
 _LEGEND = 22  # characters of a name that has another beside it in the legend
 _TITLE = 34  # characters of a line of a name beside the leaderboard
-_NAMED = 5  # points with a name beside them; of more the rank on the leaderboard stands there
+_NAMED = 2  # points with a name beside them; of more the rank on the leaderboard stands there
 _DASHED = (0, (3, 2))
 
 
@@ -124,8 +124,9 @@ def validation_curves(curves: tuple[TrainingCurve, ...]) -> Plot:
         axes = figure.subplots()
         for place, curve in measured:
             points = [(e, v) for e, v in zip(curve.epochs, curve.validation, strict=True) if v is not None]
-            _line(axes, *zip(*points, strict=True), place, colours)
-            if curve.kept_validation is not None:
+            epochs, values = zip(*points, strict=True)
+            _line(axes, epochs, values, place, colours)
+            if curve.best_epoch is not None and curve.kept_validation is not None:
                 _mark(axes, curve.best_epoch, curve.kept_validation, place, colours)
         axes.set_ylim(bottom=0)
         _epoch_axis(axes, curves)
@@ -190,7 +191,7 @@ def history_lengths(lengths: tuple[tuple[int, int], ...]) -> Plot:
     for length, number in lengths:
         start = first + (min(length, cut + 1) - first) // width * width
         bars[start] = bars.get(start, 0) + number
-    reach = f"; the last bar reaches to {wording.count(longest)}" if longest > cut else ""
+    reach = f"; last bar: up to {wording.count(longest)}" if longest > cut else ""
 
     def draw(figure: Figure, colours: Colours) -> None:
         axes = figure.subplots()
@@ -242,7 +243,15 @@ def _quality(board: Leaderboard, cost: Mapping[str, float], name: str, against: 
                 axes.plot([x, x], [estimate.low, estimate.high], color=colour, lw=1.5)
             _mark(axes, x, estimate.value, place, colours)
             label = str(board.rows.index(row) + 1) if numbered else short(row.title)
-            axes.annotate(label, (x, estimate.value), (6, 4), textcoords="offset points").set_in_layout(False)
+            # of two at one place one number stands to the right and one to the left
+            left = numbered and place % 2
+            axes.annotate(
+                label,
+                (x, estimate.value),
+                (-6 if left else 6, 4),
+                textcoords="offset points",
+                ha="right" if left else "left",
+            ).set_in_layout(False)
         if board.reference is not None:
             best = board.reference.metrics[HEADLINE].value
             axes.axhline(best, color=colours.muted, lw=0.8, ls=_DASHED, zorder=0)
@@ -290,7 +299,7 @@ def _legend(figure: Figure, curves: list[tuple[int, TrainingCurve]], colours: Co
     for place, curve in curves:
         number = place + place // len(SERIES)
         dashes = DASHES[number % len(DASHES)]
-        style = {"ls": (0, dashes) if dashes else "-", "marker": MARKERS[number % len(MARKERS)]}
+        style: dict[str, Any] = {"ls": (0, dashes) if dashes else "-", "marker": MARKERS[number % len(MARKERS)]}
         label = short(curve.title, 48 // columns)
         handles.append(Line2D([], [], color=colours.series[place % len(SERIES)], lw=1.7, ms=5, label=label, **style))
     figure.legend(handles=handles, loc="outside lower left", ncols=columns, frameon=False, borderpad=0)

@@ -2,6 +2,7 @@
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 
@@ -58,7 +59,7 @@ COLUMNS = {
     "model_bytes": "size of what is needed to rank",
 }
 
-_common = {
+_common: dict[str, Any] = {
     "group_name": "evaluation",
     "owners": RECOMMENDATION_OWNERS,
     "partitions_def": datasets,

@@ -27,6 +27,7 @@ from orchestration.project import ensure_manifest
 from orchestration.recovery import WarehouseBusy, usable_warehouse
 from orchestration.reporting import digest_of, parquet_metadata, told_plainly
 from orchestration.resources import Dbt
+from orchestration.staleness import CONTRACT_DIGEST
 
 # what turns the SQL into tables
 _LIBRARIES = ("dbt-core", "dbt-duckdb", "duckdb")
@@ -57,8 +58,13 @@ class WarehouseTranslator(DagsterDbtTranslator):
         if spec is None:
             return None
         # without it one dataset's failure would stand for all of them
-        description = manifest["nodes"][unique_id].get("description") or spec.description
-        return spec._replace(partitions_def=datasets, description=description)
+        node = manifest["nodes"][unique_id]
+        asked = [*_code(manifest, node), node.get("test_metadata"), node["config"]["severity"]]
+        return spec._replace(
+            partitions_def=datasets,
+            description=node.get("description") or spec.description,
+            metadata={**(spec.metadata or {}), CONTRACT_DIGEST: digest_of(asked)},
+        )
 
     def get_asset_key(self, dbt_resource_props: Mapping[str, Any]) -> dg.AssetKey:
         if dbt_resource_props["resource_type"] == "source":
@@ -67,7 +73,7 @@ class WarehouseTranslator(DagsterDbtTranslator):
 
 
 def _code(manifest: Mapping[str, Any], node: Mapping[str, Any]) -> Iterator[str]:
-    """SQL of a model and of every macro of this project that it calls, however deep."""
+    """SQL of a model or a test, and of every macro of this project that it calls, however deep."""
     yield node["raw_code"]
     waiting, seen = list(node["depends_on"]["macros"]), set()
     while waiting:
@@ -119,8 +125,15 @@ def warehouse(context: dg.AssetExecutionContext, dbt: Dbt) -> Iterator[Any]:
     keys = {key.to_python_identifier(): key for key in context.selected_asset_keys}
     built = [keys[event.output_name] for event in events if isinstance(event, dg.Output)]
     exported = export(paths, [tuple(key.path) for key in built])
+    asked = {spec.key: spec.metadata[CONTRACT_DIGEST] for spec in context.assets_def.check_specs}
     for event in events:
-        if isinstance(event, dg.Output):
+        if isinstance(event, dg.AssetCheckResult):
+            # of one of several assets and checks, so that it names both
+            assert event.asset_key is not None
+            assert event.check_name is not None
+            digest = asked[dg.AssetCheckKey(event.asset_key, event.check_name)]
+            yield event._replace(metadata={**event.metadata, CONTRACT_DIGEST: dg.TextMetadataValue(digest)})
+        elif isinstance(event, dg.Output):
             version, metadata = exported[tuple(keys[event.output_name].path)]
             yield dg.Output(
                 value=None,
@@ -152,7 +165,7 @@ def export(paths: DatasetPaths, models: list[tuple[str, str]]) -> dict[tuple[str
     from ml.data.database import connect, quoted
     from ml.data.files import atomic_file
 
-    result = {}
+    result: dict[tuple[str, str], tuple[str, dict]] = {}
     if not models:
         return result
     described = _column_descriptions()

@@ -10,6 +10,7 @@ from pathlib import Path
 import dagster as dg
 import pyarrow.parquet as pq
 import pytest
+from declared_inputs import made_of_declared_alone
 from workbench import Workbench, write_small_dump
 
 from ml.audits.audit import Audit
@@ -22,8 +23,9 @@ from ml.evaluation.rankings import facts
 from orchestration import compare
 from orchestration.assets.audits import AUDITS
 from orchestration.recommenders import chosen_names, compared, recipe_names, unwanted
+from orchestration.resources import Settings
 from orchestration.shown_staleness import WATCHED, reasons_now
-from orchestration.staleness import UP_TO_DATE, asset_graph
+from orchestration.staleness import UP_TO_DATE, asset_graph, data_versions, in_order
 from orchestration.storage import open_instance
 
 CHOSEN = chosen_names([])
@@ -125,6 +127,19 @@ def test_again_nothing_is_made(bench: Workbench) -> None:
                 dg.AssetCheckKey(key, UP_TO_DATE), limit=5
             )
             assert found.status.value == "SUCCEEDED"
+
+
+def test_every_asset_reads_what_it_declares_and_nothing_else(bench: Workbench, tmp_path: Path) -> None:
+    graph = asset_graph()
+    # dbt knows what its models read; nobody reads what was not chosen
+    by_dbt = {"staging", "intermediate", "marts"}
+    wanted = graph.materializable_asset_keys - unwanted(graph, [])
+    keys = [key for key in in_order(graph, wanted) if key.path[0] not in by_dbt or key.path[-1] == "accepted"]
+    with open_instance(bench.home / "dagster") as instance:
+        made = data_versions(instance, "Small", keys)
+        settings = Settings(k_core=3)
+        for key, version in made_of_declared_alone(bench.home, tmp_path, instance, "Small", keys, settings):
+            assert version == made[key], key.to_user_string()
 
 
 def test_another_choice_of_recipes_trains_nothing_again(bench: Workbench) -> None:

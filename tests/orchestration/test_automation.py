@@ -14,11 +14,12 @@ from workbench import write_small_dump
 from orchestration import code_versions
 from orchestration.assets.audits import audit_code
 from orchestration.assets.raw import observe
-from orchestration.assets.settings import SLICES
+from orchestration.assets.settings import SLICES, settings_assets
 from orchestration.definitions import defs
 from orchestration.paths import Workspace
 from orchestration.recommenders import unwanted
 from orchestration.requests import run_requests
+from orchestration.resources import Settings
 from orchestration.staleness import asset_graph
 
 NAME = "Small"
@@ -166,7 +167,9 @@ def test_a_changed_recommender_makes_the_audits_again_that_fit_it(module: str, m
     monkeypatch.setattr(code_versions, "_digest", lambda name: "changed" if name == module else digest(name))
     changed = {name for name in names if audit_code(name) != before[name]}
     assert {"duplicates", "ties", "temporal", "leakage"} <= changed
-    assert "calibration" not in changed
+    # these load what is fitted, and do not fit it again
+    assert ("calibration" in changed) is module.startswith("ml.models.")
+    assert ("shortcuts" in changed) is not module.startswith("ml.codes.")
 
 
 def test_what_states_the_protocol_is_made_again_with_it_and_no_model() -> None:
@@ -195,6 +198,108 @@ def test_the_schedule_goes_on_with_the_recipes_that_were_chosen(home: Path, inst
     ((request,), _) = run_requests(instance, asset_graph())
     asked = {key.to_user_string() for key in request.asset_selection}
     assert {key for key in asked if key.startswith(("models/", "codes/"))} == {"models/tiny_gsasrec"}
+
+
+def damage(home: Path, what: str) -> str:
+    """Damage what belongs to one dataset; what the sensor and the schedule say of it."""
+    name = "Damaged"
+    paths = Workspace.current().dataset(name)
+    write_small_dump(home / "landing" / name, name)
+    if what == "registration":
+        paths.registration.parent.mkdir(parents=True, exist_ok=True)
+        paths.registration.write_text("{")
+        return f"{name}: {paths.registration}, which says where the files of {name} lie, is damaged"
+    written = paths.asset("settings") / "comparison.json"
+    written.parent.mkdir(parents=True)
+    written.write_text(what)
+    return f"{name}: {written} cannot be used"
+
+
+@pytest.mark.parametrize("what", ["registration", "{", "{}", "[]", "1"])
+def test_a_damaged_dataset_is_named_and_the_others_go_on(home: Path, instance: dg.DagsterInstance, what: str) -> None:
+    said = damage(home, what)
+    result = sense(instance)
+    assert not result.run_requests
+    assert said in result.skip_reason.skip_message
+    # it is registered all the same, so that it is seen in the UI
+    take(instance, result)
+    assert instance.get_dynamic_partitions("dataset") == ["Damaged"]
+    land(home)
+    register(instance, NAME)
+    assert [request.partition_key for request in sense(instance).run_requests] == [NAME]
+    requests, problems = run_requests(instance, asset_graph())
+    assert [request.partition_key for request in requests] == [NAME]
+    assert len(problems) == 1
+    assert problems[0].startswith(said)
+
+
+def test_settings_that_cannot_be_read_fail_no_evaluation_of_conditions(
+    home: Path, instance: dg.DagsterInstance
+) -> None:
+    damage(home, "{")
+    register(instance, "Damaged")
+    found = dg.evaluate_automation_conditions(defs, instance, dg.AssetSelection.assets(["codes", "svd"]))
+    assert found.total_requested == 0
+
+
+def test_the_schedule_names_a_damaged_dataset_where_it_asks_for_nothing(home: Path) -> None:
+    said = damage(home, "registration")
+    with dg.instance_for_test() as instance:
+        register(instance, "Damaged")
+        context = dg.build_schedule_context(
+            instance=instance, repository_def=REPOSITORY, scheduled_execution_time=datetime(2026, 1, 2, 3, tzinfo=UTC)
+        )
+        tick = REPOSITORY.get_schedule_def("nightly").evaluate_tick(context)
+    assert not tick.run_requests
+    assert said in tick.skip_message
+
+
+def test_names_that_are_not_allowed_are_named(home: Path, instance: dg.DagsterInstance) -> None:
+    long = "n" * 201
+    for name in ("All Beauty", long, "-x"):
+        write_small_dump(home / "landing" / name, "Small")
+    (home / "datasets").mkdir()
+    (home / "datasets" / "All Beauty.json").write_text('{"dumps": "landing/All Beauty"}')
+    said = sense(instance).skip_reason.skip_message
+    for named in ("landing/All Beauty is passed over: ", f"landing/{long}", "landing/-x", "datasets/All Beauty.json"):
+        assert named in said
+    land(home)
+    result = sense(instance)
+    assert [request.partition_key for request in result.run_requests] == [NAME]
+    assert result.dynamic_partitions_requests[0].partition_keys == [NAME]
+
+
+def test_a_recipe_that_is_gone_is_refused_by_the_settings_and_fails_no_tick(
+    home: Path, instance: dg.DagsterInstance
+) -> None:
+    land(home)
+    register(instance, NAME)
+    folder = Workspace.current().dataset(NAME).asset("settings")
+    folder.mkdir(parents=True)
+    (folder / "audits.json").write_text('{"audit_model": "gone"}')
+    (request,) = sense(instance).run_requests
+    assert dg.AssetKey(["settings", "audits"]) in request.asset_selection
+    (asset,) = (one for one in settings_assets if one.key == dg.AssetKey(["settings", "audits"]))
+    with pytest.raises(dg.Failure, match="there is no recipe gone for AUDIT_MODEL"):
+        asset(dg.build_asset_context(partition_key=NAME, instance=instance), settings=Settings())
+
+
+def test_a_workspace_can_be_moved(home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (home / "mine").mkdir()
+    (home / "source.toml").write_text('layout = "amazon_2018"\n')
+    paths = {name: Workspace(home).dataset(name) for name in ("One", "Two", "Three")}
+    paths["One"].register(None)
+    paths["Two"].register(home / "mine", source=home / "source.toml")
+    paths["Three"].register(elsewhere)
+    for name in ("One", "Two"):
+        assert str(home) not in paths[name].registration.read_text()
+    moved = home.rename(home.with_name(f"{home.name}-moved"))
+    after = {name: Workspace(moved).dataset(name) for name in paths}
+    assert after["One"].dumps == moved / "landing" / "One"
+    assert after["Two"].dumps == moved / "mine"
+    assert after["Two"].source_description.layout == "amazon_2018"
+    assert after["Three"].dumps == elsewhere
 
 
 # every asset has the same condition; evaluating all of them at every tick takes a minute

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
+from random import Random
 
 import dagster as dg
 import pytest
@@ -18,17 +19,19 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import (
     AssetCheckEvaluationTargetMaterializationData,
 )
 from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
+from dagster._core.events import AssetMaterializationPlannedData
 from dagster._core.loader import LoadingContext
+from dagster._core.utils import make_new_run_id
+from dagster_shared.record import replace as replaced_record
 from workbench import write_small_dump
 
-from ml.baselines import BASELINES
-from orchestration import code_versions, console, contract_files, recommenders, staleness
-from orchestration import project as dbt
+from orchestration import code_versions, console, contract_files, contracts, recommenders, staleness
 from orchestration.assets.raw import observe
 from orchestration.assets.settings import SLICES, chosen, version_of
 from orchestration.definitions import defs
 from orchestration.paths import REPOSITORY, Workspace
-from orchestration.plan import plan
+from orchestration.plan import _made_of_something_else, plan
+from orchestration.project import ensure_manifest
 from orchestration.records import Records
 from orchestration.requests import run_requests, sense
 from orchestration.resources import DEFAULTS, Settings
@@ -69,21 +72,21 @@ def settle(
     content: Callable[[dg.AssetKey], str] = lambda _: "1",
 ) -> None:
     """Record that assets were made of what is there now, and that their checks have passed, without making anything."""
-    only = set(only)
     with instance.event_log_storage.index_connection() as connection:
         # what is reported outside of runs has one run id, and a check is evaluated once in each run
         connection.exec_driver_sql("update asset_check_executions set run_id = 'earlier ' || id where run_id = ''")
-    for level in graph.toposorted_asset_keys_by_level:
-        made = sorted(set(level) & only)
-        if not made:
-            continue
-        before = Records(instance, NAME, graph.get_all_asset_keys())
-        for key in made:
-            _materialize(instance, graph, before, key, content(key))
-        after = Records(instance, NAME, made)
-        for key in made:
+    last = {key for key in only if staleness.SHOWS_CHECKS in graph.get(key).metadata}
+    for part in (set(only) - last, last):
+        for level in graph.toposorted_asset_keys_by_level:
+            if not (some := sorted(part & set(level))):
+                continue
+            records = Records(instance, NAME, graph.get_all_asset_keys())
+            for key in some:
+                _materialize(instance, graph, records, key, content(key))
+        records = Records(instance, NAME, part)
+        for key in sorted(part):
             for check in sorted(graph.get(key).check_keys):
-                _evaluate(instance, graph, check, after.made[key].storage_id)
+                _evaluate(instance, graph, check, records.made[key].storage_id)
 
 
 def _materialize(instance, graph, records: Records, key: dg.AssetKey, version: str) -> None:
@@ -187,8 +190,13 @@ def rebuilt() -> Iterator[Callable[[], dg.Definitions]]:
     staleness.set_asset_graph(defs.resolve_asset_graph)
 
 
-def asked(instance: dg.DagsterInstance, definitions: dg.Definitions = defs, **settings: object) -> set[str]:
-    """What is made again, the same by whoever asks for it."""
+def asked(
+    instance: dg.DagsterInstance, definitions: dg.Definitions = defs, changed: Iterable[str] | None = None
+) -> set[str]:
+    """What is made again, the same by whoever asks for it.
+
+    ``changed`` names what gets another content when it is made; ``None``: everything.
+    """
     graph = definitions.resolve_asset_graph()
     staleness.set_asset_graph(definitions.resolve_asset_graph)
     sensed, problems = sense(instance, graph, None)
@@ -198,8 +206,12 @@ def asked(instance: dg.DagsterInstance, definitions: dg.Definitions = defs, **se
     assert problems == []
     by_schedule = {name for request in requests for name in names(request.asset_selection)}
     assert by_sensor == by_schedule
-    assert run(instance, definitions, lambda _: "2", **settings) == by_schedule
+    assert run(instance, definitions, lambda key: _content(key, changed)) == by_schedule
     return by_schedule
+
+
+def _content(key: dg.AssetKey, changed: Iterable[str] | None) -> str:
+    return "2" if changed is None or key.to_user_string() in changed else "1"
 
 
 def run(
@@ -256,3 +268,246 @@ def test_a_price_by_the_content_that_it_changes(home: Path, instance: dg.Dagster
     assert "baselines/bm25_last_item" in found
     assert not {"models/tiny_softmax", "baselines/markov_chain", "training_sets/sequences"} & found
     assert REPORT in found
+
+
+@pytest.mark.parametrize(
+    ("setting", "roots"),
+    [
+        ({"k_core": 4}, ["settings/dataset"]),
+        ({"seed": 1}, ["settings/dataset", "settings/training"]),
+        ({"fit_on": "train+validation"}, ["settings/fit"]),
+        ({"seeds": 2}, ["settings/seeds"]),
+        ({"audit_model": "tiny_softmax"}, ["settings/audits"]),
+        ({"device": "auto"}, []),
+    ],
+)
+def test_a_setting(instance: dg.DagsterInstance, setting: dict, roots: list[str]) -> None:
+    expected = below(*roots) if roots else set()
+    assert names(plan(instance, GRAPH, NAME, Settings(**{**DEFAULTS, **setting}))) == expected
+    assert run(instance, defs, lambda _: "2", **setting) == expected
+    # once written down, it is what the schedule and the sensor go on with
+    write_settings(**setting)
+    assert run_requests(instance, GRAPH) == ([], [])
+    assert sense(instance, GRAPH, None)[0].run_requests == []
+
+
+def test_another_rule_for_seen_items_is_checked_too(instance: dg.DagsterInstance) -> None:
+    # nothing that is above the rankings changes its content, but a check of the training set reads the setting
+    found = names(plan(instance, GRAPH, NAME, Settings(**{**DEFAULTS, "exclude_seen": True})))
+    assert found == {*below("settings/ranking"), "training_sets/sequences"}
+    assert run(instance, defs, lambda _: "2", exclude_seen=True) >= {"settings/ranking", "training_sets/sequences"}
+    write_settings(exclude_seen=True)
+    assert run_requests(instance, GRAPH) == ([], [])
+
+
+def replaced(monkeypatch: pytest.MonkeyPatch, module: str) -> None:
+    """Another code of one module."""
+    digest = code_versions._digest
+    monkeypatch.setattr(code_versions, "_digest", lambda name: "changed" if name == module else digest(name))
+
+
+# what fits baselines, models and codes again, and what loads models
+REFITS = ["audits/duplicates", "audits/ties", "audits/temporal", "audits/leakage"]
+LOADS = ["audits/shortcuts", "audits/calibration"]
+SASREC = ["models/tiny_softmax", "models/tiny_recjpq"]
+
+
+@pytest.mark.parametrize(
+    ("module", "roots"),
+    [
+        ("ml.baselines.repeat_last", ["baselines/repeat_last", *REFITS]),
+        ("ml.codes.svd", ["codes/svd", *REFITS]),
+        ("ml.models.sasrec", [*SASREC, *REFITS, *LOADS]),
+        ("ml.audits.ties", ["audits/ties"]),
+        ("ml.evaluation.slices", ["evaluation/slices"]),
+        ("ml.reports.html", [REPORT]),
+        ("ml.data.acceptance", ["marts/accepted"]),
+    ],
+)
+def test_code(instance, rebuilt, monkeypatch: pytest.MonkeyPatch, module: str, roots: list[str]) -> None:
+    digest = code_versions._digest
+    monkeypatch.setattr(code_versions, "_digest", lambda name: "changed" if name == module else digest(name))
+    assert asked(instance, rebuilt()) == below(*roots)
+
+
+@pytest.mark.parametrize(
+    ("library", "roots"),
+    [
+        ("torch", [*SASREC, "models/tiny_fusion", "rankings/tiny_fusion", "evaluation/further_seeds", *REFITS, *LOADS]),
+        (
+            "scikit-learn",
+            [
+                "codes/svd",
+                "baselines/text_graph_last",
+                "baselines/text_graph_last_two",
+                "evaluation/list_metrics",
+                *REFITS,
+            ],
+        ),
+        ("dbt-core", ["staging/*", "intermediate/*", "marts/*"]),
+        ("msgspec", ["landing/*"]),
+        ("great-expectations", [REPORT]),
+        ("tqdm", []),
+    ],
+)
+def test_a_library(instance, rebuilt, monkeypatch: pytest.MonkeyPatch, library: str, roots: list[str]) -> None:
+    known = metadata.version
+    monkeypatch.setattr(metadata, "version", lambda name: "99.1" if name == library else known(name))
+    assert asked(instance, rebuilt()) == (below(*roots) if roots else set())
+
+
+def test_a_template_of_the_report(instance, rebuilt, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    folder = tmp_path / "templates"
+    shutil.copytree(REPOSITORY / "ml" / "reports" / "templates", folder)
+    (folder / "report.css").write_text("body { color: red }")
+    known = Path.iterdir
+    templates = REPOSITORY / "ml" / "reports" / "templates"
+    monkeypatch.setattr(Path, "iterdir", lambda path: known(folder if path == templates else path))
+    assert asked(instance, rebuilt()) == {REPORT}
+
+
+@pytest.mark.parametrize(
+    ("line", "other", "roots"),
+    [
+        ("max_epochs = 2", "max_epochs = 3", ["models/tiny_softmax"]),
+        # a title is printed, and trains nothing
+        ('title = "Tiny', 'title = "Another tiny', ["evaluation/leaderboard"]),
+        ('notes = "Learns', 'notes = "Understands', []),
+    ],
+)
+def test_a_recipe(
+    instance, rebuilt, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, line: str, other: str, roots: list[str]
+) -> None:
+    shutil.copytree(RECIPES, tmp_path / "recipes")
+    recipe = tmp_path / "recipes" / "tiny_softmax.toml"
+    assert line in recipe.read_text()
+    recipe.write_text(recipe.read_text().replace(line, other))
+    monkeypatch.setenv("RAW2RANK_RECIPES", str(tmp_path / "recipes"))
+    assert asked(instance, rebuilt()) == (below(*roots) if roots else set())
+
+
+def test_a_recipe_that_the_audits_train(instance, rebuilt, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    run(instance, defs, lambda _: "1", audit_model="tiny_gsasrec")
+    write_settings(audit_model="tiny_gsasrec")
+    shutil.copytree(RECIPES, tmp_path / "recipes")
+    recipe = tmp_path / "recipes" / "tiny_gsasrec.toml"
+    recipe.write_text(recipe.read_text().replace("learning_rate = 0.", "learning_rate = 0.9"))
+    monkeypatch.setenv("RAW2RANK_RECIPES", str(tmp_path / "recipes"))
+    definitions = rebuilt()
+    requests, problems = run_requests(instance, definitions.resolve_asset_graph())
+    assert problems == []
+    assert {name for request in requests for name in names(request.asset_selection)} == below("settings/audits")
+
+
+def test_a_contract(instance, rebuilt, monkeypatch: pytest.MonkeyPatch) -> None:
+    def changed() -> list[contract_files.Contract]:
+        found = contract_files.load_contracts()
+        return [
+            replace(contract, rules=contract.rules[1:]) if contract.name == "marts/splits" else contract
+            for contract in found
+        ]
+
+    monkeypatch.setattr(contracts, "load_contracts", changed)
+    # held again; the content stays, and the report shows what was found
+    assert asked(instance, rebuilt(), changed=[]) == {"marts/splits", REPORT}
+
+
+@pytest.mark.parametrize(
+    ("section", "name", "roots"),
+    [
+        ("nodes", "model.raw2rank.int_split_boundaries", ["intermediate/int_split_boundaries"]),
+        ("macros", "macro.raw2rank.plain_price", ["staging/stg_metadata"]),
+        # called by another macro
+        ("macros", "macro.raw2rank.windows_1252", ["staging/stg_metadata"]),
+        ("macros", "macro.raw2rank.test_never_null", None),
+    ],
+)
+def test_the_warehouse(
+    instance, rebuilt, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, section: str, name: str, roots: list[str] | None
+) -> None:
+    project = ensure_manifest()
+    manifest = json.loads(project.manifest_path.read_text())
+    manifest[section][name]["raw_code" if section == "nodes" else "macro_sql"] += " -- another"
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    monkeypatch.setattr(
+        "orchestration.project.ensure_manifest",
+        lambda: replaced_record(project, manifest_path=tmp_path / "manifest.json"),
+    )
+    if roots is None:
+        tested = {
+            "/".join((model["schema"], model["name"]))
+            for test in manifest["nodes"].values()
+            if test["resource_type"] == "test" and name in test["depends_on"]["macros"]
+            for model in (manifest["nodes"][test["attached_node"]],)
+        }
+        assert tested
+        assert asked(instance, rebuilt(), changed=[]) == {*tested, REPORT}
+    else:
+        # beside what lies below: a table whose test looks at one of these
+        tested = {"marts/interactions"} if roots == ["staging/stg_metadata"] else set()
+        assert asked(instance, rebuilt(), changed=below(*roots)) == below(*roots) | tested
+
+
+def test_files_that_somebody_removed(home: Path, instance: dg.DagsterInstance) -> None:
+    (home / "lake" / NAME / "evaluation" / "slices.json").unlink()
+    assert asked(instance) == {"evaluation/slices", REPORT}
+
+
+def test_what_a_run_set_out_to_make_and_did_not(instance: dg.DagsterInstance) -> None:
+    key = dg.AssetKey(["evaluation", "slices"])
+    planned = dg.DagsterEvent(
+        event_type_value=dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED.value,
+        job_name="everything",
+        event_specific_data=AssetMaterializationPlannedData(key, partition=NAME),
+    )
+    instance.report_dagster_event(planned, run_id=make_new_run_id())
+    assert asked(instance) == {"evaluation/slices", REPORT}
+
+
+def test_a_check_that_did_not_pass(instance: dg.DagsterInstance) -> None:
+    key = dg.AssetKey(["training_sets", "sequences"])
+    with instance.event_log_storage.index_connection() as connection:
+        connection.exec_driver_sql("update asset_check_executions set run_id = 'earlier ' || id where run_id = ''")
+    storage_id = Records(instance, NAME, [key]).made[key].storage_id
+    _evaluate(instance, GRAPH, dg.AssetCheckKey(key, "contract"), storage_id, passed=False)
+    reasons = plan(instance, GRAPH, NAME)
+    assert reasons[key] == "check contract has not passed"
+    assert names(reasons) == below("training_sets/sequences")
+
+
+def test_datasets_do_not_touch_one_another(home: Path, instance: dg.DagsterInstance) -> None:
+    write_small_dump(home / "landing" / "Other", "Other")
+    instance.add_dynamic_partitions("dataset", ["Other"])
+    (request,), problems = run_requests(instance, GRAPH)
+    assert problems == []
+    assert request.partition_key == "Other"
+    assert names(request.asset_selection) == names(WANTED)
+
+
+class _Loading(LoadingContext):
+    """What Dagster's resolver asks for."""
+
+    def __init__(self, instance: dg.DagsterInstance) -> None:
+        self._instance, self._loaders = instance, {}
+
+    @property
+    def instance(self) -> dg.DagsterInstance:
+        return self._instance
+
+    @property
+    def loaders(self) -> dict:
+        return self._loaders
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_is_stale_is_what_the_badges_of_the_ui_say(instance: dg.DagsterInstance, seed: int) -> None:
+    # assets made again at random, with the same content or another, each of what was there at that moment
+    random = Random(seed)
+    for _ in range(5):
+        some = random.sample(sorted(WANTED), 6)
+        settle(instance, GRAPH, some, lambda key: versions(key) if random.random() < 0.5 else f"{random.random()}")
+    resolver = CachingStaleStatusResolver(instance, GRAPH, _Loading(instance))
+    stale = {key for key in WANTED if resolver.get_status(key, NAME) != StaleStatus.FRESH}
+    records = Records(instance, NAME, GRAPH.get_all_asset_keys())
+    assert stale
+    assert {key for key in WANTED if _made_of_something_else(records, GRAPH, key, {})} == stale

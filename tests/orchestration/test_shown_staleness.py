@@ -12,6 +12,7 @@ from dagster._core.storage.tags import PARTITION_NAME_TAG
 from orchestration import shown_staleness
 from orchestration.definitions import defs
 from orchestration.partitions import datasets
+from orchestration.paths import RegistrationError
 from orchestration.shown_staleness import CURRENT, WATCHED, finding, in_words, show_staleness
 from orchestration.staleness import UP_TO_DATE, asset_graph
 
@@ -105,6 +106,18 @@ def test_what_is_current_and_was_never_looked_at_starts_no_run(instance, reasons
 def test_what_is_not_made_of_what_is_there_is_found_from_the_records(instance) -> None:
     make(instance)
     assert finding(GRAPH, LEADERBOARD, shown_staleness.reasons_now(instance, GRAPH, "One")) != CURRENT
+
+
+def test_a_damaged_dataset_is_named_and_the_others_go_on(instance, reasons, monkeypatch, tmp_path) -> None:
+    def reasons_of(_instance, _graph, dataset: str) -> dict:
+        if dataset == "One":
+            raise RegistrationError("One is damaged")
+        return reasons
+
+    for dataset in ("One", "Two"):
+        make(instance, dataset)
+    monkeypatch.setattr(shown_staleness, "reasons_now", reasons_of)
+    assert tick(instance)[0] == ["Two"]
 
 
 def test_frequent_causes_come_first_and_the_rest_is_counted() -> None:

@@ -270,7 +270,7 @@ def test_without_text_likeness_is_not_known():
     assert measure_smoothness(leave_one_out(rows, ITEMS), np.arange(20), 0) is None
     assert measure_smoothness(leave_one_out(rows, ITEMS, ["the"] * ITEMS), np.arange(20), 0) is None
     audit = audit_shortcuts(leave_one_out(rows, ITEMS), {}, [], {}, exclude_seen=True)
-    assert audit.tables[1].rows == (("Likeness of text", "not known"),)
+    assert audit.tables[1].rows == (("Text similarity", "not known"),)
 
 
 # ---- cut histories

@@ -95,7 +95,7 @@ def test_collected_funnels_add_up(collected):
     ]
     assert [(step.label, step.rows) for step in metadata.steps if step.role == "stage"] == [
         ("Rows read", 9),
-        ("ASINs", 7),
+        ("Distinct items", 7),
         ("Items of the catalogue with metadata", 6),
     ]
     assert reviews.unexplained == metadata.unexplained == 0
