@@ -164,7 +164,7 @@ _SEPARATORS = [
         "Separators",
         "a separator that is not known",
         csv(ROW.replace(",", "~"), header=PLAIN.replace(",", "~")),
-        refused="no column is known as the user",
+        refused='separator = "~"',
     ),
 ]
 
