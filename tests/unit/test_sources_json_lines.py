@@ -265,6 +265,20 @@ def test_a_column_that_is_not_there_cannot_be_kept_by(tmp_path, kind):
         of_events(tmp_path, kind, '[keep]\nevnt = ["transaction"]\n')
 
 
+def test_names_further_on_are_found_where_rows_are_left_out(tmp_path):
+    head = "user,item,event,timestamp\n"
+    rows = [f"u{n},i{n},{('view', 'transaction')[n % 2]},{TIME}\n" for n in range(20)]
+    (tmp_path / "source.toml").write_text('layout = "table"\ninteractions = ["events.csv"]\n' + KEEP)
+    (tmp_path / "events.csv").write_text(head + "".join(rows) + head + "".join(rows))
+    (unit,) = find_source(tmp_path, "shop").interactions
+    names, left_out = read(unit, INTERACTIONS_SCHEMA).counts[0].reading.warnings
+    assert names.startswith("the line of names stands 1 more times")
+    assert left_out.startswith("20 rows are left out")
+    (tmp_path / "events.csv").write_text(head + "".join(rows) + "item,user,event,timestamp\n" + "".join(rows))
+    with pytest.raises(LandingError, match=r"events\.csv, line 22 names the columns again"):
+        read(unit, INTERACTIONS_SCHEMA)
+
+
 def test_what_is_left_out_is_not_judged(tmp_path):
     rows = ["u,i,view,no time", f"u,j,transaction,{TIME}", f'u,k,"trans\naction",{TIME}', "u,l,transaction,no time"]
     (tmp_path / "events.csv").write_text("user,item,event,timestamp\n" + "\n".join(rows) + "\n")
