@@ -75,6 +75,12 @@ def test_without_a_time_the_order_of_the_lines_counts_with_a_warning(tmp_path):
     ("rows", "toml", "message"),
     [
         ([{"who": "u", "item": "i"}], TOML, "events.jsonl, the keys of its objects: no column is known as the user"),
+        ([{"user": {"id": "u"}, "item": "i"}], TOML, r"'user', taken as the user, holds objects, .*\]\[\"id\"\]"),
+        ([{"user": "u", "item": ["i", "j"]}], TOML, "'item', taken as the item, holds lists; write one line per"),
+        ([{"user": "u", "item": "i", "time": {"$date": 5}}], TOML, r"'time', .* holds objects, .*\$date"),
+        ([{"n": 1, "_source": {"user": "u", "item": "i"}}], TOML, "they lie inside '_source', .*jq -c "),
+        ([{"user": "u", "uid": "v", "item": "i"}], TOML, 'could each be the user; .*layout = "json_lines"'),
+        ([{}], TOML, "no column is known as the user; there is none"),
         ([{"user": {"id": "u"}, "item": "i"}], TOML + '[columns]\nuser = "user.id"', "inside 'user', .*jq -c '. +"),
         ([{"user": "u", "item": "i"}], TOML + '[columns]\nuser = "person"', "no column of the name 'person'"),
         ([{"user": "u", "item": "i", "time": 7}], TOML, "key 'time', taken as the time, holds numbers up to 7"),
@@ -90,6 +96,12 @@ def test_what_cannot_be_read_is_refused_with_the_remedy(tmp_path, rows, toml, me
     (tmp_path / "x").mkdir()
     with pytest.raises(LandingError, match=message):
         read_rows(tmp_path, rows, toml)
+
+
+def test_a_long_line_in_front_says_what_the_file_holds(tmp_path):
+    row = {"user": "u", "item": "i", "timestamp": TIME}
+    found = read_rows(tmp_path, [{**row, "text": "} { " * 100_000}, row])
+    assert found.values("user_id", "item_id") == [("u", "i"), ("u", "i")]
 
 
 def test_what_is_wrong_with_a_line_makes_it_a_reject(tmp_path):

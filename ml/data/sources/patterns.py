@@ -75,8 +75,8 @@ def parquet_parts(folder: Path, name: str) -> tuple[str, ...]:
             from ml.data.lines import LandingError
 
             raise LandingError(
-                f"{folder / name} is a table of {kind}, whose folder holds the files of earlier versions as well; write "
-                "the version that counts as Parquet, and give that"
+                f"{folder / name} is a table of {kind}, whose folder holds the files of earlier versions as well; "
+                "write the version that counts as Parquet, and give that"
             )
     return _sorted(folder, (path for path in (folder / name).rglob("*") if path.suffix.lower() == _PARQUET))
 
