@@ -137,7 +137,8 @@ class JsonLines:
                 f"jq -c '.[{json.dumps(key)}]' {self._path.name} > flat.jsonl"
             )
         there = f"there are {', '.join(map(repr, keys[:20]))}" if keys else "there is none"
-        return f'{there}; say user = "<key>" and item = "<key>" under [columns] of source.toml (keys of the first level only)'
+        roles = 'user = "<key>" and item = "<key>" under [columns] of source.toml'
+        return f"{there}; say {roles} (keys of the first level only)"
 
     def add(self, lines: list[bytes], columns: dict[str, list]) -> Added:
         """See :meth:`ml.data.reading.LineReader.add`.
