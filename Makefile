@@ -31,7 +31,7 @@ option = --$(subst _,-,$(shell echo $(1) | tr A-Z a-z))
 quoted = '$(subst ','\'',$(value $(1)))'
 OPTIONS = $(foreach name,$(sort $(typed) $(call exported,$@)),$(call option,$(name))=$(call quoted,$(name)))
 
-.PHONY: help install run check-data download search reproduce compare ui test test-installed lint format clean
+.PHONY: help install run check-data download search reproduce compare ui test test-fast test-installed lint style types format clean
 
 help:
 	@echo "make run         from dumps to leaderboard and report; without DATASET, a demo dump"
@@ -41,8 +41,9 @@ help:
 	@echo "make reproduce   fit what docs/reproduction.md claims, and write it: DATA=folder"
 	@echo "make compare     two reports: what changed in data, rankings and metrics; A=folder B=folder, PAGE=file for Markdown"
 	@echo "make ui          the Dagster UI on 127.0.0.1:$(PORT), same definitions and storage; prints its address with a token"
-	@echo "make lint        look over style and format of the code; make format mends them"
-	@echo "make test        lint, unit, dbt, orchestration and end-to-end tests"
+	@echo "make lint        check style, format (make format corrects them) and types"
+	@echo "make test        style, unit, dbt, orchestration and end-to-end tests"
+	@echo "make test-fast   the unit tests without the slow ones, in less than a minute"
 	@echo "make test-installed  install the wheel in an environment of its own, elsewhere, and make a run there"
 	@echo "make clean       remove the environment and caches; the workspace stays"
 	@echo
@@ -79,9 +80,15 @@ compare: $(INSTALLED)
 ui: $(INSTALLED)
 	@$(VENV)/bin/python -m orchestration.ui $(OPTIONS)
 
-lint: $(INSTALLED)
+lint: style types
+
+style: $(INSTALLED)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+
+# two minutes the first time, then seconds
+types: $(INSTALLED)
+	$(VENV)/bin/mypy
 
 format: $(INSTALLED)
 	$(VENV)/bin/ruff check --fix .
@@ -89,11 +96,18 @@ format: $(INSTALLED)
 
 # in the order of the folders, so that the files with few and long tests do not come last and alone; three workers on two
 # cores, since those that wait for processes of their own leave the others room
-test: lint
-	$(VENV)/bin/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(PYTEST_OPTIONS)
+test: style
+	$(VENV)/bin/python -m pytest --numprocesses 3 --timeout 900 --dist loadfile --no-loadscope-reorder $(PYTEST_OPTIONS)
+
+# files of unit tests that start processes, train, or draw many samples
+SLOW := wheel workspace_names contracts report_accessibility intervals landing_units landing_damage report plots \
+	models_learn landing faults fusion recommenders public_names demo training comparison training_distributed
+test-fast: $(INSTALLED)
+	$(VENV)/bin/python -m pytest tests/unit --numprocesses 2 --dist loadfile \
+		$(SLOW:%=--ignore=tests/unit/test_%.py) $(PYTEST_OPTIONS)
 
 test-installed: $(INSTALLED)
 	$(VENV)/bin/python -m pytest -m installed $(PYTEST_OPTIONS)
 
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .hypothesis dbt_project/target dbt_project/logs
+	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis dbt_project/target dbt_project/logs

@@ -152,7 +152,7 @@ def _filled_with_tied(
         The keys, all of them right, ``[rows, depth]``.
     """
     depth = best.shape[1]
-    limit_keys = _keys(limit, np.uint32(0))
+    limit_keys = _keys(limit, np.zeros(1, dtype=np.uint32))
     above = np.count_nonzero(best > (limit_keys | _PLACE)[:, None], axis=1)
     wanted = depth - above
     # where so many tie, the first of the order mostly hold enough of them

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from pathlib import Path
 from types import NoneType
@@ -35,7 +36,7 @@ def take_table(tables: dict[str, Any], key: str, where: str) -> dict[str, Any]:
     return dict(table)
 
 
-def take_choice(table: dict[str, Any], key: str, choices: dict[str, Any], where: str, prefix: str) -> str:
+def take_choice(table: dict[str, Any], key: str, choices: Mapping[str, Any], where: str, prefix: str) -> str:
     """Take a key out of a table whose value is one of the choices."""
     if key not in table:
         raise TableError(f"{where}: the key {prefix}{key} is missing")

@@ -77,7 +77,9 @@ observe_dumps = _condition.on_cron("*/5 * * * *").with_label("observe_dumps")
 def new_dumps(context: dg.SensorEvaluationContext):
     from orchestration.requests import sense
 
-    result, problems = sense(context.instance, context.repository_def.asset_graph, context.cursor)
+    repository = context.repository_def
+    assert repository is not None  # Dagster evaluates sensors within one
+    result, problems = sense(context.instance, repository.asset_graph, context.cursor)
     for problem in problems:
         context.log.warning(problem)
     return result

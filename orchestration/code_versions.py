@@ -162,7 +162,7 @@ def _remove_docstrings(tree: ast.Module) -> None:
         if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
             value = body[0].value
             if isinstance(value, ast.Constant) and isinstance(value.value, str):
-                node.body = body[1:]
+                del body[0]
 
 
 def _imported(tree: ast.AST, but_types: bool = False) -> Iterator[str]:

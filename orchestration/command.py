@@ -5,10 +5,12 @@ A command is imported when it is called, so that ``raw2rank --help`` answers at 
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
 import warnings
+from contextlib import redirect_stdout, suppress
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -26,6 +28,20 @@ COMMANDS = {
     "ui": ("ui", "start the Dagster UI on 127.0.0.1"),
 }
 
+_COMPLETION = """\
+_raw2rank() {{
+  local words=""
+  if [ "$COMP_CWORD" -eq 1 ]; then
+    words="{commands}"
+  else
+    case "${{COMP_WORDS[1]}}" in
+{cases}
+    esac
+  fi
+  COMPREPLY=($(compgen -W "$words" -- "${{COMP_WORDS[COMP_CWORD]}}"))
+}}
+complete -o default -F _raw2rank raw2rank"""
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Call a command with the rest of the arguments; its exit code."""
@@ -33,6 +49,9 @@ def main(arguments: list[str] | None = None) -> int:
     name, rest = (given[0], given[1:]) if given else ("--help", [])
     if name in ("-h", "--help", "help"):
         print(_help())
+        return 0
+    if name == "completion":
+        print(_completion())
         return 0
     if name == "--version":
         print(f"raw2rank {_version()}")
@@ -78,8 +97,23 @@ def _help() -> str:
             "raw2rank <command> --help lists the options of a command with their defaults. Options may also be written",
             "as make takes them: DATASET=Beauty is --dataset=Beauty. Everything is kept in one folder, the workspace:",
             "$RAW2RANK_HOME, or workspace/.",
+            "",
+            "raw2rank completion prints a script that completes commands and options in bash.",
         ]
     )
+
+
+def _completion() -> str:
+    """A script of bash that completes commands and options, and files; zsh can read it too, after bashcompinit."""
+    from orchestration.options import LIST_OPTIONS
+
+    cases = []
+    for name, (module, _) in COMMANDS.items():
+        listed = io.StringIO()
+        with redirect_stdout(listed), suppress(SystemExit):
+            import_module(f"orchestration.{module}").main([LIST_OPTIONS])
+        cases.append(f'    {name}) words="{" ".join(listed.getvalue().split())}" ;;')
+    return _COMPLETION.format(commands=" ".join(COMMANDS), cases="\n".join(cases))
 
 
 def _version() -> str:

@@ -10,7 +10,7 @@ import warnings
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import redirect_stdout
-from typing import TextIO
+from typing import Any, TextIO
 
 import dagster as dg
 
@@ -95,7 +95,8 @@ class _Teller:
         if event is None:
             return
         if event.event_type == dg.DagsterEventType.ASSET_MATERIALIZATION:
-            self._materialized(event.asset_key, event.step_materialization_data.materialization.metadata)
+            made = event.step_materialization_data.materialization
+            self._materialized(made.asset_key, made.metadata)
         elif event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
             self._checked(event.asset_check_evaluation_data)
         self.reasons.take(event)
@@ -103,7 +104,7 @@ class _Teller:
     def _say(self, text: str) -> None:
         print(as_called(text), file=self.terminal, flush=True)
 
-    def _materialized(self, key: dg.AssetKey, metadata: dict) -> None:
+    def _materialized(self, key: dg.AssetKey, metadata: Mapping[str, Any]) -> None:
         now = time.monotonic()
         rows = metadata.get("dagster/row_count")
         count = f"{rows.value:>12,} rows" if rows is not None else " " * 17

@@ -263,7 +263,10 @@ def _mapping(value: Any, where: str) -> dict[str, Any]:
     return value
 
 
-class _StrictLoader(yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader):
+_SafeLoader: Any = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
+
+
+class _StrictLoader(_SafeLoader):
     """Safe, and refuses a key that is given twice (PyYAML keeps the last one without a word)."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:

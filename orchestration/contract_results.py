@@ -188,6 +188,7 @@ def _run_suite(contract: Contract, rules: list[Rule], frame: pd.DataFrame, now: 
 def _expectation(contract: Contract, rule: Rule, now: float) -> Any:
     from great_expectations.exceptions import GreatExpectationsError
     from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
+    from great_expectations.expectations.metadata_types import FailureSeverity
     from great_expectations.expectations.row_conditions import Column
 
     kwargs = _arguments(rule, now)
@@ -199,7 +200,7 @@ def _expectation(contract: Contract, rule: Rule, now: float) -> Any:
         kwargs=kwargs,
         meta={"id": rule.id},
         notes=[f"{rule.id}: {rule.reason}", *([rule.remedy] if rule.remedy else [])],
-        severity=rule.severity,
+        severity=FailureSeverity(rule.severity),
     )
     try:
         return configuration.to_domain_obj()

@@ -12,7 +12,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -145,7 +145,7 @@ def _specs(
         "rules": len(contract.rules),
         CONTRACT_DIGEST: contract.digest,
     }
-    common = {
+    common: dict[str, Any] = {
         "asset": contract.key,
         "metadata": metadata,
         "partitions_def": partitions_def,

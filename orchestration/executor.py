@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import dagster as dg
 from dagster._core.definitions.executor_definition import IN_PROC_CONFIG
@@ -15,14 +16,14 @@ from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster._core.events import EngineEventData
 from dagster._core.execution.context.system import PlanOrchestrationContext
 from dagster._core.execution.plan.plan import ExecutionPlan
-from dagster._core.execution.plan.step import ExecutionStep
+from dagster._core.execution.plan.step import IExecutionStep
 from dagster._core.execution.retries import RetryMode
 from dagster._core.executor.in_process import InProcessExecutor
 from dagster._core.storage.tags import PARTITION_NAME_TAG
 from dagster._core.system_config.objects import ResolvedRunConfig
 from dagster._utils.interrupts import check_captured_interrupt
 
-from orchestration.assets.settings import chosen_for
+from orchestration.assets.settings import check_settings, chosen_for
 from orchestration.locking import DatasetLock
 from orchestration.paths import Workspace
 from orchestration.recommenders import EVERYTHING, is_chosen, not_chosen
@@ -49,8 +50,8 @@ class OneRunADataset(InProcessExecutor):
         if dataset is None:
             raise dg.Failure(
                 description="no dataset was chosen: launch again with one under Partitions. Where the list is empty, "
-                "put the files of a dataset into landing/<its name> in the workspace and switch the sensor new_dumps "
-                "on, or use `make run DATASET=name`.",
+                "put the files of a dataset into landing/<its name> in the workspace and launch the job register, or "
+                "use `make run DATASET=name`.",
                 allow_retries=False,
             )
         paths = Workspace.current().dataset(dataset)
@@ -90,16 +91,22 @@ class OneRunADataset(InProcessExecutor):
 @dg.executor(name="one_run_a_dataset", config_schema=IN_PROC_CONFIG)
 def one_run_a_dataset(context: dg.InitExecutorContext) -> OneRunADataset:
     """All steps in one process, holding the lock of the dataset."""
-    return OneRunADataset(retries=RetryMode.from_config(context.executor_config["retries"]))
+    retries: Any = context.executor_config["retries"]
+    return OneRunADataset(retries=RetryMode.from_config(retries) or RetryMode.ENABLED)
 
 
 def _of_what_was_chosen(context: PlanOrchestrationContext, dataset: str) -> tuple[PlanOrchestrationContext, str]:
     """The context of a run with the plan of what was chosen for its dataset, and the names of what was left out.
 
     Raises:
-        dg.Failure: nothing is left; or the job does not hold what was chosen.
+        dg.Failure: a setting is not possible; nothing is left; or the job does not hold what was chosen.
     """
-    chosen = chosen_for(_settings(context), dataset)
+    settings = _settings(context)
+    try:
+        check_settings(settings)
+    except ValueError as error:
+        raise dg.Failure(description=f"{dataset}: {error}", allow_retries=False) from error
+    chosen = chosen_for(settings, dataset)
     plan = context.execution_plan
     keys = {step: _asset_of(plan.get_step_by_key(step)) for step in plan.step_keys_to_execute}
     _require_the_chosen(context, {key for key in keys.values() if key}, chosen, dataset)
@@ -125,11 +132,12 @@ def _of_what_was_chosen(context: PlanOrchestrationContext, dataset: str) -> tupl
 
 
 def _settings(context: PlanOrchestrationContext) -> Settings:
-    given = context.run_config.get("resources", {}).get("settings", {}).get("config", {})
+    config: Any = context.run_config
+    given = config.get("resources", {}).get("settings", {}).get("config", {})
     return Settings(**given)
 
 
-def _asset_of(step: ExecutionStep) -> dg.AssetKey | None:
+def _asset_of(step: IExecutionStep) -> dg.AssetKey | None:
     """The asset that a step makes or checks; ``None`` where it makes several."""
     keys = set()
     for output in step.step_outputs:

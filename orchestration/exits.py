@@ -20,7 +20,7 @@ from types import FrameType
 from orchestration.called_as import as_called
 
 EXIT_FAILED = 1
-_STOPPED_BY = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
+_STOPPED_BY: dict[int, str] = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
 
 
 class Stopped(KeyboardInterrupt):

@@ -1,5 +1,7 @@
 """The jobs: the whole way for one dataset, its data alone, and the fingerprints of its dumps."""
 
+from typing import Any
+
 import dagster as dg
 
 from orchestration.recommenders import ASKED_FOR, EVERYTHING, MORE_RECIPES
@@ -49,7 +51,7 @@ search = dg.define_asset_job(
     selection=dg.AssetSelection.groups(ASKED_FOR),
     description="Look for better values of one recipe on one dataset.",
 )
-jobs = [everything, all_recipes, data, fingerprint, search, register, up_to_date]
+jobs: list[Any] = [everything, all_recipes, data, fingerprint, search, register, up_to_date]
 
 
 @dg.schedule(

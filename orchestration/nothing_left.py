@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from orchestration.contract_files import load_contracts
@@ -32,10 +32,10 @@ def why_nothing_is_left(paths: DatasetPaths, settings: Mapping[str, Any]) -> str
         paths: the dataset, whose warehouse holds the interactions in front of the k-core.
         settings: of the dataset.
     """
-    from ml.data.database import connect
+    from ml.data.database import connect, one_row
 
     with connect(paths.warehouse, read_only=True) as connection:
-        (before,) = connection.execute("select count(*) from intermediate.int_interactions_deduplicated").fetchone()
+        (before,) = one_row(connection, "select count(*) from intermediate.int_interactions_deduplicated")
         columns = connection.execute(
             """
             with selected as (select user_id, item_id from intermediate.int_interactions_selected)
@@ -63,11 +63,11 @@ def why_nothing_is_left(paths: DatasetPaths, settings: Mapping[str, Any]) -> str
 
 
 def _advice(users: np.ndarray, items: np.ndarray, k_core: int, given: Mapping[str, int]) -> str:
-    from ml.data.k_core import core, largest
+    from ml.data.k_core import Core, core, largest
 
     least = (_least(*_LEAST_USERS), _least(*_LEAST_ITEMS))
     users_need, items_need = given.values()
-    ways = []
+    ways: list[tuple[str, Callable[[int], tuple[int, int]]]] = []
     if -1 in given.values():
         ways.append(
             ("K_CORE={k}", lambda k: (k if users_need == -1 else users_need, k if items_need == -1 else items_need))
@@ -76,7 +76,11 @@ def _advice(users: np.ndarray, items: np.ndarray, k_core: int, given: Mapping[st
         ways.append(("K_CORE_USERS={k} K_CORE_ITEMS={k}", lambda k: (k, k)))
     most = max(k_core, *given.values())
     for written, needs in ways:
-        if found := largest(most, lambda k, needs=needs: core(users, items, *needs(k)), *least):
+
+        def left_by(k: int, needs: Callable[[int], tuple[int, int]] = needs) -> Core:
+            return core(users, items, *needs(k))
+
+        if found := largest(most, left_by, *least):
             k, left = found
             return (
                 f"the largest that works for this dataset is {written.format(k=k)}, which leaves {left.users:,} users, "

@@ -20,6 +20,8 @@ from orchestration.exits import EXIT_FAILED
 
 ON = ("1", "true", "yes", "on")
 OFF = ("0", "false", "no", "off")
+# alone on the command line: print the names of the options, for the completion of shells
+LIST_OPTIONS = "--list-options"
 # the settings as ``--help`` groups them
 _GROUPS = {
     "cleaning": (
@@ -180,7 +182,11 @@ class Parser(argparse.ArgumentParser):
         )
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
-        chosen, unknown = self.parse_known_args([_plain(arg) for arg in (sys.argv[1:] if args is None else args)])
+        given = sys.argv[1:] if args is None else list(args)
+        if given == [LIST_OPTIONS]:
+            print("\n".join(sorted(option for option in self._option_string_actions if option.startswith("--"))))
+            self.exit()
+        chosen, unknown = self.parse_known_args([_plain(argument) for argument in given])
         if unknown:
             first = unknown[0].split("=")[0]
             known = [option for option in self._option_string_actions if option.startswith("--")]

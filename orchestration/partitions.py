@@ -2,6 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, cast
+
 import dagster as dg
 
-datasets = dg.DynamicPartitionsDefinition(name="dataset")
+if TYPE_CHECKING:
+
+    class _Named(dg.DynamicPartitionsDefinition):
+        """It may be made without a name; this one has one."""
+
+        @property
+        def name(self) -> str: ...
+
+
+datasets = cast("_Named", dg.DynamicPartitionsDefinition(name="dataset"))

@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
@@ -87,7 +88,8 @@ def recommender_names() -> list[str]:
 
 
 def title_of(name: str) -> str:
-    return {**BASELINES, **recipes(), **fusions()}[name].title
+    described: dict[str, Any] = {**BASELINES, **recipes(), **fusions()}
+    return described[name].title
 
 
 def layer_of(name: str) -> str:
@@ -122,7 +124,8 @@ def modules_by_name() -> list[str]:
     """Modules of all baselines and ways to assign codes, which registries name and imports do not lead to."""
     from ml.codes import ASSIGNMENTS
 
-    return sorted({entry.path.split(":")[0] for entry in (*BASELINES.values(), *ASSIGNMENTS.values())})
+    paths = [*(baseline.path for baseline in BASELINES.values()), *(way.path for way in ASSIGNMENTS.values())]
+    return sorted({path.split(":")[0] for path in paths})
 
 
 def chosen_names(named: Iterable[str]) -> list[str]:
@@ -182,7 +185,7 @@ def compared(named: Iterable[str]) -> list[str]:
 
 def needed_codes(chosen: Iterable[str]) -> set[str]:
     """Code assignments that the chosen models are built on."""
-    return {recipes()[name].codes for name in chosen if name in recipes()} - {None}
+    return {codes for name in chosen if name in recipes() and (codes := recipes()[name].codes) is not None}
 
 
 def unwanted(graph: BaseAssetGraph, named: Iterable[str]) -> set[dg.AssetKey]:

@@ -148,4 +148,4 @@ class Records:
 
     def _rows(self, query: sa.Select) -> list:
         with self._storage.index_connection() as connection:
-            return connection.execute(query).fetchall()
+            return list(connection.execute(query).fetchall())

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from functools import cached_property
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from dagster_dbt import DbtCliResource
@@ -23,17 +23,32 @@ from orchestration.paths import REPOSITORY
 from orchestration.project import DBT_EXECUTABLE, DBT_FOLDER
 
 
-def _choices(name: str, values: Sequence[str]) -> type[StrEnum]:
+def _choices(name: str, values: Sequence[str]) -> Any:
     """An enumeration whose names are its values: the launchpad offers them and refuses anything else."""
     return StrEnum(name, [(value, value) for value in values], module=__name__)
 
 
-TieOrder = _choices("TieOrder", ("hash", "file", "item", "shuffle"))
-Split = _choices("Split", ("leave-one-out", "global-temporal"))
-FitOn = _choices("FitOn", ("train", "train+validation"))
-TrainingProcess = _choices("TrainingProcess", ("in_process", "subprocess"))
-Device = _choices("Device", DEVICES)
-Precision = _choices("Precision", PRECISIONS)
+if TYPE_CHECKING:  # type checkers cannot follow how they are made
+
+    class TieOrder(StrEnum): ...
+
+    class Split(StrEnum): ...
+
+    class FitOn(StrEnum): ...
+
+    class TrainingProcess(StrEnum): ...
+
+    class Device(StrEnum): ...
+
+    class Precision(StrEnum): ...
+
+else:
+    TieOrder = _choices("TieOrder", ("hash", "file", "item", "shuffle"))
+    Split = _choices("Split", ("leave-one-out", "global-temporal"))
+    FitOn = _choices("FitOn", ("train", "train+validation"))
+    TrainingProcess = _choices("TrainingProcess", ("in_process", "subprocess"))
+    Device = _choices("Device", DEVICES)
+    Precision = _choices("Precision", PRECISIONS)
 _DATE = r"\d{4}-\d{2}-\d{2}"
 _DATE_OR_NOTHING = rf"^({_DATE})?$"
 _BOUNDARY = rf"^(0?\.\d+|{_DATE})$"
@@ -210,7 +225,7 @@ class Dbt(DbtCliResource):
     connection of another kind to the same file.
     """
 
-    def _initialize_dbt_core_adapter(self, args: Sequence[str]) -> None:
+    def _initialize_dbt_core_adapter(self, args: Sequence[str]) -> Any:
         return None
 
     @cached_property

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from orchestration.exits import EXIT_FAILED, ends_plainly
 
@@ -50,7 +51,7 @@ def parse(
     for name, field in Settings.model_fields.items():
         option = f"--{name.replace('_', '-')}"
         # None where an option is not given
-        alone = {"nargs": "?", "const": True} if kind_of(field.annotation) is bool else {}
+        alone: dict[str, Any] = {"nargs": "?", "const": True} if kind_of(field.annotation) is bool else {}
         does = f"{field.description} (default: {shown_default(DEFAULTS[name])})".replace("%", "%%")
         group = parser.group(group_of(name))
         group.add_argument(option, type=as_type(reader(field.annotation)), help=does, **alone)

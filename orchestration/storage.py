@@ -64,7 +64,7 @@ def reference_for_services(dagster_home: Path) -> InstanceRef:
 
 def _reference(dagster_home: Path) -> InstanceRef:
     # Dagster takes the path for a pattern, so that it would not find its file below a folder named [x]
-    configuration = load_yaml_from_path(str(dagster_home / DAGSTER_CONFIG_YAML_FILENAME))
+    configuration: Any = load_yaml_from_path(str(dagster_home / DAGSTER_CONFIG_YAML_FILENAME))
     return InstanceRef.from_dir(str(dagster_home), overrides=configuration or {})
 
 
@@ -84,7 +84,7 @@ def _database_url(base_dir: str, name: str) -> str:
 
 # There is no option for it: the functions that open a storage call it by this name.
 for _module in (sqlite_event_log, sqlite_run_storage, sqlite_schedule_storage):
-    _module.create_db_conn_string = _database_url
+    setattr(_module, create_db_conn_string.__name__, _database_url)
 
 
 class _Engines:

@@ -142,6 +142,7 @@ def run(
         try:
             if began:
                 began(process)
+            assert process.stderr is not None  # it is a pipe
             # a progress bar ends its lines with a carriage return, which is kept
             for line in io.TextIOWrapper(process.stderr, encoding="utf-8", errors="replace", newline=""):
                 sys.stderr.write(line)

@@ -54,7 +54,7 @@ def made_of_declared_alone(
         lay_out(home, view, dataset, declared)
         asset = known[key]
         offered = {"settings": settings, "training_client": None, "trainings": None}
-        resources = {name: offered[name] for name in asset.required_resource_keys}
+        resources = {name: offered[name] for name in asset.required_resource_keys & offered.keys()}
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("RAW2RANK_HOME", str(view))
             # a training in this process, not beside others of a run

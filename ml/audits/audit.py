@@ -140,4 +140,5 @@ class Audit:
 
 
 def _line(values: dict[str, Any]) -> Line:
-    return Line(**{name: value if name == "title" else tuple(value) for name, value in values.items()})
+    points: dict[str, Any] = {name: value if name == "title" else tuple(value) for name, value in values.items()}
+    return Line(**points)

@@ -53,7 +53,7 @@ def audit_duplicates(
         return not_applicable(NAME, TITLE, reason, _EXPLANATION)
     copies = int(interactions.duplicates.sum())
     share = copies / (len(interactions) + copies)
-    facts = {"applies": 1, "duplicates": copies, "duplicates_share": share}
+    facts: dict[str, float | int | str | None] = {"applies": 1, "duplicates": copies, "duplicates_share": share}
     if not copies:
         verdict = f"None of the {len(interactions):,} kept interactions had an exact duplicate in the dump."
         return Audit(NAME, TITLE, verdict, NO_CONCERN, _EXPLANATION, facts=facts)
@@ -97,7 +97,7 @@ def audit_duplicates(
         verdict += f"no recommender is shown to change by more than {percent(CHANGE_SHARE)} without them"
         few = len(training_set.test_users) < LEAST_USERS
         verdict += f", but {len(training_set.test_users):,} test users are too few to tell." if few else "."
-    columns = ("recommender", "nDCG@10 with duplicates", "without", "change")
+    columns: tuple[str, ...] = ("recommender", "nDCG@10 with duplicates", "without", "change")
     columns += ("Recall@10 with duplicates", "without", "difference of nDCG@10, low", "difference, high", "adjusted p")
     note = "Differences with 95 % bootstrap intervals over users; p by paired t-test, adjusted by Holm. "
     table = Table("Results with and without exact duplicates", columns, tuple(rows), note + sample_note(training_set))

@@ -142,9 +142,10 @@ def ascents_by_moment(training_set: TrainingSet, interactions: Interactions) -> 
         pair = (users[1:] == users[:-1]) & (place[1:] != place[:-1])
         ascent = pair & (place[1:] > place[:-1])
         shared = moments[1:] == moments[:-1]
-        results.append(
-            tuple(ItemOrder(0, 0, 0.0, int((pair & at).sum()), int((ascent & at).sum())) for at in (shared, ~shared))
+        within, across = (
+            ItemOrder(0, 0, 0.0, int((pair & at).sum()), int((ascent & at).sum())) for at in (shared, ~shared)
         )
+        results.append((within, across))
     return max(results, key=lambda pairs: pairs[0].ascent_share)
 
 

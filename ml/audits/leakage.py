@@ -20,7 +20,7 @@ from ml.audits.figures import listed, percent
 from ml.audits.near_duplicates import LEAST_ITEMS, LIKENESS, ToldTwice, told_twice
 from ml.audits.variants import LEAVE_ONE_OUT, split_of
 from ml.baselines import BASELINES
-from ml.codes import ASSIGNMENTS
+from ml.codes import ASSIGNMENTS, Assignment
 from ml.data.interactions import Interactions
 from ml.data.training_set import FIT_ON_BOTH, FIT_ON_TRAIN, Sequences, TrainingSet
 from ml.recommender import Recommender
@@ -83,7 +83,8 @@ def audit_leakage(
     cases = max(1, len(training_set.test_users))
     names = [title for title, sees in seeing.items() if sees]
 
-    notes, concerns = [], []
+    notes: list[str] = []
+    concerns: list[str] = []
     if later is not None and later.share_later > MOST_LATER:
         by_construction = split_of(training_set) == LEAVE_ONE_OUT
         (notes if by_construction else concerns).append(
@@ -318,12 +319,11 @@ def code_refits(names: Sequence[str] = CHEAP_CODES, books: int = 8, seed: int = 
     unknown = [name for name in names if name not in ASSIGNMENTS]
     if unknown:
         raise ValueError(f"there is no code assignment {unknown[0]!r}; there are {', '.join(ASSIGNMENTS)}")
-    return {
-        f"Codes by {ASSIGNMENTS[name].title}": lambda data, one=ASSIGNMENTS[name]: (
-            one.assign(data, books, seed).values,
-        )
-        for name in names
-    }
+
+    def refit(assignment: Assignment) -> Refit:
+        return lambda data: (assignment.assign(data, books, seed).values,)
+
+    return {f"Codes by {ASSIGNMENTS[name].title}": refit(ASSIGNMENTS[name]) for name in names}
 
 
 def _outcome(concerns: list[str], notes: list[str], known: bool) -> str:
@@ -338,7 +338,7 @@ def _verdict(found: list[str], later: Later | None, refitted: bool) -> str:
     unknown = [] if later is not None else ["what is later in global time is not known, because there are no times"]
     if not refitted:
         unknown.append("there is no held-out item that could be replaced by another")
-    if found or unknown:
+    if found or unknown or later is None:
         sentence = "; ".join([*(found or ["no leak was found"]), *unknown])
         return sentence[0].upper() + sentence[1:] + "."
     if later.targets_affected == 0:

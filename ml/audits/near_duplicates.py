@@ -82,10 +82,11 @@ def near_duplicates(
     if not 0 < likeness <= 1:
         raise ValueError(f"likeness must be above 0 and at most 1, not {likeness}")
     groups, sets = _equal_sets(rows, items, least_items)
-    first, second = _candidates(sets, items, likeness)
-    if first is None:
+    candidates = _candidates(sets, items, likeness)
+    if candidates is None:
         none = np.empty(0, dtype=np.int64)
         return NearDuplicates(groups, none, none, np.empty(0), searched=False)
+    first, second = candidates
     found = _jaccard(sets, items, first, second)
     kept = found >= likeness - 1e-12
     return NearDuplicates(groups, first[kept], second[kept], found[kept])
@@ -186,8 +187,8 @@ def _equal_sets(rows: Sequences, items: int, least_items: int) -> tuple[np.ndarr
     large = np.flatnonzero(lengths >= least_items)
     groups = np.full(len(rows), -1, dtype=np.int64)
     representatives: dict[bytes, int] = {}
-    chosen = []
-    for index in large:
+    chosen: list[int] = []
+    for index in large.tolist():
         content = sets[index].tobytes()
         group = representatives.setdefault(content, len(chosen))
         if group == len(chosen):
@@ -196,7 +197,7 @@ def _equal_sets(rows: Sequences, items: int, least_items: int) -> tuple[np.ndarr
     return groups, sets.take(np.array(chosen, dtype=np.int64))
 
 
-def _candidates(sets: Sequences, items: int, likeness: float) -> tuple[np.ndarray | None, np.ndarray | None]:
+def _candidates(sets: Sequences, items: int, likeness: float) -> tuple[np.ndarray, np.ndarray] | None:
     """Pairs of sets that may be alike enough, each once; ``None`` where there are too many to look at."""
     lengths = sets.lengths
     row = np.repeat(np.arange(len(sets)), lengths)
@@ -218,7 +219,7 @@ def _candidates(sets: Sequences, items: int, likeness: float) -> tuple[np.ndarra
     ends = np.searchsorted(keys, (token << _LENGTH_BITS) + np.minimum(largest, (1 << _LENGTH_BITS) - 1), side="right")
     partners = ends - np.arange(len(owner)) - 1
     if partners.sum() > MOST_CANDIDATES:
-        return None, None
+        return None
     signatures = _signatures(sets)
     found = []
     totals = np.concatenate([[0], np.cumsum(partners)])
@@ -237,7 +238,8 @@ def _candidates(sets: Sequences, items: int, likeness: float) -> tuple[np.ndarra
         found.append(np.unique(low * max(1, len(sets)) + high))
         start = stop
     pairs = np.unique(np.concatenate(found)) if found else np.empty(0, dtype=np.int64)
-    return tuple(np.divmod(pairs, max(1, len(sets))))
+    first, second = np.divmod(pairs, max(1, len(sets)))
+    return first, second
 
 
 def _signatures(sets: Sequences) -> np.ndarray:

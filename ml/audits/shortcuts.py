@@ -195,13 +195,13 @@ def _shortcuts(against: Against | None, judged: Dependence | None) -> list[str]:
     if against is not None and (against.ratio is None or against.ratio >= ENOUGH):
         has = "no less nDCG@10 than" if against.ratio is None else f"{percent(against.ratio)} of the nDCG@10 of"
         found.append(f"{against.graph}, a graph without training, has {has} the best trained model, {against.trained}")
-    elif against is not None and not against.is_different:
+    elif against is not None and against.ratio is not None and not against.is_different:
         found.append(
             f"the best trained model, {against.trained}, is not significantly better than {against.graph}, a graph "
             f"without training, which has {percent(against.ratio)} of its nDCG@10"
         )
     kept = None if judged is None else judged.kept(2)
-    if kept is not None and kept >= ENOUGH and not _hurt_by_history(judged):
+    if judged is not None and kept is not None and kept >= ENOUGH and not _hurt_by_history(judged):
         share = "all" if kept >= 1 else percent(kept)
         found.append(f"{judged.title} keeps {share} of its nDCG@10 with the last two items of each history")
     return found
@@ -210,7 +210,7 @@ def _shortcuts(against: Against | None, judged: Dependence | None) -> list[str]:
 def _hurt_by_history(judged: Dependence | None) -> str:
     """That a model is better with the last two items than with all of a history, where its interval shows it."""
     kept = None if judged is None else judged.kept(2)
-    if kept is None or judged.differences[judged.cuts.index(2)].low <= 0:
+    if judged is None or kept is None or judged.differences[judged.cuts.index(2)].low <= 0:
         return ""
     return (
         f"{judged.title} is {percent(kept - 1)} better with the last two items of each history than with all of them: "
@@ -230,13 +230,13 @@ def _verdict(
         return "Not known: there is neither a trained model beside a graph nor a pair of recommenders to compare."
     said = list(shortcuts)
     if not shortcuts:
-        if against is not None:
+        if against is not None and against.ratio is not None:
             said.append(
                 f"the best trained model, {against.trained}, is ahead of the best graph, {against.graph}, which has "
                 f"{percent(against.ratio)} of its nDCG@10"
             )
         kept = None if judged is None else judged.kept(2)
-        if kept is not None and not hurt:
+        if judged is not None and kept is not None and not hurt:
             said.append(f"the last two items alone give {percent(kept)} of the nDCG@10 of {judged.title}")
     # the table of how fine the dataset measures says the same
     if power is not None and not shortcuts:

@@ -117,7 +117,9 @@ def audit_ties(
     }
     users = f"{percent(tied_share)} of the test users" if tied_share else "no test user"
     sentence = f"For {users} the tie rule chose the held-out item"
-    tables, charts, effects, other_winner, too_few = [], (), [], "", False
+    tables: list[Table] = []
+    charts: tuple[Chart, ...] = ()
+    effects, other_winner, too_few = [], "", False
     if in_group.any():
         variants = _variants(training_set, interactions, shuffles)
         tables.append(_targets_table(training_set, variants, in_group, tied_share))
@@ -186,7 +188,7 @@ def _tested(
     results: Mapping[str, dict[str, Measured]], candidates: Sequence[Candidate], seed: int
 ) -> dict[tuple[str, ...], Difference]:
     """Each candidate under ``file`` and ``item`` against its mean over the orders that know nothing of items."""
-    values = {}
+    values: dict[tuple[str, ...], np.ndarray] = {}
     for candidate in candidates:
         usual = np.mean([one.ndcg for one in _order_free(results, candidate.name)], axis=0)
         for rule in _INFORMED:
@@ -360,7 +362,7 @@ def _order_of_items(
         tuple(rows),
         f"Half of the neighbours ascend where the order knows nothing of items. Within users the dump is {kind}.",
     )
-    facts = {
+    facts: dict[str, float | int | str | None] = {
         "ascending_share": order.ascending_share,
         "ascending_share_by_chance": order.expected_share,
         "ascents_share": order.ascent_share,

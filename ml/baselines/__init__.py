@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from ml.recommender import Recommender
 
@@ -41,8 +42,8 @@ class Baseline:
     path: str
 
     @property
-    def recommender_class(self) -> type[Recommender]:
-        """The class, imported now."""
+    def recommender_class(self) -> Any:
+        """The class, imported now: a ``Recommender``, which takes a seed where :attr:`seeded` is true."""
         module, name = self.path.split(":")
         return getattr(import_module(module), name)
 

@@ -87,7 +87,7 @@ class MarkovChain:
         return in_blocks(histories, k, 2 * (width + k + longest), answer)
 
     def save(self, folder: Path) -> None:
-        arrays = {
+        arrays: dict[str, np.ndarray] = {
             "counts": self.counts,
             "followers": self.followers,
             "transitions": self.transitions,

@@ -116,7 +116,8 @@ def _first(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Row, ranking and column of the first available items of each ranking, as many as its shares sum to."""
     taken = np.zeros(available.shape[:2], dtype=np.int64)
-    for share, ranking in enumerate(rankings):
-        taken[:, ranking] += amounts[:, share]
+    for share, number in enumerate(rankings):
+        taken[:, number] += amounts[:, share]
     rank = np.cumsum(available, axis=2)
-    return np.nonzero(available & (rank <= taken[:, :, None]))
+    row, ranking, column = np.nonzero(available & (rank <= taken[:, :, None]))
+    return row, ranking, column

@@ -111,7 +111,11 @@ class TextGraphLast:
         return answer
 
     def save(self, folder: Path) -> None:
-        arrays = {"counts": self.counts, "text_vectors": self.text_vectors, **graph_arrays(self.edges)}
+        arrays: dict[str, np.ndarray] = {
+            "counts": self.counts,
+            "text_vectors": self.text_vectors,
+            **graph_arrays(self.edges),
+        }
         save_state(folder, self.name, {"encoder": self.encoder}, arrays)
 
     @classmethod

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ml.data.database import connect, quoted
+from ml.data.database import connect, one_row, quoted
 from ml.data.files import atomic_folder
 
 if TYPE_CHECKING:
@@ -60,14 +60,14 @@ def profile(kind: str, table: Path) -> dict[str, Any]:
     with _connection(table) as connection:
         columns = _OPTIONAL[kind]
         counts = ", ".join(f"count(*) - count({column})" for column in columns)
-        rows, *missing = connection.execute(f"select count(*), {counts} from staged").fetchone()
+        rows, *missing = one_row(connection, f"select count(*), {counts} from staged")
         found: dict[str, Any] = {"rows": rows}
         found |= {f"{column}_missing": count for column, count in zip(columns, missing, strict=True)}
         for name, column in _IDENTITIES[kind].items():
             # of the identities as a set: their order is not part of it
-            count, digest = connection.execute(
-                f"select count(*), bit_xor(md5_number_lower(id)) from {_distinct(column)}"
-            ).fetchone()
+            count, digest = one_row(
+                connection, f"select count(*), bit_xor(md5_number_lower(id)) from {_distinct(column)}"
+            )
             found |= {name: count, f"{name}_digest": str(digest or 0)}
         if kind == "reviews":
             ratings = connection.execute(
@@ -146,9 +146,9 @@ def _compare(kind: str, table: Path, accepted: Path, present: Mapping[str, Any])
     with _connection(table) as connection:
         for name, column in _IDENTITIES[kind].items():
             earlier = f"read_parquet('{quoted(accepted / name)}.parquet', hive_partitioning = false)"
-            common[name] = connection.execute(
-                f"select count(*) from {_distinct(column)} semi join {earlier} using (id)"
-            ).fetchone()[0]
+            (common[name],) = one_row(
+                connection, f"select count(*) from {_distinct(column)} semi join {earlier} using (id)"
+            )
     note = f"Compared with the state that was accepted at {_written_at(accepted)}."
     return Comparison(_row(kind, present, stored["profile"], common), note)
 

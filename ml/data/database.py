@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ml.data.files import working_folder
 
@@ -36,11 +36,19 @@ def memory_limit() -> str:
     return os.environ.get(_SETTINGS["memory_limit"]) or default
 
 
+def one_row(connection: duckdb.DuckDBPyConnection, query: str, values: Sequence[object] = ()) -> tuple[Any, ...]:
+    """The row of a query that always has one, such as a count."""
+    row = connection.execute(query, list(values)).fetchone()
+    assert row is not None
+    return row
+
+
 @contextmanager
 def connect(database: Path | None = None, read_only: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection to a database file, or (``None``) to one in memory; closed at the end."""
     import duckdb
 
+    settings: dict[str, str | bool | int | float | list[str]]
     settings = {name: os.environ[variable] for name, variable in _SETTINGS.items() if os.environ.get(variable)}
     settings["memory_limit"] = memory_limit()
     name = ":memory:" if database is None else str(database)

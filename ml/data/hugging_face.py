@@ -12,7 +12,7 @@ came next. The layout is that of the published sets for recommendation by langua
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,9 +74,9 @@ def export(training_set: TrainingSet, folder: Path, history_limit: int = 50) -> 
             raise ValueError(f"the text of item {item_id.decode()} of {training_set.dataset} is not one line")
     (folder / "data").mkdir(parents=True, exist_ok=True)
     batches = {
-        "train": _train_batches(training_set, history_limit),
-        "validation": _evaluation_batches(training_set, "validation", history_limit),
-        "test": _evaluation_batches(training_set, "test", history_limit),
+        "train": _train_batches(training_set, training_set.item_text, history_limit),
+        "validation": _evaluation_batches(training_set, training_set.item_text, "validation", history_limit),
+        "test": _evaluation_batches(training_set, training_set.item_text, "test", history_limit),
     }
     written = {}
     for split, of_split in batches.items():
@@ -95,8 +95,7 @@ def prompt(history: list[str]) -> str:
     return f"### Instruction:\n{INSTRUCTION}\n\n### History:\n{lines}\n{NEXT_ITEM}"
 
 
-def _train_batches(training_set: TrainingSet, history_limit: int) -> Iterator[pa.RecordBatch]:
-    texts = training_set.item_text
+def _train_batches(training_set: TrainingSet, texts: Sequence[str], history_limit: int) -> Iterator[pa.RecordBatch]:
     users = np.flatnonzero(training_set.train.lengths >= 2)
     for start in range(0, len(users), _BATCH_ROWS):
         chosen = users[start : start + _BATCH_ROWS]
@@ -107,8 +106,9 @@ def _train_batches(training_set: TrainingSet, history_limit: int) -> Iterator[pa
         yield pa.record_batch([_decoded(training_set.user_ids[chosen]), pa.array(rows, pa.string())], TRAIN_SCHEMA)
 
 
-def _evaluation_batches(training_set: TrainingSet, split: str, history_limit: int) -> Iterator[pa.RecordBatch]:
-    texts = training_set.item_text
+def _evaluation_batches(
+    training_set: TrainingSet, texts: Sequence[str], split: str, history_limit: int
+) -> Iterator[pa.RecordBatch]:
     users, targets = training_set.users_of(split), training_set.targets_of(split)
     histories = training_set.histories(split)
     for start in range(0, len(users), _BATCH_ROWS):

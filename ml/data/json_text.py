@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import orjson
 
@@ -69,12 +70,14 @@ def may_be_nested_deeply(text: str | bytes) -> bool:
     size = len(text)
     if size < LEAST_DEEP_BYTES:
         return False
-    square, curly = ("[", "{") if isinstance(text, str) else (b"[", b"{")
     # to look for the second of them is quicker than to count, and a review mostly has none
-    arrays = 1 if text.find(square, text.find(square) + 1) < 0 else text.count(square)
+    if isinstance(text, str):
+        arrays = 1 if text.find("[", text.find("[") + 1) < 0 else text.count("[")
+    else:
+        arrays = 1 if text.find(b"[", text.find(b"[") + 1) < 0 else text.count(b"[")
     if arrays + (size - 2 * arrays) // _BYTES_AN_OBJECT < DEEPEST:
         return False
-    return arrays + text.count(curly) >= DEEPEST
+    return arrays + (text.count("{") if isinstance(text, str) else text.count(b"{")) >= DEEPEST
 
 
 def is_nested_deeply(text: str | bytes, value: object) -> bool:
@@ -124,7 +127,7 @@ def read_object(line: bytes) -> dict | Reject:
 
 
 def fields_reading(
-    fields: Mapping[str, str | tuple[str, ...]],
+    fields: Mapping[str, str | Sequence[str]],
     keys: Sequence[str],
     time_unit: str | None = None,
     warnings: Sequence[str] = (),
@@ -138,7 +141,8 @@ def fields_reading(
         time_unit: what times are written in.
         warnings: what the user should look at.
     """
-    columns, used = {}, set()
+    columns: dict[str, str] = {}
+    used: set[str] = set()
     for role, names in fields.items():
         names = (names,) if isinstance(names, str) else names
         used.update(names)
@@ -178,7 +182,7 @@ def is_list_of_texts(value: object) -> bool:
     return isinstance(value, list) and all(map(is_text, value))
 
 
-def is_finite_number(value: object) -> bool:
+def is_finite_number(value: Any) -> bool:
     return type(value) in (int, float) and math.isfinite(value)
 
 

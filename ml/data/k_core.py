@@ -32,7 +32,7 @@ def core(users: np.ndarray, items: np.ndarray, users_need: int, items_need: int)
         kept = (of_users[users] >= users_need) & (of_items[items] >= items_need)
         if kept.all():
             longest = int(of_users.max(initial=0))
-            return Core(np.count_nonzero(of_users), np.count_nonzero(of_items), len(users), longest)
+            return Core(int(np.count_nonzero(of_users)), int(np.count_nonzero(of_items)), len(users), longest)
         users, items = users[kept], items[kept]
 
 

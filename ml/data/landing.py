@@ -168,15 +168,16 @@ def land(
     with atomic_folder(folder) as new:
         for part in ("rows", "rejects", "units"):
             (new / part).mkdir()
-        to_read = []
+        to_read: list[tuple[str, functools.partial[LandedUnit]]] = []
         for unit, identity in zip(units, identities, strict=True):
             key = _key(unit)
             known = previous.get(key)
-            candidate = known is not None and known["identity"] == identity
+            if known is not None and known["identity"] != identity:
+                known = None
             expected = None
-            if candidate or fingerprints is not None:
+            if known is not None or fingerprints is not None:
                 expected = tuple(_fingerprint(file, fingerprints) for file in unit.files)
-            if candidate and expected == tuple(file["sha256"] for file in known["landed"]["files"]):
+            if known is not None and expected == tuple(file["sha256"] for file in known["landed"]["files"]):
                 earlier = LandedUnit.from_json(known["landed"])
                 if _taken_over(earlier, key, schema, folder, new):
                     landed[key] = earlier
@@ -368,7 +369,7 @@ def _link(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def _read(jobs: list[tuple[str, Callable[[], LandedUnit]]], processes: int | None) -> dict[str, LandedUnit]:
+def _read(jobs: list[tuple[str, functools.partial[LandedUnit]]], processes: int | None) -> dict[str, LandedUnit]:
     """Do the jobs, in processes where there are several; what each gave, by its name."""
     processes = min(len(jobs), processes or processors())
     if processes <= 1:

@@ -7,7 +7,7 @@ names columns.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -28,6 +28,7 @@ from ml.data.reading import (
     Reject,
     Sink,
     SourceFile,
+    WholeRecords,
 )
 
 ROWS_PER_BATCH = 1 << 16
@@ -133,7 +134,7 @@ def _parsed(
     reader: LineReader,
     make_reader: Callable[[], LineReader],
     schema: pa.Schema,
-) -> Iterator[_Parsed]:
+) -> Generator[_Parsed, None, None]:
     """Rows and rejects of each piece in turn; of a large file parsed in processes, while this one decompresses."""
     # on two processors this one, which decompresses and writes, leaves too little for others
     processes = PROCESSES_A_FILE if processors() > PROCESSES_A_FILE else 1
@@ -185,8 +186,8 @@ class _Parser:
                 block = Block(held.first_line_number, held.first_byte_offset, held.raw + block.raw)
             elif held is not None:
                 self._read(held)
-            if is_whole and hasattr(self._reader, "add_whole_records"):
-                self._read_whole_records(block)
+            if is_whole and isinstance(self._reader, WholeRecords):
+                self._read_whole_records(block, self._reader)
             else:
                 self._read(block)
         return self._rows.take(), self._rejects.take() if self._rejects.count else None
@@ -194,14 +195,15 @@ class _Parser:
     def finish(self) -> _Parsed:
         """Rows and rejects of the lines that were kept back, at the end of the file."""
         held, self._held = self._held, None
-        self._read(held)
+        if held is not None:
+            self._read(held)
         return self.parse([])
 
-    def _read_whole_records(self, block: Block) -> None:
+    def _read_whole_records(self, block: Block, reader: WholeRecords) -> None:
         if block.raw.isspace():
             return
         try:
-            added, used = self._reader.add_whole_records(block.lines, self._rows.columns)
+            added, used = reader.add_whole_records(block.lines, self._rows.columns)
         except RefusedLine as error:
             raise error.numbered(block.first_line_number) from error
         if used == len(block.lines):

@@ -164,6 +164,7 @@ def serve() -> None:
     threading.Thread(target=_take_jobs, args=(connection, jobs), daemon=True).start()
     while True:
         job = jobs.get()
+        answer: tuple[Exception | None, object]
         try:
             answer = (None, job())
         except Exception as error:  # noqa: BLE001 - raised again by the parent

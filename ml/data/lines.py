@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -117,7 +117,7 @@ class FileLines:
         self.lines_read = 0
         self.problem: str | None = None
 
-    def __iter__(self) -> Iterator[Block]:
+    def __iter__(self) -> Generator[Block, None, None]:
         self.lines_read = 0
         self.problem = None
         try:
@@ -191,7 +191,7 @@ def complaint(path: Path, error: OSError) -> str:
     return f"{path} cannot be read: {error.strerror}"
 
 
-def _ahead(chunks: Iterator[bytes]) -> Iterator[bytes]:
+def _ahead(chunks: Iterator[bytes]) -> Generator[bytes, None, None]:
     """The same chunks, made in a thread of its own that runs at most ``CHUNKS_AHEAD`` in front."""
     made: queue.Queue[bytes | BaseException | None] = queue.Queue(CHUNKS_AHEAD)
     left = threading.Event()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from ml.data.database import connect
+from ml.data.database import connect, one_row
 
 _AS_GIVEN = "as given"
 _DUPLICATES = {"duplicates": "exact ones (user, item, time, rating) removed"}
@@ -20,11 +20,12 @@ def split_protocol(settings: Mapping[str, object], interactions: Path) -> dict[s
         interactions: the Parquet file of the mart, which knows whether order and split came with the source.
     """
     with connect() as connection:
-        is_ordered, is_split = connection.execute(
+        is_ordered, is_split = one_row(
+            connection,
             "select bool_and(given_position > 0), bool_and(given_split is not null) "
             "from read_parquet(?, hive_partitioning = false)",
             [str(interactions)],
-        ).fetchone()
+        )
     if is_split:
         return {"split": "made elsewhere, taken as it is", **_DUPLICATES, "k_core": 0, "order": _AS_GIVEN}
     split = settings["split"]
@@ -35,7 +36,7 @@ def split_protocol(settings: Mapping[str, object], interactions: Path) -> dict[s
         for side in ("users", "items")
     )
     core = users if users == items else f"{users} a user, {items} an item"
-    order = {"order": _AS_GIVEN} if is_ordered else {"tie_order": settings["tie_order"]}
+    order: dict[str, object] = {"order": _AS_GIVEN} if is_ordered else {"tie_order": settings["tie_order"]}
     chosen = {"validation_users": settings["validation_users"], "seed": settings["seed"]}
     return {"split": split, **_DUPLICATES, "k_core": core, **_rules(settings), **order, **chosen}
 

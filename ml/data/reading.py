@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
@@ -137,7 +137,8 @@ class LineReader(Protocol):
         reasons: every reason it rejects a line for.
     """
 
-    reasons: tuple[str, ...]
+    @property
+    def reasons(self) -> tuple[str, ...]: ...
 
     def add(self, lines: list[bytes], columns: dict[str, list]) -> Added:
         """Append what can be kept of some lines, without their line endings, to the columns.
@@ -145,6 +146,15 @@ class LineReader(Protocol):
         Every list of ``columns`` (the names of the layout's columns, without the origin) must grow by the
         number of rows that were kept.
         """
+        ...
+
+
+@runtime_checkable
+class WholeRecords(Protocol):
+    """What a reader also has where a record may span several lines."""
+
+    def add_whole_records(self, lines: list[bytes], columns: dict[str, list]) -> tuple[Added, int]:
+        """As :meth:`LineReader.add`, less an unfinished record at the end; and how many lines were used."""
         ...
 
 
@@ -185,7 +195,7 @@ class FileCounts:
     reading: FileReading | None = None
 
     @classmethod
-    def from_json(cls, values: Mapping[str, object]) -> FileCounts:
+    def from_json(cls, values: Mapping[str, Any]) -> FileCounts:
         """From the plain values that ``dataclasses.asdict`` gives and JSON keeps."""
         reading = values.get("reading")
         if reading is not None:

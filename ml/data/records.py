@@ -156,13 +156,13 @@ class ReviewLines:
                 if not line.isascii():
                     line.decode()
             except (ValueError, RecursionError):
-                review = read_review(line)
-                if isinstance(review, Reject):
-                    rejected.append((index, review))
+                found = read_review(line)
+                if isinstance(found, Reject):
+                    rejected.append((index, found))
                     continue
-                if review.invalid_fields:
-                    invalid_fields[len(kept)] = review.invalid_fields
-                review = _PlainReview(*review[:5])
+                if found.invalid_fields:
+                    invalid_fields[len(kept)] = found.invalid_fields
+                review = _PlainReview(*found[:5])
             keep(review)
         if kept and not _are_sound(kept):
             kept, rejected, invalid_fields = _judged(lines, kept, rejected, invalid_fields)

@@ -6,12 +6,18 @@ import gzip
 import hashlib
 import io
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from isal import igzip, isal_zlib
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+# within a class that has a property of that name, `bytes` is the property
+_Bytes = bytes
 
 # of a file as it lies on disk
 READ_BYTES = 1 << 16
@@ -97,7 +103,7 @@ class TextStream:
         """SHA-256 of the bytes that were read, in hexadecimal."""
         return self._source.digest.hexdigest()
 
-    def __iter__(self) -> Iterator[bytes]:
+    def __iter__(self) -> Generator[_Bytes, None, None]:
         start = self._source.peek()
         if start and _GZIP_START.startswith(start[:2]):
             pieces = _checked(self._inflated(), "gzip")
@@ -112,11 +118,11 @@ class TextStream:
         while self._source.read(self._piece_bytes):
             pass
 
-    def _plain(self) -> Iterator[bytes]:
+    def _plain(self) -> Generator[_Bytes, None, None]:
         while text := self._source.read(self._piece_bytes):
             yield text
 
-    def _inflated(self) -> Iterator[bytes]:
+    def _inflated(self) -> Generator[_Bytes, None, None]:
         given = 0
         with igzip.IGzipFile(fileobj=self._source, mode="rb") as stream:
             try:
@@ -124,12 +130,12 @@ class TextStream:
                     given += len(text)
                     yield text
                 return
-            except (EOFError, gzip.BadGzipFile, isal_zlib.IsalError):
+            except (EOFError, gzip.BadGzipFile, isal_zlib.IsalError):  # type: ignore[misc]  # a class, not as in the stub
                 pass
         # What stands in front of a break has to be whole, and igzip gives up some bytes before it.
         yield from self._inflated_with_care(given)
 
-    def _inflated_with_care(self, given: int) -> Iterator[bytes]:
+    def _inflated_with_care(self, given: int) -> Generator[_Bytes, None, None]:
         """The text up to the last byte that can be had, less the first ``given`` bytes."""
         with open(self._path, "rb") as file:
             waiting = file.read(READ_BYTES)
@@ -155,7 +161,7 @@ class TextStream:
                 elif self.broken is None:
                     self.broken = "is cut short: its gzip stream ends"
 
-    def _decompressed(self) -> Iterator[bytes]:
+    def _decompressed(self) -> Generator[_Bytes, None, None]:
         given = 0
         try:
             for text in _zstd_pieces(self._source, self._piece_bytes):
@@ -182,7 +188,7 @@ class TextStream:
         with closing(self._behind(given + more, careful_from, 1)) as pieces, suppress(OSError):
             yield from _joined(pieces, self._piece_bytes)
 
-    def _behind(self, given: int, careful_from: int, piece_bytes: int) -> Iterator[bytes]:
+    def _behind(self, given: int, careful_from: int, piece_bytes: int) -> Generator[_Bytes, None, None]:
         """The text of a damaged zstd stream behind the first ``given`` bytes, in pieces of ``piece_bytes``."""
         with open(self._path, "rb", buffering=0) as file:
             slow = _SlowAtTheEnd(file, careful_from)
@@ -347,7 +353,7 @@ class _HashingReader(io.RawIOBase):
         """Some of the next bytes, at least two unless the file ends; they are read again."""
         return self._file.peek(2)
 
-    def readinto(self, buffer: memoryview) -> int:
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
         count = self._file.readinto(buffer)
         self.digest.update(memoryview(buffer)[:count])
         self.bytes += count
@@ -365,8 +371,8 @@ class _SlowAtTheEnd(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: memoryview) -> int:
-        size = min(len(buffer), max(1, self._careful_from - self._bytes))
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        size = min(memoryview(buffer).nbytes, max(1, self._careful_from - self._bytes))
         count = self._file.readinto(memoryview(buffer)[:size])
         self._bytes += count
         return count

@@ -13,6 +13,7 @@ import hashlib
 import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -289,4 +290,5 @@ class TrainingSet:
                 name: Sequences(arrays.pop(f"{name}_items"), arrays.pop(f"{name}_offsets"))
                 for name in ("train", "before_validation", "before_test")
             }
-            return cls(dataset=description["dataset"], protocol=description["protocol"], **sequences, **arrays)
+            parts: dict[str, Any] = {**sequences, **arrays}
+            return cls(dataset=description["dataset"], protocol=description["protocol"], **parts)

@@ -183,7 +183,7 @@ def build_leaderboard(entries: Sequence[Entry], training_set: TrainingSet, seed:
             "parameters": entry.parameters,
             "model_bytes": entry.model_bytes,
         }
-        if name in comparisons:
+        if reference is not None and name in comparisons:
             compared = comparisons[name]
             row |= {
                 "reference": reference.recommender,

@@ -288,7 +288,7 @@ def _category_diversity(
         raise ValueError(f"{len(categories)} categories for {lists.catalogue} items: give one an item")
     names = {name for name in categories if name and name.strip()}
     numbers = {name: number for number, name in enumerate(sorted(names))}
-    codes = np.array([numbers.get(name, -1) for name in categories], dtype=np.int64)[lists.items]
+    codes = np.array([numbers.get(name or "", -1) for name in categories], dtype=np.int64)[lists.items]
     kept = codes >= 0
     rows = lists.rows[kept]
     counts = np.bincount(rows, minlength=len(lists))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ml.baselines import BASELINES
 from ml.codes import ASSIGNMENTS
@@ -78,7 +79,11 @@ def _fit(
         from ml.fusion.recommender import FusedRecommender
 
         parts = {part: refit(part, training_set, conditions, recipes, fusions, fitted) for part in fusions[name].parts}
-        options = {"fit_on": conditions.fit_on, "exclude_seen": conditions.exclude_seen, "seed": conditions.seed}
+        options: dict[str, Any] = {
+            "fit_on": conditions.fit_on,
+            "exclude_seen": conditions.exclude_seen,
+            "seed": conditions.seed,
+        }
         return FusedRecommender(parts, fusions[name].depth, **options).choose(training_set)
     from ml.training.execution import Execution
     from ml.training.sequential_recommender import SequentialRecommender

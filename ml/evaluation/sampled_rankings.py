@@ -151,8 +151,9 @@ class PairedSamples:
 
         ``None`` where fewer kept it than half of the smaller sample, or a sample does not know the recommender.
         """
-        parts = [self._rows(table, name, self._kept) for table in self._tables]
-        if not self._kept or any(part is None for part in parts):
+        rows = [self._rows(table, name, self._kept) for table in self._tables]
+        parts = [part for part in rows if part is not None]
+        if not self._kept or len(parts) < len(rows):
             return None
         before, after = (pc.fill_null(part["target_rank"], 0).to_numpy() for part in parts)
         return before, after
@@ -162,8 +163,9 @@ class PairedSamples:
 
         ``None`` where there is no such user, or a sample does not know the recommender.
         """
-        parts = [self._rows(table, name, self._both) for table in self._tables]
-        if not self._both or any(part is None for part in parts):
+        rows = [self._rows(table, name, self._both) for table in self._tables]
+        parts = [part for part in rows if part is not None]
+        if not self._both or len(parts) < len(rows):
             return None
         lists = [part["items"].combine_chunks() for part in parts]
         numbered = pa.concat_arrays([one.flatten() for one in lists]).dictionary_encode().indices.to_numpy()

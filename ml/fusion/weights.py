@@ -80,6 +80,7 @@ def choose_fusion(
         if best is None or quality > best[0]:
             shares = tuple(int(units) / _UNITS for units in weights)
             best = quality, Fusion(tuple(names), shares, normalisation, depth)
+    assert best is not None  # there is a normalisation
     return ChosenFusion(best[1], best[0], of_parts, of_normalisations)
 
 

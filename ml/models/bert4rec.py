@@ -33,7 +33,7 @@ class BERT4Rec(ItemSequenceModel):
         self.item_biases = nn.Parameter(torch.zeros(catalogue.items)) if settings.item_biases else None
         self.mask = nn.Parameter(torch.empty(settings.dimensions).normal_(std=settings.embedding_deviation))
         self.positions = nn.Parameter(
-            torch.empty(settings.max_length, settings.dimensions).normal_(std=settings.embedding_deviation)
+            torch.empty(self.max_length, settings.dimensions).normal_(std=settings.embedding_deviation)
         )
         self.norm = nn.LayerNorm(settings.dimensions, eps=BERT_NORM_EPSILON)
         self.dropout = Dropout(settings.dropout)

@@ -11,7 +11,7 @@ from ml.models.dropout import Dropout
 from ml.models.item_biases import dense_with_bias, with_one
 from ml.models.item_embeddings import DenseItemEmbedding, ItemEmbedding
 from ml.models.sequential_model import SequentialModel
-from ml.models.settings import CaserSettings
+from ml.models.settings import CaserSettings, decided_length
 from ml.models.user_vectors import UserVectors
 
 
@@ -30,12 +30,13 @@ class Caser(SequentialModel):
 
     def __init__(self, settings: CaserSettings, catalogue: Catalogue) -> None:
         super().__init__()
-        self.max_length = settings.max_length
+        self.max_length = decided_length(settings.max_length)
         self.window = settings.window
         dimensions, deviation = settings.dimensions, settings.embedding_deviation
         self.input_embedding = DenseItemEmbedding(catalogue.items, dimensions, deviation)
+        self.heights = range(1, settings.window + 1)
         self.horizontal = nn.ModuleList(
-            nn.Conv1d(dimensions, settings.horizontal_filters, height) for height in range(1, settings.window + 1)
+            nn.Conv1d(dimensions, settings.horizontal_filters, height) for height in self.heights
         )
         self.vertical = nn.Linear(settings.window, settings.vertical_filters, bias=False)
         self.dropout = Dropout(settings.dropout)
@@ -55,8 +56,8 @@ class Caser(SequentialModel):
         # A filter of one height gives the same value wherever a window meets the same items: it runs once over the
         # whole row, and the largest value within each window is taken after.
         largest = [
-            F.max_pool1d(F.relu(filters(picture)), self.window - filters.kernel_size[0] + 1, stride=1)
-            for filters in self.horizontal
+            F.max_pool1d(F.relu(filters(picture)), self.window - height + 1, stride=1)
+            for height, filters in zip(self.heights, self.horizontal, strict=True)
         ]
         # [batch, dimensions, length, window] to [batch, length, filters * dimensions]
         summed = self.vertical(picture.unfold(2, self.window, 1)).permute(0, 2, 3, 1).flatten(2)

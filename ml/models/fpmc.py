@@ -8,7 +8,7 @@ from torch import Tensor
 from ml.models.catalogue import Catalogue
 from ml.models.item_embeddings import DenseItemEmbedding, ItemEmbedding
 from ml.models.sequential_model import SequentialModel
-from ml.models.settings import FPMCSettings
+from ml.models.settings import FPMCSettings, decided_length
 from ml.models.user_vectors import UserVectors
 
 
@@ -26,7 +26,7 @@ class FPMC(SequentialModel):
 
     def __init__(self, settings: FPMCSettings, catalogue: Catalogue) -> None:
         super().__init__()
-        self.max_length = settings.max_length
+        self.max_length = decided_length(settings.max_length)
         dimensions, deviation = settings.dimensions, settings.embedding_deviation
         self.users = UserVectors(catalogue.users, dimensions, deviation)
         self.last_items = DenseItemEmbedding(catalogue.items, dimensions, deviation)

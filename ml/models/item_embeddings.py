@@ -92,6 +92,9 @@ class JointProductQuantisedItemEmbedding(ItemEmbedding):
         deviation: standard deviation of the normal distribution that the books start from.
     """
 
+    codes: Tensor
+    offsets: Tensor
+
     def __init__(self, codes: np.ndarray | Tensor, dimensions: int, deviation: float) -> None:
         items, books = codes.shape
         if dimensions % books:

@@ -8,7 +8,7 @@ from ml.models.catalogue import Catalogue
 from ml.models.item_biases import dense_with_bias, with_one
 from ml.models.item_embeddings import ItemEmbedding
 from ml.models.sequential_model import SequentialModel
-from ml.models.settings import MatrixFactorisationSettings
+from ml.models.settings import MatrixFactorisationSettings, decided_length
 from ml.models.user_vectors import UserVectors
 
 
@@ -25,7 +25,7 @@ class MatrixFactorisation(SequentialModel):
 
     def __init__(self, settings: MatrixFactorisationSettings, catalogue: Catalogue) -> None:
         super().__init__()
-        self.max_length = settings.max_length
+        self.max_length = decided_length(settings.max_length)
         self.users = UserVectors(catalogue.users, settings.dimensions, settings.embedding_deviation)
         self.item_vectors = dense_with_bias(catalogue.items, settings.dimensions, settings.embedding_deviation)
 

@@ -28,7 +28,7 @@ class SASRec(ItemSequenceModel):
     def __init__(self, settings: SASRecSettings, catalogue: Catalogue) -> None:
         super().__init__(settings, catalogue)
         self.positions = nn.Parameter(
-            torch.empty(settings.max_length, settings.dimensions).normal_(std=settings.embedding_deviation)
+            torch.empty(self.max_length, settings.dimensions).normal_(std=settings.embedding_deviation)
         )
         self.dropout = Dropout(settings.dropout)
         block = BLOCKS[settings.block]

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ml.models.catalogue import Catalogue
 from ml.models.item_embeddings import ItemEmbedding
-from ml.models.settings import ItemVectorSettings
+from ml.models.settings import ItemVectorSettings, decided_length
 
 
 class SequentialModel(nn.Module, ABC):
@@ -58,7 +58,7 @@ class ItemSequenceModel(SequentialModel):
 
     def __init__(self, settings: ItemVectorSettings, catalogue: Catalogue) -> None:
         super().__init__()
-        self.max_length = settings.max_length
+        self.max_length = decided_length(settings.max_length)
         sizes = (settings.dimensions, settings.embedding_deviation)
         self.input_embedding = catalogue.item_embedding(*sizes)
         self.separate_output_embedding = (

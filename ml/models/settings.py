@@ -24,8 +24,19 @@ def _check_at_least_one(settings: Any, *names: str) -> None:
             raise ValueError(f"{name} must be at least 1, not {getattr(settings, name)}")
 
 
+def decided_length(max_length: MaxLength) -> int:
+    """The number that a maximum length has become.
+
+    Raises:
+        ValueError: it is still open; :mod:`ml.training.derived` decides it before a model is built.
+    """
+    if not isinstance(max_length, int):
+        raise ValueError(f'max_length is "{max_length}", and a model is built for a number of items')
+    return max_length
+
+
 def _check_max_length(max_length: MaxLength) -> None:
-    if max_length != AUTO and max_length < 1:
+    if isinstance(max_length, int) and max_length < 1:
         raise ValueError(f'max_length must be at least 1, or "{AUTO}", not {max_length}')
 
 
@@ -123,7 +134,7 @@ class BERT4RecSettings(_TransformerSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.max_length != AUTO and self.max_length < 2:
+        if isinstance(self.max_length, int) and self.max_length < 2:
             raise ValueError(f"max_length must be at least 2, an item and a mask, not {self.max_length}")
 
 

@@ -37,13 +37,15 @@ class _Attention(nn.Module):
         batch, length, dimensions = inputs.shape
         split = (batch, length, self.heads, dimensions // self.heads)
         keys, values = self.key_value(inputs).chunk(2, dim=-1)
-        parts = (part.view(split).transpose(1, 2) for part in (self.query(queries), keys, values))
+        query, key, value = (part.view(split).transpose(1, 2) for part in (self.query(queries), keys, values))
         seen = None if visible is None else visible[:, None, None, :]
         rate = self.dropout if self.training else 0.0
         if rate and inputs.device.type == "cpu":
-            mixed = _attention_with_dropout(*parts, seen, rate)
+            mixed = _attention_with_dropout(query, key, value, seen, rate)
         else:
-            mixed = F.scaled_dot_product_attention(*parts, attn_mask=seen, dropout_p=rate, is_causal=seen is None)
+            mixed = F.scaled_dot_product_attention(
+                query, key, value, attn_mask=seen, dropout_p=rate, is_causal=seen is None
+            )
         return self.output(mixed.transpose(1, 2).reshape(batch, length, dimensions))
 
 

@@ -34,7 +34,7 @@ from ml.models.item_embeddings import ItemEmbedding
 from ml.objectives.fused import RowLosses, loss_among_shared
 from ml.objectives.negatives import draw_for_each, draw_shared
 from ml.objectives.own_negatives import loss_among_own
-from ml.objectives.settings import ObjectiveSettings
+from ml.objectives.settings import GeneralisedBinaryCrossEntropySettings, ObjectiveSettings
 from ml.objectives.targets import Targets
 
 
@@ -75,7 +75,7 @@ def score_offset(settings: ObjectiveSettings, items: int) -> float:
         settings: that the model was trained with.
         items: size of the catalogue.
     """
-    if not getattr(settings, "prior_offset", False):
+    if not isinstance(settings, GeneralisedBinaryCrossEntropySettings) or not settings.prior_offset:
         return 0.0
     shared = settings.negatives_drawn_for == "batch"
     drawn = min(settings.negatives, items) if shared else settings.negatives

@@ -57,6 +57,7 @@ def loss_among_own(
     """
     kind, product, columns = loss_type(states), product_type(states), negatives.shape[1] + 1
     worth = _ITEMS_A_CANDIDATE.get(states.device.type, _ITEMS_A_CANDIDATE_ELSEWHERE)
+    scorer: type[_Scorer]
     if embedding.items <= worth * columns:
         inputs: tuple[Tensor, ...] = (item_table(embedding),)
         at_once, scorer = rows_at_once(embedding.items, states.device), _Product

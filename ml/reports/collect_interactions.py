@@ -88,7 +88,7 @@ def examples(lake: Path, leader: LeaderboardRow) -> Examples:
     chosen = rankings.filter(pc.is_in(rankings["user_index"], pa.array(users, pa.int32())))
     histories = training_set.histories("test").take(cases)
     targets = np.asarray(training_set.test_targets)[cases]
-    ranked = {int(user): [] for user in users}
+    ranked: dict[int, list[tuple[int, int]]] = {int(user): [] for user in users}
     for record in chosen.select(["user_index", "rank", "item_index"]).to_pylist():
         ranked[record["user_index"]].append((record["rank"], record["item_index"]))
     lists = [[item for _, item in sorted(ranked[int(user)])] for user in users]

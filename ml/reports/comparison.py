@@ -259,7 +259,7 @@ def _file_changes(before: Sequence[Mapping], after: Sequence[Mapping]) -> tuple[
             was = next((one for one in gone if one["sha256"] == file["sha256"]), None)
             state = "added" if was is None else "renamed"
             gone = [one for one in gone if one is not was]
-        found.append(FileChange(file["name"], state, was and was["rows_read"], file["rows_read"]))
+        found.append(FileChange(file["name"], state, was["rows_read"] if was else None, file["rows_read"]))
     return (*found, *(FileChange(file["name"], "gone", file["rows_read"], None) for file in gone))
 
 
@@ -269,9 +269,9 @@ def _audit_changes(before: Mapping[str, Mapping], after: Mapping[str, Mapping]) 
         old, new = before.get(name), after.get(name)
         facts = _changes(old["facts"], new["facts"]) if old and new else ()
         change = AuditChange(
-            title=(new or old)["title"],
-            outcome_before=old and _outcome(old),
-            outcome_after=new and _outcome(new),
+            title=(new or old or {})["title"],
+            outcome_before=_outcome(old) if old else None,
+            outcome_after=_outcome(new) if new else None,
             verdict_before=old["verdict"] if old else "",
             verdict_after=new["verdict"] if new else "",
             facts=facts,

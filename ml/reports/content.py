@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from ml.audits.audit import Audit
 from ml.evaluation.metrics import HEADLINE
@@ -116,7 +117,8 @@ class TrainingCurve:
     @property
     def kept_validation(self) -> float | None:
         """The headline metric on the validation users at the epoch that was kept."""
-        return dict(zip(self.epochs, self.validation, strict=True)).get(self.best_epoch)
+        reached: dict[int | None, float | None] = dict(zip(self.epochs, self.validation, strict=True))
+        return reached.get(self.best_epoch)
 
 
 @dataclass(frozen=True)
@@ -336,7 +338,7 @@ class ReportContent:
     slices: tuple[SliceRow, ...] = ()
     audits: tuple[Audit, ...] = ()
     funnels: tuple[Funnel, ...] = ()
-    statistics: Mapping[str, object] = field(default_factory=dict)
+    statistics: Mapping[str, Any] = field(default_factory=dict)
     history_lengths: tuple[tuple[int, int], ...] = ()
     training: tuple[TrainingCurve, ...] = ()
     codes: tuple[CodesReport, ...] = ()

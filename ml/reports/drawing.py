@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ml.reports.text import escape_markdown, visible
 
@@ -95,7 +95,7 @@ class Plot:
         from matplotlib import rc_context
         from matplotlib.figure import Figure
 
-        settings = {
+        settings: dict[Any, Any] = {
             "svg.fonttype": "none",
             "svg.hashsalt": self.name,
             "font.family": "DejaVu Sans",
@@ -147,7 +147,7 @@ class Plot:
         # the page's font, not the one that the drawing was measured with
         svg = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", svg)
         svg = re.sub(r"font-family: [^;\"]*;?\s*", "", svg)
-        view_box = re.search(r'viewBox="([\d. -]*)"', svg)[1]
+        (view_box,) = re.findall(r'viewBox="([\d. -]*)"', svg)[:1]
         opening = (
             f'<svg class="plot" viewBox="{view_box}" role="img" aria-labelledby="{name}-title {name}-desc">'
             f'<title id="{name}-title">{escape(visible(self.title))}</title>'

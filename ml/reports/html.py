@@ -134,7 +134,7 @@ def _board_view(content: ReportContent) -> dict:
     rows = []
     for row in board.rows:
         estimate = row.metrics[HEADLINE]
-        mark = _Mark(place(estimate.value), place(estimate.low), place(estimate.high))
+        mark = _Mark(place(estimate.value) or 0.0, place(estimate.low), place(estimate.high))
         rows.append({"row": row, "mark": mark, "wrong": marks.get(row.recommender, ())})
     return {
         "rows": rows,
@@ -173,7 +173,7 @@ def _funnel_view(funnel: Funnel) -> dict:
 
 def _audit_views(content: ReportContent) -> list[dict]:
     """Audits with the address of each in the page, and its drawings."""
-    views = []
+    views: list[dict] = []
     for number, audit in enumerate(sorted(content.audits, key=verdict.gravity), start=1):
         address = "audit-" + (re.sub(r"[^a-z0-9]+", "-", audit.name.lower()).strip("-") or str(number))
         if any(view["id"] == address for view in views):

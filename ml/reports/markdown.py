@@ -83,8 +83,8 @@ def leaderboard(
             cells.append("" if taken is None else wording.duration(taken))
         rows.append(cells)
     protocol = "; ".join(f"{label}: {value}" for label, value in board.protocol)
-    below = f"\n\n**Protocol.** {escape_markdown(protocol)}." if protocol else ""
-    return table(header, rows, right) + below
+    ending = f"\n\n**Protocol.** {escape_markdown(protocol)}." if protocol else ""
+    return table(header, rows, right) + ending
 
 
 def funnel(funnel: Funnel) -> str:

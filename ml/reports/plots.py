@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ml.reports import wording
 from ml.reports.content import HEADLINE, Funnel, Leaderboard, ReportContent, TrainingCurve
@@ -124,8 +124,9 @@ def validation_curves(curves: tuple[TrainingCurve, ...]) -> Plot:
         axes = figure.subplots()
         for place, curve in measured:
             points = [(e, v) for e, v in zip(curve.epochs, curve.validation, strict=True) if v is not None]
-            _line(axes, *zip(*points, strict=True), place, colours)
-            if curve.kept_validation is not None:
+            epochs, values = zip(*points, strict=True)
+            _line(axes, epochs, values, place, colours)
+            if curve.best_epoch is not None and curve.kept_validation is not None:
                 _mark(axes, curve.best_epoch, curve.kept_validation, place, colours)
         axes.set_ylim(bottom=0)
         _epoch_axis(axes, curves)
@@ -298,7 +299,7 @@ def _legend(figure: Figure, curves: list[tuple[int, TrainingCurve]], colours: Co
     for place, curve in curves:
         number = place + place // len(SERIES)
         dashes = DASHES[number % len(DASHES)]
-        style = {"ls": (0, dashes) if dashes else "-", "marker": MARKERS[number % len(MARKERS)]}
+        style: dict[str, Any] = {"ls": (0, dashes) if dashes else "-", "marker": MARKERS[number % len(MARKERS)]}
         label = short(curve.title, 48 // columns)
         handles.append(Line2D([], [], color=colours.series[place % len(SERIES)], lw=1.7, ms=5, label=label, **style))
     figure.legend(handles=handles, loc="outside lower left", ncols=columns, frameon=False, borderpad=0)

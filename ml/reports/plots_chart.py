@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ml.audits.audit import Chart, Line
 from ml.reports import wording
@@ -90,7 +90,8 @@ def _lying(chart: Chart, places: list[str]):
 def _numbers(chart: Chart):
     def draw(figure: Figure, colours: Colours) -> None:
         axes = figure.subplots()
-        numbers = [x for line in chart.lines for x in line.x]
+        # a chart with places by name is drawn elsewhere
+        numbers: list[Any] = [x for line in chart.lines for x in line.x]
         for number, line in enumerate(chart.lines):
             colour, dashes = colours.series[number % len(SERIES)], DASHES[number % len(DASHES)]
             axes.plot(line.x, line.y, color=colour, lw=1.5, ls=(0, dashes) if dashes else "-")
@@ -208,7 +209,7 @@ def _described(chart: Chart) -> str:
     points = sum(len(line.x) for line in chart.lines)
     told = []
     for line in chart.lines:
-        pairs = list(zip(line.x, line.y, strict=True))
+        pairs: list[tuple[Any, float]] = list(zip(line.x, line.y, strict=True))
         if points > _DESCRIBED:
             pairs = [pairs[0], pairs[-1]] if len(pairs) > 1 else pairs
         told.append(f"{line.title}: {', '.join(f'{_place(x)} {wording.metric_value(y)}' for x, y in pairs)}")

@@ -51,7 +51,9 @@ def mark_sentences(content: ReportContent) -> Iterator[str]:
     same = titles(ONE_LIST)
     if same:
         highest = max(
-            content.list_metrics[name]["personalisation@10"] for name, found in marks.items() if ONE_LIST in found
+            content.list_metrics[name]["personalisation@10"] or 0.0
+            for name, found in marks.items()
+            if ONE_LIST in found
         )
         recommends = "recommends" if len(same) == 1 else "recommend"
         if highest < 0.0005:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ml.evaluation.significance import p_text
 from ml.reports.content import (
@@ -292,7 +293,7 @@ def statistics(content: ReportContent) -> tuple[tuple[str, tuple[Statistic, ...]
     return tuple((heading, found) for heading, found in groups if found)
 
 
-def _printed(name: str, value: object) -> str:
+def _printed(name: str, value: Any) -> str:
     if name.endswith("_timestamp"):
         return day(int(value))
     if name == "density":

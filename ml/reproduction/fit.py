@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 from ml.baselines import BASELINES
 from ml.codes import ASSIGNMENTS
@@ -145,7 +146,7 @@ def _fitted(bench: Bench, fit: Fit, folder: Path) -> Recommender:
             measured(bench, part_fit)
             at = _folder(bench.folder, part_fit) / _FITTED
             parts[part] = load_recommender(part, at) if at.exists() else _fitted(bench, part_fit, at)
-        options = {"fit_on": fit.fit_on, "exclude_seen": bench.exclude_seen, "seed": fit.seed}
+        options: dict[str, Any] = {"fit_on": fit.fit_on, "exclude_seen": bench.exclude_seen, "seed": fit.seed}
         return FusedRecommender(parts, fusion.depth, **options).choose(training_set)
     recipe = _recipes()[name]
     codes = ASSIGNMENTS[recipe.codes].assign(training_set, seed=fit.seed) if recipe.codes else None

@@ -105,7 +105,7 @@ def judge(claim: Claim, results: list[Result], others: dict[str, list[Result]]) 
     problems += [f"{name} not run" for name in claim.above if not others.get(name)]
     fitted = {name: _by_seed(others[name]) for name in claim.above if others.get(name)}
     tests = compare_with_reference({**fitted, claim.recommender: _by_seed(results)}, claim.recommender)
-    better = []
+    better: list[str] = []
     for name, test in tests.items():
         # the test is of the other against ours
         low, high = -test.difference.high, -test.difference.low

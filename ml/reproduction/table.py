@@ -71,7 +71,7 @@ def _source(verdict: Verdict) -> str:
 
 def _row(verdict: Verdict) -> str:
     claim = verdict.claim
-    if verdict.finding == NOT_RUN:
+    if verdict.finding == NOT_RUN or verdict.interval is None:
         ours, interval, seeds, seconds = "", "", "", ""
     else:
         ours = f"{verdict.interval.mean:.4f}"

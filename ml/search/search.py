@@ -79,6 +79,8 @@ def search(
             another search.
     """
     import optuna
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
     from optuna.trial import TrialState
 
     if len(training_set.validation_users) == 0:
@@ -89,7 +91,7 @@ def search(
     folder.mkdir(parents=True, exist_ok=True)
     _claim(folder, recipe, training_set, space, seed)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    journal = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(folder / "journal.log")))
+    journal = JournalStorage(JournalFileBackend(str(folder / "journal.log")))
     study = optuna.create_study(storage=journal, study_name=recipe.name, direction="maximize", load_if_exists=True)
     for left in study.get_trials(states=(TrialState.RUNNING, TrialState.WAITING)):
         study.tell(left.number, state=TrialState.FAIL)
@@ -153,7 +155,12 @@ def _trained(
     except DivergedError as error:
         return _NO_VALUE, {"diverged": str(error)}
     shutil.rmtree(folder)
-    facts = {"best_epoch": result.best_epoch, "epochs": result.epochs, "seconds": round(result.seconds, 1)}
+    facts: dict[str, Any] = {
+        "best_epoch": result.best_epoch,
+        "epochs": result.epochs,
+        "seconds": round(result.seconds, 1),
+    }
+    assert result.best_validation_ndcg_at_10 is not None  # there are validation users, see search
     return result.best_validation_ndcg_at_10, facts
 
 

@@ -48,14 +48,16 @@ class Dimension:
         bounded = self.low is not None and self.high is not None
         if bool(self.choices) == bounded or (self.low is None) != (self.high is None):
             raise ValueError(f"{self.key} needs either choices, or low and high")
-        if bounded and not self.low < self.high:
+        if self.low is None or self.high is None:
+            return
+        if not self.low < self.high:
             raise ValueError(f"low ({self.low}) of {self.key} must be below high ({self.high})")
-        if bounded and self.logarithmic and self.low <= 0:
+        if self.logarithmic and self.low <= 0:
             raise ValueError(f"low of {self.key} must be above 0 where it is logarithmic")
 
     def suggest(self, trial: Suggests) -> Any:
         """A value drawn by the trial."""
-        if self.choices:
+        if self.low is None or self.high is None:
             return trial.suggest_categorical(self.key, list(self.choices))
         if isinstance(self.low, int) and isinstance(self.high, int):
             return trial.suggest_int(self.key, self.low, self.high, log=self.logarithmic)

@@ -44,7 +44,10 @@ class Batch:
             return self
         states = self.targets.states
         return Batch(
-            *(moved(part, device) for part in (self.items, self.lengths, self.users, self.positions)),
+            moved(self.items, device),
+            moved(self.lengths, device),
+            moved(self.users, device),
+            moved(self.positions, device),
             Targets(moved(self.targets.items, device), None if states is None else moved(states, device)),
         )
 

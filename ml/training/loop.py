@@ -158,10 +158,11 @@ def train_model(
             losses.read_into(state)
             clock.read_into(state)
             last = state.epoch == settings.max_epochs
-            due = validate is not None and (state.epoch % settings.validate_every == 0 or last)
+            due = state.epoch % settings.validate_every == 0 or last
             with average.in_place_of_the_weights(model):
-                quality = validate() if due else None
-                if (due and (state.best is None or quality > state.best)) or (validate is None and last):
+                quality = validate() if validate is not None and due else None
+                better = quality is not None and (state.best is None or quality > state.best)
+                if better or (validate is None and last):
                     state.best, state.best_epoch = quality, state.epoch
                     state.best_weights = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
             clock.read_into(state, training=False)

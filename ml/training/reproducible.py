@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,17 +23,19 @@ def reproducible(threads: int, device: torch.device = _CPU) -> Iterator[None]:
     before = torch.get_num_threads()
     # use_deterministic_algorithms does the same, and imports a compiler first, which takes seconds
     deterministic = torch.get_deterministic_debug_mode()
-    fill = torch.utils.deterministic.fill_uninitialized_memory
+    # a property of the module, which type checkers do not see
+    filling: Any = torch.utils.deterministic
+    fill = filling.fill_uninitialized_memory
     on_gpu = device.type == "cuda"
     with torch.random.fork_rng(devices=[device] if on_gpu else []), _without_tf32(on_gpu):
         torch.set_num_threads(threads)
         torch.set_deterministic_debug_mode("warn" if on_gpu else "error")
         # fills every new tensor to expose reads of unwritten memory, of which there are none: a sixth of the time
-        torch.utils.deterministic.fill_uninitialized_memory = False
+        filling.fill_uninitialized_memory = False
         try:
             yield
         finally:
-            torch.utils.deterministic.fill_uninitialized_memory = fill
+            filling.fill_uninitialized_memory = fill
             torch.set_deterministic_debug_mode(deterministic)
             torch.set_num_threads(before)
 

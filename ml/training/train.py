@@ -14,6 +14,7 @@ import torch
 from ml.codes.codes import Codes
 from ml.data.files import atomic_folder
 from ml.data.training_set import FIT_ON_TRAIN, TrainingSet
+from ml.models.sequential_model import SequentialModel
 from ml.training.checkpoint import checkpoint_folder, remove_checkpoints
 from ml.training.derived import described
 from ml.training.devices import choose_device, name_of, peak_memory_in_bytes, start_measuring_memory
@@ -167,7 +168,7 @@ def _result(recommender: SequentialRecommender, folder: Path, weights: Path) -> 
     )
 
 
-def _sizes(model: torch.nn.Module) -> dict[str, int]:
+def _sizes(model: SequentialModel) -> dict[str, int]:
     """Bytes of the embeddings that items are scored with, and of all weights."""
     embedding = model.output_embedding.state_dict().values()
     return {

@@ -85,6 +85,7 @@ def _choose(recipe: FusionRecipe, paths: DatasetPaths, training_set, exclude_see
     parts = {part: load_recommender(part, paths.asset(layer_of(part), part)) for part in recipe.parts}
     seed = read_settings("training", paths.dataset)["seed"]
     fused = FusedRecommender(parts, recipe.depth, exclude_seen=exclude_seen, seed=seed).choose(training_set)
+    assert fused.fusion is not None  # it was chosen just now
     if fused.chosen is None:
         return fused.fusion.as_json()
     return {

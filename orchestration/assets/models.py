@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from dataclasses import asdict
+from typing import Any
 
 import dagster as dg
 
@@ -77,8 +78,7 @@ def _model_asset(recipe: Recipe) -> dg.AssetsDefinition:
                 raise _failed(paths, recipe, failure)
             version, facts = version_of_trained(folder), facts_of_trained(folder)
         elif resolved(settings)["training_process"] == "subprocess" or resolved(settings)["training_processes"] > 1:
-            reported = _train_in_a_process(context, training_client, recipe, paths, options, settings)
-            version, facts = reported.data_version.value, reported.metadata
+            version, facts = _train_in_a_process(context, training_client, recipe, paths, options, settings)
         else:
             _train_here(recipe, paths, options, context.log.info)
             version, facts = version_of_trained(folder), facts_of_trained(folder)
@@ -114,8 +114,9 @@ def _train_in_a_process(
     paths: DatasetPaths,
     options: dict,
     settings: Settings,
-) -> dg.MaterializeResult:
-    """The same by the training command, whose lines come to the log of the run; what it reported of the result.
+) -> tuple[str, dict[str, Any]]:
+    """The same by the training command, whose lines come to the log of the run; the data version and the facts that it
+    reported.
 
     Raises:
         dg.Failure: in the words of the training.
@@ -129,7 +130,10 @@ def _train_in_a_process(
         invocation = client.run(context=context, command=started)
     if (failure := failure_told_by(invocation.get_custom_messages())) is not None:
         raise _failed(paths, recipe, failure)
-    return invocation.get_materialize_result()
+    reported = invocation.get_materialize_result()
+    if reported.data_version is None:
+        raise _failed(paths, recipe, "the training reported no version of its weights")
+    return reported.data_version.value, dict(reported.metadata or {})
 
 
 def _starts_ahead(
@@ -169,11 +173,8 @@ def _of_this_run(context: dg.AssetExecutionContext, settings: Settings) -> list[
         ).records
         return bool(records) and records[0].event_log_entry.run_id == context.run_id
 
-    return [
-        recipes()[name]
-        for name in chosen
-        if dg.AssetKey(["models", name]) in selected and (not recipes()[name].codes or is_there(recipes()[name].codes))
-    ]
+    wanted = [recipes()[name] for name in chosen if dg.AssetKey(["models", name]) in selected]
+    return [recipe for recipe in wanted if not recipe.codes or is_there(recipe.codes)]
 
 
 def _worth_a_process(recipe: Recipe, paths: DatasetPaths) -> bool:

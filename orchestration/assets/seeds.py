@@ -58,8 +58,10 @@ def further_seeds(context: dg.AssetExecutionContext, settings: Settings) -> dg.M
     exclude_seen = read_settings("ranking", dataset)["exclude_seen"]
     rows = 0
     with told_plainly(dataset, RankingError), atomic_folder(folder) as temporary:
-        training_set = load_training_set(paths, with_text=True) if seeds else None
+        training_set = None
         for seed in seeds:
+            if training_set is None:
+                training_set = load_training_set(paths, with_text=True)
             conditions = Conditions(
                 seed,
                 read_settings("fit", dataset)["fit_on"],

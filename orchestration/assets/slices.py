@@ -1,5 +1,7 @@
 """Beside the leaderboard: what is recommended, and for which users and items it works."""
 
+from typing import Any
+
 import dagster as dg
 
 from orchestration.assets.evaluation import RANKINGS, compared_for, measured
@@ -10,7 +12,7 @@ from orchestration.partitions import datasets
 from orchestration.paths import Workspace
 from orchestration.reporting import RECOMMENDATION_OWNERS, materialization, parquet_metadata
 
-_common = {
+_common: dict[str, Any] = {
     "group_name": "evaluation",
     "kinds": {"numpy", "parquet"},
     "owners": RECOMMENDATION_OWNERS,
@@ -69,13 +71,13 @@ def slices(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
 
     paths = Workspace.current().dataset(context.partition_key)
     training_set = load_training_set(paths)
-    marts = (paths.table("marts", name) for name in ("interactions", "splits"))
+    interactions = read_interactions(paths.table("marts", "interactions"), paths.table("marts", "splits"), training_set)
     values = {
         name: {metric: seed_values(tables, metric).mean_by_user for metric in METRICS}
         for name, tables in measured(paths).items()
     }
     path = paths.asset("evaluation") / "slices.parquet"
-    write_table(build_slices(training_set, values, read_interactions(*marts, training_set)), path)
+    write_table(build_slices(training_set, values, interactions), path)
     return materialization(parquet_digest(path), parquet_metadata(path))
 
 

@@ -4,6 +4,7 @@ The door between data and training: nothing passes before the blocking checks ab
 """
 
 import json
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -23,7 +24,10 @@ from orchestration.reporting import (
 )
 from orchestration.staleness import require_passed_checks
 
-_common = {
+if TYPE_CHECKING:
+    from ml.data.training_set import TrainingSet
+
+_common: dict[str, Any] = {
     "group_name": "training_sets",
     "owners": DATA_OWNERS,
     "partitions_def": datasets,
@@ -172,7 +176,7 @@ def hugging_face(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     )
 
 
-def load_training_set(paths: DatasetPaths, with_text: bool = False):
+def load_training_set(paths: DatasetPaths, with_text: bool = False) -> "TrainingSet":
     """The training set of a dataset as the assets above left it, with item text where it is asked for."""
     from ml.data.item_text import load_item_text
     from ml.data.training_set import TrainingSet

@@ -128,6 +128,9 @@ def warehouse(context: dg.AssetExecutionContext, dbt: Dbt) -> Iterator[Any]:
     asked = {spec.key: spec.metadata[CONTRACT_DIGEST] for spec in context.assets_def.check_specs}
     for event in events:
         if isinstance(event, dg.AssetCheckResult):
+            # of one of several assets and checks, so that it names both
+            assert event.asset_key is not None
+            assert event.check_name is not None
             digest = asked[dg.AssetCheckKey(event.asset_key, event.check_name)]
             yield event._replace(metadata={**event.metadata, CONTRACT_DIGEST: dg.TextMetadataValue(digest)})
         elif isinstance(event, dg.Output):
@@ -162,7 +165,7 @@ def export(paths: DatasetPaths, models: list[tuple[str, str]]) -> dict[tuple[str
     from ml.data.database import connect, quoted
     from ml.data.files import atomic_file
 
-    result = {}
+    result: dict[tuple[str, str], tuple[str, dict]] = {}
     if not models:
         return result
     described = _column_descriptions()

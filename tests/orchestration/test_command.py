@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -16,6 +17,7 @@ from orchestration.paths import Workspace
 from orchestration.resources import DEFAULTS
 
 REPOSITORY = Path(__file__).parents[2]
+BASH = shutil.which("bash")
 
 
 @pytest.fixture
@@ -25,8 +27,8 @@ def script(monkeypatch, tmp_path) -> None:
     for name in ("DAGSTER_HOME", "GX_ANALYTICS_ENABLED", "HF_HUB_OFFLINE", "PATH"):
         monkeypatch.setenv(name, "before")
     monkeypatch.setenv("RAW2RANK_HOME", str(tmp_path))
-    monkeypatch.setattr(command.logging, "captureWarnings", lambda capture: None)
-    monkeypatch.setattr(command.warnings, "simplefilter", lambda action: None)
+    monkeypatch.setattr(command.logging, "captureWarnings", lambda *_: None)
+    monkeypatch.setattr(command.warnings, "simplefilter", lambda *_, **__: None)
 
 
 def test_it_is_installed_with_the_package() -> None:
@@ -84,6 +86,27 @@ def test_help_lists_every_setting_once_in_its_group_with_its_default(capsys) -> 
     assert "falls below; 0 switches the filter off. (default: 5)" in told
     assert "(default: Demo)" in told
     assert "(default: off)" in told
+
+
+@pytest.mark.skipif(BASH is None, reason="bash is not installed")
+def test_bash_completes_commands_and_options(script, capsys, tmp_path) -> None:
+    assert command.main(["completion"]) == 0
+    (tmp_path / "completion.bash").write_text(capsys.readouterr().out)
+
+    def completed(*words: str) -> list[str]:
+        typed = " ".join(f"'{word}'" for word in words)
+        asked = f"COMP_WORDS=({typed}); COMP_CWORD={len(words) - 1}; _raw2rank; printf '%s\\n' \"${{COMPREPLY[@]}}\""
+        ran = subprocess.run(
+            [BASH, "-c", f". {tmp_path}/completion.bash; {asked}"], capture_output=True, text=True, check=True
+        )
+        return ran.stdout.split()
+
+    assert completed("raw2rank", "") == list(command.COMMANDS)
+    assert completed("raw2rank", "re") == ["reproduce"]
+    assert completed("raw2rank", "run", "--k-core") == ["--k-core", "--k-core-items", "--k-core-users"]
+    assert completed("raw2rank", "check-data", "--acc") == ["--accept"]
+    assert completed("raw2rank", "compare", "--m") == ["--markdown"]
+    assert completed("raw2rank", "nothing", "--") == []
 
 
 def test_options_may_be_written_as_make_takes_them() -> None:

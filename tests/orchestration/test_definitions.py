@@ -77,6 +77,7 @@ def test_what_was_chosen_reaches_exactly_what_reads_it() -> None:
         name: {key.path[0] for key in GRAPH.get(dg.AssetKey(["settings", name])).child_keys}
         for name in ("training", "fit", "ranking", "comparison", "seeds", "audits")
     }
+    # the report, in the group of the evaluation, prints all of them
     assert readers == {
         "training": {"baselines", "codes", "models", "rankings", "evaluation", "audits", "searches"},
         "fit": {"baselines", "models", "evaluation", "audits"},

@@ -52,13 +52,16 @@ def instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 def ran(
-    instance: dg.DagsterInstance, job: str = "all_recipes", only: tuple[dg.AssetKey, ...] = ()
+    instance: dg.DagsterInstance, job: str = "all_recipes", only: tuple[dg.AssetKey, ...] = (), **settings
 ) -> tuple[bool, list[str]]:
     """Whether a run succeeded, and what its log says."""
     job_def = DEFS.resolve_job_def(job)
     job_def = job_def.get_subset(asset_selection=set(only)) if only else job_def
     run = instance.create_run_for_job(
-        job_def, tags={PARTITION_NAME_TAG: DATASET}, asset_selection=frozenset(only) or None
+        job_def,
+        run_config={"resources": {"settings": {"config": settings}}},
+        tags={PARTITION_NAME_TAG: DATASET},
+        asset_selection=frozenset(only) or None,
     )
     result = execute_run(InMemoryJob(job_def), run, instance)
     return result.success, [entry.user_message for entry in instance.all_logs(run.run_id)]
@@ -94,6 +97,22 @@ def test_the_job_of_the_default_recipes_says_what_it_does_not_make(
     assert any("Shop compares tiny_published, which the job everything does not make" in line for line in said)
     # a selection of it reads what is there
     assert ran(instance, EVERYTHING, only=(CHOSEN,))[0]
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"recipes": ["tiny_sofmax"]}, "Shop: there is no recipe tiny_sofmax (did you mean tiny_softmax?)"),
+        ({"audit_model": "tiny_sofmax"}, "there is no recipe tiny_sofmax for AUDIT_MODEL (did you mean tiny_softmax?)"),
+        ({"from_date": "2014-02-30"}, "FROM_DATE=2014-02-30 is not possible: no such day"),
+    ],
+)
+def test_a_setting_that_is_not_possible_ends_a_run_before_its_first_step(instance, settings: dict, said: str) -> None:
+    succeeded, log = ran(instance, **settings)
+    assert not succeeded
+    assert not made(instance)
+    assert any(said in line and line.startswith("This run failed: ") for line in log)
+    assert not any("STEP_START" in line or "Started execution of step" in line for line in log)
 
 
 def test_an_asset_by_itself_refuses_too() -> None:

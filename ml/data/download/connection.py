@@ -11,6 +11,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from typing import cast
 
 from ml.data.download.errors import DownloadError, PassingError, Patience
 from ml.data.download.part import State
@@ -53,7 +54,8 @@ def open_url(url: str, headers: dict[str, str], patience: Patience) -> http.clie
         return _opener().open(request, timeout=patience.timeout)
     except urllib.error.HTTPError as error:
         if error.code == 416:
-            return error
+            # an error is read and closed as any other answer
+            return cast(http.client.HTTPResponse, error)
         error.close()
         refusal = f"the server answered HTTP {error.code} {error.reason}"
         if error.code >= 500 or error.code in RETRIED_STATUSES:

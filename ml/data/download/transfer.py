@@ -123,7 +123,7 @@ def _persist(
                 wait = trouble.wait
             if failures > patience.retries or (part and part.restarts > patience.retries):
                 attempts = f"gave up after {failures} attempts in a row without getting on"
-                if failures <= patience.retries:
+                if part and failures <= patience.retries:
                     attempts = f"gave up after beginning anew {part.restarts} times"
                 raise DownloadError(f"{url}: {trouble}; {attempts}. {_resuming(part)}") from trouble
             if wait > patience.longest_asked_wait:
@@ -247,7 +247,7 @@ def _check_stream(url: str, part: Part) -> None:
         with igzip.open(part.path, "rb") as stream:
             while stream.read(4 * CHUNK_BYTES):
                 pass
-    except (EOFError, igzip.BadGzipFile, isal_zlib.IsalError) as error:
+    except (EOFError, igzip.BadGzipFile, isal_zlib.IsalError) as error:  # type: ignore[misc]  # see text_stream
         size = part.size
         part.begin(None)
         raise DownloadError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -17,9 +18,17 @@ from ml.data.sources.names import METADATA_PREFIX, metadata_names, without_compr
 
 # the reviews of 2014 are laid out as those of 2018
 _REVIEW_KINDS = {"amazon_2014": "reviews of 2018", "amazon_2018": "reviews of 2018", "amazon_2023": "reviews of 2023"}
-_REVIEW_READERS = {"amazon_2014": ReviewLines, "amazon_2018": ReviewLines, "amazon_2023": Review2023Lines}
+_REVIEW_READERS: dict[str, Callable[..., LineReader]] = {
+    "amazon_2014": ReviewLines,
+    "amazon_2018": ReviewLines,
+    "amazon_2023": Review2023Lines,
+}
 _META = re.compile(r"(?:^|[_\-. ])meta(?:data)?(?:$|[_\-. ])")
-_METADATA_READERS = {"amazon_2014": Metadata2014Lines, "amazon_2018": MetadataLines, "amazon_2023": Metadata2023Lines}
+_METADATA_READERS: dict[str, Callable[..., LineReader]] = {
+    "amazon_2014": Metadata2014Lines,
+    "amazon_2018": MetadataLines,
+    "amazon_2023": Metadata2023Lines,
+}
 
 
 def review_unit(file: SourceFile, layout: str, said: bool) -> Unit:
@@ -73,7 +82,7 @@ def metadata_unit(file: SourceFile, layout: str, template: str | None = None) ->
         if release == "amazon_2018" and layout == "amazon_2014":
             release = layout
     options = {} if template is None else {"template": template}
-    return _unit(file, release, METADATA_SCHEMA, _METADATA_READERS[release], content, **options)
+    return _unit(file, release, METADATA_SCHEMA, _METADATA_READERS[release], content, (), **options)
 
 
 def find_metadata(folder: Path, dataset: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -117,7 +126,7 @@ def _unit(
     file: SourceFile,
     layout: str,
     schema: object,
-    reader: type[LineReader],
+    reader: Callable[..., LineReader],
     content: Content | None,
     warnings: tuple[str, ...] = (),
     **options: str,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from ml.data.sources.table_options import TableOptions
 
@@ -142,15 +143,16 @@ class SourceDescription:
         for role in self.absent:
             if role in REQUIRED:
                 raise LandingError(f"{self.origin}: columns.{role} cannot be false; a table needs a user and an item")
-        for role, name in [*self.columns.items(), *((role, None) for role in self.absent)]:
+        named: list[tuple[str, str | None]] = [*self.columns.items(), *((role, None) for role in self.absent)]
+        for role, named_column in named:
             if role not in ROLES:
                 raise LandingError(
                     f"{self.origin}: columns.{role} is not known; under [columns] are {', '.join(ROLES)}"
                 )
-            others = [other for other, column in self.columns.items() if column == name and other != role]
+            others = [other for other, column in self.columns.items() if column == named_column and other != role]
             if others:
                 raise LandingError(
-                    f"{self.origin}: columns.{role} and columns.{others[0]} are both {name!r}; correct one"
+                    f"{self.origin}: columns.{role} and columns.{others[0]} are both {named_column!r}; correct one"
                 )
 
     @classmethod
@@ -241,7 +243,7 @@ def _as_written(value: str | float) -> tuple[str, ...]:
     return (str(value),)
 
 
-def _columns(path: Path, columns: object) -> dict[str, object]:
+def _columns(path: Path, columns: object) -> dict[str, Any]:
     """The columns of a table, by their role or by their position."""
     from ml.data.lines import LandingError
 
@@ -266,11 +268,11 @@ def _columns(path: Path, columns: object) -> dict[str, object]:
     return {"columns": {role: name for role, name in columns.items() if name is not False}, "absent": absent}
 
 
-def _table_keys(path: Path, values: Mapping[str, object]) -> dict[str, object]:
+def _table_keys(path: Path, values: Mapping[str, Any]) -> dict[str, Any]:
     """What else is said of a table."""
     from ml.data.lines import LandingError
 
-    said: dict[str, object] = {}
+    said: dict[str, Any] = {}
     for key in ("separator", "time_format", "encoding"):
         if key in values and not isinstance(values[key], str):
             raise LandingError(f"{path}: {key} has to be a string")

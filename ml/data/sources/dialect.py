@@ -69,7 +69,9 @@ def find_dialect(path: Path, options: TableOptions) -> Dialect:
     """
     head, is_whole = _head(path)
     first = next((index for index, line in enumerate(head) if line.strip()), 0)
-    separators = SEPARATORS if without_compression(path.name.lower()).endswith(".csv") else ("\t", *SEPARATORS)
+    separators: tuple[str, ...] = (
+        SEPARATORS if without_compression(path.name.lower()).endswith(".csv") else ("\t", *SEPARATORS)
+    )
     if head and options.encoding:
         head = recoded(head, options.encoding)
     elif head and head[first].lstrip().startswith((b"{", b"[{")):

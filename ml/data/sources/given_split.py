@@ -14,7 +14,7 @@ counted as rows that repeat. Within a line of ``test/input``, ``given_split`` is
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import ExitStack, closing
 from pathlib import Path
 
@@ -73,9 +73,10 @@ def read_split(files: tuple[SourceFile, ...], sink: Sink) -> list[FileCounts]:
         target = _validation_target(known, validation_output)
         while (before := test_input.next()) is not None:
             trained, tested = train.next(), test_output.next()
-            for part, items in ((train, trained), (test_output, tested)):
-                if items is None:
-                    raise part.ends_before(test_input)
+            if trained is None:
+                raise train.ends_before(test_input)
+            if tested is None:
+                raise test_output.ends_before(test_input)
             if trained != before[: len(trained)]:
                 raise LandingError(
                     f"{train}: is not how the same line of {test_input.file.path} begins; {_EACH_LINE_IS_A_USER}"
@@ -162,7 +163,7 @@ class _Part:
             rows_repeated=0 if kept else self.items,
         )
 
-    def _raw_lines(self) -> Iterator[bytes]:
+    def _raw_lines(self) -> Generator[bytes, None, None]:
         with closing(iter(self._source)) as blocks:
             for block in blocks:
                 if block.cut_short:

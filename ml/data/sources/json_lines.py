@@ -171,8 +171,8 @@ class JsonLines:
         gone = {*skipped, *(index for index, _ in rejected)}
         if texts and not self._rows.add_all({role: [row[role] for row in texts] for role in keys}, columns):
             left = (index for index in range(len(lines)) if index not in gone)
-            for index, row in zip(left, texts, strict=True):
-                problem = self._rows.add(row, columns)
+            for index, text_of in zip(left, texts, strict=True):
+                problem = self._rows.add(text_of, columns)
                 if problem is not None:
                     rejected.append((index, problem))
             rejected.sort(key=lambda one: one[0])
@@ -208,4 +208,4 @@ def _text(value: object) -> str | None:
         return str(value)
     if isinstance(value, int | float):
         return repr(value)
-    return value if is_text(value) else None
+    return value if isinstance(value, str) and is_text(value) else None

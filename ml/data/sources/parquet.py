@@ -10,7 +10,7 @@ JSON. Read in batches, so that memory stays bounded.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -71,7 +71,7 @@ def _read_file(file: SourceFile, sink: Sink, options: TableOptions) -> FileCount
 
 def _batches(
     path: Path, options: TableOptions, folders: Mapping[str, str], reader: RowReader
-) -> Iterator[pa.RecordBatch]:
+) -> Generator[pa.RecordBatch, None, None]:
     """Batches of a file with the columns that the reader asks for, whether the file or its folders know them."""
     with _told(path), pq.ParquetFile(path) as parquet:
         in_file = parquet.schema_arrow.names
@@ -83,9 +83,9 @@ def _batches(
         if repeated:
             raise LandingError(f"{path} has several columns of the name {repeated[0]!r}; rename them")
         reader.begin(in_file, names, keep)
-        places = [*places.values(), *keep.places.values()]
-        from_folders = dict.fromkeys(known[place] for place in places if place >= len(in_file))
-        read = list(dict.fromkeys(known[place] for place in places if place < len(in_file)))
+        wanted = [*places.values(), *keep.places.values()]
+        from_folders = dict.fromkeys(known[place] for place in wanted if place >= len(in_file))
+        read = list(dict.fromkeys(known[place] for place in wanted if place < len(in_file)))
         for batch in parquet.iter_batches(ROWS_PER_BATCH, columns=read):
             for name in from_folders:
                 batch = batch.append_column(name, pa.repeat(pa.scalar(folders[name] or None, pa.string()), len(batch)))

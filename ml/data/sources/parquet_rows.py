@@ -42,6 +42,17 @@ class _Problems:
         self.is_sound &= ~is_bad
 
 
+def _rejects_of(read: Sequence[object]) -> Callable[[int], Reject]:
+    """Why a row is rejected, of values that are a reject where they are."""
+
+    def why(row: int) -> Reject:
+        value = read[row]
+        assert isinstance(value, Reject)
+        return value
+
+    return why
+
+
 class RowReader:
     """Reads the batches of one file, in order."""
 
@@ -166,7 +177,7 @@ class RowReader:
             ]
             replaced = pa.array(texts, pa.string())
             is_bad = pc.fill_null(pc.not_equal(column.cast(pa.binary()), replaced.cast(pa.binary())), False)
-            problems.add(_booleans(is_bad), lambda row: Reject("invalid UTF-8", repr(shown(texts[row]))))
+            problems.add(_booleans(is_bad), lambda row: Reject("invalid UTF-8", repr(shown(texts[row] or ""))))
             return replaced
         return column
 
@@ -219,7 +230,7 @@ class RowReader:
         if pa.types.is_string(values.type):
             read = [None if text is None else read_rating(text) for text in values.to_pylist()]
             is_bad = np.fromiter((isinstance(rating, Reject) for rating in read), dtype=bool, count=count)
-            problems.add(is_bad, lambda row: read[row])
+            problems.add(is_bad, _rejects_of(read))
             return pa.array([None if isinstance(rating, Reject) else rating for rating in read], pa.float64())
         if not _is_number(values.type):
             raise self._wrong_type("rating", values.type, "numbers")
@@ -298,7 +309,7 @@ class RowReader:
             for text, is_sound in zip(texts, problems.is_sound.tolist(), strict=True)
         ]
         is_bad = np.fromiter((isinstance(value, Reject) for value in read), dtype=bool, count=len(read))
-        problems.add(is_bad, lambda row: read[row])
+        problems.add(is_bad, _rejects_of(read))
         return np.array([0 if isinstance(value, Reject) else value for value in read], dtype=np.int64)
 
     def _rejects(self, values: dict[str, pa.Array], rejects: dict[int, Reject], numbers: np.ndarray) -> pa.RecordBatch:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from ml.data.lines import LandingError
@@ -14,6 +15,9 @@ from ml.data.sources.columns import ColumnNotFoundError, find_columns
 from ml.data.sources.table_options import TableOptions
 from ml.data.sources.time_format import TimeFormat
 from ml.data.sources.timestamps import Timestamps
+
+if TYPE_CHECKING:
+    from ml.data.sources.table import TableLines
 
 _NULL = "__HIVE_DEFAULT_PARTITION__"
 _CALENDAR = ("year", "month", "day", "hour")
@@ -152,7 +156,7 @@ class PartitionedLines:
     """
 
     def __init__(
-        self, reader: object, columns: Mapping[str, str], time: str | None, options: TableOptions, where: str
+        self, reader: TableLines, columns: Mapping[str, str], time: str | None, options: TableOptions, where: str
     ) -> None:
         self.reasons = reader.reasons
         self.constants = reader.constants

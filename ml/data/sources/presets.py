@@ -31,6 +31,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Any
 
 _BY_POSITION = ["user", "item", "rating", "timestamp"]
 
@@ -148,7 +149,7 @@ PRESETS: Mapping[str, Mapping[str, object]] = MappingProxyType(
 )
 
 
-def with_preset(values: Mapping[str, object], origin: str) -> dict[str, object]:
+def with_preset(values: Mapping[str, Any], origin: str) -> dict[str, Any]:
     """The keys of a source together with those of the preset that it names, without ``preset`` itself.
 
     Raises:

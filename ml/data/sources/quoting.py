@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from ml.data.lines import LONGEST_LINE_BYTES
 
@@ -38,9 +40,9 @@ class Quoting:
         (fields,) = self.reader([text])
         return fields
 
-    def reader(self, lines: list[str]) -> csv.reader:
+    def reader(self, lines: list[str]) -> Iterator[list[str]]:
         """A strict reader of the records in some lines, for a style other than ``none``."""
-        escape = {"escapechar": "\\", "doublequote": False} if self.style == BACKSLASH else {}
+        escape: dict[str, Any] = {"escapechar": "\\", "doublequote": False} if self.style == BACKSLASH else {}
         spaces = self.separator != " "
         return csv.reader(lines, delimiter=self.separator, strict=True, skipinitialspace=spaces, **escape)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -22,7 +23,7 @@ from ml.data.sources.patterns import is_file_or_parts, matched_files, parts_or_f
 from ml.data.sources.table_options import TableOptions
 
 if TYPE_CHECKING:
-    from ml.data.reading import SourceFile, Unit
+    from ml.data.reading import LineReader, SourceFile, Unit
 
 _DATASET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _LONGEST_NAME = 200
@@ -181,7 +182,7 @@ def _source(
         files, missing = split_files(folder)
         if missing:
             raise LandingError(_missing_parts(folder, missing))
-        interactions = (Unit(files, layout, read_split),)
+        interactions: tuple[Unit, ...] = (Unit(files, layout, read_split),)
     else:
         said = description is not None
         interactions = tuple(_unit(SourceFile(folder / name, name), layout, options, said) for name in names)
@@ -213,7 +214,7 @@ def _unit(file: SourceFile, layout: str, options: TableOptions, said: bool) -> U
     if layout == "table":
         from ml.data.sources.partitions import table_reader
 
-        make_reader = partial(table_reader, file, options)
+        make_reader: Callable[[], LineReader] = partial(table_reader, file, options)
     elif layout == "json_lines":
         from ml.data.sources.json_lines import JsonLines
 

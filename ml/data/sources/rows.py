@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -72,12 +73,13 @@ class Rows:
             texts: of each role that the file has, those of all rows.
             columns: of the landed table, which grow.
         """
-        identities = [_sound_identities(texts[role]) for role in ("user", "item")]
-        if None in identities:
+        found = [_sound_identities(texts[role]) for role in ("user", "item")]
+        identities = [one for one in found if one is not None]
+        if len(identities) < len(found):
             return False
         count = len(texts["user"])
         ratings: Sequence[float | None] | None = [None] * count
-        verified: Sequence[bool | None] | None = ratings
+        verified: Sequence[bool | None] | None = [None] * count
         if "rating" in texts:
             ratings = _sound_ratings(texts["rating"])
         if "verified" in texts:
@@ -242,7 +244,8 @@ def _sound_ratings(texts: Sequence[str]) -> list[float | None] | None:
             return None
     if any(isinstance(rating, Reject) or not math.isfinite(rating or 0) for rating in read.values()):
         return None
-    return [read[text] for text in texts]
+    ratings: dict[str, Any] = read
+    return [ratings[text] for text in texts]
 
 
 def _sound_flags(texts: Sequence[str]) -> list[bool | None] | None:

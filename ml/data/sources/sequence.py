@@ -67,7 +67,7 @@ class SequenceLines:
                 skipped.append(index)
                 continue
             if is_padded:
-                words = self._without_padding(words)
+                words = self._without_padding(words, self._shape)
             if len(words) < 2:
                 rejected.append((index, Reject("no item", "the line holds one word")))
             else:
@@ -98,14 +98,14 @@ class SequenceLines:
             warnings=tuple(warnings),
         )
 
-    def _without_padding(self, words: list[str]) -> list[str]:
-        items, filler = words[1:], self._shape.filler
+    def _without_padding(self, words: list[str], shape: Shape) -> list[str]:
+        items, filler = words[1:], shape.filler
         start, end = fillers_at_the_ends(items, filler)
         inside = items[start : len(items) - end]
-        if filler in inside or (end if self._shape.padding == "start" else start and inside):
+        if filler in inside or (end if shape.padding == "start" else start and inside):
             raise LandingError(
                 f"{self._path}: item {filler} stands among the items of user {words[0]!r}, and the first lines are "
-                f"filled up with it at their {self._shape.padding}; give the item another identity, or leave out "
+                f"filled up with it at their {shape.padding}; give the item another identity, or leave out "
                 "what fills up the lines"
             )
         self._zeros += start + end

@@ -40,8 +40,8 @@ def refuse_other_lines(path: Path, lines: Sequence[Sequence[str]]) -> None:
             f"colon out, and if it names a field of a record, {one_each}"
         )
     items = [word for words in lines for word in words[1:]]
-    values = [_WITH_VALUE.fullmatch(item) for item in items]
-    if items and all(values):
+    values = [value for value in map(_WITH_VALUE.fullmatch, items) if value is not None]
+    if items and len(values) == len(items):
         numbers = {value[1] for value in values}
         are_ratings = len(numbers) <= _MOST_RATINGS and max(map(float, numbers)) <= _LARGEST_RATING
         if all(map(_TIME.fullmatch, numbers)) or (are_ratings and len(set(items)) > len(numbers)):
@@ -98,7 +98,7 @@ def doubts(lines: Sequence[Sequence[str]], pairs: bool) -> list[str]:
 
 def padding_of(lines: Sequence[Sequence[str]]) -> tuple[str, str] | None:
     """The word that fills up lines, and the end at which it does, or ``None``."""
-    words = {word for line in lines for word in (line[1:2] + line[-1:])} & set(FILLERS)
+    words = {word for line in lines for word in (*line[1:2], *line[-1:])} & set(FILLERS)
     for filler in FILLERS:
         if filler in words and (end := _padded_end(lines, filler)):
             return filler, end

@@ -163,8 +163,8 @@ def _refuse_separators(path: Path, lines: Sequence[Sequence[str]]) -> None:
             fields = [word.split(separator) for (word,) in lines]
             widths = {len(one) for one in fields}
             is_table = len(widths) == 1 and max(widths) <= _WIDEST_TABLE
-            names = _names(list(zip(*fields, strict=True))) if is_table else None
-            hint = _as_table(path, names, separator) if names else f"write blanks instead of {separator!r}"
+            guessed = _names(list(zip(*fields, strict=True))) if is_table else None
+            hint = _as_table(path, guessed, separator) if guessed else f"write blanks instead of {separator!r}"
             raise LandingError(
                 f"{path}: {separator!r} separates the fields of its lines, such as {lines[0][0][:40]!r}, and in a "
                 f"sequence file blanks or tabs do; {hint}"

@@ -267,7 +267,7 @@ class TableLines:
         quoting, count = self._dialect.quoting, len(self._dialect.names)
         if quoting.style != NONE and '"' in text:
             try:
-                rows = list(quoting.reader(text.split("\n")))
+                rows: list[list[str]] = list(quoting.reader(text.split("\n")))
             except csv.Error:
                 return None
             if len(rows) != len(lines) or set(map(len, rows)) != {count}:

@@ -112,6 +112,7 @@ class TimeFormat:
         return np.zeros(len(numbers), dtype=np.int64), np.zeros(len(numbers), dtype=bool)
 
     def _counted(self, numbers: np.ndarray) -> np.ndarray:
+        assert self._unit is not None  # the callers look
         return milliseconds_since_1970(numbers, UNITS[self._unit]) + self._origin
 
 

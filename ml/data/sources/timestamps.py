@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -105,7 +106,7 @@ class Timestamps:
         if text.lower() in MISSING:
             return Reject("timestamp missing", text)
         if self._format is not None:
-            return self._formatted(text)
+            return self._formatted(self._format, text)
         if _THOUSANDS.fullmatch(text):
             text = text.replace(",", "")
         if _NUMBER.fullmatch(text):
@@ -122,7 +123,7 @@ class Timestamps:
         self._unit = self._unit or "dates"
         return milliseconds
 
-    def read_all(self, texts: list[str]) -> np.ndarray | None:
+    def read_all(self, texts: Sequence[str]) -> np.ndarray | None:
         """As :meth:`read` on each text, int64 ``[texts]``; ``None``, and nothing learnt, if one is rejected."""
         joined = "".join(texts)
         if self._format is not None or not joined.isascii():
@@ -189,14 +190,14 @@ class Timestamps:
     def _out_of_range(self, text: str) -> Reject:
         return Reject("timestamp out of range", self.describe(text))
 
-    def _formatted(self, text: str) -> int | Reject:
+    def _formatted(self, written: TimeFormat, text: str) -> int | Reject:
         try:
-            milliseconds = self._format.read(text)
+            milliseconds = written.read(text)
         except (ValueError, OverflowError):
-            return Reject("timestamp not a number or date", f"{shown(text)}, expected {self._format.text}")
+            return Reject("timestamp not a number or date", f"{shown(text)}, expected {written.text}")
         return milliseconds if 1000 <= milliseconds < END_OF_TIME * 1000 else self._out_of_range(text)
 
-    def _read_each(self, texts: list[str]) -> np.ndarray | None:
+    def _read_each(self, texts: Sequence[str]) -> np.ndarray | None:
         before = self._unit
         read = [self.read(text) for text in texts]
         if any(isinstance(value, Reject) for value in read):
@@ -214,7 +215,7 @@ def _hint(error: Exception) -> str:
     return f": {error}" if "time_format" in str(error) else ""
 
 
-def _from_dates(texts: list[str]) -> np.ndarray | None:
+def _from_dates(texts: Sequence[str]) -> np.ndarray | None:
     if any(text[:8].isdigit() for text in texts):
         return None  # a number, or a date that could be taken for one
     milliseconds = np.array([_known_date(text) for text in texts], dtype=np.int64)
