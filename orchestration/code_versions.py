@@ -13,7 +13,7 @@ import importlib.metadata
 import importlib.util
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -146,9 +146,17 @@ def _module(name: str) -> _Module:
 
 def _parsed(source: bytes) -> _Module:
     tree = ast.parse(source)
-    _remove_docstrings(tree)
-    names = tuple(_imported(tree))
-    tops = {name.split(".")[0] for name in _imported(tree, but_types=True)}
+    nodes = list(ast.walk(tree))
+    blocks = [node for node in nodes if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)]
+    for_types = {id(node) for block in blocks for part in block.body for node in ast.walk(part)}
+    names: list[str] = []
+    tops: set[str] = set()
+    for node in nodes:
+        _remove_docstring(node)
+        found = _imported(node)
+        names += found
+        if id(node) not in for_types:
+            tops.update(name.split(".")[0] for name in found)
     return _Module(
         digest=hashlib.sha256(ast.dump(tree).encode()).hexdigest(),
         imports=tuple(name for name in names if name.split(".")[0] == "ml"),
@@ -156,26 +164,21 @@ def _parsed(source: bytes) -> _Module:
     )
 
 
-def _remove_docstrings(tree: ast.Module) -> None:
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
-            value = body[0].value
-            if isinstance(value, ast.Constant) and isinstance(value.value, str):
-                del body[0]
+def _remove_docstring(node: ast.AST) -> None:
+    body = getattr(node, "body", None)
+    if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
+        value = body[0].value
+        if isinstance(value, ast.Constant) and isinstance(value.value, str):
+            del body[0]
 
 
-def _imported(tree: ast.AST, but_types: bool = False) -> Iterator[str]:
-    """Names that are imported anywhere in a module; with ``but_types`` not those for type checkers alone."""
-    if but_types and isinstance(tree, ast.If) and ast.unparse(tree.test).endswith("TYPE_CHECKING"):
-        return
-    if isinstance(tree, ast.Import):
-        yield from (alias.name for alias in tree.names)
-    elif isinstance(tree, ast.ImportFrom) and tree.module and tree.level == 0:
-        yield tree.module
-        yield from (f"{tree.module}.{alias.name}" for alias in tree.names)
-    for child in ast.iter_child_nodes(tree):
-        yield from _imported(child, but_types)
+def _imported(node: ast.AST) -> list[str]:
+    """Names that a statement imports; those that follow ``from`` may be modules or not."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+        return [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return []
 
 
 def _digest(module: str) -> str:

@@ -25,7 +25,7 @@ from orchestration.contract_files import (
     load_contracts,
 )
 from orchestration.contract_results import ContractResult, RuleResult, to_markdown, validate
-from orchestration.staleness import CONTRACT_DIGEST
+from orchestration.staleness import CHECK_READS, CONTRACT_DIGEST
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -140,16 +140,19 @@ def warnings_check(contract: Contract) -> str:
 def _specs(
     contract: Contract, partitions_def: dg.PartitionsDefinition | None, reads: Mapping[str, Sequence[str]]
 ) -> Iterator[dg.AssetCheckSpec]:
-    metadata = {
+    metadata: dict[str, Any] = {
         "contract": f"data_contracts/{contract.name}.yml",
         "rules": len(contract.rules),
         CONTRACT_DIGEST: contract.digest,
     }
+    read = list(reads.get(contract.name, ()))
+    if read:
+        metadata[CHECK_READS] = read
     common: dict[str, Any] = {
         "asset": contract.key,
         "metadata": metadata,
         "partitions_def": partitions_def,
-        "additional_deps": [dg.AssetKey(read.split("/")) for read in reads.get(contract.name, ())],
+        "additional_deps": [dg.AssetKey.from_user_string(name) for name in read],
     }
     yield dg.AssetCheckSpec(contract.check, description=contract.promise, blocking=True, **common)
     if any(rule.severity == WARNING for rule in contract.rules):

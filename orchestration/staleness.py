@@ -13,6 +13,8 @@ from orchestration.records import Records
 NOT_CHOSEN = "not chosen"
 # metadata of a check and of its evaluations: what it asks for
 CONTRACT_DIGEST = "contract_digest"
+# metadata of a check: assets beside its own for which it is evaluated again when their content changes
+CHECK_READS = "reads"
 # metadata of an asset that shows what the checks of others found
 SHOWS_CHECKS = "shows_checks"
 # the check that says whether what an asset shows is out of date; of what it shows it says nothing

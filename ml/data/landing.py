@@ -28,6 +28,7 @@ import pyarrow.parquet as pq
 
 from ml.data.files import atomic_folder, fingerprint
 from ml.data.landing_lines import read_lines
+from ml.data.landing_repeats import same_lines
 from ml.data.landing_units import LandedUnit, land_unit, write_table
 from ml.data.landing_workers import processors, run_in_processes
 from ml.data.lines import LandingError, complaint
@@ -195,7 +196,12 @@ def land(
             for unit in units
             for counts in landed[_key(unit)].files
         ]
-        described = [{"file_position": position, **file} for position, file in enumerate(described, 1)]
+        rows = {file.name: new / "rows" / f"{_key(unit)}.parquet" for unit in units for file in unit.files}
+        repeats = same_lines([counts for unit in units for counts in landed[_key(unit)].files], rows)
+        described = [
+            {"file_position": position, **_warned(file, repeats.get(file["source_file"]))}
+            for position, file in enumerate(described, 1)
+        ]
         pq.write_table(pa.Table.from_pylist(described, FILES_SCHEMA), new / "files.parquet")
     reasons = sum((Counter(unit.rejects_by_reason) for unit in landed.values()), Counter())
     files = [counts for unit in units for counts in landed[_key(unit)].files]
@@ -260,6 +266,14 @@ def _described_file(layout: str, ordered_by: str | None, counts: FileCounts) -> 
             "reading_warnings": "\n".join(reading["warnings"]) or None,
         }
     return file
+
+
+def _warned(file: dict, same: str | None) -> dict:
+    """A row of ``files.parquet`` with a warning where its lines are those of another file."""
+    if same is None:
+        return file
+    warning = f"it holds the same lines as {same}; take one of the two away, or every interaction counts twice"
+    return {**file, "reading_warnings": "\n".join(filter(None, (file.get("reading_warnings"), warning)))}
 
 
 def _check_files(files: list[SourceFile]) -> None:

@@ -155,9 +155,18 @@ def leaderboard(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     return materialization(
         # what the protocol line says is no part of the rows
         digest_of([parquet_digest(paths.leaderboard), protocol(table)]),
-        {**parquet_metadata(paths.leaderboard, COLUMNS), **_shown(paths)},
+        {**parquet_metadata(paths.leaderboard, _described_columns()), **_shown(paths)},
         [_compared_with_popularity(entries)],
     )
+
+
+def _described_columns() -> dict[str, str]:
+    """What the columns of the leaderboard hold."""
+    from ml.evaluation.metrics import METRICS
+
+    measured = (metric.partition("@") for metric in METRICS)
+    metrics = {f"{name}@{k}": f"{name} of the first {k} items, mean over the test users" for name, _, k in measured}
+    return {**metrics, **COLUMNS}
 
 
 def entries_of(paths: DatasetPaths) -> list:
@@ -262,6 +271,8 @@ def _shown(paths: DatasetPaths) -> dict:
     return {
         "best": board.rows[0].title,
         "best ndcg@10": board.rows[0].metrics["ndcg@10"].value,
+        # numbers are drawn over time in the UI
+        **{f"ndcg@10 of {row.recommender}": row.metrics["ndcg@10"].value for row in board.rows},
         **{name: dg.MetadataValue.md(text) for name, text in tables.items()},
     }
 

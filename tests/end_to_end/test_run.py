@@ -105,6 +105,18 @@ def test_every_run_says_which_command_and_phase_it_is_of(bench: Workbench) -> No
         assert any(line.startswith("Landed reviews. Small.json.gz: ") for line in log)
 
 
+def test_the_leaderboard_describes_its_metrics_and_has_a_number_to_draw_for_each_recommender(bench: Workbench) -> None:
+    board = pq.read_table(bench.lake("evaluation", "leaderboard.parquet")).to_pylist()
+    with open_instance(bench.home / "dagster") as instance:
+        event = instance.get_latest_materialization_event(dg.AssetKey(["evaluation", "leaderboard"]))
+    metadata = event.asset_materialization.metadata
+    columns = {column.name: column.description for column in metadata["dagster/column_schema"].schema.columns}
+    assert columns["recall@10"] == "recall of the first 10 items, mean over the test users"
+    assert {row["recommender"]: metadata[f"ndcg@10 of {row['recommender']}"].value for row in board} == {
+        row["recommender"]: row["ndcg@10"] for row in board
+    }
+
+
 def test_models_are_safetensors_and_json(bench: Workbench) -> None:
     for name in MODELS:
         kinds = {path.suffix for path in bench.lake("models", name).rglob("*") if path.is_file()}

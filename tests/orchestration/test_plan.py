@@ -258,16 +258,15 @@ def test_a_row_of_the_dump(home: Path, instance: dg.DagsterInstance) -> None:
 
 def test_a_price_by_the_content_that_it_changes(home: Path, instance: dg.DagsterInstance) -> None:
     rewrite(home / "landing" / NAME / f"meta_{NAME}.json.gz", lambda text: text.replace(b"$", b"$1", 1))
-    of_metadata = below("landing/metadata")
-    assert not {"models/tiny_softmax", "landing/reviews"} & (of_metadata - below("marts/items"))
     # an ID-only model is below the items in the warehouse; its input has the same content
     text = {"landing/metadata", "staging/stg_metadata", "intermediate/int_metadata_deduplicated", "marts/items"}
     text |= {"training_sets/item_text"}
     found = run(instance, defs, lambda key: "2" if key.to_user_string() in text else "1")
-    assert text <= found
+    in_layers = {name for name in below("landing/metadata") if name.split("/")[0] in staleness.CHECKED_LAYERS}
+    reading = {child for name in text for child in GRAPH.get(dg.AssetKey(name.split("/"))).child_keys & WANTED}
+    assert found == in_layers | below(*(names(reading) - in_layers))
     assert "baselines/bm25_last_item" in found
     assert not {"models/tiny_softmax", "baselines/markov_chain", "training_sets/sequences"} & found
-    assert REPORT in found
 
 
 @pytest.mark.parametrize(
@@ -443,9 +442,7 @@ def test_the_warehouse(
         assert tested
         assert asked(instance, rebuilt(), changed=[]) == {*tested, REPORT}
     else:
-        # beside what lies below: a table whose test looks at one of these
-        tested = {"marts/interactions"} if roots == ["staging/stg_metadata"] else set()
-        assert asked(instance, rebuilt(), changed=below(*roots)) == below(*roots) | tested
+        assert asked(instance, rebuilt()) == below(*roots)
 
 
 def test_files_that_somebody_removed(home: Path, instance: dg.DagsterInstance) -> None:
@@ -499,7 +496,7 @@ class _Loading(LoadingContext):
         return self._loaders
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_what_is_stale_is_what_the_badges_of_the_ui_say(instance: dg.DagsterInstance, seed: int) -> None:
     # assets made again at random, with the same content or another, each of what was there at that moment
     random = Random(seed)

@@ -75,6 +75,12 @@ def test_without_a_time_the_order_of_the_lines_counts_with_a_warning(tmp_path):
     ("rows", "toml", "message"),
     [
         ([{"who": "u", "item": "i"}], TOML, "events.jsonl, the keys of its objects: no column is known as the user"),
+        ([{"user": {"id": "u"}, "item": "i"}], TOML, r"'user', taken as the user, holds objects, .*\]\[\"id\"\]"),
+        ([{"user": "u", "item": ["i", "j"]}], TOML, "'item', taken as the item, holds lists; write one line per"),
+        ([{"user": "u", "item": "i", "time": {"$date": 5}}], TOML, r"'time', .* holds objects, .*\$date"),
+        ([{"n": 1, "_source": {"user": "u", "item": "i"}}], TOML, "they lie inside '_source', .*jq -c "),
+        ([{"user": "u", "uid": "v", "item": "i"}], TOML, 'could each be the user; .*layout = "json_lines"'),
+        ([{}], TOML, "no column is known as the user; there is none"),
         ([{"user": {"id": "u"}, "item": "i"}], TOML + '[columns]\nuser = "user.id"', "inside 'user', .*jq -c '. +"),
         ([{"user": "u", "item": "i"}], TOML + '[columns]\nuser = "person"', "no column of the name 'person'"),
         ([{"user": "u", "item": "i", "time": 7}], TOML, "key 'time', taken as the time, holds numbers up to 7"),
@@ -90,6 +96,12 @@ def test_what_cannot_be_read_is_refused_with_the_remedy(tmp_path, rows, toml, me
     (tmp_path / "x").mkdir()
     with pytest.raises(LandingError, match=message):
         read_rows(tmp_path, rows, toml)
+
+
+def test_a_long_line_in_front_says_what_the_file_holds(tmp_path):
+    row = {"user": "u", "item": "i", "timestamp": TIME}
+    found = read_rows(tmp_path, [{**row, "text": "} { " * 100_000}, row])
+    assert found.values("user_id", "item_id") == [("u", "i"), ("u", "i")]
 
 
 def test_what_is_wrong_with_a_line_makes_it_a_reject(tmp_path):
@@ -263,6 +275,20 @@ def test_a_column_that_is_not_there_cannot_be_kept_by(tmp_path, kind):
         LandingError, match=r"events\.\w+, .*no column of the name 'evnt', given under \[keep\]; there are"
     ):
         of_events(tmp_path, kind, '[keep]\nevnt = ["transaction"]\n')
+
+
+def test_names_further_on_are_found_where_rows_are_left_out(tmp_path):
+    head = "user,item,event,timestamp\n"
+    rows = [f"u{n},i{n},{('view', 'transaction')[n % 2]},{TIME}\n" for n in range(20)]
+    (tmp_path / "source.toml").write_text('layout = "table"\ninteractions = ["events.csv"]\n' + KEEP)
+    (tmp_path / "events.csv").write_text(head + "".join(rows) + head + "".join(rows))
+    (unit,) = find_source(tmp_path, "shop").interactions
+    names, left_out = read(unit, INTERACTIONS_SCHEMA).counts[0].reading.warnings
+    assert names.startswith("the line of names stands 1 more times")
+    assert left_out.startswith("20 rows are left out")
+    (tmp_path / "events.csv").write_text(head + "".join(rows) + "item,user,event,timestamp\n" + "".join(rows))
+    with pytest.raises(LandingError, match=r"events\.csv, line 22 names the columns again"):
+        read(unit, INTERACTIONS_SCHEMA)
 
 
 def test_what_is_left_out_is_not_judged(tmp_path):

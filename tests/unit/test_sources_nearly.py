@@ -1,5 +1,6 @@
 """Files that nearly have the name or the form of what is read: named with what to do."""
 
+import gzip
 import json
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from source_reading import Read, read
 
+from ml.data.landing import land
 from ml.data.lines import LandingError
 from ml.data.reading import INTERACTIONS_SCHEMA, METADATA_SCHEMA
 from ml.data.sources import find_source
@@ -203,3 +205,38 @@ def test_broken_links_are_named(tmp_path):
 def test_a_name_that_no_file_can_have_is_refused(tmp_path):
     with pytest.raises(LandingError, match="cannot be the name of a dataset"):
         find_source(tmp_path, "x" * 300)
+
+
+# --- the same twice ------------------------------------------------------------------------------------------
+
+
+def landed_warnings(folder: Path) -> dict[str, str | None]:
+    land(find_source(folder, "Shop").interactions, folder / "landed", INTERACTIONS_SCHEMA, 1)
+    files = pq.read_table(folder / "landed" / "files.parquet").to_pylist()
+    return {file["source_file"]: file["reading_warnings"] for file in files}
+
+
+def test_a_compressed_copy_beside_a_file_is_warned_of(tmp_path):
+    text = TABLE + "".join(f"u{n},i{n},{1_400_000_000 + n}\n" for n in range(50))
+    (tmp_path / "a.csv").write_text(text)
+    (tmp_path / "b.csv.gz").write_bytes(gzip.compress(text.encode()))
+    (tmp_path / "c.csv").write_text(text.replace("u7,", "u8,"))
+    (tmp_path / "source.toml").write_text('layout = "table"\ninteractions = ["?.csv*"]\n')
+    told = landed_warnings(tmp_path)
+    assert told.pop("b.csv.gz").startswith("it holds the same lines as a.csv; take one of the two away")
+    assert told == {"a.csv": None, "c.csv": None}
+    # and again where nothing is read anew
+    assert landed_warnings(tmp_path)["b.csv.gz"].startswith("it holds the same lines as a.csv")
+
+
+@pytest.mark.parametrize("mark", ["_delta_log/00000.json", ".hoodie/hoodie.properties", "metadata/v1.metadata.json"])
+def test_tables_with_versions_are_refused(tmp_path, mark):
+    folder = tmp_path / "Shop.parquet"
+    (folder / mark).parent.mkdir(parents=True)
+    (folder / mark).write_text("{}")
+    pq.write_table(pa.table({"user": ["u"], "item": ["i"]}), folder / "part-0.parquet")
+    with pytest.raises(LandingError, match=r"Shop\.parquet is a table of \w+.*files of earlier versions"):
+        find_source(tmp_path, "Shop")
+    (tmp_path / "source.toml").write_text('layout = "table"\ninteractions = ["Shop.parquet"]\n')
+    with pytest.raises(LandingError, match="files of earlier versions"):
+        find_source(tmp_path, "Shop")

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from ml.data.lines import LONGEST_LINE_BYTES
 from ml.data.sources.literals import read_literal
 from ml.data.text_stream import BYTE_ORDER_MARK, first_text
 
@@ -95,9 +96,15 @@ def first_objects(path: Path) -> list[dict]:
 
 def _first_lines(path: Path) -> list[bytes]:
     """The first lines of a file that are not blank, without white space around them."""
-    text = first_text(path, _LOOKED_AT_BYTES).removeprefix(BYTE_ORDER_MARK)
-    lines = text.split(b"\n")
-    if len(text) == _LOOKED_AT_BYTES:
+    size = _LOOKED_AT_BYTES
+    text = first_text(path, size)
+    if len(text) == size and b"\n" not in text and text.lstrip().startswith(b"{"):
+        # an object may be long, but no longer than a line may be
+        size = LONGEST_LINE_BYTES
+        text = first_text(path, size)
+    is_cut = len(text) == size
+    lines = text.removeprefix(BYTE_ORDER_MARK).split(b"\n")
+    if is_cut:
         # the last is cut
         cut = lines.pop()
         lines = lines or ([cut] if cut.lstrip().startswith((b"[", b"{")) else [])

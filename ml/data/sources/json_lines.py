@@ -10,6 +10,7 @@ A user or an item is a text or a whole number, a time and a rating are numbers o
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -75,17 +76,18 @@ class JsonLines:
         try:
             places = find_columns(keys, options.columns, where, absent=options.absent, unused=options.unused)
         except ColumnNotFoundError as error:
-            roles = 'user = "<key>" and item = "<key>" under [columns] of source.toml (keys of the first level only)'
-            listed = ", ".join(map(repr, keys[:20]))
-            raise LandingError(
-                f"{where}: {str(error).removeprefix(f'{where}: ').partition(';')[0]}; there are {listed}; say {roles}"
-            ) from error
+            problem = str(error).removeprefix(f"{where}: ").partition(";")[0]
+            raise LandingError(f"{where}: {problem}; {self._remedy(keys)}") from error
+        except LandingError as error:
+            raise LandingError(str(error).replace('layout = "table"', 'layout = "json_lines"')) from error
         found = {role: keys[place] for role, place in places.items()}
+        for role, key in found.items():
+            self._refuse_objects(role, key)
         if "timestamp" in found:
             texts = [_text(one.get(found["timestamp"])) for one in objects]
-            problem = self._rows.timestamps.learn([text for text in texts if text is not None])
-            if problem:
-                raise LandingError(f"{self._path}: the key {found['timestamp']!r}, taken as the time, {problem}")
+            wrong = self._rows.timestamps.learn([text for text in texts if text is not None])
+            if wrong:
+                raise LandingError(f"{self._path}: the key {found['timestamp']!r}, taken as the time, {wrong}")
         return found
 
     @cached_property
@@ -105,6 +107,38 @@ class JsonLines:
                     f"first level only are read; lift it out, for instance with jq -c '. + {{\"{role}\": .{name}}}' "
                     f"{self._path.name} > flat.jsonl"
                 )
+
+    def _refuse_objects(self, role: str, key: str) -> None:
+        """Refuse a key that holds an object or an array in every line."""
+        values = [one[key] for one in self._objects if one.get(key) is not None]
+        if not values or not all(isinstance(value, dict | list) for value in values):
+            return
+        said = f"{self._path}: the key {key!r}, taken as the {role}, holds"
+        single = (name for value in values if isinstance(value, dict) for name, part in value.items() if _text(part))
+        inside = next(single, None)
+        if inside is None:
+            raise LandingError(f"{said} lists; write one line per interaction, with a single value under {key!r}")
+        raise LandingError(
+            f"{said} objects, and keys of the first level only are read; lift a value out, for instance with "
+            f"jq -c '.[{json.dumps(key)}] = .[{json.dumps(key)}][{json.dumps(inside)}]' {self._path.name} > flat.jsonl"
+        )
+
+    def _remedy(self, keys: Sequence[str]) -> str:
+        """What to do where no key is known as the user or the item."""
+        for key in keys:
+            inner = [one[key] for one in self._objects if isinstance(one.get(key), dict)]
+            names = list(dict.fromkeys(str(name) for one in inner for name in one))
+            try:
+                find_columns(names, {}, "")
+            except LandingError:
+                continue
+            return (
+                f"they lie inside {key!r}, and keys of the first level only are read; lift them out, for instance with "
+                f"jq -c '.[{json.dumps(key)}]' {self._path.name} > flat.jsonl"
+            )
+        there = f"there are {', '.join(map(repr, keys[:20]))}" if keys else "there is none"
+        roles = 'user = "<key>" and item = "<key>" under [columns] of source.toml'
+        return f"{there}; say {roles} (keys of the first level only)"
 
     def add(self, lines: list[bytes], columns: dict[str, list]) -> Added:
         """See :meth:`ml.data.reading.LineReader.add`.

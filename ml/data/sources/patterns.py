@@ -11,6 +11,8 @@ _DIGITS = re.compile(r"([0-9]+)")
 _PARQUET = ".parquet"
 # what describes a source is no part of it
 DESCRIPTION = "source.toml"
+# what the folders of tables that keep their earlier versions hold
+_WITH_VERSIONS = {"_delta_log": "Delta Lake", ".hoodie": "Hudi", "metadata/*.metadata.json": "Iceberg"}
 # as Spark, Hive and Dask pass them over
 _HIDDEN = (".", "_")
 
@@ -63,7 +65,19 @@ def matched_files(folder: Path, names: Sequence[str], origin: str) -> tuple[str,
 
 
 def parquet_parts(folder: Path, name: str) -> tuple[str, ...]:
-    """Names of the Parquet files in a folder of part files, relative to ``folder``, in natural order."""
+    """Names of the Parquet files in a folder of part files, relative to ``folder``, in natural order.
+
+    Raises:
+        LandingError: the folder is a table with versions, of which not all files count.
+    """
+    for mark, kind in _WITH_VERSIONS.items():
+        if any((folder / name).glob(mark)):
+            from ml.data.lines import LandingError
+
+            raise LandingError(
+                f"{folder / name} is a table of {kind}, whose folder holds the files of earlier versions as well; "
+                "write the version that counts as Parquet, and give that"
+            )
     return _sorted(folder, (path for path in (folder / name).rglob("*") if path.suffix.lower() == _PARQUET))
 
 

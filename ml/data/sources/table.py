@@ -240,7 +240,8 @@ class TableLines:
         if fields is None:
             return False
         places = self._dialect.places
-        if not {"timestamp", "rating"} & set(places):
+        # elsewhere the name is no time and no rating; but where rows are left out it would be one of them
+        if self._keep or not {"timestamp", "rating"} & set(places):
             names = self._names_again
             if not all(names.isdisjoint(fields[places[role]]) for role in ("user", "item")):
                 return False  # maybe the line of names again
