@@ -12,6 +12,8 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import (
     AssetCheckEvaluationTargetMaterializationData,
 )
 
+# the graph that the table is in the order of
+import orchestration.definitions  # noqa: F401
 from orchestration import check_data
 from orchestration.check_data import FAILED, NOT_CHECKED, PASSED, WARNED, Line, read_lines, to_text
 from orchestration.contract_frames import keep_result, results_folder
