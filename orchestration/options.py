@@ -10,6 +10,7 @@ import difflib
 import math
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
 from types import NoneType, UnionType
@@ -186,7 +187,11 @@ class Parser(argparse.ArgumentParser):
         if given == [LIST_OPTIONS]:
             print("\n".join(sorted(option for option in self._option_string_actions if option.startswith("--"))))
             self.exit()
-        chosen, unknown = self.parse_known_args([_plain(argument) for argument in given])
+        plain = [_plain(argument) for argument in given]
+        named = Counter(argument.partition("=")[0] for argument in plain if argument.startswith("--"))
+        if repeated := [option for option, count in named.items() if count > 1]:
+            self.error(f"{variable(repeated[0])} is given {named[repeated[0]]} times; give it once")
+        chosen, unknown = self.parse_known_args(plain)
         if unknown:
             first = unknown[0].split("=")[0]
             known = [option for option in self._option_string_actions if option.startswith("--")]

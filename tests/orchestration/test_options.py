@@ -107,6 +107,13 @@ def test_values_out_of_range_are_refused_with_what_is_possible(option: str, says
         run._settings(run.parse([option]))
 
 
+@pytest.mark.parametrize("given", [["--k-core=5", "--k-core", "6"], ["K_CORE=5", "--K_CORE=5"]])
+def test_an_option_that_is_given_twice_is_refused(given: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        run.parse(given)
+    assert capsys.readouterr().err == "error: K_CORE is given 2 times; give it once\n"
+
+
 def test_waiting_has_two_spellings() -> None:
     for parse, others in ((run.parse, []), (search.parse, ["--recipe=x"])):
         assert parse([*others, "--wait=False"]).no_wait

@@ -85,9 +85,9 @@ class JsonLines:
             self._refuse_objects(role, key)
         if "timestamp" in found:
             texts = [_text(one.get(found["timestamp"])) for one in objects]
-            untimely = self._rows.timestamps.learn([text for text in texts if text is not None])
-            if untimely:
-                raise LandingError(f"{self._path}: the key {found['timestamp']!r}, taken as the time, {untimely}")
+            wrong = self._rows.timestamps.learn([text for text in texts if text is not None])
+            if wrong:
+                raise LandingError(f"{self._path}: the key {found['timestamp']!r}, taken as the time, {wrong}")
         return found
 
     @cached_property
