@@ -43,7 +43,7 @@ help:
 	@echo "make ui          the Dagster UI on 127.0.0.1:$(PORT), same definitions and storage; prints its address with a token"
 	@echo "make lint        check style, format (make format corrects them) and types"
 	@echo "make test        style, unit, dbt, orchestration and end-to-end tests"
-	@echo "make test-fast   the unit tests without the slow ones, in less than a minute"
+	@echo "make test-fast   the unit tests without the files of slow ones"
 	@echo "make test-installed  install the wheel in an environment of its own, elsewhere, and make a run there"
 	@echo "make clean       remove the environment and caches; the workspace stays"
 	@echo
