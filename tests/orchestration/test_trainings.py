@@ -119,7 +119,9 @@ def test_what_still_trains_at_the_end_of_a_run_is_stopped(tmp_path: Path) -> Non
     child += f"; os.rename({str(pid)!r} + '~', {str(pid)!r}); time.sleep(600)"
     for name in ("one", "two", "three"):
         trainings.start(name, [sys.executable, "-c", child if name == "one" else "import time; time.sleep(600)"], None)
+    until = time.monotonic() + 60
     while not pid.exists():
+        assert time.monotonic() < until, "the training has not begun"
         time.sleep(0.05)
     trainings.close()
     with pytest.raises(ProcessLookupError):
