@@ -94,8 +94,10 @@ def main(arguments: list[str]) -> None:
     from orchestration.trained import facts_of_trained, version_of_trained
 
     folder, started = Path(arguments[0]), arguments[1:]
-    # by default it would end this process at once, and leave the training to go on alone
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # by default SIGTERM would end this process at once, and leave the training to go on alone; and whoever starts this
+    # process may ignore either, which is handed down
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.default_int_handler)
     with open_dagster_pipes() as pipes, tempfile.TemporaryDirectory(prefix="raw2rank-") as log:
         code, last_words = run([*started, "--log-to", log], pipes.log.info, Path(log) / FILE)
         if (failure := failure_of(code, last_words)) is not None:

@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotYet
@@ -27,6 +28,8 @@ from orchestration.training_process import failure_of, run
 
 # Seconds between two looks at a training that a step waits for.
 _PAUSE = 0.2
+# Seconds that a training has to end in once it was told to; one that ignores that is killed.
+_TO_END_IN = 10.0
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,12 @@ class Trainings:
         self._closed = True
         for process in list(self._processes):
             process.terminate()
+        until = time.monotonic() + _TO_END_IN
+        for process in list(self._processes):
+            try:
+                process.wait(timeout=max(0.0, until - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
         self._pool.shutdown(cancel_futures=True)
 
     def _train(self, command: list[str], lock: int | None, said: SimpleQueue[str]) -> str | None:
@@ -101,7 +110,7 @@ class Trainings:
     def _watch(self, process: subprocess.Popen) -> None:
         self._processes.add(process)
         if self._closed:
-            process.terminate()
+            process.kill()
 
 
 def _pass_on(said: SimpleQueue[str], tell: Callable[[str], None]) -> None:

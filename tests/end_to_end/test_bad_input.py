@@ -144,7 +144,7 @@ def test_names_of_three_hundred_letters(bench: Workbench) -> None:
     assert "300 letters" in said
     assert not bench.home.exists()
     for option in ("--dumps", "--source"):
-        code, said = bench.run(option, str(bench.dumps / ("n" * 300)))
+        code, said = bench.command("--dataset", "Small", option, str(bench.dumps / ("n" * 300)))
         assert code == 1
         assert "Traceback" not in said
         assert len([line for line in said.splitlines() if line.startswith("error: ")]) == 1, said

@@ -112,13 +112,22 @@ def test_a_failure_is_told_by_the_step_it_belongs_to(paths: DatasetPaths, monkey
     assert result.asset_materializations_for_node(f"models__{NAMES[1]}")
 
 
-def test_what_still_trains_at_the_end_of_a_run_is_stopped(tmp_path: Path) -> None:
-    trainings = Trainings(2)
+@pytest.mark.parametrize("told", ["SIG_DFL", "SIG_IGN"])
+def test_what_still_trains_at_the_end_of_a_run_is_stopped(
+    told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestration.trainings._TO_END_IN", 30.0 if told == "SIG_DFL" else 0.2)
+    trainings = Trainings(1)
     pid = tmp_path / "pid"
-    child = f"import os, time; open({str(pid)!r} + '~', 'w').write(str(os.getpid()))"
-    child += f"; os.rename({str(pid)!r} + '~', {str(pid)!r}); time.sleep(600)"
-    for name in ("one", "two", "three"):
-        trainings.start(name, [sys.executable, "-c", child if name == "one" else "import time; time.sleep(600)"], None)
+    child = f"""
+import os, signal, time
+signal.signal(signal.SIGTERM, signal.{told})
+open({str(pid)!r} + "~", "w").write(str(os.getpid()))
+os.rename({str(pid)!r} + "~", {str(pid)!r})
+time.sleep(600)
+"""
+    for name in ("one", "waits"):
+        trainings.start(name, [sys.executable, "-c", child], None)
     until = time.monotonic() + 60
     while not pid.exists():
         assert time.monotonic() < until, "the training has not begun"
