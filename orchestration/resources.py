@@ -163,8 +163,8 @@ class Settings(dg.ConfigurableResource):
     )
     training_process: TrainingProcess | None = Field(
         default=None,
-        description="Where models are trained: in the process of the run, or each in a process of its own (Dagster "
-        "Pipes). The weights are the same.",
+        description="How models are trained: 'in_process' by the run itself, several of them side by side where it has "
+        "cores for that; 'subprocess' one after the other, each through Dagster Pipes. The weights are the same.",
     )
     training_processes: int | None = Field(
         default=None,
