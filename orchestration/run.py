@@ -183,8 +183,10 @@ def make(instance, defs, dataset: str, settings, data_only: bool = False) -> int
         "training set": {"training_sets"},
         "recommenders and report": None,
     }
-    reasons, made = plan(instance, graph, dataset, settings), 0
+    reasons, made = None, 0
     for phase, groups in islice(phases.items(), 2 if data_only else None):
+        if reasons is None:
+            reasons = plan(instance, graph, dataset, settings)
         todo = {key: reason for key, reason in reasons.items() if groups is None or graph.get(key).group_name in groups}
         if data_only:
             # a look at the data decides nothing about what is trained and compared
@@ -202,7 +204,7 @@ def make(instance, defs, dataset: str, settings, data_only: bool = False) -> int
         if not succeeded:
             return None
         made += len(todo)
-        reasons = plan(instance, graph, dataset, settings)
+        reasons = None
     return made
 
 
