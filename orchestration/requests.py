@@ -10,7 +10,7 @@ import json
 import dagster as dg
 from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
 
-from orchestration.assets.raw import changed_dumps, dump_versions, observe
+from orchestration.assets.raw import changed_dumps, dump_versions, observe, version_by_key
 from orchestration.partitions import datasets
 from orchestration.paths import Workspace
 from orchestration.plan import plan
@@ -64,7 +64,7 @@ def sense(instance: dg.DagsterInstance, graph: BaseAssetGraph, cursor: str | Non
         with noted_plainly(dataset, problems):
             dumps = dump_versions(dataset)
             observations = changed_dumps(instance, dataset, dumps)
-            versions = {dg.AssetKey(["raw", kind]): version for kind, (version, _) in dumps.items()}
+            versions = version_by_key(dumps)
             selected = plan(instance, graph, dataset, dumps=versions)
             events += observations
             if not selected:

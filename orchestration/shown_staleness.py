@@ -132,8 +132,7 @@ def _under_way(instance: dg.DagsterInstance, dataset: str) -> bool:
 
 def reasons_now(instance: dg.DagsterInstance, graph: BaseAssetGraph, dataset: str) -> dict[dg.AssetKey, str]:
     """What is out of date of a dataset, of what was last chosen for it, and why; dumps as they are now."""
-    from orchestration.assets.raw import dump_versions
+    from orchestration.assets.raw import dump_versions, version_by_key
     from orchestration.plan import plan
 
-    dumps = {dg.AssetKey(["raw", kind]): version for kind, (version, _) in dump_versions(dataset).items()}
-    return plan(instance, graph, dataset, dumps=dumps)
+    return plan(instance, graph, dataset, dumps=version_by_key(dump_versions(dataset)))

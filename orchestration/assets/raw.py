@@ -127,6 +127,11 @@ def dump_versions(dataset: str) -> dict[str, tuple[str, dict]]:
     return {kind: raw_version(paths, kind) for kind in KINDS}
 
 
+def version_by_key(dumps: dict[str, tuple[str, dict]]) -> dict[dg.AssetKey, str]:
+    """Content versions of :func:`dump_versions` by the keys of their assets."""
+    return {dg.AssetKey(["raw", kind]): version for kind, (version, _) in dumps.items()}
+
+
 def changed_dumps(
     instance: dg.DagsterInstance, dataset: str, versions: dict[str, tuple[str, dict]]
 ) -> list[dg.AssetObservation]:
