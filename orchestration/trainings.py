@@ -7,9 +7,7 @@ step waits for its own. Weights are those of a training in the process of the ru
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +20,7 @@ from queue import Empty, SimpleQueue
 
 import dagster as dg
 
+from ml.data.landing_workers import processors
 from ml.training.execution import DEFAULT_THREADS
 from ml.training.log import FILE
 from orchestration.training_process import failure_of, run
@@ -121,15 +120,10 @@ def _pass_on(said: SimpleQueue[str], tell: Callable[[str], None]) -> None:
             return
 
 
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-
-
 @contextmanager
 def trainings_of_a_run() -> Iterator[Trainings]:
     """As many at once as the cores hold; what still trains at the end is stopped."""
-    trainings = Trainings(max(1, cores() // DEFAULT_THREADS))
+    trainings = Trainings(max(1, processors() // DEFAULT_THREADS))
     try:
         yield trainings
     finally:

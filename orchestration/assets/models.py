@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -22,6 +22,9 @@ from orchestration.resources import Settings, resolved
 from orchestration.trained import facts_of_trained, version_of_trained
 from orchestration.training_process import command, failure_told_by, reporting
 from orchestration.trainings import Trainings
+
+if TYPE_CHECKING:
+    import numpy as np
 
 # sequences that a training reads in the ten seconds or so that a process costs, imports and all
 _SEQUENCES_WORTH_A_PROCESS = 50_000
@@ -64,21 +67,22 @@ def _model_asset(recipe: Recipe) -> dg.AssetsDefinition:
         paths = Workspace.current().dataset(dataset)
         folder = paths.asset("models", recipe.name)
         require_chosen(context.asset_key, chosen_for(settings, dataset), dataset)
+        where = resolved(settings)
         options = {
             "seed": read_settings("training", dataset)["seed"],
             "fit_on": read_settings("fit", dataset)["fit_on"],
             "exclude_seen": read_settings("ranking", dataset)["exclude_seen"],
-            "device": resolved(settings)["device"],
-            "precision": resolved(settings)["precision"],
+            "device": where["device"],
+            "precision": where["precision"],
             "checkpoint_seconds": float(os.environ.get("RAW2RANK_CHECKPOINT_SECONDS", "60")),
         }
-        if _starts_ahead(context, trainings, recipe, settings, options):
+        if where["training_process"] == "subprocess" or where["training_processes"] > 1:
+            version, facts = _train_in_a_process(context, training_client, recipe, paths, options, settings)
+        elif _starts_ahead(context, trainings, recipe, settings, options):
             failure = trainings.finish(recipe.name, context.log.info)
             if failure is not None:
                 raise _failed(paths, recipe, failure)
             version, facts = version_of_trained(folder), facts_of_trained(folder)
-        elif resolved(settings)["training_process"] == "subprocess" or resolved(settings)["training_processes"] > 1:
-            version, facts = _train_in_a_process(context, training_client, recipe, paths, options, settings)
         else:
             _train_here(recipe, paths, options, context.log.info)
             version, facts = version_of_trained(folder), facts_of_trained(folder)
@@ -141,17 +145,17 @@ def _starts_ahead(
 ) -> bool:
     """Start the trainings of this run that can start, this one among them; whether this one was started.
 
-    Nothing is started where there is one core or one training, where processes are asked for, on a GPU, which one
-    training fills, and where all of a training takes less than a process takes to start.
+    Nothing is started where there is one core or one training, on a GPU, which one training fills, and where all of a
+    training takes less than a process takes to start.
     """
-    paths = Workspace.current().dataset(context.partition_key)
     if recipe.name in trainings:
         return True
-    where = resolved(settings)
-    if where["training_process"] != "in_process" or where["training_processes"] > 1 or options["device"] != "cpu":
+    if trainings.at_once < 2 or options["device"] != "cpu":
         return False
-    ready = [other for other in _of_this_run(context, settings) if _worth_a_process(other, paths)]
-    if trainings.at_once < 2 or len(ready) < 2 or recipe not in ready:
+    paths = Workspace.current().dataset(context.partition_key)
+    lengths = load_training_set(paths).train.lengths
+    ready = [other for other in _of_this_run(context, settings) if _worth_a_process(other, lengths)]
+    if len(ready) < 2 or recipe not in ready:
         return False
     for each in ready:
         trainings.start(each.name, _command(each, paths, options), descriptor_of(paths))
@@ -177,11 +181,15 @@ def _of_this_run(context: dg.AssetExecutionContext, settings: Settings) -> list[
     return [recipe for recipe in wanted if not recipe.codes or is_there(recipe.codes)]
 
 
-def _worth_a_process(recipe: Recipe, paths: DatasetPaths) -> bool:
-    """Whether training lasts longer than it takes to start a process, by the sequences that it may see."""
+def _worth_a_process(recipe: Recipe, lengths: "np.ndarray") -> bool:
+    """Whether training lasts longer than it takes to start a process, by the sequences that it may see.
+
+    Args:
+        recipe: that is to be trained.
+        lengths: items of each training history, int64 ``[histories]``.
+    """
     from ml.training.derived import derive
 
-    lengths = load_training_set(paths).train.lengths
     derived, _ = derive(recipe, lengths)
     return derived.training.max_epochs * len(lengths) >= _SEQUENCES_WORTH_A_PROCESS
 
