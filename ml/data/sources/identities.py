@@ -15,8 +15,8 @@ CONTROL_CHARACTER = re.compile("[\x00-\x1f\x7f-\x9f]")
 MISSING_WORDS = frozenset(
     ("nan", "NaN", "NAN", "null", "NULL", "Null", "none", "None", "NONE", "NA", "<NA>", "N/A", "n/a", "\\N", "NaT")
 )
-# soft hyphen, zero-width space, marks of direction, word joiner, byte order mark; joiners of emoji are no mistake
 _LONGEST_MISSING = max(map(len, MISSING_WORDS))
+# soft hyphen, zero-width space, marks of direction, word joiner, byte order mark; joiners of emoji are no mistake
 _INVISIBLE = re.compile("[\u00ad\u200b\u200e\u200f\u2060\ufeff]")
 _ROUNDED = re.compile(r"[0-9](?:\.[0-9]+)?[eE]\+[0-9]+")
 _WHOLE_AS_FLOAT = re.compile(r"-?[0-9]+\.0+")
