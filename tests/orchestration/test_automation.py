@@ -136,9 +136,12 @@ def test_the_schedule_asks_for_several_datasets(home: Path) -> None:
             write_small_dump(home / "landing" / name, name)
             register(instance, name)
         at = datetime(2026, 1, 2, 3, tzinfo=UTC)
-        context = dg.build_schedule_context(instance=instance, repository_def=REPOSITORY, scheduled_execution_time=at)
-        # as the daemon evaluates it, which asks for a key of each of several runs
-        requests = REPOSITORY.get_schedule_def("nightly").evaluate_tick(context).run_requests
+        # the context opens the instance once more, and only leaving it closes that one again
+        with dg.build_schedule_context(
+            instance=instance, repository_def=REPOSITORY, scheduled_execution_time=at
+        ) as context:
+            # as the daemon evaluates it, which asks for a key of each of several runs
+            requests = REPOSITORY.get_schedule_def("nightly").evaluate_tick(context).run_requests
     assert [request.partition_key for request in requests] == list(names)
     assert len({request.run_key for request in requests}) == 2
 
@@ -244,12 +247,13 @@ def test_settings_that_cannot_be_read_fail_no_evaluation_of_conditions(
 
 def test_the_schedule_names_a_damaged_dataset_where_it_asks_for_nothing(home: Path) -> None:
     said = damage(home, "registration")
+    at = datetime(2026, 1, 2, 3, tzinfo=UTC)
     with dg.instance_for_test() as instance:
         register(instance, "Damaged")
-        context = dg.build_schedule_context(
-            instance=instance, repository_def=REPOSITORY, scheduled_execution_time=datetime(2026, 1, 2, 3, tzinfo=UTC)
-        )
-        tick = REPOSITORY.get_schedule_def("nightly").evaluate_tick(context)
+        with dg.build_schedule_context(
+            instance=instance, repository_def=REPOSITORY, scheduled_execution_time=at
+        ) as context:
+            tick = REPOSITORY.get_schedule_def("nightly").evaluate_tick(context)
     assert not tick.run_requests
     assert said in tick.skip_message
 
