@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -33,6 +34,7 @@ from ml.training.recipe import Recipe, recipe_from_tables
 from ml.training.reproducible import generator_for, reproducible
 from ml.training.runtime import Execution
 from ml.training.scoring import hide_seen, scored_chunks, validation_ndcg
+from ml.training.trainable import ScoredSequences
 from ml.training.weights_digest import contiguous, weights_digest
 
 FORMAT = "raw2rank-sequential-recommender-2"
@@ -149,20 +151,34 @@ class SequentialRecommender:
             task = build_task(recipe.task, training_set.items)
             self._model, self._users, self._training_counts, self._task = model, training_set.users, counts, task
 
-            def validate() -> float:
-                exclude_seen = self.validate_with_seen_excluded
-                return validation_ndcg(model, task, training_set, self._popularity(), exclude_seen)
-
             return train_model(
-                model,
-                task,
-                build_objective(recipe.objective, counts),
+                ScoredSequences(model, task, build_objective(recipe.objective, counts)),
                 training_set.histories("train"),
-                validate if len(training_set.validation_users) else None,
+                partial(self.validate, training_set) if len(training_set.validation_users) else None,
                 recipe.optimiser,
                 recipe.training,
                 phase,
                 execution,
+            )
+
+    def validate(self, training_set: TrainingSet) -> float:
+        """nDCG@10 for the validation users, of the weights as they are now: what training stops by.
+
+        The whole catalogue is ranked, without the items of the histories if ``validate_with_seen_excluded``. Under
+        torchrun all processes call it, and each ranks a part of the users.
+
+        Args:
+            training_set: the one that the model is trained on.
+
+        Raises:
+            RuntimeError: there is no model yet.
+            ValueError: the training set has no validation users.
+        """
+        if len(training_set.validation_users) == 0:
+            raise ValueError(f"the training set {training_set.dataset} has no validation users")
+        with reproducible(self.execution.threads, self.model.device):
+            return validation_ndcg(
+                self.model, self._task, training_set, self._popularity(), self.validate_with_seen_excluded
             )
 
     def _checkpoint(self, name: str, at_end: bool) -> Checkpoint | None:
