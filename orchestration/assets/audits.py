@@ -21,10 +21,10 @@ from ml.recommenders.registry import (
 )
 from orchestration.assets.evaluation import RECOMMENDERS, compared_for, measured
 from orchestration.assets.rankings import load
-from orchestration.assets.settings import read_settings
 from orchestration.assets.training_sets import load_training_set
-from orchestration.automation.condition import on_new_data
 from orchestration.code_versions import code_version
+from orchestration.condition import on_new_data
+from orchestration.dataset_settings import read_settings
 from orchestration.partitions import datasets
 from orchestration.paths import DatasetPaths, Workspace
 from orchestration.reporting import RECOMMENDATION_OWNERS, array_schema, digest_of, materialization

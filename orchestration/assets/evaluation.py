@@ -6,10 +6,10 @@ from typing import Any
 import dagster as dg
 
 from ml.recommenders.registry import compared, layer_of, recommender_names, registry, title_of
-from orchestration.assets.settings import read_settings
 from orchestration.assets.training_sets import load_training_set
-from orchestration.automation.condition import on_new_data
 from orchestration.code_versions import code_version
+from orchestration.condition import on_new_data
+from orchestration.dataset_settings import read_settings
 from orchestration.partitions import datasets
 from orchestration.paths import DatasetPaths, Workspace
 from orchestration.reporting import (

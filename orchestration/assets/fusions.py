@@ -9,10 +9,10 @@ from ml.fusion.recipe import FusionRecipe
 from ml.recommenders.facts import FIT
 from ml.recommenders.registry import fusions, layer_of, title_of
 from orchestration.assets.rankings import load
-from orchestration.assets.settings import chosen_for, read_settings
 from orchestration.assets.training_sets import load_training_set
-from orchestration.automation.condition import on_new_data
 from orchestration.code_versions import code_version
+from orchestration.condition import on_new_data
+from orchestration.dataset_settings import chosen_for, read_settings
 from orchestration.partitions import datasets
 from orchestration.paths import DatasetPaths, Workspace
 from orchestration.reporting import RECOMMENDATION_OWNERS, array_schema, digest_of_files, materialization

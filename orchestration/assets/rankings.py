@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from ml.recommenders.registry import layer_of, modules_of, parts_of, recommender_names, registry, title_of
-from orchestration.assets.settings import chosen_for, read_settings
 from orchestration.assets.training_sets import load_training_set
-from orchestration.automation.condition import on_new_data
 from orchestration.code_versions import code_version
+from orchestration.condition import on_new_data
+from orchestration.dataset_settings import chosen_for, read_settings
 from orchestration.partitions import datasets
 from orchestration.paths import DatasetPaths, Workspace
 from orchestration.reporting import RECOMMENDATION_OWNERS, digest_of, materialization, parquet_metadata, told_plainly
