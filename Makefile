@@ -112,7 +112,7 @@ test-installed: $(INSTALLED)
 
 docs: $(INSTALLED)
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet --config-file docs/site/mkdocs.yml
-	@echo "the site is in build/docs; open build/docs/index.html"
+	@echo "the site is in build/docs; its search needs a server: python3 -m http.server --bind 127.0.0.1 -d build/docs"
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis dbt_project/target dbt_project/logs
