@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -139,6 +140,20 @@ def test_the_architecture_names_every_folder_and_only_what_exists() -> None:
     assert [path for path in sorted(named) if not (REPOSITORY / path).exists()] == []
     packages = {f"{path.parent.relative_to(REPOSITORY)}/" for path in REPOSITORY.glob("[mo]*/*/__init__.py")}
     assert packages - named == set()
+
+
+def test_the_architecture_lists_the_layers_from_the_lowest() -> None:
+    page = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    configuration = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
+    contracts = [each for each in configuration["tool"]["importlinter"]["contracts"] if each["type"] == "layers"]
+    assert len(contracts) == 2
+    for contract in contracts:
+        height = -1
+        for layer in reversed(contract["layers"]):
+            names = [name.strip().replace(".", "/") for name in layer.split("|")]
+            rows = [page.index(row) for name in names for row in (f"| `{name}/` |", f"| `{name}.py` |") if row in page]
+            assert all(row > height for row in rows), layer
+            height = max([height, *rows])
 
 
 def test_every_public_name_is_in_the_reference() -> None:
