@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _TEMPLATES = Path(__file__).parent / "templates"
 # arguments of an expectation that say nothing of what it asks for
 _NOT_SHOWN = frozenset({"batch_id", "column"})
+_VERDICTS = ("failed", "warned", "passed")
 # how many different values that break a rule a page shows
 _EXAMPLES = 20
 
@@ -50,7 +51,8 @@ def write_data_docs(
             page = temporary / f"{name}.html"
             page.parent.mkdir(parents=True, exist_ok=True)
             result = json.loads((results / f"{name}.json").read_text(encoding="utf-8"))
-            rules = [_rule(found) for found in result["results"]]
+            # broken rules first
+            rules = sorted(map(_rule, result["results"]), key=lambda rule: _VERDICTS.index(rule.verdict))
             page.write_text(
                 _render(
                     "contract.html.j2",
