@@ -67,7 +67,7 @@ class Link:
 
 @dataclass(frozen=True)
 class _Rule:
-    """What is said of the errors that a pattern matches, by the path and the workspace; ``None`` for another case."""
+    """Message for the errors that a pattern matches, by path and workspace; ``None`` for other cases."""
 
     pattern: re.Pattern[str]
     says: Callable[[str, Path], str | None]
@@ -248,7 +248,7 @@ def interrupted(links: Iterable[Link]) -> bool:
 
 
 def sentence(links: Sequence[Link], home: Path) -> str | None:
-    """What happened and what to do, in one sentence; ``None`` where the errors are of no known kind.
+    """Cause and remedy in one sentence; ``None`` for errors of an unknown kind.
 
     Args:
         links: the errors, as :func:`links_of` gives them.
@@ -279,19 +279,19 @@ def unexpected(links: Sequence[Link], trace: str, home: Path, where: str = "") -
 
 
 def reason(error: BaseException, home: Path) -> str:
-    """What is said of an error that ended a command: always one sentence."""
+    """Message for an error that ended a command: always one sentence."""
     links = links_of(error)
     return sentence(links, home) or unexpected(links, "".join(traceback.format_exception(error)), home)
 
 
 def reason_of_step(step: str, error: SerializableErrorInfo, home: Path) -> str:
-    """What is said of an error that ended a step of a run: always one sentence."""
+    """Message for an error that ended a step of a run: always one sentence."""
     links = links_of_step(error)
     return sentence(links, home) or unexpected(links, error.to_string(), home, where=step)
 
 
 def killed_by(code: int) -> str:
-    """What is said of a process that a signal ended, by its negative exit code: "was killed by SIGTERM"."""
+    """Message for a process that was ended by a signal, from its negative exit code: "was killed by SIGTERM"."""
     try:
         name = signal.Signals(-code).name
     except ValueError:

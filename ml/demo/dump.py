@@ -40,7 +40,7 @@ DATASET = "Demo"
 
 @dataclass(frozen=True)
 class DemoDump:
-    """What was written, and what of it is dirt.
+    """The files written, and the dirt in them.
 
     Attributes:
         reviews: the file of reviews.

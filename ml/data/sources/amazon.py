@@ -120,7 +120,7 @@ def find_metadata(
 
 
 def _note(name: str, dataset: str) -> str:
-    """What to say of a file that looks like metadata."""
+    """The note on a file that looks like metadata."""
     looks = f"{name} looks like metadata, and is not read"
     if without_compression(name).lower().endswith(("json", "jsonl", "ndjson", "txt")):
         return f'{looks}: name it meta_{dataset} with its ending, or say metadata = ["{name}"] in source.toml'

@@ -261,7 +261,7 @@ def _nothing(folder: Path, dataset: str, has_parts: bool, missing: tuple[str, ..
 
 
 def _close_names(folder: Path, dataset: str) -> str:
-    """What to do with files that are nearly named after a dataset."""
+    """The remedy for files whose names almost match a dataset."""
     wanted = {name.lower(): name for _, name in interaction_names(dataset)}
     for path in sorted(folder.iterdir()):
         name = path.name
