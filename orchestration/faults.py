@@ -126,8 +126,8 @@ def _damaged_table(path: str, home: Path) -> str | None:
     except ValueError:
         # a file of the user is the business of whoever reads it
         return None
-    made_anew = home / "lake" / dataset / Path(*asset[:2])
-    return f"{path} is damaged: remove {made_anew} and run the command again, which makes it anew"
+    folder = home / "lake" / dataset / Path(*asset[:2])
+    return f"{path} is damaged: remove {folder} and run the command again, which makes it again"
 
 
 def _process(path: str, home: Path) -> str:
@@ -188,7 +188,7 @@ _RULES_OF_THE_SYSTEM = (
     _rule(
         r"disk image is malformed|file is not a database",
         "the record of runs in the folder dagster of {0} is damaged: move that folder away and run the command again, "
-        "which makes every asset anew",
+        "which makes every asset again",
     ),
     _rule(
         r"unable to open database file",
@@ -275,7 +275,7 @@ def unexpected(links: Sequence[Link], trace: str, home: Path, where: str = "") -
     said = f"{root.kind}: {lines[0]}" if lines else root.kind
     kept = keep_trace(trace, home)
     place = f"the stack trace is in {kept}" if kept else f"{TRACEBACK_VARIABLE}=1 shows the stack trace"
-    return f"{f'{where}: ' if where else ''}{said} (this was not foreseen; {place})"
+    return f"{f'{where}: ' if where else ''}{said} (unexpected error; {place})"
 
 
 def reason(error: BaseException, home: Path) -> str:

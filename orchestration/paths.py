@@ -133,7 +133,7 @@ class DatasetPaths:
     def _damaged(self, what: str) -> RegistrationError:
         return RegistrationError(
             f"{self.registration}, which says where the files of {self.dataset} lie, is damaged ({what}): name the "
-            f"folder again by make run DATASET={self.dataset} DUMPS=<folder>, which writes it anew"
+            f"folder again by make run DATASET={self.dataset} DUMPS=<folder>, which writes it again"
         )
 
     @property

@@ -108,11 +108,11 @@ def _changed(
             reasons[key] = why
         elif records.planned.get(key, 0) > made.storage_id:
             # its files may be those of the run that was killed, or failed, before it could say so
-            reasons[key] = "a run ended before it was made"
+            reasons[key] = "an earlier run ended before making it"
         elif key in lost:
             reasons[key] = "its files are missing"
         elif key in versions and versions[key] != made.version:
-            reasons[key] = "another choice"
+            reasons[key] = "settings changed"
     return reasons
 
 
@@ -156,7 +156,7 @@ def _checked_otherwise(
         if CONTRACT_DIGEST in node.metadata:
             digest = found.evaluation.metadata.get(CONTRACT_DIGEST)
             if digest is None or digest.value != node.metadata[CONTRACT_DIGEST]:
-                return "another contract"
+                return "contract changed"
         # a test of dbt that looks at a second table is not held again for that one
         for read in map(dg.AssetKey.from_user_string, node.metadata.get(CHECK_READS, ())):
             now = records.made[read].version if read in records.made else None
