@@ -146,3 +146,20 @@
     {%- endif -%}
     {{- return(boundaries) -}}
 {%- endmacro %}
+
+
+{#-
+    The first second of a window of the split (`validation_from` or `test_from`), as an aggregate over the timestamps of
+    all interactions; null where the split is not by time. Of n timestamps in order, a share of them is the timestamp of
+    number n times the share, rounded up; the share is a decimal, so that this is exact.
+-#}
+{% macro window_start(name, timestamp) -%}
+    {%- set boundary = split_boundaries()[name] -%}
+    {%- if split_rule() != 'global-temporal' -%}
+        null::bigint
+    {%- elif boundary.seconds is defined -%}
+        {{ boundary.seconds }}::bigint
+    {%- else -%}
+        quantile_disc({{ timestamp }}, {{ boundary.quantile }})
+    {%- endif -%}
+{%- endmacro %}
