@@ -10,12 +10,14 @@ import pytest
 
 from ml.baselines import BASELINES
 from ml.codes import ASSIGNMENTS
+from ml.recommenders import registry as recommenders
+from ml.recommenders.registry import check_recipes, chosen_names, compared, modules_of, needed_codes
 from ml.training.recipe import RECIPES, load_recipes
-from orchestration import code_versions, recommenders
+from orchestration import code_versions
 from orchestration.assets.settings import chosen
 from orchestration.definitions import defs
-from orchestration.recommenders import check_recipes, chosen_names, compared, modules_of, needed_codes, unwanted
 from orchestration.resources import Settings
+from orchestration.selection import unwanted
 
 GRAPH = defs.resolve_asset_graph()
 QUICK = ["tiny_recjpq", "tiny_softmax", "tiny_fusion"]

@@ -10,11 +10,11 @@ from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.execution.api import execute_run
 from dagster._core.storage.tags import PARTITION_NAME_TAG
 
-from orchestration.automation import on_new_data
-from orchestration.executor import one_run_a_dataset
+from orchestration.automation.condition import on_new_data
+from orchestration.execution.executor import one_run_a_dataset
 from orchestration.partitions import datasets
-from orchestration.recommenders import EVERYTHING, require_chosen
 from orchestration.resources import Settings
+from orchestration.selection import EVERYTHING, require_chosen
 
 DATASET = "Shop"
 CHOSEN, OTHER = (dg.AssetKey(["models", name]) for name in ("tiny_softmax", "tiny_gsasrec"))
@@ -91,7 +91,7 @@ def test_what_was_not_chosen_alone_is_refused_with_what_to_do(instance: dg.Dagst
 def test_the_job_of_the_default_recipes_says_what_it_does_not_make(
     instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orchestration.executor.chosen_for", lambda *_: ["tiny_softmax", "tiny_published"])
+    monkeypatch.setattr("orchestration.execution.executor.chosen_for", lambda *_: ["tiny_softmax", "tiny_published"])
     succeeded, said = ran(instance, EVERYTHING)
     assert not succeeded
     assert any("Shop compares tiny_published, which the job everything does not make" in line for line in said)
