@@ -86,7 +86,6 @@ style: $(INSTALLED)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 
-# dbt_project/.sqlfluffignore names what sqlfluff cannot read
 sql: $(INSTALLED)
 	$(VENV)/bin/sqlfluff lint --disable-progress-bar dbt_project
 

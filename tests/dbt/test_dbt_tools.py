@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
-from warehouse_dbt import CompiledProject, run_dbt_here
+from warehouse_dbt import PROJECT, CompiledProject, DbtRun, run_dbt_here
 from warehouse_landing import Landing
 from warehouse_reference import Settings
 
+# as dbt knows them: https://docs.getdbt.com/reference/resource-properties/arguments
+ARGUMENT_TYPE = r"(optional|list)\[\w+\]|string|boolean|integer|float|any|relation|column"
 MARTS = {"interactions", "splits", "users", "items", "reconciliation", "statistics"}
 
 
@@ -56,3 +59,28 @@ def test_freshness_is_the_time_of_landing(landing: Landing, tmp_path: Path) -> N
         for table in ("rows", "rejects", "files")
     }
     assert found["landing_metadata.files"]["max_loaded_at"] == "1970-01-01T00:00:00+00:00"
+
+
+def signatures() -> dict[str, list[str]]:
+    """The arguments of each macro and generic test, by the name dbt gives it, read off the SQL."""
+    found = {}
+    for path in [*PROJECT.glob("macros/**/*.sql"), *PROJECT.glob("tests/generic/*.sql")]:
+        heads = re.findall(r"\{%-?\s*(macro|test)\s+(\w+)\((.*?)\)\s*-?%\}", path.read_text(encoding="utf-8"))
+        for kind, name, arguments in heads:
+            names = [argument.split("=")[0].strip() for argument in arguments.split(",") if argument.strip()]
+            found[f"test_{name}" if kind == "test" else name] = names
+    return found
+
+
+def test_every_macro_and_argument_is_described(build: DbtRun) -> None:
+    macros = {one["name"]: one for one in build.manifest["macros"].values() if one["package_name"] == "raw2rank"}
+    expected = signatures()
+    assert set(macros) == set(expected)
+    for name, macro in macros.items():
+        assert len(macro["description"]) > 20, name
+        assert [argument["name"] for argument in macro["arguments"]] == expected[name], name
+        for argument in macro["arguments"]:
+            assert len(argument["description"]) > 5, (name, argument["name"])
+            assert re.fullmatch(ARGUMENT_TYPE, argument["type"]), (name, argument["name"])
+        described_in = PROJECT / macro["patch_path"].removeprefix("raw2rank://")
+        assert described_in.parent == (PROJECT / macro["original_file_path"]).parent, name
