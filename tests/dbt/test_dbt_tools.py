@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+import yaml
 from warehouse_dbt import PROJECT, CompiledProject, DbtRun, run_dbt_here
 from warehouse_landing import Landing
 from warehouse_reference import Settings
@@ -84,3 +86,8 @@ def test_every_macro_and_argument_is_described(build: DbtRun) -> None:
             assert re.fullmatch(ARGUMENT_TYPE, argument["type"]), (name, argument["name"])
         described_in = PROJECT / macro["patch_path"].removeprefix("raw2rank://")
         assert described_in.parent == (PROJECT / macro["original_file_path"]).parent, name
+
+
+def test_the_reference_implementation_has_the_variables_of_the_project() -> None:
+    project = yaml.safe_load((PROJECT / "dbt_project.yml").read_text(encoding="utf-8"))
+    assert asdict(Settings()) == project["vars"]
