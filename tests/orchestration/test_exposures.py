@@ -1,4 +1,4 @@
-"""The exposures of the dbt project name exactly the assets that read its models from outside of dbt."""
+"""What dbt says of readers and owners of its models is what the asset graph says."""
 
 import json
 
@@ -32,3 +32,15 @@ def test_exposures_depend_on_what_their_assets_read() -> None:
     for exposure in MANIFEST["exposures"].values():
         models = {MANIFEST["nodes"][name]["name"] for name in exposure["depends_on"]["nodes"]}
         assert models == set().union(*(READERS[key] for key in assets_of(exposure))), exposure["name"]
+
+
+def test_owners_of_models_are_those_of_dbt() -> None:
+    models = {
+        dg.AssetKey([node["schema"], node["name"]]): node
+        for node in MANIFEST["nodes"].values()
+        if node["resource_type"] == "model"
+    }
+    assert set(models) == warehouse.keys
+    for key, node in models.items():
+        assert GRAPH.get(key).owners == node["meta"]["dagster"]["owners"] == [f"team:{node['config']['group']}"], key
+        assert GRAPH.get(key).group_name == node["meta"]["dagster"]["group"], key
