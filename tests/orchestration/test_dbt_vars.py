@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from ml.data.variants import TIE_RULES
-from orchestration.assets.settings import SLICES
+from orchestration.dataset_settings import SLICES
 from orchestration.dbt import DBT_FOLDER
 from orchestration.resources import DEFAULTS, Settings
 
