@@ -28,6 +28,7 @@ class Baseline:
         title: the name shown to readers.
         description: how it ranks, in a sentence or two.
         needs_item_text: whether ``fit`` reads ``TrainingSet.item_text``.
+        needs_text_vectors: whether it reads the vectors of these texts.
         seeded: whether its rankings are drawn with a seed.
         source: where it comes from.
         path: ``module:class``.
@@ -40,6 +41,7 @@ class Baseline:
     seeded: bool
     source: str
     path: str
+    needs_text_vectors: bool = False
 
     @property
     def recommender_class(self) -> Any:
@@ -171,6 +173,7 @@ _ALL = (
         seeded=False,
         source=_TEXT_GRAPH.format(1),
         path="ml.baselines.text_graph:TextGraphLast",
+        needs_text_vectors=True,
     ),
     Baseline(
         name="text_graph_last_two",
@@ -184,6 +187,7 @@ _ALL = (
         seeded=False,
         source=_TEXT_GRAPH.format(2),
         path="ml.baselines.text_graph:TextGraphLastTwo",
+        needs_text_vectors=True,
     ),
 )
 

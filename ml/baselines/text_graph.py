@@ -16,7 +16,8 @@ from ml.item_graph.graph import graph_arrays, graph_from_arrays, transitions
 from ml.item_graph.histories import check_request, in_blocks, last_items
 from ml.item_graph.hop_rings import on_a_grid, ranked_rings
 from ml.recommender import NO_ITEM, Recommendations
-from ml.text import DEFAULT_ENCODER, create_encoder
+from ml.text import DEFAULT_ENCODER
+from ml.text.vectors import text_vectors
 
 EDGE_WEIGHT = 0.5
 # what the ranked rings of a part of the rows may take: 256 MiB of int32
@@ -57,7 +58,7 @@ class TextGraphLast:
         self.text_vectors = np.empty((0, 0), dtype=np.float32)
 
     def fit(self, training_set: TrainingSet) -> Self:
-        """Count the transitions of the training histories and encode the text of every item.
+        """Count the transitions of the training histories and take the text vector of every item.
 
         Raises:
             ValueError: the training set was loaded without its item text.
@@ -68,7 +69,7 @@ class TextGraphLast:
             )
         self.counts = item_counts(training_set)
         self.edges = transitions(training_set)
-        self.text_vectors = create_encoder(self.encoder).encode(training_set.item_text)
+        self.text_vectors = text_vectors(training_set, self.encoder)
         return self
 
     def recommend(self, histories: Sequences, k: int, exclude_seen: bool) -> Recommendations:

@@ -32,6 +32,7 @@ _DATA = (
     *(["training_sets", name] for name in ("sequences", "item_text", "protocol")),
     *(["settings", name] for name in ("fit", "ranking", "training")),
 )
+_VECTORS = ["training_sets", "text_vectors"]
 _REFITS = (*_DATA, ["settings", "audits"])
 
 
@@ -45,6 +46,11 @@ class Material:
     @cached_property
     def training_set(self):
         return load_training_set(self.paths, with_text=True)
+
+    @cached_property
+    def with_vectors(self):
+        """The training set with the vectors of its item text."""
+        return load_training_set(self.paths, with_vectors=True)
 
     @cached_property
     def interactions(self):
@@ -125,9 +131,9 @@ def _leakage(material: Material) -> "Audit":
     exclude_seen, seed = material.chosen("ranking", "exclude_seen"), material.chosen("training", "seed")
     codes = sorted(needed_codes(material.names) & set(CHEAP_CODES))
     return audit_leakage(
-        material.training_set,
+        material.with_vectors,
         material.interactions,
-        baseline_refits(material.training_set, exclude_seen, seed) | code_refits(codes, seed=seed),
+        baseline_refits(material.with_vectors, exclude_seen, seed) | code_refits(codes, seed=seed),
         exclude_seen=exclude_seen,
         fit_on=material.chosen("fit", "fit_on"),
         seed=seed,
@@ -145,7 +151,7 @@ def _shortcuts(material: Material) -> "Audit":
     leading = {row["recommender"]: row["title"] for row in (wanted[0], *wanted[1], *wanted[2])}
     return audit_shortcuts(
         # the graph that fitted recommenders know
-        material.training_set.to_fit_on(material.chosen("fit", "fit_on")),
+        material.with_vectors.to_fit_on(material.chosen("fit", "fit_on")),
         {title: material.fitted(name) for name, title in leading.items()},
         board,
         {name: seed_values(tables) for name, tables in measured(material.paths).items()},
@@ -178,11 +184,16 @@ AUDITS: dict[str, tuple[Callable[[Material], "Audit"], tuple, str]] = {
         _REFITS,
         "The cheap recommenders under each rule for interactions at one moment; whether histories are sorted by item.",
     ),
-    "leakage": (_leakage, (*_DATA, ["settings", "comparison"]), "What is known of a test case before it is asked for."),
+    "leakage": (
+        _leakage,
+        (*_DATA, _VECTORS, ["settings", "comparison"]),
+        "What is known of a test case before it is asked for.",
+    ),
     "shortcuts": (
         _shortcuts,
         (
             *_DATA,
+            _VECTORS,
             ["settings", "comparison"],
             *(["evaluation", name] for name in ("leaderboard", "user_metrics", "further_seeds")),
             *RECOMMENDERS,

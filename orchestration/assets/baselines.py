@@ -26,6 +26,8 @@ def _baseline_asset(baseline: Baseline) -> dg.AssetsDefinition:
     deps = [["training_sets", "sequences"], ["settings", "fit"]]
     if baseline.needs_item_text:
         deps.append(["training_sets", "item_text"])
+    if baseline.needs_text_vectors:
+        deps.append(["training_sets", "text_vectors"])
     if baseline.seeded:
         deps.append(["settings", "training"])
 
@@ -52,7 +54,8 @@ def _baseline_asset(baseline: Baseline) -> dg.AssetsDefinition:
         dataset = context.partition_key
         paths = Workspace.current().dataset(dataset)
         fit_on = read_settings("fit", dataset)["fit_on"]
-        training_set = load_training_set(paths, with_text=baseline.needs_item_text).to_fit_on(fit_on)
+        loaded = load_training_set(paths, baseline.needs_item_text, baseline.needs_text_vectors)
+        training_set = loaded.to_fit_on(fit_on)
         seed = read_settings("training", dataset)["seed"] if baseline.seeded else 0
         recommender = baseline.create(seed).fit(training_set)
         folder = paths.asset("baselines", baseline.name)
