@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ml.config import TableError, read_table, read_toml, take_choice, take_table
-from ml.models.settings import MODEL_SETTINGS, ModelSettings
+from ml.models.settings import MODEL_SETTINGS, ModelSettings, needs_codes
 from ml.objectives.settings import OBJECTIVE_SETTINGS, ObjectiveSettings
 from ml.tasks.settings import TASK_SETTINGS, TaskSettings, check_task_of_model
 
@@ -101,7 +101,7 @@ class Recipe:
         source: the paper, and where values differ from it.
         notes: what to know of the choice of values.
         set: the set that trains it: see :data:`RECIPE_SETS`.
-        codes: name of the code assignment that the model is built on, or ``None``.
+        codes: name of the recipe of the codes that the model is built on, or ``None``.
         architecture: key of ``MODEL_SETTINGS``.
         model: sizes and options of the model.
         task_name: key of ``TASK_SETTINGS``.
@@ -210,10 +210,10 @@ def recipe_from_tables(name: str, tables: dict[str, Any], where: str) -> Recipe:
         optimiser=read_table(OptimiserSettings, optimiser_table, where, "optimiser."),
         training=read_table(TrainingSettings, training_table, where, "training."),
     )
-    if (recipe.codes is not None) != (getattr(recipe.model, "item_embedding", None) == "joint_product_quantised"):
-        raise TableError(
-            f'{where}: codes names a code assignment exactly when model.item_embedding is "joint_product_quantised"'
-        )
+    if recipe.codes is None and needs_codes(recipe.model):
+        raise TableError(f'{where}: this model needs codes: name a recipe of codes, as in codes = "svd"')
+    if recipe.codes is not None and not needs_codes(recipe.model):
+        raise TableError(f"{where}: codes are named, and this model has no use for them; remove the key codes")
     try:
         check_task_of_model(recipe.task, recipe.model)
     except ValueError as error:

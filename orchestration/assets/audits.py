@@ -135,10 +135,11 @@ def _temporal(material: Material) -> "Audit":
 
 
 def _leakage(material: Material) -> "Audit":
-    from ml.audits.leakage import CHEAP_CODES, audit_leakage, baseline_refits, code_refits
+    from ml.audits.leakage import audit_leakage, baseline_refits, code_refits
+    from ml.recommenders.registry import codes_recipes
 
     exclude_seen, seed = material.chosen("ranking", "exclude_seen"), material.chosen("training", "seed")
-    codes = sorted(needed_codes(material.names) & set(CHEAP_CODES))
+    codes = [codes_recipes()[name] for name in sorted(needed_codes(material.names))]
     return audit_leakage(
         material.with_vectors,
         material.interactions,
