@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.default_sets import DEFAULT_SETS, load
-from ml.baselines import BASELINES
+from ml.baselines.registry import BASELINES
 from ml.codes.recipe import load_codes_recipes
 from ml.data.training_set import TrainingSet
 from ml.evaluation.metrics import metric_values, user_metrics

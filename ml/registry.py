@@ -70,7 +70,7 @@ class Registered:
         """Dotted name of the module that holds it."""
         return self.path.partition(":")[0]
 
-    def load(self) -> Any:
+    def resolve(self) -> Any:
         """The object itself; its module is imported now.
 
         Raises:

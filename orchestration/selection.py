@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import dagster as dg
 from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
 
-from ml.baselines import BASELINES
+from ml.baselines.registry import BASELINES
 from ml.recommenders.registry import chosen_names, compared, needed_codes
 
 # the group of assets that no run makes unasked

@@ -17,7 +17,7 @@ import numpy as np
 
 from ml.audits.audit import CANNOT_TELL, CONCERN, NO_CONCERN, NOTE, Audit, Cell, Table
 from ml.audits.near_duplicates import LEAST_ITEMS, LIKENESS, ToldTwice, told_twice
-from ml.baselines import BASELINES
+from ml.baselines.registry import BASELINES
 from ml.codes.recipe import CodesRecipe
 from ml.data.timed_interactions import Interactions
 from ml.data.training_set import FIT_ON_BOTH, FIT_ON_TRAIN, Sequences, TrainingSet

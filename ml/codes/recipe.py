@@ -135,7 +135,7 @@ def load_codes_recipe(path: Path) -> CodesRecipe:
         description=top.description,
         source=top.source,
         method_name=method_name,
-        method=read_table(METHODS[method_name].load(), method_table, where, "method."),
+        method=read_table(METHODS[method_name].resolve(), method_table, where, "method."),
         book_sizes=top.book_sizes,
         vectors=tuple(read_table(VectorPart, dict(part), where, "vectors.") for part in parts),
         seed_offset=top.seed_offset,

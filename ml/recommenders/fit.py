@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ml.baselines import BASELINES
+from ml.baselines.registry import BASELINES
 from ml.data.training_set import FIT_ON_TRAIN, TrainingSet
 from ml.recommender import BASELINE, FUSION, MODEL, Recommender
 from ml.recommenders.registry import Registry

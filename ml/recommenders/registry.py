@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ml.baselines import BASELINES
+from ml.baselines.registry import BASELINES
 from ml.codes.recipe import CodesRecipe, load_codes_recipes
 from ml.codes.registry import METHODS
 from ml.config import nearest
@@ -176,7 +176,7 @@ def modules_of(name: str) -> list[str]:
 
 
 def _modules_of_baseline(name: str) -> list[str]:
-    return [BASELINES[name].path.split(":")[0]]
+    return [BASELINES[name].module]
 
 
 def _modules_of_model(name: str) -> list[str]:
@@ -195,8 +195,7 @@ _MODULES = {BASELINE: _modules_of_baseline, MODEL: _modules_of_model, FUSION: _m
 
 def modules_by_name() -> list[str]:
     """Modules of all baselines and methods of codes, which registries name and imports do not lead to."""
-    paths = [*(baseline.path for baseline in BASELINES.values()), *(method.path for method in METHODS.values())]
-    return sorted({path.split(":")[0] for path in paths})
+    return sorted({one.module for one in (*BASELINES.values(), *METHODS.values())})
 
 
 def chosen_names(named: Iterable[str]) -> list[str]:

@@ -14,7 +14,7 @@ import numpy as np
 from ml.data.files import whole
 from ml.data.item_text import item_text_digest, text_fields
 from ml.data.training_set import ItemTexts, TrainingSet
-from ml.text import DEFAULT_ENCODER, create_encoder
+from ml.text.registry import DEFAULT_ENCODER, create_encoder
 from ml.text.tf_idf_svd import TfIdfSvd
 
 FORMAT = "raw2rank-text-vectors-1"
@@ -28,7 +28,7 @@ def text_vectors(training_set: TrainingSet, encoder: str = DEFAULT_ENCODER) -> n
 
     Args:
         training_set: with its item text.
-        encoder: name of an encoder of :mod:`ml.text`.
+        encoder: name of an encoder of :mod:`ml.text.registry`.
 
     Returns:
         float32 ``[items, dimensions]``, rows of length 1, zero rows for texts without a word.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 import dagster as dg
 
-from ml.baselines import BASELINES
+from ml.baselines.registry import BASELINES
 from ml.recommenders.registry import (
     modules_by_name,
     modules_of,

@@ -4,7 +4,7 @@ import json
 
 import dagster as dg
 
-from ml.baselines import BASELINES, Baseline
+from ml.baselines.registry import BASELINES, Baseline
 from ml.recommenders.facts import FIT
 from orchestration.assets.training_sets import load_training_set
 from orchestration.code_versions import code_version
@@ -38,7 +38,7 @@ def _baseline_asset(baseline: Baseline) -> dg.AssetsDefinition:
         owners=RECOMMENDATION_OWNERS,
         partitions_def=datasets,
         automation_condition=on_new_data,
-        code_version=code_version("ml.baselines", baseline.path.split(":")[0]),
+        code_version=code_version(baseline.module),
         metadata={
             "dagster/column_schema": array_schema(
                 state=("json, npy or npz", "what the baseline counted, indexed by item"),

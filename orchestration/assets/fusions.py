@@ -4,7 +4,7 @@ import json
 
 import dagster as dg
 
-from ml.baselines import BASELINES
+from ml.baselines.registry import BASELINES
 from ml.fusion.recipe import FusionRecipe
 from ml.recommenders.facts import FIT
 from ml.recommenders.registry import fusions, layer_of, title_of
@@ -45,7 +45,7 @@ def _fusion_asset(recipe: FusionRecipe) -> dg.AssetsDefinition:
         owners=RECOMMENDATION_OWNERS,
         partitions_def=datasets,
         automation_condition=on_new_data,
-        code_version=code_version("ml.recommenders.fused", *(part.path.split(":")[0] for part in counted))
+        code_version=code_version("ml.recommenders.fused", *(part.module for part in counted))
         + f"-{recipe.digest()[:12]}",
         metadata={
             "dagster/column_schema": array_schema(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from ml.text.registry import DEFAULT_ENCODER, ENCODERS
 from orchestration.code_versions import code_version
 from orchestration.condition import on_new_data
 from orchestration.dataset_settings import read_settings
@@ -182,7 +183,7 @@ def hugging_face(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     description="Vectors of the item text, computed once for all that compare items by what they are called: of the "
     "whole text for recommenders and audits; of title, brand and category alone for the diversity of lists.",
     kinds={"numpy"},
-    code_version=code_version("ml.text.vectors"),
+    code_version=code_version("ml.text.vectors", ENCODERS[DEFAULT_ENCODER].module),
     metadata={
         "dagster/column_schema": array_schema(
             tf_idf_svd=(

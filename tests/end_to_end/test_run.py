@@ -14,7 +14,7 @@ from declared_inputs import made_of_declared_alone
 from workbench import Workbench, write_small_dump
 
 from ml.audits.audit import Audit
-from ml.baselines import BASELINES
+from ml.baselines.registry import BASELINES
 from ml.data.timed_interactions import read_interactions
 from ml.data.training_set import TrainingSet
 from ml.data.variants import with_tie_order

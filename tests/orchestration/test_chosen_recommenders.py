@@ -8,7 +8,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from ml.baselines import BASELINES
+from ml.baselines.registry import BASELINES
 from ml.codes.recipe import load_codes_recipes
 from ml.recommenders import registry as recommenders
 from ml.recommenders.registry import check_recipes, chosen_names, compared, modules_of, needed_codes

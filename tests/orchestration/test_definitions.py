@@ -3,7 +3,7 @@
 import dagster as dg
 import pytest
 
-from ml.baselines import BASELINES
+from ml.baselines.registry import BASELINES
 from ml.recommenders.registry import chosen_names, codes_recipes, fusion_names, recipe_names, recommender_names
 from orchestration.definitions import defs
 from orchestration.resources import Settings

@@ -25,7 +25,7 @@ from ml.audits.leakage import (
     with_held_out_replaced,
 )
 from ml.audits.near_duplicates import near_duplicates, told_twice
-from ml.baselines import BASELINES
+from ml.baselines.registry import BASELINES
 from ml.codes.recipe import load_codes_recipes
 from ml.codes.svd import assign_svd_codes
 from ml.data.training_set import FIT_ON_BOTH, Sequences

@@ -9,11 +9,12 @@ import pytest
 from recommender_factories import made_up_training_set
 
 from ml.audits.transitions import measure_smoothness
-from ml.baselines import BASELINES
+from ml.baselines.registry import BASELINES
 from ml.data.files import DamagedFile
 from ml.data.training_set import ItemTexts, TrainingSet
 from ml.evaluation.list_metrics import text_vectors_of
-from ml.text import TextEncoder, create_encoder
+from ml.text.encoder import TextEncoder
+from ml.text.registry import create_encoder
 from ml.text.tf_idf_svd import TfIdfSvd
 from ml.text.vectors import NAMES, load_text_vectors, name_vectors, save_text_vectors, text_vectors
 

@@ -1,0 +1,189 @@
+"""ml/registry.py: one file adds a baseline, an encoder or a method of codes, and nothing is imported to list it."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from recommender_factories import made_up_training_set
+
+from ml.baselines.registry import BASELINES, Baseline
+from ml.codes.recipe import load_codes_recipe
+from ml.codes.registry import METHODS
+from ml.registry import Registered, RegistrationError, registered
+from ml.text.registry import ENCODERS, Encoder
+from ml.text.vectors import text_vectors
+
+BASELINE = """
+from ml.baselines.most_popular import MostPopular
+from ml.registry import Registered
+
+REGISTERED = Registered(
+    name="made_up",
+    title="Made up",
+    description="What the most popular does,"
+    " under another name.",
+    source="nobody",
+    path="ml.baselines.made_up:MadeUp",
+    rank=35,
+)
+
+
+class MadeUp(MostPopular):
+    name = "made_up"
+"""
+ENCODER = """
+import numpy as np
+
+from ml.registry import Registered
+
+REGISTERED = Registered(
+    name="lengths", title="Lengths", description="By parity.", source="nobody", path="ml.text.lengths:Lengths"
+)
+
+
+class Lengths:
+    name = "lengths"
+
+    def encode(self, texts):
+        return np.array([[len(text) % 2, 1 - len(text) % 2] for text in texts], dtype=np.float32)
+"""
+METHOD = """
+from dataclasses import dataclass
+
+import numpy as np
+
+from ml.codes.codes import Codes, described_books
+from ml.registry import Registered
+
+REGISTERED = Registered(
+    name="index",
+    title="Index",
+    description="The digits of the index.",
+    source="nobody",
+    path="ml.codes.index:IndexSettings",
+)
+
+
+@dataclass(frozen=True)
+class IndexSettings:
+    base: int
+
+    def assign(self, training_set, book_sizes, seed, vectors):
+        items = np.arange(training_set.items)
+        values = np.stack([items // self.base, items % self.base], axis=1).astype(np.uint8)
+        return Codes(values, {"name": "index", **described_books((256, self.base)), "seed": seed})
+"""
+
+
+def add(monkeypatch: pytest.MonkeyPatch, folder: Path, module: str, source: str) -> None:
+    """A module of a package, in a folder of its own."""
+    package, _, name = module.rpartition(".")
+    loaded = importlib.import_module(package)
+    (folder / f"{name}.py").write_text(source)
+    monkeypatch.setattr(loaded, "__path__", [*loaded.__path__, str(folder)])
+    # importing it sets both, which are removed again at the end
+    monkeypatch.setattr(loaded, name, None, raising=False)
+    monkeypatch.delattr(loaded, name)
+    monkeypatch.delitem(sys.modules, module, raising=False)
+
+
+def test_a_file_is_a_baseline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    add(monkeypatch, tmp_path, "ml.baselines.made_up", BASELINE)
+    found = registered("ml.baselines", Baseline)
+    names = [*BASELINES]
+    names.insert(names.index("most_popular") + 1, "made_up")
+    assert list(found) == names
+    assert "ml.baselines.made_up" not in sys.modules
+    assert found["made_up"].description == "What the most popular does, under another name."
+    training_set = made_up_training_set()
+    histories = training_set.histories("test")
+    made, known = (found[name].create().fit(training_set) for name in ("made_up", "most_popular"))
+    assert np.array_equal(made.recommend(histories, 5, False).items, known.recommend(histories, 5, False).items)
+
+
+def test_a_file_is_an_encoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    add(monkeypatch, tmp_path, "ml.text.lengths", ENCODER)
+    found = registered("ml.text", Encoder)
+    assert list(found) == [*ENCODERS, "lengths"]
+    monkeypatch.setattr("ml.text.registry.ENCODERS", found)
+    assert text_vectors(made_up_training_set(), "lengths").shape[1] == 2
+
+
+def test_a_file_is_a_method_of_codes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    add(monkeypatch, tmp_path, "ml.codes.index", METHOD)
+    found = registered("ml.codes", Registered)
+    assert list(found) == [*METHODS, "index"]
+    monkeypatch.setattr("ml.codes.recipe.METHODS", found)
+    path = tmp_path / "by_index.toml"
+    path.write_text('title = "T"\ndescription = "D."\nsource = "S"\n[method]\nname = "index"\nbase = 16\n')
+    codes = load_codes_recipe(path).assign(made_up_training_set(items=40))
+    assert codes.book_sizes == (256, 16)
+    assert codes.values[37].tolist() == [2, 5]
+
+
+def test_what_is_registered_is_imported_when_it_is_used_and_not_before() -> None:
+    code = (
+        "import json, sys; from ml.baselines.registry import BASELINES; from ml.text.registry import ENCODERS;"
+        "from ml.codes.registry import METHODS;"
+        "found = {one.module for all in (BASELINES, ENCODERS, METHODS) for one in all.values()};"
+        "print(sorted(found & set(sys.modules)),"
+        "sorted({'scipy', 'sklearn', 'pyarrow', 'torch', 'bm25s'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[] []"
+
+
+@pytest.mark.parametrize("names", [BASELINES, ENCODERS, METHODS], ids=["baselines", "encoders", "methods"])
+def test_everything_that_ships_says_what_it_is(names) -> None:
+    for name, one in names.items():
+        assert name == one.name
+        assert one.description.endswith(".")
+        assert not one.source.endswith(".")
+        assert getattr(one.resolve(), "name", name) == name
+    with pytest.raises(TypeError):
+        names["other"] = one
+
+
+GOOD = 'Registered(name="a", title="A", description="A.", source="S", path="m:A")'
+
+
+@pytest.mark.parametrize(
+    ("source", "line", "message"),
+    [
+        ("REGISTERED = 3", 1, r"REGISTERED must be Registered\(\.\.\.\), or a tuple of these"),
+        ("\nREGISTERED = Registered('a')", 2, "REGISTERED takes keyword arguments alone, of description, name, "),
+        (f"REGISTERED = {GOOD[:-1]}, colour=1)", 1, "REGISTERED takes keyword arguments alone, of description, name, "),
+        (f"TITLE = 'A'\nREGISTERED = {GOOD}".replace('"A"', "TITLE"), 2, "title must be a literal"),
+        (f"REGISTERED = {GOOD}".replace(', path="m:A"', ""), 1, "missing 1 required positional argument: 'path'"),
+        (f"REGISTERED = {GOOD}".replace("m:A", "m.A"), 1, "path must have the form \"module:object\", not 'm.A'"),
+        (f"REGISTERED = {GOOD}".replace('"A."', '""'), 1, "description must be a text that is not empty"),
+        (f"REGISTERED = {GOOD[:-1]}, needs='text')", 1, "needs must be a tuple of texts, not 'text'"),
+        (f"REGISTERED = (\n    {GOOD},\n    {GOOD},\n)", 3, r"a is registered in .*one\.py too; choose another name"),
+    ],
+)
+def test_what_is_wrong_is_named_with_file_and_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, line: int, message: str
+) -> None:
+    (tmp_path / "made_up_package").mkdir()
+    (tmp_path / "made_up_package" / "__init__.py").touch()
+    (tmp_path / "made_up_package" / "one.py").write_text(source)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "made_up_package", raising=False)
+    with pytest.raises(RegistrationError, match=rf"one\.py, line {line}: .*{message}"):
+        registered("made_up_package", Registered)
+
+
+def test_equal_ranks_stand_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "made_up_order").mkdir()
+    (tmp_path / "made_up_order" / "__init__.py").touch()
+    for name, rank in (("b", 1), ("a", 1), ("c", 0)):
+        source = f"REGISTERED = {GOOD[:-1]}, rank={rank})".replace('name="a"', f'name="{name}"')
+        (tmp_path / "made_up_order" / f"of_{name}.py").write_text(source)
+    (tmp_path / "made_up_order" / "nothing.py").write_text("import does_not_exist\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert list(registered("made_up_order", Registered)) == ["c", "a", "b"]
