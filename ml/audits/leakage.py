@@ -24,6 +24,17 @@ from ml.data.training_set import FIT_ON_BOTH, FIT_ON_TRAIN, Sequences, TrainingS
 from ml.data.variants import LEAVE_ONE_OUT, split_of
 from ml.number_format import listed, percent
 from ml.recommender import Recommender
+from ml.registry import Registered
+
+REGISTERED = Registered(
+    name="leakage",
+    title="Leakage",
+    description="What is known of a test case before it is asked for.",
+    source="Ji et al., A Critical Study on Data Leakage in Recommender System Offline Evaluation, TOIS 41(3), 2023",
+    path="ml.audits.leakage:audit",
+    needs=("with_vectors", "interactions", "codes", "fit_on", "exclude_seen", "seed"),
+    rank=40,
+)
 
 # halfway from a split by global time, which has none, to one that knows no time, which has half
 MOST_LATER = 0.25
@@ -46,6 +57,19 @@ DEPTH = 100
 _DAY = 24 * 60 * 60 * 1000
 
 Refit = Callable[[TrainingSet], Sequence[np.ndarray]]
+
+
+def audit(
+    with_vectors: TrainingSet,
+    interactions: Interactions,
+    codes: Sequence[CodesRecipe],
+    fit_on: str,
+    exclude_seen: bool,
+    seed: int,
+) -> Audit:
+    """:func:`audit_leakage` with all baselines and the codes that take seconds to assign."""
+    refits = baseline_refits(with_vectors, exclude_seen, seed) | code_refits(codes, seed)
+    return audit_leakage(with_vectors, interactions, refits, exclude_seen=exclude_seen, fit_on=fit_on, seed=seed)
 
 
 def audit_leakage(

@@ -57,7 +57,7 @@ def _vectors(training_set: TrainingSet, part: VectorPart, seed: int) -> np.ndarr
         from ml.text.vectors import text_vectors
 
         return text_vectors(training_set)[:, : part.dimensions]
-    from ml.codes.svd import item_factors
+    from ml.codes.factors import item_factors
 
     return item_factors(training_set.train, training_set.items, part.dimensions, seed).T
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import dagster as dg
 
+from ml.audits.registry import AUDITS
 from ml.recommenders.registry import codes_recipes, fusion_names, needed_codes, recipe_names
 from ml.reports.content.libraries import LIBRARIES
-from orchestration.assets.audits import AUDITS
 from orchestration.assets.evaluation import RANKINGS, compared_for
 from orchestration.assets.training_sets import load_training_set
 from orchestration.code_versions import code_version

@@ -33,8 +33,8 @@ def test_every_target_exists(target: str) -> None:
     [
         ("ml/objectives/settings.py", ("ObjectiveSettings", "OBJECTIVE_SETTINGS", "describe")),
         ("ml/objectives/build.py", ("Objective", "build_objective")),
-        ("orchestration/assets/audits.py", ("AUDITS", "Material", "_FIT_AGAIN")),
-        ("ml/reports/words/verdict.py", ("AUDITS",)),
+        ("orchestration/assets/audits.py", ("Material", "_READ_FROM")),
+        ("ml/audits/registry.py", ("ARGUMENTS",)),
         ("ml/data/sources/description.py", ("LAYOUTS",)),
         ("ml/data/sources/names.py", ("_PLAIN_NAMES", "dataset_of")),
         ("ml/data/sources/recognise.py", ("_unit",)),

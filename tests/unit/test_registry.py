@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
+import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 from recommender_factories import made_up_training_set
 
+from ml.audits.registry import ARGUMENTS, AUDITS
 from ml.baselines.registry import BASELINES, Baseline
 from ml.codes.recipe import load_codes_recipe
 from ml.codes.registry import METHODS
@@ -51,6 +54,24 @@ class Lengths:
 
     def encode(self, texts):
         return np.array([[len(text) % 2, 1 - len(text) % 2] for text in texts], dtype=np.float32)
+"""
+AUDIT = """
+from ml.audits.audit import NO_CONCERN, Audit
+from ml.registry import Registered
+
+REGISTERED = Registered(
+    name="counting",
+    title="Counting",
+    description="How many items there are.",
+    source="nobody",
+    path="ml.audits.counting:count",
+    needs=("sequences", "seed"),
+    rank=15,
+)
+
+
+def count(sequences, seed):
+    return Audit("counting", "Counting", f"There are {sequences.items} items.", NO_CONCERN, "They are counted.")
 """
 METHOD = """
 from dataclasses import dataclass
@@ -126,11 +147,39 @@ def test_a_file_is_a_method_of_codes(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert codes.values[37].tolist() == [2, 5]
 
 
+def test_a_file_is_an_audit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    add(monkeypatch, tmp_path, "ml.audits.counting", AUDIT)
+    found = registered("ml.audits", Registered)
+    assert list(found) == ["shortcuts", "counting", "ties", "duplicates", "leakage", "temporal", "calibration"]
+    assert list(AUDITS) == [name for name in found if name != "counting"]
+    audit = found["counting"].resolve()(sequences=made_up_training_set(items=40), seed=0)
+    assert audit.verdict == "There are 40 items."
+
+
+@pytest.mark.parametrize("audit", AUDITS.values(), ids=AUDITS)
+def test_an_audit_needs_the_arguments_of_its_function(audit: Registered) -> None:
+    parameters = inspect.signature(audit.resolve()).parameters
+    assert set(audit.needs) <= set(parameters)
+    assert set(audit.needs) <= set(ARGUMENTS)
+    assert {name for name, one in parameters.items() if one.default is one.empty} <= set(audit.needs)
+
+
+def test_an_audit_that_needs_what_there_is_not_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    add(monkeypatch, tmp_path, "ml.audits.counting", AUDIT.replace('"seed"', '"sed"'))
+    spec = importlib.util.find_spec("ml.audits.registry")
+    assert spec is not None
+    assert spec.loader is not None
+    with pytest.raises(
+        ValueError, match=r"ml\.audits\.counting: REGISTERED: an audit cannot be given sed; it may need "
+    ):
+        spec.loader.exec_module(importlib.util.module_from_spec(spec))
+
+
 def test_what_is_registered_is_imported_when_it_is_used_and_not_before() -> None:
     code = (
         "import json, sys; from ml.baselines.registry import BASELINES; from ml.text.registry import ENCODERS;"
-        "from ml.codes.registry import METHODS;"
-        "found = {one.module for all in (BASELINES, ENCODERS, METHODS) for one in all.values()};"
+        "from ml.codes.registry import METHODS; from ml.audits.registry import AUDITS;"
+        "found = {one.module for all in (BASELINES, ENCODERS, METHODS, AUDITS) for one in all.values()};"
         "print(sorted(found & set(sys.modules)),"
         "sorted({'scipy', 'sklearn', 'pyarrow', 'torch', 'bm25s'} & set(sys.modules)))"
     )
@@ -138,7 +187,9 @@ def test_what_is_registered_is_imported_when_it_is_used_and_not_before() -> None
     assert done.stdout.strip() == "[] []"
 
 
-@pytest.mark.parametrize("names", [BASELINES, ENCODERS, METHODS], ids=["baselines", "encoders", "methods"])
+@pytest.mark.parametrize(
+    "names", [BASELINES, ENCODERS, METHODS, AUDITS], ids=["baselines", "encoders", "methods", "audits"]
+)
 def test_everything_that_ships_says_what_it_is(names) -> None:
     for name, one in names.items():
         assert name == one.name
