@@ -182,7 +182,8 @@ def _modules_of_baseline(name: str) -> list[str]:
 def _modules_of_model(name: str) -> list[str]:
     settings = type(recipes()[name].model)
     built_from = getattr(settings, "model", f"{settings.__module__}:Model")
-    return ["ml.training.sequential_recommender", built_from.split(":")[0]]
+    objective = recipes()[name].objective.objective
+    return ["ml.training.sequential_recommender", *(path.split(":")[0] for path in (built_from, objective))]
 
 
 def _modules_of_fusion(name: str) -> list[str]:

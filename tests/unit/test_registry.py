@@ -11,15 +11,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from recommender_factories import made_up_training_set
 
 from ml.audits.registry import ARGUMENTS, AUDITS
 from ml.baselines.registry import BASELINES, Baseline
 from ml.codes.recipe import load_codes_recipe
 from ml.codes.registry import METHODS
+from ml.models.item_embeddings import DenseItemEmbedding
+from ml.objectives.build import build_objective
+from ml.objectives.registry import OBJECTIVES
+from ml.objectives.settings import SoftmaxSettings, describe
+from ml.objectives.targets import Targets
 from ml.registry import Registered, RegistrationError, registered
 from ml.text.registry import ENCODERS, Encoder
 from ml.text.vectors import text_vectors
+from ml.training.recipe import load_recipe, recipe_from_tables
+
+RECIPES = Path(__file__).parents[1] / "recipes"
 
 BASELINE = """
 from ml.baselines.most_popular import MostPopular
@@ -72,6 +81,39 @@ REGISTERED = Registered(
 
 def count(sequences, seed):
     return Audit("counting", "Counting", f"There are {sequences.items} items.", NO_CONCERN, "They are counted.")
+"""
+OBJECTIVE = """
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ml.objectives.softmax import Softmax
+from ml.registry import Registered
+
+REGISTERED = Registered(
+    name="halved",
+    title="Halved",
+    description="Half a loss.",
+    source="nobody",
+    path="ml.objectives.halved:HalvedSettings",
+)
+
+
+@dataclass(frozen=True)
+class HalvedSettings:
+    share: float
+
+    objective: ClassVar[str] = "ml.objectives.halved:Halved"
+
+    def describe(self, items=None):
+        return f"{self.share:g} of a softmax"
+
+
+class Halved(Softmax):
+    def __init__(self, settings, counts):
+        self.share = settings.share
+
+    def __call__(self, states, targets, embedding, generator):
+        return self.share * super().__call__(states, targets, embedding, generator)
 """
 METHOD = """
 from dataclasses import dataclass
@@ -147,6 +189,25 @@ def test_a_file_is_a_method_of_codes(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert codes.values[37].tolist() == [2, 5]
 
 
+def test_a_file_is_an_objective(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    add(monkeypatch, tmp_path, "ml.objectives.halved", OBJECTIVE)
+    found = registered("ml.objectives", Registered)
+    assert list(found) == [*OBJECTIVES, "halved"]
+    monkeypatch.setattr("ml.training.recipe.OBJECTIVES", found)
+    recipe = load_recipe(RECIPES / "tiny_softmax.toml")
+    tables = recipe.as_tables() | {"objective": {"name": "halved", "share": 0.5}}
+    halved = recipe_from_tables("mine", tables, "mine.toml").objective
+    assert describe(halved) == "0.5 of a softmax"
+    states, table = torch.randn(4, 8), DenseItemEmbedding(12, 8, 0.5)
+    losses = [
+        build_objective(settings, np.ones(12, dtype=np.int64))(
+            states, Targets(torch.arange(4)), table, np.random.default_rng(0)
+        )
+        for settings in (halved, SoftmaxSettings())
+    ]
+    torch.testing.assert_close(2 * losses[0], losses[1])
+
+
 def test_a_file_is_an_audit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     add(monkeypatch, tmp_path, "ml.audits.counting", AUDIT)
     found = registered("ml.audits", Registered)
@@ -179,7 +240,8 @@ def test_what_is_registered_is_imported_when_it_is_used_and_not_before() -> None
     code = (
         "import json, sys; from ml.baselines.registry import BASELINES; from ml.text.registry import ENCODERS;"
         "from ml.codes.registry import METHODS; from ml.audits.registry import AUDITS;"
-        "found = {one.module for all in (BASELINES, ENCODERS, METHODS, AUDITS) for one in all.values()};"
+        "from ml.objectives.registry import OBJECTIVES;"
+        "found = {one.module for all in (BASELINES, ENCODERS, METHODS, AUDITS, OBJECTIVES) for one in all.values()};"
         "print(sorted(found & set(sys.modules)),"
         "sorted({'scipy', 'sklearn', 'pyarrow', 'torch', 'bm25s'} & set(sys.modules)))"
     )
