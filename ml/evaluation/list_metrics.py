@@ -1,4 +1,4 @@
-"""What the lists of a recommender are like, beside being right: coverage, concentration, novelty, diversity.
+"""Beyond-accuracy metrics of lists: coverage, concentration, novelty, diversity.
 
 None of these reads a test target. Each says how recommendations are spread, none says that they are good: random lists
 cover the catalogue and are the most personal of all.
@@ -146,7 +146,7 @@ def list_metrics_table(rows: Mapping[str, Mapping[str, float | None]]) -> pa.Tab
 
 
 def text_vectors_of(training_set: TrainingSet) -> np.ndarray | None:
-    """The vectors that the diversity by text is measured with: :func:`ml.text.vectors.name_vectors`.
+    """Text vectors of items, for diversity by text: those of :func:`ml.text.vectors.name_vectors`.
 
     Returns:
         float32 ``[items, dimensions]``; ``None`` where no text was loaded or no item has a word.
@@ -256,7 +256,7 @@ def _text_diversity(lists: _Lists, vectors: np.ndarray, users: int) -> tuple[flo
 
 
 def _pooled(lists: _Lists, vectors: np.ndarray, has_vector: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of each list how many items have a vector, and the squared length of the sum of these, both ``[lists]``."""
+    """Number of items with a vector in each list, and the squared length of their sum, both ``[lists]``."""
     counts = np.bincount(lists.rows[has_vector[lists.items]], minlength=len(lists))
     squares = np.empty(len(lists))
     starts = np.concatenate([[0], np.cumsum(lists.lengths)])

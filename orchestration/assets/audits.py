@@ -43,7 +43,7 @@ CHECK = "no_concern"
 
 @dataclass(frozen=True)
 class Material:
-    """The arguments of audits (:data:`ml.audits.registry.ARGUMENTS`), read where they are asked for."""
+    """Inputs of the audits (:data:`ml.audits.registry.ARGUMENTS`), read on first use."""
 
     paths: DatasetPaths
     settings: Settings
