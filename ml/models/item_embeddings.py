@@ -99,6 +99,11 @@ class JointProductQuantisedItemEmbedding(ItemEmbedding):
         items, books = codes.shape
         if dimensions % books:
             raise ValueError(f"{books} code books do not divide {dimensions} dimensions evenly")
+        if torch.as_tensor(codes).dtype != torch.uint8:
+            raise ValueError(
+                f"joint product quantised item embeddings need books of at most {CODES_PER_BOOK} codes: choose a "
+                "recipe of codes with smaller book_sizes"
+            )
         super().__init__(items, dimensions)
         self.books = books
         self.register_buffer("codes", torch.as_tensor(codes).clone())
