@@ -9,29 +9,26 @@ from datetime import date
 from typing import Any
 
 import dagster as dg
+from pydantic import ValidationError
 
 from ml.data.files import read_json, whole
+from ml.data.setting_names import by_first_name, by_new_name
 from ml.recommenders.registry import check_audit_model, check_recipes, chosen_names, recipes
 from orchestration.paths import Workspace
 from orchestration.reporting import digest_of
-from orchestration.resources import Settings, resolved
+from orchestration.resources import Settings, resolved, settings_of
 
-SLICES: dict[str, tuple[str, tuple[str, ...]]] = {
-    "dataset": (
-        "How the interactions are filtered, ordered and split.",
-        (
-            *("k_core", "k_core_users", "k_core_items"),
-            *("from_date", "until_date", "verified_only", "least_rating", "first_interaction_only", "minimum_history"),
-            *("tie_order", "split", "validation_from", "test_from", "validation_users", "seed"),
-        ),
-    ),
-    "training": ("The seed of code assignment, random baselines and training.", ("seed",)),
-    "fit": ("What the final fit of every recommender reads.", ("fit_on",)),
-    "ranking": ("Whether seen items are left out of the rankings, of validation users too.", ("exclude_seen",)),
-    "seeds": ("How many seeds everything random is fitted with.", ("seeds",)),
-    "audits": ("What the audits train again.", ("audit_model",)),
-    "comparison": ("Which models and fusions are trained and compared.", ("recipes",)),
+_DESCRIPTIONS = {
+    "dataset": "How the interactions are filtered, ordered and split.",
+    "training": "The seed of code assignment, random baselines and training.",
+    "fit": "What the final fit of every recommender reads.",
+    "ranking": "Whether seen items are left out of the rankings, of validation users too.",
+    "seeds": "How many seeds everything random is fitted with.",
+    "audits": "What the audits train again.",
+    "comparison": "Which models and fusions are trained and compared.",
 }
+# what each asset of the settings is for, and the settings that it writes down
+SLICES = {name: (description, settings_of(name)) for name, description in _DESCRIPTIONS.items()}
 # in no slice: where models are trained says nothing of what they are
 
 
@@ -60,8 +57,28 @@ def kept_for(dataset: str) -> dict[str, Any]:
         path = folder / f"{name}.json"
         if path.exists():
             with whole(path):
-                kept |= {field: read_json(path)[field] for field in SLICES[name][1]}
+                kept |= {field: by_new_name(read_json(path))[field] for field in SLICES[name][1]}
     return kept
+
+
+def made_of(values: Mapping[str, Any]) -> Settings:
+    """Settings of the given values, by present or old names.
+
+    Raises:
+        ValueError: saying which value is not possible and what is.
+    """
+    try:
+        return Settings(**by_new_name(values))
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        needs = first["msg"].removeprefix("Input should be ")
+        if first["type"] == "string_pattern_mismatch":
+            # the pattern would say it to a programmer alone
+            needs = "give a day, as in 2014-07-23" if name.endswith("_date") else "give .8 or a day, as in 2014-07-23"
+        raise ValueError(
+            f"{name.upper()}={first['input']} is not possible: {needs}. {Settings.model_fields[name].description}"
+        ) from error
 
 
 def check_settings(settings: Settings) -> None:
@@ -82,7 +99,8 @@ def check_settings(settings: Settings) -> None:
 
 
 def version_of(values: dict) -> str:
-    return digest_of(values)[:32]
+    """Data version of a slice of the settings; it does not change where a setting is renamed."""
+    return digest_of(by_first_name(values))[:32]
 
 
 def read_settings(name: str, dataset: str) -> dict:
@@ -97,7 +115,8 @@ def read_settings(name: str, dataset: str) -> dict:
             description=f"{dataset}: there are no settings yet; materialise settings/{name} first, or use `make run`",
             allow_retries=False,
         )
-    return read_json(path)
+    with whole(path):
+        return by_new_name(read_json(path))
 
 
 def chosen_for(settings: Settings, dataset: str) -> list[str]:

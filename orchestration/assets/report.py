@@ -9,6 +9,7 @@ from pathlib import Path
 import dagster as dg
 
 from ml.codes import ASSIGNMENTS
+from ml.data.setting_names import by_new_name
 from ml.recommenders.registry import fusion_names, needed_codes, recipe_names
 from ml.reports.content.libraries import LIBRARIES
 from orchestration.assets.audits import AUDITS
@@ -127,7 +128,7 @@ def _command(paths: DatasetPaths) -> str:
     """What makes the same from the same dumps: the settings that were written down and are not the default."""
     written: dict = {}
     for path in sorted(paths.asset("settings").glob("*.json")):
-        written |= json.loads(path.read_text(encoding="utf-8"))
+        written |= by_new_name(json.loads(path.read_text(encoding="utf-8")))
     options = {
         name.upper(): ",".join(written[name]) if isinstance(written[name], list) else written[name]
         for name, default in DEFAULTS.items()

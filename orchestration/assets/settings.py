@@ -4,6 +4,7 @@ import json
 
 import dagster as dg
 
+from ml.data.setting_names import RENAMED, notice
 from ml.recommenders.registry import check_audit_model
 from orchestration.condition import on_new_data
 from orchestration.dataset_settings import SLICES, check_settings, chosen, kept_for, version_of
@@ -39,6 +40,9 @@ def _settings_asset(name: str, description: str, fields: tuple[str, ...]) -> dg.
     def settings_asset(context: dg.AssetExecutionContext, settings: Settings) -> dg.MaterializeResult:
         from ml.data.files import atomic_file
 
+        for old, new in RENAMED.items():
+            if new in fields and getattr(settings, old) is not None:
+                context.log.warning(notice(old, new))
         with told_plainly(context.partition_key, ValueError):
             check_settings(settings)
             values = chosen(settings, name, kept_for(context.partition_key))

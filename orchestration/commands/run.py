@@ -39,16 +39,17 @@ def parse(
     ``switches`` are further options of a command, by name, each with what it does. What is
     not understood ends the command with ``exit_code``.
     """
-    from orchestration.options import Parser, as_type, group_of, kind_of, reader, shown_default
-    from orchestration.resources import DEFAULTS, Settings
+    from ml.data.setting_names import RENAMED
+    from orchestration.options import Parser, as_type, kind_of, reader, shown_default
+    from orchestration.resources import DEFAULTS, SETTINGS, group_of
 
-    parser = Parser(exit_code, prog=command, description=about)
+    parser = Parser(exit_code, RENAMED, prog=command, description=about)
     files = parser.group("dataset and files")
     files.add_argument("--dataset", default="Demo", help="name of the dataset, e.g. Industrial_and_Scientific")
     files.add_argument("--dumps", type=Path, help="folder that holds its files; landing/<dataset> when left out")
     files.add_argument("--layout", help="how they are laid out, where it cannot be seen from their names")
     files.add_argument("--source", type=Path, help="TOML file that says which files they are and what is in them")
-    for name, field in Settings.model_fields.items():
+    for name, field in SETTINGS.items():
         option = f"--{name.replace('_', '-')}"
         # None where an option is not given
         alone: dict[str, Any] = {"nargs": "?", "const": True} if kind_of(field.annotation) is bool else {}
@@ -216,25 +217,12 @@ def _settings(chosen: argparse.Namespace, keep: bool = False):
     Raises:
         ValueError: saying which value is not possible and what is.
     """
-    from pydantic import ValidationError
-
-    from orchestration.dataset_settings import check_settings
-    from orchestration.resources import DEFAULTS, Settings
+    from orchestration.dataset_settings import check_settings, made_of
+    from orchestration.resources import DEFAULTS
 
     values = {name: getattr(chosen, name) for name in DEFAULTS}
     values = {name: DEFAULTS[name] if value is None and not keep else value for name, value in values.items()}
-    try:
-        settings = Settings(**values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = str(first["loc"][0])
-        needs = first["msg"].removeprefix("Input should be ")
-        if first["type"] == "string_pattern_mismatch":
-            # the pattern would say it to a programmer alone
-            needs = "give a day, as in 2014-07-23" if name.endswith("_date") else "give .8 or a day, as in 2014-07-23"
-        raise ValueError(
-            f"{name.upper()}={first['input']} is not possible: {needs}. {Settings.model_fields[name].description}"
-        ) from error
+    settings = made_of(values)
     check_settings(settings)
     return settings
 

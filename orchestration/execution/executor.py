@@ -24,7 +24,7 @@ from dagster._core.system_config.objects import ResolvedRunConfig
 from dagster._utils.interrupts import check_captured_interrupt
 
 from orchestration.dataset_lock import DatasetLock
-from orchestration.dataset_settings import check_settings, chosen_for
+from orchestration.dataset_settings import check_settings, chosen_for, made_of
 from orchestration.execution.crash_recovery import clear_up
 from orchestration.execution.run_reasons import Reasons
 from orchestration.paths import Workspace
@@ -101,8 +101,8 @@ def _of_what_was_chosen(context: PlanOrchestrationContext, dataset: str) -> tupl
     Raises:
         dg.Failure: a setting is not possible; nothing is left; or the job does not hold what was chosen.
     """
-    settings = _settings(context)
     try:
+        settings = _settings(context)
         check_settings(settings)
     except ValueError as error:
         raise dg.Failure(description=f"{dataset}: {error}", allow_retries=False) from error
@@ -134,7 +134,7 @@ def _of_what_was_chosen(context: PlanOrchestrationContext, dataset: str) -> tupl
 def _settings(context: PlanOrchestrationContext) -> Settings:
     config: Any = context.run_config
     given = config.get("resources", {}).get("settings", {}).get("config", {})
-    return Settings(**given)
+    return made_of(given)
 
 
 def _asset_of(step: IExecutionStep) -> dg.AssetKey | None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from enum import Enum
 
+from ml.data.setting_names import RENAMED
 from orchestration.options import kind_of
 from orchestration.paths import REPOSITORY
-from orchestration.resources import DEFAULTS, Settings
+from orchestration.resources import DEFAULTS, SETTINGS
 
 PAGE = "docs/options.md"
 _INTRODUCTION = """# Options
@@ -21,6 +22,7 @@ in lower case.
 - Numbers are plain digits: `1000`, not `1_000` or `1,000`.
 - Any other value, and a variable that a command does not know (`DATASE=Beauty`), is refused with what is possible.
 - Values may hold blanks, quotes, `$` and `#`; quote them for the shell: `make run DUMPS='my $folder'`.
+- Old names are understood with a notice: {old_names}.
 
 ## What holds when a setting is not given
 
@@ -46,11 +48,12 @@ have their default wherever they are not given.
 def page() -> str:
     """The page, as it is to stand in ``docs/``."""
     rows = []
-    for name, field in Settings.model_fields.items():
+    for name, field in SETTINGS.items():
         default = DEFAULTS[name]
         shown = "none" if default in ("", []) else f"`{str(default).lower() if isinstance(default, bool) else default}`"
         rows.append(f"| `{name.upper()}` | {shown} | {_possible(name, field)} | {field.description} |")
-    return _INTRODUCTION + "\n".join(rows) + "\n"
+    old_names = ", ".join(f"`{old.upper()}` for `{new.upper()}`" for old, new in RENAMED.items())
+    return _INTRODUCTION.replace("{old_names}", old_names) + "\n".join(rows) + "\n"
 
 
 def _possible(name: str, field) -> str:

@@ -25,6 +25,7 @@ from dagster._core.utils import make_new_run_id
 from dagster_shared.record import replace as replaced_record
 from workbench import write_small_dump
 
+from ml.data.setting_names import by_first_name
 from ml.recommenders import registry as recommenders
 from orchestration import code_versions
 from orchestration.assets.raw import observe
@@ -294,6 +295,13 @@ def test_a_setting(instance: dg.DagsterInstance, setting: dict, roots: list[str]
     write_settings(**setting)
     assert run_requests(instance, GRAPH) == ([], [])
     assert sense(instance, GRAPH, None)[0].run_requests == []
+
+
+def test_settings_written_down_under_old_names(instance: dg.DagsterInstance) -> None:
+    path = Workspace.current().dataset(NAME).asset("settings") / "dataset.json"
+    path.write_text(json.dumps(by_first_name(json.loads(path.read_text()))))
+    assert "minimum_history" in path.read_text()
+    assert asked(instance) == set()
 
 
 def test_another_rule_for_seen_items_is_checked_too(instance: dg.DagsterInstance) -> None:
