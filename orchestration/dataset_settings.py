@@ -98,6 +98,12 @@ def check_settings(settings: Settings) -> None:
     check_audit_model(settings.audit_model or "")
 
 
+def fitted_where(settings: Settings) -> dict[str, Any]:
+    """Device, precision and threads of what a step fits itself, for :class:`ml.recommenders.fit.Conditions`."""
+    values = resolved(settings)
+    return {name: values[name] for name in ("device", "precision", "threads")}
+
+
 def version_of(values: dict) -> str:
     """Data version of a slice of the settings; it does not change where a setting is renamed."""
     return digest_of(by_first_name(values))[:32]

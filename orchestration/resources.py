@@ -20,7 +20,7 @@ from pydantic import Field, model_validator
 from pydantic.fields import FieldInfo
 
 from ml.data.setting_names import RENAMED, by_new_name
-from ml.training.runtime import DEVICES, PRECISIONS
+from ml.training.runtime import DEFAULT_THREADS, DEVICES, PRECISIONS
 from orchestration.dbt import DBT_EXECUTABLE, DBT_FOLDER
 from orchestration.paths import REPOSITORY
 
@@ -240,6 +240,14 @@ class Settings(dg.ConfigurableResource):
         ge=1,
         description="How many processes share the training of a model (torchrun); more than one are never the process "
         "of the run. Another number gives other last bits.",
+    )
+    threads: int | None = _setting(
+        DEFAULT_THREADS,
+        _EXECUTION,
+        ge=1,
+        le=1024,
+        description="Torch threads of a training. More threads train fewer models side by side; another number gives "
+        "other last bits. DuckDB takes every core, or as many as RAW2RANK_DUCKDB_THREADS says.",
     )
     device: Device | None = _setting(
         "cpu",

@@ -75,6 +75,7 @@ def _model_asset(recipe: Recipe) -> dg.AssetsDefinition:
             "exclude_seen": read_settings("ranking", dataset)["exclude_seen"],
             "device": where["device"],
             "precision": where["precision"],
+            "threads": where["threads"],
             "checkpoint_seconds": float(os.environ.get("RAW2RANK_CHECKPOINT_SECONDS", "60")),
         }
         if where["training_process"] == "subprocess" or where["training_processes"] > 1:
@@ -151,7 +152,7 @@ def _starts_ahead(
     """
     if recipe.name in trainings:
         return True
-    if trainings.at_once < 2 or options["device"] != "cpu":
+    if trainings.at_once(options["threads"]) < 2 or options["device"] != "cpu":
         return False
     paths = Workspace.current().dataset(context.partition_key)
     lengths = load_training_set(paths).train.lengths
@@ -159,7 +160,7 @@ def _starts_ahead(
     if len(ready) < 2 or recipe not in ready:
         return False
     for each in ready:
-        trainings.start(each.name, _command(each, paths, options), descriptor_of(paths))
+        trainings.start(each.name, _command(each, paths, options), descriptor_of(paths), options["threads"])
     return True
 
 

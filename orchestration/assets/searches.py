@@ -6,6 +6,7 @@ import dagster as dg
 from pydantic import Field
 
 from ml.config import nearest
+from ml.training.runtime import DEFAULT_THREADS
 from orchestration.assets.training_sets import load_training_set
 from orchestration.dataset_settings import read_settings
 from orchestration.partitions import datasets
@@ -18,6 +19,7 @@ class SearchConfig(dg.Config):
 
     recipe: str = Field(default="", description="Name of the recipe whose values are changed; empty searches nothing.")
     trials: int = Field(default=20, ge=1, description="Finished trials to reach; those of earlier runs count.")
+    threads: int = Field(default=DEFAULT_THREADS, ge=1, description="Torch threads of a training.")
     space: str = Field(default="", description="TOML file of the search space; empty for the one that comes along.")
 
 
@@ -79,6 +81,7 @@ def hyperparameters(context: dg.AssetExecutionContext, config: SearchConfig) -> 
             load_space(Path(config.space) if config.space else DEFAULT_SPACE),
             read_settings("training", dataset)["seed"],
             codes,
+            threads=config.threads,
             validate_with_seen_excluded=read_settings("ranking", dataset)["exclude_seen"],
             tell=context.log.info,
         )

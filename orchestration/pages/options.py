@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import Enum
 
 from ml.data.setting_names import RENAMED
+from orchestration.dataset_settings import SLICES
 from orchestration.options import kind_of
 from orchestration.paths import REPOSITORY
 from orchestration.resources import DEFAULTS, SETTINGS
@@ -35,8 +36,8 @@ and compared is never changed. |
 | Launchpad, "Materialize all" | stays as written down for the dataset; before the first run it has its default. |
 | Schedule, sensors | stays as written down for the dataset; before the first run it has its default. |
 
-`TRAINING_PROCESS`, `TRAINING_PROCESSES`, `DEVICE` and `PRECISION` say how a run computes and are not written down: they
-have their default wherever they are not given.
+{execution} say how a run computes. They are not written
+down and make nothing stale: they have their default wherever they are not given.
 
 ## Settings
 
@@ -53,7 +54,10 @@ def page() -> str:
         shown = "none" if default in ("", []) else f"`{str(default).lower() if isinstance(default, bool) else default}`"
         rows.append(f"| `{name.upper()}` | {shown} | {_possible(name, field)} | {field.description} |")
     old_names = ", ".join(f"`{old.upper()}` for `{new.upper()}`" for old, new in RENAMED.items())
-    return _INTRODUCTION.replace("{old_names}", old_names) + "\n".join(rows) + "\n"
+    written_down = {name for _, names in SLICES.values() for name in names}
+    *execution, last = (f"`{name.upper()}`" for name in SETTINGS if name not in written_down)
+    introduction = _INTRODUCTION.format(old_names=old_names, execution=f"{', '.join(execution)} and {last}")
+    return introduction + "\n".join(rows) + "\n"
 
 
 def _possible(name: str, field) -> str:

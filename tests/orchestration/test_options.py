@@ -391,3 +391,11 @@ def test_nothing_asks_for_a_pool_that_nobody_limits() -> None:
 
 def test_the_page_of_options_is_up_to_date() -> None:
     assert (REPOSITORY / PAGE).read_text() == page(), "run python -m orchestration.pages.options"
+
+
+def test_searches_take_threads(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    monkeypatch.setenv("RAW2RANK_HOME", str(tmp_path))
+    assert search.parse(["--recipe=x", "THREADS=2"]).threads == 2
+    assert search.parse(["--recipe=x"]).threads == DEFAULTS["threads"]
+    assert search.main(["--recipe=tiny_softmax", "--threads=0"]) == 1
+    assert "THREADS must be at least 1, not 0" in capsys.readouterr().err

@@ -285,6 +285,7 @@ def test_a_price_by_the_content_that_it_changes(home: Path, instance: dg.Dagster
         ({"seeds": 2}, ["settings/seeds"]),
         ({"audit_model": "tiny_softmax"}, ["settings/audits"]),
         ({"device": "auto"}, []),
+        ({"threads": 2}, []),
     ],
 )
 def test_a_setting(instance: dg.DagsterInstance, setting: dict, roots: list[str]) -> None:
