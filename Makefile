@@ -33,7 +33,7 @@ option = --$(subst _,-,$(shell echo $(1) | tr A-Z a-z))
 quoted = '$(subst ','\'',$(value $(1)))'
 OPTIONS = $(foreach name,$(sort $(typed) $(call exported,$@)),$(call option,$(name))=$(call quoted,$(name)))
 
-.PHONY: help install run check-data download search reproduce compare ui test test-fast test-installed lint style types layers format clean
+.PHONY: help install run check-data download search reproduce compare ui test test-fast test-installed docs lint style types layers format clean
 
 help:
 	@echo "make run         from dumps to leaderboard and report; without DATASET, a demo dump"
@@ -47,6 +47,7 @@ help:
 	@echo "make test        style, unit, dbt, orchestration and end-to-end tests"
 	@echo "make test-fast   the unit tests without the files of slow ones"
 	@echo "make test-installed  install the wheel in an environment of its own, elsewhere, and make a run there"
+	@echo "make docs        the documentation as a site, in build/docs; a dead link fails"
 	@echo "make clean       remove the environment and caches; the workspace stays"
 	@echo
 	@echo "Variables, as in make run DATASET=Beauty EXCLUDE_SEEN=yes (docs/options.md describes the settings):"
@@ -114,6 +115,10 @@ test-fast: $(INSTALLED)
 
 test-installed: $(INSTALLED)
 	$(VENV)/bin/python -m pytest -m installed $(PYTEST_OPTIONS)
+
+docs: $(INSTALLED)
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet --config-file docs/site/mkdocs.yml
+	@echo "the site is in build/docs; its search needs a server: python3 -m http.server --bind 127.0.0.1 -d build/docs"
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis dbt_project/target dbt_project/logs

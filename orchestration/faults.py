@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from dagster._utils.error import SerializableErrorInfo
+    from orchestration.dagster_internals import SerializableErrorInfo
 
 TRACEBACK_VARIABLE = "RAW2RANK_TRACEBACK"
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import dagster as dg
-from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
 
 from ml.baselines import BASELINES
 from ml.recommenders.registry import chosen_names, compared, needed_codes
+from orchestration.dagster_internals import BaseAssetGraph
 
 # the group of assets that no run makes unasked
 ASKED_FOR = "searches"

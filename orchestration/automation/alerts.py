@@ -9,9 +9,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import dagster as dg
-from dagster._core.storage.tags import PARTITION_NAME_TAG
 
 from orchestration.execution.run_reasons import Reasons
+from orchestration.partitions import PARTITION_NAME_TAG
 from orchestration.paths import Workspace
 
 WEBHOOK = "RAW2RANK_WEBHOOK"

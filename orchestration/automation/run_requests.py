@@ -8,10 +8,10 @@ from __future__ import annotations
 import json
 
 import dagster as dg
-from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
 
 from orchestration.assets.raw import changed_dumps, dump_versions, observe, version_by_key
 from orchestration.automation.registration import find
+from orchestration.dagster_internals import BaseAssetGraph
 from orchestration.execution.plan import plan
 from orchestration.partitions import datasets
 from orchestration.paths import Workspace

@@ -11,12 +11,10 @@ from collections import Counter
 from collections.abc import Mapping
 
 import dagster as dg
-from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
-from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
-from dagster._core.storage.tags import PARTITION_NAME_TAG
 
+from orchestration.dagster_internals import IN_PROGRESS_RUN_STATUSES, BaseAssetGraph
 from orchestration.execution.staleness import UP_TO_DATE, asset_graph, latest_evaluations
-from orchestration.partitions import datasets
+from orchestration.partitions import PARTITION_NAME_TAG, datasets
 from orchestration.reporting import noted_plainly
 
 CURRENT = "made of what is there now"

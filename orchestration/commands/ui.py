@@ -123,12 +123,15 @@ def _services(workspace: Any) -> Iterator[tuple[Any, subprocess.Popen]]:
     """What the web server needs: its context, on a process that holds the definitions; and the daemon, on the same."""
     import dagster as dg
     import yaml
-    from dagster._cli.proxy_server_manager import ProxyServerManager
-    from dagster._core.workspace.context import WorkspaceProcessContext
-    from dagster._core.workspace.load_target import ModuleTarget, WorkspaceFileTarget
-    from dagster_shared.serdes import serialize_value
     from dagster_webserver.version import __version__
 
+    from orchestration.dagster_internals import (
+        ModuleTarget,
+        ProxyServerManager,
+        WorkspaceFileTarget,
+        WorkspaceProcessContext,
+        serialize_value,
+    )
     from orchestration.execution.dagster_sqlite import reference_for_services
 
     reference = reference_for_services(workspace.dagster_home)

@@ -217,7 +217,7 @@ def _rule_result(contract: Contract, rule: Rule, frame: pd.DataFrame, found: Any
     if found.success:
         return RuleResult(rule, passed=True)
     if not found.result:
-        return RuleResult(rule, passed=False, error=_error(found.exception_info))
+        return RuleResult(rule, passed=False, error=error_text(found.exception_info))
     values = _arguments(rule, now)
     if "mostly" in values:
         # 1 - 0.999 is not 0.001
@@ -303,7 +303,7 @@ def _observed(result: Mapping[str, Any]) -> str:
     return str(_plain(result.get("observed_value")))
 
 
-def _error(information: Mapping[str, Any]) -> str:
+def error_text(information: Mapping[str, Any]) -> str:
     """The first message of an exception record: one record, or one for each metric that failed."""
     records = [information, *(value for value in information.values() if isinstance(value, Mapping))]
     messages = [str(record["exception_message"]) for record in records if record.get("exception_message")]

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 
 import dagster as dg
-from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
 
+from orchestration.dagster_internals import BaseAssetGraph
 from orchestration.dataset_settings import SLICES, chosen, chosen_for, kept_for, version_of
 from orchestration.execution.crash_recovery import missing
 from orchestration.execution.records import Made, Records

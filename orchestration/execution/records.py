@@ -14,14 +14,15 @@ from functools import cached_property
 
 import dagster as dg
 import sqlalchemy as sa
-from dagster._core.definitions.data_version import DATA_VERSION_TAG, DataProvenance
-from dagster._core.storage.event_log.schema import (
+
+from orchestration.dagster_internals import (
+    DATA_VERSION_TAG,
     AssetCheckExecutionsTable,
     AssetEventTagsTable,
+    SqlEventLogStorage,
     SqlEventLogStorageTable,
+    deserialize_value,
 )
-from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
-from dagster._serdes import deserialize_value
 
 _MADE = dg.DagsterEventType.ASSET_MATERIALIZATION.value
 _OBSERVED = dg.DagsterEventType.ASSET_OBSERVATION.value
@@ -40,7 +41,7 @@ class Made:
 
     storage_id: int
     version: str | None
-    provenance: DataProvenance | None
+    provenance: dg.DataProvenance | None
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ class Records:
                 self.planned[key] = storage_id
                 continue
             tags = deserialize_value(event, dg.EventLogEntry).tags or {}
-            made = Made(storage_id, tags.get(DATA_VERSION_TAG), DataProvenance.from_tags(tags))
+            made = Made(storage_id, tags.get(DATA_VERSION_TAG), dg.DataProvenance.from_tags(tags))
             (self.made if kind == _MADE else observed)[key] = made
         # what is materialised may be observed, too; its version is that of the materialisation
         self.made = {**observed, **self.made}

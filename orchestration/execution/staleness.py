@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 import dagster as dg
-from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
 
+from orchestration.dagster_internals import BaseAssetGraph
 from orchestration.execution.records import Records
 
 # the data version that earlier releases gave to what was not chosen
