@@ -95,7 +95,7 @@ class Material:
             seed,
             fit_on,
             self.chosen("ranking", "exclude_seen"),
-            **fitted_where(self.settings),
+            **fitted_where(self.settings, self.paths.dataset),
         )
         model = Candidate(name, title_of(name), lambda data: fit(name, data, conditions, registry()))
         return (*candidates, model)

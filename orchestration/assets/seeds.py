@@ -66,7 +66,7 @@ def further_seeds(context: dg.AssetExecutionContext, settings: Settings) -> dg.M
                 seed,
                 read_settings("fit", dataset)["fit_on"],
                 exclude_seen,
-                **fitted_where(settings),
+                **fitted_where(settings, dataset),
             )
             fitted: dict = {}
             for name in names:

@@ -79,7 +79,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     try:
         check_dataset_name(chosen.dataset)
-        settings = _settings(chosen)
+        _settings(chosen)
     except ValueError as error:
         problem(str(error))
         return EXIT_FAILED
@@ -87,7 +87,7 @@ def main(arguments: list[str] | None = None) -> int:
     paths = workspace.dataset(chosen.dataset)
     try:
         with working_on(workspace, paths, "make run", wait=not chosen.no_wait) as instance:
-            done = _run(instance, paths, chosen, settings)
+            done = _run(instance, paths, chosen)
         if done is None:
             return EXIT_FAILED
         if done.nothing_left:
@@ -111,7 +111,7 @@ class Done:
     dumps: str
 
 
-def _run(instance, paths, chosen: argparse.Namespace, settings) -> Done | None:
+def _run(instance, paths, chosen: argparse.Namespace) -> Done | None:
     """What remains to be done with the dataset in hand; ``None`` after a failure told on the console."""
     from ml.recommenders.registry import chosen_names
     from orchestration.commands.console import say
@@ -123,8 +123,10 @@ def _run(instance, paths, chosen: argparse.Namespace, settings) -> Done | None:
 
     started = time.monotonic()
     register(instance, paths, chosen)
+    # before the settings are read, so that a file that changes meanwhile is seen to have changed
     dumps = dumps_of(paths)
     say(f"raw2rank: dataset {chosen.dataset}, dumps in {paths.dumps}")
+    settings = settings_for(chosen, "the defaults")
     made = make(instance, defs, chosen.dataset, settings)
     if made is None:
         return None
@@ -209,10 +211,32 @@ def make(instance, defs, dataset: str, settings, data_only: bool = False) -> int
     return made
 
 
-def _settings(chosen: argparse.Namespace, keep: bool = False):
+def settings_for(chosen: argparse.Namespace, others: str, keep: bool = False):
+    """The settings of a command on a dataset: as given, else as in the file of the dataset; says which are which.
+
+    Args:
+        chosen: the options.
+        others: what the console is told of all other settings.
+        keep: whether these are as written down for the dataset, instead of the defaults.
+
+    Raises:
+        RegistrationError: the file of the dataset cannot be used.
+    """
+    from orchestration.commands.console import say
+    from orchestration.dataset_settings import file_settings, notices_of_file, origins
+
+    file = file_settings(chosen.dataset)
+    for text in notices_of_file(chosen.dataset):
+        say(f"notice: {text}")
+    if file:
+        say(f"settings {origins(_settings(chosen, keep=True), chosen.dataset, others)}")
+    return _settings(chosen, file, keep)
+
+
+def _settings(chosen: argparse.Namespace, file: Mapping[str, Any] | None = None, keep: bool = False):
     """The settings of the command line, checked.
 
-    What was not given has its default, or with ``keep`` the value that was written down for the dataset.
+    What was not given is as in ``file``; what is not there either has its default, or with ``keep`` no value.
 
     Raises:
         ValueError: saying which value is not possible and what is.
@@ -220,8 +244,9 @@ def _settings(chosen: argparse.Namespace, keep: bool = False):
     from orchestration.dataset_settings import check_settings, made_of
     from orchestration.resources import DEFAULTS
 
-    values = {name: getattr(chosen, name) for name in DEFAULTS}
-    values = {name: DEFAULTS[name] if value is None and not keep else value for name, value in values.items()}
+    others = {**({} if keep else DEFAULTS), **(file or {})}
+    given = {name: getattr(chosen, name) for name in DEFAULTS}
+    values = {name: others.get(name) if value is None else value for name, value in given.items()}
     settings = made_of(values)
     check_settings(settings)
     return settings
@@ -273,8 +298,10 @@ def register(instance, paths, chosen: argparse.Namespace) -> None:
             f"DUMPS=folder. Known datasets: {', '.join(known)}"
         )
 
-    if chosen.dumps or chosen.layout or chosen.source or not paths.registration.exists():
+    if chosen.dumps or chosen.layout or chosen.source:
         paths.register(chosen.dumps or paths.dumps, chosen.layout, chosen.source)
+    elif not paths.registration.exists():
+        paths.register_as_before()
     # the reviews are written last: where there is metadata alone, the writing was cut short
     landed = any(not path.name.startswith("meta_") for path in paths.dumps.glob("*.json.gz"))
     if chosen.dataset == "Demo" and not chosen.dumps and not landed:

@@ -28,7 +28,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--space", type=Path, help="TOML file of the search space")
     parser.add_argument(
-        "--threads", type=as_type(whole_number), default=DEFAULT_THREADS, help="torch threads of a training"
+        "--threads",
+        type=as_type(whole_number),
+        help=f"torch threads of a training; as in the file of the dataset, else {DEFAULT_THREADS}, where not given",
     )
     parser.add_waiting()
     return parser.parse_args(arguments)
@@ -51,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
             raise ValueError(f"there is no recipe {chosen.recipe}; there are {', '.join(recipes())}")
         if chosen.trials < 1:
             raise ValueError(f"TRIALS must be at least 1, not {chosen.trials}")
-        if chosen.threads < 1:
+        if chosen.threads is not None and chosen.threads < 1:
             raise ValueError(f"THREADS must be at least 1, not {chosen.threads}")
     except ValueError as error:
         problem(str(error))
@@ -61,7 +63,9 @@ def main(arguments: list[str] | None = None) -> int:
     if not paths.asset("training_sets", "sequences").exists():
         problem(f"{chosen.dataset} has no training set yet: make run DATASET={chosen.dataset} first")
         return EXIT_FAILED
-    config = {"recipe": chosen.recipe, "trials": chosen.trials, "threads": chosen.threads}
+    config = {"recipe": chosen.recipe, "trials": chosen.trials}
+    if chosen.threads:
+        config["threads"] = chosen.threads
     if chosen.space:
         config["space"] = str(chosen.space.resolve())
     try:

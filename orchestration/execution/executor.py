@@ -31,6 +31,7 @@ from orchestration.partitions import PARTITION_NAME_TAG
 from orchestration.paths import Workspace
 from orchestration.resources import Settings
 from orchestration.selection import EVERYTHING, is_chosen, not_chosen
+from orchestration.settings_file import RegistrationError
 
 # Seconds between two looks at a lock that another run holds.
 _PAUSE = 0.5
@@ -105,9 +106,9 @@ def _of_what_was_chosen(context: PlanOrchestrationContext, dataset: str) -> tupl
     try:
         settings = _settings(context)
         check_settings(settings)
-    except ValueError as error:
+        chosen = chosen_for(settings, dataset)
+    except (ValueError, RegistrationError) as error:
         raise dg.Failure(description=f"{dataset}: {error}", allow_retries=False) from error
-    chosen = chosen_for(settings, dataset)
     plan = context.execution_plan
     keys = {step: _asset_of(plan.get_step_by_key(step)) for step in plan.step_keys_to_execute}
     _require_the_chosen(context, {key for key in keys.values() if key}, chosen, dataset)

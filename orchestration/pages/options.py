@@ -29,15 +29,45 @@ in lower case.
 
 | Where | A setting that is not given |
 |---|---|
-| `make run` | has its default below, so the command line alone describes the run. Without the same `RECIPES` as \
-before, the quick ones are compared; models of other recipes stay on disk. |
-| `make check-data` | stays as written down for the dataset; before the first run it has its default. What is trained \
-and compared is never changed. |
-| Launchpad, "Materialize all" | stays as written down for the dataset; before the first run it has its default. |
-| Schedule, sensors | stays as written down for the dataset; before the first run it has its default. |
+| `make run` | is as in the file of the dataset, else it has its default below, so the file and the command line \
+describe the run. Without the same `RECIPES` as before, the quick ones are compared; models of other recipes stay on \
+disk. |
+| `make check-data` | is as in the file of the dataset, else as the last run wrote it down, else its default. What is \
+trained and compared is never changed. |
+| Launchpad, "Materialize all" | is as in the file of the dataset, else as the last run wrote it down, else its \
+default. |
+| Schedule, sensors | is as in the file of the dataset, else as the last run wrote it down, else its default. |
 
 {execution} say how a run computes. They are not written
-down and make nothing stale: they have their default wherever they are not given.
+down and make nothing stale: where they are not given, they are as in the file of the dataset, else they have their
+default.
+
+## The file of a dataset
+
+The first run of a dataset writes `datasets/<name>.toml` in the workspace. It is yours to edit:
+
+```toml
+# where its files lie, as DUMPS, LAYOUT and SOURCE said; from the workspace, or an absolute path
+dumps = "landing/Beauty"
+
+[settings]
+# any of the settings below, in lower case
+k_core = 3
+recipes = ["quick", "gsasrec"]
+from_date = 2014-07-23
+exclude_seen = true
+```
+
+Options and the launchpad override its settings for one run and never change them; the command and the log of the run
+say which values come from where. `DUMPS`, `LAYOUT` and `SOURCE` are written into the file; comments and settings stay.
+
+A change of the file makes stale what depends on the changed settings and nothing else; the schedule and the sensors
+make that again. When you remove a setting from the file, `make run` uses its default again, while the UI, the schedule
+and the sensors keep the value that the last run wrote down. A key, a type or a value that is not possible is refused
+with the line.
+
+Workspaces of earlier versions have `datasets/<name>.json` instead. It is read, and the next run writes the TOML file
+from it.
 
 ## Settings
 

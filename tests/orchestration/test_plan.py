@@ -298,6 +298,33 @@ def test_a_setting(instance: dg.DagsterInstance, setting: dict, roots: list[str]
     assert sense(instance, GRAPH, None)[0].run_requests == []
 
 
+@pytest.mark.parametrize(
+    ("setting", "roots"),
+    [
+        ("k_core = 4", ["settings/dataset"]),
+        ("seed = 1", ["settings/dataset", "settings/training"]),
+        ('fit_on = "train+validation"', ["settings/fit"]),
+        ("seeds = 2", ["settings/seeds"]),
+        ('recipes = ["quick"]\nk_core = 5', []),
+        ("threads = 2", []),
+    ],
+)
+def test_a_setting_in_the_file_of_the_dataset(instance: dg.DagsterInstance, setting: str, roots: list[str]) -> None:
+    expected = below(*roots) if roots else set()
+    paths = Workspace.current().dataset(NAME)
+    paths.register(None)
+    paths.registration.write_text(f"{paths.registration.read_text()}\n{setting}\n")
+    assert names(plan(instance, GRAPH, NAME)) == expected
+    requests, problems = run_requests(instance, GRAPH)
+    assert problems == []
+    assert {name for request in requests for name in names(request.asset_selection)} == expected
+    sensed, problems = sense(instance, GRAPH, None)
+    assert problems == []
+    assert {name for request in sensed.run_requests for name in names(request.asset_selection)} == expected
+    # what a run is given holds for that run
+    assert plan(instance, GRAPH, NAME, Settings(**DEFAULTS)) == {}
+
+
 def test_settings_written_down_under_old_names(instance: dg.DagsterInstance) -> None:
     path = Workspace.current().dataset(NAME).asset("settings") / "dataset.json"
     path.write_text(json.dumps(by_first_name(json.loads(path.read_text()))))
