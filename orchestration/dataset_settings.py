@@ -190,7 +190,7 @@ def made_of(values: Mapping[str, Any]) -> Settings:
 
 
 def check_settings(settings: Settings) -> None:
-    """That every recipe named in the settings exists, and every day.
+    """Check that every recipe and every date in the settings exists.
 
     Raises:
         ValueError: naming what does not exist, and what does.
@@ -229,7 +229,7 @@ def versions_of(settings: Settings, dataset: str) -> dict[str, str]:
 
 
 def read_settings(name: str, dataset: str) -> dict:
-    """What was written down for a dataset.
+    """One slice of the settings written down for a dataset.
 
     Raises:
         dg.Failure: nothing was yet.

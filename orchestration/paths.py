@@ -1,4 +1,4 @@
-"""Where everything lies on disk: the workspace folder and the folders of each dataset in it.
+"""Paths: the workspace and the folders of each dataset in it.
 
 The workspace is ``$RAW2RANK_HOME``; without it ``workspace/`` in a checkout of the repository, and in the current
 folder where raw2rank is installed as a package. An installed package is never written to.
@@ -67,7 +67,7 @@ class DatasetPaths:
 
     @property
     def lock(self) -> Path:
-        """Locked by whoever writes anything of this dataset."""
+        """Lock file of the writers of this dataset."""
         return self.home / "datasets" / f"{self.dataset}.lock"
 
     @property
@@ -83,7 +83,7 @@ class DatasetPaths:
 
     @property
     def source_description(self):
-        """What the user said of the files (:class:`ml.data.sources.SourceDescription`), or ``None``."""
+        """The user's description of the files (:class:`ml.data.sources.SourceDescription`), or ``None``."""
         from ml.data.sources import SourceDescription
 
         registered = self._registered()
@@ -99,7 +99,7 @@ class DatasetPaths:
         return dict(self._registered().get("settings", {}))
 
     def register(self, dumps: Path | None, layout: str | None = None, source: Path | None = None) -> None:
-        """Remember where the files lie (``None``: in the workspace's landing folder), and what is said of them.
+        """Register the folder of the files (``None``: the landing folder of the workspace) and their layout.
 
         What lies in the workspace is named from there, so that the workspace can be moved. Settings in the file stay.
         """
@@ -139,7 +139,7 @@ class DatasetPaths:
 
     @property
     def dbt_target(self) -> Path:
-        """Where dbt leaves its log, its results and what it compiled."""
+        """Folder of dbt's log, results and compiled models."""
         return self.home / "dbt" / self.dataset
 
     def asset(self, *key: str) -> Path:
@@ -171,12 +171,12 @@ class DatasetPaths:
 
     @property
     def report_url(self) -> str:
-        """Where the server of the UI shows the report, without the host."""
+        """URL path of the report on the UI's server."""
         return f"/{REPORTS}/{self.dataset}/report.html"
 
     @property
     def data_docs_url(self) -> str:
-        """Where the server of the UI shows the Data Docs, without the host."""
+        """URL path of the Data Docs on the UI's server."""
         return f"/{DATA_DOCS}/{self.dataset}/index.html"
 
 
@@ -213,7 +213,7 @@ class Workspace:
 
     @property
     def dbt_parsed(self) -> Path:
-        """What dbt makes of the project where that is installed and cannot hold it; no dataset has such a name."""
+        """dbt's target folder where the project is installed read-only; no dataset can have its name."""
         return self.home / "dbt" / "_project"
 
     @property

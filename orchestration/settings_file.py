@@ -77,7 +77,7 @@ def _read_json(path: Path, dataset: str) -> dict[str, Any]:
     def damaged(what: str) -> RegistrationError:
         return RegistrationError(
             f"{path}, which says where the files of {dataset} lie, is damaged ({what}): name the folder again by "
-            f"make run DATASET={dataset} DUMPS=<folder>, which writes it anew"
+            f"make run DATASET={dataset} DUMPS=<folder>, which writes it again"
         )
 
     try:

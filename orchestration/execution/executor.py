@@ -151,7 +151,7 @@ def _asset_of(step: IExecutionStep) -> dg.AssetKey | None:
 def _require_the_chosen(
     context: PlanOrchestrationContext, planned: set[dg.AssetKey], chosen: list[str], dataset: str
 ) -> None:
-    """That the job of the default recipes, launched as a whole, makes all that is compared."""
+    """Check that the job of the default recipes, launched as a whole, makes everything that is compared."""
     run = context.dagster_run
     if run.job_name != EVERYTHING or run.asset_selection:
         return

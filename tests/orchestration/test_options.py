@@ -11,6 +11,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+import yaml
 from dagster._core.execution.retries import RetryMode
 from hypothesis import given
 from hypothesis import strategies as st
@@ -258,6 +259,13 @@ def test_a_renamed_setting_makes_nothing_stale() -> None:
     values = chosen(Settings(), "dataset")
     assert values == by_new_name(before)
     assert version_of(values) == digest_of(before)[:32]
+
+
+def test_variables_of_dbt_are_the_settings_of_the_dataset_with_their_defaults() -> None:
+    variables = yaml.safe_load((REPOSITORY / "dbt_project" / "dbt_project.yml").read_text(encoding="utf-8"))["vars"]
+    # decides how the k-core is computed, and not what it is
+    del variables["k_core_rows_in_memory"]
+    assert variables == {name: DEFAULTS[name] for name in SLICES["dataset"][1]}
 
 
 # --- the launchpad
