@@ -23,10 +23,11 @@ from dagster._core.storage.tags import PARTITION_NAME_TAG
 from dagster._core.system_config.objects import ResolvedRunConfig
 from dagster._utils.interrupts import check_captured_interrupt
 
+from ml.extras import MissingExtra
 from orchestration.assets.settings import check_settings, chosen_for
 from orchestration.locking import DatasetLock
 from orchestration.paths import Workspace
-from orchestration.recommenders import EVERYTHING, is_chosen, not_chosen
+from orchestration.recommenders import EVERYTHING, REPORT, check_extras, is_chosen, not_chosen
 from orchestration.recovery import clear_up
 from orchestration.resources import Settings
 from orchestration.run_reasons import Reasons
@@ -75,8 +76,8 @@ class OneRunADataset(InProcessExecutor):
             except dg.Failure as failure:
                 yield _event(plan_context, f"This run failed: {failure.description}")
                 raise
-            if left_out:
-                yield _event(plan_context, f"Left out, because they are not among the chosen recipes: {left_out}.")
+            for text in left_out:
+                yield _event(plan_context, text)
             reasons = Reasons(paths.home)
             for event in super().execute(plan_context, plan_context.execution_plan):
                 reasons.take(event)
@@ -95,24 +96,29 @@ def one_run_a_dataset(context: dg.InitExecutorContext) -> OneRunADataset:
     return OneRunADataset(retries=RetryMode.from_config(retries) or RetryMode.ENABLED)
 
 
-def _of_what_was_chosen(context: PlanOrchestrationContext, dataset: str) -> tuple[PlanOrchestrationContext, str]:
-    """The context of a run with the plan of what was chosen for its dataset, and the names of what was left out.
+def _of_what_was_chosen(context: PlanOrchestrationContext, dataset: str) -> tuple[PlanOrchestrationContext, list[str]]:
+    """The context of a run with the plan of what was chosen for its dataset, and sentences on what was left out.
 
     Raises:
-        dg.Failure: a setting is not possible; nothing is left; or the job does not hold what was chosen.
+        dg.Failure: a setting is not possible; nothing is left; the job does not hold what was chosen; or an extra that
+            it needs is not installed.
     """
     settings = _settings(context)
     try:
         check_settings(settings)
-    except ValueError as error:
+    except (ValueError, MissingExtra) as error:
         raise dg.Failure(description=f"{dataset}: {error}", allow_retries=False) from error
     chosen = chosen_for(settings, dataset)
     plan = context.execution_plan
     keys = {step: _asset_of(plan.get_step_by_key(step)) for step in plan.step_keys_to_execute}
     _require_the_chosen(context, {key for key in keys.values() if key}, chosen, dataset)
     left_out = {step: key for step, key in keys.items() if key and not is_chosen(key, chosen)}
+    try:
+        check_extras({key for key in keys.values() if key} - set(left_out.values()))
+    except MissingExtra as error:
+        raise dg.Failure(description=f"{dataset}: {error}", allow_retries=False) from error
     if not left_out:
-        return context, ""
+        return context, []
     if len(left_out) == len(keys):
         raise dg.Failure(description=f"{dataset}: {not_chosen(set(left_out.values()))}", allow_retries=False)
     job = context.job.get_definition()
@@ -128,7 +134,16 @@ def _of_what_was_chosen(context: PlanOrchestrationContext, dataset: str) -> tupl
         output_capture=context.output_capture,
         resume_from_failure=context.resume_from_failure,
     )
-    return narrowed, ", ".join(sorted({key.to_user_string() for key in left_out.values()}))
+    return narrowed, _on_what_is_left_out(set(left_out.values()))
+
+
+def _on_what_is_left_out(keys: set[dg.AssetKey]) -> list[str]:
+    sentences = []
+    if names := ", ".join(sorted(key.to_user_string() for key in keys - {REPORT})):
+        sentences.append(f"Left out, because they are not among the chosen recipes: {names}.")
+    if REPORT in keys:
+        sentences.append(f"Left out: {not_chosen([REPORT])}.")
+    return sentences
 
 
 def _settings(context: PlanOrchestrationContext) -> Settings:

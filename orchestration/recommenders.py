@@ -16,6 +16,7 @@ import dagster as dg
 from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
 
 from ml.baselines import BASELINES
+from ml.extras import missing, remedy, require
 from ml.fusion.recipe import FusionRecipe, load_fusions
 from ml.training.recipe import RECIPE_SETS, RECIPES, Recipe, load_recipes
 from orchestration.options import nearest
@@ -27,6 +28,8 @@ DEFAULT_SET = "quick"
 ASKED_FOR = "searches"
 # the job of the default recipes
 EVERYTHING = "everything"
+# what needs the extra `report`
+REPORT = dg.AssetKey(["evaluation", "report"])
 # the group of models, rankings and codes that are made only where their recipes are named
 MORE_RECIPES = "more_recipes"
 assert set(_SETS) == set(RECIPE_SETS)
@@ -131,10 +134,16 @@ def modules_by_name() -> list[str]:
 def chosen_names(named: Iterable[str]) -> list[str]:
     """Models and fusions that names of sets, recipes and fusions stand for; those of ``quick`` where none is named.
 
+    Where nothing is named and the extra ``train`` is not installed, there are none: see :func:`left_out`.
+
     Names that do not exist stand for nothing (see :func:`check_recipes`), and so does a fusion whose parts are not
     all chosen. The answer stands for itself.
     """
-    wanted = set(named) or {DEFAULT_SET}
+    wanted = set(named)
+    if not wanted:
+        if missing("train"):
+            return []
+        wanted = {DEFAULT_SET}
     sets = {inner for name in wanted & _SETS.keys() for inner in _SETS[name]}
     models = [name for name in recipe_names() if name in wanted or recipes()[name].set in sets]
     fused = [name for name in fusion_names() if name in wanted or fusions()[name].set in sets]
@@ -150,6 +159,7 @@ def check_recipes(named: list[str]) -> None:
 
     Raises:
         ValueError: naming the recipes that do not exist, and those that do; or the parts that a fusion lacks.
+        MissingExtra: the extra ``train`` is not installed.
     """
     known = [*recipe_names(), *fusion_names()]
     unknown = sorted(set(named) - {*known, *RECIPE_SETS})
@@ -161,8 +171,10 @@ def check_recipes(named: list[str]) -> None:
         )
     chosen = chosen_names(named)
     for name in sorted(set(named) & set(fusion_names()) - set(chosen)):
-        missing = ",".join(_missing_parts(name, chosen))
-        raise ValueError(f"{name} is a fusion, and not all of its parts are chosen: add {missing} to RECIPES")
+        lacking = ",".join(_missing_parts(name, chosen))
+        raise ValueError(f"{name} is a fusion, and not all of its parts are chosen: add {lacking} to RECIPES")
+    if named:
+        require("train", f"RECIPES={','.join(named)}")
 
 
 def check_audit_model(name: str) -> None:
@@ -170,12 +182,36 @@ def check_audit_model(name: str) -> None:
 
     Raises:
         ValueError: there is no such recipe.
+        MissingExtra: the extra ``train`` is not installed.
     """
     if name and name not in recipes():
         raise ValueError(
             f"there is no recipe {name} for AUDIT_MODEL{nearest(name, recipes())}; "
             f"there are {', '.join(recipe_names())}"
         )
+    if name:
+        require("train", f"AUDIT_MODEL={name}")
+
+
+def left_out(named: Iterable[str]) -> list[str]:
+    """What a run under a choice does not make because an extra is not installed, one sentence each."""
+    sentences = []
+    if not set(named) and (module := missing("train")):
+        sentences.append(f"models are left out: {remedy('train', module)}")
+    if module := missing("report"):
+        sentences.append(f"the report is left out: {remedy('report', module)}")
+    return sentences
+
+
+def check_extras(keys: Iterable[dg.AssetKey]) -> None:
+    """That what is chosen can be made here, whoever chose it: a workspace may come from another environment.
+
+    Raises:
+        MissingExtra: there are models, fusions or rankings of them, and the extra ``train`` is not installed.
+    """
+    trained = sorted(key for key in keys if key.path[0] in ("models", "rankings") and key.path[-1] not in BASELINES)
+    if trained:
+        require("train", trained[0].to_user_string())
 
 
 def compared(named: Iterable[str]) -> list[str]:
@@ -199,8 +235,8 @@ def unwanted(graph: BaseAssetGraph, named: Iterable[str]) -> set[dg.AssetKey]:
 
 
 def is_chosen(key: dg.AssetKey, chosen: Iterable[str]) -> bool:
-    """Whether an asset is made under a choice: all but models and fusions that were not chosen, their rankings, and
-    code assignments that no chosen model needs.
+    """Whether an asset is made under a choice: all but models and fusions that were not chosen, their rankings,
+    code assignments that no chosen model needs, and the report where the extra for it is not installed.
 
     Args:
         chosen: models and fusions, as :func:`chosen_names` returns them.
@@ -208,6 +244,8 @@ def is_chosen(key: dg.AssetKey, chosen: Iterable[str]) -> bool:
     layer, name = key.path[0], key.path[-1]
     if layer == "codes":
         return name in needed_codes(chosen)
+    if key == REPORT:
+        return not missing("report")
     return layer not in ("models", "rankings") or name in BASELINES or name in chosen
 
 
@@ -223,6 +261,9 @@ def require_chosen(key: dg.AssetKey, chosen: Iterable[str], dataset: str) -> Non
 
 def not_chosen(keys: Iterable[dg.AssetKey]) -> str:
     """Why the given assets are not made, and what makes them."""
+    keys = set(keys)
+    if keys == {REPORT}:
+        return f"{REPORT.to_user_string()}: {remedy('report', missing('report'))}"
     names = ", ".join(sorted(key.to_user_string() for key in keys))
     return (
         f"{names}: not among the recipes chosen for this dataset. Name the recipe under `recipes` in the launchpad of "

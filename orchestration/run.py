@@ -116,7 +116,7 @@ def _run(instance, paths, chosen: argparse.Namespace, settings) -> Done | None:
     from orchestration.definitions import defs
     from orchestration.nothing_new import dumps_of
     from orchestration.plan import plan
-    from orchestration.recommenders import chosen_names
+    from orchestration.recommenders import chosen_names, left_out
     from orchestration.recovery import discard_checkpoints
     from orchestration.staleness import asset_graph
 
@@ -124,6 +124,8 @@ def _run(instance, paths, chosen: argparse.Namespace, settings) -> Done | None:
     register(instance, paths, chosen)
     dumps = dumps_of(paths)
     say(f"raw2rank: dataset {chosen.dataset}, dumps in {paths.dumps}")
+    for sentence in left_out(settings.recipes or []):
+        say(sentence)
     made = make(instance, defs, chosen.dataset, settings)
     if made is None:
         return None
@@ -302,10 +304,12 @@ def _show(paths) -> None:
     import pyarrow.parquet as pq
 
     from ml.evaluation.leaderboard import to_text_table
+    from ml.extras import missing
     from orchestration.called_as import as_called
 
     table = to_text_table(pq.read_table(paths.leaderboard))
-    print(as_called(f"\n{table}\n\nreport: {paths.report}"), flush=True)
+    report = "" if missing("report") else f"\n\nreport: {paths.report}"
+    print(as_called(f"\n{table}{report}"), flush=True)
 
 
 if __name__ == "__main__":

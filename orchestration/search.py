@@ -33,6 +33,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 @ends_plainly
 def main(arguments: list[str] | None = None) -> int:
     chosen = parse(arguments)
+    from ml.extras import MissingExtra, require
     from orchestration.assets.searches import search_folder
     from orchestration.console import problem, run_quietly, say
     from orchestration.definitions import defs
@@ -47,7 +48,8 @@ def main(arguments: list[str] | None = None) -> int:
             raise ValueError(f"there is no recipe {chosen.recipe}; there are {', '.join(recipes())}")
         if chosen.trials < 1:
             raise ValueError(f"TRIALS must be at least 1, not {chosen.trials}")
-    except ValueError as error:
+        require("train", f"RECIPE={chosen.recipe}")
+    except (ValueError, MissingExtra) as error:
         problem(str(error))
         return EXIT_FAILED
     workspace = Workspace.current()

@@ -75,7 +75,7 @@ def create_encoder(name: str = DEFAULT_ENCODER) -> TextEncoder:
 
     Raises:
         ValueError: there is none.
-        ModuleNotFoundError: it needs an extra that is not installed; the message says which.
+        MissingExtra: it needs an extra that is not installed; the message says which.
     """
     # imported here, each where it is asked for: both bring heavy libraries
     if name == "tf_idf_svd":

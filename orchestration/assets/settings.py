@@ -11,6 +11,7 @@ from typing import Any
 import dagster as dg
 
 from ml.data.files import read_json, whole
+from ml.extras import MissingExtra
 from orchestration.automation import on_new_data
 from orchestration.options import kind_of
 from orchestration.partitions import datasets
@@ -72,6 +73,7 @@ def check_settings(settings: Settings) -> None:
 
     Raises:
         ValueError: naming what does not exist, and what does.
+        MissingExtra: recipes are named, and the extra ``train`` is not installed.
     """
     for name in ("from_date", "until_date", "validation_from", "test_from"):
         text = getattr(settings, name) or ""
@@ -140,7 +142,7 @@ def _settings_asset(name: str, description: str, fields: tuple[str, ...]) -> dg.
     def settings_asset(context: dg.AssetExecutionContext, settings: Settings) -> dg.MaterializeResult:
         from ml.data.files import atomic_file
 
-        with told_plainly(context.partition_key, ValueError):
+        with told_plainly(context.partition_key, ValueError, MissingExtra):
             check_settings(settings)
             values = chosen(settings, name, kept_for(context.partition_key))
             check_audit_model(values.get("audit_model", ""))
