@@ -60,25 +60,25 @@ $(INSTALLED): requirements.lock pyproject.toml
 	@touch $@
 
 run: $(INSTALLED)
-	@$(VENV)/bin/python -m orchestration.run $(OPTIONS)
+	@$(VENV)/bin/python -m orchestration.commands.run $(OPTIONS)
 
 check-data: $(INSTALLED)
-	@$(VENV)/bin/python -m orchestration.check_data $(OPTIONS)
+	@$(VENV)/bin/python -m orchestration.commands.check_data $(OPTIONS)
 
 download: $(INSTALLED)
-	@$(VENV)/bin/python -m orchestration.download $(OPTIONS)
+	@$(VENV)/bin/python -m orchestration.commands.download $(OPTIONS)
 
 search: $(INSTALLED)
-	@$(VENV)/bin/python -m orchestration.search $(OPTIONS)
+	@$(VENV)/bin/python -m orchestration.commands.search $(OPTIONS)
 
 reproduce: $(INSTALLED)
-	@$(VENV)/bin/python -m orchestration.reproduce $(OPTIONS)
+	@$(VENV)/bin/python -m orchestration.commands.reproduce $(OPTIONS)
 
 compare: $(INSTALLED)
-	@$(VENV)/bin/python -m orchestration.compare $(OPTIONS)
+	@$(VENV)/bin/python -m orchestration.commands.compare $(OPTIONS)
 
 ui: $(INSTALLED)
-	@$(VENV)/bin/python -m orchestration.ui $(OPTIONS)
+	@$(VENV)/bin/python -m orchestration.commands.ui $(OPTIONS)
 
 lint: style types
 

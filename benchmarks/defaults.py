@@ -29,8 +29,8 @@ from ml.evaluation.metrics import metric_values, user_metrics
 from ml.evaluation.rankings import rank
 from ml.search.space import with_values
 from ml.training.derived import described
-from ml.training.execution import Execution
 from ml.training.recipe import Recipe, load_recipes
+from ml.training.runtime import Execution
 from ml.training.sequential_recommender import SequentialRecommender
 
 _METRIC = "ndcg@10"

@@ -86,7 +86,8 @@ def metric_names() -> list[str]:
 def evaluate_ours(users: int, recommenders: int, seeds: int, items: int) -> dict:
     """Rankings to the leaderboard."""
     began = time.perf_counter()
-    from ml.evaluation.leaderboard import BASELINE, MODEL, Entry, build_leaderboard
+    from ml.evaluation.entry import BASELINE, MODEL, Entry
+    from ml.evaluation.leaderboard import build_leaderboard
     from ml.evaluation.metrics import metric_values, user_metrics
     from ml.evaluation.significance import paired_t_tests
 

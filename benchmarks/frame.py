@@ -86,7 +86,7 @@ def main() -> None:
     for _ in range(repeats):
         with tempfile.TemporaryDirectory() as folder:
             home = Path(folder)
-            command = [sys.executable, "-m", "orchestration.run"]
+            command = [sys.executable, "-m", "orchestration.commands.run"]
             total = seconds_of(command, home)
             by_layer = step_seconds(home)
             work = sum(by_layer[layer] for layer in WORK) + sql_seconds(home)

@@ -52,7 +52,7 @@ def draw(points: dict[str, list[Point]], machine: dict, out: Path) -> None:
     from matplotlib.figure import Figure
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-    from ml.reports.drawing import SERIES
+    from ml.reports.render.plots.drawing import SERIES
 
     settings = {
         "svg.fonttype": "none",

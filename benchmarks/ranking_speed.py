@@ -49,7 +49,7 @@ from training import (
 
 K = 10
 VALIDATION, RECOMMEND, UNSEEN = "validation, users/s", f"recommend {K}, users/s", f"recommend {K} unseen, users/s"
-FOLDS, KEYS = "ml.ranking.top_k", "partition of all keys"
+FOLDS, KEYS = "ml.retrieval.top_k.top_k", "partition of all keys"
 PQTOPK, PRUNED, DENSE = "PQTopK", "dynamic pruning", "dense product and top-k"
 TOGETHER = 32
 DENSE_TOGETHER = f"dense, {TOGETHER} queries at once"
@@ -64,7 +64,7 @@ def evaluate_ours(sequences: str, recipe: str, epochs: int, threads: int) -> dic
 
     import numpy as np
 
-    from ml.training.execution import Execution
+    from ml.training.runtime import Execution
     from ml.training.sequential_recommender import SequentialRecommender
 
     training_set, chosen = training_set_of(read_sequences(sequences)), recipe_named(recipe)
@@ -105,7 +105,7 @@ def rank_rows(rows: int, items: int, k: int, seed: int, how: str) -> dict:
     """Rows/s of one way on scores that differ, and on scores that nearly all are 0, as those of a Markov chain are."""
     import numpy as np
 
-    from ml.ranking import tie_break_order, top_k
+    from ml.retrieval.top_k import tie_break_order, top_k
 
     generator = np.random.default_rng(seed)
     order = tie_break_order(items)
@@ -145,7 +145,7 @@ def rank_catalogue(
     import numpy as np
     import torch
 
-    from ml.models.quantised_scoring import QuantisedCatalogue
+    from ml.retrieval.pqtopk import QuantisedCatalogue
 
     generator = np.random.default_rng(seed)
     codes = generator.integers(256, size=(items, books), dtype=np.uint8)

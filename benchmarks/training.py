@@ -102,7 +102,7 @@ def train_ours(sequences: str, recipe: str, quality: float, seed: int, epochs: i
     """A recipe, trained as it is trained everywhere; when its log first shows the quality."""
     from dataclasses import replace
 
-    from ml.training.execution import Execution
+    from ml.training.runtime import Execution
     from ml.training.sequential_recommender import SequentialRecommender
 
     training_set, chosen = training_set_of(read_sequences(sequences)), recipe_named(recipe)
@@ -157,7 +157,7 @@ def gbce_ours(recipe: str, seed: int, threads: int, **data) -> dict:
     """One epoch of a gSASRec recipe at the sizes of MovieLens-1M."""
     from dataclasses import replace
 
-    from ml.training.execution import Execution
+    from ml.training.runtime import Execution
     from ml.training.sequential_recommender import SequentialRecommender
 
     sizes, rows = gbce_sizes(), gbce_rows(**data)

@@ -7,7 +7,6 @@ from typing import Any
 
 import dagster as dg
 
-from orchestration.alerts import alert_on_failure
 from orchestration.assets.accepted import accepted_assets
 from orchestration.assets.audits import audit_assets
 from orchestration.assets.baselines import baseline_assets
@@ -24,16 +23,17 @@ from orchestration.assets.settings import settings_assets
 from orchestration.assets.slices import slice_assets
 from orchestration.assets.training_sets import training_set_assets
 from orchestration.assets.warehouse import warehouse
-from orchestration.automation import automation_sensor, new_dumps
+from orchestration.automation.alerts import alert_on_failure
+from orchestration.automation.jobs import everything, jobs, nightly
+from orchestration.automation.registration import register_landed
+from orchestration.automation.sensors import automation_sensor, new_dumps
 from orchestration.checks import checks
 from orchestration.code_versions import remember
-from orchestration.executor import one_run_a_dataset
-from orchestration.jobs import everything, jobs, nightly
-from orchestration.registration import register_landed
+from orchestration.execution.executor import one_run_a_dataset
+from orchestration.execution.shown_staleness import show_staleness, staleness_checks
+from orchestration.execution.staleness import set_asset_graph
+from orchestration.execution.trainings import trainings
 from orchestration.resources import Settings, dbt_resource, training_client
-from orchestration.shown_staleness import show_staleness, staleness_checks
-from orchestration.staleness import set_asset_graph
-from orchestration.trainings import trainings
 
 __all__ = ["build_defs", "everything"]
 

@@ -2,11 +2,11 @@
 
 import dagster as dg
 
-from orchestration.contract_frames import READS, keep_result, load_frame
-from orchestration.contracts import contract_checks, load_contracts
+from ml.recommenders.registry import recipe_names
+from orchestration.contracts.checks import contract_checks, load_contracts
+from orchestration.contracts.frames import READS, keep_result, load_frame
 from orchestration.partitions import datasets
 from orchestration.paths import Workspace
-from orchestration.recommenders import recipe_names
 
 
 def _weights_check(name: str) -> dg.AssetChecksDefinition:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ml.data.files_read import FileRead
+    from ml.data.landing.files_read import FileRead
     from orchestration.paths import DatasetPaths
 
 
 def files_read(paths: DatasetPaths) -> list[FileRead]:
     """The files that have landed, in the order in which the source names them; none where nothing has landed."""
-    from ml.data import files_read as library
+    from ml.data.landing import files_read as library
 
     return library.files_read(paths.lake)
 

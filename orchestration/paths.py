@@ -13,7 +13,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from ml.data.lines import LandingError
+from ml.data.landing.file_lines import LandingError
 
 # The folder that holds orchestration/, ml/, dbt_project/ and data_contracts/: a checkout, or site-packages.
 REPOSITORY = Path(__file__).resolve().parent.parent

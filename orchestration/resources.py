@@ -18,9 +18,9 @@ from dagster_dbt import DbtCliResource
 from packaging.version import Version
 from pydantic import Field
 
-from ml.training.execution import DEVICES, PRECISIONS
+from ml.training.runtime import DEVICES, PRECISIONS
+from orchestration.dbt import DBT_EXECUTABLE, DBT_FOLDER
 from orchestration.paths import REPOSITORY
-from orchestration.project import DBT_EXECUTABLE, DBT_FOLDER
 
 
 def _choices(name: str, values: Sequence[str]) -> Any:

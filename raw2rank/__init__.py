@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ml.baselines import BASELINES
     from ml.data.training_set import TrainingSet
-    from ml.evaluation.leaderboard import Entry, build_leaderboard
+    from ml.evaluation.entry import Entry
+    from ml.evaluation.leaderboard import build_leaderboard
     from ml.evaluation.metrics import user_metrics
     from ml.evaluation.rankings import rank
     from ml.training.recipe import load_recipe
@@ -35,7 +36,7 @@ __all__ = [
 
 _MODULES = {
     "BASELINES": "ml.baselines",
-    "Entry": "ml.evaluation.leaderboard",
+    "Entry": "ml.evaluation.entry",
     "SequentialRecommender": "ml.training.sequential_recommender",
     "TrainingSet": "ml.data.training_set",
     "build_leaderboard": "ml.evaluation.leaderboard",

@@ -8,9 +8,9 @@ import dagster as dg
 import pytest
 
 from orchestration.definitions import defs
+from orchestration.execution.staleness import asset_graph
 from orchestration.paths import DatasetPaths, Workspace
 from orchestration.resources import Settings
-from orchestration.staleness import asset_graph
 
 # Which recipes were chosen decides whether these are made, not what they are.
 ASK_WHETHER_CHOSEN = ("models", "rankings", "codes")

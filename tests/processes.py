@@ -16,8 +16,8 @@ _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(
     [
         "orchestration.definitions",
-        "orchestration.run",
-        "orchestration.storage",
+        "orchestration.commands.run",
+        "orchestration.execution.dagster_sqlite",
         "great_expectations",
         "pandas",
         "pyarrow.parquet",
@@ -82,7 +82,7 @@ def _run(home: str, command: str, arguments: list[str], output: str) -> None:
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     os.environ["RAW2RANK_HOME"] = home
-    from orchestration import check_data, run
+    from orchestration.commands import check_data, run
 
     raise SystemExit({"run": run, "check_data": check_data}[command].main(arguments))
 

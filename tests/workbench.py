@@ -7,10 +7,10 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from ml.data.demo import write_demo_dump
-from orchestration import check_data, search
-from orchestration.run import main
-from orchestration.storage import open_instance
+from ml.demo.dump import write_demo_dump
+from orchestration.commands import check_data, search
+from orchestration.commands.run import main
+from orchestration.execution.dagster_sqlite import open_instance
 
 USERS, ITEMS = 260, 90
 

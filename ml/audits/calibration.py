@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ml.audits.audit import CANNOT_TELL, NO_CONCERN, NOT_APPLICABLE, NOTE, Audit, Chart, Line, Table
-from ml.audits.figures import listed, percent
 from ml.data.training_set import TrainingSet
+from ml.number_format import listed, percent
 from ml.objectives.settings import (
     BinaryCrossEntropySettings,
     GeneralisedBinaryCrossEntropySettings,
@@ -26,7 +26,7 @@ from ml.objectives.settings import (
     SoftmaxSettings,
     describe,
 )
-from ml.ranking import tie_break_order, top_k
+from ml.retrieval.top_k import tie_break_order, top_k
 
 if TYPE_CHECKING:
     from ml.training.sequential_recommender import SequentialRecommender

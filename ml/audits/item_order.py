@@ -13,7 +13,7 @@ import numpy as np
 from scipy.special import gammaln
 from scipy.stats import binom
 
-from ml.data.interactions import Interactions
+from ml.data.timed_interactions import Interactions
 from ml.data.training_set import TrainingSet
 
 SHORTEST = 4

@@ -16,13 +16,13 @@ from functools import partial
 import numpy as np
 
 from ml.audits.audit import CANNOT_TELL, CONCERN, NO_CONCERN, NOTE, Audit, Cell, Table
-from ml.audits.figures import listed, percent
 from ml.audits.near_duplicates import LEAST_ITEMS, LIKENESS, ToldTwice, told_twice
-from ml.audits.variants import LEAVE_ONE_OUT, split_of
 from ml.baselines import BASELINES
 from ml.codes import ASSIGNMENTS, Assignment
-from ml.data.interactions import Interactions
+from ml.data.timed_interactions import Interactions
 from ml.data.training_set import FIT_ON_BOTH, FIT_ON_TRAIN, Sequences, TrainingSet
+from ml.data.variants import LEAVE_ONE_OUT, split_of
+from ml.number_format import listed, percent
 from ml.recommender import Recommender
 
 # halfway from a split by global time, which has none, to one that knows no time, which has half

@@ -14,10 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ml.audits.audit import CANNOT_TELL, CONCERN, NO_CONCERN, NOTE, Audit, Chart, Line, Table
-from ml.audits.figures import percent, signed
-from ml.audits.history_cuts import Dependence, measure_dependence, sample_of
+from ml.audits.history_dependence import Dependence, measure_dependence, sample_of
 from ml.audits.leakage import GRAPHS
-from ml.audits.resolution import Neighbours, Power, different_neighbours, smallest_difference
 from ml.audits.transitions import (
     Branching,
     Smoothness,
@@ -25,7 +23,9 @@ from ml.audits.transitions import (
     measure_smoothness,
 )
 from ml.data.training_set import TrainingSet
+from ml.evaluation.power import Neighbours, Power, different_neighbours, smallest_difference
 from ml.evaluation.significance import Compared, SeedValues, compare_with_reference
+from ml.number_format import percent, signed
 from ml.recommender import Recommender
 
 # a shortcut that gives this share of what the best trained model gives leaves the model little to show

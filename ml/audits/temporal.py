@@ -8,8 +8,7 @@ import numpy as np
 from scipy.stats import kendalltau
 
 from ml.audits.audit import CANNOT_TELL, CONCERN, LEAST_USERS, NO_CONCERN, Audit, Chart, Line, Table
-from ml.audits.figures import not_applicable, percent
-from ml.audits.refits import (
+from ml.audits.variant_runs import (
     RESAMPLES,
     Candidate,
     Difference,
@@ -19,7 +18,9 @@ from ml.audits.refits import (
     measure,
     sample_note,
 )
-from ml.audits.variants import (
+from ml.data.timed_interactions import Interactions
+from ml.data.training_set import TrainingSet
+from ml.data.variants import (
     GLOBAL_TEMPORAL,
     LEAVE_ONE_OUT,
     QUANTILES,
@@ -27,9 +28,8 @@ from ml.audits.variants import (
     split_of,
     with_other_split,
 )
-from ml.data.interactions import Interactions
-from ml.data.training_set import TrainingSet
 from ml.evaluation.intervals import Interval, bootstrap_interval
+from ml.number_format import not_applicable, percent
 
 NAME, TITLE = "temporal", "Split by global time"
 _EXPLANATION = (

@@ -19,7 +19,6 @@ from ml.audits.audit import (
     Line,
     Table,
 )
-from ml.audits.figures import change, listed, p_figure, percent
 from ml.audits.item_order import (
     PARTLY_SORTED,
     SORTED,
@@ -30,10 +29,11 @@ from ml.audits.item_order import (
     file_order,
     measured,
 )
-from ml.audits.refits import Candidate, Difference, Measured, cheap_candidates, differences, measure, sample_note
-from ml.audits.variants import is_tied_with_previous, with_tie_order
-from ml.data.interactions import Interactions
+from ml.audits.variant_runs import Candidate, Difference, Measured, cheap_candidates, differences, measure, sample_note
+from ml.data.timed_interactions import Interactions
 from ml.data.training_set import TrainingSet
+from ml.data.variants import is_tied_with_previous, with_tie_order
+from ml.number_format import change, listed, p_figure, percent
 
 TIED_SHARE = 0.05
 """From this share of targets chosen by the tie rule on, it is a note that a rule and not time chose them."""

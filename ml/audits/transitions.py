@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-from ml.baselines.graph import transitions
-from ml.baselines.histories import last_items
-from ml.baselines.rings import on_a_grid
 from ml.data.training_set import TrainingSet
+from ml.item_graph.graph import transitions
+from ml.item_graph.histories import last_items
+from ml.item_graph.hop_rings import on_a_grid
 from ml.recommender import NO_ITEM
 from ml.text import DEFAULT_ENCODER, ENCODERS, create_encoder
 

@@ -8,13 +8,13 @@ from typing import Self
 import numpy as np
 from scipy import sparse
 
-from ml.baselines.histories import check_request, in_blocks, last_items
 from ml.baselines.popularity import item_counts, popularity_shares
-from ml.baselines.storage import load_state, save_state
+from ml.baselines.save_load import load_state, save_state
 from ml.data.training_set import Sequences, TrainingSet
-from ml.ranking import exclude_seen as exclude_seen_items
-from ml.ranking import tie_break_order, top_k
+from ml.item_graph.histories import check_request, in_blocks, last_items
 from ml.recommender import NO_ITEM, Recommendations
+from ml.retrieval.top_k import exclude_seen as exclude_seen_items
+from ml.retrieval.top_k import tie_break_order, top_k
 
 
 class BM25LastItem:
@@ -24,7 +24,7 @@ class BM25LastItem:
     every item in advance, so that a score is a sum of stored weights: the scores of many queries are one
     product of sparse matrices. English stop words are removed and words are stemmed by Snowball (PyStemmer).
     The last item itself is a candidate, mostly the first, unless ``exclude_seen`` is set. Equal scores follow
-    the tie rule of :mod:`ml.ranking`. An empty history, and a last item whose text holds no word, have the
+    the tie rule of :mod:`ml.retrieval.top_k`. An empty history, and a last item whose text holds no word, have the
     most popular items.
 
     ``words`` counts the words of each item, ``[items, vocabulary]``; ``weights`` holds the weight of each

@@ -8,11 +8,11 @@ from typing import Self
 import numpy as np
 from scipy import sparse
 
-from ml.baselines.graph import best_first, neighbours, places, transitions
-from ml.baselines.histories import check_request, in_blocks, last_items
 from ml.baselines.popularity import fill_by_popularity, item_counts, popularity_order, popularity_shares
-from ml.baselines.storage import load_state, save_state
+from ml.baselines.save_load import load_state, save_state
 from ml.data.training_set import Sequences, TrainingSet
+from ml.item_graph.graph import best_first, neighbours, places, transitions
+from ml.item_graph.histories import check_request, in_blocks, last_items
 from ml.recommender import NO_ITEM, Recommendations
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ml.data.training_set import Sequences, TrainingSet
-from ml.ranking import tie_break_order
 from ml.recommender import NO_ITEM, Recommendations
+from ml.retrieval.top_k import tie_break_order
 
 
 def item_counts(training_set: TrainingSet) -> np.ndarray:
@@ -20,7 +20,7 @@ def popularity_shares(counts: np.ndarray) -> np.ndarray:
 
 
 def popularity_order(counts: np.ndarray) -> np.ndarray:
-    """Items by falling count, equal counts by the tie rule of :mod:`ml.ranking`, int64 ``[items]``."""
+    """Items by falling count, equal counts by the tie rule of :mod:`ml.retrieval.top_k`, int64 ``[items]``."""
     ties = tie_break_order(len(counts))
     return ties[np.argsort(-counts[ties], kind="stable")]
 

@@ -7,13 +7,13 @@ from typing import Self
 
 import numpy as np
 
-from ml.baselines.histories import check_request, in_blocks
-from ml.baselines.noise import history_keys, uniform
-from ml.baselines.storage import load_state, save_state
+from ml.baselines.hash_random import history_keys, uniform
+from ml.baselines.save_load import load_state, save_state
 from ml.data.training_set import Sequences, TrainingSet
-from ml.ranking import exclude_seen as exclude_seen_items
-from ml.ranking import tie_break_order, top_k
+from ml.item_graph.histories import check_request, in_blocks
 from ml.recommender import Recommendations
+from ml.retrieval.top_k import exclude_seen as exclude_seen_items
+from ml.retrieval.top_k import tie_break_order, top_k
 
 
 class RandomItems:

@@ -8,13 +8,13 @@ from typing import ClassVar, Self
 import numpy as np
 from scipy import sparse
 
-from ml.baselines.graph import graph_arrays, graph_from_arrays, transitions
-from ml.baselines.histories import check_request, in_blocks, last_items
+from ml.baselines.interleave import Source, lists_by_quotas
 from ml.baselines.popularity import fill_by_popularity, item_counts, popularity_order
-from ml.baselines.quotas import Source, lists_by_quotas
-from ml.baselines.rings import on_a_grid, ranked_rings
-from ml.baselines.storage import load_state, save_state
+from ml.baselines.save_load import load_state, save_state
 from ml.data.training_set import Sequences, TrainingSet
+from ml.item_graph.graph import graph_arrays, graph_from_arrays, transitions
+from ml.item_graph.histories import check_request, in_blocks, last_items
+from ml.item_graph.hop_rings import on_a_grid, ranked_rings
 from ml.recommender import NO_ITEM, Recommendations
 from ml.text import DEFAULT_ENCODER, create_encoder
 

@@ -8,7 +8,10 @@ from typing import Self
 import numpy as np
 from scipy import sparse
 
-from ml.baselines.graph import (
+from ml.baselines.popularity import item_counts, popularity_order
+from ml.baselines.save_load import load_state, save_state
+from ml.data.training_set import Sequences, TrainingSet
+from ml.item_graph.graph import (
     best_reached,
     graph_arrays,
     graph_from_arrays,
@@ -16,10 +19,7 @@ from ml.baselines.graph import (
     probabilities,
     start_at,
 )
-from ml.baselines.histories import check_request, in_blocks
-from ml.baselines.popularity import item_counts, popularity_order
-from ml.baselines.storage import load_state, save_state
-from ml.data.training_set import Sequences, TrainingSet
+from ml.item_graph.histories import check_request, in_blocks
 from ml.recommender import Recommendations
 
 SECOND_LAST = 0.5

@@ -13,91 +13,14 @@ import numpy as np
 import pyarrow as pa
 
 from ml.data.training_set import TrainingSet
+from ml.evaluation.entry import BASELINE, Entry
 from ml.evaluation.intervals import Interval, bootstrap_interval
-from ml.evaluation.leaderboard_text import to_text_table
-from ml.evaluation.metrics import HEADLINE, mean_metrics, metrics_of_depth, seed_values
-from ml.evaluation.protocol_line import choices_as_metadata, protocol, protocol_line, protocol_of
+from ml.evaluation.metrics import HEADLINE, mean_metrics, metrics_of_depth
+from ml.evaluation.protocol_line import choices_as_metadata, protocol_of
 from ml.evaluation.rankings import RankingError, facts
 from ml.evaluation.significance import SeedValues, compare_all, compare_with_reference, mean_test, p_text
 
-__all__ = [
-    "BASELINE",
-    "FUSION",
-    "MODEL",
-    "Comparison",
-    "Entry",
-    "build_leaderboard",
-    "compare_with",
-    "no_better_than",
-    "protocol",
-    "protocol_line",
-    "to_text_table",
-]
-
-BASELINE = "baseline"
-MODEL = "model"
-FUSION = "fusion"
 BETTER, WORSE, NOT_DIFFERENT = "better", "worse", "not significantly different"
-
-
-@dataclass(frozen=True)
-class Entry:
-    """What a leaderboard needs to know of one recommender.
-
-    Attributes:
-        title: name shown to readers.
-        kind: ``baseline`` (training-free), ``model``, or ``fusion`` of the lists of several of these.
-        user_metrics: of :func:`ml.evaluation.metrics.user_metrics`, one table a seed.
-        fit_on: the splits that its final fit saw.
-        loss: objective by name, empty for a baseline.
-        parameters: trained numbers, where it has any.
-        model_bytes: size of what ``save`` writes; of a fusion with that of its parts.
-        codes: name of the code assignment that it is built on, empty for none.
-        maximum_length: how many of the last items of a history it reads, ``None`` where that has no limit.
-        derived_from: why it is so long, where the length was derived from the training histories; else empty.
-        beam: width of the beam that its lists are generated with, ``None`` where they are not.
-    """
-
-    title: str
-    kind: str
-    user_metrics: tuple[pa.Table, ...]
-    fit_on: str = "train"
-    loss: str = ""
-    parameters: int | None = None
-    model_bytes: int | None = None
-    codes: str = ""
-    maximum_length: int | None = None
-    derived_from: str = ""
-    beam: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.kind not in (BASELINE, MODEL, FUSION):
-            raise ValueError(f"a recommender is a {BASELINE}, a {MODEL} or a {FUSION}, not {self.kind!r}")
-        if not isinstance(self.user_metrics, tuple) or not self.user_metrics:
-            raise ValueError(f"{self.title} needs a tuple of user metrics, one table a seed")
-        names = sorted({facts(table)["recommender"] for table in self.user_metrics})
-        if len(names) > 1:
-            raise RankingError(f"the user metrics of {self.title} are of several recommenders: {', '.join(names)}")
-        if len(set(self.seeds)) < len(self.seeds):
-            raise RankingError(f"the user metrics of {names[0]} hold a seed twice: {', '.join(map(str, self.seeds))}")
-
-    @property
-    def recommender(self) -> str:
-        """Its name."""
-        return facts(self.user_metrics[0])["recommender"]
-
-    @property
-    def seeds(self) -> tuple[int, ...]:
-        """The seeds it was fitted with, ascending."""
-        return tuple(sorted(facts(table)["seed"] for table in self.user_metrics))
-
-    def values(self, metric: str = HEADLINE) -> np.ndarray:
-        """A metric of each user, the mean over the seeds, float64 ``[users]``."""
-        return self.seed_values(metric).mean_by_user
-
-    def seed_values(self, metric: str = HEADLINE) -> SeedValues:
-        """A metric of each user under each seed."""
-        return seed_values(self.user_metrics, metric)
 
 
 @dataclass(frozen=True)

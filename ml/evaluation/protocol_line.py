@@ -16,7 +16,7 @@ from ml.evaluation.rankings import facts
 from ml.evaluation.significance import LEVEL
 
 if TYPE_CHECKING:
-    from ml.evaluation.leaderboard import Entry
+    from ml.evaluation.entry import Entry
 
 PROTOCOL = b"protocol"
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from ml.data.interactions import Interactions
+from ml.data.timed_interactions import Interactions
 from ml.data.training_set import TrainingSet
 from ml.evaluation.intervals import bootstrap_interval
 
@@ -65,7 +65,7 @@ def build_slices(
         training_set: that the recommenders were ranked for.
         values: of each recommender its ``ndcg@10`` and ``recall@10``, float64 ``[test users]`` in the order of
             ``training_set.test_users``; with several seeds the means over them.
-        interactions: of :func:`ml.data.interactions.read_interactions`; without it, or where the dataset has no
+        interactions: of :func:`ml.data.timed_interactions.read_interactions`; without it, or where the dataset has no
             times, there is no slice by time.
         seed: of the intervals.
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ml.ranking import tie_break_order
 from ml.recommender import NO_ITEM, Recommendations
+from ml.retrieval.top_k import tie_break_order
 
 # a part is a bit of this, see ``Candidates.listed_by``
 _BITS = np.uint64
@@ -19,7 +19,7 @@ MOST_PARTS = 64
 class Candidates:
     """What any of the parts lists for a row, each item once, and what each part says of it.
 
-    Columns stand in the order of ties of ``ml.ranking``, so that of two equal scores the left one wins.
+    Columns stand in the order of ties of ``ml.retrieval.top_k``, so that of two equal scores the left one wins.
 
     Attributes:
         items: item indices, int32 ``[rows, width]``; ``NO_ITEM`` fills rows with fewer candidates.

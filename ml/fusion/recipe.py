@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
+from ml.config import read_table, read_toml
 from ml.training.recipe import RECIPES
-from ml.typed_tables import read_table, read_toml
 
 FUSIONS = RECIPES / "fusions"
 

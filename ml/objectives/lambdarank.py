@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ml.models.item_embeddings import ItemEmbedding
-from ml.objectives.fused import RowLosses, chunks, loss_over_all
+from ml.objectives.chunked_loss import RowLosses, chunks, loss_over_all
 from ml.objectives.settings import LambdaRankSettings
 from ml.objectives.softmax import chunk_bounds
 from ml.objectives.targets import Targets

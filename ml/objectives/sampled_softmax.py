@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from ml.models.item_embeddings import ItemEmbedding
-from ml.objectives.fused import RowLosses, loss_among_shared
+from ml.objectives.chunked_loss import RowLosses, loss_among_shared
 from ml.objectives.negatives import OwnNegatives, Popularity, SharedNegatives, draw_for_each, draw_shared
-from ml.objectives.own_negatives import loss_among_own
+from ml.objectives.per_position_negatives import loss_among_own
 from ml.objectives.settings import SampledSoftmaxSettings
 from ml.objectives.targets import Targets
 

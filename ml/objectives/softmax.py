@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ml.models.item_embeddings import ItemEmbedding
-from ml.objectives.fused import (
+from ml.objectives.chunked_loss import (
     RowLosses,
     chunks,
     item_table,

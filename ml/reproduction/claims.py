@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ml.typed_tables import TableError, read_table, read_toml
+from ml.config import TableError, read_table, read_toml
 
 CLAIMS = Path(__file__).parent / "claims"
 PROTOCOLS = Path(__file__).parent / "protocols"

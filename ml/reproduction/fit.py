@@ -19,8 +19,8 @@ from ml.codes import ASSIGNMENTS
 from ml.data.training_set import TrainingSet
 from ml.evaluation.metrics import metric_values, user_metrics
 from ml.evaluation.rankings import rank
+from ml.fusion.fused_recommender import FusedRecommender, load_recommender
 from ml.fusion.recipe import FusionRecipe, load_fusions
-from ml.fusion.recommender import FusedRecommender, load_recommender
 from ml.recommender import Recommender
 from ml.reproduction.claims import Claim
 from ml.reproduction.results import Result

@@ -19,9 +19,9 @@ from ml.codes.codes import Codes
 from ml.data.files import atomic_file
 from ml.data.training_set import TrainingSet
 from ml.search.space import Dimension, as_toml, with_values, within
-from ml.training.execution import DEFAULT_THREADS
 from ml.training.loop import DivergedError
 from ml.training.recipe import Recipe
+from ml.training.runtime import DEFAULT_THREADS
 from ml.training.train import train
 
 _NO_VALUE = 0.0  # of a trial that diverged: no nDCG is lower

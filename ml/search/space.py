@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from ml.config import TableError, read_table, read_toml
 from ml.training.recipe import Recipe, recipe_from_tables
-from ml.typed_tables import TableError, read_table, read_toml
 
 DEFAULT_SPACE = Path(__file__).parent / "default.toml"
 _Scalar = int | float | str | bool

@@ -7,11 +7,11 @@ from typing import Protocol
 import numpy as np
 
 from ml.data.training_set import Sequences
+from ml.tasks.batch import Batch
 from ml.tasks.cloze import Cloze
 from ml.tasks.next_item import NextItem
 from ml.tasks.recency_sampling import RecencySampling
 from ml.tasks.settings import ClozeSettings, NextItemSettings, RecencySamplingSettings, TaskSettings
-from ml.training.batches import Batch
 
 
 class Task(Protocol):

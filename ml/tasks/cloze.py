@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ml.data.training_set import Sequences
+from ml.tasks.batch import Batch, batch_of, padded, users_of
 from ml.tasks.settings import ClozeSettings
-from ml.training.batches import Batch, batch_of, padded, users_of
 
 
 class Cloze:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ml.data.training_set import Sequences
-from ml.training.batches import Batch, history_batch, next_item_batch
+from ml.tasks.batch import Batch, history_batch, next_item_batch
 
 
 class NextItem:

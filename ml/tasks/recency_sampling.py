@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from ml.data.training_set import Sequences
+from ml.tasks.batch import Batch, batch_of, history_batch, padded, users_of
 from ml.tasks.settings import RecencySamplingSettings
-from ml.training.batches import Batch, batch_of, history_batch, padded, users_of
 
 
 class RecencySampling:

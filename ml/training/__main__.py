@@ -19,9 +19,9 @@ from ml.codes.codes import Codes
 from ml.data.training_set import FIT_ON_BOTH, FIT_ON_TRAIN, TrainingSet
 from ml.training.devices import choose_device
 from ml.training.distributed import joined
-from ml.training.execution import DEFAULT_THREADS, DEVICES, PRECISIONS
 from ml.training.loop import DivergedError
 from ml.training.recipe import load_recipe
+from ml.training.runtime import DEFAULT_THREADS, DEVICES, PRECISIONS
 from ml.training.train import train
 
 _FAILED, _INTERRUPTED = 1, 130

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from ml.data.files import atomic_file
-from ml.training.averaging import WeightAverage
 from ml.training.log import EpochRecord
+from ml.training.moving_average import WeightAverage
 
 FORMAT = "raw2rank-checkpoint-1"
 _CODE = ("data", "models", "objectives", "tasks", "training")

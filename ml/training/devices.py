@@ -8,7 +8,6 @@ import sys
 from contextlib import AbstractContextManager
 
 import torch
-from torch import Tensor
 
 
 def choose_device(name: str) -> torch.device:
@@ -40,13 +39,6 @@ def choose_device(name: str) -> torch.device:
 def autocast(device: torch.device, precision: str) -> AbstractContextManager:
     """Matrix products within it in bfloat16 where that is the precision; weights and sums stay in float32."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16")
-
-
-def moved(tensor: Tensor, device: torch.device) -> Tensor:
-    """The tensor on the device. To a GPU it is copied from pinned memory, while the processor goes on."""
-    if device.type == "cpu":
-        return tensor
-    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 def start_measuring_memory(device: torch.device) -> None:

@@ -15,17 +15,17 @@ from torch import Tensor
 from ml.data.training_set import Sequences
 from ml.models.sequential_model import SequentialModel
 from ml.objectives.build import Objective
+from ml.tasks.batch import shuffled_batches
 from ml.tasks.build import Task
-from ml.training.averaging import WeightAverage
-from ml.training.batches import shuffled_batches
 from ml.training.checkpoint import Checkpoint, TrainingState
 from ml.training.devices import autocast
 from ml.training.distributed import World
-from ml.training.execution import Execution
 from ml.training.log import EpochRecord, GrowingLog
+from ml.training.moving_average import WeightAverage
 from ml.training.progress import progress_of, summary
 from ml.training.recipe import OptimiserSettings, TrainingSettings
 from ml.training.reproducible import generator_for, generators_of_step
+from ml.training.runtime import Execution
 
 # reading a loss waits for the GPU, so losses are read so many at a time
 _LOSSES_READ_TOGETHER = 50

@@ -12,10 +12,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from ml.config import TableError, read_table, read_toml, take_choice, take_table
 from ml.models.settings import MODEL_SETTINGS, ModelSettings
 from ml.objectives.settings import OBJECTIVE_SETTINGS, ObjectiveSettings
 from ml.tasks.settings import TASK_SETTINGS, TaskSettings, check_task_of_model
-from ml.typed_tables import TableError, read_table, read_toml, take_choice, take_table
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 # `quick` is trained by default, `full` holds the quick ones too; `published` are sizes of papers, for a GPU, by name

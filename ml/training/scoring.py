@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ml.data.training_set import Sequences, TrainingSet
 from ml.models.sequential_model import SequentialModel
-from ml.ranking import tie_break_order
+from ml.retrieval.top_k import tie_break_order
 from ml.tasks.build import Task
 from ml.training.distributed import World
 
@@ -93,14 +93,14 @@ def hide_seen(scores: Tensor, histories: Sequences) -> None:
 def target_ranks(
     scores: Tensor, targets: Tensor, order: Tensor, depth: int | None = None, memory: Tensor | None = None
 ) -> Tensor:
-    """Rank of each row's target over the whole catalogue, from 1: what ``ml.ranking.top_k`` would give it.
+    """Rank of each row's target over the whole catalogue, from 1: what ``ml.retrieval.top_k.top_k`` would give it.
 
     A target whose score is no number comes after the last rank.
 
     Args:
         scores: ``[rows, items]``.
         targets: int64 ``[rows]``.
-        order: the tie order of ``ml.ranking.tie_break_order``, int64 ``[items]``.
+        order: the tie order of ``ml.retrieval.top_k.tie_break_order``, int64 ``[items]``.
         depth: how far ranks must be exact; one beyond it is some number beyond it. ``None``: all.
         memory: of at least the shape of the scores, to be overwritten: fresh memory takes longer than the count.
 

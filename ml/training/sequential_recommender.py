@@ -13,27 +13,27 @@ import torch
 from torch import Tensor
 
 from ml.codes.codes import Codes
-from ml.data.catalogue import check_items
 from ml.data.files import whole
+from ml.data.item_index import check_items
 from ml.data.training_set import FIT_ON_BOTH, FIT_ON_TRAIN, Sequences, TrainingSet
 from ml.models.build import build_model
 from ml.models.sequential_model import SequentialModel
 from ml.objectives.build import build_objective
-from ml.ranking import tie_break_order, top_k
 from ml.recommender import NO_ITEM, Recommendations
+from ml.retrieval.top_k import tie_break_order, top_k
 from ml.tasks.build import build_task
 from ml.training.checkpoint import Checkpoint, binding_of
 from ml.training.derived import Derived, derive, described, filled_in, read_described
 from ml.training.devices import choose_device
 from ml.training.distributed import World
-from ml.training.execution import Execution
 from ml.training.log import FILE as LOG_FILE
 from ml.training.log import EpochRecord, read_log, write_log
 from ml.training.loop import Phase, Trained, train_model
 from ml.training.recipe import Recipe, recipe_from_tables
 from ml.training.reproducible import generator_for, reproducible
+from ml.training.runtime import Execution
 from ml.training.scoring import hide_seen, scored_chunks, validation_ndcg
-from ml.training.weights import contiguous, weights_digest
+from ml.training.weights_digest import contiguous, weights_digest
 
 FORMAT = "raw2rank-sequential-recommender-2"
 # how much of the validation lists is kept, for what is built on several recommenders
@@ -187,7 +187,7 @@ class SequentialRecommender:
         return Checkpoint(path, binding, execution.checkpoint_seconds, at_end, world.is_first)
 
     def recommend(self, histories: Sequences, k: int, exclude_seen: bool) -> Recommendations:
-        """The k best items of the whole catalogue for each history, ties by ``ml.ranking``.
+        """The k best items of the whole catalogue for each history, ties by ``ml.retrieval.top_k``.
 
         Raises:
             ValueError: a history holds an item index outside the catalogue.

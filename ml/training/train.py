@@ -19,12 +19,12 @@ from ml.training.checkpoint import checkpoint_folder, remove_checkpoints
 from ml.training.derived import described
 from ml.training.devices import choose_device, name_of, peak_memory_in_bytes, start_measuring_memory
 from ml.training.distributed import World
-from ml.training.execution import DEFAULT_THREADS, Execution
 from ml.training.log import EpochRecord, write_board
 from ml.training.loop import DivergedError
 from ml.training.recipe import Recipe
+from ml.training.runtime import DEFAULT_THREADS, Execution
 from ml.training.sequential_recommender import SequentialRecommender
-from ml.training.weights import weights_digest
+from ml.training.weights_digest import weights_digest
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def train(
         seed: of everything random.
         codes: for recipes that name a code assignment.
         progress: show a progress bar.
-        threads, device, precision, compile, log_to, tell: see :class:`ml.training.execution.Execution`.
+        threads, device, precision, compile, log_to, tell: see :class:`ml.training.runtime.Execution`.
         fit_on: what the final weights are trained on, ``train`` or ``train+validation``.
         validate_with_seen_excluded: rank validation users without the items of their histories.
         checkpoint_seconds: at least so long between two checkpoints, 0 for one after each step; ``None`` keeps none.

@@ -1,17 +1,17 @@
 """The accepted state of a dataset: the last one that has passed every blocking check, for the next to be held against.
 
-What is compared and how is in ``ml/data/acceptance.py``; how far a state may be from the one before, in the
+What is compared and how is in ``ml/data/drift.py``; how far a state may be from the one before, in the
 ``drift`` contracts of the staging layer.
 """
 
 import dagster as dg
 
-from orchestration.automation import on_new_data
+from orchestration.automation.condition import on_new_data
 from orchestration.code_versions import code_version
+from orchestration.execution.staleness import require_passed_checks
 from orchestration.partitions import datasets
 from orchestration.paths import Workspace
 from orchestration.reporting import DATA_OWNERS, array_schema, digest_of, materialization, told_plainly
-from orchestration.staleness import require_passed_checks
 
 
 @dg.asset(
@@ -25,7 +25,7 @@ from orchestration.staleness import require_passed_checks
     owners=DATA_OWNERS,
     partitions_def=datasets,
     automation_condition=on_new_data,
-    code_version=code_version("ml.data.acceptance"),
+    code_version=code_version("ml.data.drift"),
     metadata={
         "dagster/column_schema": array_schema(
             rows=("integer", "rows of the staged table, for reviews and metadata each"),
@@ -37,7 +37,7 @@ from orchestration.staleness import require_passed_checks
     },
 )
 def accepted(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-    from ml.data import acceptance
+    from ml.data import drift as acceptance
 
     dataset = context.partition_key
     paths = Workspace.current().dataset(dataset)

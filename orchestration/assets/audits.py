@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from ml.baselines import BASELINES
+from ml.recommenders.registry import modules_by_name, modules_of, needed_codes, recipe_names, recipes, title_of
 from orchestration.assets.evaluation import RECOMMENDERS, compared_for, measured
 from orchestration.assets.rankings import load
 from orchestration.assets.settings import read_settings
 from orchestration.assets.training_sets import load_training_set
-from orchestration.automation import on_new_data
+from orchestration.automation.condition import on_new_data
 from orchestration.code_versions import code_version
 from orchestration.partitions import datasets
 from orchestration.paths import DatasetPaths, Workspace
-from orchestration.recommenders import modules_by_name, modules_of, needed_codes, recipe_names, recipes, title_of
 from orchestration.reporting import RECOMMENDATION_OWNERS, array_schema, digest_of, materialization
 from orchestration.resources import Settings, resolved
 
@@ -48,7 +48,7 @@ class Material:
 
     @cached_property
     def interactions(self):
-        from ml.data.interactions import read_interactions
+        from ml.data.timed_interactions import read_interactions
 
         marts = (self.paths.table("marts", name) for name in ("interactions", "splits"))
         return read_interactions(*marts, self.training_set)
@@ -75,8 +75,8 @@ class Material:
     @property
     def candidates(self) -> tuple:
         """The cheap recommenders, and the model that was asked for."""
-        from ml.audits.refits import Candidate, cheap_candidates
-        from ml.evaluation.refit import Conditions, refit
+        from ml.audits.variant_runs import Candidate, cheap_candidates
+        from ml.recommenders.fit import Conditions, refit
 
         fit_on, seed = self.chosen("fit", "fit_on"), self.chosen("training", "seed")
         candidates = cheap_candidates(self.training_set, fit_on, seed=seed)
@@ -136,7 +136,7 @@ def _leakage(material: Material) -> "Audit":
 
 def _shortcuts(material: Material) -> "Audit":
     from ml.audits.shortcuts import audit_shortcuts
-    from ml.evaluation.leaderboard import BASELINE, MODEL
+    from ml.evaluation.entry import BASELINE, MODEL
     from ml.evaluation.metrics import seed_values
 
     board = material.leaderboard
@@ -207,9 +207,10 @@ def audit_code(name: str) -> str:
     and recipes, where imports do not lead."""
     modules = {module for recipe in recipes() for module in modules_of(recipe)}
     if name in _FIT_AGAIN:
-        modules |= {"ml.evaluation.refit", *modules_by_name()}
+        modules |= {"ml.recommenders.fit", *modules_by_name()}
     elif name == "shortcuts":
-        modules |= {"ml.fusion.recommender", *(module for baseline in BASELINES for module in modules_of(baseline))}
+        baselines = (module for baseline in BASELINES for module in modules_of(baseline))
+        modules |= {"ml.fusion.fused_recommender", *baselines}
     return code_version(f"ml.audits.{name}", *sorted(modules))
 
 
@@ -239,7 +240,7 @@ def _audit_asset(name: str, make: Callable[[Material], "Audit"], deps: tuple, de
     )
     def audited(context: dg.AssetExecutionContext, settings: Settings) -> dg.MaterializeResult:
         from ml.data.files import atomic_file
-        from ml.reports import markdown_evaluation
+        from ml.reports.render.markdown import evaluation as markdown_evaluation
 
         paths = Workspace.current().dataset(context.partition_key)
         found = make(Material(paths, settings))

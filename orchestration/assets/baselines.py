@@ -7,7 +7,7 @@ import dagster as dg
 from ml.baselines import BASELINES, Baseline
 from orchestration.assets.settings import read_settings
 from orchestration.assets.training_sets import load_training_set
-from orchestration.automation import on_new_data
+from orchestration.automation.condition import on_new_data
 from orchestration.code_versions import code_version
 from orchestration.partitions import datasets
 from orchestration.paths import Workspace

@@ -5,13 +5,13 @@ import dagster as dg
 from ml.codes import ASSIGNMENTS, Assignment
 from orchestration.assets.settings import chosen_for, read_settings
 from orchestration.assets.training_sets import load_training_set
-from orchestration.automation import on_new_data
+from orchestration.automation.condition import on_new_data
 from orchestration.code_versions import code_version
 from orchestration.partitions import datasets
 from orchestration.paths import Workspace
-from orchestration.recommenders import group_of, require_chosen
 from orchestration.reporting import RECOMMENDATION_OWNERS, array_schema, materialization, told_plainly
 from orchestration.resources import Settings
+from orchestration.selection import group_of, require_chosen
 
 
 def _codes_asset(assignment: Assignment) -> dg.AssetsDefinition:

@@ -9,14 +9,15 @@ import dagster as dg
 from ml.baselines import BASELINES
 from ml.models.settings import ModelSettings
 from ml.objectives.settings import describe
+from ml.recommenders.registry import compared, fusions, layer_of, recipes, recommender_names, title_of
+from ml.training.summary import derived_of_trained, fit_on_of_trained
 from orchestration.assets.baselines import FIT
 from orchestration.assets.settings import read_settings
 from orchestration.assets.training_sets import load_training_set
-from orchestration.automation import on_new_data
+from orchestration.automation.condition import on_new_data
 from orchestration.code_versions import code_version
 from orchestration.partitions import datasets
 from orchestration.paths import DatasetPaths, Workspace
-from orchestration.recommenders import compared, fusions, layer_of, recipes, recommender_names, title_of
 from orchestration.reporting import (
     RECOMMENDATION_OWNERS,
     digest_of,
@@ -25,7 +26,6 @@ from orchestration.reporting import (
     parquet_metadata,
     told_plainly,
 )
-from orchestration.trained import derived_of_trained, fit_on_of_trained
 
 RANKINGS = [["rankings", name] for name in recommender_names()]
 RECOMMENDERS = [[layer_of(name), name] for name in recommender_names()]
@@ -136,14 +136,17 @@ with warnings.catch_warnings():
     "in its metadata.",
     kinds={"parquet"},
     # titles are printed, and are no part of what recipes decide
-    code_version=code_version("ml.evaluation.leaderboard", "ml.reports.plots", "ml.reports.markdown")
+    code_version=code_version(
+        "ml.evaluation.leaderboard", "ml.reports.render.plots.report", "ml.reports.render.markdown.report"
+    )
     + f"-{digest_of({name: title_of(name) for name in recommender_names()})[:12]}",
     check_specs=[_better_than_popularity],
     **_common,
 )
 def leaderboard(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     from ml.data.content_digest import parquet_digest
-    from ml.evaluation.leaderboard import build_leaderboard, protocol
+    from ml.evaluation.leaderboard import build_leaderboard
+    from ml.evaluation.protocol_line import protocol
     from ml.evaluation.rankings import RankingError, write_table
 
     dataset = context.partition_key
@@ -171,7 +174,7 @@ def _described_columns() -> dict[str, str]:
 
 def entries_of(paths: DatasetPaths) -> list:
     """What the leaderboard is told of each recommender compared, metrics under all seeds included."""
-    from ml.evaluation.leaderboard import Entry
+    from ml.evaluation.entry import Entry
 
     items = load_training_set(paths).items
     return [
@@ -194,7 +197,8 @@ def measured(paths: DatasetPaths) -> dict[str, tuple]:
 
 
 def _compared_with_popularity(entries: list) -> dg.AssetCheckResult:
-    from ml.evaluation.leaderboard import BASELINE, no_better_than
+    from ml.evaluation.entry import BASELINE
+    from ml.evaluation.leaderboard import no_better_than
 
     found = no_better_than(entries, "most_popular")
     trained = {entry.recommender: entry.title for entry in entries if entry.kind != BASELINE}
@@ -211,7 +215,7 @@ def _compared_with_popularity(entries: list) -> dg.AssetCheckResult:
 def _facts(paths: DatasetPaths, name: str, items: int) -> dict:
     """Kind, fit, objective and sizes of a recommender, as far as it has them."""
     from ml.data.files import read_json
-    from ml.evaluation.leaderboard import BASELINE, FUSION, MODEL
+    from ml.evaluation.entry import BASELINE, FUSION, MODEL
 
     if name in BASELINES:
         folder = paths.asset("baselines", name)
@@ -255,8 +259,10 @@ def _length_of(folder: Path, model: ModelSettings) -> dict:
 
 def _shown(paths: DatasetPaths) -> dict:
     """Tables and plots of the report, as metadata."""
-    from ml.reports import collect, markdown, plots
-    from ml.reports.collect_evaluation import leaderboard_content, read_leaderboard
+    from ml.reports.collect import report as collect
+    from ml.reports.collect.evaluation import leaderboard_content, read_leaderboard
+    from ml.reports.render.markdown import report as markdown
+    from ml.reports.render.plots import report as plots
 
     table = read_leaderboard(paths.lake)
     board, curves = leaderboard_content(table), collect.training_curves(paths.lake, table)

@@ -8,20 +8,21 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from ml.objectives.settings import describe
+from ml.recommenders.registry import modules_of, recipe_file, recipes
 from ml.training.recipe import Recipe
+from ml.training.summary import facts_of_trained, version_of_trained
 from orchestration.assets.settings import chosen_for, read_settings
 from orchestration.assets.training_sets import load_training_set
-from orchestration.automation import on_new_data
+from orchestration.automation.condition import on_new_data
 from orchestration.code_versions import code_version
-from orchestration.locking import descriptor_of, shared_with_children
+from orchestration.execution.dataset_lock import descriptor_of, shared_with_children
+from orchestration.execution.training_process import command, failure_told_by, reporting
+from orchestration.execution.trainings import Trainings
 from orchestration.partitions import datasets
 from orchestration.paths import DatasetPaths, Workspace
-from orchestration.recommenders import group_of, modules_of, recipe_file, recipes, require_chosen
 from orchestration.reporting import RECOMMENDATION_OWNERS, array_schema, materialization, told_plainly
 from orchestration.resources import Settings, resolved
-from orchestration.trained import facts_of_trained, version_of_trained
-from orchestration.training_process import command, failure_told_by, reporting
-from orchestration.trainings import Trainings
+from orchestration.selection import group_of, require_chosen
 
 if TYPE_CHECKING:
     import numpy as np
@@ -211,8 +212,8 @@ def _failed(paths: DatasetPaths, recipe: Recipe, failure: str) -> dg.Failure:
 
 def _shown(recipe: Recipe, paths: DatasetPaths) -> dict:
     """What it was trained for, and its curves, as metadata."""
-    from ml.reports import plots
-    from ml.reports.collect import training_curve
+    from ml.reports.collect.report import training_curve
+    from ml.reports.render.plots import report as plots
 
     objective = describe(recipe.objective)
     options = [f"{name} {value}" for name, value in asdict(recipe.task).items()]

@@ -2,23 +2,16 @@
 
 import dagster as dg
 
+from ml.recommenders.registry import fusions, layer_of, modules_of, recommender_names, title_of
 from orchestration.assets.settings import chosen_for, read_settings
 from orchestration.assets.training_sets import load_training_set
-from orchestration.automation import on_new_data
+from orchestration.automation.condition import on_new_data
 from orchestration.code_versions import code_version
 from orchestration.partitions import datasets
 from orchestration.paths import DatasetPaths, Workspace
-from orchestration.recommenders import (
-    fusions,
-    group_of,
-    layer_of,
-    modules_of,
-    recommender_names,
-    require_chosen,
-    title_of,
-)
 from orchestration.reporting import RECOMMENDATION_OWNERS, digest_of, materialization, parquet_metadata, told_plainly
 from orchestration.resources import Settings
+from orchestration.selection import group_of, require_chosen
 
 COLUMNS = {
     "user_index": "the test user",
@@ -33,8 +26,8 @@ COLUMNS = {
 def load(paths: DatasetPaths, name: str, items: int):
     """A fitted recommender as its asset left it; a fusion with its parts."""
     from ml.data.files import read_json
-    from ml.fusion.fused import Fusion
-    from ml.fusion.recommender import FUSION_FILE, FusedRecommender, load_recommender
+    from ml.fusion.fused_recommender import FUSION_FILE, FusedRecommender, load_recommender
+    from ml.fusion.fusion import Fusion
 
     folder = paths.asset(layer_of(name), name)
     if name not in fusions():
@@ -48,7 +41,7 @@ def _ranking_asset(name: str) -> dg.AssetsDefinition:
     layer = layer_of(name)
     parts = fusions()[name].parts if name in fusions() else ()
     modules = {module for part in (parts or [name]) for module in modules_of(part)}
-    modules |= {"ml.fusion.recommender"} if parts else set()
+    modules |= {"ml.fusion.fused_recommender"} if parts else set()
 
     @dg.asset(
         key=["rankings", name],
@@ -66,7 +59,7 @@ def _ranking_asset(name: str) -> dg.AssetsDefinition:
         partitions_def=datasets,
         automation_condition=on_new_data,
         code_version=code_version(
-            "ml.evaluation.rankings", *(["ml.fusion.recommender"] if parts else []), *sorted(modules)
+            "ml.evaluation.rankings", *(["ml.fusion.fused_recommender"] if parts else []), *sorted(modules)
         ),
     )
     def ranking(context: dg.AssetExecutionContext, settings: Settings) -> dg.MaterializeResult:

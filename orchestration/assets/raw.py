@@ -4,9 +4,10 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from orchestration.automation import observe_dumps, on_new_data
+from orchestration.automation.condition import observe_dumps, on_new_data
 from orchestration.code_versions import code_version
-from orchestration.locking import shared_with_children
+from orchestration.execution.dataset_lock import shared_with_children
+from orchestration.execution.staleness import data_versions
 from orchestration.partitions import datasets
 from orchestration.paths import DatasetPaths, RegistrationError, Workspace
 from orchestration.reporting import (
@@ -17,14 +18,13 @@ from orchestration.reporting import (
     parquet_metadata,
     told_plainly,
 )
-from orchestration.staleness import data_versions
 
 if TYPE_CHECKING:
-    from ml.data.landing import Landed
+    from ml.data.landing.land import Landed
 
 ABSENT = "absent"
 KINDS = ("reviews", "metadata")
-_CODE = code_version("ml.data.landing", "ml.data.sources.recognise")
+_CODE = code_version("ml.data.landing.land", "ml.data.sources.recognise")
 
 _RAW_COLUMNS = {
     "reviews": array_schema(
@@ -70,7 +70,7 @@ def raw_version(paths: DatasetPaths, kind: str) -> tuple[str, dict]:
         RegistrationError: the registration of the dataset is damaged.
     """
     from ml.data.files import fingerprint
-    from ml.data.landing import LandingError
+    from ml.data.landing.land import LandingError
 
     try:
         units, said = find_units(paths, kind)
@@ -167,7 +167,7 @@ def _landing_asset(kind: str) -> dg.AssetsDefinition:
         code_version=_CODE,
     )
     def landing(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-        from ml.data import landing as library
+        from ml.data.landing import land as library
 
         paths = Workspace.current().dataset(context.partition_key)
         folder = paths.asset("landing", kind)

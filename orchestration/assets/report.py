@@ -9,21 +9,21 @@ from pathlib import Path
 import dagster as dg
 
 from ml.codes import ASSIGNMENTS
-from ml.reports.libraries import LIBRARIES
+from ml.recommenders.registry import fusion_names, needed_codes, recipe_names
+from ml.reports.content.libraries import LIBRARIES
 from orchestration.assets.audits import AUDITS
 from orchestration.assets.evaluation import RANKINGS, compared_for
 from orchestration.assets.settings import SLICES
 from orchestration.assets.training_sets import load_training_set
-from orchestration.automation import on_new_data
+from orchestration.automation.condition import on_new_data
 from orchestration.code_versions import code_version
+from orchestration.execution.staleness import SHOWS_CHECKS, UP_TO_DATE, asset_graph, data_versions, latest_evaluations
 from orchestration.partitions import datasets
 from orchestration.paths import REPOSITORY, DatasetPaths, Workspace
-from orchestration.recommenders import fusion_names, needed_codes, recipe_names
 from orchestration.reporting import RECOMMENDATION_OWNERS, array_schema, digest_of, materialization
 from orchestration.resources import DEFAULTS
-from orchestration.staleness import SHOWS_CHECKS, UP_TO_DATE, asset_graph, data_versions, latest_evaluations
 
-TEMPLATES = REPOSITORY / "ml" / "reports" / "templates"
+TEMPLATES = REPOSITORY / "ml" / "reports" / "render" / "templates"
 
 
 @dg.asset(
@@ -55,8 +55,8 @@ TEMPLATES = REPOSITORY / "ml" / "reports" / "templates"
     partitions_def=datasets,
     automation_condition=on_new_data,
     code_version=code_version(
-        "ml.reports.collect",
-        "ml.reports.write",
+        "ml.reports.collect.report",
+        "ml.reports.render.write",
         "ml.evaluation.sampled_rankings",
         files=TEMPLATES.iterdir(),
         # it prints their versions
@@ -73,8 +73,11 @@ TEMPLATES = REPOSITORY / "ml" / "reports" / "templates"
 )
 def report(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     from ml.data.files import atomic_folder
-    from ml.reports import collect, markdown, markdown_evaluation, plots
-    from ml.reports.write import write_report
+    from ml.reports.collect import report as collect
+    from ml.reports.render.markdown import evaluation as markdown_evaluation
+    from ml.reports.render.markdown import report as markdown
+    from ml.reports.render.plots import report as plots
+    from ml.reports.render.write import write_report
 
     dataset = context.partition_key
     paths = Workspace.current().dataset(dataset)
@@ -152,7 +155,7 @@ def _write_sample(paths: DatasetPaths, folder: Path) -> None:
 
 def check_results(instance: dg.DagsterInstance, graph, dataset: str) -> list:
     """What every check last said of what is there now, for the report; audits have a section of their own."""
-    from ml.reports.content import Check
+    from ml.reports.content.report import Check
 
     keys = [key for key in graph.materializable_asset_keys if key.path[0] != "audits"]
     results = []

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import dagster as dg
 from pydantic import Field
 
+from ml.config import nearest
 from orchestration.assets.settings import read_settings
 from orchestration.assets.training_sets import load_training_set
-from orchestration.options import nearest
 from orchestration.partitions import datasets
 from orchestration.paths import DatasetPaths, Workspace
 from orchestration.reporting import RECOMMENDATION_OWNERS, array_schema, digest_of, materialization, told_plainly
@@ -49,8 +49,8 @@ def hyperparameters(context: dg.AssetExecutionContext, config: SearchConfig) -> 
 
     from ml.codes.codes import Codes
     from ml.extras import require
+    from ml.recommenders.registry import recipes
     from ml.search.space import DEFAULT_SPACE, load_space
-    from orchestration.recommenders import recipes
 
     dataset = context.partition_key
     paths = Workspace.current().dataset(dataset)

@@ -2,14 +2,14 @@
 
 import dagster as dg
 
+from ml.recommenders.registry import fusions, recipes
 from orchestration.assets.evaluation import RANKINGS, compared_for
 from orchestration.assets.settings import read_settings
 from orchestration.assets.training_sets import load_training_set
-from orchestration.automation import on_new_data
+from orchestration.automation.condition import on_new_data
 from orchestration.code_versions import code_version
 from orchestration.partitions import datasets
 from orchestration.paths import Workspace
-from orchestration.recommenders import fusions, recipes
 from orchestration.reporting import (
     RECOMMENDATION_OWNERS,
     array_schema,
@@ -36,7 +36,7 @@ from orchestration.resources import Settings, resolved
     owners=RECOMMENDATION_OWNERS,
     partitions_def=datasets,
     automation_condition=on_new_data,
-    code_version=code_version("ml.evaluation.refit", "ml.evaluation.metrics", "ml.evaluation.rankings"),
+    code_version=code_version("ml.recommenders.fit", "ml.evaluation.metrics", "ml.evaluation.rankings"),
     metadata={
         "dagster/column_schema": array_schema(
             user_metrics=("parquet", "as evaluation/user_metrics, one file a recommender and seed")
@@ -47,7 +47,7 @@ def further_seeds(context: dg.AssetExecutionContext, settings: Settings) -> dg.M
     from ml.data.files import atomic_folder
     from ml.evaluation.metrics import user_metrics
     from ml.evaluation.rankings import RankingError, rank, write_table
-    from ml.evaluation.refit import Conditions, depends_on_seed, refit
+    from ml.recommenders.fit import Conditions, depends_on_seed, refit
 
     dataset = context.partition_key
     paths = Workspace.current().dataset(dataset)

@@ -12,11 +12,11 @@ import dagster as dg
 
 from ml.data.files import read_json, whole
 from ml.extras import MissingExtra
-from orchestration.automation import on_new_data
-from orchestration.options import kind_of
+from ml.recommenders.registry import check_audit_model, check_recipes, chosen_names, recipes
+from orchestration.automation.condition import on_new_data
+from orchestration.commands.options import kind_of
 from orchestration.partitions import datasets
 from orchestration.paths import Workspace
-from orchestration.recommenders import check_audit_model, check_recipes, chosen_names, recipes
 from orchestration.reporting import DATA_OWNERS, array_schema, digest_of, materialization, told_plainly
 from orchestration.resources import Settings, resolved
 

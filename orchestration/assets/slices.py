@@ -6,7 +6,7 @@ import dagster as dg
 
 from orchestration.assets.evaluation import RANKINGS, compared_for, measured
 from orchestration.assets.training_sets import load_training_set
-from orchestration.automation import on_new_data
+from orchestration.automation.condition import on_new_data
 from orchestration.code_versions import code_version
 from orchestration.partitions import datasets
 from orchestration.paths import Workspace
@@ -59,12 +59,12 @@ def list_metrics(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     ],
     description="nDCG@10 and recall@10 by length of history, popularity of the target, time since the last "
     "interaction, and whether the target is new to the user or to the training data, with users and intervals.",
-    code_version=code_version("ml.evaluation.slices", "ml.evaluation.metrics", "ml.data.interactions"),
+    code_version=code_version("ml.evaluation.slices", "ml.evaluation.metrics", "ml.data.timed_interactions"),
     **_common,
 )
 def slices(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     from ml.data.content_digest import parquet_digest
-    from ml.data.interactions import read_interactions
+    from ml.data.timed_interactions import read_interactions
     from ml.evaluation.metrics import seed_values
     from ml.evaluation.rankings import write_table
     from ml.evaluation.slices import METRICS, build_slices

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from orchestration.assets.settings import read_settings
-from orchestration.automation import on_new_data
+from orchestration.automation.condition import on_new_data
 from orchestration.code_versions import code_version
+from orchestration.execution.staleness import require_passed_checks
 from orchestration.partitions import datasets
 from orchestration.paths import DatasetPaths, Workspace
 from orchestration.reporting import (
@@ -22,7 +23,6 @@ from orchestration.reporting import (
     parquet_metadata,
     told_plainly,
 )
-from orchestration.staleness import require_passed_checks
 
 if TYPE_CHECKING:
     from ml.data.training_set import TrainingSet
@@ -42,7 +42,7 @@ _common: dict[str, Any] = {
     description="Per-user item sequences as memory-mapped arrays, with the held-out items of validation and test. "
     "Indices are 0-based, by ascending identity.",
     kinds={"numpy"},
-    code_version=code_version("ml.data.build", "ml.data.protocol"),
+    code_version=code_version("ml.data.build_training_set", "ml.data.protocol"),
     metadata={
         "dagster/column_schema": array_schema(
             item_ids=("bytes [items]", "identity of each item index"),
@@ -65,7 +65,7 @@ _common: dict[str, Any] = {
     **_common,
 )
 def sequences(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-    from ml.data.build import SplitError, build_training_set
+    from ml.data.build_training_set import SplitError, build_training_set
     from ml.data.files import atomic_folder
     from ml.data.protocol import split_protocol
 

@@ -17,17 +17,17 @@ import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, dbt_assets
 
 from orchestration.assets.settings import read_settings
-from orchestration.automation import on_new_data
+from orchestration.automation.condition import on_new_data
 from orchestration.code_versions import library_version
-from orchestration.dbt_process import places, why
-from orchestration.locking import shared_with_children
+from orchestration.dbt import ensure_manifest
+from orchestration.execution.crash_recovery import WarehouseBusy, usable_warehouse
+from orchestration.execution.dataset_lock import shared_with_children
+from orchestration.execution.dbt_process import places, why
+from orchestration.execution.staleness import CONTRACT_DIGEST
 from orchestration.partitions import datasets
 from orchestration.paths import DatasetPaths, Workspace
-from orchestration.project import ensure_manifest
-from orchestration.recovery import WarehouseBusy, usable_warehouse
 from orchestration.reporting import digest_of, parquet_metadata, told_plainly
 from orchestration.resources import Dbt
-from orchestration.staleness import CONTRACT_DIGEST
 
 # what turns the SQL into tables
 _LIBRARIES = ("dbt-core", "dbt-duckdb", "duckdb")

@@ -15,13 +15,13 @@ from warehouse_dbt import CompiledProject
 from warehouse_landing import SCHEMAS
 from warehouse_reference import Settings
 
-from ml.data.acceptance import accept
-from ml.data.build import build_training_set
-from ml.data.landing import INTERACTIONS_SCHEMA, METADATA_SCHEMA, land
+from ml.data.build_training_set import build_training_set
+from ml.data.drift import accept
+from ml.data.landing.land import INTERACTIONS_SCHEMA, METADATA_SCHEMA, land
 from ml.data.sources import find_source
-from orchestration.contract_files import CODE, CRITICAL
-from orchestration.contract_frames import load_frame
-from orchestration.contracts import Contract, load_contracts, validate
+from orchestration.contracts.checks import Contract, load_contracts, validate
+from orchestration.contracts.files import CODE, CRITICAL
+from orchestration.contracts.frames import load_frame
 from orchestration.paths import DatasetPaths, Workspace
 
 CONTRACTS = {contract.name: contract for contract in load_contracts()}

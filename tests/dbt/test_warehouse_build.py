@@ -7,7 +7,7 @@ from warehouse_dbt import DbtRun
 from warehouse_landing import SCHEMAS, Landing
 from warehouse_reference import Settings, reference_marts
 
-from ml.data import landing as landing_step
+from ml.data.landing import land as landing_step
 
 PRIMARY_KEYS = {
     "interactions": ["user_id", "position"],

@@ -13,7 +13,7 @@ import pytest
 from warehouse_dbt import NO_LAKE, CompiledProject, empty_warehouse
 from warehouse_reference import Settings
 
-from ml.data.build import build_training_set
+from ml.data.build_training_set import build_training_set
 from ml.data.training_set import Sequences, TrainingSet
 
 pytestmark = pytest.mark.real_data
@@ -37,7 +37,7 @@ def lakes(tmp_path_factory: pytest.TempPathFactory):
     made: dict[tuple[str, str], Path] = {}
 
     def lake(dump: tuple[str, str]) -> Path:
-        from ml.data.landing import INTERACTIONS_SCHEMA, METADATA_SCHEMA, land
+        from ml.data.landing.land import INTERACTIONS_SCHEMA, METADATA_SCHEMA, land
         from ml.data.sources import find_source
 
         if dump not in made:

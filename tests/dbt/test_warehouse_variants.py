@@ -10,10 +10,10 @@ from warehouse_dbt import CompiledProject
 from warehouse_landing import Landing, dirty_landing
 from warehouse_reference import Settings
 
-from ml.audits.variants import with_leave_one_out, with_temporal_split, with_tie_order
-from ml.data.build import build_training_set
-from ml.data.interactions import Interactions, read_interactions
+from ml.data.build_training_set import build_training_set
+from ml.data.timed_interactions import Interactions, read_interactions
 from ml.data.training_set import TrainingSet
+from ml.data.variants import with_leave_one_out, with_temporal_split, with_tie_order
 
 BASE = Settings(k_core=2, tie_order="hash", seed=7, validation_users=3)
 SETTINGS = {

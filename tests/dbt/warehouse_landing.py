@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ml.data.landing import FILES_SCHEMA, INTERACTIONS_SCHEMA, METADATA_SCHEMA, REJECTS_SCHEMA
+from ml.data.landing.land import FILES_SCHEMA, INTERACTIONS_SCHEMA, METADATA_SCHEMA, REJECTS_SCHEMA
 
 DAY = 86_400
 TEXTS = ("title", "brand", "main_cat", "price")

@@ -124,7 +124,7 @@ def _cut_short(path: Path) -> None:
 def test_a_dump_that_is_lost_between_the_look_at_it_and_its_landing(
     bench: Workbench, damage: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ml.data import landing
+    from ml.data.landing import land as landing
 
     write_reviews(bench.dumps, [review(user, item, item) for user in range(9) for item in range(9)])
     land = landing.land

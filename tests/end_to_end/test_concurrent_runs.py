@@ -12,7 +12,7 @@ from processes import Run, digests, leftovers, start
 from workbench import write_small_dump
 
 from orchestration.definitions import defs
-from orchestration.locking import dataset_lock
+from orchestration.execution.dataset_lock import dataset_lock
 from orchestration.paths import Workspace
 
 

@@ -21,7 +21,7 @@ import importlib.util, io, json, sys
 from contextlib import redirect_stderr, redirect_stdout
 
 import raw2rank
-from orchestration import check_data, reproduce, run, search
+from orchestration.commands import check_data, reproduce, run, search
 
 def told(command, *arguments):
     out, err = io.StringIO(), io.StringIO()

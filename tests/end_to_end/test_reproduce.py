@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ml.reproduction.claims import Claim, Protocol
-from orchestration.reproduce import main, prepare
+from orchestration.commands.reproduce import main, prepare
 
 PROTOCOL = Protocol(
     name="rings",
@@ -59,7 +59,7 @@ def test_claims_are_fitted_judged_and_written_down(data: Path, tmp_path: Path, m
     monkeypatch.setattr("ml.reproduction.claims.load_claims", lambda: claims)
     # the way from file to split is gone once, the fits are what is asked for again
     once = cache(prepare)
-    monkeypatch.setattr("orchestration.reproduce.prepare", once)
+    monkeypatch.setattr("orchestration.commands.reproduce.prepare", once)
     page = tmp_path / "page.md"
     arguments = ["--data", str(data), "--page", str(page)]
 

@@ -14,19 +14,20 @@ from declared_inputs import made_of_declared_alone
 from workbench import Workbench, write_small_dump
 
 from ml.audits.audit import Audit
-from ml.audits.variants import with_tie_order
 from ml.baselines import BASELINES
-from ml.data.interactions import read_interactions
+from ml.data.timed_interactions import read_interactions
 from ml.data.training_set import TrainingSet
-from ml.evaluation.leaderboard import protocol
+from ml.data.variants import with_tie_order
+from ml.evaluation.protocol_line import protocol
 from ml.evaluation.rankings import facts
-from orchestration import compare
+from ml.recommenders.registry import chosen_names, compared, recipe_names
 from orchestration.assets.audits import AUDITS
-from orchestration.recommenders import chosen_names, compared, recipe_names, unwanted
+from orchestration.commands import compare
+from orchestration.execution.dagster_sqlite import open_instance
+from orchestration.execution.shown_staleness import WATCHED, reasons_now
+from orchestration.execution.staleness import UP_TO_DATE, asset_graph, data_versions, in_order
 from orchestration.resources import Settings
-from orchestration.shown_staleness import WATCHED, reasons_now
-from orchestration.staleness import UP_TO_DATE, asset_graph, data_versions, in_order
-from orchestration.storage import open_instance
+from orchestration.selection import unwanted
 
 CHOSEN = chosen_names([])
 MODELS = [name for name in CHOSEN if name in recipe_names()]

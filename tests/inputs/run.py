@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from ml.data.files_read import FileRead, file_read
-from ml.data.landing import INTERACTIONS_SCHEMA, METADATA_SCHEMA, LandingError, land
+from ml.data.landing.files_read import FileRead, file_read
+from ml.data.landing.land import INTERACTIONS_SCHEMA, METADATA_SCHEMA, LandingError, land
 from ml.data.sources import find_source
-from orchestration.contract_files import CRITICAL
-from orchestration.contract_frames import landed_files
-from orchestration.contracts import Contract, load_contracts, validate
+from orchestration.contracts.checks import Contract, load_contracts, validate
+from orchestration.contracts.files import CRITICAL
+from orchestration.contracts.frames import landed_files
 
 from .entry import Input
 

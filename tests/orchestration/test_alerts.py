@@ -11,7 +11,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from orchestration.alerts import WEBHOOK, AlertError, alert_on_failure, post
+from orchestration.automation.alerts import WEBHOOK, AlertError, alert_on_failure, post
 from orchestration.partitions import datasets
 
 

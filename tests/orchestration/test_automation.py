@@ -15,12 +15,12 @@ from orchestration import code_versions
 from orchestration.assets.audits import audit_code
 from orchestration.assets.raw import observe
 from orchestration.assets.settings import SLICES, settings_assets
+from orchestration.automation.run_requests import run_requests
 from orchestration.definitions import defs
+from orchestration.execution.staleness import asset_graph
 from orchestration.paths import Workspace
-from orchestration.recommenders import unwanted
-from orchestration.requests import run_requests
 from orchestration.resources import Settings
-from orchestration.staleness import asset_graph
+from orchestration.selection import unwanted
 
 NAME = "Small"
 REPOSITORY = defs.get_repository_def()

@@ -11,22 +11,21 @@ import pytest
 from ml.baselines import BASELINES
 from ml.codes import ASSIGNMENTS
 from ml.extras import MissingExtra
-from ml.training.recipe import RECIPES, load_recipes
-from orchestration import code_versions, recommenders
-from orchestration.assets.settings import chosen
-from orchestration.definitions import defs
-from orchestration.recommenders import (
-    REPORT,
+from ml.recommenders import registry as recommenders
+from ml.recommenders.registry import (
     check_audit_model,
     check_recipes,
     chosen_names,
     compared,
-    left_out,
     modules_of,
     needed_codes,
-    unwanted,
 )
+from ml.training.recipe import RECIPES, load_recipes
+from orchestration import code_versions
+from orchestration.assets.settings import chosen
+from orchestration.definitions import defs
 from orchestration.resources import Settings
+from orchestration.selection import REPORT, left_out, unwanted
 
 GRAPH = defs.resolve_asset_graph()
 QUICK = ["tiny_recjpq", "tiny_softmax", "tiny_fusion"]

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from orchestration import called_as, command, run
-from orchestration.console import problem, say
-from orchestration.options import Parser
+from orchestration.commands import called_as, run
+from orchestration.commands import main as command
+from orchestration.commands.console import problem, say
+from orchestration.commands.options import Parser
 from orchestration.paths import Workspace
 from orchestration.resources import DEFAULTS
 
@@ -56,7 +57,7 @@ def test_help_lists_the_commands(arguments: list[str], capsys) -> None:
 
 def test_help_and_version_import_no_dagster() -> None:
     code = (
-        "import sys; from orchestration.command import main;"
+        "import sys; from orchestration.commands.main import main;"
         "assert main(['--help']) == 0 and main(['--version']) == 0;"
         "assert not {'dagster', 'numpy', 'ml.data'} & set(sys.modules)"
     )

@@ -14,13 +14,13 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import (
 
 # the graph that the table is in the order of
 import orchestration.definitions  # noqa: F401
-from orchestration import check_data
-from orchestration.check_data import FAILED, NOT_CHECKED, PASSED, WARNED, Line, read_lines, to_text
-from orchestration.contract_frames import keep_result, results_folder
-from orchestration.contracts import load_contracts, validate
-from orchestration.data_docs import write_data_docs
+from orchestration.commands import check_data
+from orchestration.commands.check_data import FAILED, NOT_CHECKED, PASSED, WARNED, Line, read_lines, to_text
+from orchestration.contracts.checks import load_contracts, validate
+from orchestration.contracts.data_docs import write_data_docs
+from orchestration.contracts.frames import keep_result, results_folder
+from orchestration.execution.staleness import asset_graph
 from orchestration.paths import Workspace
-from orchestration.staleness import asset_graph
 
 NAME = "Small"
 CONTRACTS = {contract.name: contract for contract in load_contracts()}

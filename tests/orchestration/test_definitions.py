@@ -4,18 +4,10 @@ import dagster as dg
 import pytest
 
 from ml.baselines import BASELINES
+from ml.recommenders.registry import chosen_names, fusion_names, recipe_names, recommender_names
 from orchestration.definitions import defs
-from orchestration.recommenders import (
-    ASKED_FOR,
-    MORE_RECIPES,
-    chosen_names,
-    fusion_names,
-    is_chosen,
-    recipe_names,
-    recommender_names,
-    unwanted,
-)
 from orchestration.resources import Settings
+from orchestration.selection import ASKED_FOR, MORE_RECIPES, is_chosen, unwanted
 
 GRAPH = defs.resolve_asset_graph()
 KEYS = sorted(GRAPH.materializable_asset_keys | GRAPH.external_asset_keys)

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from ml.data.files_read import file_read
-from ml.data.landing import INTERACTIONS_SCHEMA, land
+from ml.data.landing.files_read import file_read
+from ml.data.landing.land import INTERACTIONS_SCHEMA, land
 from ml.data.sources import find_source
-from orchestration.contract_frames import landed_files
-from orchestration.contract_results import ContractResult, validate
-from orchestration.contracts import load_contracts
+from orchestration.contracts.checks import load_contracts
+from orchestration.contracts.frames import landed_files
+from orchestration.contracts.results import ContractResult, validate
 from orchestration.files_read import to_text
 
 CONTRACTS = {contract.name: contract for contract in load_contracts()}

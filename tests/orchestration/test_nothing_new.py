@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestration import nothing_new
-from orchestration.nothing_new import Command, dumps_of
+from orchestration.commands import nothing_new
+from orchestration.commands.nothing_new import Command, dumps_of
 from orchestration.paths import DatasetPaths, Workspace
 
 ARGUMENTS = ["--dataset", "Small", "--k-core", "3"]
@@ -24,7 +24,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(sys, "path", [str(tmp_path / "packages")])
     for name in (
         "project/ml/models/sasrec.py",
-        "project/orchestration/run.py",
+        "project/orchestration/commands/run.py",
         "project/dbt_project/models/marts/items.sql",
         "project/data_contracts/marts/items.yml",
         "packages/torch-2.13.0.dist-info/METADATA",

@@ -14,13 +14,13 @@ from dagster._core.execution.retries import RetryMode
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestration import compare, download, run, search
 from orchestration.assets.settings import SLICES, check_settings, chosen, chosen_for, kept_for
 from orchestration.assets.settings import settings_assets as assets
+from orchestration.commands import compare, download, run, search
+from orchestration.commands.options import OFF, ON, number, switch, whole_number
 from orchestration.definitions import defs
-from orchestration.executor import OneRunADataset
-from orchestration.options import OFF, ON, number, switch, whole_number
-from orchestration.options_page import PAGE, page
+from orchestration.execution.executor import OneRunADataset
+from orchestration.pages.options import PAGE, page
 from orchestration.partitions import datasets
 from orchestration.paths import Workspace
 from orchestration.resources import DEFAULTS, Settings, resolved
@@ -272,4 +272,4 @@ def test_nothing_asks_for_a_pool_that_nobody_limits() -> None:
 
 
 def test_the_page_of_options_is_up_to_date() -> None:
-    assert (REPOSITORY / PAGE).read_text() == page(), "run python -m orchestration.options_page"
+    assert (REPOSITORY / PAGE).read_text() == page(), "run python -m orchestration.pages.options"

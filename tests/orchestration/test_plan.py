@@ -25,22 +25,28 @@ from dagster._core.utils import make_new_run_id
 from dagster_shared.record import replace as replaced_record
 from workbench import write_small_dump
 
-from orchestration import code_versions, console, contract_files, contracts, recommenders, staleness
+from ml.recommenders import registry as recommenders
+from orchestration import code_versions
 from orchestration.assets.raw import observe
 from orchestration.assets.settings import SLICES, chosen, version_of
+from orchestration.automation.run_requests import run_requests, sense
+from orchestration.commands import console
+from orchestration.commands.run import configure_instance, make
+from orchestration.contracts import checks as contracts
+from orchestration.contracts import files as contract_files
+from orchestration.dbt import ensure_manifest
 from orchestration.definitions import defs
+from orchestration.execution import staleness
+from orchestration.execution.dagster_sqlite import open_instance
+from orchestration.execution.plan import _made_of_something_else, plan
+from orchestration.execution.records import Records
 from orchestration.paths import REPOSITORY, Workspace
-from orchestration.plan import _made_of_something_else, plan
-from orchestration.project import ensure_manifest
-from orchestration.records import Records
-from orchestration.requests import run_requests, sense
 from orchestration.resources import DEFAULTS, Settings
-from orchestration.run import configure_instance, make
-from orchestration.storage import open_instance
+from orchestration.selection import unwanted
 
 NAME = "Small"
 GRAPH = defs.resolve_asset_graph()
-WANTED = GRAPH.materializable_asset_keys - recommenders.unwanted(GRAPH, [])
+WANTED = GRAPH.materializable_asset_keys - unwanted(GRAPH, [])
 RECIPES = Path(__file__).parents[1] / "recipes"
 
 
@@ -169,7 +175,7 @@ def instance(home: Path) -> Iterator[dg.DagsterInstance]:
 def rebuilt() -> Iterator[Callable[[], dg.Definitions]]:
     """Builds the definitions as another process would, with the code that is there now; forgotten afterwards."""
     parts = [name for name in sys.modules if name.startswith("orchestration.assets.")]
-    parts += ["orchestration.checks", "orchestration.jobs", "orchestration.build"]
+    parts += ["orchestration.checks", "orchestration.automation.jobs", "orchestration.build"]
     before = {name: sys.modules[name] for name in parts}
     packages = {name: dict(vars(sys.modules[name])) for name in ("orchestration", "orchestration.assets")}
     caches = [recommenders.recipes, recommenders.fusions, code_versions.library_version, code_versions._module]
@@ -319,8 +325,8 @@ SASREC = ["models/tiny_softmax", "models/tiny_recjpq"]
         ("ml.models.sasrec", [*SASREC, *REFITS, *LOADS]),
         ("ml.audits.ties", ["audits/ties"]),
         ("ml.evaluation.slices", ["evaluation/slices"]),
-        ("ml.reports.html", [REPORT]),
-        ("ml.data.acceptance", ["marts/accepted"]),
+        ("ml.reports.render.html", [REPORT]),
+        ("ml.data.drift", ["marts/accepted"]),
     ],
 )
 def test_code(instance, rebuilt, monkeypatch: pytest.MonkeyPatch, module: str, roots: list[str]) -> None:
@@ -357,10 +363,10 @@ def test_a_library(instance, rebuilt, monkeypatch: pytest.MonkeyPatch, library: 
 
 def test_a_template_of_the_report(instance, rebuilt, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     folder = tmp_path / "templates"
-    shutil.copytree(REPOSITORY / "ml" / "reports" / "templates", folder)
+    shutil.copytree(REPOSITORY / "ml" / "reports" / "render" / "templates", folder)
     (folder / "report.css").write_text("body { color: red }")
     known = Path.iterdir
-    templates = REPOSITORY / "ml" / "reports" / "templates"
+    templates = REPOSITORY / "ml" / "reports" / "render" / "templates"
     monkeypatch.setattr(Path, "iterdir", lambda path: known(folder if path == templates else path))
     assert asked(instance, rebuilt()) == {REPORT}
 
@@ -429,7 +435,7 @@ def test_the_warehouse(
     manifest[section][name]["raw_code" if section == "nodes" else "macro_sql"] += " -- another"
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))
     monkeypatch.setattr(
-        "orchestration.project.ensure_manifest",
+        "orchestration.dbt.ensure_manifest",
         lambda: replaced_record(project, manifest_path=tmp_path / "manifest.json"),
     )
     if roots is None:

@@ -8,10 +8,10 @@ import dagster as dg
 import pytest
 from workbench import write_small_dump
 
+from orchestration.automation.registration import find, register, register_landed
 from orchestration.definitions import defs
 from orchestration.partitions import datasets
 from orchestration.paths import Workspace
-from orchestration.registration import find, register, register_landed
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import dagster as dg
 
-from orchestration.executor import one_run_a_dataset
-from orchestration.run_reasons import Reasons
+from orchestration.execution.executor import one_run_a_dataset
+from orchestration.execution.run_reasons import Reasons
 
 
 @dg.asset

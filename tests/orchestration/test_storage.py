@@ -11,7 +11,7 @@ import dagster as dg
 import pytest
 from dagster._core.storage.event_log import ConsolidatedSqliteEventLogStorage
 
-from orchestration.storage import _KEPT, KeptOpenEventLog, KeptOpenRuns, open_instance
+from orchestration.execution.dagster_sqlite import _KEPT, KeptOpenEventLog, KeptOpenRuns, open_instance
 
 KEY = dg.AssetKey(["marts", "splits"])
 

@@ -16,12 +16,12 @@ import pytest
 from ml.data.training_set import Sequences, TrainingSet
 from ml.training.checkpoint import Checkpoint, TrainingState, checkpoint_folder
 from orchestration.assets.models import model_assets
-from orchestration.faults import killed_by
+from orchestration.execution.crash_recovery import checkpoint_of, clean_tree, discard_checkpoints
+from orchestration.execution.faults import killed_by
+from orchestration.execution.training_process import run
+from orchestration.execution.trainings import trainings
 from orchestration.paths import REPOSITORY, DatasetPaths, Workspace
-from orchestration.recovery import checkpoint_of, clean_tree, discard_checkpoints
 from orchestration.resources import Settings, training_client
-from orchestration.training_process import run
-from orchestration.trainings import trainings
 
 NAME = "tiny_softmax"
 (MODEL,) = [asset for asset in model_assets if asset.key.path[-1] == NAME]
@@ -204,7 +204,7 @@ def test_a_training_ends_with_the_process_that_started_it(number: int, tmp_path:
         "-W",
         "ignore",
         "-m",
-        "orchestration.training_process",
+        "orchestration.execution.training_process",
         str(tmp_path),
         sys.executable,
         "-c",

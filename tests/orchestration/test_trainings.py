@@ -14,9 +14,9 @@ import pytest
 
 from ml.data.training_set import Sequences, TrainingSet
 from orchestration.assets import models
+from orchestration.execution.trainings import Trainings
 from orchestration.paths import DatasetPaths, Workspace
 from orchestration.resources import Settings, training_client
-from orchestration.trainings import Trainings
 
 NAMES = ("tiny_gsasrec", "tiny_softmax")
 MODELS = [asset for asset in models.model_assets if asset.key.path[-1] in NAMES]
@@ -116,7 +116,7 @@ def test_a_failure_is_told_by_the_step_it_belongs_to(paths: DatasetPaths, monkey
 def test_what_still_trains_at_the_end_of_a_run_is_stopped(
     told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orchestration.trainings._TO_END_IN", 30.0 if told == "SIG_DFL" else 0.2)
+    monkeypatch.setattr("orchestration.execution.trainings._TO_END_IN", 30.0 if told == "SIG_DFL" else 0.2)
     trainings = Trainings(1)
     pid = tmp_path / "pid"
     child = f"""

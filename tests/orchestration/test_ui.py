@@ -10,10 +10,10 @@ from dagster._core.workspace.load_target import EmptyWorkspaceTarget
 from dagster_webserver.app import create_app_from_workspace_process_context
 from starlette.testclient import TestClient
 
-from orchestration import ui
+from orchestration.commands import ui
+from orchestration.commands.run import configure_instance
+from orchestration.execution.dagster_sqlite import open_instance
 from orchestration.paths import Workspace
-from orchestration.run import configure_instance
-from orchestration.storage import open_instance
 
 TOKEN = "a-token-of-this-test-alone"
 HOME = "http://127.0.0.1:3000"

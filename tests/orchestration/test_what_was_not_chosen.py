@@ -10,11 +10,11 @@ from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.execution.api import execute_run
 from dagster._core.storage.tags import PARTITION_NAME_TAG
 
-from orchestration.automation import on_new_data
-from orchestration.executor import one_run_a_dataset
+from orchestration.automation.condition import on_new_data
+from orchestration.execution.executor import one_run_a_dataset
 from orchestration.partitions import datasets
-from orchestration.recommenders import EVERYTHING, REPORT, require_chosen
 from orchestration.resources import Settings
+from orchestration.selection import EVERYTHING, REPORT, require_chosen
 
 DATASET = "Shop"
 CHOSEN, OTHER = (dg.AssetKey(["models", name]) for name in ("tiny_softmax", "tiny_gsasrec"))
@@ -92,7 +92,7 @@ def test_what_was_not_chosen_alone_is_refused_with_what_to_do(instance: dg.Dagst
 def test_the_job_of_the_default_recipes_says_what_it_does_not_make(
     instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orchestration.executor.chosen_for", lambda *_: ["tiny_softmax", "tiny_published"])
+    monkeypatch.setattr("orchestration.execution.executor.chosen_for", lambda *_: ["tiny_softmax", "tiny_published"])
     succeeded, said = ran(instance, EVERYTHING)
     assert not succeeded
     assert any("Shop compares tiny_published, which the job everything does not make" in line for line in said)
@@ -120,7 +120,7 @@ def test_a_run_without_torch_ends_before_its_first_step(
     instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # chosen in another environment, and written down for the dataset
-    monkeypatch.setattr("orchestration.executor.chosen_for", lambda *_: ["tiny_softmax"])
+    monkeypatch.setattr("orchestration.execution.executor.chosen_for", lambda *_: ["tiny_softmax"])
     monkeypatch.setattr("ml.extras.find_spec", lambda name: None)
     succeeded, log = ran(instance)
     assert not succeeded
@@ -134,7 +134,7 @@ def test_a_run_without_torch_ends_before_its_first_step(
 def test_the_report_is_left_out_where_it_cannot_be_made(
     instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orchestration.recommenders.missing", lambda extra: "matplotlib" if extra == "report" else "")
+    monkeypatch.setattr("orchestration.selection.missing", lambda extra: "matplotlib" if extra == "report" else "")
     succeeded, log = ran(instance)
     assert succeeded
     assert "Left out: evaluation/report: matplotlib is not installed (pip install 'raw2rank[report]')." in log

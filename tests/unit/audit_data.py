@@ -11,7 +11,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from ml.data.interactions import NO_TIME, SPLITS, Interactions
+from ml.data.timed_interactions import NO_TIME, SPLITS, Interactions
 from ml.data.training_set import Sequences, TrainingSet
 
 DAY = 86_400_000

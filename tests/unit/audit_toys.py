@@ -7,7 +7,7 @@ import numpy as np
 
 from ml.baselines.markov_chain import MarkovChain
 from ml.baselines.most_popular import MostPopular
-from ml.data.interactions import NO_TIME, SPLITS, Interactions
+from ml.data.timed_interactions import NO_TIME, SPLITS, Interactions
 from ml.data.training_set import Sequences, TrainingSet
 from ml.recommender import NO_ITEM, Recommendations
 

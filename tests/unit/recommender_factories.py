@@ -119,8 +119,8 @@ _SMALL_RECIPES = {
 def _create_transformer(name: str, seed: int) -> Recommender:
     # imported here, as in the next: torch takes seconds, and the tests of the baselines need none of it
     from ml.codes.svd import assign_svd_codes
-    from ml.training.execution import Execution
     from ml.training.recipe import recipe_from_tables
+    from ml.training.runtime import Execution
     from ml.training.sequential_recommender import SequentialRecommender
 
     tables = {
@@ -148,14 +148,14 @@ _FUSED = ("markov_chain", "bm25_last_item", "random")
 
 
 def _create_fusion(fit_on: str, seed: int) -> Recommender:
-    from ml.fusion.recommender import FusedRecommender
+    from ml.fusion.fused_recommender import FusedRecommender
 
     parts = {name: BASELINES[name].create(seed) for name in _FUSED}
     return FusedRecommender(parts, depth=40, fit_on=fit_on, seed=seed)
 
 
 def _load_fusion(folder: Path) -> Recommender:
-    from ml.fusion.recommender import FusedRecommender
+    from ml.fusion.fused_recommender import FusedRecommender
 
     return FusedRecommender.load(folder)
 

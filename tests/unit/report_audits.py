@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ml.audits.audit import CONCERN, NO_CONCERN, NOT_APPLICABLE, NOTE, Audit, Chart, Line, Table
-from ml.reports.content import Estimate, LeaderboardRow, SliceRow
+from ml.reports.content.report import Estimate, LeaderboardRow, SliceRow
 
 _BASELINES = ("Popular", "Recently popular", "Markov chain", "Item graph", "BM25 of the last item", "Repeat last")
 _RULES = ("file", "item", "hash", "shuffle 1", "shuffle 2", "shuffle 3")

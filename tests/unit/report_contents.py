@@ -14,11 +14,12 @@ import pyarrow.parquet as pq
 import report_audits
 
 from ml.data.training_set import Sequences, TrainingSet
-from ml.evaluation.leaderboard import Entry, build_leaderboard
+from ml.evaluation.entry import Entry
+from ml.evaluation.leaderboard import build_leaderboard
 from ml.evaluation.metrics import user_metrics
 from ml.evaluation.rankings import rank, write_table
 from ml.recommender import Recommendations
-from ml.reports.content import (
+from ml.reports.content.report import (
     Check,
     CodeBook,
     CodesReport,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from ml.data.reading import REJECTS_SCHEMA, FileCounts, Unit
+from ml.data.landing.schema import REJECTS_SCHEMA, FileCounts, Unit
 from ml.data.sources import SourceDescription, find_source
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from ml.data.acceptance import AcceptanceError, accept, compare, profile
+from ml.data.drift import AcceptanceError, accept, compare, profile
 
 
 def reviews(path: Path, rows: int, first_user: int = 0, rating: float | None = None) -> Path:

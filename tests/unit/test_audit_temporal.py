@@ -10,8 +10,8 @@ import pytest
 from audit_data import DAY, Row, chains, dataset
 
 from ml.audits.audit import CANNOT_TELL, CONCERN, LEAST_USERS, NO_CONCERN, NOT_APPLICABLE, Audit
-from ml.audits.refits import cheap_candidates
 from ml.audits.temporal import audit_temporal
+from ml.audits.variant_runs import cheap_candidates
 
 NAMES = ("most_popular", "markov_chain", "two_hop_graph_decay")
 

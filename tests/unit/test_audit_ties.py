@@ -32,10 +32,10 @@ from ml.audits.item_order import (
     item_order,
     measured,
 )
-from ml.audits.refits import Candidate, cheap_candidates
 from ml.audits.ties import audit_ties
-from ml.audits.variants import with_tie_order
+from ml.audits.variant_runs import Candidate, cheap_candidates
 from ml.baselines import BASELINES
+from ml.data.variants import with_tie_order
 
 
 def column(audit: Audit, title: str, heading: str) -> dict[str, object]:

@@ -10,8 +10,9 @@ from audit_data import DAY, Row, chains, dataset, histories
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ml.audits.refits import CHEAP, Measured, cheap_candidates, differences, measure
-from ml.audits.variants import (
+from ml.audits.variant_runs import CHEAP, Measured, cheap_candidates, differences, measure
+from ml.baselines import BASELINES
+from ml.data.variants import (
     TIE_RULES,
     VariantError,
     is_tied_with_previous,
@@ -22,7 +23,6 @@ from ml.audits.variants import (
     with_test_users,
     with_tie_order,
 )
-from ml.baselines import BASELINES
 from ml.evaluation.metrics import user_metrics
 from ml.evaluation.rankings import rank
 
@@ -172,7 +172,7 @@ def test_a_sample_of_test_users_is_ranked_as_they_are_among_all(monkeypatch):
     made, _ = dataset(chains(days=30), split="global-temporal")
     candidates = cheap_candidates(made, names=("markov_chain", "two_hop_graph_decay"))
     everyone = measure(made, candidates)
-    monkeypatch.setattr("ml.audits.refits.MOST_USERS", 5)
+    monkeypatch.setattr("ml.audits.variant_runs.MOST_USERS", 5)
     few, again = (measure(made, candidates, seed=3) for _ in range(2))
     for name, one in few.items():
         assert len(one.users) == 5

@@ -20,11 +20,11 @@ from hypothesis import strategies as st
 from recommender_factories import made_up_training_set
 
 from ml.baselines import BASELINES
-from ml.baselines.graph import neighbours, transitions
-from ml.baselines.noise import history_keys, uniform
+from ml.baselines.hash_random import history_keys, uniform
 from ml.baselines.popularity import item_counts, popularity_order
 from ml.data.training_set import Sequences, TrainingSet
-from ml.ranking import tie_break_order
+from ml.item_graph.graph import neighbours, transitions
+from ml.retrieval.top_k import tie_break_order
 from ml.text import create_encoder
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ml.data.catalogue import NOT_HELD, check_items, indices_in, translate
+from ml.data.item_index import NOT_HELD, check_items, indices_in, translate
 from ml.data.training_set import Sequences
 
 

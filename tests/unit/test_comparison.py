@@ -31,17 +31,17 @@ from ml.evaluation.sampled_rankings import (
     sampled_cases,
 )
 from ml.recommender import NO_ITEM, Recommendations
-from ml.reports.comparison import Change, compare
-from ml.reports.comparison_text import (
+from ml.reports.compare.comparison import Change, compare
+from ml.reports.compare.text import (
     data_sentence,
     metrics_sentence,
     rankings_sentence,
     to_markdown,
     to_text,
 )
-from ml.reports.write import write_report as write_whole_report
-from ml.reports.written_report import FORMAT, ReportError, read_report
-from orchestration.compare import main
+from ml.reports.compare.written_report import FORMAT, ReportError, read_report
+from ml.reports.render.write import write_report as write_whole_report
+from orchestration.commands.compare import main
 
 HOSTILE = '<script>alert("x")</script> | [a](javascript:x) \x1b[31mred\u202e `*_'
 PROTOCOL = {

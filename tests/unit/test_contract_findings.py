@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from orchestration.contract_findings import check_template, filled, percent
+from orchestration.contracts.findings import check_template, filled, percent
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from orchestration.contracts import (
+from orchestration.contracts.checks import (
     Contract,
     ContractError,
     contract_checks,
@@ -23,7 +23,7 @@ from orchestration.contracts import (
     to_markdown,
     validate,
 )
-from orchestration.contracts_page import PAGE, page
+from orchestration.pages.contracts import PAGE, page
 from orchestration.paths import REPOSITORY
 
 # of Dagster's own tester of automation conditions
@@ -482,7 +482,7 @@ def test_validating_prints_nothing(capfd: pytest.CaptureFixture):
 
 def test_definitions_load_without_the_heavy_libraries():
     code = (
-        "import sys, orchestration.contracts as c; checks = c.contract_checks(c.load_contracts(), None, None); "
+        "import sys, orchestration.contracts.checks as c; checks = c.contract_checks(c.load_contracts(), None, None); "
         "print([m for m in ('great_expectations', 'pandas', 'pyarrow') if m in sys.modules], len(checks))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -821,6 +821,6 @@ def test_a_check_can_be_chosen(instance: dg.DagsterInstance):
 
 
 def test_the_page_of_the_contracts_is_made_from_them():
-    assert (REPOSITORY / PAGE).read_text() == page(), "run python -m orchestration.contracts_page"
+    assert (REPOSITORY / PAGE).read_text() == page(), "run python -m orchestration.pages.contracts"
     for name, rule_id in RULES:
         assert f"`{rule_id}`" in page(), name

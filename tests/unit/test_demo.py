@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ml.data.demo import DATASET, DemoDirt, DemoDump, write_demo_dump
 from ml.data.files import sha256_of_file
-from ml.data.landing import land_metadata, land_reviews
+from ml.data.landing.land import land_metadata, land_reviews
 from ml.data.sources import datasets_in, find_source
+from ml.demo.dump import DATASET, DemoDirt, DemoDump, write_demo_dump
 
 
 def listed(text: str) -> list[str]:
@@ -91,7 +91,7 @@ def test_it_is_found_as_a_dataset(demo):
 
 
 def test_equal_arguments_give_equal_bytes(tmp_path):
-    script = "import sys; from pathlib import Path; from ml.data.demo import write_demo_dump; "
+    script = "import sys; from pathlib import Path; from ml.demo.dump import write_demo_dump; "
     script += "write_demo_dump(Path(sys.argv[1]), users=60, items=50, seed=3)"
     for name in ("one", "other"):
         environment = {**os.environ, "PYTHONHASHSEED": str(len(name))}

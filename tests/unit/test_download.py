@@ -34,7 +34,7 @@ from ml.data.download import (
 )
 from ml.data.download import part as parts
 from ml.data.download.releases import check_category
-from orchestration.download import main
+from orchestration.commands.download import main
 
 NAME = "Industrial_and_Scientific_5.json.gz"
 CONTENT = gzip.compress(random.Random(0).randbytes(300_000))
@@ -414,7 +414,7 @@ def test_a_killed_download_is_resumed_and_locked_while_it_lives(serve, tmp_path)
     part = folder / f"{NAME}.part"
     site = serve(cuts=[200_000], stall=threading.Event())
     options = ["--dataset", "Industrial_and_Scientific", "--into", str(folder), "--base-url", site.url, "--no-metadata"]
-    process = subprocess.Popen([sys.executable, "-m", "orchestration.download", *options], cwd=REPOSITORY)
+    process = subprocess.Popen([sys.executable, "-m", "orchestration.commands.download", *options], cwd=REPOSITORY)
     try:
         deadline = time.monotonic() + 20
         while not (part.exists() and part.stat().st_size == 200_000):

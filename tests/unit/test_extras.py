@@ -15,7 +15,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from ml.extras import NEEDED, MissingExtra, missing, remedy, require
-from ml.reports.drawing import Plot, markdown_image
+from ml.reports.render.plots.drawing import Plot, markdown_image
 
 REPOSITORY = Path(__file__).parents[2]
 OWN = {"ml", "orchestration", "raw2rank"}

@@ -21,15 +21,15 @@ from dagster._utils.error import serializable_error_info_from_exc_info
 from duckdb import OutOfMemoryException
 from training_toys import fitted, ring_training_set, toy_recipe
 
-from ml.baselines.storage import load_state, save_state
+from ml.baselines.save_load import load_state, save_state
 from ml.codes.codes import Codes
 from ml.data.files import DamagedFile, whole
-from ml.data.lines import LandingError
+from ml.data.landing.file_lines import LandingError
 from ml.data.training_set import Sequences, TrainingSet
 from ml.training.sequential_recommender import SequentialRecommender
-from orchestration import compare, download, reproduce, run, search
-from orchestration.exits import Stopped, ends_plainly
-from orchestration.faults import (
+from orchestration.commands import compare, download, reproduce, run, search
+from orchestration.commands.exits import Stopped, ends_plainly
+from orchestration.execution.faults import (
     interrupted,
     links_of,
     links_of_step,
@@ -228,7 +228,7 @@ def test_the_number_is_known_where_dagster_has_handlers_of_its_own(ended) -> Non
 
 def test_output_that_nobody_reads_any_more_ends_a_command_without_a_word() -> None:
     script = (
-        "import sys\nfrom orchestration.exits import ends_plainly\n"
+        "import sys\nfrom orchestration.commands.exits import ends_plainly\n"
         "sys.exit(ends_plainly(lambda: [print('x' * 9000) for _ in range(99)])())"
     )
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
@@ -257,7 +257,7 @@ def test_every_command_ends_plainly(name: str, tmp_path: Path, monkeypatch, capf
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/w/x")
 
     monkeypatch.setattr(Workspace, "dataset", broken)
-    monkeypatch.setattr("ml.reports.written_report.read_report", broken)
+    monkeypatch.setattr("ml.reports.compare.written_report.read_report", broken)
     monkeypatch.setattr("ml.reproduction.claims.load_claims", broken)
     assert module.main(arguments) == 1
     said = capfd.readouterr().err

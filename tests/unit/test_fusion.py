@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ml.fusion.fused import Fusion
+from ml.fusion.fusion import Fusion
 from ml.fusion.normalisation import NORMALISATIONS, normalised
-from ml.fusion.weights import choose_fusion
-from ml.ranking import tie_break_order
+from ml.fusion.weight_search import choose_fusion
 from ml.recommender import NO_ITEM, Recommendations
+from ml.retrieval.top_k import tie_break_order
 
 ITEMS = 23
 
@@ -149,7 +149,7 @@ def test_blocks_of_rows_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     lists, targets = random_parts(60)
     fusion = Fusion(tuple(lists), (0.5, 0.25, 0.25), "min_max")
     whole, chosen = fusion.fuse(lists, 10, ITEMS), choose_fusion(lists, targets, ITEMS)
-    monkeypatch.setattr("ml.fusion.fused._CELLS_AT_ONCE", 100)
+    monkeypatch.setattr("ml.fusion.fusion._CELLS_AT_ONCE", 100)
     np.testing.assert_array_equal(whole.items, fusion.fuse(lists, 10, ITEMS).items)
     assert chosen.fusion == choose_fusion(lists, targets, ITEMS).fusion
 

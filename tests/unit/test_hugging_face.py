@@ -195,7 +195,7 @@ def test_what_cannot_be_exported_is_refused(training_set: TrainingSet, tmp_path:
 def test_from_the_marts_to_the_export(training_set: TrainingSet, tmp_path: Path):
     """The contract of the items, their text and the export agree on one made-up table."""
     pandas = pytest.importorskip("pandas")
-    from orchestration.contracts import load_contracts, read_columns, validate
+    from orchestration.contracts.checks import load_contracts, read_columns, validate
 
     items = pandas.DataFrame(
         {

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ml.data.interactions import read_interactions
+from ml.data.timed_interactions import read_interactions
 
 
 def test_lines_are_in_the_order_of_the_source_and_not_by_name(tmp_path: Path):

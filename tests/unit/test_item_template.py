@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from source_reading import read
 
 from ml.data.item_text import item_texts
-from ml.data.lines import LandingError
-from ml.data.reading import METADATA_SCHEMA
+from ml.data.landing.file_lines import LandingError
+from ml.data.landing.schema import METADATA_SCHEMA
 from ml.data.sources import find_source
 from ml.data.sources.item_template import FIELDS, fields_of, filled
 

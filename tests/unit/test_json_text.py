@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ml.data.json_text import DEEPEST, NestedTooDeeply, read_json
-from ml.data.reading import INTERACTIONS_SCHEMA, METADATA_SCHEMA, Reject
-from ml.data.records import MetadataLines, ReviewLines
+from ml.data.landing.json_text import DEEPEST, NestedTooDeeply, read_json
+from ml.data.landing.schema import INTERACTIONS_SCHEMA, METADATA_SCHEMA, Reject
 from ml.data.sources.amazon_2014 import Metadata2014Lines
+from ml.data.sources.amazon_2018 import MetadataLines, ReviewLines
 from ml.data.sources.amazon_2023 import Metadata2023Lines, Review2023Lines
 
 REVIEW_2018 = b'{"reviewerID": "A1", "asin": "B1", "overall": 4.0, "unixReviewTime": 1393372800, "x": %s}'

@@ -14,9 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from xxhash import xxh3_64_intdigest
 
-from ml.data import landing_lines, landing_units, lines
 from ml.data.content_digest import parquet_digest
-from ml.data.landing import (
+from ml.data.landing import file_lines as lines
+from ml.data.landing import line_files as landing_lines
+from ml.data.landing import unit as landing_units
+from ml.data.landing.land import (
     INTERACTIONS_SCHEMA,
     METADATA_SCHEMA,
     LandingError,
@@ -25,9 +27,16 @@ from ml.data.landing import (
     land_metadata,
     land_reviews,
 )
-from ml.data.reading import Reject
-from ml.data.records import METADATA_REASONS, REVIEW_REASONS, Review, ReviewLines, read_metadata, read_review
+from ml.data.landing.schema import Reject
 from ml.data.sources import datasets_in, find_source
+from ml.data.sources.amazon_2018 import (
+    METADATA_REASONS,
+    REVIEW_REASONS,
+    Review,
+    ReviewLines,
+    read_metadata,
+    read_review,
+)
 
 REVIEW = {"overall": 4.0, "verified": True, "reviewerID": "A1", "asin": "B1", "unixReviewTime": 1393372800}
 ITEM = {

@@ -19,11 +19,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from xxhash import xxh3_64_intdigest
 
-from ml.data import files, landing_lines, lines
-from ml.data.landing import land_reviews, read_lines
-from ml.data.lines import LandingError
-from ml.data.reading import INTERACTIONS_SCHEMA, FileCounts, SourceFile
-from ml.data.records import REVIEW_REASONS, Reject, ReviewLines, read_review
+from ml.data import files
+from ml.data.landing import file_lines as lines
+from ml.data.landing import line_files as landing_lines
+from ml.data.landing.file_lines import LandingError
+from ml.data.landing.land import land_reviews, read_lines
+from ml.data.landing.schema import INTERACTIONS_SCHEMA, FileCounts, SourceFile
+from ml.data.sources.amazon_2018 import REVIEW_REASONS, Reject, ReviewLines, read_review
 
 FIELDS = ("user_id", "item_id", "rating", "timestamp", "verified", "invalid_fields")
 

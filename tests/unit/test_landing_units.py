@@ -19,11 +19,11 @@ import pyarrow.parquet as pq
 import pytest
 from xxhash import xxh3_64_intdigest
 
-from ml.data import landing
 from ml.data.content_digest import parquet_digest
-from ml.data.landing import FILES_SCHEMA, LandingError, content_digest, land, land_reviews, read_lines
-from ml.data.reading import INTERACTIONS_SCHEMA, ORIGIN, Added, FileCounts, Reject, Sink, SourceFile, Unit
-from ml.data.records import ReviewLines
+from ml.data.landing import land as landing
+from ml.data.landing.land import FILES_SCHEMA, LandingError, content_digest, land, land_reviews, read_lines
+from ml.data.landing.schema import INTERACTIONS_SCHEMA, ORIGIN, Added, FileCounts, Reject, Sink, SourceFile, Unit
+from ml.data.sources.amazon_2018 import ReviewLines
 
 REVIEW = {"overall": 4.0, "verified": True, "reviewerID": "A1", "asin": "B1", "unixReviewTime": 1393372800}
 READ_REVIEWS = functools.partial(read_lines, make_reader=ReviewLines, schema=INTERACTIONS_SCHEMA)
@@ -201,7 +201,7 @@ SCRIPT = """
 import sys
 import time
 from pathlib import Path
-from ml.data.landing import land_reviews
+from ml.data.landing.land import land_reviews
 print("started")
 files = [Path(path) for path in sys.argv[2:]]
 print(land_reviews(files, Path(sys.argv[1]), processes=2).rows_kept)
@@ -218,7 +218,7 @@ def test_a_program_without_a_main_guard_lands_in_processes(tmp_path, way):
         "command": ["-c", SCRIPT],
         "standard input": ["-"],
     }[way]
-    root = str(Path(landing.__file__).parents[2])
+    root = str(Path(landing.__file__).parents[3])
     done = subprocess.run(
         [sys.executable, *start, str(tmp_path / "landed"), *files],
         input=SCRIPT if way == "standard input" else "",
@@ -282,7 +282,7 @@ class Pairs:
 def test_headers_and_lines_of_several_rows(tmp_path):
     (tmp_path / "pairs.txt").write_bytes(b"user items\r\nu1 a b c\nu2\nu3 d")
     read = functools.partial(read_lines, make_reader=Pairs, schema=PAIRS_SCHEMA)
-    with patch("ml.data.lines.CHUNK_BYTES", 5):
+    with patch("ml.data.landing.file_lines.CHUNK_BYTES", 5):
         landed = land([unit(tmp_path / "pairs.txt", "pairs", read)], tmp_path / "landed", PAIRS_SCHEMA)
     [counts] = landed.files
     assert (counts.lines_read, counts.rows_read, counts.rows_kept, counts.rows_rejected) == (4, 5, 4, 1)
@@ -423,7 +423,7 @@ def test_blank_lines_are_neither_rows_nor_rejects(tmp_path, chunk, ending):
     content = ["", "u1", "", "", " \t", "u2", "   ", "u3", "", ""]
     (tmp_path / "words.txt").write_bytes(b"\xef\xbb\xbf" + ending.join(content).encode())
     read = functools.partial(read_lines, make_reader=Words, schema=PAIRS_SCHEMA)
-    with patch("ml.data.lines.CHUNK_BYTES", chunk):
+    with patch("ml.data.landing.file_lines.CHUNK_BYTES", chunk):
         landed = land([unit(tmp_path / "words.txt", "words", read)], tmp_path / "landed", PAIRS_SCHEMA)
     rows = pq.read_table(tmp_path / "landed" / "rows").to_pylist()
     assert [(row["line_number"], row["user"]) for row in rows] == [(2, "u1"), (6, "u2"), (8, "u3")]

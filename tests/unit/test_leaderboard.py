@@ -13,15 +13,11 @@ from recommender_factories import made_up_training_set
 
 from ml.baselines import BASELINES
 from ml.data.training_set import Sequences
-from ml.evaluation.leaderboard import (
-    Entry,
-    build_leaderboard,
-    no_better_than,
-    protocol,
-    protocol_line,
-    to_text_table,
-)
+from ml.evaluation.entry import Entry
+from ml.evaluation.leaderboard import build_leaderboard, no_better_than
+from ml.evaluation.leaderboard_text import to_text_table
 from ml.evaluation.metrics import mean_metrics, metric_values, metrics_of_depth, user_metrics
+from ml.evaluation.protocol_line import protocol, protocol_line
 from ml.evaluation.rankings import RankingError, rank, write_table
 from ml.evaluation.significance import SeedValues, holm, holm_confidence, mean_test, paired_t_tests, paired_test
 

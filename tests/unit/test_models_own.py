@@ -11,13 +11,13 @@ import pytest
 import torch
 
 import ml.models
+from ml.config import TableError
 from ml.data.training_set import Sequences, TrainingSet
 from ml.models.build import build_model
 from ml.models.settings import MODEL_SETTINGS
-from ml.training.execution import Execution
 from ml.training.recipe import load_recipe
+from ml.training.runtime import Execution
 from ml.training.sequential_recommender import SequentialRecommender
-from ml.typed_tables import TableError
 
 PAGE = Path(__file__).parents[2] / "docs" / "adding_a_model.md"
 ITEMS = 40

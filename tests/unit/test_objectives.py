@@ -15,7 +15,9 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ml.models.item_embeddings import DenseItemEmbedding, ItemEmbedding, JointProductQuantisedItemEmbedding
-from ml.objectives import fused, lambdarank, own_negatives, softmax
+from ml.objectives import chunked_loss as fused
+from ml.objectives import lambdarank, softmax
+from ml.objectives import per_position_negatives as own_negatives
 from ml.objectives.bayesian_personalised_ranking import pairwise_logistic
 from ml.objectives.binary_cross_entropy import binary_cross_entropy, positive_weight, score_offset
 from ml.objectives.build import build_objective

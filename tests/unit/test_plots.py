@@ -18,10 +18,11 @@ import report_audits
 from report_contents import board, made_up_content, row
 
 from ml.audits.audit import Chart, Line
-from ml.reports import plots, wording_evaluation
-from ml.reports.content import Estimate, Funnel, FunnelStep, ReportContent, SliceRow, TrainingCurve
-from ml.reports.html import render_html
-from ml.reports.plots_chart import chart
+from ml.reports.content.report import Estimate, Funnel, FunnelStep, ReportContent, SliceRow, TrainingCurve
+from ml.reports.render.html import render_html
+from ml.reports.render.plots import report as plots
+from ml.reports.render.plots.chart import chart
+from ml.reports.words import evaluation as wording_evaluation
 
 NAMES = ("leaderboard", "funnel-reviews", "validation", "loss", "history-lengths", "quality-size", "quality-time")
 NAMES += ("ties", "calibration", "cuts", "groups")
@@ -198,7 +199,7 @@ def test_names_of_curves_do_not_lie_on_one_another():
 def test_every_user_is_in_a_bar_of_the_histogram():
     from matplotlib.figure import Figure
 
-    from ml.reports.drawing import _PNG_COLOURS
+    from ml.reports.render.plots.drawing import _PNG_COLOURS
 
     lengths = tuple((length, 1000 // length) for length in range(2, 400))
     figure = Figure()
@@ -226,7 +227,7 @@ def drawn(one: Chart):
     """The axes of a chart, and its legend."""
     from matplotlib.figure import Figure
 
-    from ml.reports.drawing import _PNG_COLOURS
+    from ml.reports.render.plots.drawing import _PNG_COLOURS
 
     figure = Figure()
     chart(one, "x").draw(figure, _PNG_COLOURS)

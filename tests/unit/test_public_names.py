@@ -13,8 +13,8 @@ import pytest
 from training_toys import ring_training_set
 
 import raw2rank
+from ml.config import TableError
 from ml.training.recipe import RECIPES, load_recipe
-from ml.typed_tables import TableError
 
 REPOSITORY = Path(__file__).parents[2]
 

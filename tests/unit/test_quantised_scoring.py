@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 from torch import nn
 
 from ml.data.training_set import Sequences
-from ml.models import quantised_pruning
 from ml.models.item_embeddings import (
     DenseItemEmbedding,
     JointProductQuantisedItemEmbedding,
     _SumOfPartialScores,
     embedding_sizes,
 )
-from ml.models.quantised_scoring import QuantisedCatalogue
-from ml.ranking import exclude_seen, tie_break_order, top_k
+from ml.retrieval import pruning as quantised_pruning
+from ml.retrieval.pqtopk import QuantisedCatalogue
+from ml.retrieval.top_k import exclude_seen, tie_break_order, top_k
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.usefixtures("one_torch_thread")
 @pytest.fixture
 def small_pieces(monkeypatch):
     """Chunks and samples so small that a made-up catalogue has many of them."""
-    monkeypatch.setattr("ml.models.quantised_scoring._ITEMS_AT_ONCE", 7)
+    monkeypatch.setattr("ml.retrieval.pqtopk._ITEMS_AT_ONCE", 7)
     monkeypatch.setattr(quantised_pruning, "_SAMPLE", 16)
     monkeypatch.setattr(quantised_pruning, "_LARGEST_SHARE", 100.0)
 

@@ -1,4 +1,4 @@
-"""ml/ranking.py: exactness, the tie rule, exclusion."""
+"""ml/retrieval/top_k.py: exactness, the tie rule, exclusion."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from ml.data.training_set import Sequences
-from ml.ranking import exclude_seen, tie_break_order, top_k
 from ml.recommender import NO_ITEM
+from ml.retrieval.top_k import exclude_seen, tie_break_order, top_k
 
 SCORES = st.sampled_from([-np.inf, -2.5, -1.0, -0.0, 0.0, 1e-40, 0.5, 1.0, 3.0, np.inf]) | st.floats(
     width=32, allow_nan=False
@@ -53,7 +53,7 @@ def check(scores, k, order):
 def test_top_k_equals_a_full_sort(scores, k, seed, whole):
     """In small catalogues, ranked whole as they are, and in columns as large ones."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ml.ranking._RANKED_WHOLE", whole)
+        patch.setattr("ml.retrieval.top_k._RANKED_WHOLE", whole)
         check(scores, k, tie_break_order(scores.shape[1], seed))
 
 
@@ -108,7 +108,7 @@ def test_chunks_do_not_change_the_result(monkeypatch):
     scores = np.random.default_rng(0).integers(0, 5, (37, 1_500)).astype(np.float32)
     order = tie_break_order(1_500)
     whole = top_k(scores, 7, order)
-    monkeypatch.setattr("ml.ranking._BYTES_AT_ONCE", 30_000)
+    monkeypatch.setattr("ml.retrieval.top_k._BYTES_AT_ONCE", 30_000)
     chunked = top_k(scores, 7, order)
     assert np.array_equal(whole.items, chunked.items)
     assert np.array_equal(whole.scores, chunked.scores)

@@ -14,8 +14,10 @@ from audit_toys import leave_one_out
 from recommender_factories import made_up_training_set
 
 from ml.baselines import BASELINES
-from ml.evaluation.leaderboard import Entry, build_leaderboard, protocol
+from ml.evaluation.entry import Entry
+from ml.evaluation.leaderboard import build_leaderboard
 from ml.evaluation.metrics import user_metrics
+from ml.evaluation.protocol_line import protocol
 from ml.evaluation.rankings import COLUMNS, RankingError, facts, rank, read_rankings, write_table
 from ml.recommender import NO_ITEM
 

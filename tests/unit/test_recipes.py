@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
+from ml.config import TableError
 from ml.training.recipe import load_recipe, load_recipes, recipe_from_tables
-from ml.typed_tables import TableError
 
 TEXT = """
 title = "A title"

@@ -14,7 +14,7 @@ import pytest
 import recommender_factories
 from recommender_factories import FACTORIES, Factory, digest_of, digest_of_files, made_up_training_set
 
-from ml.data.catalogue import translate
+from ml.data.item_index import translate
 from ml.data.training_set import Sequences, TrainingSet
 from ml.recommender import NO_ITEM, Recommendations, Recommender
 
@@ -141,7 +141,7 @@ def test_an_item_added_after_training_is_refused_with_what_to_do(recommender, tr
     assert training_set.items == 40
     history = [3, 3, 3]
     history[place] = item
-    with pytest.raises(ValueError, match=r"outside the catalogue of 40 items.* fit it again .*catalogue\.translate"):
+    with pytest.raises(ValueError, match=r"outside the catalogue of 40 items.* fit it again .*item_index\.translate"):
         recommender.recommend(Sequences.from_lists([[1], history]), 5, exclude_seen=False)
 
 

@@ -14,10 +14,10 @@ import pytest
 from report_contents import board, made_up_content, made_up_run, row, with_texts
 from report_page import HOSTILE, Page
 
-from ml.reports import html
-from ml.reports.content import ReportContent, RunFacts
-from ml.reports.html import render_html, write_html
-from ml.reports.write import FILES
+from ml.reports.content.report import ReportContent, RunFacts
+from ml.reports.render import html
+from ml.reports.render.html import render_html, write_html
+from ml.reports.render.write import FILES
 
 
 @pytest.fixture(scope="module")
@@ -208,7 +208,7 @@ def test_a_report_replaces_the_one_before_and_leaves_nothing_beside_it(content, 
 
 def test_no_heavy_library_is_imported_before_something_is_drawn():
     code = (
-        "import sys, ml.reports.html, ml.reports.markdown, ml.reports.collect; "
+        "import sys, ml.reports.render.html, ml.reports.render.markdown.report, ml.reports.collect.report; "
         "print(sorted({'matplotlib', 'torch', 'pandas', 'ranx', 'sklearn', 'dagster'} & set(sys.modules)))"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -19,7 +19,7 @@ import pytest
 from report_contents import made_up_content, made_up_run, with_texts
 from report_page import HOSTILE
 
-from ml.reports.html import render_html
+from ml.reports.render.html import render_html
 
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 BROWSER = next(filter(None, map(shutil.which, (os.environ.get("CHROMIUM", ""), *_BROWSERS))), None)

@@ -16,12 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from report_contents import write_made_up_lake
 
-from ml.reports import verdict
-from ml.reports.collect import MissingInput, _settings, collect, project_version, run_facts
-from ml.reports.collect_interactions import count_tied_targets
-from ml.reports.content import Check, ReportContent
-from ml.reports.html import render_html
-from ml.reports.model_card import model_card
+from ml.reports.collect.interactions import count_tied_targets
+from ml.reports.collect.report import MissingInput, _settings, collect, project_version, run_facts
+from ml.reports.content.report import Check, ReportContent
+from ml.reports.render.html import render_html
+from ml.reports.render.markdown.model_card import model_card
+from ml.reports.words import verdict
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +126,7 @@ def test_collected_rejects_are_cut_and_readable(collected):
 
 
 def test_a_long_rejected_line_is_cut(tmp_path):
-    from ml.reports.collect_dumps import _rejected
+    from ml.reports.collect.dumps import _rejected
 
     record = {"source_file": "f", "line_number": 1, "reason": "r", "detail": None, "line": "é".encode() * 100_000}
     line = _rejected(record).line

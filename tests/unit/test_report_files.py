@@ -15,10 +15,18 @@ from hypothesis import strategies as st
 from report_contents import board, made_up_content, made_up_run, row, with_texts, write_made_up_lake
 
 from ml.audits.audit import Audit
-from ml.evaluation.leaderboard import protocol
-from ml.reports.collect import collect
-from ml.reports.content import ReportContent
-from ml.reports.write import FILES, csv_text, csv_text_as_it_was, leaderboard_table, report_facts, to_csv, write_report
+from ml.evaluation.protocol_line import protocol
+from ml.reports.collect.report import collect
+from ml.reports.content.report import ReportContent
+from ml.reports.render.write import (
+    FILES,
+    csv_text,
+    csv_text_as_it_was,
+    leaderboard_table,
+    report_facts,
+    to_csv,
+    write_report,
+)
 
 
 @pytest.fixture(scope="module")

@@ -15,10 +15,10 @@ from markdown_it import MarkdownIt
 from report_contents import board, made_up_content, made_up_run, row, with_texts
 from report_page import HOSTILE
 
-from ml.reports import markdown
-from ml.reports.content import ReportContent
-from ml.reports.model_card import model_card
-from ml.reports.text import escape_markdown, visible
+from ml.reports.content.report import ReportContent
+from ml.reports.render.markdown import report as markdown
+from ml.reports.render.markdown.model_card import model_card
+from ml.reports.render.text import escape_markdown, visible
 
 
 @pytest.fixture(scope="module")

@@ -11,12 +11,14 @@ from hypothesis import strategies as st
 from report_contents import board, made_up_content, row
 
 from ml.audits.audit import CANNOT_TELL, CONCERN, NO_CONCERN, NOT_APPLICABLE, NOTE
-from ml.reports import html, markdown, wording
-from ml.reports import verdict as verdicts
-from ml.reports import wording_evaluation as labels
-from ml.reports.content import Check, Estimate, Funnel, FunnelStep, LeaderboardRow, ReportContent
-from ml.reports.html import render_html
-from ml.reports.row_marks import row_marks
+from ml.reports.content.report import Check, Estimate, Funnel, FunnelStep, LeaderboardRow, ReportContent
+from ml.reports.render import html
+from ml.reports.render.html import render_html
+from ml.reports.render.markdown import report as markdown
+from ml.reports.words import evaluation as labels
+from ml.reports.words import verdict as verdicts
+from ml.reports.words import wording
+from ml.reports.words.row_marks import row_marks
 
 
 @pytest.fixture(scope="module")

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from ml.baselines import BASELINES
+from ml.config import TableError
 from ml.fusion.recipe import load_fusions
 from ml.reproduction.claims import Claim, load_claims, load_protocols
 from ml.reproduction.results import MISSED, NOT_RUN, REACHED, REPORTED, Result, judge
 from ml.reproduction.table import page
 from ml.training.recipe import load_recipes
-from ml.typed_tables import TableError
 
 CLAIM = Claim(
     name="one",

@@ -9,10 +9,10 @@ from dataclasses import replace
 import pytest
 from recommender_factories import made_up_training_set
 
+from ml.config import TableError
 from ml.search.search import search
 from ml.search.space import Dimension, as_toml, load_space, with_values, within
 from ml.training.recipe import load_recipes, recipe_from_tables
-from ml.typed_tables import TableError
 
 SPACE = (
     Dimension("optimiser.learning_rate", low=1e-4, high=1e-1, logarithmic=True),

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from ml.data.build import divided
+from ml.data.build_training_set import divided
 from ml.data.training_set import TrainingSet
-from orchestration.contract_frames import seen_targets
+from orchestration.contracts.frames import seen_targets
 
 
 def test_targets_in_the_history_are_counted_once_a_user():

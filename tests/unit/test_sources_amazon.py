@@ -13,10 +13,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from source_reading import Read, read, read_source
 
-from ml.data.reading import INTERACTIONS_SCHEMA, METADATA_SCHEMA, Reject
-from ml.data.records import Metadata
+from ml.data.landing.schema import INTERACTIONS_SCHEMA, METADATA_SCHEMA, Reject
 from ml.data.sources import SourceDescription, amazon_2014, amazon_2023, find_source
 from ml.data.sources.amazon_2014 import read_metadata_2014
+from ml.data.sources.amazon_2018 import Metadata
 from ml.data.sources.amazon_2023 import Review2023, Review2023Lines, read_metadata_2023, read_review_2023
 from ml.data.sources.literals import LONGEST_LITERAL_BYTES, read_literal
 

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pytest
 from source_reading import read
 
-from ml.data.lines import LandingError
-from ml.data.reading import INTERACTIONS_SCHEMA, METADATA_SCHEMA
+from ml.data.landing.file_lines import LandingError
+from ml.data.landing.schema import INTERACTIONS_SCHEMA, METADATA_SCHEMA
 from ml.data.sources import SourceDescription, find_source
 
 REVIEW_2014 = {"reviewerID": "A1", "asin": "B1", "helpful": [0, 1], "overall": 4.0, "unixReviewTime": 1393372800}

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from source_reading import Read, read
 
-from ml.data.lines import LandingError
-from ml.data.reading import INTERACTIONS_SCHEMA
+from ml.data.landing.file_lines import LandingError
+from ml.data.landing.schema import INTERACTIONS_SCHEMA
 from ml.data.sources import SourceDescription, datasets_in, find_source
 from ml.data.sources.partitions import partition_columns
 from ml.data.sources.patterns import natural_key

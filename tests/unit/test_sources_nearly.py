@@ -9,9 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 from source_reading import Read, read
 
-from ml.data.landing import land
-from ml.data.lines import LandingError
-from ml.data.reading import INTERACTIONS_SCHEMA, METADATA_SCHEMA
+from ml.data.landing.file_lines import LandingError
+from ml.data.landing.land import land
+from ml.data.landing.schema import INTERACTIONS_SCHEMA, METADATA_SCHEMA
 from ml.data.sources import find_source
 
 REVIEW = {"reviewerID": "A1", "asin": "B1", "overall": 4.0, "unixReviewTime": 1_393_372_800}

@@ -7,8 +7,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from ml.data.landing import land
-from ml.data.reading import INTERACTIONS_SCHEMA
+from ml.data.landing.land import land
+from ml.data.landing.schema import INTERACTIONS_SCHEMA
 from ml.data.sources import datasets_in, find_source
 
 pytestmark = pytest.mark.real_data

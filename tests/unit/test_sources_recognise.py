@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ml.data.lines import LandingError
+from ml.data.landing.file_lines import LandingError
 from ml.data.sources import LAYOUTS, SourceDescription, datasets_in, find_source
 from ml.data.sources.given_split import PARTS
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from source_reading import Read, read_source
 
-from ml.data.lines import LandingError
-from ml.data.reading import INTERACTIONS_SCHEMA
+from ml.data.landing.file_lines import LandingError
+from ml.data.landing.schema import INTERACTIONS_SCHEMA
 
 USERS = [(f"u{user}", [f"i{(7 * user + place) % 11}" for place in range(3 + user % 3)]) for user in range(12)]
 TIME = 1_400_000_000

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from source_reading import Read, read_source
 
-from ml.data.lines import LandingError
-from ml.data.reading import INTERACTIONS_SCHEMA
-from ml.data.sources import find_source, given_split, sequence
+from ml.data.landing.file_lines import LandingError
+from ml.data.landing.schema import INTERACTIONS_SCHEMA
+from ml.data.sources import find_source, given_split
+from ml.data.sources.sequence import lines as sequence
 
 
 def read_sequence(folder: Path, data: bytes) -> Read:

@@ -8,8 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 from source_reading import Read, read, read_source
 
-from ml.data.lines import LandingError
-from ml.data.reading import INTERACTIONS_SCHEMA
+from ml.data.landing.file_lines import LandingError
+from ml.data.landing.schema import INTERACTIONS_SCHEMA
 from ml.data.sources import SourceDescription, find_source
 
 TIME = 1_400_000_000

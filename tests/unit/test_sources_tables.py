@@ -21,9 +21,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from source_reading import Read, read_source
 
-from ml.data import lines as lines_module
-from ml.data.lines import LandingError
-from ml.data.reading import END_OF_TIME, INTERACTIONS_SCHEMA
+from ml.data.landing import file_lines as lines_module
+from ml.data.landing.file_lines import LandingError
+from ml.data.landing.schema import END_OF_TIME, INTERACTIONS_SCHEMA
 from ml.data.sources import SourceDescription, find_source
 from ml.data.sources import parquet as parquet_module
 from ml.data.sources import table as table_module

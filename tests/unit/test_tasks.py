@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml.data.training_set import Sequences
+from ml.tasks.batch import Batch
 from ml.tasks.build import build_task
 from ml.tasks.cloze import Cloze
 from ml.tasks.next_item import NextItem
@@ -20,7 +21,6 @@ from ml.tasks.settings import (
     RecencySamplingSettings,
     check_task_of_model,
 )
-from ml.training.batches import Batch
 
 ITEMS = 25
 MASK = ITEMS

@@ -17,9 +17,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ml.data.landing import LandingError, content_digest, land_reviews
-from ml.data.lines import FileLines
-from ml.data.text_stream import TextStream, first_text
+from ml.data.landing.file_lines import FileLines
+from ml.data.landing.land import LandingError, content_digest, land_reviews
+from ml.data.landing.text_stream import TextStream, first_text
 
 SKIPPABLE_FRAME = b"\x50\x2a\x4d\x18" + (5).to_bytes(4, "little") + b"hello"
 
@@ -187,7 +187,7 @@ def test_a_dump_without_permission_or_on_a_failing_disk_is_named(tmp_path, monke
     def fail(self, buffer):
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr("ml.data.text_stream._HashingReader.readinto", fail)
+    monkeypatch.setattr("ml.data.landing.text_stream._HashingReader.readinto", fail)
     with pytest.raises(LandingError, match=r"Some\.json\.zst cannot be read: Input/output error"):
         list(FileLines(dump))
 

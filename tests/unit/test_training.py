@@ -16,10 +16,10 @@ from training_toys import GBCE, ITEMS, SAMPLED_SOFTMAX, fitted, ring_training_se
 
 from ml.codes.svd import assign_svd_codes
 from ml.data.training_set import Sequences
-from ml.ranking import tie_break_order, top_k
 from ml.recommender import NO_ITEM, Recommender
+from ml.retrieval.top_k import tie_break_order, top_k
+from ml.tasks.batch import history_batch, next_item_batch, shuffled_batches
 from ml.tasks.next_item import NextItem
-from ml.training.batches import history_batch, next_item_batch, shuffled_batches
 from ml.training.loop import DivergedError, build_optimiser, set_learning_rate
 from ml.training.reproducible import generator_for, reproducible
 from ml.training.scoring import final_states, hide_seen, ndcg, target_ranks

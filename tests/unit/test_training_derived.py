@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from training_toys import fitted, ring_training_set, toy_recipe
 
 from ml.models.build import build_model
-from ml.training.averaging import WeightAverage
 from ml.training.derived import LENGTHS, SHARE_READ, derive, described, filled_in, read_described
+from ml.training.moving_average import WeightAverage
 from ml.training.recipe import load_recipes, recipe_from_tables
 from ml.training.sequential_recommender import SequentialRecommender
-from ml.training.weights import weights_digest
+from ml.training.weights_digest import weights_digest
 
 HISTORIES = st.lists(st.integers(0, 900), min_size=1, max_size=60).map(lambda rows: np.array(rows, dtype=np.int64))
 FEW = {"batch_size": 8, "max_epochs": 3, "patience": 2}

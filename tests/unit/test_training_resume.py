@@ -12,10 +12,10 @@ import torch
 from training_processes import train_in_child, train_killed_after
 from training_toys import fitted, ring_training_set, toy_recipe
 
-from ml.training.averaging import WeightAverage
 from ml.training.checkpoint import Checkpoint, TrainingState, binding_of, checkpoint_folder
 from ml.training.log import EpochRecord
 from ml.training.loop import DivergedError, build_optimiser
+from ml.training.moving_average import WeightAverage
 from ml.training.train import train
 
 # 4 steps an epoch; dropout, moving average, warm-up and early stopping all in play

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ml.data.build import SplitError, build_training_set
+from ml.data.build_training_set import SplitError, build_training_set
 from ml.data.training_set import Sequences, TrainingSet
 
 LABELS = {"t": "train", "h": "history", "v": "validation", "T": "test", "u": "unused"}

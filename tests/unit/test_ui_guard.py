@@ -13,8 +13,8 @@ from starlette.testclient import TestClient
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from orchestration.paths import Workspace
-from orchestration.ui_guard import Guard, changes_something
-from orchestration.ui_pages import routes
+from orchestration.webserver.guard import Guard, changes_something
+from orchestration.webserver.pages import routes
 
 TOKEN = "a-token-of-this-test-alone"
 HOME = "http://127.0.0.1:3000"

@@ -30,9 +30,11 @@ from pathlib import Path
 import numpy as np
 import raw2rank
 from ml.data.training_set import Sequences
-from orchestration import contract_files, paths, project
+from orchestration import paths
+from orchestration.contracts import files as contract_files
+from orchestration import dbt as project
 from orchestration.definitions import defs
-from orchestration.recommenders import recipes
+from ml.recommenders.registry import recipes
 
 rows = [[(user + step) % 20 for step in range(5)] for user in range(40)]
 training_set = raw2rank.TrainingSet(
@@ -118,7 +120,7 @@ def test_the_wheel_holds_every_file_of_the_packages_and_nothing_that_use_leaves(
         held = {name for name in file.namelist() if ".dist-info/" not in name}
         entry_points = file.read(next(name for name in file.namelist() if name.endswith("entry_points.txt"))).decode()
     assert held == copied_from_checkout()
-    assert "raw2rank = orchestration.command:main" in entry_points
+    assert "raw2rank = orchestration.commands.main:main" in entry_points
 
 
 def test_it_works_from_another_folder_and_is_not_written_to(installed: Path, tmp_path: Path) -> None:

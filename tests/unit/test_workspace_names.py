@@ -11,16 +11,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ml.data.build import build_training_set
+from ml.data.build_training_set import build_training_set
 from ml.data.database import connect, quoted
-from ml.data.lines import LandingError
-from orchestration.data_docs import write_data_docs
-from orchestration.dbt_process import places
-from orchestration.faults import reason
+from ml.data.landing.file_lines import LandingError
+from orchestration.commands.run import configure_instance
+from orchestration.contracts.data_docs import write_data_docs
+from orchestration.execution.crash_recovery import missing, usable_warehouse
+from orchestration.execution.dagster_sqlite import open_instance, reference_for_services
+from orchestration.execution.dbt_process import places
+from orchestration.execution.faults import reason
 from orchestration.paths import LONGEST_DATASET_NAME, DatasetPaths, Workspace, WorkspaceError, check_dataset_name
-from orchestration.recovery import missing, usable_warehouse
-from orchestration.run import configure_instance
-from orchestration.storage import open_instance, reference_for_services
 
 NAMES = [
     "a#b",

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from ml.data.landing_lines import read_lines
-from ml.data.lines import LandingError
-from ml.data.reading import INTERACTIONS_SCHEMA, METADATA_SCHEMA, LineReader, SourceFile, Unit
-from ml.data.records import MetadataLines, ReviewLines
+from ml.data.landing.file_lines import LandingError
+from ml.data.landing.line_files import read_lines
+from ml.data.landing.schema import INTERACTIONS_SCHEMA, METADATA_SCHEMA, LineReader, SourceFile, Unit
 from ml.data.sources.amazon_2014 import Metadata2014Lines
+from ml.data.sources.amazon_2018 import MetadataLines, ReviewLines
 from ml.data.sources.amazon_2023 import Metadata2023Lines, Review2023Lines
 from ml.data.sources.content import METADATA, NO_JSON, REVIEWS, Content, content_of, refusal
 from ml.data.sources.names import METADATA_PREFIX, metadata_names, without_compression

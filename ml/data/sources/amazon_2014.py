@@ -1,10 +1,10 @@
 """Metadata of the 2014 release: lines that hold a Python dictionary each (:mod:`ml.data.sources.literals`).
 
-The layout is that of Amazon product data (2014): McAuley, Targett, Shi and van den Hengel, "Image-based
-recommendations on styles and substitutes", SIGIR 2015. A line needs ``asin`` as in :mod:`ml.data.records`, and may
-have ``title``, ``brand`` (strings), ``price`` (a number, kept as its JSON text, or a string), ``categories`` (a list of
+The layout is that of Amazon product data (2014): McAuley, Targett, Shi and van den Hengel, "Image-based recommendations
+on styles and substitutes", SIGIR 2015. A line needs ``asin`` as in :mod:`ml.data.sources.amazon_2018`, and may have
+``title``, ``brand`` (strings), ``price`` (a number, kept as its JSON text, or a string), ``categories`` (a list of
 paths in the category tree, each a list of strings, of which the first is kept) and ``imUrl`` (a string). There is no
-main category. The reviews of this release are read as those of 2018 (:class:`ml.data.records.ReviewLines`).
+main category. The reviews of this release are read as those of 2018 (:class:`ml.data.sources.amazon_2018.ReviewLines`).
 """
 
 from __future__ import annotations
@@ -12,9 +12,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from ml.data.json_text import fields_reading, identity_problem, is_list_of_texts, is_text, type_name, why_unreadable
-from ml.data.reading import LANDING_REASONS, Added, FileReading, Reject
-from ml.data.records import Metadata, add_items, read_texts
+from ml.data.landing.json_text import (
+    fields_reading,
+    identity_problem,
+    is_list_of_texts,
+    is_text,
+    type_name,
+    why_unreadable,
+)
+from ml.data.landing.schema import LANDING_REASONS, Added, FileReading, Reject
+from ml.data.sources.amazon_2018 import Metadata, add_items, read_texts
 from ml.data.sources.item_template import filled
 from ml.data.sources.literals import read_literal
 
@@ -52,11 +59,11 @@ class Metadata2014Lines:
         self._keys, self._warnings, self._template = keys, warnings, template
 
     def add(self, lines: list[bytes], columns: dict[str, list]) -> Added:
-        """See :meth:`ml.data.reading.LineReader.add`."""
+        """See :meth:`ml.data.landing.schema.LineReader.add`."""
         return add_items(partial(read_metadata_2014, template=self._template), lines, columns)
 
     def reading(self) -> FileReading:
-        """See :class:`ml.data.reading.LineReader`."""
+        """See :class:`ml.data.landing.schema.LineReader`."""
         return fields_reading(_FIELDS, self._keys, None, self._warnings)
 
 

@@ -1,7 +1,7 @@
 """Reviews and metadata of the 2023 release: JSON lines.
 
 The layout is that of Amazon Reviews 2023: Hou, Li, He, Yan, Chen and McAuley, "Bridging language and items for
-retrieval and recommendation", 2024. JSON and identities are read as in :mod:`ml.data.records`.
+retrieval and recommendation", 2024. JSON and identities are read as in :mod:`ml.data.sources.amazon_2018`.
 
 A review needs ``user_id``, ``parent_asin`` (or, where that is missing, ``asin``), ``rating`` (a number from 1 to 5) and
 ``timestamp``, whole milliseconds since 1970 before 2100; a number below 100,000,000,000 is taken for seconds, and
@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 import orjson
 
-from ml.data.json_text import (
+from ml.data.landing.json_text import (
     LEAST_DEEP_BYTES,
     fields_reading,
     identity_problem,
@@ -32,8 +32,8 @@ from ml.data.json_text import (
     read_object,
     shown,
 )
-from ml.data.reading import END_OF_TIME, Added, FileReading, Reject
-from ml.data.records import LINE_REASONS, NO_FIELDS, Metadata, add_items, read_texts
+from ml.data.landing.schema import END_OF_TIME, Added, FileReading, Reject
+from ml.data.sources.amazon_2018 import LINE_REASONS, NO_FIELDS, Metadata, add_items, read_texts
 from ml.data.sources.item_template import filled
 from ml.data.sources.timestamps import LEAST_MILLISECONDS
 
@@ -100,7 +100,7 @@ class Review2023Lines:
         self._keys, self._warnings = keys, warnings
 
     def add(self, lines: list[bytes], columns: dict[str, list]) -> Added:
-        """See :meth:`ml.data.reading.LineReader.add`."""
+        """See :meth:`ml.data.landing.schema.LineReader.add`."""
         rejected = []
         loads = orjson.loads
         add_user, add_item = columns["user_id"].append, columns["item_id"].append
@@ -141,7 +141,7 @@ class Review2023Lines:
         return Added(rejected)
 
     def reading(self) -> FileReading:
-        """See :class:`ml.data.reading.LineReader`."""
+        """See :class:`ml.data.landing.schema.LineReader`."""
         return fields_reading(_REVIEW_FIELDS, self._keys, "milliseconds", self._warnings)
 
 
@@ -156,11 +156,11 @@ class Metadata2023Lines:
         self._keys, self._warnings, self._template = keys, warnings, template
 
     def add(self, lines: list[bytes], columns: dict[str, list]) -> Added:
-        """See :meth:`ml.data.reading.LineReader.add`."""
+        """See :meth:`ml.data.landing.schema.LineReader.add`."""
         return add_items(partial(read_metadata_2023, template=self._template), lines, columns)
 
     def reading(self) -> FileReading:
-        """See :class:`ml.data.reading.LineReader`."""
+        """See :class:`ml.data.landing.schema.LineReader`."""
         return fields_reading(_ITEM_FIELDS, self._keys, None, self._warnings)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping, Sequence
 
-from ml.data.lines import LandingError
+from ml.data.landing.file_lines import LandingError
 
 REQUIRED = ("user", "item")
 ROLES = (*REQUIRED, "timestamp", "rating", "verified")

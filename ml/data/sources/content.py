@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ml.data.lines import LONGEST_LINE_BYTES
+from ml.data.landing.file_lines import LONGEST_LINE_BYTES
+from ml.data.landing.text_stream import BYTE_ORDER_MARK, first_text
 from ml.data.sources.literals import read_literal
-from ml.data.text_stream import BYTE_ORDER_MARK, first_text
 
 # Kinds that are read, and the layout of each.
 REVIEWS = {"reviews of 2018": "amazon_2018", "reviews of 2023": "amazon_2023"}

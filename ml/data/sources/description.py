@@ -79,7 +79,7 @@ class SourceDescription:
         )
 
     def __post_init__(self) -> None:
-        from ml.data.lines import LandingError
+        from ml.data.landing.file_lines import LandingError
         from ml.data.sources.columns import REQUIRED, ROLES
 
         if self.layout not in LAYOUTS:
@@ -167,7 +167,7 @@ class SourceDescription:
         """
         import tomllib
 
-        from ml.data.lines import LandingError, complaint
+        from ml.data.landing.file_lines import LandingError, complaint
         from ml.data.sources.presets import with_preset
 
         try:
@@ -212,7 +212,7 @@ def _is_readable(encoding: str) -> bool:
 
 def _keep(path: Path, values: Mapping[str, object]) -> dict[str, tuple[str, ...]]:
     """By column, the values of which a row must have one."""
-    from ml.data.lines import LandingError
+    from ml.data.landing.file_lines import LandingError
 
     table = values.get("keep", {})
     if not isinstance(table, dict):
@@ -230,7 +230,7 @@ def _keep(path: Path, values: Mapping[str, object]) -> dict[str, tuple[str, ...]
 
 def _refuse_key_below(path: Path, table: str, key: str) -> None:
     """Refuse a key of the source that stands below a table, and so belongs to the table."""
-    from ml.data.lines import LandingError
+    from ml.data.landing.file_lines import LandingError
 
     if key in _KEYS:
         raise LandingError(f"{path}: {key} stands below [{table}]; put it in front of it")
@@ -245,7 +245,7 @@ def _as_written(value: str | float) -> tuple[str, ...]:
 
 def _columns(path: Path, columns: object) -> dict[str, Any]:
     """The columns of a table, by their role or by their position."""
-    from ml.data.lines import LandingError
+    from ml.data.landing.file_lines import LandingError
 
     if isinstance(columns, list):
         if not columns or not all(isinstance(name, str) for name in columns):
@@ -270,7 +270,7 @@ def _columns(path: Path, columns: object) -> dict[str, Any]:
 
 def _table_keys(path: Path, values: Mapping[str, Any]) -> dict[str, Any]:
     """What else is said of a table."""
-    from ml.data.lines import LandingError
+    from ml.data.landing.file_lines import LandingError
 
     said: dict[str, Any] = {}
     for key in ("separator", "time_format", "encoding"):
@@ -287,7 +287,7 @@ def _table_keys(path: Path, values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _template(path: Path, values: Mapping[str, object]) -> str | None:
     """The template of the item text in a description."""
-    from ml.data.lines import LandingError
+    from ml.data.landing.file_lines import LandingError
 
     table = values.get("item_text")
     if table is None:
@@ -305,7 +305,7 @@ def described_in(folder: Path) -> SourceDescription | None:
     Raises:
         LandingError: as :meth:`SourceDescription.from_toml`; it is a broken link.
     """
-    from ml.data.lines import LandingError
+    from ml.data.landing.file_lines import LandingError
 
     path = folder / FILE_NAME
     if path.is_symlink() and not path.exists():

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from ml.data.lines import FileLines, LandingError
+from ml.data.landing.file_lines import FileLines, LandingError
 from ml.data.sources.columns import ColumnNotFoundError, find_columns
 from ml.data.sources.names import without_compression
 from ml.data.sources.quoting import BACKSLASH, DOUBLED, NONE, Quoting

@@ -22,9 +22,9 @@ import numpy as np
 import pyarrow as pa
 from xxhash import xxh3_64_intdigest
 
-from ml.data.lines import FileLines, LandingError
-from ml.data.reading import INTERACTIONS_SCHEMA, FileCounts, Reject, Sink, SourceFile
-from ml.data.sources.sequence import read_words
+from ml.data.landing.file_lines import FileLines, LandingError
+from ml.data.landing.schema import INTERACTIONS_SCHEMA, FileCounts, Reject, Sink, SourceFile
+from ml.data.sources.sequence.lines import read_words
 
 # in the order in which a unit holds them
 PARTS = ("train/input", "val/input", "val/output", "test/input", "test/output")

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from unicodedata import is_normalized
 
-from ml.data.reading import Reject
+from ml.data.landing.schema import Reject
 from ml.data.sources.timestamps import shown
 
 CONTROL_CHARACTER = re.compile("[\x00-\x1f\x7f-\x9f]")

@@ -16,9 +16,9 @@ from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 
-from ml.data.json_text import is_text, read_object, type_name
-from ml.data.lines import LandingError
-from ml.data.reading import LANDING_REASONS, Added, FileReading, Reject
+from ml.data.landing.file_lines import LandingError
+from ml.data.landing.json_text import is_text, read_object, type_name
+from ml.data.landing.schema import LANDING_REASONS, Added, FileReading, Reject
 from ml.data.sources.columns import ColumnNotFoundError, find_columns
 from ml.data.sources.content import JSON_LINES, NOT_LINES, content_of, first_objects, refusal
 from ml.data.sources.keep import Keep
@@ -141,7 +141,7 @@ class JsonLines:
         return f"{there}; say {roles} (keys of the first level only)"
 
     def add(self, lines: list[bytes], columns: dict[str, list]) -> Added:
-        """See :meth:`ml.data.reading.LineReader.add`.
+        """See :meth:`ml.data.landing.schema.LineReader.add`.
 
         Raises:
             LandingError: the file holds no objects, or no key is known as the user or the item.
@@ -180,11 +180,11 @@ class JsonLines:
 
     @property
     def left_out(self) -> int:
-        """See :class:`ml.data.reading.LineReader`."""
+        """See :class:`ml.data.landing.schema.LineReader`."""
         return self._keep.left_out
 
     def reading(self) -> FileReading:
-        """See :class:`ml.data.reading.LineReader`."""
+        """See :class:`ml.data.landing.schema.LineReader`."""
         keys = self._keys
         unused = tuple(key for key in self._all_keys if key not in {*keys.values(), *self._keep.places})
         values = {key: [_text(one.get(key)) or "" for one in self._objects if one.get(key)] for key in unused}

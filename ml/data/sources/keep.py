@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from ml.data.lines import LandingError
+from ml.data.landing.file_lines import LandingError
 from ml.data.sources.columns import plain_name
 from ml.data.sources.identities import whole_number
 

@@ -1,9 +1,9 @@
 """Lines that hold a Python value as text (``{'asin': 'B1', 'price': 1.5}``), read without evaluating anything.
 
 What ``repr`` writes of a value made of dictionaries, lists, strings (``u'...'`` of Python 2 too), numbers, ``nan``,
-``inf``, ``True``, ``False`` and ``None`` is understood: it is rewritten as JSON, and read by :mod:`ml.data.json_text`.
-Tuples, sets, bytes, f-strings, joined strings, calls and operators are not. A line costs time and memory in proportion
-to its length, whatever it holds.
+``inf``, ``True``, ``False`` and ``None`` is understood: it is rewritten as JSON, and read by
+:mod:`ml.data.landing.json_text`. Tuples, sets, bytes, f-strings, joined strings, calls and operators are not. A line
+costs time and memory in proportion to its length, whatever it holds.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import re
 
 import orjson
 
-from ml.data.json_text import NestedTooDeeply, is_nested_deeply, read_json
-from ml.data.text_stream import BYTE_ORDER_MARK
+from ml.data.landing.json_text import NestedTooDeeply, is_nested_deeply, read_json
+from ml.data.landing.text_stream import BYTE_ORDER_MARK
 
 LONGEST_LITERAL_BYTES = 4 << 20
 

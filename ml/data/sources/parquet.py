@@ -17,8 +17,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ml.data.lines import LandingError, complaint
-from ml.data.reading import FileCounts, Sink, SourceFile
+from ml.data.landing.file_lines import LandingError, complaint
+from ml.data.landing.schema import FileCounts, Sink, SourceFile
 from ml.data.sources.keep import Keep
 from ml.data.sources.parquet_rows import RowReader
 from ml.data.sources.partitions import partition_columns, roles_with_folders

@@ -11,8 +11,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from xxhash import xxh3_64_intdigest
 
-from ml.data.lines import LandingError
-from ml.data.reading import END_OF_TIME, INTERACTIONS_SCHEMA, REJECTS_SCHEMA, FileReading, Reject, Sink, SourceFile
+from ml.data.landing.file_lines import LandingError
+from ml.data.landing.schema import (
+    END_OF_TIME,
+    INTERACTIONS_SCHEMA,
+    REJECTS_SCHEMA,
+    FileReading,
+    Reject,
+    Sink,
+    SourceFile,
+)
 from ml.data.sources.columns import like_a_time, plain_name
 from ml.data.sources.identities import CONTROL_CHARACTER, Identities, identity_problem
 from ml.data.sources.keep import Keep

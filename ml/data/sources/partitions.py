@@ -9,8 +9,8 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from ml.data.lines import LandingError
-from ml.data.reading import Added, FileReading, LineReader, Reject, SourceFile
+from ml.data.landing.file_lines import LandingError
+from ml.data.landing.schema import Added, FileReading, LineReader, Reject, SourceFile
 from ml.data.sources.columns import ColumnNotFoundError, find_columns
 from ml.data.sources.table_options import TableOptions
 from ml.data.sources.time_format import TimeFormat
@@ -179,18 +179,18 @@ class PartitionedLines:
 
     @property
     def left_out(self) -> int:
-        """See :class:`ml.data.reading.LineReader`."""
+        """See :class:`ml.data.landing.schema.LineReader`."""
         return self._reader.left_out
 
     def add(self, lines: list[bytes], columns: dict[str, list]) -> Added:
-        """See :meth:`ml.data.reading.LineReader.add`."""
+        """See :meth:`ml.data.landing.schema.LineReader.add`."""
         before = len(columns["timestamp"])
         added = self._reader.add(lines, columns)
         self._put_time(columns, before)
         return added
 
     def add_whole_records(self, lines: list[bytes], columns: dict[str, list]) -> tuple[Added, int]:
-        """See :class:`ml.data.reading.LineReader`."""
+        """See :class:`ml.data.landing.schema.LineReader`."""
         before = len(columns["timestamp"])
         added, used = self._reader.add_whole_records(lines, columns)
         self._put_time(columns, before)

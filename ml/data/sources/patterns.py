@@ -39,7 +39,7 @@ def matched_files(folder: Path, names: Sequence[str], origin: str) -> tuple[str,
     Raises:
         LandingError: a pattern is not possible or matches no file; a folder holds no Parquet file.
     """
-    from ml.data.lines import LandingError
+    from ml.data.landing.file_lines import LandingError
 
     found: list[str] = []
     for given in names:
@@ -72,7 +72,7 @@ def parquet_parts(folder: Path, name: str) -> tuple[str, ...]:
     """
     for mark, kind in _WITH_VERSIONS.items():
         if any((folder / name).glob(mark)):
-            from ml.data.lines import LandingError
+            from ml.data.landing.file_lines import LandingError
 
             raise LandingError(
                 f"{folder / name} is a table of {kind}, whose folder holds the files of earlier versions as well; "
@@ -95,7 +95,7 @@ def parts_or_file(folder: Path, name: str) -> tuple[str, ...]:
 
 
 def _glob(folder: Path, pattern: str, origin: str) -> Iterator[Path]:
-    from ml.data.lines import LandingError
+    from ml.data.landing.file_lines import LandingError
 
     if any("**" in part and part != "**" for part in PurePosixPath(pattern).parts):
         raise LandingError(

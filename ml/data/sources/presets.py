@@ -155,7 +155,7 @@ def with_preset(values: Mapping[str, Any], origin: str) -> dict[str, Any]:
     Raises:
         LandingError: there is no such preset.
     """
-    from ml.data.lines import LandingError
+    from ml.data.landing.file_lines import LandingError
 
     own = dict(values)
     name = own.pop("preset", None)

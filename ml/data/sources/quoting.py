@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ml.data.lines import LONGEST_LINE_BYTES
+from ml.data.landing.file_lines import LONGEST_LINE_BYTES
 
 DOUBLED, BACKSLASH, NONE = "doubled", "backslash", "none"
 

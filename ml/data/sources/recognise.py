@@ -23,7 +23,7 @@ from ml.data.sources.patterns import is_file_or_parts, matched_files, parts_or_f
 from ml.data.sources.table_options import TableOptions
 
 if TYPE_CHECKING:
-    from ml.data.reading import LineReader, SourceFile, Unit
+    from ml.data.landing.schema import LineReader, SourceFile, Unit
 
 _DATASET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _LONGEST_NAME = 200
@@ -38,8 +38,8 @@ class Source:
 
     Attributes:
         layout: one of :data:`ml.data.sources.LAYOUTS`.
-        interactions: units whose rows have the columns of :data:`ml.data.reading.INTERACTIONS_SCHEMA`.
-        metadata: units whose rows have those of :data:`ml.data.reading.METADATA_SCHEMA`; may be empty.
+        interactions: units whose rows have the columns of :data:`ml.data.landing.schema.INTERACTIONS_SCHEMA`.
+        metadata: units whose rows have those of :data:`ml.data.landing.schema.METADATA_SCHEMA`; may be empty.
         options: what is said of a table.
         notes: what the user should know of files that are not read, a sentence each.
         item_text: template of the text of an item, or ``None``.
@@ -73,7 +73,7 @@ def find_source(folder: Path, dataset: str, description: SourceDescription | Non
         LandingError: the name cannot be one of a dataset; the folder or a file that is named does not exist; nothing is
             recognised, or several layouts are; the description is not possible.
     """
-    from ml.data.lines import LandingError
+    from ml.data.landing.file_lines import LandingError
 
     is_name = _DATASET_NAME.fullmatch(dataset) and len(dataset) <= _LONGEST_NAME
     if not is_name or dataset.startswith(METADATA_PREFIX):
@@ -129,7 +129,7 @@ def _named_after(folder: Path, dataset: str) -> list[tuple[str, str]]:
 
 
 def _described(folder: Path, dataset: str, description: SourceDescription) -> Source:
-    from ml.data.lines import LandingError
+    from ml.data.landing.file_lines import LandingError
 
     layout = description.layout
     names = _matched(folder, description, description.interactions)
@@ -172,11 +172,11 @@ def _source(
     names: tuple[str, ...] = (),
     description: SourceDescription | None = None,
 ) -> Source:
-    from ml.data.reading import SourceFile, Unit
+    from ml.data.landing.schema import SourceFile, Unit
 
     options = description.table if description else TableOptions()
     if layout == _SPLIT:
-        from ml.data.lines import LandingError
+        from ml.data.landing.file_lines import LandingError
         from ml.data.sources.given_split import read_split, split_files
 
         files, missing = split_files(folder)
@@ -200,8 +200,8 @@ def _source(
 
 
 def _unit(file: SourceFile, layout: str, options: TableOptions, said: bool) -> Unit:
-    from ml.data.landing_lines import read_lines
-    from ml.data.reading import INTERACTIONS_SCHEMA, Unit
+    from ml.data.landing.line_files import read_lines
+    from ml.data.landing.schema import INTERACTIONS_SCHEMA, Unit
 
     if layout.startswith("amazon"):
         from ml.data.sources.amazon import review_unit
@@ -220,7 +220,7 @@ def _unit(file: SourceFile, layout: str, options: TableOptions, said: bool) -> U
 
         make_reader = partial(JsonLines, file.path, options)
     else:
-        from ml.data.sources.sequence import SequenceLines
+        from ml.data.sources.sequence.lines import SequenceLines
 
         make_reader = partial(SequenceLines, file.path)
     return Unit((file,), layout, partial(read_lines, make_reader=make_reader, schema=INTERACTIONS_SCHEMA))

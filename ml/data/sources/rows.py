@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from ml.data.reading import Reject
+from ml.data.landing.schema import Reject
 from ml.data.sources.columns import like_a_time
 from ml.data.sources.identities import CONTROL_CHARACTER, Identities, identity_problem, whole_number
 from ml.data.sources.table_options import TableOptions

@@ -19,8 +19,8 @@ from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 
-from ml.data.lines import LandingError, RefusedLine
-from ml.data.reading import LANDING_REASONS, Added, FileReading, Reject
+from ml.data.landing.file_lines import LandingError, RefusedLine
+from ml.data.landing.schema import LANDING_REASONS, Added, FileReading, Reject
 from ml.data.sources.columns import find_columns, is_known_name, plain_name
 from ml.data.sources.dialect import Dialect, find_dialect, recoded
 from ml.data.sources.keep import Keep
@@ -87,7 +87,7 @@ class TableLines:
 
     @property
     def left_out(self) -> int:
-        """See :class:`ml.data.reading.LineReader`."""
+        """See :class:`ml.data.landing.schema.LineReader`."""
         return self._keep.left_out
 
     def reading(self) -> FileReading:
@@ -121,7 +121,7 @@ class TableLines:
         )
 
     def add(self, lines: list[bytes], columns: dict[str, list]) -> Added:
-        """See :meth:`ml.data.reading.LineReader.add`.
+        """See :meth:`ml.data.landing.schema.LineReader.add`.
 
         Raises:
             LandingError: the first line does not name the columns, or a later one names others.
@@ -129,7 +129,7 @@ class TableLines:
         return self._add(lines, columns, is_end=True)[0]
 
     def add_whole_records(self, lines: list[bytes], columns: dict[str, list]) -> tuple[Added, int]:
-        """See :class:`ml.data.reading.LineReader`."""
+        """See :class:`ml.data.landing.schema.LineReader`."""
         return self._add(lines, columns, is_end=False)
 
     def _add(self, lines: list[bytes], columns: dict[str, list], is_end: bool) -> tuple[Added, int]:

@@ -14,8 +14,8 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
-from ml.data.lines import LandingError
-from ml.data.reading import END_OF_TIME
+from ml.data.landing.file_lines import LandingError
+from ml.data.landing.schema import END_OF_TIME
 
 # milliseconds that a number counts, as a fraction
 UNITS = {

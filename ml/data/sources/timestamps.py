@@ -18,7 +18,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from ml.data.reading import END_OF_TIME, Reject
+from ml.data.landing.schema import END_OF_TIME, Reject
 from ml.data.sources.time_format import (
     CALENDAR_LENGTHS,
     UNITS,

@@ -1,0 +1,1 @@
+"""Sequence files: a user and his items on a line."""

@@ -1,0 +1,1 @@
+"""The demo dump: made-up reviews with behaviour to learn from and dirt to clean."""

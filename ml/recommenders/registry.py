@@ -1,0 +1,181 @@
+"""Which recommenders there are, and which of them a choice of recipes stands for.
+
+The baselines of the library, one model for each recipe file, and one fusion for each file in the folder ``fusions``
+beside the recipes. Baselines always run; of the others those that are chosen, by name or by set.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from ml.baselines import BASELINES
+from ml.config import nearest
+from ml.extras import missing, require
+from ml.fusion.recipe import FusionRecipe, load_fusions
+from ml.training.recipe import RECIPE_SETS, RECIPES, Recipe, load_recipes
+
+# what each name of a set stands for, and the set that is taken where nothing is named
+_SETS = {"quick": ("quick",), "full": ("quick", "full"), "published": ("published",)}
+DEFAULT_SET = "quick"
+assert set(_SETS) == set(RECIPE_SETS)
+
+
+def recipes_folder() -> Path:
+    """``$RAW2RANK_RECIPES``, a folder of one's own, else that of the library."""
+    return Path(os.environ.get("RAW2RANK_RECIPES") or RECIPES)
+
+
+@cache
+def recipes() -> dict[str, Recipe]:
+    """Recipes by name, in the order of their names."""
+    return {recipe.name: recipe for recipe in load_recipes(recipes_folder())}
+
+
+def recipe_file(name: str) -> Path:
+    return recipes_folder() / f"{name}.toml"
+
+
+@cache
+def fusions() -> dict[str, FusionRecipe]:
+    """Fusions by name, in the order of their names; none where there is no folder of them.
+
+    Raises:
+        ValueError: a fusion has the name of another recommender, or is made of one that does not exist or that is
+            not in all sets that it is in.
+    """
+    folder = recipes_folder() / "fusions"
+    found = {fusion.name: fusion for fusion in load_fusions(folder)}
+    for name, fusion in found.items():
+        where = f"{folder / name}.toml"
+        if name in BASELINES or name in recipes():
+            raise ValueError(f"{where}: {name} is the name of another recommender; choose another one")
+        for part in fusion.parts:
+            if part not in BASELINES and part not in recipes():
+                known = ", ".join([*BASELINES, *recipe_names()])
+                raise ValueError(f"{where}: there is no {part} to be a part; there are {known}")
+            if any(
+                fusion.set in sets and part in recipes() and recipes()[part].set not in sets for sets in _SETS.values()
+            ):
+                raise ValueError(
+                    f"{where}: in the set {fusion.set}, but its part {part} is in {recipes()[part].set} alone"
+                )
+    return found
+
+
+def recipe_names() -> list[str]:
+    return sorted(recipes())
+
+
+def fusion_names() -> list[str]:
+    return sorted(fusions())
+
+
+def recommender_names() -> list[str]:
+    """Baselines first, then models, then fusions."""
+    return [*BASELINES, *recipe_names(), *fusion_names()]
+
+
+def title_of(name: str) -> str:
+    described: dict[str, Any] = {**BASELINES, **recipes(), **fusions()}
+    return described[name].title
+
+
+def layer_of(name: str) -> str:
+    """The group of the asset that a recommender is: ``baselines`` or ``models``."""
+    return "baselines" if name in BASELINES else "models"
+
+
+def modules_of(name: str) -> list[str]:
+    """Modules whose code decides what a baseline or a model ranks, once it is fitted.
+
+    What a model is built from is named by its settings and imported by that name, so imports do not lead there.
+    """
+    if name in BASELINES:
+        return [BASELINES[name].path.split(":")[0]]
+    settings = type(recipes()[name].model)
+    built_from = getattr(settings, "model", f"{settings.__module__}:Model")
+    return ["ml.training.sequential_recommender", built_from.split(":")[0]]
+
+
+def modules_by_name() -> list[str]:
+    """Modules of all baselines and ways to assign codes, which registries name and imports do not lead to."""
+    from ml.codes import ASSIGNMENTS
+
+    paths = [*(baseline.path for baseline in BASELINES.values()), *(way.path for way in ASSIGNMENTS.values())]
+    return sorted({path.split(":")[0] for path in paths})
+
+
+def chosen_names(named: Iterable[str]) -> list[str]:
+    """Models and fusions that names of sets, recipes and fusions stand for; those of ``quick`` where none is named.
+
+    Where nothing is named and the extra ``train`` is not installed, there are none.
+
+    Names that do not exist stand for nothing (see :func:`check_recipes`), and so does a fusion whose parts are not
+    all chosen. The answer stands for itself.
+    """
+    wanted = set(named)
+    if not wanted:
+        if missing("train"):
+            return []
+        wanted = {DEFAULT_SET}
+    sets = {inner for name in wanted & _SETS.keys() for inner in _SETS[name]}
+    models = [name for name in recipe_names() if name in wanted or recipes()[name].set in sets]
+    fused = [name for name in fusion_names() if name in wanted or fusions()[name].set in sets]
+    return [*models, *(name for name in fused if not _missing_parts(name, models))]
+
+
+def _missing_parts(fusion: str, models: list[str]) -> list[str]:
+    return [part for part in fusions()[fusion].parts if part not in BASELINES and part not in models]
+
+
+def check_recipes(named: list[str]) -> None:
+    """That a choice can be met.
+
+    Raises:
+        ValueError: naming the recipes that do not exist, and those that do; or the parts that a fusion lacks.
+        MissingExtra: the extra ``train`` is not installed.
+    """
+    known = [*recipe_names(), *fusion_names()]
+    unknown = sorted(set(named) - {*known, *RECIPE_SETS})
+    if unknown:
+        meant = nearest(unknown[0], [*known, *RECIPE_SETS])
+        raise ValueError(
+            f"there is no recipe {', '.join(unknown)}{meant}; there are {', '.join(known)}, and the sets "
+            f"{', '.join(RECIPE_SETS)}"
+        )
+    chosen = chosen_names(named)
+    for name in sorted(set(named) & set(fusion_names()) - set(chosen)):
+        lacking = ",".join(_missing_parts(name, chosen))
+        raise ValueError(f"{name} is a fusion, and not all of its parts are chosen: add {lacking} to RECIPES")
+    if named:
+        require("train", f"RECIPES={','.join(named)}")
+
+
+def check_audit_model(name: str) -> None:
+    """That the audits can train it.
+
+    Raises:
+        ValueError: there is no such recipe.
+        MissingExtra: the extra ``train`` is not installed.
+    """
+    if name and name not in recipes():
+        raise ValueError(
+            f"there is no recipe {name} for AUDIT_MODEL{nearest(name, recipes())}; "
+            f"there are {', '.join(recipe_names())}"
+        )
+    if name:
+        require("train", f"AUDIT_MODEL={name}")
+
+
+def compared(named: Iterable[str]) -> list[str]:
+    """Recommenders of a leaderboard: all baselines, and what was chosen."""
+    return [*BASELINES, *chosen_names(named)]
+
+
+def needed_codes(chosen: Iterable[str]) -> set[str]:
+    """Code assignments that the chosen models are built on."""
+    return {codes for name in chosen if name in recipes() and (codes := recipes()[name].codes) is not None}

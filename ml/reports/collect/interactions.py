@@ -1,0 +1,131 @@
+"""What a report says of users and items: statistics, lengths of histories, example recommendations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from ml.data.training_set import TrainingSet
+from ml.evaluation.rankings import facts
+from ml.reports.content.report import Example, ExampleItem, Examples, LeaderboardRow
+
+_USERS = 4
+_HISTORY_TAIL = 5
+_RECOMMENDED = 5
+_ORDER = ("user_id", "position", "timestamp", "split")
+_RULE = (
+    "The users are taken at even steps from all test users in the order of their identities, not for what was "
+    "recommended to them."
+)
+
+
+def statistics(lake: Path) -> dict[str, object]:
+    """``marts.statistics``, with the test targets that a tie rule chose and those already in the history."""
+    found = pq.read_table(lake / "marts" / "statistics.parquet").to_pylist()[0]
+    splits = pq.read_table(lake / "marts" / "splits.parquet", columns=list(_ORDER))
+    found["test_targets_tied"] = count_tied_targets(splits)
+    found["test_targets_repeated"] = count_repeated_targets(_training_set(lake))
+    return found
+
+
+def training_set_digest(lake: Path) -> str:
+    """Of the content of what all recommenders were fitted on and ranked for."""
+    return _training_set(lake).digest()
+
+
+def count_tied_targets(splits: pa.Table) -> int:
+    """Test interactions that share their timestamp with the interaction of the same user before them.
+
+    Args:
+        splits: ``user_id``, ``position``, ``timestamp`` and ``split``, in any order.
+    """
+    columns = splits.select(_ORDER)
+    if not _consecutive(columns):
+        columns = columns.sort_by([("user_id", "ascending"), ("position", "ascending")])
+    time = columns["timestamp"].to_numpy()
+    tested = pc.equal(columns["split"], "test").to_numpy()
+    follows = columns["position"].to_numpy()[1:] > 0
+    return int((tested[1:] & follows & (time[1:] == time[:-1])).sum())
+
+
+def _consecutive(columns: pa.Table) -> bool:
+    """Whether every row that is not the first of its user stands right behind the row before it."""
+    position = columns["position"].to_numpy()
+    users = columns["user_id"].combine_chunks()
+    if len(position) == 0:
+        return True
+    same_user = pc.equal(users[1:], users[:-1]).to_numpy(zero_copy_only=False)
+    behind = (position[1:] == position[:-1] + 1) & same_user
+    return bool(position[0] == 0 and (behind | (position[1:] == 0)).all())
+
+
+def count_repeated_targets(training_set: TrainingSet) -> int:
+    """Test users whose target is already in their history."""
+    histories = training_set.histories("test")
+    of_row = np.repeat(np.arange(len(histories)), histories.lengths)
+    seen = histories.items == np.asarray(training_set.test_targets)[of_row]
+    return len(np.unique(of_row[seen]))
+
+
+def history_lengths(lake: Path) -> tuple[tuple[int, int], ...]:
+    """``(interactions, users with so many)``, ascending."""
+    lengths = pq.read_table(lake / "marts" / "users.parquet", columns=["interactions"])["interactions"]
+    counted = ((entry["values"], entry["counts"]) for entry in lengths.value_counts().to_pylist())
+    return tuple(sorted(counted))
+
+
+def examples(lake: Path, leader: LeaderboardRow) -> Examples:
+    """What the leader recommends to a few test users, beside what they did before and next."""
+    training_set = _training_set(lake)
+    rankings = pq.read_table(lake / "rankings" / f"{leader.recommender}.parquet")
+    depth = facts(rankings)["depth"]
+    cases = np.unique(np.linspace(0, len(training_set.test_users) - 1, _USERS).round().astype(np.int64))
+    users = np.asarray(training_set.test_users)[cases]
+    chosen = rankings.filter(pc.is_in(rankings["user_index"], pa.array(users, pa.int32())))
+    histories = training_set.histories("test").take(cases)
+    targets = np.asarray(training_set.test_targets)[cases]
+    ranked: dict[int, list[tuple[int, int]]] = {int(user): [] for user in users}
+    for record in chosen.select(["user_index", "rank", "item_index"]).to_pylist():
+        ranked[record["user_index"]].append((record["rank"], record["item_index"]))
+    lists = [[item for _, item in sorted(ranked[int(user)])] for user in users]
+
+    wanted = {int(item) for row in range(len(users)) for item in histories[row][-_HISTORY_TAIL:]}
+    wanted |= {int(item) for item in targets} | {item for items in lists for item in items[:_RECOMMENDED]}
+    identities = {item: training_set.item_ids[item].decode() for item in wanted}
+    titles = _titles(lake, sorted(identities.values()))
+
+    found = []
+    for row, user in enumerate(users):
+        history, target, items = histories[row].tolist(), int(targets[row]), lists[row]
+
+        def show(item: int, target: int | None, history: list[int]) -> ExampleItem:
+            identity = identities[item]
+            return ExampleItem(identity, titles.get(identity), item == target, item in history)
+
+        found.append(
+            Example(
+                user_id=training_set.user_ids[user].decode(),
+                history_length=len(history),
+                history=tuple(show(item, None, []) for item in history[-_HISTORY_TAIL:]),
+                target=show(target, target, history),
+                recommended=tuple(show(item, target, history) for item in items[:_RECOMMENDED]),
+                target_rank=items.index(target) + 1 if target in items else None,
+                depth=depth,
+            )
+        )
+    return Examples(leader.title, _RULE, tuple(found))
+
+
+def _titles(lake: Path, identities: list[str]) -> dict[str, str]:
+    """Titles by identity, of the given items that have one."""
+    items = pq.read_table(lake / "marts" / "items.parquet", columns=["item_id", "title"])
+    known = items.filter(pc.is_in(items["item_id"], pa.array(identities, pa.string())))
+    return {record["item_id"]: record["title"] for record in known.to_pylist() if record["title"]}
+
+
+def _training_set(lake: Path) -> TrainingSet:
+    return TrainingSet.load(lake / "training_sets" / "sequences")

@@ -1,0 +1,1 @@
+"""Two written reports side by side."""

@@ -1,0 +1,379 @@
+"""A comparison of two reports in words and tables, for a terminal and as Markdown.
+
+Names of files, recommenders and users may come from a dump: they are escaped in Markdown, and made visible on a
+terminal.
+"""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ml.audits.audit import CONCERN
+from ml.reports.compare import comparison
+from ml.reports.compare.comparison import Change, Comparison, MetricChange
+from ml.reports.render.markdown.table import table as markdown_table
+from ml.reports.render.text import escape_markdown, visible
+from ml.reports.words import wording
+
+_WIDTH = 100
+# a cell of a terminal table; Markdown shows all of it
+_CELL = 56
+_NAMED = 3
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells of a table; ``right`` holds the places of the columns aligned to the right."""
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    right: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading, what is said under it, and tables, each with a line above it."""
+
+    heading: str
+    paragraphs: tuple[str, ...]
+    tables: tuple[tuple[str, Table], ...] = ()
+
+
+def to_text(found: Comparison) -> str:
+    """The comparison for a terminal."""
+    parts = [_title(found)]
+    for section in sections(found):
+        parts.append(f"{section.heading}\n{'-' * len(section.heading)}")
+        parts += (textwrap.fill(visible(paragraph), _WIDTH) for paragraph in section.paragraphs)
+        parts += (f"{caption}:\n{_aligned(table)}" for caption, table in section.tables)
+    return "\n\n".join([visible(parts[0]), *parts[1:]]) + "\n"
+
+
+def to_markdown(found: Comparison) -> str:
+    """The comparison as Markdown."""
+    parts = [f"# {escape_markdown(_title(found))}"]
+    for section in sections(found):
+        parts.append(f"## {section.heading}")
+        parts += map(escape_markdown, section.paragraphs)
+        parts += (
+            f"{caption}:\n\n{markdown_table(table.header, table.rows, table.right)}"
+            for caption, table in section.tables
+        )
+    return "\n\n".join(parts) + "\n"
+
+
+def sections(found: Comparison) -> tuple[Section, ...]:
+    """Everything that is said, in reading order, not escaped."""
+    judged = (data_sentence(found), rankings_sentence(found), metrics_sentence(found))
+    parts = (Section("Whether it matters", judged), _data(found), _audits(found), _rankings(found), _metrics(found))
+    return tuple(part for part in parts if part is not None)
+
+
+def data_sentence(found: Comparison) -> str:
+    """Whether both are of equal data, and what makes them differ."""
+    files = _listed([f"{file.name} {file.state}" for file in found.files if file.state not in ("same", "renamed")])
+    choices = _listed([change.name for change in found.choices])
+    if found.same_training_set:
+        if files:
+            made = f"The files differ ({files}), but the training set made of them is equal"
+        else:
+            made = "Equal data: files and training set are the same"
+        said = [made + (f", while the protocol differs in {choices}" if choices else ", under the same protocol")]
+    else:
+        causes = [f"files ({files})"] if files else []
+        causes += [f"protocol ({choices})"] if choices else []
+        unexplained = "though files and protocol are equal: code or libraries made them otherwise"
+        said = [f"The data differ {f'in {_and(causes)}' if causes else unexplained}"]
+        counted = [one for one in found.statistics if isinstance(one.before, int) and isinstance(one.after, int)]
+        said += [f"{_label(one.name)} {_value(one.before)} to {_value(one.after)}" for one in counted[:_NAMED]]
+    versions = [change.name for change in _all_versions(found)]
+    if versions:
+        said.append(f"another version of {_listed(versions)}")
+    raised = [one.title for one in found.audits if one.outcome_after == CONCERN != one.outcome_before]
+    if raised:
+        said.append(f"{'an audit raises' if len(raised) == 1 else 'audits raise'} a new concern: {_listed(raised)}")
+    return f"{'; '.join(said)}."
+
+
+def _all_versions(found: Comparison) -> tuple[Change, ...]:
+    return (*((found.code,) if found.code else ()), *found.versions)
+
+
+def rankings_sentence(found: Comparison) -> str:
+    """Whether the lists are the same, and where they are least alike."""
+    if not found.metrics:
+        return "No recommender is in both reports, so no lists can be compared."
+    if not found.lists:
+        lacking = "No recommender" if found.sampled[2] else "No user"
+        return f"{lacking} is in both samples, so no lists can be compared."
+    users = wording.of(found.lists[0].users, "user")
+    other = [change for change in found.lists if change.equal < 1]
+    if not other:
+        return f"Every list is equal ({wording.of(len(found.lists), 'recommender')}, {users} of both samples)."
+    least = min(other, key=lambda change: change.rank_biased_overlap)
+    return (
+        f"{wording.count(len(other))} of {wording.of(len(found.lists), 'recommender')} "
+        f"{'gives' if len(other) == 1 else 'give'} other lists to the {users} of both samples; least alike are those "
+        f"of {least.title}: {wording.percent(least.equal)} are equal, rank-biased overlap "
+        f"{least.rank_biased_overlap:.3f}{_cause(found, least.recommender)}."
+    )
+
+
+def _cause(found: Comparison, recommender: str) -> str:
+    """What the reports record that the lists of a recommender may differ by, beside data and versions."""
+    made = next(change.made for change in found.metrics if change.recommender == recommender)
+    if made:
+        otherwise = [f"{_label(one.name)}: {_value(one.before)}; {_value(one.after)}" for one in made]
+        return f"; it was fitted differently ({_listed(otherwise)})"
+    fitted = any(change.name in ("codes", "maximum length", "beam") for change in found.protocol)
+    others = (found.choices, found.settings, fitted, found.versions, found.code)
+    if not found.same_training_set or any(others):
+        return ""
+    return (
+        "; nothing that the reports record explains it, so a recipe, code of the same version, the number of threads "
+        "or the machine differed"
+    )
+
+
+def metrics_sentence(found: Comparison) -> str:
+    """Whether a recommender got better or worse, as far as the two reports can tell."""
+    if found.incomparable:
+        choices = [f"{one.name} ({_value(one.before)}; {_value(one.after)})" for one in found.incomparable]
+        return f"The metrics are not comparable: the reports differ in {_and(choices)}."
+    if not found.metrics:
+        return "No recommender is in both reports, so no metric can be compared."
+    summary = _summary(found.metrics)
+    if found.same_training_set:
+        return f"On the same test: {summary}."
+    return (
+        "The data differ, so metrics are of other histories, users or targets, and are not to be read as a change of "
+        f"the models: {summary}."
+    )
+
+
+def _summary(metrics: Sequence[MetricChange]) -> str:
+    """The findings, each with the recommenders that it is of, those with the largest differences first."""
+    if len(metrics) > 1 and all(one.finding == comparison.EQUAL for one in metrics):
+        return f"all {wording.of(len(metrics), 'recommender')} are equal"
+    parts = []
+    for finding in comparison.FINDINGS:
+        changes = [one for one in metrics if one.finding == finding]
+        if not changes:
+            continue
+        named = [one.title for one in changes]
+        if finding in (comparison.BETTER, comparison.WORSE):
+            changes.sort(key=lambda one: -abs(one.difference.mean))
+            named = [f"{one.title} ({wording.signed_metric(one.difference.mean)})" for one in changes]
+        elif finding == comparison.NOT_COMPARABLE:
+            fits = [next(made for made in one.made if made.name == "fit_on") for one in changes]
+            named = [
+                f"{title} (fit on: {_value(fit.before)}; {_value(fit.after)})"
+                for title, fit in zip(named, fits, strict=True)
+            ]
+        parts.append(f"{_listed(named)} {_is(changes)} {finding}")
+    return "; ".join(parts)
+
+
+def _data(found: Comparison) -> Section:
+    same = sum(file.state == "same" for file in found.files)
+    said = f"Raw files that are the same: {wording.count(same)} of {wording.count(len(found.files))}."
+    files = tuple(
+        (file.name, file.state, _value(file.rows_before), _value(file.rows_after))
+        for file in found.files
+        if file.state != "same"
+    )
+    contents = tuple(Change(one.name, _short(one.before), _short(one.after)) for one in found.data_versions)
+    tables = [("Files", Table(("File", "State", "Rows before", "Rows after"), files, frozenset({2, 3})))]
+    for caption, column, changes in (
+        ("Protocol", "Entry", found.protocol),
+        ("Settings", "Setting", found.settings),
+        ("Statistics", "Statistic", found.statistics),
+        ("Versions of code and libraries", "Name", _all_versions(found)),
+        ("Data versions", "Asset", contents),
+    ):
+        rows = tuple((_label(one.name), _value(one.before), _value(one.after)) for one in changes)
+        tables.append((caption, Table((column, "Before", "After"), rows)))
+    unchanged = [caption.lower() for caption, table in tables[1:] if not table.rows]
+    if unchanged:
+        said += f" No difference in {_and(unchanged)}."
+    return Section("Data", (said,), tuple((caption, table) for caption, table in tables if table.rows))
+
+
+def _audits(found: Comparison) -> Section | None:
+    if not found.audits:
+        return None
+    said = []
+    for audit in found.audits:
+        before, after = audit.outcome_before or "not made", audit.outcome_after or "not made"
+        turned = f"{before} in both" if before == after else f"{before} before, {after} after"
+        verdicts = [
+            f"{when}: {text}"
+            for when, text in (("Before", audit.verdict_before), ("After", audit.verdict_after))
+            if text
+        ]
+        said.append(f"{audit.title}: {turned}. {' '.join(verdicts)}")
+    facts = tuple(
+        (audit.title, _label(change.name), _value(change.before), _value(change.after))
+        for audit in found.audits
+        for change in audit.facts
+    )
+    table = Table(("Audit", "Fact", "Before", "After"), facts, frozenset({2, 3}))
+    return Section("Audits", tuple(said), (("Facts that differ", table),) if facts else ())
+
+
+def _rankings(found: Comparison) -> Section | None:
+    if not found.lists:
+        return None
+    rows = tuple(
+        (one.title, wording.percent(one.equal), wording.percent(one.overlap), f"{one.rank_biased_overlap:.3f}")
+        for one in found.lists
+    )
+    header = ("Recommender", "Equal lists", "Items in common", "Rank-biased overlap")
+    said = (
+        f"The first {comparison.LENGTH} items of the {wording.of(found.lists[0].users, 'user')} of both samples. Equal "
+        "are lists of the same items in the same order; rank-biased overlap (Webber, Moffat and Zobel 2010) is "
+        "extrapolated, with persistence 0.9, and is 1 for equal lists."
+    )
+    return Section("Rankings", (said,), (("Lists", Table(header, rows, frozenset({1, 2, 3}))),))
+
+
+def _metrics(found: Comparison) -> Section:
+    metric = wording.metric_name(comparison.HEADLINE)
+    rows = tuple(
+        (
+            one.title,
+            f"{one.rank_before} → {one.rank_after}" if one.rank_before != one.rank_after else str(one.rank_after),
+            wording.metric_value(one.before),
+            wording.metric_value(one.after),
+            wording.signed_metric(one.difference.mean),
+            _interval(one),
+            _p_value(one.p_value_adjusted),
+            one.finding,
+        )
+        for one in found.metrics
+    )
+    header = ("Recommender", "Rank", f"{metric} before", "After", "Difference", "Interval", "p", "Finding")
+    made = tuple(
+        (one.title, _label(change.name), _value(change.before), _value(change.after))
+        for one in found.metrics
+        for change in one.made
+    )
+    tables = (
+        ("All in both reports", Table(header, rows, frozenset({2, 3, 4, 6}))),
+        ("Fitted differently", Table(("Recommender", "Property", "Before", "After"), made)),
+    )
+    said = []
+    if found.metrics:
+        said.append(_how_tested(found))
+    if found.new:
+        said.append(f"New: {', '.join(found.new)}.")
+    if found.gone:
+        said.append(f"Gone: {', '.join(found.gone)}.")
+    return Section("Metrics", tuple(said), tuple((caption, table) for caption, table in tables if table.rows))
+
+
+def _how_tested(found: Comparison) -> str:
+    first, second, both, kept = (wording.count(number) for number in found.sampled)
+    by_method = {one.method: one for one in found.metrics}
+    paired, unpaired = by_method.get(comparison.PAIRED), by_method.get(comparison.UNPAIRED)
+    said = ["Before and after are means over all test users."]
+    if paired:
+        said.append(
+            f"Difference, interval and paired t-test are over the {wording.of(paired.users[0], 'user')} of "
+            f"both samples ({first} and {second} users) whose target is the same item."
+        )
+    if unpaired:
+        where = "Where a sample does not know a recommender, the" if paired else "The"
+        why = "" if paired else f"; of the {both} users of both samples {kept} kept their target, too few to pair"
+        before, after = map(wording.count, unpaired.users)
+        said.append(
+            f"{where} difference is between all test users ({before} and {after}), tested by Welch's unpaired t-test "
+            f"with the standard errors that the 95 % intervals of both imply{why}."
+        )
+    if any((row.get("seeds") or 1) > 1 for report in (found.before, found.after) for row in report.board.values()):
+        said.append(
+            "The samples hold the lists of one seed; intervals and tests take in the spread between seeds that the "
+            "leaderboards state."
+        )
+    tested = sum(one.differs and one.finding != comparison.NOT_COMPARABLE for one in found.metrics)
+    if tested:
+        said.append(
+            f"p and intervals are corrected by Holm's method for the {wording.of(tested, 'recommender')} whose values "
+            "differ."
+        )
+    return " ".join(said)
+
+
+def _title(found: Comparison) -> str:
+    before, after = found.before, found.after
+    names = before.dataset if before.dataset == after.dataset else f"{before.dataset} and {after.dataset}"
+    return f"Two reports on {names}: {before.folder} before, {after.folder} after"
+
+
+def _label(name: str) -> str:
+    return name if "/" in name else name.replace("_", " ")
+
+
+def _value(value: Any) -> str:
+    """As it is printed; a dash where a report does not say it."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return wording.count(value)
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _interval(change: MetricChange) -> str:
+    """Empty where there is none."""
+    low, high = change.difference.low, change.difference.high
+    return "" if low != low else f"{wording.signed_metric(low)} to {wording.signed_metric(high)}"
+
+
+def _p_value(value: float) -> str:
+    """Empty for a nan: nothing was tested."""
+    return "" if value != value else wording.p_figure(value)
+
+
+def _short(digest: str | None) -> str | None:
+    return digest if digest is None else digest[:12]
+
+
+def _listed(names: Sequence[str]) -> str:
+    """The first few of them, and how many more there are."""
+    shown = [f"“{name}”" if "," in name else name for name in names[:_NAMED]]
+    more = len(names) - _NAMED
+    return f"{', '.join(shown)} and {more} more" if more > 0 else ", ".join(shown)
+
+
+def _and(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _is(named: Sequence[object]) -> str:
+    return "is" if len(named) == 1 else "are"
+
+
+def _aligned(table: Table) -> str:
+    cells = [[_clipped(visible(cell)) for cell in row] for row in (table.header, *table.rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(table.header))]
+    cells.insert(1, ["-" * width for width in widths])
+    lines = (
+        "  ".join(
+            cell.rjust(width) if column in table.right else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in cells
+    )
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _clipped(cell: str) -> str:
+    return cell if len(cell) <= _CELL else f"{cell[: _CELL - 1]}…"

@@ -1,0 +1,348 @@
+"""What a report says, as plain data: no files, no formatting, no clock.
+
+Everything that depends on when or where a run took place is kept apart in :class:`RunFacts`, so that two runs
+on equal input have equal :class:`ReportContent`, and reports that differ in one section alone.
+
+All text may come from a dump and is never trusted: whoever shows it escapes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ml.audits.audit import Audit
+from ml.evaluation.metrics import HEADLINE
+from ml.reports.content.evaluation import Described, Estimate, Leaderboard, LeaderboardRow, SliceRow
+
+__all__ = [
+    "HEADLINE",
+    "Audit",
+    "Check",
+    "CodeBook",
+    "CodesReport",
+    "Described",
+    "DumpFile",
+    "Estimate",
+    "Example",
+    "ExampleItem",
+    "Examples",
+    "Funnel",
+    "FunnelStep",
+    "Leaderboard",
+    "LeaderboardRow",
+    "Provenance",
+    "RejectedLine",
+    "ReportContent",
+    "RunFacts",
+    "SliceRow",
+    "TrainingCurve",
+]
+
+
+@dataclass(frozen=True)
+class FunnelStep:
+    """One step from the dump to the split.
+
+    Attributes:
+        label: what is counted.
+        rows: how many.
+        role: ``stage`` (what is left at this point), ``removed`` (taken out since the stage above),
+            ``of which`` (a share of the removed rows above) or ``part`` (a share of the stage above; parts add
+            up to it).
+    """
+
+    label: str
+    rows: int
+    role: str
+
+    def __post_init__(self) -> None:
+        if self.role not in ("stage", "removed", "of which", "part"):
+            raise ValueError(f"a funnel step is a stage, removed, of which or part, not {self.role!r}")
+
+
+@dataclass(frozen=True)
+class Funnel:
+    """The way of one kind of rows (``reviews``, ``metadata``) from the dump to what is used."""
+
+    source: str
+    unit: str
+    steps: tuple[FunnelStep, ...]
+
+    @property
+    def unexplained(self) -> int:
+        """Rows that vanish between two stages without a reason, or between a stage and its parts."""
+        missing = 0
+        stage: FunnelStep | None = None
+        removed = parts = 0
+        has_parts = False
+        for step in (*self.steps, None):
+            if step is None or step.role == "stage":
+                if stage is not None and has_parts:
+                    missing += abs(stage.rows - parts)
+                if stage is not None and step is not None:
+                    missing += abs(stage.rows - removed - step.rows)
+                stage, removed, parts, has_parts = step, 0, 0, False
+            elif step.role == "removed":
+                removed += step.rows
+            elif step.role == "part":
+                parts, has_parts = parts + step.rows, True
+        return missing
+
+
+@dataclass(frozen=True)
+class TrainingCurve:
+    """One model's training, an entry an epoch.
+
+    Attributes:
+        title: name of the model shown to readers.
+        loss_name: the objective by name.
+        epochs: 1-based epoch numbers.
+        loss: mean training loss of each epoch.
+        validation: headline metric on the validation users after each epoch, ``None`` where it was not
+            measured.
+        best_epoch: the epoch whose weights were kept.
+        parameters: trained numbers.
+    """
+
+    title: str
+    loss_name: str
+    epochs: tuple[int, ...]
+    loss: tuple[float, ...]
+    validation: tuple[float | None, ...]
+    best_epoch: int | None = None
+    parameters: int | None = None
+
+    @property
+    def kept_validation(self) -> float | None:
+        """The headline metric on the validation users at the epoch that was kept."""
+        reached: dict[int | None, float | None] = dict(zip(self.epochs, self.validation, strict=True))
+        return reached.get(self.best_epoch)
+
+
+@dataclass(frozen=True)
+class CodeBook:
+    """How evenly one code book is used.
+
+    Attributes:
+        used: codes that some item has.
+        entropy_bits: of their use; the binary logarithm of the size of the book where all are used equally.
+        fullest: items on the code that most items have.
+    """
+
+    used: int
+    entropy_bits: float
+    fullest: int
+
+
+@dataclass(frozen=True)
+class CodesReport:
+    """How well an assignment of codes tells items apart.
+
+    Attributes:
+        name: of the assignment.
+        method: how it was made.
+        items: items with codes.
+        codes_per_book: size of each code book.
+        books: the code books in order.
+        colliding_items: items that share their whole tuple of codes with another.
+        largest_collision: most items with one and the same tuple.
+        unseen_items: items in no training history, about which the assignment knows nothing.
+    """
+
+    name: str
+    method: str
+    items: int
+    codes_per_book: int
+    books: tuple[CodeBook, ...]
+    colliding_items: int
+    largest_collision: int
+    unseen_items: int = 0
+
+
+@dataclass(frozen=True)
+class RejectedLine:
+    """A line of a dump that was not taken: where it stands, why, and its first characters."""
+
+    source_file: str
+    line_number: int
+    reason: str
+    detail: str
+    line: str
+
+
+@dataclass(frozen=True)
+class Check:
+    """The result of one data check.
+
+    Attributes:
+        name: of the rule or test.
+        asset: what it was run on.
+        passed: its result.
+        severity: ``error`` (blocks what is downstream) or ``warning``.
+        detail: what was found, or why the rule is there.
+    """
+
+    name: str
+    asset: str
+    passed: bool
+    severity: str = "error"
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class ExampleItem:
+    """An item in an example: identity, title (``None`` when unknown) and two marks."""
+
+    item_id: str
+    title: str | None = None
+    is_target: bool = False
+    in_history: bool = False
+
+
+@dataclass(frozen=True)
+class Example:
+    """What one user did, what came next, and what was recommended.
+
+    Attributes:
+        user_id: identity of the user.
+        history_length: items in the whole history that was ranked from.
+        history: its last items, oldest first.
+        target: the held-out item.
+        recommended: best first.
+        target_rank: 1-based rank of the target in the ranking that was kept; ``None`` when it is not in it.
+        depth: length of that ranking.
+    """
+
+    user_id: str
+    history_length: int
+    history: tuple[ExampleItem, ...]
+    target: ExampleItem
+    recommended: tuple[ExampleItem, ...]
+    target_rank: int | None
+    depth: int
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Example recommendations of one recommender (by title), and the rule the users were chosen by."""
+
+    title: str
+    rule: str
+    users: tuple[Example, ...]
+
+
+@dataclass(frozen=True)
+class DumpFile:
+    """A raw file, and where its lines went.
+
+    Attributes:
+        source: ``reviews`` or ``metadata``.
+        name: base name.
+        bytes: size as it landed (compressed).
+        sha256: of these bytes, in hexadecimal.
+        rows_read: lines in it, or interactions where a line holds several; they are rejected, duplicates (or said
+            again by another file of the split), unused (left out by a cleaning rule, or outside the catalogue) or
+            kept.
+        layout: how it was read, by name.
+        reading: columns used and not used, separator, unit of time and order, a part each; only what is known.
+        warnings: of its reading.
+    """
+
+    source: str
+    name: str
+    bytes: int
+    sha256: str
+    rows_read: int
+    rejected: int
+    duplicates: int
+    unused: int
+    kept: int
+    layout: str = ""
+    reading: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where the numbers come from: equal for equal input, settings and code.
+
+    Attributes:
+        files: the raw files.
+        training_set: content digest of the training set that all was fitted on and ranked for.
+        data_versions: content digest by asset key (``marts/interactions``).
+        settings: what the run was asked for, seeds included, by name.
+        versions: library versions by name.
+        code_version: version or commit of this project.
+        command: that makes the same from the same dumps.
+    """
+
+    files: tuple[DumpFile, ...] = ()
+    training_set: str = ""
+    data_versions: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, str] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    code_version: str = ""
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What differs from run to run on equal input: the clock and the machine.
+
+    Attributes:
+        finished: when, as text (ISO 8601 with zone), or empty.
+        machine: label and value (processor, cores, memory, operating system, accelerator).
+        fit_seconds: seconds of fitting by name of recommender.
+        other_seconds: seconds of other steps, by what they did.
+        made_by: what made the report, by label, as the identity of the Dagster run.
+    """
+
+    finished: str = ""
+    machine: Mapping[str, str] = field(default_factory=dict)
+    fit_seconds: Mapping[str, float] = field(default_factory=dict)
+    other_seconds: Mapping[str, float] = field(default_factory=dict)
+    made_by: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ReportContent:
+    """Everything in a report but the clock and the machine.
+
+    Attributes:
+        dataset: its name.
+        leaderboard: the recommenders compared.
+        recommenders: what each of them is, in the order of the leaderboard.
+        list_metrics: what is recommended, by name of recommender and of metric; ``None`` where it cannot be
+            computed, as diversity by category where no item has one.
+        slices: users grouped by a property, one row for each recommender.
+        audits: what may weaken the leaderboard, in the order to read them.
+        funnels: reviews first, then metadata.
+        statistics: the one row of ``marts.statistics`` by column name, and what :mod:`ml.reports.collect.report`
+            adds: ``test_targets_tied``, test users whose target shares its timestamp with the interaction
+            before it, and ``test_targets_repeated``, test users whose target is already in their history.
+        history_lengths: ``(interactions, users with so many)``, ascending.
+        training: one curve a trained model.
+        codes: one report a code assignment.
+        rejected: examples of rejected lines; the counts are in the funnels.
+        checks: results of contracts and dbt tests.
+        examples: recommendations for a few users.
+        provenance: where the numbers come from.
+    """
+
+    dataset: str
+    leaderboard: Leaderboard
+    recommenders: tuple[Described, ...] = ()
+    list_metrics: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
+    slices: tuple[SliceRow, ...] = ()
+    audits: tuple[Audit, ...] = ()
+    funnels: tuple[Funnel, ...] = ()
+    statistics: Mapping[str, Any] = field(default_factory=dict)
+    history_lengths: tuple[tuple[int, int], ...] = ()
+    training: tuple[TrainingCurve, ...] = ()
+    codes: tuple[CodesReport, ...] = ()
+    rejected: tuple[RejectedLine, ...] = ()
+    checks: tuple[Check, ...] = ()
+    examples: Examples | None = None
+    provenance: Provenance = field(default_factory=Provenance)

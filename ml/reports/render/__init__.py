@@ -1,0 +1,1 @@
+"""Content of a report as HTML, Markdown, plots and files."""

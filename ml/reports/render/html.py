@@ -1,0 +1,246 @@
+"""The report as one HTML file that needs nothing beside it: no script, no font, no image from elsewhere."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from ml.audits.audit import Table
+from ml.data.files import atomic_file
+from ml.reports.content.report import (
+    HEADLINE,
+    Check,
+    Funnel,
+    ReportContent,
+    RunFacts,
+)
+from ml.reports.render.plots import report as plots
+from ml.reports.render.plots.chart import chart
+from ml.reports.render.text import visible
+from ml.reports.words import evaluation as wording_evaluation
+from ml.reports.words import verdict, wording
+from ml.reports.words.row_marks import row_marks
+
+# characters of a name that are not broken, and that half of the page has room for
+_NAME = 24
+_HALF = 54
+_TEMPLATES = Path(__file__).parent / "templates"
+
+
+def write_html(content: ReportContent, path: Path, run: RunFacts | None = None) -> None:
+    """Write the report; ``path`` holds the whole report or what it held before.
+
+    Args:
+        content: what it says; equal content gives equal bytes in all sections but the one about the run.
+        path: the HTML file; its folders are made.
+        run: machine and seconds, shown in a section of their own; left out where ``None``.
+    """
+    text = render_html(content, run)
+    with atomic_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def render_html(content: ReportContent, run: RunFacts | None = None) -> str:
+    """The report as text; see :func:`write_html`."""
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_visible,
+        keep_trailing_newline=True,
+    )
+    environment.globals.update(
+        wording=wording,
+        labels=wording_evaluation,
+        verdict=verdict,
+        metric_name=wording.metric_name,
+        count=wording.count,
+        percent=wording.percent,
+    )
+    environment.filters.update(breakable=_breakable, sentence=_sentence)
+    template = environment.get_template("report.html.j2")
+    board = content.leaderboard
+    audits = _audit_views(content)
+    seconds = run.fit_seconds if run else {}
+    return template.render(
+        content=content,
+        run=run,
+        style=Markup((_TEMPLATES / "report.css").read_text(encoding="utf-8")),
+        board=_board_view(content),
+        families=wording_evaluation.families(board),
+        list_columns=wording_evaluation.list_columns(content.list_metrics),
+        slices=_slice_views(content),
+        slice_rows=wording_evaluation.slice_rows(board),
+        audits=audits,
+        audit_ids={view["audit"].name: view["id"] for view in audits},
+        costs=[
+            (place, row)
+            for place, row in enumerate(board.rows, start=1)
+            if row.parameters or row.model_bytes or row.recommender in seconds
+        ],
+        seconds=seconds,
+        funnels=[_funnel_view(funnel) for funnel in content.funnels],
+        checks=_checks_view(content.checks),
+        figures=_figures(content, run),
+        headline=HEADLINE,
+    )
+
+
+def _breakable(name: str) -> Markup:
+    """A name, escaped, that may be broken after an underscore or a slash."""
+    return Markup(re.sub(r"([_/])", r"\1<wbr>", str(escape(visible(name)))))
+
+
+def _sentence(text: str) -> str:
+    """With a capital letter, as a heading; what is no plain word (``nDCG@10``, ``p``) stays."""
+    first = text.partition(" ")[0]
+    return text[:1].upper() + text[1:] if len(first) > 1 and first.isalpha() and first.islower() else text
+
+
+def _visible(value: object) -> object:
+    """What Jinja prints of an expression, before it is escaped."""
+    if isinstance(value, str) and not isinstance(value, Markup):
+        return visible(value)
+    return value
+
+
+@dataclass(frozen=True)
+class _Mark:
+    """A dot and its interval on a common scale, as percentages of the width."""
+
+    at: float
+    low: float | None
+    high: float | None
+
+
+def _board_view(content: ReportContent) -> dict:
+    """The leaderboard as the template prints it: the scale, and the dot and the marks of each row."""
+    board = content.leaderboard
+    estimates = [row.metrics[HEADLINE] for row in board.rows]
+    longest = max([e.value for e in estimates] + [e.high for e in estimates if e.high is not None], default=0.0)
+    full = (longest or 1.0) * 1.04
+    reference = board.reference
+
+    def place(value: float | None) -> float | None:
+        return None if value is None else round(100 * max(value, 0.0) / full, 2)
+
+    marks = row_marks(content)
+    rows = []
+    for row in board.rows:
+        estimate = row.metrics[HEADLINE]
+        mark = _Mark(place(estimate.value) or 0.0, place(estimate.low), place(estimate.high))
+        rows.append({"row": row, "mark": mark, "wrong": marks.get(row.recommender, ())})
+    return {
+        "rows": rows,
+        "side": wording.side_metrics(board),
+        "ticks": [(round(100 * tick / full, 2), label) for tick, label in _ticks(full)],
+        "reference": place(reference.metrics[HEADLINE].value) if reference else None,
+        "compared": any(row.difference is not None for row in board.rows),
+        "corrected": any(row.p_value_adjusted is not None for row in board.rows),
+        "several_seeds": any(row.seeds > 1 for row in board.rows),
+        "beats": any(row.beats for row in board.rows),
+        "cuts": any(row.cut_tied is not None for row in board.rows),
+        "has_intervals": any(estimate.low is not None for estimate in estimates),
+    }
+
+
+def _ticks(full: float, most: int = 4) -> list[tuple[float, str]]:
+    """Round numbers from 0 up to ``full``, at most ``most`` beside 0, and how each is written."""
+    exponent = math.floor(math.log10(full))
+    unit = 10.0**exponent
+    step = next(s for s in (unit / 10, unit / 5, unit / 2, unit, 2 * unit, 5 * unit) if full / s < most + 1)
+    decimals = max(0, -exponent + (step < unit))
+    ticks = [round(n * step, 12) for n in range(int(full / step) + 1)]
+    return [(tick, f"{tick:.{decimals}f}" if tick else "0") for tick in ticks]
+
+
+def _funnel_view(funnel: Funnel) -> dict:
+    """Funnel with bars as percentages of its longest stage."""
+    longest = max((step.rows for step in funnel.steps), default=0) or 1
+    bars = []
+    for start, width in plots.funnel_bars(funnel):
+        # something is never drawn as nothing
+        drawn = max(100 * width / longest, 0.4) if width else 0.0
+        bars.append((round(min(100 * start / longest, 100 - drawn), 3), round(drawn, 3)))
+    return {"funnel": funnel, "steps": list(zip(funnel.steps, bars, strict=True)), "first": longest}
+
+
+def _audit_views(content: ReportContent) -> list[dict]:
+    """Audits with the address of each in the page, and its drawings."""
+    views: list[dict] = []
+    for number, audit in enumerate(sorted(content.audits, key=verdict.gravity), start=1):
+        address = "audit-" + (re.sub(r"[^a-z0-9]+", "-", audit.name.lower()).strip("-") or str(number))
+        if any(view["id"] == address for view in views):
+            address = f"{address}-{number}"
+        drawings = [
+            (drawn.title, _drawing(chart(drawn, f"{address}-chart-{place}")))
+            for place, drawn in enumerate(audit.charts, start=1)
+            if any(line.x for line in drawn.lines)
+        ]
+        views.append(
+            {
+                "audit": audit,
+                "id": address,
+                "figures": drawings,
+                "wide": [table for table in audit.tables if _is_wide(table)],
+            }
+        )
+    return views
+
+
+def _is_wide(table: Table) -> bool:
+    """Whether a table needs the whole width of the page; the names of its rows may be broken."""
+    # a heading is broken between its words
+    headings = [max(map(len, ["", *re.split(r"[\s-]", column)])) for column in table.columns]
+    cells = [[len(wording_evaluation.cell(value)) for value in row] for row in table.rows]
+    widths = [max(column) for column in zip(headings, *cells, strict=True)]
+    return min(widths[0], _NAME) + sum(width + 2 for width in widths[1:]) > _HALF
+
+
+def _slice_views(content: ReportContent) -> list[dict]:
+    """Slices with their drawings; one bucket alone, beside those of one user, needs none."""
+    rows = wording_evaluation.slice_rows(content.leaderboard)
+    views = []
+    for number, view in enumerate(wording_evaluation.slice_views(content), start=1):
+        found = wording_evaluation.slice_chart(view, rows)
+        has_points = any(len(line.x) > 1 for line in found.lines)
+        drawing = _drawing(chart(found, f"slice-{number}-chart")) if has_points else None
+        views.append({"slice": view, "drawing": drawing})
+    return views
+
+
+def _drawing(plot: plots.Plot) -> Markup:
+    """A drawing as a part of the page; it has escaped the text that it was given."""
+    return Markup(plot.svg())
+
+
+def _checks_view(checks: tuple[Check, ...]) -> dict:
+    """Checks by asset (name, number, failed), the failed ones, and all of them."""
+    by_asset: dict[str, list[Check]] = {}
+    for check in sorted(checks, key=lambda check: (check.asset, check.name)):
+        by_asset.setdefault(check.asset, []).append(check)
+    return {
+        "assets": [(asset, found, [c for c in found if not c.passed]) for asset, found in by_asset.items()],
+        "failed": [check for found in by_asset.values() for check in found if not check.passed],
+        "all": [check for found in by_asset.values() for check in found],
+    }
+
+
+def _figures(content: ReportContent, run: RunFacts | None) -> Mapping[str, Markup]:
+    """SVG by name of the plots that stand in the page (leaderboard and funnel are drawn in their tables)."""
+    drawn = [
+        plots.validation_curves(content.training) if content.training else None,
+        plots.loss_curves(content.training) if content.training else None,
+        plots.history_lengths(content.history_lengths) if content.history_lengths else None,
+        plots.quality_by_size(content),
+        plots.quality_by_time(content, run.fit_seconds) if run else None,
+    ]
+    return {plot.name: _drawing(plot) for plot in drawn if plot is not None}

@@ -1,0 +1,206 @@
+"""The tables of a report as Markdown, for the metadata of assets in the Dagster UI.
+
+Everything that may come from a dump is escaped: it can neither break a table nor become markup or a link.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from ml.reports.content.report import (
+    HEADLINE,
+    Check,
+    CodesReport,
+    DumpFile,
+    ExampleItem,
+    Examples,
+    Funnel,
+    Leaderboard,
+    RejectedLine,
+    ReportContent,
+    TrainingCurve,
+)
+from ml.reports.render.markdown.evaluation import all_metrics, audit, audits, comparison, list_metrics, slices
+from ml.reports.render.markdown.table import table
+from ml.reports.render.text import escape_markdown
+from ml.reports.words import verdict, wording
+from ml.reports.words.row_marks import row_marks
+
+__all__ = [
+    "all_metrics",
+    "audit",
+    "audits",
+    "checks",
+    "codes",
+    "comparison",
+    "examples",
+    "funnel",
+    "leaderboard",
+    "list_metrics",
+    "reading",
+    "rejected",
+    "report",
+    "slices",
+    "statistics",
+    "training",
+]
+
+
+def leaderboard(
+    board: Leaderboard,
+    fit_seconds: Mapping[str, float] | None = None,
+    marks: Mapping[str, Sequence[str]] | None = None,
+) -> str:
+    """The leaderboard with its protocol line.
+
+    Args:
+        board: the recommenders.
+        fit_seconds: seconds of fitting by name of recommender, for one more column.
+        marks: of :func:`ml.reports.words.row_marks.row_marks`, to stand beside the names.
+    """
+    marks = marks or {}
+    side = wording.side_metrics(board)
+    header = ["Rank", "Recommender", "Kind", wording.metric_name(HEADLINE), "95 % interval"]
+    header += [*map(wording.metric_name, side), "Against the best baseline"]
+    right = {0, 3, *range(5, 5 + len(side))}
+    if fit_seconds is not None:
+        right.add(len(header))
+        header.append("Fit")
+    rows = []
+    for place, row in enumerate(board.rows, start=1):
+        estimate = row.metrics[HEADLINE]
+        against = "is the best baseline" if row == board.reference else ""
+        if row.difference is not None:
+            against = f"{wording.signed_metric(row.difference.value)} {row.finding}".strip()
+        below = [wording.seeds(row) if row.seeds > 1 else "", *marks.get(row.recommender, ())]
+        named = f"{row.title} ({', '.join(filter(None, below))})" if any(below) else row.title
+        cells = [str(place), named, wording.kind(row), wording.metric_value(estimate.value)]
+        cells.append(wording.interval(estimate))
+        cells += [wording.metric_value(row.metrics[m].value) if m in row.metrics else "" for m in side]
+        cells.append(against)
+        if fit_seconds is not None:
+            taken = fit_seconds.get(row.recommender)
+            cells.append("" if taken is None else wording.duration(taken))
+        rows.append(cells)
+    protocol = "; ".join(f"{label}: {value}" for label, value in board.protocol)
+    ending = f"\n\n**Protocol.** {escape_markdown(protocol)}." if protocol else ""
+    return table(header, rows, right) + ending
+
+
+def funnel(funnel: Funnel) -> str:
+    """Every row of the dump, and where it went."""
+    first = max((step.rows for step in funnel.steps), default=0) or 1
+    rows = [
+        (
+            wording.funnel_label(step),
+            wording.count(step.rows),
+            wording.percent(step.rows / first),
+        )
+        for step in funnel.steps
+    ]
+    rows.append(("Unexplained", wording.count(funnel.unexplained), ""))
+    return table((funnel.source.capitalize(), "Rows", "Share"), rows, {1, 2})
+
+
+def reading(files: Sequence[DumpFile]) -> str:
+    """How each file was read; empty where nothing is known."""
+    rows = [
+        (file.name, file.source, file.layout, "; ".join(file.reading), " ".join(file.warnings))
+        for file in wording.reading(files)
+    ]
+    return table(("File", "Holds", "Layout", "Read as", "Warnings"), rows) if rows else ""
+
+
+def statistics(content: ReportContent) -> str:
+    """The statistics of the dataset."""
+    rows = [
+        (heading, line.label, line.value, "" if line.share is None else wording.percent(line.share))
+        for heading, lines in wording.statistics(content)
+        for line in lines
+    ]
+    return table(("", "Statistic", "Value", "Share"), rows, {2, 3})
+
+
+def training(curves: Sequence[TrainingCurve]) -> str:
+    """One row a trained model."""
+    rows = []
+    for curve in curves:
+        kept = curve.kept_validation
+        size = "" if curve.parameters is None else wording.count(curve.parameters)
+        best = "" if curve.best_epoch is None else str(curve.best_epoch)
+        value = "" if kept is None else wording.metric_value(kept)
+        rows.append((curve.title, curve.loss_name, size, str(len(curve.epochs)), best, value))
+    header = ("Model", "Loss", "Parameters", "Epochs", "Kept", f"Validation {wording.metric_name(HEADLINE)}")
+    return table(header, rows, {2, 3, 4, 5})
+
+
+def codes(reports: Sequence[CodesReport]) -> str:
+    """One row a code assignment."""
+    rows = [
+        (
+            report.name,
+            report.method,
+            wording.count(report.items),
+            f"{len(report.books)} × {wording.count(report.codes_per_book)}",
+            wording.code_use(report),
+            wording.count(report.colliding_items),
+            wording.count(report.largest_collision),
+        )
+        for report in reports
+    ]
+    header = (
+        "Assignment",
+        "Made by",
+        "Items",
+        "Code books",
+        "Codes in use",
+        "Colliding items",
+        "Largest collision",
+    )
+    return table(header, rows, {2, 3, 4, 5, 6})
+
+
+def checks(results: Iterable[Check]) -> str:
+    """All checks, the failed ones first."""
+    ordered = sorted(results, key=lambda check: (check.passed, check.asset, check.name))
+    rows = [
+        (check.name, check.asset, "passed" if check.passed else "FAILED", check.severity, check.detail)
+        for check in ordered
+    ]
+    return table(("Check", "Asset", "Result", "Severity", "Found"), rows)
+
+
+def rejected(lines: Iterable[RejectedLine]) -> str:
+    """Examples of rejected lines."""
+    rows = [(line.source_file, wording.count(line.line_number), line.reason, line.detail, line.line) for line in lines]
+    return table(("File", "Line", "Reason", "Detail", "Beginning"), rows, {1})
+
+
+def examples(found: Examples) -> str:
+    """What was recommended to a few users."""
+    parts = [f"By {escape_markdown(found.title)}. {escape_markdown(found.rule)}"]
+    for user in found.users:
+        history = "; ".join(map(_item, user.history))
+        rank = f"at rank {user.target_rank}" if user.target_rank else f"not among the first {user.depth}"
+        lines = [
+            f"**User {escape_markdown(user.user_id)}**",
+            f"- last {len(user.history)} of {wording.of(user.history_length, 'item')}: {history}",
+            f"- next: {_item(user.target)}, {rank}",
+            *(f"{place}. {_item(entry)}" for place, entry in enumerate(user.recommended, start=1)),
+        ]
+        parts.append("\n".join([lines[0], "", *lines[1:3], "", *lines[3:]]))
+    return "\n\n".join(parts)
+
+
+def report(content: ReportContent) -> str:
+    """The first screen of the report: verdict, leaderboard, audits and caveats."""
+    sentences = "\n\n".join(map(escape_markdown, verdict.verdict(content)))
+    further = "\n".join(f"- {escape_markdown(sentence)}" for sentence in verdict.further_caveats(content))
+    board = leaderboard(content.leaderboard, marks=row_marks(content))
+    parts = (sentences, board, audits(content) if content.audits else "", further)
+    return "\n\n".join(part for part in parts if part)
+
+
+def _item(entry: ExampleItem) -> str:
+    shown = escape_markdown(entry.title or entry.item_id)
+    return f"**{shown}**" if entry.is_target else shown

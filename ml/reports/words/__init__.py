@@ -1,0 +1,1 @@
+"""The sentences and labels of a report, computed from its content alone."""

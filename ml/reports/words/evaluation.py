@@ -1,0 +1,212 @@
+"""Labels and figures of audits, slices and list metrics, as both the page and Markdown print them.
+
+Returns plain text that may hold text from a dump: whoever shows it escapes it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ml.audits.audit import CANNOT_TELL, CONCERN, NOTE, Audit, Cell, Chart, Line
+from ml.reports.content.report import HEADLINE, Leaderboard, LeaderboardRow, ReportContent, SliceRow
+from ml.reports.words.wording import NO_BREAK, count, listed, metric_name, metric_value, metrics_of, percent
+
+# what the figures of a metric family are with one held-out item a user, where that is not plain
+_FAMILIES = {
+    "recall": "With one held-out item a user it is the hit rate.",
+    "precision": "With one held-out item a user it is recall at k divided by k.",
+}
+# a cell that is figures although it is text: a percentage, a signed difference, a time, a range, a part of a whole
+_NUMBER = r"(?:[<>≈±+−-]\s?)?\d[\d.,]*(?:\s?(?:%|‰|×|k|M|ms|s|min|h|days?|bits?|users?|items?))?"
+_FIGURE = re.compile(rf"{_NUMBER}(?:(?: to | of | × |\s?/\s?){_NUMBER})?(?: \({_NUMBER}(?: to {_NUMBER})?\))?")
+
+
+def audits_summary(audits: Sequence[Audit]) -> str:
+    """How many of the audits raise a concern, make a note, or cannot tell, in a sentence."""
+    counts = Counter(audit.outcome for audit in audits)
+
+    def said(outcome: str, one: str, several: str) -> list[str]:
+        return [f"{counts[outcome]} {one if counts[outcome] == 1 else several}"] if counts[outcome] else []
+
+    if len(audits) == 1:
+        return f"The one audit: {audits[0].outcome}."
+    concerns = (
+        f"{counts[CONCERN] or 'None'} of {len(audits)} audits {'raise' if counts[CONCERN] > 1 else 'raises'} a concern"
+    )
+    concerns += " about these numbers" if counts[CONCERN] else ""
+    more = [*said(NOTE, "makes a note", "make a note"), *said(CANNOT_TELL, "cannot tell", "cannot tell")]
+    return f"{listed([concerns, *more])}."
+
+
+def cell(value: Cell) -> str:
+    """A cell of an audit's table: floats with four decimals, whole numbers with separators, nothing where none is."""
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int):
+        return count(value).replace("-", "−")
+    return metric_value(value).replace("-", "−")
+
+
+def figures(rows: Sequence[Sequence[Cell]], column: int) -> bool:
+    """Whether a column of an audit's table holds figures, to be aligned to the right."""
+    found = [row[column] for row in rows if row[column] not in (None, "")]
+    return bool(found) and all(
+        not isinstance(value, str) or _FIGURE.fullmatch(value.replace(NO_BREAK, " ")) for value in found
+    )
+
+
+# --- metrics
+
+
+@dataclass(frozen=True)
+class Family:
+    """The metrics of one kind, at all their cut-offs.
+
+    Attributes:
+        title: of the kind.
+        metrics: by ascending cut-off.
+        note: how it follows from others.
+    """
+
+    title: str
+    metrics: tuple[str, ...]
+    note: str
+
+
+def families(board: Leaderboard) -> tuple[Family, ...]:
+    """All metrics that any row has, by kind, nDCG first; MAP is left out where it is MRR, and that is noted."""
+    names: dict[str, list[str]] = {}
+    for metric in metrics_of(board):
+        names.setdefault(metric.partition("@")[0], []).append(metric)
+    notes = dict(_FAMILIES)
+    if "map" in names and "mrr" in names and _is_reciprocal_rank(board):
+        del names["map"]
+        notes["mrr"] = "With one held-out item a user MAP is equal to it."
+    return tuple(
+        Family(
+            metric_name(name),
+            tuple(sorted(metrics, key=lambda metric: int(metric.partition("@")[2] or 0))),
+            notes.get(name, ""),
+        )
+        for name, metrics in names.items()
+    )
+
+
+def _is_reciprocal_rank(board: Leaderboard) -> bool:
+    """Whether MAP is MRR everywhere, as it is with one relevant item a user."""
+    return all(
+        row.metrics.get(metric.replace("map", "mrr")) == value
+        for row in board.rows
+        for metric, value in row.metrics.items()
+        if metric.startswith("map@")
+    )
+
+
+# --- what is recommended
+
+
+@dataclass(frozen=True)
+class ListMetric:
+    """A metric of lists as it is printed: its heading, what it is, and how its values are written."""
+
+    metric: str
+    heading: str
+    meaning: str
+    digits: int | None
+
+
+_LIST_METRICS = (
+    ListMetric("coverage@10", "Coverage", "share of the catalogue that stands in any list", None),
+    ListMetric("gini@10", "Gini", "0 where all items are recommended equally often, near 1 where few are", 3),
+    ListMetric(
+        "popularity_percentile@10",
+        "Popularity percentile",
+        "mean share of the catalogue that is less popular than what is recommended; random lists have 0.5",
+        3,
+    ),
+    ListMetric("novelty@10", "Novelty, bits", "mean self-information of what is recommended", 2),
+    ListMetric("text_diversity@10", "Diversity by text", "1 less the mean cosine of two items of a list", 3),
+    ListMetric(
+        "category_diversity@10", "Diversity by category", "share of the pairs in a list whose categories differ", 3
+    ),
+    ListMetric("personalisation@10", "Personalisation", "1 less the mean overlap of the lists of two users", 3),
+)
+
+
+def list_columns(metrics: Mapping[str, Mapping[str, float | None]]) -> tuple[ListMetric, ...]:
+    """The list metrics that any recommender has a value of, in reading order."""
+    return tuple(
+        column for column in _LIST_METRICS if any(values.get(column.metric) is not None for values in metrics.values())
+    )
+
+
+def list_value(column: ListMetric, value: float | None) -> str:
+    if value is None:
+        return ""
+    return percent(value) if column.digits is None else f"{value:.{column.digits}f}"
+
+
+# --- slices
+
+
+@dataclass(frozen=True)
+class SliceView:
+    """One slice of the users: its buckets in order, each with its users and its rows by recommender."""
+
+    name: str
+    buckets: tuple[tuple[str, int, Mapping[str, SliceRow]], ...]
+
+
+def slice_rows(board: Leaderboard) -> tuple[LeaderboardRow, ...]:
+    """The recommenders that slices are shown of: the leader and the best of each kind, in the leaderboard's order."""
+    chosen = [board.rows[0] if board.rows else None, board.best_trained, board.reference, board.best_fused]
+    names = {row.recommender for row in chosen if row is not None}
+    return tuple(row for row in board.rows if row.recommender in names)
+
+
+def slice_views(content: ReportContent) -> tuple[SliceView, ...]:
+    """The slices as they are shown, in the order in which they were made."""
+    shown = {row.recommender for row in slice_rows(content.leaderboard)}
+    places: dict[str, dict[int, list[SliceRow]]] = {}
+    for row in content.slices:
+        if row.recommender in shown:
+            places.setdefault(row.slice, {}).setdefault(row.place, []).append(row)
+    return tuple(
+        SliceView(
+            name,
+            tuple(
+                (rows[0].bucket, rows[0].users, {row.recommender: row for row in rows})
+                for _, rows in sorted(buckets.items())
+            ),
+        )
+        for name, buckets in places.items()
+    )
+
+
+def slice_chart(view: SliceView, rows: Sequence[LeaderboardRow]) -> Chart:
+    """The headline metric by bucket, one line for each recommender; one user has no interval, and no point."""
+    lines = []
+    for row in rows:
+        found = [
+            (bucket, by_name[row.recommender].headline)
+            for bucket, _, by_name in view.buckets
+            if row.recommender in by_name and by_name[row.recommender].headline.low is not None
+        ]
+        if found:
+            labels, estimates = zip(*found, strict=True)
+            lines.append(
+                Line(
+                    row.title,
+                    tuple(labels),
+                    tuple(one.value for one in estimates),
+                    tuple(one.low for one in estimates),
+                    tuple(one.high for one in estimates),
+                )
+            )
+    name = metric_name(HEADLINE)
+    return Chart(f"{name} by {view.name}", view.name, name, tuple(lines))

@@ -1,0 +1,200 @@
+"""What a leaderboard says and what limits it, in sentences computed from the content alone.
+
+Whether a recommender differs significantly from the reference is decided once, in the leaderboard, after correction for
+the number of comparisons; here it is put into words. Returns plain text that may hold text from a dump: whoever shows
+it escapes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ml.audits.audit import OUTCOMES, Audit
+from ml.evaluation.leaderboard import NOT_DIFFERENT
+from ml.reports.content.report import HEADLINE, Leaderboard, LeaderboardRow, ReportContent
+from ml.reports.words.row_marks import mark_sentences
+from ml.reports.words.wording import NO_BREAK, count, interval, metric_name, metric_value, of, p_value, percent
+
+# The gravest first: whether the benchmark measures at all; what was measured by accident; what is counted twice; what
+# is known too early, as in every leave-one-out split; how far it reaches; how scores may be read.
+AUDITS = ("shortcuts", "ties", "duplicates", "leakage", "temporal", "calibration")
+# Below these a caveat says nothing that the reader needs.
+_TIED_SHARE = 0.05
+_REPEATED_SHARE = 0.02
+_FEW_TEST_USERS = 1000
+_SMALL_CATALOGUE, _LONG_LIST = 100, 20
+_TITLED_SHARE = 0.5
+
+
+def gravity(audit: Audit) -> tuple:
+    """Sorts audits: by outcome, then the gravest first; unknown ones by name behind the known.
+
+    Nothing is graver than a fitted part that saw held-out items.
+    """
+    place = AUDITS.index(audit.name) if audit.name in AUDITS else len(AUDITS)
+    return (OUTCOMES.index(audit.outcome), not audit.facts.get("sees_held_out"), place, audit.name)
+
+
+def verdict(content: ReportContent) -> tuple[str, ...]:
+    """What the leaderboard says, in two or three plain sentences: who leads, whether significantly, what limits it."""
+    board = content.leaderboard
+    if not board.rows:
+        return ("No recommender was evaluated on this dataset.",)
+    sentences = [_leads(board), _against_reference(board), limit(content)[0]]
+    return tuple(sentence for sentence in sentences if sentence)
+
+
+def limit(content: ReportContent) -> tuple[str, Audit | None]:
+    """The gravest thing that limits the numbers, and the audit that says it where one does; empty without any."""
+    failed = next(_failed_checks(content), None)
+    if failed is not None:
+        return failed, None
+    concerns = sorted((audit for audit in content.audits if audit.concern), key=gravity)
+    if concerns:
+        return concerns[0].verdict, concerns[0]
+    return next(caveats(content), ""), None
+
+
+def further_caveats(content: ReportContent) -> tuple[str, ...]:
+    """The caveats that neither the verdict nor an audit says."""
+    said = limit(content)[0]
+    return tuple(sentence for sentence in caveats(content) if sentence != said)
+
+
+def caveats(content: ReportContent) -> Iterator[str]:
+    """What limits the numbers beside what the audits say, gravest first; nothing when nothing found does."""
+    board = content.leaderboard
+    yield from _failed_checks(content)
+    yield from (f"{file.name}: {warning}" for file in content.provenance.files for warning in file.warnings)
+    yield from mark_sentences(content)
+    audited = {audit.name for audit in content.audits}
+    if "ties" not in audited:
+        yield from _tie_caveat(content)
+    if 0 < board.test_users < _FEW_TEST_USERS:
+        yield (
+            f"There are only {of(board.test_users, 'test user')}: one user is worth {1 / board.test_users:.4f} of a "
+            "recall, so small differences are not significant."
+        )
+    if 0 < board.catalogue < _SMALL_CATALOGUE:
+        yield (
+            f"The catalogue has only {of(board.catalogue, 'item')}: a random list of {_LONG_LIST} holds the target of "
+            f"{percent(min(1.0, _LONG_LIST / board.catalogue))} of the users, so recall@{_LONG_LIST} says little."
+        )
+    if "leakage" not in audited:
+        yield from _repeat_caveat(content)
+    yield from _title_caveat(content)
+    once = [row for row in board.rows if row.trained and not row.fused]
+    if once and all(row.seeds == 1 for row in once) and len(once) == len({row.recommender for row in once}):
+        yield (
+            "Each trained model was trained with one seed: intervals and tests cover the choice of users, not the luck "
+            "of a training run."
+        )
+    warned = [check for check in content.checks if not check.passed and check.severity != "error"]
+    if warned:
+        yield f"{of(len(warned), 'data check')} ended with a warning: see data quality."
+
+
+def _leads(board: Leaderboard) -> str:
+    leader = board.rows[0]
+    estimate = leader.metrics[HEADLINE]
+    bounds = interval(estimate)
+    if bounds:
+        bounds = f" (95{NO_BREAK}% interval {bounds})"
+    return (
+        f"{leader.title} leads with {metric_name(HEADLINE)} {metric_value(estimate.value)}{bounds} over "
+        f"{of(board.test_users, 'test user')}, ranking all {count(board.catalogue)} items."
+    )
+
+
+def _against_reference(board: Leaderboard) -> str:
+    leader, reference = board.rows[0], board.reference
+    if reference is None:
+        return "No training-free baseline was evaluated beside it, so nothing says that training pays."
+    if leader is not reference:
+        return _trained_leads(leader, reference, board)
+    trained = board.best_trained
+    if trained is None:
+        return "No trained model was evaluated beside it."
+    opening = f"It needs no training; the best trained model, {_named(trained)},"
+    if not trained.finding:
+        return f"{opening} is below it; nothing was computed to tell whether by more than chance."
+    found = "significantly worse" if trained.finding == "worse" else f"{trained.finding} from it"
+    return f"{opening} is {found}{_evidence(trained, board)}."
+
+
+def _trained_leads(leader: LeaderboardRow, reference: LeaderboardRow, board: Leaderboard) -> str:
+    if leader.finding == NOT_DIFFERENT:
+        named = _named(reference)
+        return f"It is {NOT_DIFFERENT} from the best training-free baseline, {named}{_evidence(leader, board)}."
+    top, base = leader.metrics[HEADLINE].value, reference.metrics[HEADLINE].value
+    gain = f"{percent(top / base - 1)} above" if base > 0 else "above"
+    opening = f"It is {gain} the best training-free baseline, {_named(reference)}"
+    if not leader.finding:
+        return f"{opening}; nothing was computed to tell whether by more than chance."
+    return f"{opening}, a significant difference{_evidence(leader, board)}."
+
+
+def _named(row: LeaderboardRow) -> str:
+    return f"{row.title} ({metric_value(row.metrics[HEADLINE].value)})"
+
+
+def _evidence(row: LeaderboardRow, board: Leaderboard) -> str:
+    """What the finding rests on, as the end of a sentence."""
+    said = [] if row.p_value_adjusted is None else [p_value(row.p_value_adjusted)]
+    bounds = interval(row.difference, signed=True) if row.difference is not None else ""
+    if bounds:
+        said.append(f"interval of the paired difference {bounds}")
+    if not said:
+        return ""
+    compared = sum(one.p_value_adjusted is not None for one in board.rows)
+    corrected = ""
+    if compared > 1 and row.p_value_adjusted is not None:
+        corrected = f", {'both ' if bounds else ''}corrected for {of(compared, 'comparison')}"
+    return f": {', '.join(said)}{corrected}"
+
+
+def _failed_checks(content: ReportContent) -> Iterator[str]:
+    blocking = [check for check in content.checks if not check.passed and check.severity == "error"]
+    if blocking:
+        yield (
+            f"{count(len(blocking))} of {of(len(content.checks), 'data check')} failed with severity error "
+            f"({blocking[0].name} on {blocking[0].asset}{', and others' if len(blocking) > 1 else ''}): see why "
+            "before believing a number."
+        )
+
+
+def _repeat_caveat(content: ReportContent) -> Iterator[str]:
+    repeated, users = content.statistics.get("test_targets_repeated"), content.leaderboard.test_users
+    if repeated and users and repeated / users >= _REPEATED_SHARE:
+        yield (
+            f"{percent(repeated / users)} of the test targets are already in the user's history, which favours "
+            "recommenders that repeat."
+        )
+
+
+def _title_caveat(content: ReportContent) -> Iterator[str]:
+    known = content.statistics
+    items, titled = known.get("items"), known.get("items_with_title")
+    if items and titled is not None and titled / items < _TITLED_SHARE:
+        having = f"Only {count(titled)} of {of(items, 'item')} have" if titled else f"None of {of(items, 'item')} has"
+        yield f"{having} a title, so recommenders that read text have little to go by."
+
+
+def _tie_caveat(content: ReportContent) -> Iterator[str]:
+    known = content.statistics
+    users = content.leaderboard.test_users
+    rule = f" ({known['tie_order']})" if known.get("tie_order") else ""
+    tied = known.get("test_targets_tied")
+    if tied is not None:
+        if users and tied / users >= _TIED_SHARE:
+            yield (
+                f"For {percent(tied / users)} of the test users the target shares its timestamp with the interaction "
+                f"before it, so the tie rule{rule} and not time chose what was to be predicted."
+            )
+        return
+    tied, interactions = known.get("tied_interactions"), known.get("interactions")
+    if tied and interactions and tied / interactions >= _TIED_SHARE:
+        yield (
+            f"{percent(tied / interactions)} of the interactions share their timestamp with another of the same "
+            f"user, so their order rests on the tie rule{rule}."
+        )

@@ -1,0 +1,310 @@
+"""The sentences and labels of a report, computed from its content alone.
+
+Returns plain text that may hold text from a dump: whoever shows it escapes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ml.evaluation.significance import p_text
+from ml.reports.content.report import (
+    HEADLINE,
+    CodesReport,
+    DumpFile,
+    Estimate,
+    FunnelStep,
+    Leaderboard,
+    LeaderboardRow,
+    ReportContent,
+)
+
+NO_BREAK = "\u00a0"
+_METRIC_NAMES = {
+    "ndcg": "nDCG",
+    "recall": "Recall",
+    "mrr": "MRR",
+    "hit_rate": "Hit rate",
+    "map": "MAP",
+    "precision": "Precision",
+}
+_SIDE_METRICS = ("recall@10", "mrr@10", "recall@1")
+
+
+GLOSSARY = (
+    (
+        "nDCG@10",
+        "1 / log2(1 + rank) of the held-out item where it is among the first ten, else 0; the mean over users.",
+    ),
+    (
+        "Recall@k",
+        "Share of the users whose held-out item is among the first k. With one item a user it is the hit rate.",
+    ),
+    ("MRR@10", "1 / rank of the held-out item where it is among the first ten, else 0; the mean over users."),
+    (
+        "Significantly better, worse",
+        "The difference in nDCG@10 has a p-value below 0.05 in a two-sided t-test paired by user, after correction for "
+        "all comparisons. With several seeds the test is over users and seeds.",
+    ),
+    (
+        "Not significantly different",
+        "These users, and seeds, do not show which of the two is better. It does not say that they are equally good.",
+    ),
+    (
+        "Holm’s correction",
+        "Of many tests some are below 0.05 by chance. It raises the p-values so that the probability of even one false "
+        "finding stays below 0.05 (Holm, 1979).",
+    ),
+    (
+        "95 % interval",
+        "Where the mean of other users of the same kind would be expected, by a bootstrap over the users; over users "
+        "and seeds where a recommender has several seeds.",
+    ),
+    ("Training-free", "Nothing is trained: the recommender counts."),
+    ("Fused", "Made of the lists of several other recommenders."),
+    ("logQ corrected", "Scores of sampled negatives are corrected for how often an item is drawn."),
+)
+
+
+def metric_name(metric: str) -> str:
+    """``ndcg@10`` as it is printed: ``nDCG@10``."""
+    name, _, cutoff = metric.partition("@")
+    printed = _METRIC_NAMES.get(name, name)
+    return f"{printed}@{cutoff}" if cutoff else printed
+
+
+def metric_value(value: float) -> str:
+    return f"{value:.4f}"
+
+
+def signed_metric(value: float) -> str:
+    """With its sign; a difference that rounds to nothing has none."""
+    printed = f"{value:+.4f}"
+    return printed[1:] if float(printed) == 0 else printed.replace("-", "−")
+
+
+def interval(estimate: Estimate, signed: bool = False) -> str:
+    """``0.0512 to 0.0571``; empty without an interval."""
+    if estimate.low is None or estimate.high is None:
+        return ""
+    write = signed_metric if signed else metric_value
+    return f"{write(estimate.low)} to {write(estimate.high)}"
+
+
+def p_value(value: float) -> str:
+    """``p = 0.012``, ``p < 0.0001``; never 0, and never rounded onto the level of a finding."""
+    printed = p_figure(value)
+    return f"p{NO_BREAK}{printed}" if printed.startswith("<") else f"p{NO_BREAK}={NO_BREAK}{printed}"
+
+
+def p_figure(value: float | None) -> str:
+    """The same without its name: ``0.012``, ``< 0.0001``; empty where there is none."""
+    if value is None:
+        return ""
+    return p_text(value).replace(" ", NO_BREAK)
+
+
+def count(value: float | int) -> str:
+    return f"{value:,.0f}"
+
+
+def compact(value: float) -> str:
+    """A tick label: ``0.5``, ``20``, ``200 k``, ``1.5 M``."""
+    for unit, name in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= unit:
+            return f"{value / unit:g}{NO_BREAK}{name}"
+    return f"{value:g}"
+
+
+def of(number: int, singular: str, plural: str | None = None) -> str:
+    """``1 user``, ``2,328 users``."""
+    return f"{count(number)} {singular if number == 1 else plural or singular + 's'}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
+
+
+def percent(share: float) -> str:
+    """A share as a percentage that never rounds something to nothing, nor almost all to all."""
+    if 0 < share < 0.001:
+        number = "< 0.1"
+    elif 0.999 < share < 1:
+        number = "> 99.9"
+    elif 0 < share < 0.1 or 0.995 <= share < 1:
+        number = f"{100 * share:.1f}"
+    else:
+        number = f"{100 * share:.0f}"
+    return f"{number}{NO_BREAK}%"
+
+
+def size(number: float) -> str:
+    """Bytes in decimal units, as file managers and download pages print them."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if number < 1000 or unit == "GB":
+            break
+        number /= 1000
+    return f"{number:.0f}{NO_BREAK}{unit}" if unit == "bytes" else f"{number:.1f}{NO_BREAK}{unit}"
+
+
+def duration(seconds: float) -> str:
+    if seconds < 1:
+        return f"{1000 * seconds:.0f}{NO_BREAK}ms"
+    if seconds < 120:
+        return f"{seconds:.1f}{NO_BREAK}s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 120:
+        return f"{minutes}{NO_BREAK}min {rest:02d}{NO_BREAK}s"
+    return f"{minutes // 60}{NO_BREAK}h {minutes % 60:02d}{NO_BREAK}min"
+
+
+def reading(files: Sequence[DumpFile]) -> tuple[DumpFile, ...]:
+    """The files of which it is known how they were read."""
+    return tuple(file for file in files if file.layout or file.reading or file.warnings)
+
+
+def funnel_label(step: FunnelStep) -> str:
+    """What a step is, where no indentation tells a stage from what is taken out of it."""
+    return {"removed": "− ", "of which": "of which ", "part": "· "}.get(step.role, "") + step.label
+
+
+def kind(row: LeaderboardRow) -> str:
+    if row.fused:
+        return "fused"
+    return "trained" if row.trained else "training-free"
+
+
+def metrics_of(board: Leaderboard) -> tuple[str, ...]:
+    """Every metric any row has, the headline first, then by name and cutoff."""
+    found = {metric for row in board.rows for metric in row.metrics}
+    order = list(_METRIC_NAMES)
+
+    def place(metric: str) -> tuple:
+        name, _, cutoff = metric.partition("@")
+        known = order.index(name) if name in order else len(order)
+        return (metric != HEADLINE, known, name, int(cutoff) if cutoff.isdigit() else 0)
+
+    return tuple(sorted(found, key=place))
+
+
+def side_metrics(board: Leaderboard) -> tuple[str, ...]:
+    """The metrics that stand beside the headline on the first screen."""
+    known = metrics_of(board)
+    return tuple(metric for metric in _SIDE_METRICS if metric in known)
+
+
+def seeds(row: LeaderboardRow) -> str:
+    """``3 seeds, deviation 0.0008``; empty for one seed."""
+    if row.seeds < 2:
+        return ""
+    spread = "" if row.seed_deviation is None else f", deviation {metric_value(row.seed_deviation)}"
+    return f"{row.seeds} seeds{spread}"
+
+
+def beats(row: LeaderboardRow, board: Leaderboard) -> str:
+    """``5 of 11``: recommenders that it is found better than; empty where no pair was tested."""
+    if not any(one.beats for one in board.rows):
+        return ""
+    return f"{len(row.beats)} of {len(board.rows) - 1}"
+
+
+def note(row: LeaderboardRow) -> str:
+    """What stands below the name of a recommender."""
+    return ", ".join(part for part in (row.note, seeds(row)) if part)
+
+
+def code_use(report: CodesReport) -> str:
+    """Codes in use in the least and in the most used code book: ``241 to 256``."""
+    used = [book.used for book in report.books]
+    if not used:
+        return ""
+    return count(used[0]) if min(used) == max(used) else f"{count(min(used))} to {count(max(used))}"
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """One line of the statistics: label, value and, where it is a share of something, that share."""
+
+    label: str
+    value: str
+    share: float | None = None
+
+
+def statistics(content: ReportContent) -> tuple[tuple[str, tuple[Statistic, ...]], ...]:
+    """Groups of the statistics that are known, in reading order: ``(heading, lines)``."""
+    known = content.statistics
+
+    def lines(*entries: tuple[str, str, str | None]) -> tuple[Statistic, ...]:
+        found = []
+        for label, name, whole in entries:
+            value = known.get(name)
+            if value is None:
+                continue
+            total = known.get(whole) if whole else None
+            share = float(value) / float(total) if total else None
+            found.append(Statistic(label, _printed(name, value), share))
+        return tuple(found)
+
+    groups = (
+        (
+            "Size",
+            lines(
+                ("Users", "users", None),
+                ("Items (the catalogue)", "items", None),
+                ("Interactions", "interactions", None),
+                ("Density", "density", None),
+                ("Mean history", "mean_history_length", None),
+                ("Median history", "median_history_length", None),
+                ("First interaction", "first_timestamp", None),
+                ("Last interaction", "last_timestamp", None),
+            ),
+        ),
+        (
+            "Split",
+            lines(
+                ("Users with a test item", "users_with_test", "users"),
+                ("Users with a validation item", "users_with_validation", "users"),
+                ("Users too short to split", "users_too_short", "users"),
+            ),
+        ),
+        (
+            "Ties and repeats",
+            lines(
+                ("Interactions that share user and timestamp", "tied_interactions", "interactions"),
+                ("Test targets that share it with the item before", "test_targets_tied", "users_with_test"),
+                ("Interactions that repeat an earlier item", "repeated_interactions", "interactions"),
+                ("Test targets already in the history", "test_targets_repeated", "users_with_test"),
+            ),
+        ),
+        (
+            "Item metadata",
+            lines(
+                ("Items with metadata", "items_with_metadata", "items"),
+                ("with a title", "items_with_title", "items"),
+                ("with a brand", "items_with_brand", "items"),
+                ("with a category", "items_with_category", "items"),
+                ("with a price", "items_with_price", "items"),
+            ),
+        ),
+    )
+    return tuple((heading, found) for heading, found in groups if found)
+
+
+def _printed(name: str, value: Any) -> str:
+    if name.endswith("_timestamp"):
+        return day(int(value))
+    if name == "density":
+        return f"{100 * float(value):.3g}{NO_BREAK}%"
+    if name in ("mean_history_length", "median_history_length"):
+        return f"{float(value):.4g}"
+    return count(value)
+
+
+def day(timestamp: int) -> str:
+    """Unix seconds as a date (UTC)."""
+    from datetime import UTC, datetime
+
+    return datetime.fromtimestamp(timestamp, UTC).date().isoformat()

@@ -1,0 +1,74 @@
+"""Data version and displayed facts of a trained model, read from its folder.
+
+Needs the standard library alone, because the process that starts a training reports them without importing torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from ml.data.files import read_json, sha256_of_file
+
+
+def version_of_trained(folder: Path) -> str:
+    """Digest of the weights, of what they were fitted on and of the lists of the validation users.
+
+    All that is read below a model; not the log, which knows the time.
+    """
+    config = _config(folder)
+    known = {
+        "weights": config["weights_digest"],
+        "fit_on": config["fit_on"],
+        "validation_lists": {path.name: sha256_of_file(path) for path in sorted(folder.glob("validation_*.npy"))},
+    }
+    return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def facts_of_trained(folder: Path) -> dict[str, Any]:
+    """What the UI shows of a training run: texts, numbers and JSON."""
+    config = _config(folder)
+    run = read_json(folder, "training_run.json")
+    result = run["result"]
+    quality = result["best_validation_ndcg_at_10"]
+    sizes = run["model"]
+    return {
+        "dagster/row_count": config["users"],
+        "dagster/uri": str(folder),
+        "best validation ndcg@10": "no validation users" if quality is None else quality,
+        "best_epoch": result["best_epoch"],
+        "epochs": result["epochs"],
+        "fit_on": config["fit_on"],
+        "parameters": result["parameters"],
+        "bytes": result["size_in_bytes"],
+        "output embedding, bytes": sizes["output_embedding_bytes"],
+        "output embedding, share of a dense one": sizes["output_embedding_bytes"]
+        / sizes["dense_output_embedding_bytes"],
+        "seconds": result["seconds"],
+        "sequences_per_second": result["sequences_per_second"],
+        "share_of_padding": sizes["share_of_padding"],
+        "seed": config["seed"],
+        "device": run["machine"]["device"],
+        "peak_memory_in_bytes": run["peak_memory_in_bytes"],
+        "machine": run["machine"],
+        "recipe": config["recipe"],
+        "derived from the data": {
+            key: f"{entry['value']:,} ({entry['reason']})" for key, entry in derived_of_trained(folder).items()
+        },
+    }
+
+
+def fit_on_of_trained(folder: Path) -> str:
+    """What the final fit read."""
+    return _config(folder)["fit_on"]
+
+
+def derived_of_trained(folder: Path) -> dict[str, dict[str, Any]]:
+    """Values that the recipe left open, by key of the recipe: ``value`` and ``reason``."""
+    return _config(folder).get("derived", {})
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    return read_json(folder, "config.json")

@@ -1,0 +1,1 @@
+"""When things are made without being asked: conditions, sensors, schedules, jobs and alerts."""

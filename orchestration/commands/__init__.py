@@ -1,0 +1,1 @@
+"""The commands of ``raw2rank`` and ``make``: one module each."""

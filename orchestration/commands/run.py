@@ -1,0 +1,319 @@
+"""``make run``: bring one dataset from its dumps to its leaderboard, making only what is out of date.
+
+Runs in this process, on the instance that the UI shows. First the data with its checks, then the training set,
+and then, with what has really changed known, everything that is fitted on it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+import time
+import uuid
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from orchestration.commands.exits import EXIT_FAILED, ends_plainly
+
+
+class NoSuchDataset(ValueError):
+    """No files lie where those of a dataset were looked for."""
+
+
+def parse(
+    arguments: list[str] | None = None,
+    command: str = "make run",
+    about: str | None = __doc__,
+    switches: Mapping[str, str] | None = None,
+    exit_code: int = EXIT_FAILED,
+) -> argparse.Namespace:
+    """The options: the dataset, where its files lie, and every field of the settings by its own name.
+
+    ``switches`` are further options of a command, by name, each with what it does. What is
+    not understood ends the command with ``exit_code``.
+    """
+    from orchestration.commands.options import Parser, as_type, group_of, kind_of, reader, shown_default
+    from orchestration.resources import DEFAULTS, Settings
+
+    parser = Parser(exit_code, prog=command, description=about)
+    files = parser.group("dataset and files")
+    files.add_argument("--dataset", default="Demo", help="name of the dataset, e.g. Industrial_and_Scientific")
+    files.add_argument("--dumps", type=Path, help="folder that holds its files; landing/<dataset> when left out")
+    files.add_argument("--layout", help="how they are laid out, where it cannot be seen from their names")
+    files.add_argument("--source", type=Path, help="TOML file that says which files they are and what is in them")
+    for name, field in Settings.model_fields.items():
+        option = f"--{name.replace('_', '-')}"
+        # None where an option is not given
+        alone: dict[str, Any] = {"nargs": "?", "const": True} if kind_of(field.annotation) is bool else {}
+        does = f"{field.description} (default: {shown_default(DEFAULTS[name])})".replace("%", "%%")
+        group = parser.group(group_of(name))
+        group.add_argument(option, type=as_type(reader(field.annotation)), help=does, **alone)
+    for name, does in (switches or {}).items():
+        parser.add_switch(f"--{name}", does)
+    parser.add_waiting()
+    return parser.parse_args(arguments)
+
+
+@ends_plainly
+def main(arguments: list[str] | None = None) -> int:
+    from orchestration.commands.nothing_new import Command
+
+    command = Command.given(arguments)
+    if paths := command.nothing_new():
+        print(f"raw2rank: dataset {paths.dataset}, dumps in {paths.dumps}")
+        print("everything is up to date: nothing has changed since the same command found so")
+        _show(paths)
+        return 0
+    chosen = parse(arguments)
+    from orchestration.commands.console import problem
+    from orchestration.execution.dataset_lock import DatasetBusy
+    from orchestration.paths import Workspace, check_dataset_name
+
+    try:
+        check_dataset_name(chosen.dataset)
+        settings = _settings(chosen)
+    except ValueError as error:
+        problem(str(error))
+        return EXIT_FAILED
+    workspace = Workspace.current()
+    paths = workspace.dataset(chosen.dataset)
+    try:
+        with working_on(workspace, paths, "make run", wait=not chosen.no_wait) as instance:
+            done = _run(instance, paths, chosen, settings)
+        if done is None:
+            return EXIT_FAILED
+        if done.nothing_left:
+            command.remember(paths, done.dumps)
+        return 0
+    except (DatasetBusy, NoSuchDataset) as error:
+        problem(str(error))
+        return EXIT_FAILED
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a run has come to.
+
+    Attributes:
+        nothing_left: whether the same run would find nothing to do.
+        dumps: state of the files of the dataset before the run looked at them.
+    """
+
+    nothing_left: bool
+    dumps: str
+
+
+def _run(instance, paths, chosen: argparse.Namespace, settings) -> Done | None:
+    """What remains to be done with the dataset in hand; ``None`` after a failure told on the console."""
+    from ml.recommenders.registry import chosen_names
+    from orchestration.commands.console import say
+    from orchestration.commands.nothing_new import dumps_of
+    from orchestration.definitions import defs
+    from orchestration.execution.crash_recovery import discard_checkpoints
+    from orchestration.execution.plan import plan
+    from orchestration.execution.staleness import asset_graph
+    from orchestration.selection import left_out
+
+    started = time.monotonic()
+    register(instance, paths, chosen)
+    dumps = dumps_of(paths)
+    say(f"raw2rank: dataset {chosen.dataset}, dumps in {paths.dumps}")
+    for sentence in left_out(settings.recipes or []):
+        say(sentence)
+    made = make(instance, defs, chosen.dataset, settings)
+    if made is None:
+        return None
+    discard_checkpoints(paths, chosen_names(settings.recipes or []))
+    if not made:
+        say(f"everything is up to date ({time.monotonic() - started:.0f} s)")
+    else:
+        say(f"{made} assets made in {time.monotonic() - started:.0f} s")
+    _show(paths)
+    return Done(not made or not plan(instance, asset_graph(), chosen.dataset, settings), dumps)
+
+
+@contextmanager
+def working_on(workspace, paths, command: str, wait: bool) -> Iterator:
+    """The instance, with the lock of a dataset held and what a killed run left in it cleared up.
+
+    Raises:
+        DatasetBusy: another process holds the dataset, and ``wait`` is false.
+    """
+    from orchestration.commands.console import say
+    from orchestration.execution.dataset_lock import dataset_lock
+
+    def tell(holder: str) -> None:
+        say(f"waiting for {holder}; --no-wait (WAIT=0) fails instead")
+
+    workspace.check()
+    with dataset_lock(paths, command, wait, tell) as lock, _instance(workspace) as instance:
+        from orchestration.execution.crash_recovery import clear_up
+
+        killed = clear_up(instance, paths, lock)
+        if killed:
+            say(f"cleared up after {killed}")
+        yield instance
+
+
+def make(instance, defs, dataset: str, settings, data_only: bool = False) -> int | None:
+    """Make what is out of date; how many assets that were, or ``None`` after a failure told on the console.
+
+    With ``data_only`` nothing is made of what comes after the checked data.
+    """
+    from orchestration.assets.raw import observe
+    from orchestration.commands.console import explain, run_quietly, say
+    from orchestration.execution.dataset_lock import announce
+    from orchestration.execution.plan import plan
+    from orchestration.execution.staleness import CHECKED_LAYERS, asset_graph
+    from orchestration.files_read import files_read, to_text
+    from orchestration.paths import Workspace
+
+    paths = Workspace.current().dataset(dataset)
+    observe(instance, dataset)
+    graph = asset_graph()
+    job = defs.resolve_job_def("all_recipes")
+    # after each phase it is known what has really changed; and nothing is fitted before all checks have passed
+    phases = {
+        "landing": {"settings", "landing"},
+        "checked data": {*CHECKED_LAYERS},
+        "training set": {"training_sets"},
+        "recommenders and report": None,
+    }
+    reasons, made = None, 0
+    for phase, groups in islice(phases.items(), 2 if data_only else None):
+        if reasons is None:
+            reasons = plan(instance, graph, dataset, settings)
+        todo = {key: reason for key, reason in reasons.items() if groups is None or graph.get(key).group_name in groups}
+        if data_only:
+            # a look at the data decides nothing about what is trained and compared
+            todo = {key: why for key, why in todo.items() if key.path[0] != "settings" or key.path[-1] == "dataset"}
+        if not todo:
+            continue
+        say(explain(todo))
+        config = {"resources": {"settings": {"config": settings.model_dump(mode="json", exclude_none=True)}}}
+        run_id = str(uuid.uuid4())
+        announce(paths, run_id)
+        tags = {"raw2rank/command": "make check-data" if data_only else "make run", "raw2rank/phase": phase}
+        succeeded = run_quietly(job, instance, dataset, sorted(todo), config, run_id, tags)
+        if any(key.path[0] == "landing" for key in todo) and (files := files_read(paths)):
+            say(f"how the files were read:\n{to_text(files)}")
+        if not succeeded:
+            return None
+        made += len(todo)
+        reasons = None
+    return made
+
+
+def _settings(chosen: argparse.Namespace, keep: bool = False):
+    """The settings of the command line, checked.
+
+    What was not given has its default, or with ``keep`` the value that was written down for the dataset.
+
+    Raises:
+        ValueError: saying which value is not possible and what is.
+    """
+    from pydantic import ValidationError
+
+    from orchestration.assets.settings import check_settings
+    from orchestration.resources import DEFAULTS, Settings
+
+    values = {name: getattr(chosen, name) for name in DEFAULTS}
+    values = {name: DEFAULTS[name] if value is None and not keep else value for name, value in values.items()}
+    try:
+        settings = Settings(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        needs = first["msg"].removeprefix("Input should be ")
+        if first["type"] == "string_pattern_mismatch":
+            # the pattern would say it to a programmer alone
+            needs = "give a day, as in 2014-07-23" if name.endswith("_date") else "give .8 or a day, as in 2014-07-23"
+        raise ValueError(
+            f"{name.upper()}={first['input']} is not possible: {needs}. {Settings.model_fields[name].description}"
+        ) from error
+    check_settings(settings)
+    return settings
+
+
+def _instance(workspace):
+    """The Dagster instance of the workspace, made on first use; offline, without telemetry."""
+    from orchestration.commands.console import quiet
+    from orchestration.execution.dagster_sqlite import open_instance
+    from orchestration.execution.dataset_lock import alone_in
+
+    quiet()
+    workspace.check()
+    configure_instance(workspace)
+    os.environ["DAGSTER_HOME"] = str(workspace.dagster_home)
+    # of two processes that find no storage both would make its tables
+    with alone_in(workspace.dagster_home):
+        return open_instance(workspace.dagster_home)
+
+
+def configure_instance(workspace) -> None:
+    """Write the instance's configuration where there is none; one that a user has edited stays."""
+    from ml.data.files import atomic_file
+
+    path = workspace.dagster_home / "dagster.yaml"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_file(path) as temporary:
+            temporary.write_text("telemetry:\n  enabled: false\nnux:\n  enabled: false\n")
+
+
+def register(instance, paths, chosen: argparse.Namespace) -> None:
+    """Register the dataset; write the demo dump where it is asked for and nothing has landed.
+
+    Raises:
+        NoSuchDataset: no folder of its files exists; nothing is registered.
+    """
+    from orchestration.automation.registration import find
+    from orchestration.commands.console import say
+    from orchestration.partitions import datasets
+    from orchestration.paths import Workspace
+
+    look_in = (chosen.dumps or paths.dumps).resolve()
+    if chosen.dataset != "Demo" and not look_in.exists():
+        workspace = Workspace.current()
+        known = sorted({"Demo", *find(workspace).datasets})
+        raise NoSuchDataset(
+            f"{chosen.dataset}: there is no folder {look_in}; put its files there or name their folder with "
+            f"DUMPS=folder. Known datasets: {', '.join(known)}"
+        )
+
+    if chosen.dumps or chosen.layout or chosen.source or not paths.registration.exists():
+        paths.register(chosen.dumps or paths.dumps, chosen.layout, chosen.source)
+    # the reviews are written last: where there is metadata alone, the writing was cut short
+    landed = any(not path.name.startswith("meta_") for path in paths.dumps.glob("*.json.gz"))
+    if chosen.dataset == "Demo" and not chosen.dumps and not landed:
+        from ml.demo.dump import write_demo_dump
+
+        write_demo_dump(paths.dumps)
+        say(f"wrote a demo dump to {paths.dumps}")
+    if not instance.has_dynamic_partition(datasets.name, chosen.dataset):
+        instance.add_dynamic_partitions(datasets.name, [chosen.dataset])
+
+
+def _show(paths) -> None:
+    import pyarrow.parquet as pq
+
+    from ml.evaluation.leaderboard_text import to_text_table
+    from ml.extras import missing
+    from orchestration.commands.called_as import as_called
+
+    table = to_text_table(pq.read_table(paths.leaderboard))
+    report = "" if missing("report") else f"\n\nreport: {paths.report}"
+    print(as_called(f"\n{table}{report}"), flush=True)
+
+
+if __name__ == "__main__":
+    logging.captureWarnings(True)
+    warnings.simplefilter("default")
+    sys.exit(main())

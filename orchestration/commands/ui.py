@@ -1,0 +1,196 @@
+"""``make ui``: the Dagster UI on 127.0.0.1, on the definitions and the storage of ``make run``.
+
+The web server of Dagster runs in this process behind :mod:`orchestration.webserver.guard`, with the reports beside it;
+the daemon, which evaluates schedules and sensors, in a process of its own. Both ask one process that holds the
+definitions, as under ``dagster dev``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from orchestration.commands.exits import EXIT_FAILED, ends_plainly
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+HOST = "127.0.0.1"
+MODULE = "orchestration.definitions"
+TOKEN_VARIABLE = "RAW2RANK_UI_TOKEN"
+_SHORTEST_TOKEN = 16
+_SECONDS_TO_END = 30
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    from orchestration.commands.options import Parser, as_type, switch, whole_number
+
+    parser = Parser(prog="make ui", description=__doc__)
+    parser.add_argument("--port", type=as_type(whole_number), default=3000, help="port to serve on; 0 for any free one")
+    parser.add_switch("--no-token", "ask for no token: whoever can reach the port of this machine may then launch runs")
+    parser.add_argument(
+        "--token",
+        dest="no_token",
+        type=as_type(lambda text: not switch(text)),
+        help="whether to ask for a token",
+    )
+    return parser.parse_args(arguments)
+
+
+@ends_plainly
+def main(arguments: list[str] | None = None) -> int:
+    chosen = parse(arguments)
+    from orchestration.commands.console import problem, say
+    from orchestration.commands.run import _instance
+    from orchestration.paths import REPOSITORY, Workspace
+
+    workspace = Workspace.current()
+    token = None if chosen.no_token else os.environ.get(TOKEN_VARIABLE) or secrets.token_urlsafe(32)
+    if token is not None and len(token) < _SHORTEST_TOKEN:
+        problem(f"{TOKEN_VARIABLE} has {len(token)} characters, {_SHORTEST_TOKEN} are the least: take a longer one")
+        return EXIT_FAILED
+    try:
+        listener = _listen(chosen.port)
+    except (OSError, OverflowError) as error:
+        problem(
+            f"port {chosen.port} of {HOST} cannot be used ({getattr(error, 'strerror', None) or error}): end the "
+            "program that uses it, or choose another, as in make ui PORT=3001"
+        )
+        return EXIT_FAILED
+    with listener:
+        # its storage is made here, once: the processes below would do so all at the same time
+        _instance(workspace).dispose()
+        os.chdir(REPOSITORY)
+        os.environ |= {
+            "DAGSTER_HOME": str(workspace.dagster_home),
+            "RAW2RANK_HOME": str(workspace.home),
+            "DAGSTER_IS_DEV_CLI": "1",
+            # steps started from the UI find dbt beside this Python
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+        }
+        address = f"http://{HOST}:{listener.getsockname()[1]}/{f'?token={token}' if token else ''}"
+        say(f"raw2rank: starting the UI on the workspace {workspace.home}")
+        with _services(workspace) as (context, daemon):
+            say(f"raw2rank: {address}")
+            return _serve(guarded_app(context, workspace, token, listener.getsockname()[1]), listener, daemon)
+
+
+def guarded_app(context: Any, workspace: Any, token: str | None, port: int) -> ASGIApp:
+    """The web server of Dagster, with the reports beside it and the guard in front.
+
+    Args:
+        context: of Dagster's web server, which knows the definitions (``WorkspaceProcessContext``).
+        workspace: whose reports and Data Docs are served.
+        token: see :class:`orchestration.webserver.guard.Guard`.
+        port: that it is served on, which the name of the cookie holds.
+    """
+    from dagster_webserver.app import create_app_from_workspace_process_context
+
+    from orchestration.webserver.guard import Guard
+    from orchestration.webserver.pages import routes
+
+    app = create_app_from_workspace_process_context(context, live_data_poll_rate=2000)
+    # before Dagster's own, of which the last takes every path
+    app.router.routes[:0] = routes(workspace)
+    return Guard(app, token, cookie=f"raw2rank-{port}")
+
+
+def _listen(port: int) -> socket.socket:
+    """A socket that listens on a port of the loopback; 0 for any that is free."""
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((HOST, port))
+        listener.listen()
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+@contextmanager
+def _services(workspace: Any) -> Iterator[tuple[Any, subprocess.Popen]]:
+    """What the web server needs: its context, on a process that holds the definitions; and the daemon, on the same."""
+    import dagster as dg
+    import yaml
+    from dagster._cli.proxy_server_manager import ProxyServerManager
+    from dagster._core.workspace.context import WorkspaceProcessContext
+    from dagster._core.workspace.load_target import ModuleTarget, WorkspaceFileTarget
+    from dagster_shared.serdes import serialize_value
+    from dagster_webserver.version import __version__
+
+    from orchestration.execution.dagster_sqlite import reference_for_services
+
+    reference = reference_for_services(workspace.dagster_home)
+    module = ModuleTarget(MODULE, attribute=None, working_directory=os.getcwd(), location_name=None)
+    with (
+        dg.DagsterInstance.from_ref(reference) as instance,
+        ProxyServerManager(instance, module, code_server_log_level="warning") as servers,
+        tempfile.TemporaryDirectory(prefix="raw2rank-") as folder,
+    ):
+        file = Path(folder) / "workspace.yaml"
+        file.write_text(yaml.dump({"load_from": list(servers.get_code_server_specs())}))
+        command = [sys.executable, "-m", "dagster._daemon", "run", "--log-level", "warning", "-w", str(file)]
+        with _ended(subprocess.Popen([*command, "--instance-ref", serialize_value(instance.get_ref())])) as daemon:
+            instance.optimize_for_webserver(statement_timeout=15_000, pool_recycle=3600, max_overflow=20)
+            with WorkspaceProcessContext(
+                instance,
+                version=__version__,
+                workspace_load_target=WorkspaceFileTarget([str(file)]),
+                code_server_log_level="warning",
+            ) as context:
+                yield context, daemon
+
+
+@contextmanager
+def _ended(process: subprocess.Popen) -> Iterator[subprocess.Popen]:
+    """End a process with the block."""
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(_SECONDS_TO_END)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _serve(app: ASGIApp, listener: socket.socket, daemon: subprocess.Popen) -> int:
+    """Serve until Ctrl-C or SIGTERM (0), or until the daemon has ended (1)."""
+    import uvicorn
+
+    from orchestration.commands.console import problem
+
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", proxy_headers=False, timeout_graceful_shutdown=2))
+    over, left_alone = threading.Event(), threading.Event()
+
+    def watch() -> None:
+        while not over.wait(2):
+            if daemon.poll() is not None and not server.should_exit:
+                left_alone.set()
+                server.should_exit = True
+
+    threading.Thread(target=watch, daemon=True).start()
+    # uvicorn ends in order and then raises the signal once more
+    with suppress(KeyboardInterrupt):
+        server.run(sockets=[listener])
+    over.set()
+    if left_alone.is_set():
+        problem(f"Dagster's daemon has ended with exit code {daemon.returncode}; start the UI again")
+        return EXIT_FAILED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

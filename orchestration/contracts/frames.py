@@ -1,0 +1,112 @@
+"""What each contract is held against: the small table, the columns of a large one, or figures made of several."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orchestration.contracts.checks import read_columns
+from orchestration.contracts.files import Contract
+from orchestration.contracts.results import ContractResult
+from orchestration.paths import DatasetPaths, Workspace
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ml.data.training_set import TrainingSet
+
+
+# What contracts read beside their own asset and what that was made of.
+READS = {"training_sets/sequences": ("settings/ranking",)}
+
+
+def load_frame(contract: Contract, dataset: str) -> pd.DataFrame:
+    """What a contract is about, of one dataset.
+
+    The list of files of a landing; a table of the warehouse; of a ``drift`` contract the comparison with the
+    accepted state, one row; of a training set its sizes, one row.
+
+    Raises:
+        FileNotFoundError: the asset was not made.
+    """
+    paths = Workspace.current().dataset(dataset)
+    layer, name = contract.key.path
+    if contract.check == "drift":
+        return _drift(paths, name.removeprefix("stg_"))
+    if layer == "training_sets":
+        return _sizes(paths)
+    if layer == "landing":
+        return landed_files(paths.asset(layer, name), contract)
+    return read_columns(paths.table(layer, name), contract.columns)
+
+
+def results_folder(paths: DatasetPaths) -> Path:
+    """Folder of what Great Expectations last said of each contract of a dataset, ``<layer>/<name>.json``."""
+    return paths.home / "contract_results" / paths.dataset
+
+
+def keep_result(result: ContractResult, dataset: str) -> None:
+    """Write down what Great Expectations said, for the Data Docs."""
+    from ml.data.files import atomic_file
+
+    path = results_folder(Workspace.current().dataset(dataset)) / f"{result.contract.name}.json"
+    with atomic_file(path) as temporary:
+        temporary.write_text(json.dumps(result.validation, indent=1) + "\n")
+
+
+def landed_files(folder: Path, contract: Contract) -> pd.DataFrame:
+    """The list of files of a landing folder, each with the reasons of its rejects in words."""
+    from ml.data.landing.rejects import in_words
+
+    frame = read_columns(folder / "files.parquet", contract.columns)
+    words = in_words(folder, dict(zip(frame["source_file"], frame["rows_read"], strict=True)))
+    return frame.assign(reject_reasons=[words.get(name, "") for name in frame["source_file"]])
+
+
+def _drift(paths: DatasetPaths, kind: str) -> pd.DataFrame:
+    import pandas as pd
+
+    from ml.data.drift import compare
+
+    found = compare(kind, paths.table("staging", f"stg_{kind}"), paths.asset("marts", "accepted") / kind)
+    frame = pd.DataFrame([found.row])
+    frame.attrs["note"] = found.note
+    return frame
+
+
+def _sizes(paths: DatasetPaths) -> pd.DataFrame:
+    """Sizes of a training set beside those of the marts that it was made of."""
+    import numpy as np
+    import pandas as pd
+
+    from ml.data.training_set import TrainingSet
+    from orchestration.assets.settings import read_settings
+
+    training_set = TrainingSet.load(paths.asset("training_sets", "sequences"))
+    marts = read_columns(paths.table("marts", "statistics"), ["users", "items", "users_with_test"]).iloc[0]
+    learned = np.bincount(training_set.train.items, minlength=training_set.items) > 0
+    return pd.DataFrame(
+        {
+            "users": [training_set.users],
+            "items": [training_set.items],
+            "train_interactions": [len(training_set.train.items)],
+            "validation_cases": [len(training_set.validation_users)],
+            "test_cases": [len(training_set.test_users)],
+            "items_never_trained": [training_set.items - int(learned.sum())],
+            "users_in_marts": [int(marts["users"])],
+            "items_in_marts": [int(marts["items"])],
+            "test_cases_in_marts": [int(marts["users_with_test"])],
+            "seen_targets": [seen_targets(training_set)],
+            "exclude_seen": [bool(read_settings("ranking", paths.dataset)["exclude_seen"])],
+        }
+    )
+
+
+def seen_targets(training_set: TrainingSet) -> int:
+    """Test targets that are in the history of their user."""
+    import numpy as np
+
+    histories, targets = training_set.histories("test"), training_set.targets_of("test")
+    cases = np.repeat(np.arange(len(targets)), histories.lengths)
+    return len(np.unique(cases[histories.items == np.asarray(targets)[cases]]))

@@ -1,0 +1,1 @@
+"""How assets are made: what is out of date, locks, processes, failures and recovery."""

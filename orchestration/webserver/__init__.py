@@ -1,0 +1,1 @@
+"""What the Dagster web server gets from us: a guard and pages of reports."""
