@@ -1,6 +1,8 @@
-# raw2rank: `make run`, `make ui`, `make test`. Only Python 3.11 and a package index are needed.
+# raw2rank: `make run`, `make ui`, `make test`. Only Python 3.11, 3.12 or 3.13 and a package index are needed.
 
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+# the first that runs: a name on the PATH may belong to a version that pyenv has not switched on
+PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3; do \
+	if "$$name" -c "" 2>/dev/null; then echo "$$name"; break; fi; done)
 PORT ?= 3000
 VENV := .venv
 INSTALLED := $(VENV)/.installed
@@ -52,8 +54,15 @@ help:
 
 install: $(INSTALLED)
 
+NO_PYTHON := error: no Python was found: install Python 3.11, 3.12 or 3.13, or name one by make PYTHON=/path/to/python
+CHECK_PYTHON = import sys; sys.exit(None if (3, 11) <= tuple(sys.version_info[:2]) <= (3, 13) else \
+	"error: raw2rank needs Python 3.11, 3.12 or 3.13, and $(PYTHON) is %d.%d: name one by make PYTHON=/path/to/python" \
+	% tuple(sys.version_info[:2]))
+
 # the stamp is written last, so that an interrupted installation is taken up again
 $(INSTALLED): requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "$(NO_PYTHON)" >&2; exit 1; }
+	@$(PYTHON) -c '$(CHECK_PYTHON)'
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .

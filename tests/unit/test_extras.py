@@ -92,6 +92,20 @@ def test_the_core_leads_to_no_library_of_models_and_plots() -> None:
     }
 
 
+def test_the_lock_pins_all_that_is_declared_and_all_that_it_needs() -> None:
+    """``uv pip sync`` installs what is in the file and nothing else."""
+    pins = (line.split("==") for line in (REPOSITORY / "requirements.lock").read_text().splitlines())
+    locked = {canonicalize_name(name): version for name, version in pins}
+    with (REPOSITORY / "pyproject.toml").open("rb") as file:
+        extras = tomllib.load(file)["project"]["optional-dependencies"]
+    wanted = [*core_requirements(), *(text for extra in ("train", "report", "dev") for text in extras[extra])]
+    for requirement in map(Requirement, wanted):
+        assert locked[canonicalize_name(requirement.name)] in requirement.specifier, requirement
+    # torch brings libraries for GPUs where it is not the build for the CPU
+    needed = {name for name in closure(wanted) if not name.startswith(("cuda-", "nvidia-", "triton"))}
+    assert not needed - locked.keys()
+
+
 def test_what_is_installed_is_not_missing() -> None:
     assert missing("train") == missing("report") == ""
     require("train", "the recipe sasrec")
