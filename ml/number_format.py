@@ -1,9 +1,9 @@
-"""How audits print shares and differences in their sentences, and the audit of data that it cannot be made on."""
+"""Numbers in sentences: shares, changes, differences and p-values."""
 
 from __future__ import annotations
 
-from ml.audits.audit import NOT_APPLICABLE, Audit
-from ml.evaluation.significance import p_text
+# the level that decides a finding, which no rounded p-value may fall onto
+LEVEL = 0.05
 
 _NO_BREAK = "\u00a0"
 
@@ -32,6 +32,15 @@ def signed(value: float) -> str:
     return f"{value:+.4f}".replace("-", "−")
 
 
+def p_text(p_value: float) -> str:
+    """A p-value as it is printed everywhere: two digits (``0.012``), ``< 0.0001``; never 0, and never rounded onto the
+    level that decides a finding."""
+    if p_value < 0.0001:
+        return "< 0.0001"
+    rounded = f"{p_value:.2g}"
+    return f"< {LEVEL:g}" if p_value < LEVEL <= float(rounded) else rounded
+
+
 def p_figure(p_value: float) -> str:
     """A p-value in a table."""
     return p_text(p_value).replace(" ", _NO_BREAK)
@@ -40,10 +49,3 @@ def p_figure(p_value: float) -> str:
 def listed(names: list[str]) -> str:
     """``a``, ``a and b``, ``a, b and c``."""
     return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
-
-
-def not_applicable(name: str, title: str, reason: str, explanation: str) -> Audit:
-    """What an audit says of data that it cannot be made on."""
-    return Audit(
-        name, title, f"This audit does not apply: {reason}.", NOT_APPLICABLE, explanation, facts={"applies": 0}
-    )

@@ -142,3 +142,10 @@ class Audit:
 def _line(values: dict[str, Any]) -> Line:
     points: dict[str, Any] = {name: value if name == "title" else tuple(value) for name, value in values.items()}
     return Line(**points)
+
+
+def not_applicable(name: str, title: str, reason: str, explanation: str) -> Audit:
+    """The audit of data that it does not apply to."""
+    return Audit(
+        name, title, f"This audit does not apply: {reason}.", NOT_APPLICABLE, explanation, facts={"applies": 0}
+    )

@@ -13,12 +13,14 @@ import numpy as np
 import pyarrow as pa
 
 from ml.data.training_set import TrainingSet
-from ml.evaluation.entry import BASELINE, Entry
+from ml.evaluation.entry import Entry
 from ml.evaluation.intervals import Interval, bootstrap_interval
 from ml.evaluation.metrics import HEADLINE, mean_metrics, metrics_of_depth
 from ml.evaluation.protocol_line import choices_as_metadata, protocol_of
 from ml.evaluation.rankings import RankingError, facts
-from ml.evaluation.significance import SeedValues, compare_all, compare_with_reference, mean_test, p_text
+from ml.evaluation.significance import SeedValues, compare_all, compare_with_reference, mean_test
+from ml.number_format import p_text
+from ml.recommender import BASELINE
 
 BETTER, WORSE, NOT_DIFFERENT = "better", "worse", "not significantly different"
 

@@ -10,7 +10,8 @@ import numpy as np
 
 from ml.data.files import atomic_folder
 from ml.evaluation.intervals import Interval, bootstrap_interval
-from ml.evaluation.significance import SeedValues, compare_with_reference, p_text
+from ml.evaluation.significance import SeedValues, compare_with_reference
+from ml.number_format import p_text
 from ml.reproduction.claims import Claim
 
 REACHED, MISSED, REPORTED, NOT_RUN = "reached", "not reached", "reported", "not run"

@@ -16,10 +16,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ml.evaluation.entry import BASELINE, FUSION, MODEL
 from ml.evaluation.metrics import HEADLINE, METRICS
-from ml.reports.compare.written_report import FORMAT
-from ml.reports.content.report import ReportContent, RunFacts
+from ml.recommender import BASELINE, FUSION, MODEL
+from ml.reports.content.report import FORMAT, ReportContent, RunFacts
 from ml.reports.render.html import render_html
 from ml.reports.render.markdown.model_card import model_card
 from ml.reports.words import wording

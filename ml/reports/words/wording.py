@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ml.evaluation.significance import p_text
+from ml.number_format import p_text
 from ml.reports.content.report import (
     HEADLINE,
     CodesReport,
