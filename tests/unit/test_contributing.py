@@ -72,5 +72,5 @@ def test_the_hooks_run_the_versions_of_the_lock() -> None:
     config = yaml.safe_load((REPOSITORY / ".pre-commit-config.yaml").read_text())
     hooks = [hook for repository in config["repos"] for hook in repository["hooks"]]
     assert {repository["repo"] for repository in config["repos"]} == {"local"}
-    assert [hook["id"] for hook in hooks] == ["ruff-check", "ruff-format", "mypy"]
+    assert [hook["id"] for hook in hooks] == ["ruff-check", "ruff-format", "sqlfluff-lint", "mypy"]
     assert all(hook["entry"].startswith(".venv/bin/") for hook in hooks)
