@@ -99,6 +99,11 @@ class JointProductQuantisedItemEmbedding(ItemEmbedding):
         items, books = codes.shape
         if dimensions % books:
             raise ValueError(f"{books} code books do not divide {dimensions} dimensions evenly")
+        if torch.as_tensor(codes).dtype != torch.uint8:
+            raise ValueError(
+                f"joint product quantised item embeddings need books of at most {CODES_PER_BOOK} codes: choose a "
+                "recipe of codes with smaller book_sizes"
+            )
         super().__init__(items, dimensions)
         self.books = books
         self.register_buffer("codes", torch.as_tensor(codes).clone())
@@ -168,12 +173,12 @@ class _SumOfPartialScores(torch.autograd.Function):
 
 
 def _book_offsets(codes: Tensor) -> Tensor:
-    """Where each book starts among the partial scores, int32 ``[books]``."""
+    """Offset of each book among the partial scores, int32 ``[books]``."""
     return torch.arange(codes.shape[1], dtype=torch.int32, device=codes.device) * CODES_PER_BOOK
 
 
 def embedding_sizes(model: nn.Module) -> dict[str, Any]:
-    """How large a model's item embeddings are, beside dense ones of the same width.
+    """Size of a model's item embeddings, compared with dense ones of the same width.
 
     Args:
         model: holds one :class:`ItemEmbedding` or more; one used for input and output counts once.
