@@ -26,11 +26,11 @@ from orchestration.assets.rankings import load
 from orchestration.assets.training_sets import load_training_set
 from orchestration.code_versions import code_version
 from orchestration.condition import on_new_data
-from orchestration.dataset_settings import read_settings
+from orchestration.dataset_settings import fitted_where, read_settings
 from orchestration.partitions import datasets
 from orchestration.paths import DatasetPaths, Workspace
 from orchestration.reporting import RECOMMENDATION_OWNERS, array_schema, digest_of, materialization
-from orchestration.resources import Settings, resolved
+from orchestration.resources import Settings
 
 if TYPE_CHECKING:
     from ml.audits.audit import Audit
@@ -79,8 +79,7 @@ class Material:
             self.seed,
             self.fit_on,
             self.exclude_seen,
-            resolved(self.settings)["device"],
-            resolved(self.settings)["precision"],
+            **fitted_where(self.settings, self.paths.dataset),
         )
         model = Candidate(name, title_of(name), lambda data: fit(name, data, conditions, registry()))
         return (*candidates, model)

@@ -9,6 +9,7 @@ from pathlib import Path
 import dagster as dg
 
 from ml.audits.registry import AUDITS
+from ml.data.setting_names import by_new_name
 from ml.recommenders.registry import codes_recipes, fusion_names, needed_codes, recipe_names
 from ml.reports.content.libraries import LIBRARIES
 from orchestration.assets.evaluation import RANKINGS, compared_for
@@ -126,7 +127,7 @@ def _command(paths: DatasetPaths) -> str:
     """The command that reproduces the report: the settings that differ from the defaults."""
     written: dict = {}
     for path in sorted(paths.asset("settings").glob("*.json")):
-        written |= json.loads(path.read_text(encoding="utf-8"))
+        written |= by_new_name(json.loads(path.read_text(encoding="utf-8")))
     options = {
         name.upper(): ",".join(written[name]) if isinstance(written[name], list) else written[name]
         for name, default in DEFAULTS.items()

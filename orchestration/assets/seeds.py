@@ -7,7 +7,7 @@ from orchestration.assets.evaluation import RANKINGS, compared_for
 from orchestration.assets.training_sets import load_training_set
 from orchestration.code_versions import code_version
 from orchestration.condition import on_new_data
-from orchestration.dataset_settings import read_settings
+from orchestration.dataset_settings import fitted_where, read_settings
 from orchestration.partitions import datasets
 from orchestration.paths import Workspace
 from orchestration.reporting import (
@@ -17,7 +17,7 @@ from orchestration.reporting import (
     materialization,
     told_plainly,
 )
-from orchestration.resources import Settings, resolved
+from orchestration.resources import Settings
 
 
 @dg.asset(
@@ -65,8 +65,7 @@ def further_seeds(context: dg.AssetExecutionContext, settings: Settings) -> dg.M
                 seed,
                 read_settings("fit", dataset)["fit_on"],
                 exclude_seen,
-                resolved(settings)["device"],
-                resolved(settings)["precision"],
+                **fitted_where(settings, dataset),
             )
             fitted: dict = {}
             for name in names:

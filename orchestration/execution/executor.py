@@ -24,13 +24,14 @@ from orchestration.dagster_internals import (
     check_captured_interrupt,
 )
 from orchestration.dataset_lock import DatasetLock
-from orchestration.dataset_settings import check_settings, chosen_for
+from orchestration.dataset_settings import check_settings, chosen_for, made_of
 from orchestration.execution.crash_recovery import clear_up
 from orchestration.execution.run_reasons import Reasons
 from orchestration.partitions import PARTITION_NAME_TAG
 from orchestration.paths import Workspace
 from orchestration.resources import Settings
 from orchestration.selection import EVERYTHING, is_chosen, not_chosen
+from orchestration.settings_file import RegistrationError
 
 # Seconds between two looks at a lock that another run holds.
 _PAUSE = 0.5
@@ -102,12 +103,12 @@ def _of_what_was_chosen(context: PlanOrchestrationContext, dataset: str) -> tupl
     Raises:
         dg.Failure: a setting is not possible; nothing is left; or the job does not hold what was chosen.
     """
-    settings = _settings(context)
     try:
+        settings = _settings(context)
         check_settings(settings)
-    except ValueError as error:
+        chosen = chosen_for(settings, dataset)
+    except (ValueError, RegistrationError) as error:
         raise dg.Failure(description=f"{dataset}: {error}", allow_retries=False) from error
-    chosen = chosen_for(settings, dataset)
     plan = context.execution_plan
     keys = {step: _asset_of(plan.get_step_by_key(step)) for step in plan.step_keys_to_execute}
     _require_the_chosen(context, {key for key in keys.values() if key}, chosen, dataset)
@@ -135,7 +136,7 @@ def _of_what_was_chosen(context: PlanOrchestrationContext, dataset: str) -> tupl
 def _settings(context: PlanOrchestrationContext) -> Settings:
     config: Any = context.run_config
     given = config.get("resources", {}).get("settings", {}).get("config", {})
-    return Settings(**given)
+    return made_of(given)
 
 
 def _asset_of(step: IExecutionStep) -> dg.AssetKey | None:

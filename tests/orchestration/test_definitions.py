@@ -6,7 +6,7 @@ import pytest
 from ml.baselines.registry import BASELINES
 from ml.recommenders.registry import chosen_names, codes_recipes, fusion_names, recipe_names, recommender_names
 from orchestration.definitions import defs
-from orchestration.resources import Settings
+from orchestration.resources import DEFAULTS
 from orchestration.selection import ASKED_FOR, MORE_RECIPES, is_chosen, unwanted
 
 GRAPH = defs.resolve_asset_graph()
@@ -144,7 +144,7 @@ def test_the_job_of_the_default_recipes_plans_nothing_else() -> None:
 def test_the_launchpad_opens_with_the_settings_and_nothing_else(name: str) -> None:
     job = defs.resolve_job_def(name)
     shown = job.partitioned_config.get_run_config_for_partition_key("Shop")
-    assert shown == {"resources": {"settings": {"config": dict.fromkeys(Settings.model_fields)}}}
+    assert shown == {"resources": {"settings": {"config": dict.fromkeys(DEFAULTS)}}}
     assert dg.validate_run_config(job, shown)
     resources = job.run_config_schema.config_type.fields["resources"].config_type.fields
     kinds = {key: field.config_type.fields["config"].config_type for key, field in resources.items()}
