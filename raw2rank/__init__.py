@@ -45,10 +45,17 @@ _MODULES = {
     "user_metrics": "ml.evaluation.metrics",
 }
 
+# what needs torch, which the extra `train` installs
+_TRAINED = frozenset({"SequentialRecommender"})
+
 
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name in _TRAINED:
+        from ml.extras import require
+
+        require("train", f"raw2rank.{name}")
     return getattr(import_module(_MODULES[name]), name)
 
 

@@ -14,6 +14,8 @@ from ml.objectives.targets import Targets
 
 
 class Objective(Protocol):
+    """A loss of what a model computes, as a training step calls it."""
+
     def __call__(
         self, states: Tensor, targets: Targets, embedding: ItemEmbedding, generator: np.random.Generator
     ) -> Tensor:

@@ -17,6 +17,7 @@ from ml.baselines.registry import BASELINES
 from ml.codes.recipe import CodesRecipe, load_codes_recipes
 from ml.codes.registry import METHODS
 from ml.config import nearest
+from ml.extras import missing, require
 from ml.fusion.recipe import FusionRecipe, load_fusions
 from ml.recommender import BASELINE, FUSION, MODEL
 from ml.training.recipe import RECIPE_SETS, RECIPES, Recipe, load_recipes
@@ -202,10 +203,16 @@ def modules_by_name() -> list[str]:
 def chosen_names(named: Iterable[str]) -> list[str]:
     """Models and fusions that names of sets, recipes and fusions stand for; those of ``quick`` where none is named.
 
+    Where nothing is named and the extra ``train`` is not installed, there are none.
+
     Names that do not exist stand for nothing (see :func:`check_recipes`), and so does a fusion whose parts are not
     all chosen. The answer stands for itself.
     """
-    wanted = set(named) or {DEFAULT_SET}
+    wanted = set(named)
+    if not wanted:
+        if missing("train"):
+            return []
+        wanted = {DEFAULT_SET}
     sets = {inner for name in wanted & _SETS.keys() for inner in _SETS[name]}
     models = [name for name in recipe_names() if name in wanted or recipes()[name].set in sets]
     fused = [name for name in fusion_names() if name in wanted or fusions()[name].set in sets]
@@ -221,6 +228,7 @@ def check_recipes(named: list[str]) -> None:
 
     Raises:
         ValueError: naming the recipes that do not exist, and those that do; or the parts that a fusion lacks.
+        MissingExtra: the extra ``train`` is not installed.
     """
     known = [*recipe_names(), *fusion_names()]
     unknown = sorted(set(named) - {*known, *RECIPE_SETS})
@@ -232,8 +240,10 @@ def check_recipes(named: list[str]) -> None:
         )
     chosen = chosen_names(named)
     for name in sorted(set(named) & set(fusion_names()) - set(chosen)):
-        missing = ",".join(_missing_parts(name, chosen))
-        raise ValueError(f"{name} is a fusion, and not all of its parts are chosen: add {missing} to RECIPES")
+        lacking = ",".join(_missing_parts(name, chosen))
+        raise ValueError(f"{name} is a fusion, and not all of its parts are chosen: add {lacking} to RECIPES")
+    if named:
+        require("train", f"RECIPES={','.join(named)}")
 
 
 def check_audit_model(name: str) -> None:
@@ -241,12 +251,15 @@ def check_audit_model(name: str) -> None:
 
     Raises:
         ValueError: there is no such recipe.
+        MissingExtra: the extra ``train`` is not installed.
     """
     if name and name not in recipes():
         raise ValueError(
             f"there is no recipe {name} for AUDIT_MODEL{nearest(name, recipes())}; "
             f"there are {', '.join(recipe_names())}"
         )
+    if name:
+        require("train", f"AUDIT_MODEL={name}")
 
 
 def compared(named: Iterable[str]) -> list[str]:

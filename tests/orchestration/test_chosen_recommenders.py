@@ -10,14 +10,22 @@ import pytest
 
 from ml.baselines.registry import BASELINES
 from ml.codes.recipe import load_codes_recipes
+from ml.extras import MissingExtra
 from ml.recommenders import registry as recommenders
-from ml.recommenders.registry import check_recipes, chosen_names, compared, modules_of, needed_codes
+from ml.recommenders.registry import (
+    check_audit_model,
+    check_recipes,
+    chosen_names,
+    compared,
+    modules_of,
+    needed_codes,
+)
 from ml.training.recipe import RECIPES, load_recipes
 from orchestration import code_versions
 from orchestration.dataset_settings import chosen
 from orchestration.definitions import defs
 from orchestration.resources import Settings
-from orchestration.selection import unwanted
+from orchestration.selection import REPORT, left_out, unwanted
 
 GRAPH = defs.resolve_asset_graph()
 CODES = ("random", "svd", "tiny_text")
@@ -65,6 +73,40 @@ def test_a_fusion_asks_for_its_parts() -> None:
     with pytest.raises(ValueError, match=r"tiny_fusion is a fusion.*add tiny_softmax to RECIPES"):
         check_recipes(["tiny_fusion"])
     check_recipes(["tiny_fusion", "tiny_softmax"])
+
+
+@pytest.fixture
+def nothing_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No extra is installed."""
+    monkeypatch.setattr("ml.extras.find_spec", lambda name: None)
+
+
+@pytest.mark.usefixtures("nothing_extra")
+def test_without_torch_no_model_is_chosen_by_default_and_none_can_be_named() -> None:
+    assert chosen_names([]) == []
+    assert compared([]) == [*BASELINES]
+    # a choice that was written down elsewhere stays what it is
+    assert chosen_names(["tiny_softmax"]) == ["tiny_softmax"]
+    check_recipes([])
+    check_audit_model("")
+    for check in (lambda: check_recipes(["quick"]), lambda: check_audit_model("tiny_softmax")):
+        with pytest.raises(MissingExtra, match=r"needs torch, which is not installed: pip install 'raw2rank\[train\]'"):
+            check()
+    # what does not exist is said first
+    with pytest.raises(ValueError, match="no recipe mine"):
+        check_recipes(["mine"])
+
+
+def test_what_is_left_out_without_an_extra_is_told(nothing_extra: None) -> None:
+    by_default = left_out([])
+    assert [sentence.partition(":")[0] for sentence in by_default] == ["models are left out", "the report is left out"]
+    assert left_out(["tiny_softmax"]) == by_default[1:]
+    assert REPORT in unwanted(GRAPH, [])
+
+
+def test_with_all_extras_nothing_is_left_out() -> None:
+    assert left_out([]) == []
+    assert REPORT not in unwanted(GRAPH, [])
 
 
 @pytest.fixture

