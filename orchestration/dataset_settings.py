@@ -194,6 +194,7 @@ def check_settings(settings: Settings) -> None:
 
     Raises:
         ValueError: naming what does not exist, and what does.
+        MissingExtra: recipes are named, and the extra ``train`` is not installed.
     """
     for name in ("from_date", "until_date", "validation_from", "test_from"):
         text = getattr(settings, name) or ""

@@ -34,6 +34,7 @@ WORDED = frozenset(
         "DivergedError",
         "DownloadError",
         "LandingError",
+        "MissingExtra",
         "MissingInput",
         "RankingError",
         "RegistrationError",

@@ -202,7 +202,8 @@ def _compared_with_popularity(entries: list) -> dg.AssetCheckResult:
         check_name="better_than_popularity",
         passed=not sentences,
         severity=dg.AssetCheckSeverity.WARN,
-        description="\n".join(sentences) or f"all {len(trained)} models are better than the most popular items",
+        description="\n".join(sentences)
+        or (f"all {len(trained)} models are better than the most popular items" if trained else "no model is compared"),
     )
 
 

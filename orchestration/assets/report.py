@@ -8,11 +8,10 @@ from pathlib import Path
 
 import dagster as dg
 
-from ml.codes import ASSIGNMENTS
+from ml.audits.registry import AUDITS
 from ml.data.setting_names import by_new_name
-from ml.recommenders.registry import fusion_names, needed_codes, recipe_names
+from ml.recommenders.registry import codes_recipes, fusion_names, needed_codes, recipe_names
 from ml.reports.content.libraries import LIBRARIES
-from orchestration.assets.audits import AUDITS
 from orchestration.assets.evaluation import RANKINGS, compared_for
 from orchestration.assets.training_sets import load_training_set
 from orchestration.code_versions import code_version
@@ -38,7 +37,7 @@ TEMPLATES = REPOSITORY / "ml" / "reports" / "render" / "templates"
         *(["audits", name] for name in AUDITS),
         *RANKINGS,
         *(["models", name] for name in (*recipe_names(), *fusion_names())),
-        *(["codes", name] for name in ASSIGNMENTS),
+        *(["codes", name] for name in codes_recipes()),
         ["training_sets", "sequences"],
         *(["marts", name] for name in ("statistics", "reconciliation", "items", "users", "splits")),
         ["landing", "reviews"],

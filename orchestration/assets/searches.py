@@ -52,8 +52,8 @@ def hyperparameters(context: dg.AssetExecutionContext, config: SearchConfig) -> 
     from pathlib import Path
 
     from ml.codes.codes import Codes
+    from ml.extras import require
     from ml.recommenders.registry import recipes
-    from ml.search.search import search
     from ml.search.space import DEFAULT_SPACE, load_space
 
     dataset = context.partition_key
@@ -66,6 +66,9 @@ def hyperparameters(context: dg.AssetExecutionContext, config: SearchConfig) -> 
             f"there is no recipe {config.recipe}{nearest(config.recipe, recipes())}; there are {', '.join(recipes())}",
             allow_retries=False,
         )
+    require("train", f"a search of {config.recipe}")
+    from ml.search.search import search
+
     recipe = recipes()[config.recipe]
     codes = None
     if recipe.codes:

@@ -25,8 +25,7 @@ from orchestration.resources import Settings
     deps=[
         # another model, another choice: fitted again with all seeds
         *RANKINGS,
-        ["training_sets", "sequences"],
-        ["training_sets", "item_text"],
+        *(["training_sets", name] for name in ("sequences", "item_text", "text_vectors")),
         *(["settings", name] for name in ("seeds", "training", "fit", "ranking", "comparison")),
     ],
     description="Metrics of every test user under each further seed, of every recommender that is random. Models of "
@@ -61,7 +60,7 @@ def further_seeds(context: dg.AssetExecutionContext, settings: Settings) -> dg.M
         training_set = None
         for seed in seeds:
             if training_set is None:
-                training_set = load_training_set(paths, with_text=True)
+                training_set = load_training_set(paths, with_vectors=True)
             conditions = Conditions(
                 seed,
                 read_settings("fit", dataset)["fit_on"],

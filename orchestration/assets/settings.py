@@ -5,6 +5,7 @@ import json
 import dagster as dg
 
 from ml.data.setting_names import RENAMED, notice
+from ml.extras import MissingExtra
 from ml.recommenders.registry import check_audit_model
 from orchestration.condition import on_new_data
 from orchestration.dataset_settings import (
@@ -53,7 +54,7 @@ def _settings_asset(name: str, description: str, fields: tuple[str, ...]) -> dg.
         for old, new in RENAMED.items():
             if new in fields and getattr(settings, old) is not None:
                 context.log.warning(notice(old, new))
-        with told_plainly(context.partition_key, ValueError, RegistrationError):
+        with told_plainly(context.partition_key, ValueError, RegistrationError, MissingExtra):
             if name == "dataset":
                 for text in notices_of_file(context.partition_key):
                     context.log.warning(text)

@@ -53,6 +53,7 @@ class Line:
 
 @ends_plainly
 def main(arguments: list[str] | None = None) -> int:
+    from ml.extras import MissingExtra
     from orchestration.commands import run
 
     chosen = run.parse(arguments, "make check-data", __doc__, _SWITCHES, EXIT_USAGE)
@@ -63,7 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         check_dataset_name(chosen.dataset)
         run._settings(chosen, keep=True)
-    except ValueError as error:
+    except (ValueError, MissingExtra) as error:
         problem(str(error))
         return EXIT_USAGE
     workspace = Workspace.current()

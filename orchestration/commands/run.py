@@ -120,6 +120,7 @@ def _run(instance, paths, chosen: argparse.Namespace) -> Done | None:
     from orchestration.execution.crash_recovery import discard_checkpoints
     from orchestration.execution.plan import plan
     from orchestration.execution.staleness import asset_graph
+    from orchestration.selection import left_out
 
     started = time.monotonic()
     register(instance, paths, chosen)
@@ -127,6 +128,8 @@ def _run(instance, paths, chosen: argparse.Namespace) -> Done | None:
     dumps = dumps_of(paths)
     say(f"raw2rank: dataset {chosen.dataset}, dumps in {paths.dumps}")
     settings = settings_for(chosen, "the defaults")
+    for sentence in left_out(settings.recipes or []):
+        say(sentence)
     made = make(instance, defs, chosen.dataset, settings)
     if made is None:
         return None
@@ -317,10 +320,12 @@ def _show(paths) -> None:
     import pyarrow.parquet as pq
 
     from ml.evaluation.leaderboard_text import to_text_table
+    from ml.extras import missing
     from orchestration.called_as import as_called
 
     table = to_text_table(pq.read_table(paths.leaderboard))
-    print(as_called(f"\n{table}\n\nreport: {paths.report}"), flush=True)
+    report = "" if missing("report") else f"\n\nreport: {paths.report}"
+    print(as_called(f"\n{table}{report}"), flush=True)
 
 
 if __name__ == "__main__":

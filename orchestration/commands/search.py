@@ -39,6 +39,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 @ends_plainly
 def main(arguments: list[str] | None = None) -> int:
     chosen = parse(arguments)
+    from ml.extras import MissingExtra, require
     from ml.recommenders.registry import recipes
     from orchestration.assets.searches import search_folder
     from orchestration.commands.console import problem, run_quietly, say
@@ -55,7 +56,8 @@ def main(arguments: list[str] | None = None) -> int:
             raise ValueError(f"TRIALS must be at least 1, not {chosen.trials}")
         if chosen.threads is not None and chosen.threads < 1:
             raise ValueError(f"THREADS must be at least 1, not {chosen.threads}")
-    except ValueError as error:
+        require("train", f"RECIPE={chosen.recipe}")
+    except (ValueError, MissingExtra) as error:
         problem(str(error))
         return EXIT_FAILED
     workspace = Workspace.current()

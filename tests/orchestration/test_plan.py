@@ -267,7 +267,7 @@ def test_a_price_by_the_content_that_it_changes(home: Path, instance: dg.Dagster
     rewrite(home / "landing" / NAME / f"meta_{NAME}.json.gz", lambda text: text.replace(b"$", b"$1", 1))
     # an ID-only model is below the items in the warehouse; its input has the same content
     text = {"landing/metadata", "staging/stg_metadata", "intermediate/int_metadata_deduplicated", "marts/items"}
-    text |= {"training_sets/item_text"}
+    text |= {"training_sets/item_text", "training_sets/text_vectors"}
     found = run(instance, defs, lambda key: "2" if key.to_user_string() in text else "1")
     in_layers = {name for name in below("landing/metadata") if name.split("/")[0] in staleness.CHECKED_LAYERS}
     reading = {child for name in text for child in GRAPH.get(dg.AssetKey(name.split("/"))).child_keys & WANTED}
@@ -379,6 +379,7 @@ def test_code(instance, rebuilt, monkeypatch: pytest.MonkeyPatch, module: str, r
             "scikit-learn",
             [
                 "codes/svd",
+                "training_sets/text_vectors",
                 "baselines/text_graph_last",
                 "baselines/text_graph_last_two",
                 "evaluation/list_metrics",

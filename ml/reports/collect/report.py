@@ -151,7 +151,9 @@ def codes_reports(lake: Path, leaderboard: pa.Table) -> tuple[CodesReport, ...]:
         path = lake / "codes" / name / "codes.json"
         described = read_json(path.parent, path.name)
         method, report = described["method"], described["report"]
-        options = ", ".join(f"{name} {value}" for name, value in method.items() if name not in ("name", "books"))
+        options = ", ".join(
+            f"{name} {value}" for name, value in method.items() if name not in ("name", "books", "book_sizes")
+        )
         books = (
             CodeBook(book["codes_used"], book["entropy_bits"], book["largest_code_items"]) for book in report["by_book"]
         )
@@ -160,7 +162,7 @@ def codes_reports(lake: Path, leaderboard: pa.Table) -> tuple[CodesReport, ...]:
                 name=path.parent.name,
                 method=f"{method['name']}, {options}" if options else method["name"],
                 items=report["items"],
-                codes_per_book=CODES_PER_BOOK,
+                codes_per_book=max(method.get("book_sizes", [CODES_PER_BOOK])),
                 books=tuple(books),
                 colliding_items=report["items_in_collisions"],
                 largest_collision=report["largest_collision"],
