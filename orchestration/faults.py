@@ -35,6 +35,7 @@ WORDED = frozenset(
         "DownloadError",
         "LandingError",
         "MissingInput",
+        "NoSymbolicLinks",
         "RankingError",
         "RegistrationError",
         "ReportError",

@@ -34,7 +34,7 @@ def _codes_asset(assignment: Assignment) -> dg.AssetsDefinition:
         },
     )
     def assigned(context: dg.AssetExecutionContext, settings: Settings) -> dg.MaterializeResult:
-        from ml.data.files import atomic_folder
+        from ml.data.versions import versioned_folder
 
         dataset = context.partition_key
         paths = Workspace.current().dataset(dataset)
@@ -42,7 +42,7 @@ def _codes_asset(assignment: Assignment) -> dg.AssetsDefinition:
         with told_plainly(dataset, ValueError):
             codes = assignment.assign(load_training_set(paths), seed=read_settings("training", dataset)["seed"])
         folder = paths.asset("codes", assignment.name)
-        with atomic_folder(folder) as temporary:
+        with versioned_folder(folder) as temporary:
             codes.save(temporary)
         report = codes.report
         return materialization(
