@@ -139,6 +139,13 @@ class Audit:
         return cls(**{**known, "tables": tables, "charts": charts})
 
 
+def not_applicable(name: str, title: str, reason: str, explanation: str) -> Audit:
+    """The audit of data that it cannot be made on; ``reason`` completes "This audit does not apply: ..."."""
+    return Audit(
+        name, title, f"This audit does not apply: {reason}.", NOT_APPLICABLE, explanation, facts={"applies": 0}
+    )
+
+
 def _line(values: dict[str, Any]) -> Line:
     points: dict[str, Any] = {name: value if name == "title" else tuple(value) for name, value in values.items()}
     return Line(**points)

@@ -25,7 +25,7 @@ from ml.audits.transitions import (
 from ml.data.training_set import TrainingSet
 from ml.evaluation.power import Neighbours, Power, different_neighbours, smallest_difference
 from ml.evaluation.significance import Compared, SeedValues, compare_with_reference
-from ml.number_format import percent, signed
+from ml.number_format import interval, percent, signed_metric
 from ml.recommender import Recommender
 
 # a shortcut that gives this share of what the best trained model gives leaves the model little to show
@@ -309,7 +309,7 @@ def _dependence_table(dependence: Sequence[Dependence], users: int, training_set
                     one.title,
                     f"last {cut}" if cut > 1 else "last one",
                     value.mean,
-                    f"{signed(difference.mean)} ({signed(difference.low)} to {signed(difference.high)})",
+                    f"{signed_metric(difference.mean)} ({interval(difference.low, difference.high, signed=True)})",
                     "" if kept is None else percent(kept),
                     percent(longer),
                 )
@@ -350,8 +350,9 @@ def _against_table(against: Against | None, leaderboard: Sequence[Mapping[str, A
     if against is not None and against.compared is not None:
         difference = against.compared.difference
         note = (
-            f"{against.trained} less {against.graph}: {signed(difference.mean)}, interval {signed(difference.low)} to "
-            f"{signed(difference.high)}, paired by user and corrected for all rows of the leaderboard (Holm)."
+            f"{against.trained} less {against.graph}: {signed_metric(difference.mean)}, interval "
+            f"{interval(difference.low, difference.high, signed=True)}, paired by user and corrected for all "
+            "rows of the leaderboard (Holm)."
         )
     if against is not None and (against.ratio is None or against.ratio > 1):
         note = f"{note} Where a graph leads, the trained models may also be trained too little.".lstrip()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.stats import kendalltau
 
-from ml.audits.audit import CANNOT_TELL, CONCERN, LEAST_USERS, NO_CONCERN, Audit, Chart, Line, Table
+from ml.audits.audit import CANNOT_TELL, CONCERN, LEAST_USERS, NO_CONCERN, Audit, Chart, Line, Table, not_applicable
 from ml.audits.variant_runs import (
     RESAMPLES,
     Candidate,
@@ -29,7 +29,7 @@ from ml.data.variants import (
     with_other_split,
 )
 from ml.evaluation.intervals import Interval, bootstrap_interval
-from ml.number_format import not_applicable, percent
+from ml.number_format import percent
 
 NAME, TITLE = "temporal", "Split by global time"
 _EXPLANATION = (

@@ -18,7 +18,9 @@ from ml.evaluation.intervals import Interval, bootstrap_interval
 from ml.evaluation.metrics import HEADLINE, mean_metrics, metrics_of_depth
 from ml.evaluation.protocol_line import choices_as_metadata, protocol_of
 from ml.evaluation.rankings import RankingError, facts
-from ml.evaluation.significance import SeedValues, compare_all, compare_with_reference, mean_test, p_text
+from ml.evaluation.significance import SeedValues, compare_all, compare_with_reference, mean_test
+from ml.number_format import interval as interval_text
+from ml.number_format import metric_value, p_value, signed_metric
 
 BETTER, WORSE, NOT_DIFFERENT = "better", "worse", "not significantly different"
 
@@ -178,18 +180,16 @@ def _against(entries: Sequence[Entry], values: dict[str, SeedValues], reference:
     return found
 
 
-def _sentence(finding: str, difference: Interval, p_value: float, reference: str, compared: int) -> str:
-    if np.isnan(p_value):
-        return f"{finding} from {reference}: difference {difference.mean:+.4f}, of too few users for a test"
-    for_all = f", both corrected for {compared} comparisons" if compared > 1 else ""
-    printed = p_text(p_value)
-    said = (
-        f"interval {difference.low:+.4f} to {difference.high:+.4f}, p {printed if '<' in printed else f'= {printed}'}"
-    )
-    said += for_all
+def _sentence(finding: str, difference: Interval, p: float, reference: str, compared: int) -> str:
+    """The finding with its figures, as one sentence."""
+    if np.isnan(p):
+        return f"{finding} from {reference}: difference {signed_metric(difference.mean)}, too few users for a test"
+    figures = f"interval {interval_text(difference.low, difference.high, signed=True)}, {p_value(p)}"
+    if compared > 1:
+        figures += f", both corrected for {compared} comparisons"
     if finding == NOT_DIFFERENT:
-        return f"{finding} from {reference}: difference {difference.mean:+.4f}, {said}"
-    return f"{finding} than {reference} by {abs(difference.mean):.4f} ({said})"
+        return f"{finding} from {reference}: difference {signed_metric(difference.mean)}, {figures}"
+    return f"{finding} than {reference} by {metric_value(abs(difference.mean))} ({figures})"
 
 
 def _interval(values: SeedValues, seed: int) -> Interval:

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ml.evaluation.intervals import CONFIDENCE, Interval
-
-LEVEL = 0.05
+from ml.number_format import LEVEL
 
 
 @dataclass(frozen=True)
@@ -195,15 +194,6 @@ class PairedTests:
     difference: np.ndarray
     statistic: np.ndarray
     p_value: np.ndarray
-
-
-def p_text(p_value: float) -> str:
-    """A p-value as it is printed everywhere: two digits (``0.012``), ``< 0.0001``; never 0, and never rounded onto the
-    level that decides a finding."""
-    if p_value < 0.0001:
-        return "< 0.0001"
-    rounded = f"{p_value:.2g}"
-    return f"< {LEVEL:g}" if p_value < LEVEL <= float(rounded) else rounded
 
 
 def paired_t_tests(values: np.ndarray, reference: np.ndarray) -> PairedTests:

@@ -113,7 +113,7 @@ def test_slices_and_list_metrics_in_markdown(content):
     assert "| Target popularity | Users | Tower | Chain |" in slices
     assert "| head | 3,000 | 0.0720 (0.0683 to 0.0757) | 0.0600 (0.0563 to 0.0637) |" in slices
     lists = markdown.list_metrics(content).splitlines()
-    assert lists[2].startswith("| Tower | 90\u00a0% | 0.880 |")
+    assert lists[2].startswith("| Tower | 90.0\u00a0% | 0.880 |")
     assert lists[3].count("|") == lists[0].count("|")
     bare = ReportContent("X", board(row("chain", False, 0.05)))
     assert markdown.slices(bare) == markdown.list_metrics(bare) == ""

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ml import number_format as numbers
 from ml.audits.audit import CONCERN
 from ml.reports.compare import comparison
 from ml.reports.compare.comparison import Change, Comparison, MetricChange
@@ -110,15 +111,15 @@ def rankings_sentence(found: Comparison) -> str:
     if not found.lists:
         lacking = "No recommender" if found.sampled[2] else "No user"
         return f"{lacking} is in both samples, so no lists can be compared."
-    users = wording.of(found.lists[0].users, "user")
+    users = numbers.of(found.lists[0].users, "user")
     other = [change for change in found.lists if change.equal < 1]
     if not other:
-        return f"Every list is equal ({wording.of(len(found.lists), 'recommender')}, {users} of both samples)."
+        return f"Every list is equal ({numbers.of(len(found.lists), 'recommender')}, {users} of both samples)."
     least = min(other, key=lambda change: change.rank_biased_overlap)
     return (
-        f"{wording.count(len(other))} of {wording.of(len(found.lists), 'recommender')} "
+        f"{numbers.count(len(other))} of {numbers.of(len(found.lists), 'recommender')} "
         f"{'gives' if len(other) == 1 else 'give'} other lists to the {users} of both samples; least alike are those "
-        f"of {least.title}: {wording.percent(least.equal)} are equal, rank-biased overlap "
+        f"of {least.title}: {numbers.percent(least.equal)} are equal, rank-biased overlap "
         f"{least.rank_biased_overlap:.3f}{_cause(found, least.recommender)}."
     )
 
@@ -158,7 +159,7 @@ def metrics_sentence(found: Comparison) -> str:
 def _summary(metrics: Sequence[MetricChange]) -> str:
     """The findings, each with the recommenders that it is of, those with the largest differences first."""
     if len(metrics) > 1 and all(one.finding == comparison.EQUAL for one in metrics):
-        return f"all {wording.of(len(metrics), 'recommender')} are equal"
+        return f"all {numbers.of(len(metrics), 'recommender')} are equal"
     parts = []
     for finding in comparison.FINDINGS:
         changes = [one for one in metrics if one.finding == finding]
@@ -167,7 +168,7 @@ def _summary(metrics: Sequence[MetricChange]) -> str:
         named = [one.title for one in changes]
         if finding in (comparison.BETTER, comparison.WORSE):
             changes.sort(key=lambda one: -abs(one.difference.mean))
-            named = [f"{one.title} ({wording.signed_metric(one.difference.mean)})" for one in changes]
+            named = [f"{one.title} ({numbers.signed_metric(one.difference.mean)})" for one in changes]
         elif finding == comparison.NOT_COMPARABLE:
             fits = [next(made for made in one.made if made.name == "fit_on") for one in changes]
             named = [
@@ -180,7 +181,7 @@ def _summary(metrics: Sequence[MetricChange]) -> str:
 
 def _data(found: Comparison) -> Section:
     same = sum(file.state == "same" for file in found.files)
-    said = f"Raw files that are the same: {wording.count(same)} of {wording.count(len(found.files))}."
+    said = f"Raw files that are the same: {numbers.count(same)} of {numbers.count(len(found.files))}."
     files = tuple(
         (file.name, file.state, _value(file.rows_before), _value(file.rows_after))
         for file in found.files
@@ -229,12 +230,12 @@ def _rankings(found: Comparison) -> Section | None:
     if not found.lists:
         return None
     rows = tuple(
-        (one.title, wording.percent(one.equal), wording.percent(one.overlap), f"{one.rank_biased_overlap:.3f}")
+        (one.title, numbers.percent(one.equal), numbers.percent(one.overlap), f"{one.rank_biased_overlap:.3f}")
         for one in found.lists
     )
     header = ("Recommender", "Equal lists", "Items in common", "Rank-biased overlap")
     said = (
-        f"The first {comparison.LENGTH} items of the {wording.of(found.lists[0].users, 'user')} of both samples. Equal "
+        f"The first {comparison.LENGTH} items of the {numbers.of(found.lists[0].users, 'user')} of both samples. Equal "
         "are lists of the same items in the same order; rank-biased overlap (Webber, Moffat and Zobel 2010) is "
         "extrapolated, with persistence 0.9, and is 1 for equal lists."
     )
@@ -247,11 +248,11 @@ def _metrics(found: Comparison) -> Section:
         (
             one.title,
             f"{one.rank_before} → {one.rank_after}" if one.rank_before != one.rank_after else str(one.rank_after),
-            wording.metric_value(one.before),
-            wording.metric_value(one.after),
-            wording.signed_metric(one.difference.mean),
-            _interval(one),
-            _p_value(one.p_value_adjusted),
+            numbers.metric_value(one.before),
+            numbers.metric_value(one.after),
+            numbers.signed_metric(one.difference.mean),
+            numbers.interval(one.difference.low, one.difference.high, signed=True),
+            numbers.p_figure(one.p_value_adjusted),
             one.finding,
         )
         for one in found.metrics
@@ -277,19 +278,19 @@ def _metrics(found: Comparison) -> Section:
 
 
 def _how_tested(found: Comparison) -> str:
-    first, second, both, kept = (wording.count(number) for number in found.sampled)
+    first, second, both, kept = (numbers.count(number) for number in found.sampled)
     by_method = {one.method: one for one in found.metrics}
     paired, unpaired = by_method.get(comparison.PAIRED), by_method.get(comparison.UNPAIRED)
     said = ["Before and after are means over all test users."]
     if paired:
         said.append(
-            f"Difference, interval and paired t-test are over the {wording.of(paired.users[0], 'user')} of "
+            f"Difference, interval and paired t-test are over the {numbers.of(paired.users[0], 'user')} of "
             f"both samples ({first} and {second} users) whose target is the same item."
         )
     if unpaired:
         where = "Where a sample does not know a recommender, the" if paired else "The"
         why = "" if paired else f"; of the {both} users of both samples {kept} kept their target, too few to pair"
-        before, after = map(wording.count, unpaired.users)
+        before, after = map(numbers.count, unpaired.users)
         said.append(
             f"{where} difference is between all test users ({before} and {after}), tested by Welch's unpaired t-test "
             f"with the standard errors that the 95 % intervals of both imply{why}."
@@ -302,7 +303,7 @@ def _how_tested(found: Comparison) -> str:
     tested = sum(one.differs and one.finding != comparison.NOT_COMPARABLE for one in found.metrics)
     if tested:
         said.append(
-            f"p and intervals are corrected by Holm's method for the {wording.of(tested, 'recommender')} whose values "
+            f"p and intervals are corrected by Holm's method for the {numbers.of(tested, 'recommender')} whose values "
             "differ."
         )
     return " ".join(said)
@@ -325,21 +326,10 @@ def _value(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):
-        return wording.count(value)
+        return numbers.count(value)
     if isinstance(value, float):
         return f"{value:.6g}"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def _interval(change: MetricChange) -> str:
-    """Empty where there is none."""
-    low, high = change.difference.low, change.difference.high
-    return "" if low != low else f"{wording.signed_metric(low)} to {wording.signed_metric(high)}"
-
-
-def _p_value(value: float) -> str:
-    """Empty for a nan: nothing was tested."""
-    return "" if value != value else wording.p_figure(value)
 
 
 def _short(digest: str | None) -> str | None:

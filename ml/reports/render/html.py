@@ -11,6 +11,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from ml import number_format as numbers
 from ml.audits.audit import Table
 from ml.data.files import atomic_file
 from ml.reports.content.report import (
@@ -59,11 +60,12 @@ def render_html(content: ReportContent, run: RunFacts | None = None) -> str:
     )
     environment.globals.update(
         wording=wording,
+        numbers=numbers,
         labels=wording_evaluation,
         verdict=verdict,
         metric_name=wording.metric_name,
-        count=wording.count,
-        percent=wording.percent,
+        count=numbers.count,
+        percent=numbers.percent,
     )
     environment.filters.update(breakable=_breakable, sentence=_sentence)
     template = environment.get_template("report.html.j2")

@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ml.audits.audit import CANNOT_TELL, CONCERN, NOTE, Audit, Cell, Chart, Line
+from ml.number_format import NO_BREAK, count, listed, metric_value, percent
 from ml.reports.content.report import HEADLINE, Leaderboard, LeaderboardRow, ReportContent, SliceRow
-from ml.reports.words.wording import NO_BREAK, count, listed, metric_name, metric_value, metrics_of, percent
+from ml.reports.words.wording import metric_name, metrics_of
 
 # what the figures of a metric family are with one held-out item a user, where that is not plain
 _FAMILIES = {
@@ -48,7 +49,7 @@ def cell(value: Cell) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, int):
-        return count(value).replace("-", "−")
+        return count(value)
     return metric_value(value).replace("-", "−")
 
 

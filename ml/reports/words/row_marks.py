@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ml.number_format import listed, metric_value, percent
 from ml.reports.content.report import HEADLINE, LeaderboardRow, ReportContent
-from ml.reports.words.wording import listed, metric_value, percent
 
 POPULARITY = "most_popular"
 # of the items of two users' lists, the least mean share that differs; below, all users get nearly the same list

@@ -11,9 +11,10 @@ from collections.abc import Iterator
 
 from ml.audits.audit import OUTCOMES, Audit
 from ml.evaluation.leaderboard import NOT_DIFFERENT
+from ml.number_format import NO_BREAK, count, metric_value, of, p_value, percent
 from ml.reports.content.report import HEADLINE, Leaderboard, LeaderboardRow, ReportContent
 from ml.reports.words.row_marks import mark_sentences
-from ml.reports.words.wording import NO_BREAK, count, interval, metric_name, metric_value, of, p_value, percent
+from ml.reports.words.wording import interval, metric_name
 
 # The gravest first: whether the benchmark measures at all; what was measured by accident; what is counted twice; what
 # is known too early, as in every leave-one-out split; how far it reaches; how scores may be read.

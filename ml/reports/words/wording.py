@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ml.evaluation.significance import p_text
+from ml.number_format import NO_BREAK, count, day, metric_value
+from ml.number_format import interval as interval_of
 from ml.reports.content.report import (
     HEADLINE,
     CodesReport,
@@ -21,7 +22,6 @@ from ml.reports.content.report import (
     ReportContent,
 )
 
-NO_BREAK = "\u00a0"
 _METRIC_NAMES = {
     "ndcg": "nDCG",
     "recall": "Recall",
@@ -75,90 +75,9 @@ def metric_name(metric: str) -> str:
     return f"{printed}@{cutoff}" if cutoff else printed
 
 
-def metric_value(value: float) -> str:
-    return f"{value:.4f}"
-
-
-def signed_metric(value: float) -> str:
-    """With its sign; a difference that rounds to nothing has none."""
-    printed = f"{value:+.4f}"
-    return printed[1:] if float(printed) == 0 else printed.replace("-", "−")
-
-
 def interval(estimate: Estimate, signed: bool = False) -> str:
     """``0.0512 to 0.0571``; empty without an interval."""
-    if estimate.low is None or estimate.high is None:
-        return ""
-    write = signed_metric if signed else metric_value
-    return f"{write(estimate.low)} to {write(estimate.high)}"
-
-
-def p_value(value: float) -> str:
-    """``p = 0.012``, ``p < 0.0001``; never 0, and never rounded onto the level of a finding."""
-    printed = p_figure(value)
-    return f"p{NO_BREAK}{printed}" if printed.startswith("<") else f"p{NO_BREAK}={NO_BREAK}{printed}"
-
-
-def p_figure(value: float | None) -> str:
-    """The same without its name: ``0.012``, ``< 0.0001``; empty where there is none."""
-    if value is None:
-        return ""
-    return p_text(value).replace(" ", NO_BREAK)
-
-
-def count(value: float | int) -> str:
-    return f"{value:,.0f}"
-
-
-def compact(value: float) -> str:
-    """A tick label: ``0.5``, ``20``, ``200 k``, ``1.5 M``."""
-    for unit, name in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= unit:
-            return f"{value / unit:g}{NO_BREAK}{name}"
-    return f"{value:g}"
-
-
-def of(number: int, singular: str, plural: str | None = None) -> str:
-    """``1 user``, ``2,328 users``."""
-    return f"{count(number)} {singular if number == 1 else plural or singular + 's'}"
-
-
-def listed(names: Sequence[str]) -> str:
-    """``a``, ``a and b``, ``a, b and c``."""
-    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
-
-
-def percent(share: float) -> str:
-    """A share as a percentage that never rounds something to nothing, nor almost all to all."""
-    if 0 < share < 0.001:
-        number = "< 0.1"
-    elif 0.999 < share < 1:
-        number = "> 99.9"
-    elif 0 < share < 0.1 or 0.995 <= share < 1:
-        number = f"{100 * share:.1f}"
-    else:
-        number = f"{100 * share:.0f}"
-    return f"{number}{NO_BREAK}%"
-
-
-def size(number: float) -> str:
-    """Bytes in decimal units, as file managers and download pages print them."""
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if number < 1000 or unit == "GB":
-            break
-        number /= 1000
-    return f"{number:.0f}{NO_BREAK}{unit}" if unit == "bytes" else f"{number:.1f}{NO_BREAK}{unit}"
-
-
-def duration(seconds: float) -> str:
-    if seconds < 1:
-        return f"{1000 * seconds:.0f}{NO_BREAK}ms"
-    if seconds < 120:
-        return f"{seconds:.1f}{NO_BREAK}s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 120:
-        return f"{minutes}{NO_BREAK}min {rest:02d}{NO_BREAK}s"
-    return f"{minutes // 60}{NO_BREAK}h {minutes % 60:02d}{NO_BREAK}min"
+    return interval_of(estimate.low, estimate.high, signed)
 
 
 def reading(files: Sequence[DumpFile]) -> tuple[DumpFile, ...]:
@@ -301,10 +220,3 @@ def _printed(name: str, value: Any) -> str:
     if name in ("mean_history_length", "median_history_length"):
         return f"{float(value):.4g}"
     return count(value)
-
-
-def day(timestamp: int) -> str:
-    """Unix seconds as a date (UTC)."""
-    from datetime import UTC, datetime
-
-    return datetime.fromtimestamp(timestamp, UTC).date().isoformat()

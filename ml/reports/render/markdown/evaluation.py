@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ml import number_format as numbers
 from ml.audits.audit import Audit, Table
 from ml.reports.content.report import HEADLINE, Leaderboard, ReportContent
 from ml.reports.render.markdown.table import table
@@ -36,7 +37,7 @@ def audit(audit: Audit, images: bool = True, most_rows: int | None = None) -> st
 def audit_table(found: Table, most_rows: int | None = None) -> str:
     """A table of an audit below its title."""
     if most_rows is not None and len(found.rows) > most_rows:
-        return f"**{escape_markdown(found.title)}.** {wording.of(len(found.rows), 'row')}, left out here."
+        return f"**{escape_markdown(found.title)}.** {numbers.of(len(found.rows), 'row')}, left out here."
     right = {place for place in range(1, len(found.columns)) if wording_evaluation.figures(found.rows, place)}
     rows = [[wording_evaluation.cell(value) for value in row] for row in found.rows]
     note = f" {escape_markdown(found.note)}" if found.note else ""
@@ -57,11 +58,11 @@ def slices(content: ReportContent) -> str:
     for view in wording_evaluation.slice_views(content):
         lines = []
         for bucket, users, found in view.buckets:
-            cells = [bucket, wording.count(users)]
+            cells = [bucket, numbers.count(users)]
             for row in rows:
                 estimate = found[row.recommender].headline if row.recommender in found else None
                 bounds = wording.interval(estimate) if estimate else ""
-                value = wording.metric_value(estimate.value) if estimate else ""
+                value = numbers.metric_value(estimate.value) if estimate else ""
                 cells.append(f"{value} ({bounds})" if bounds else value)
             lines.append(cells)
         header = (view.name[:1].upper() + view.name[1:], "Users", *(row.title for row in rows))
@@ -94,7 +95,7 @@ def all_metrics(board: Leaderboard) -> str:
         rows = [
             (
                 row.title,
-                *(wording.metric_value(row.metrics[one].value) if one in row.metrics else "" for one in family.metrics),
+                *(numbers.metric_value(row.metrics[one].value) if one in row.metrics else "" for one in family.metrics),
             )
             for row in board.rows
         ]
@@ -119,14 +120,14 @@ def comparison(board: Leaderboard) -> str:
     rows = [
         (
             row.title,
-            wording.signed_metric(row.difference.value),
+            numbers.signed_metric(row.difference.value),
             wording.interval(row.difference, signed=True),
-            wording.p_figure(row.p_value),
-            wording.p_figure(row.p_value_adjusted),
+            numbers.p_figure(row.p_value),
+            numbers.p_figure(row.p_value_adjusted),
             row.finding,
             wording.beats(row, board),
             str(row.seeds),
-            "" if row.seed_deviation is None else wording.metric_value(row.seed_deviation),
+            "" if row.seed_deviation is None else numbers.metric_value(row.seed_deviation),
         )
         for row in board.rows
         if row.difference is not None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
+from ml import number_format as numbers
 from ml.reports.content.report import HEADLINE, LeaderboardRow, ReportContent, RunFacts
 from ml.reports.render.markdown import report as markdown
 from ml.reports.render.markdown.table import table
@@ -91,10 +92,10 @@ def _models(content: ReportContent, run: RunFacts | None) -> str:
 
     def cells(row: LeaderboardRow) -> Iterable[str]:
         yield from (row.title, wording.kind(row), row.loss.replace("_", " "), row.fit_on, str(row.seeds))
-        yield wording.count(row.parameters) if row.parameters else ""
-        yield wording.size(row.model_bytes) if row.model_bytes else ""
+        yield numbers.count(row.parameters) if row.parameters else ""
+        yield numbers.size(row.model_bytes) if row.model_bytes else ""
         if seconds:
-            yield wording.duration(seconds[row.recommender]) if row.recommender in seconds else ""
+            yield numbers.duration(seconds[row.recommender]) if row.recommender in seconds else ""
 
     return table(header, [tuple(cells(row)) for row in content.leaderboard.rows], {4, 5, 6, 7})
 
@@ -151,7 +152,7 @@ def _provenance(content: ReportContent, run: RunFacts | None) -> list[str]:
     parts = []
     if source.files:
         rows = [
-            (file.name, file.source, wording.size(file.bytes), wording.count(file.rows_read), file.sha256)
+            (file.name, file.source, numbers.size(file.bytes), numbers.count(file.rows_read), file.sha256)
             for file in source.files
         ]
         parts.append(table(("File", "Holds", "Size", "Rows", "SHA-256"), rows, {2, 3}))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from ml import number_format as numbers
 from ml.reports.content.report import (
     HEADLINE,
     Check,
@@ -71,16 +72,16 @@ def leaderboard(
         estimate = row.metrics[HEADLINE]
         against = "is the best baseline" if row == board.reference else ""
         if row.difference is not None:
-            against = f"{wording.signed_metric(row.difference.value)} {row.finding}".strip()
+            against = f"{numbers.signed_metric(row.difference.value)} {row.finding}".strip()
         below = [wording.seeds(row) if row.seeds > 1 else "", *marks.get(row.recommender, ())]
         named = f"{row.title} ({', '.join(filter(None, below))})" if any(below) else row.title
-        cells = [str(place), named, wording.kind(row), wording.metric_value(estimate.value)]
+        cells = [str(place), named, wording.kind(row), numbers.metric_value(estimate.value)]
         cells.append(wording.interval(estimate))
-        cells += [wording.metric_value(row.metrics[m].value) if m in row.metrics else "" for m in side]
+        cells += [numbers.metric_value(row.metrics[m].value) if m in row.metrics else "" for m in side]
         cells.append(against)
         if fit_seconds is not None:
             taken = fit_seconds.get(row.recommender)
-            cells.append("" if taken is None else wording.duration(taken))
+            cells.append("" if taken is None else numbers.duration(taken))
         rows.append(cells)
     protocol = "; ".join(f"{label}: {value}" for label, value in board.protocol)
     ending = f"\n\n**Protocol.** {escape_markdown(protocol)}." if protocol else ""
@@ -93,12 +94,12 @@ def funnel(funnel: Funnel) -> str:
     rows = [
         (
             wording.funnel_label(step),
-            wording.count(step.rows),
-            wording.percent(step.rows / first),
+            numbers.count(step.rows),
+            numbers.percent(step.rows / first),
         )
         for step in funnel.steps
     ]
-    rows.append(("Unexplained", wording.count(funnel.unexplained), ""))
+    rows.append(("Unexplained", numbers.count(funnel.unexplained), ""))
     return table((funnel.source.capitalize(), "Rows", "Share"), rows, {1, 2})
 
 
@@ -114,7 +115,7 @@ def reading(files: Sequence[DumpFile]) -> str:
 def statistics(content: ReportContent) -> str:
     """The statistics of the dataset."""
     rows = [
-        (heading, line.label, line.value, "" if line.share is None else wording.percent(line.share))
+        (heading, line.label, line.value, "" if line.share is None else numbers.percent(line.share))
         for heading, lines in wording.statistics(content)
         for line in lines
     ]
@@ -126,9 +127,9 @@ def training(curves: Sequence[TrainingCurve]) -> str:
     rows = []
     for curve in curves:
         kept = curve.kept_validation
-        size = "" if curve.parameters is None else wording.count(curve.parameters)
+        size = "" if curve.parameters is None else numbers.count(curve.parameters)
         best = "" if curve.best_epoch is None else str(curve.best_epoch)
-        value = "" if kept is None else wording.metric_value(kept)
+        value = "" if kept is None else numbers.metric_value(kept)
         rows.append((curve.title, curve.loss_name, size, str(len(curve.epochs)), best, value))
     header = ("Model", "Loss", "Parameters", "Epochs", "Kept", f"Validation {wording.metric_name(HEADLINE)}")
     return table(header, rows, {2, 3, 4, 5})
@@ -140,11 +141,11 @@ def codes(reports: Sequence[CodesReport]) -> str:
         (
             report.name,
             report.method,
-            wording.count(report.items),
-            f"{len(report.books)} × {wording.count(report.codes_per_book)}",
+            numbers.count(report.items),
+            f"{len(report.books)} × {numbers.count(report.codes_per_book)}",
             wording.code_use(report),
-            wording.count(report.colliding_items),
-            wording.count(report.largest_collision),
+            numbers.count(report.colliding_items),
+            numbers.count(report.largest_collision),
         )
         for report in reports
     ]
@@ -172,7 +173,7 @@ def checks(results: Iterable[Check]) -> str:
 
 def rejected(lines: Iterable[RejectedLine]) -> str:
     """Examples of rejected lines."""
-    rows = [(line.source_file, wording.count(line.line_number), line.reason, line.detail, line.line) for line in lines]
+    rows = [(line.source_file, numbers.count(line.line_number), line.reason, line.detail, line.line) for line in lines]
     return table(("File", "Line", "Reason", "Detail", "Beginning"), rows, {1})
 
 
@@ -184,7 +185,7 @@ def examples(found: Examples) -> str:
         rank = f"at rank {user.target_rank}" if user.target_rank else f"not among the first {user.depth}"
         lines = [
             f"**User {escape_markdown(user.user_id)}**",
-            f"- last {len(user.history)} of {wording.of(user.history_length, 'item')}: {history}",
+            f"- last {len(user.history)} of {numbers.of(user.history_length, 'item')}: {history}",
             f"- next: {_item(user.target)}, {rank}",
             *(f"{place}. {_item(entry)}" for place, entry in enumerate(user.recommended, start=1)),
         ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from ml import number_format as numbers
 from ml.reports.content.report import HEADLINE, Funnel, Leaderboard, ReportContent, TrainingCurve
 from ml.reports.render.plots.drawing import (
     DASHES,
@@ -71,7 +72,7 @@ def leaderboard(board: Leaderboard) -> Plot:
         axes.spines["left"].set_visible(False)
         axes.set_xlabel(f"{name} with 95 % interval\nfilled: trained; dashed: the best training-free")
 
-    described = "; ".join(f"{row.title} {wording.metric_value(row.metrics[HEADLINE].value)}" for row in board.rows)
+    described = "; ".join(f"{row.title} {numbers.metric_value(row.metrics[HEADLINE].value)}" for row in board.rows)
     height = 1.05 + 0.32 * max(len(rows), 1)
     return Plot("leaderboard", f"{name} by recommender", described, (7.0, height), draw)
 
@@ -87,7 +88,7 @@ def funnel(funnel: Funnel) -> Plot:
         for place, (step, (start, width)) in enumerate(zip(steps, bars, strict=True)):
             axes.barh(place, width, left=start, height=0.62, color=painted.get(step.role, colours.muted))
             end = (start + width, place)
-            axes.annotate(wording.count(step.rows), end, (4, 0), textcoords="offset points", va="center_baseline")
+            axes.annotate(numbers.count(step.rows), end, (4, 0), textcoords="offset points", va="center_baseline")
         labels = [short(wording.funnel_label(step)) for step in steps]
         axes.set_yticks(range(len(steps)), labels, color=colours.ink)
         axes.set_xlim(0, max([1, *(step.rows for step in steps)]) * 1.15)
@@ -95,7 +96,7 @@ def funnel(funnel: Funnel) -> Plot:
         axes.tick_params(length=0)
         axes.spines[["left", "bottom"]].set_visible(False)
 
-    described = "; ".join(f"{step.label} {wording.count(step.rows)}" for step in funnel.steps)
+    described = "; ".join(f"{step.label} {numbers.count(step.rows)}" for step in funnel.steps)
     title = f"From raw {funnel.source} to what is used"
     return Plot(f"funnel-{funnel.source}", title, described, (7.0, 0.4 + 0.3 * len(steps)), draw)
 
@@ -147,7 +148,7 @@ def validation_curves(curves: tuple[TrainingCurve, ...]) -> Plot:
 
     kept = [(curve.title, curve.kept_validation) for curve in curves]
     described = "; ".join(
-        f"{title}: {wording.metric_value(value)} at the kept epoch" for title, value in kept if value is not None
+        f"{title}: {numbers.metric_value(value)} at the kept epoch" for title, value in kept if value is not None
     )
     height = 3.1 + 0.19 * -(-len(measured) // _legend_columns(measured))
     return Plot("validation", f"Validation {name} by epoch", described, (4.4, height), draw)
@@ -201,7 +202,7 @@ def history_lengths(lengths: tuple[tuple[int, int], ...]) -> Plot:
     for length, number in lengths:
         start = first + (min(length, cut + 1) - first) // width * width
         bars[start] = bars.get(start, 0) + number
-    reach = f"; last bar: up to {wording.count(longest)}" if longest > cut else ""
+    reach = f"; last bar: up to {numbers.count(longest)}" if longest > cut else ""
 
     def draw(figure: Figure, colours: Colours) -> None:
         axes = figure.subplots()
@@ -211,15 +212,15 @@ def history_lengths(lengths: tuple[tuple[int, int], ...]) -> Plot:
         axes.set_xlabel(f"interactions of a user{reach}")
         axes.set_ylabel("users")
         axes.locator_params(axis="both", integer=True)
-        axes.yaxis.set_major_formatter(lambda value, _: wording.count(value))
+        axes.yaxis.set_major_formatter(lambda value, _: numbers.count(value))
         axes.grid(axis="y")
         axes.tick_params(axis="x", length=3)
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
 
     described = (
-        f"{wording.of(users, 'user')}; 99 in 100 have {wording.count(cut)} interactions or fewer, the longest "
-        f"history has {wording.count(longest)}."
+        f"{numbers.of(users, 'user')}; 99 in 100 have {numbers.count(cut)} interactions or fewer, the longest "
+        f"history has {numbers.count(longest)}."
     )
     return Plot("history-lengths", "Users by length of history", described, (4.4, 2.7), draw)
 
@@ -270,15 +271,15 @@ def _quality(board: Leaderboard, cost: Mapping[str, float], name: str, against: 
         axes.set_xlim(min(costs) / 2, max(costs) * (2 if numbered else 5))
         axes.set_ylim(bottom=0)
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if max(costs) <= 30 * min(costs) else (1,)))
-        axes.xaxis.set_major_formatter(lambda value, _: wording.compact(value))
+        axes.xaxis.set_major_formatter(lambda value, _: numbers.compact(value))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.grid(axis="y")
         places = "; numbers: the rank" if numbered else ""
         axes.set_xlabel(f"{unit} (logarithmic)\ndashed: the best training-free baseline{places}")
 
     described = "; ".join(
-        f"{row.title}: {wording.metric_value(row.metrics[HEADLINE].value)} at "
-        f"{wording.count(cost[row.recommender])} {unit}"
+        f"{row.title}: {numbers.metric_value(row.metrics[HEADLINE].value)} at "
+        f"{numbers.count(cost[row.recommender])} {unit}"
         for row in rows
     )
     return Plot(name, f"{metric} against {against}", described, (4.4, 3.1), draw)
