@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ml.audits.audit import CANNOT_TELL, NO_CONCERN, NOT_APPLICABLE, NOTE, Audit, Chart, Line, Table
+from ml.audits.audit import CANNOT_TELL, NO_CONCERN, NOT_APPLICABLE, NOTE, Audit
 from ml.data.training_set import TrainingSet
 from ml.number_format import listed, percent
 from ml.objectives.settings import (
@@ -27,6 +27,7 @@ from ml.objectives.settings import (
     describe,
 )
 from ml.retrieval.top_k import tie_break_order, top_k
+from ml.tables import Chart, Line, Table
 
 if TYPE_CHECKING:
     from ml.training.sequential_recommender import SequentialRecommender

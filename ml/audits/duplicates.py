@@ -6,23 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ml.audits.audit import (
-    CANNOT_TELL,
-    CONCERN,
-    LEAST_USERS,
-    NO_CONCERN,
-    NOTE,
-    Audit,
-    Chart,
-    Line,
-    Table,
-    not_applicable,
-)
+from ml.audits.audit import CANNOT_TELL, CONCERN, LEAST_USERS, NO_CONCERN, NOTE, Audit, not_applicable
 from ml.audits.variant_runs import Candidate, cheap_candidates, differences, measure, sample_note
 from ml.data.timed_interactions import Interactions
 from ml.data.training_set import TrainingSet
 from ml.data.variants import LEAVE_ONE_OUT, split_of, with_duplicates
 from ml.number_format import change, p_figure, percent
+from ml.tables import Chart, Line, Table
 
 ROWS_SHARE = 0.01
 """From this share of duplicates among the rows on, results from files that keep them do not compare with these."""

@@ -15,7 +15,7 @@ from functools import partial
 
 import numpy as np
 
-from ml.audits.audit import CANNOT_TELL, CONCERN, NO_CONCERN, NOTE, Audit, Cell, Table
+from ml.audits.audit import CANNOT_TELL, CONCERN, NO_CONCERN, NOTE, Audit
 from ml.audits.near_duplicates import LEAST_ITEMS, LIKENESS, ToldTwice, told_twice
 from ml.baselines import BASELINES
 from ml.codes import ASSIGNMENTS, Assignment
@@ -24,6 +24,7 @@ from ml.data.training_set import FIT_ON_BOTH, FIT_ON_TRAIN, Sequences, TrainingS
 from ml.data.variants import LEAVE_ONE_OUT, split_of
 from ml.number_format import listed, percent
 from ml.recommender import Recommender
+from ml.tables import Cell, Table
 
 # halfway from a split by global time, which has none, to one that knows no time, which has half
 MOST_LATER = 0.25

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ml.audits.audit import CANNOT_TELL, CONCERN, NO_CONCERN, NOTE, Audit, Chart, Line, Table
+from ml.audits.audit import CANNOT_TELL, CONCERN, NO_CONCERN, NOTE, Audit
 from ml.audits.history_dependence import Dependence, measure_dependence, sample_of
 from ml.audits.leakage import GRAPHS
 from ml.audits.transitions import (
@@ -27,6 +27,7 @@ from ml.evaluation.power import Neighbours, Power, different_neighbours, smalles
 from ml.evaluation.significance import Compared, SeedValues, compare_with_reference
 from ml.number_format import interval, percent, signed_metric
 from ml.recommender import Recommender
+from ml.tables import Chart, Line, Table
 
 # a shortcut that gives this share of what the best trained model gives leaves the model little to show
 ENOUGH = 0.95

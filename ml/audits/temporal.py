@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.stats import kendalltau
 
-from ml.audits.audit import CANNOT_TELL, CONCERN, LEAST_USERS, NO_CONCERN, Audit, Chart, Line, Table, not_applicable
+from ml.audits.audit import CANNOT_TELL, CONCERN, LEAST_USERS, NO_CONCERN, Audit, not_applicable
 from ml.audits.variant_runs import (
     RESAMPLES,
     Candidate,
@@ -30,6 +30,7 @@ from ml.data.variants import (
 )
 from ml.evaluation.intervals import Interval, bootstrap_interval
 from ml.number_format import percent
+from ml.tables import Chart, Line, Table
 
 NAME, TITLE = "temporal", "Split by global time"
 _EXPLANATION = (

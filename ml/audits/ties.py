@@ -7,18 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ml.audits.audit import (
-    CANNOT_TELL,
-    CONCERN,
-    LEAST_USERS,
-    NO_CONCERN,
-    NOT_APPLICABLE,
-    NOTE,
-    Audit,
-    Chart,
-    Line,
-    Table,
-)
+from ml.audits.audit import CANNOT_TELL, CONCERN, LEAST_USERS, NO_CONCERN, NOT_APPLICABLE, NOTE, Audit
 from ml.audits.item_order import (
     PARTLY_SORTED,
     SORTED,
@@ -34,6 +23,7 @@ from ml.data.timed_interactions import Interactions
 from ml.data.training_set import TrainingSet
 from ml.data.variants import is_tied_with_previous, with_tie_order
 from ml.number_format import change, listed, p_figure, percent
+from ml.tables import Chart, Line, Table
 
 TIED_SHARE = 0.05
 """From this share of targets chosen by the tie rule on, it is a note that a rule and not time chose them."""

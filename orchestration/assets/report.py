@@ -96,7 +96,7 @@ def report(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         made_by={"Dagster run": context.run_id},
     )
     with atomic_folder(paths.report.parent) as temporary:
-        write_report(content, temporary, facts)
+        write_report(content, temporary, paths.leaderboard, facts)
         _write_sample(paths, temporary)
     return materialization(
         # all but the clock and the machine

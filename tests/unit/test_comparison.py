@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from recommender_factories import made_up_training_set
-from report_contents import made_up_content, made_up_run
+from report_contents import made_up_content, made_up_run, write_made_up_report
 from scipy import stats
 
 from ml.audits.audit import CONCERN, NO_CONCERN, NOTE, Audit
@@ -40,7 +40,6 @@ from ml.reports.compare.text import (
     to_text,
 )
 from ml.reports.compare.written_report import FORMAT, ReportError, read_report
-from ml.reports.render.write import write_report as write_whole_report
 from orchestration.commands.compare import main
 
 HOSTILE = '<script>alert("x")</script> | [a](javascript:x) \x1b[31mred\u202e `*_'
@@ -485,7 +484,7 @@ def test_whole_reports_are_read(tmp_path):
         content = made_up_content()
         provenance = replace(content.provenance, training_set=made_up_training_set().digest())
         (tmp_path / name).mkdir()
-        write_whole_report(replace(content, provenance=provenance), tmp_path / name, made_up_run())
+        write_made_up_report(replace(content, provenance=provenance), tmp_path / name, made_up_run())
         sample = sample_rankings({}, made_up_training_set())
         pq.write_table(sample, tmp_path / name / SAMPLE_FILE)
         folders.append(tmp_path / name)

@@ -14,11 +14,13 @@ from typing import Any
 
 from ml import number_format as numbers
 from ml.audits.audit import CONCERN
+from ml.evaluation.metrics import metric_name
 from ml.reports.compare import comparison
 from ml.reports.compare.comparison import Change, Comparison, MetricChange
-from ml.reports.render.markdown.table import table as markdown_table
+from ml.reports.render.markdown.table import markdown_table
 from ml.reports.render.text import escape_markdown, visible
-from ml.reports.words import wording
+from ml.tables import Table
+from ml.tables import to_text as aligned
 
 _WIDTH = 100
 # a cell of a terminal table; Markdown shows all of it
@@ -27,21 +29,12 @@ _NAMED = 3
 
 
 @dataclass(frozen=True)
-class Table:
-    """Cells of a table; ``right`` holds the places of the columns aligned to the right."""
-
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    right: frozenset[int] = frozenset()
-
-
-@dataclass(frozen=True)
 class Section:
-    """A heading, what is said under it, and tables, each with a line above it."""
+    """A heading, the paragraphs under it, and tables with their titles."""
 
     heading: str
     paragraphs: tuple[str, ...]
-    tables: tuple[tuple[str, Table], ...] = ()
+    tables: tuple[Table, ...] = ()
 
 
 def to_text(found: Comparison) -> str:
@@ -50,7 +43,7 @@ def to_text(found: Comparison) -> str:
     for section in sections(found):
         parts.append(f"{section.heading}\n{'-' * len(section.heading)}")
         parts += (textwrap.fill(visible(paragraph), _WIDTH) for paragraph in section.paragraphs)
-        parts += (f"{caption}:\n{_aligned(table)}" for caption, table in section.tables)
+        parts += (f"{table.title}:\n{aligned(table, _cell)}" for table in section.tables)
     return "\n\n".join([visible(parts[0]), *parts[1:]]) + "\n"
 
 
@@ -60,10 +53,7 @@ def to_markdown(found: Comparison) -> str:
     for section in sections(found):
         parts.append(f"## {section.heading}")
         parts += map(escape_markdown, section.paragraphs)
-        parts += (
-            f"{caption}:\n\n{markdown_table(table.header, table.rows, table.right)}"
-            for caption, table in section.tables
-        )
+        parts += (f"{table.title}:\n\n{markdown_table(table)}" for table in section.tables)
     return "\n\n".join(parts) + "\n"
 
 
@@ -188,8 +178,8 @@ def _data(found: Comparison) -> Section:
         if file.state != "same"
     )
     contents = tuple(Change(one.name, _short(one.before), _short(one.after)) for one in found.data_versions)
-    tables = [("Files", Table(("File", "State", "Rows before", "Rows after"), files, frozenset({2, 3})))]
-    for caption, column, changes in (
+    tables = [Table("Files", ("File", "State", "Rows before", "Rows after"), files, right=(2, 3))]
+    for title, column, changes in (
         ("Protocol", "Entry", found.protocol),
         ("Settings", "Setting", found.settings),
         ("Statistics", "Statistic", found.statistics),
@@ -197,11 +187,11 @@ def _data(found: Comparison) -> Section:
         ("Data versions", "Asset", contents),
     ):
         rows = tuple((_label(one.name), _value(one.before), _value(one.after)) for one in changes)
-        tables.append((caption, Table((column, "Before", "After"), rows)))
-    unchanged = [caption.lower() for caption, table in tables[1:] if not table.rows]
+        tables.append(Table(title, (column, "Before", "After"), rows, right=()))
+    unchanged = [table.title.lower() for table in tables[1:] if not table.rows]
     if unchanged:
         said += f" No difference in {_and(unchanged)}."
-    return Section("Data", (said,), tuple((caption, table) for caption, table in tables if table.rows))
+    return Section("Data", (said,), tuple(table for table in tables if table.rows))
 
 
 def _audits(found: Comparison) -> Section | None:
@@ -222,8 +212,8 @@ def _audits(found: Comparison) -> Section | None:
         for audit in found.audits
         for change in audit.facts
     )
-    table = Table(("Audit", "Fact", "Before", "After"), facts, frozenset({2, 3}))
-    return Section("Audits", tuple(said), (("Facts that differ", table),) if facts else ())
+    table = Table("Facts that differ", ("Audit", "Fact", "Before", "After"), facts, right=(2, 3))
+    return Section("Audits", tuple(said), (table,) if facts else ())
 
 
 def _rankings(found: Comparison) -> Section | None:
@@ -239,11 +229,11 @@ def _rankings(found: Comparison) -> Section | None:
         "are lists of the same items in the same order; rank-biased overlap (Webber, Moffat and Zobel 2010) is "
         "extrapolated, with persistence 0.9, and is 1 for equal lists."
     )
-    return Section("Rankings", (said,), (("Lists", Table(header, rows, frozenset({1, 2, 3}))),))
+    return Section("Rankings", (said,), (Table("Lists", header, rows, right=(1, 2, 3)),))
 
 
 def _metrics(found: Comparison) -> Section:
-    metric = wording.metric_name(comparison.HEADLINE)
+    metric = metric_name(comparison.HEADLINE)
     rows = tuple(
         (
             one.title,
@@ -264,8 +254,8 @@ def _metrics(found: Comparison) -> Section:
         for change in one.made
     )
     tables = (
-        ("All in both reports", Table(header, rows, frozenset({2, 3, 4, 6}))),
-        ("Fitted differently", Table(("Recommender", "Property", "Before", "After"), made)),
+        Table("All in both reports", header, rows, right=(2, 3, 4, 6)),
+        Table("Fitted differently", ("Recommender", "Property", "Before", "After"), made, right=()),
     )
     said = []
     if found.metrics:
@@ -274,7 +264,7 @@ def _metrics(found: Comparison) -> Section:
         said.append(f"New: {', '.join(found.new)}.")
     if found.gone:
         said.append(f"Gone: {', '.join(found.gone)}.")
-    return Section("Metrics", tuple(said), tuple((caption, table) for caption, table in tables if table.rows))
+    return Section("Metrics", tuple(said), tuple(table for table in tables if table.rows))
 
 
 def _how_tested(found: Comparison) -> str:
@@ -351,19 +341,7 @@ def _is(named: Sequence[object]) -> str:
     return "is" if len(named) == 1 else "are"
 
 
-def _aligned(table: Table) -> str:
-    cells = [[_clipped(visible(cell)) for cell in row] for row in (table.header, *table.rows)]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(table.header))]
-    cells.insert(1, ["-" * width for width in widths])
-    lines = (
-        "  ".join(
-            cell.rjust(width) if column in table.right else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in cells
-    )
-    return "\n".join(line.rstrip() for line in lines)
-
-
-def _clipped(cell: str) -> str:
-    return cell if len(cell) <= _CELL else f"{cell[: _CELL - 1]}…"
+def _cell(text: str) -> str:
+    """A cell on a terminal: shortened, and without control characters."""
+    shown = visible(text)
+    return shown if len(shown) <= _CELL else f"{shown[: _CELL - 1]}…"

@@ -5,24 +5,22 @@ Returns plain text that may hold text from a dump: whoever shows it escapes it.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ml.audits.audit import CANNOT_TELL, CONCERN, NOTE, Audit, Cell, Chart, Line
-from ml.number_format import NO_BREAK, count, listed, metric_value, percent
+from ml.audits.audit import CANNOT_TELL, CONCERN, NOTE, Audit
+from ml.evaluation.metrics import metric_name
+from ml.number_format import listed, percent
 from ml.reports.content.report import HEADLINE, Leaderboard, LeaderboardRow, ReportContent, SliceRow
-from ml.reports.words.wording import metric_name, metrics_of
+from ml.reports.words.wording import metrics_of
+from ml.tables import Chart, Line
 
 # what the figures of a metric family are with one held-out item a user, where that is not plain
 _FAMILIES = {
     "recall": "With one held-out item a user it is the hit rate.",
     "precision": "With one held-out item a user it is recall at k divided by k.",
 }
-# a cell that is figures although it is text: a percentage, a signed difference, a time, a range, a part of a whole
-_NUMBER = r"(?:[<>≈±+−-]\s?)?\d[\d.,]*(?:\s?(?:%|‰|×|k|M|ms|s|min|h|days?|bits?|users?|items?))?"
-_FIGURE = re.compile(rf"{_NUMBER}(?:(?: to | of | × |\s?/\s?){_NUMBER})?(?: \({_NUMBER}(?: to {_NUMBER})?\))?")
 
 
 def audits_summary(audits: Sequence[Audit]) -> str:
@@ -40,25 +38,6 @@ def audits_summary(audits: Sequence[Audit]) -> str:
     concerns += " about these numbers" if counts[CONCERN] else ""
     more = [*said(NOTE, "makes a note", "make a note"), *said(CANNOT_TELL, "cannot tell", "cannot tell")]
     return f"{listed([concerns, *more])}."
-
-
-def cell(value: Cell) -> str:
-    """A cell of an audit's table: floats with four decimals, whole numbers with separators, nothing where none is."""
-    if value is None:
-        return ""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, int):
-        return count(value)
-    return metric_value(value).replace("-", "−")
-
-
-def figures(rows: Sequence[Sequence[Cell]], column: int) -> bool:
-    """Whether a column of an audit's table holds figures, to be aligned to the right."""
-    found = [row[column] for row in rows if row[column] not in (None, "")]
-    return bool(found) and all(
-        not isinstance(value, str) or _FIGURE.fullmatch(value.replace(NO_BREAK, " ")) for value in found
-    )
 
 
 # --- metrics

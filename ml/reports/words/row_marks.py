@@ -73,4 +73,4 @@ def mark_sentences(content: ReportContent) -> Iterator[str]:
 
 
 def _value(row: LeaderboardRow) -> float:
-    return row.metrics[HEADLINE].value
+    return row[HEADLINE]

@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ml.audits.audit import OUTCOMES, Audit
-from ml.evaluation.leaderboard import NOT_DIFFERENT
+from ml.evaluation.findings import NOT_DIFFERENT
+from ml.evaluation.metrics import metric_name
 from ml.number_format import NO_BREAK, count, metric_value, of, p_value, percent
 from ml.reports.content.report import HEADLINE, Leaderboard, LeaderboardRow, ReportContent
 from ml.reports.words.row_marks import mark_sentences
-from ml.reports.words.wording import interval, metric_name
+from ml.reports.words.wording import interval
 
 # The gravest first: whether the benchmark measures at all; what was measured by accident; what is counted twice; what
 # is known too early, as in every leave-one-out split; how far it reaches; how scores may be read.
@@ -85,7 +86,7 @@ def caveats(content: ReportContent) -> Iterator[str]:
         yield from _repeat_caveat(content)
     yield from _title_caveat(content)
     once = [row for row in board.rows if row.trained and not row.fused]
-    if once and all(row.seeds == 1 for row in once) and len(once) == len({row.recommender for row in once}):
+    if once and all(row["seeds"] == 1 for row in once) and len(once) == len({row.recommender for row in once}):
         yield (
             "Each trained model was trained with one seed: intervals and tests cover the choice of users, not the luck "
             "of a training run."
@@ -97,7 +98,7 @@ def caveats(content: ReportContent) -> Iterator[str]:
 
 def _leads(board: Leaderboard) -> str:
     leader = board.rows[0]
-    estimate = leader.metrics[HEADLINE]
+    estimate = leader.headline
     bounds = interval(estimate)
     if bounds:
         bounds = f" (95{NO_BREAK}% interval {bounds})"
@@ -117,39 +118,39 @@ def _against_reference(board: Leaderboard) -> str:
     if trained is None:
         return "No trained model was evaluated beside it."
     opening = f"It needs no training; the best trained model, {_named(trained)},"
-    if not trained.finding:
+    if not trained["finding"]:
         return f"{opening} is below it; nothing was computed to tell whether by more than chance."
-    found = "significantly worse" if trained.finding == "worse" else f"{trained.finding} from it"
+    found = "significantly worse" if trained["finding"] == "worse" else f"{trained['finding']} from it"
     return f"{opening} is {found}{_evidence(trained, board)}."
 
 
 def _trained_leads(leader: LeaderboardRow, reference: LeaderboardRow, board: Leaderboard) -> str:
-    if leader.finding == NOT_DIFFERENT:
+    if leader["finding"] == NOT_DIFFERENT:
         named = _named(reference)
         return f"It is {NOT_DIFFERENT} from the best training-free baseline, {named}{_evidence(leader, board)}."
-    top, base = leader.metrics[HEADLINE].value, reference.metrics[HEADLINE].value
+    top, base = leader[HEADLINE], reference[HEADLINE]
     gain = f"{percent(top / base - 1)} above" if base > 0 else "above"
     opening = f"It is {gain} the best training-free baseline, {_named(reference)}"
-    if not leader.finding:
+    if not leader["finding"]:
         return f"{opening}; nothing was computed to tell whether by more than chance."
     return f"{opening}, a significant difference{_evidence(leader, board)}."
 
 
 def _named(row: LeaderboardRow) -> str:
-    return f"{row.title} ({metric_value(row.metrics[HEADLINE].value)})"
+    return f"{row.title} ({metric_value(row[HEADLINE])})"
 
 
 def _evidence(row: LeaderboardRow, board: Leaderboard) -> str:
     """What the finding rests on, as the end of a sentence."""
-    said = [] if row.p_value_adjusted is None else [p_value(row.p_value_adjusted)]
+    said = [] if row["p_value_adjusted"] is None else [p_value(row["p_value_adjusted"])]
     bounds = interval(row.difference, signed=True) if row.difference is not None else ""
     if bounds:
         said.append(f"interval of the paired difference {bounds}")
     if not said:
         return ""
-    compared = sum(one.p_value_adjusted is not None for one in board.rows)
+    compared = sum(one["p_value_adjusted"] is not None for one in board.rows)
     corrected = ""
-    if compared > 1 and row.p_value_adjusted is not None:
+    if compared > 1 and row["p_value_adjusted"] is not None:
         corrected = f", {'both ' if bounds else ''}corrected for {of(compared, 'comparison')}"
     return f": {', '.join(said)}{corrected}"
 

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ml.evaluation.leaderboard_columns import KINDS
+from ml.evaluation.metrics import METRIC_NAMES
 from ml.number_format import NO_BREAK, count, day, metric_value
 from ml.number_format import interval as interval_of
 from ml.reports.content.report import (
@@ -21,17 +23,6 @@ from ml.reports.content.report import (
     LeaderboardRow,
     ReportContent,
 )
-
-_METRIC_NAMES = {
-    "ndcg": "nDCG",
-    "recall": "Recall",
-    "mrr": "MRR",
-    "hit_rate": "Hit rate",
-    "map": "MAP",
-    "precision": "Precision",
-}
-_SIDE_METRICS = ("recall@10", "mrr@10", "recall@1")
-
 
 GLOSSARY = (
     (
@@ -68,13 +59,6 @@ GLOSSARY = (
 )
 
 
-def metric_name(metric: str) -> str:
-    """``ndcg@10`` as it is printed: ``nDCG@10``."""
-    name, _, cutoff = metric.partition("@")
-    printed = _METRIC_NAMES.get(name, name)
-    return f"{printed}@{cutoff}" if cutoff else printed
-
-
 def interval(estimate: Estimate, signed: bool = False) -> str:
     """``0.0512 to 0.0571``; empty without an interval."""
     return interval_of(estimate.low, estimate.high, signed)
@@ -91,15 +75,14 @@ def funnel_label(step: FunnelStep) -> str:
 
 
 def kind(row: LeaderboardRow) -> str:
-    if row.fused:
-        return "fused"
-    return "trained" if row.trained else "training-free"
+    """``trained``, ``training-free`` or ``fused``."""
+    return KINDS[row["kind"]]
 
 
 def metrics_of(board: Leaderboard) -> tuple[str, ...]:
     """Every metric any row has, the headline first, then by name and cutoff."""
     found = {metric for row in board.rows for metric in row.metrics}
-    order = list(_METRIC_NAMES)
+    order = list(METRIC_NAMES)
 
     def place(metric: str) -> tuple:
         name, _, cutoff = metric.partition("@")
@@ -109,18 +92,12 @@ def metrics_of(board: Leaderboard) -> tuple[str, ...]:
     return tuple(sorted(found, key=place))
 
 
-def side_metrics(board: Leaderboard) -> tuple[str, ...]:
-    """The metrics that stand beside the headline on the first screen."""
-    known = metrics_of(board)
-    return tuple(metric for metric in _SIDE_METRICS if metric in known)
-
-
 def seeds(row: LeaderboardRow) -> str:
     """``3 seeds, deviation 0.0008``; empty for one seed."""
-    if row.seeds < 2:
+    if row["seeds"] < 2:
         return ""
-    spread = "" if row.seed_deviation is None else f", deviation {metric_value(row.seed_deviation)}"
-    return f"{row.seeds} seeds{spread}"
+    spread = "" if row["seed_deviation"] is None else f", deviation {metric_value(row['seed_deviation'])}"
+    return f"{row['seeds']} seeds{spread}"
 
 
 def beats(row: LeaderboardRow, board: Leaderboard) -> str:

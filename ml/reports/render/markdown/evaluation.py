@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from ml import number_format as numbers
-from ml.audits.audit import Audit, Table
+from ml.audits.audit import Audit
+from ml.evaluation.leaderboard_columns import COMPARISON
+from ml.evaluation.metrics import metric_name
 from ml.reports.content.report import HEADLINE, Leaderboard, ReportContent
-from ml.reports.render.markdown.table import table
+from ml.reports.render.markdown.table import leaderboard_table, markdown_table, table
 from ml.reports.render.plots.chart import chart
 from ml.reports.render.plots.drawing import markdown_image
 from ml.reports.render.text import escape_markdown
 from ml.reports.words import evaluation as wording_evaluation
 from ml.reports.words import wording
 from ml.reports.words.verdict import gravity
+from ml.tables import Table
 
 
 def audit(audit: Audit, images: bool = True, most_rows: int | None = None) -> str:
@@ -38,10 +41,8 @@ def audit_table(found: Table, most_rows: int | None = None) -> str:
     """A table of an audit below its title."""
     if most_rows is not None and len(found.rows) > most_rows:
         return f"**{escape_markdown(found.title)}.** {numbers.of(len(found.rows), 'row')}, left out here."
-    right = {place for place in range(1, len(found.columns)) if wording_evaluation.figures(found.rows, place)}
-    rows = [[wording_evaluation.cell(value) for value in row] for row in found.rows]
     note = f" {escape_markdown(found.note)}" if found.note else ""
-    return f"**{escape_markdown(found.title)}.**{note}\n\n{table(found.columns, rows, right)}"
+    return f"**{escape_markdown(found.title)}.**{note}\n\n{markdown_table(found)}"
 
 
 def audits(content: ReportContent) -> str:
@@ -69,7 +70,7 @@ def slices(content: ReportContent) -> str:
         parts.append(table(header, lines, set(range(1, len(header)))))
     if not parts:
         return ""
-    return "\n\n".join([f"{wording.metric_name(HEADLINE)} with its 95 % interval.", *parts])
+    return "\n\n".join([f"{metric_name(HEADLINE)} with its 95 % interval.", *parts])
 
 
 def list_metrics(content: ReportContent) -> str:
@@ -91,11 +92,11 @@ def all_metrics(board: Leaderboard) -> str:
     """A table a kind of metric, at all cut-offs."""
     parts = []
     for family in wording_evaluation.families(board):
-        header = ("Recommender", *map(wording.metric_name, family.metrics))
+        header = ("Recommender", *map(metric_name, family.metrics))
         rows = [
             (
                 row.title,
-                *(numbers.metric_value(row.metrics[one].value) if one in row.metrics else "" for one in family.metrics),
+                *(numbers.metric_value(row[one]) if one in row.metrics else "" for one in family.metrics),
             )
             for row in board.rows
         ]
@@ -106,30 +107,7 @@ def all_metrics(board: Leaderboard) -> str:
 
 def comparison(board: Leaderboard) -> str:
     """Each recommender against the best baseline: difference, interval, p alone and corrected, finding."""
-    header = (
-        "Recommender",
-        "Difference",
-        "Interval, corrected",
-        "p alone",
-        "p corrected",
-        "Finding",
-        "Better than",
-        "Seeds",
-        "Deviation",
+    compared = [row for row in board.rows if row.difference is not None]
+    return markdown_table(
+        leaderboard_table(board, COMPARISON, {"beats": lambda row: wording.beats(row, board)}, rows=compared)
     )
-    rows = [
-        (
-            row.title,
-            numbers.signed_metric(row.difference.value),
-            wording.interval(row.difference, signed=True),
-            numbers.p_figure(row.p_value),
-            numbers.p_figure(row.p_value_adjusted),
-            row.finding,
-            wording.beats(row, board),
-            str(row.seeds),
-            "" if row.seed_deviation is None else numbers.metric_value(row.seed_deviation),
-        )
-        for row in board.rows
-        if row.difference is not None
-    ]
-    return table(header, rows, {1, 2, 3, 4, 6, 7, 8})

@@ -7,12 +7,13 @@ After Mitchell et al., "Model cards for model reporting" (FAT* 2019), with the f
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 
 from ml import number_format as numbers
-from ml.reports.content.report import HEADLINE, LeaderboardRow, ReportContent, RunFacts
+from ml.evaluation.leaderboard_columns import SIZES
+from ml.evaluation.metrics import metric_name
+from ml.reports.content.report import HEADLINE, ReportContent, RunFacts
 from ml.reports.render.markdown import report as markdown
-from ml.reports.render.markdown.table import table
+from ml.reports.render.markdown.table import leaderboard_table, markdown_table, table
 from ml.reports.render.text import escape_markdown, visible
 from ml.reports.words import verdict, wording
 from ml.reports.words.row_marks import row_marks
@@ -74,9 +75,8 @@ def _front_matter(content: ReportContent) -> str:
             f"    dataset: {dataset}",
             "    metrics:",
             *(
-                f"    - {{type: {_quoted(metric)}, name: {_quoted(wording.metric_name(metric))}, "
-                f"value: {estimate.value:.6f}}}"
-                for metric, estimate in row.metrics.items()
+                f"    - {{type: {_quoted(metric)}, name: {_quoted(metric_name(metric))}, value: {value:.6f}}}"
+                for metric, value in row.metrics.items()
             ),
         ]
     return "\n".join([*lines, "---"])
@@ -87,17 +87,7 @@ def _quoted(text: str) -> str:
 
 
 def _models(content: ReportContent, run: RunFacts | None) -> str:
-    seconds = run.fit_seconds if run else {}
-    header = ["Recommender", "Kind", "Loss", "Fit on", "Seeds", "Parameters", "Size", *(["Fit"] if seconds else [])]
-
-    def cells(row: LeaderboardRow) -> Iterable[str]:
-        yield from (row.title, wording.kind(row), row.loss.replace("_", " "), row.fit_on, str(row.seeds))
-        yield numbers.count(row.parameters) if row.parameters else ""
-        yield numbers.size(row.model_bytes) if row.model_bytes else ""
-        if seconds:
-            yield numbers.duration(seconds[row.recommender]) if row.recommender in seconds else ""
-
-    return table(header, [tuple(cells(row)) for row in content.leaderboard.rows], {4, 5, 6, 7})
+    return markdown_table(leaderboard_table(content.leaderboard, SIZES, {}, (run.fit_seconds if run else {}) or None))
 
 
 def _use(content: ReportContent) -> tuple[str, ...]:
@@ -119,7 +109,7 @@ def _results(content: ReportContent) -> list[str]:
         return []
     parts = [markdown.leaderboard(board, marks=row_marks(content))]
     if any(row.difference is not None for row in board.rows):
-        parts += [f"### {wording.metric_name(HEADLINE)} against the best baseline", markdown.comparison(board)]
+        parts += [f"### {metric_name(HEADLINE)} against the best baseline", markdown.comparison(board)]
     parts += ["### All metrics", markdown.all_metrics(board)]
     for title, found in (
         ("Slices of the users", markdown.slices(content)),

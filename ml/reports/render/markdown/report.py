@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from ml import number_format as numbers
+from ml.evaluation.leaderboard_columns import RANKING
+from ml.evaluation.metrics import metric_name
 from ml.reports.content.report import (
     HEADLINE,
     Check,
@@ -17,12 +19,13 @@ from ml.reports.content.report import (
     Examples,
     Funnel,
     Leaderboard,
+    LeaderboardRow,
     RejectedLine,
     ReportContent,
     TrainingCurve,
 )
 from ml.reports.render.markdown.evaluation import all_metrics, audit, audits, comparison, list_metrics, slices
-from ml.reports.render.markdown.table import table
+from ml.reports.render.markdown.table import leaderboard_table, markdown_table, table
 from ml.reports.render.text import escape_markdown
 from ml.reports.words import verdict, wording
 from ml.reports.words.row_marks import row_marks
@@ -60,32 +63,15 @@ def leaderboard(
         marks: of :func:`ml.reports.words.row_marks.row_marks`, to stand beside the names.
     """
     marks = marks or {}
-    side = wording.side_metrics(board)
-    header = ["Rank", "Recommender", "Kind", wording.metric_name(HEADLINE), "95 % interval"]
-    header += [*map(wording.metric_name, side), "Against the best baseline"]
-    right = {0, 3, *range(5, 5 + len(side))}
-    if fit_seconds is not None:
-        right.add(len(header))
-        header.append("Fit")
-    rows = []
-    for place, row in enumerate(board.rows, start=1):
-        estimate = row.metrics[HEADLINE]
-        against = "is the best baseline" if row == board.reference else ""
-        if row.difference is not None:
-            against = f"{numbers.signed_metric(row.difference.value)} {row.finding}".strip()
-        below = [wording.seeds(row) if row.seeds > 1 else "", *marks.get(row.recommender, ())]
-        named = f"{row.title} ({', '.join(filter(None, below))})" if any(below) else row.title
-        cells = [str(place), named, wording.kind(row), numbers.metric_value(estimate.value)]
-        cells.append(wording.interval(estimate))
-        cells += [numbers.metric_value(row.metrics[m].value) if m in row.metrics else "" for m in side]
-        cells.append(against)
-        if fit_seconds is not None:
-            taken = fit_seconds.get(row.recommender)
-            cells.append("" if taken is None else numbers.duration(taken))
-        rows.append(cells)
+
+    def name(row: LeaderboardRow) -> str:
+        below = [wording.seeds(row), *marks.get(row.recommender, ())]
+        return f"{row.title} ({', '.join(filter(None, below))})" if any(below) else row.title
+
+    ranking = leaderboard_table(board, RANKING, {"title": name}, fit_seconds)
     protocol = "; ".join(f"{label}: {value}" for label, value in board.protocol)
     ending = f"\n\n**Protocol.** {escape_markdown(protocol)}." if protocol else ""
-    return table(header, rows, right) + ending
+    return markdown_table(ranking) + ending
 
 
 def funnel(funnel: Funnel) -> str:
@@ -131,7 +117,7 @@ def training(curves: Sequence[TrainingCurve]) -> str:
         best = "" if curve.best_epoch is None else str(curve.best_epoch)
         value = "" if kept is None else numbers.metric_value(kept)
         rows.append((curve.title, curve.loss_name, size, str(len(curve.epochs)), best, value))
-    header = ("Model", "Loss", "Parameters", "Epochs", "Kept", f"Validation {wording.metric_name(HEADLINE)}")
+    header = ("Model", "Loss", "Parameters", "Epochs", "Kept", f"Validation {metric_name(HEADLINE)}")
     return table(header, rows, {2, 3, 4, 5})
 
 

@@ -6,8 +6,8 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from ml import number_format as numbers
-from ml.audits.audit import Chart, Line
 from ml.reports.render.plots.drawing import DASHES, MARKERS, SERIES, Colours, Plot, in_lines, short
+from ml.tables import Chart, Line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

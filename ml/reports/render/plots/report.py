@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ml import number_format as numbers
+from ml.evaluation.metrics import metric_name
 from ml.reports.content.report import HEADLINE, Funnel, Leaderboard, ReportContent, TrainingCurve
 from ml.reports.render.plots.drawing import (
     DASHES,
@@ -48,19 +49,19 @@ _DASHED = (0, (3, 2))
 def leaderboard(board: Leaderboard) -> Plot:
     """The headline metric of every recommender as a dot with its interval, best on top."""
     rows = board.rows[::-1]
-    name = wording.metric_name(HEADLINE)
+    name = metric_name(HEADLINE)
 
     def draw(figure: Figure, colours: Colours) -> None:
         axes = figure.subplots()
         for place, row in enumerate(rows):
-            estimate = row.metrics[HEADLINE]
+            estimate = row.headline
             colour = colours.accent if row.trained else colours.muted
             if estimate.low is not None and estimate.high is not None:
                 axes.plot([estimate.low, estimate.high], [place, place], color=colour, lw=2)
             inside = colour if row.trained else colours.paper
             axes.plot([estimate.value], [place], "o", color=colour, ms=6, mfc=inside, mew=1.6)
         if board.reference is not None:
-            best = board.reference.metrics[HEADLINE].value
+            best = board.reference[HEADLINE]
             axes.axvline(best, color=colours.muted, lw=0.8, ls=_DASHED, zorder=0)
         axes.set_yticks(range(len(rows)), [in_lines(row.title, _TITLE) for row in rows], color=colours.ink)
         for label in axes.get_yticklabels():
@@ -72,7 +73,7 @@ def leaderboard(board: Leaderboard) -> Plot:
         axes.spines["left"].set_visible(False)
         axes.set_xlabel(f"{name} with 95 % interval\nfilled: trained; dashed: the best training-free")
 
-    described = "; ".join(f"{row.title} {numbers.metric_value(row.metrics[HEADLINE].value)}" for row in board.rows)
+    described = "; ".join(f"{row.title} {numbers.metric_value(row[HEADLINE])}" for row in board.rows)
     height = 1.05 + 0.32 * max(len(rows), 1)
     return Plot("leaderboard", f"{name} by recommender", described, (7.0, height), draw)
 
@@ -128,7 +129,7 @@ def funnel_bars(funnel: Funnel) -> list[tuple[int, int]]:
 
 def validation_curves(curves: tuple[TrainingCurve, ...]) -> Plot:
     """The headline metric on the validation users by epoch, all models on one scale."""
-    name = wording.metric_name(HEADLINE)
+    name = metric_name(HEADLINE)
     measured = [(place, curve) for place, curve in enumerate(curves) if any(v is not None for v in curve.validation)]
 
     def draw(figure: Figure, colours: Colours) -> None:
@@ -227,7 +228,7 @@ def history_lengths(lengths: tuple[tuple[int, int], ...]) -> Plot:
 
 def quality_by_size(content: ReportContent) -> Plot | None:
     """The headline metric against the number of parameters; ``None`` for fewer than two trained models."""
-    sizes = {row.recommender: row.parameters for row in content.leaderboard.rows if row.parameters}
+    sizes = {row.recommender: row["parameters"] for row in content.leaderboard.rows if row["parameters"]}
     return _quality(content.leaderboard, sizes, "quality-size", "model size", "parameters")
 
 
@@ -240,7 +241,7 @@ def _quality(board: Leaderboard, cost: Mapping[str, float], name: str, against: 
     rows = [row for row in board.rows if row.trained and cost.get(row.recommender, 0) > 0]
     if len(rows) < 2:
         return None
-    metric = wording.metric_name(HEADLINE)
+    metric = metric_name(HEADLINE)
     numbered = len(rows) > _NAMED
 
     def draw(figure: Figure, colours: Colours) -> None:
@@ -248,7 +249,7 @@ def _quality(board: Leaderboard, cost: Mapping[str, float], name: str, against: 
 
         axes = figure.subplots()
         for place, row in enumerate(rows):
-            estimate, x = row.metrics[HEADLINE], cost[row.recommender]
+            estimate, x = row.headline, cost[row.recommender]
             colour = colours.series[place % len(SERIES)]
             if estimate.low is not None and estimate.high is not None:
                 axes.plot([x, x], [estimate.low, estimate.high], color=colour, lw=1.5)
@@ -264,7 +265,7 @@ def _quality(board: Leaderboard, cost: Mapping[str, float], name: str, against: 
                 ha="right" if left else "left",
             ).set_in_layout(False)
         if board.reference is not None:
-            best = board.reference.metrics[HEADLINE].value
+            best = board.reference[HEADLINE]
             axes.axhline(best, color=colours.muted, lw=0.8, ls=_DASHED, zorder=0)
         axes.set_xscale("log")
         costs = [cost[row.recommender] for row in rows]
@@ -278,8 +279,7 @@ def _quality(board: Leaderboard, cost: Mapping[str, float], name: str, against: 
         axes.set_xlabel(f"{unit} (logarithmic)\ndashed: the best training-free baseline{places}")
 
     described = "; ".join(
-        f"{row.title}: {numbers.metric_value(row.metrics[HEADLINE].value)} at "
-        f"{numbers.count(cost[row.recommender])} {unit}"
+        f"{row.title}: {numbers.metric_value(row[HEADLINE])} at {numbers.count(cost[row.recommender])} {unit}"
         for row in rows
     )
     return Plot(name, f"{metric} against {against}", described, (4.4, 3.1), draw)
