@@ -31,7 +31,7 @@ option = --$(subst _,-,$(shell echo $(1) | tr A-Z a-z))
 quoted = '$(subst ','\'',$(value $(1)))'
 OPTIONS = $(foreach name,$(sort $(typed) $(call exported,$@)),$(call option,$(name))=$(call quoted,$(name)))
 
-.PHONY: help install run check-data download search reproduce compare ui test test-fast test-installed lint style types format clean
+.PHONY: help install run check-data download search reproduce compare ui test test-fast test-installed docs lint style types layers format clean
 
 help:
 	@echo "make run         from dumps to leaderboard and report; without DATASET, a demo dump"
@@ -41,10 +41,11 @@ help:
 	@echo "make reproduce   fit what docs/reproduction.md claims, and write it: DATA=folder"
 	@echo "make compare     two reports: what changed in data, rankings and metrics; A=folder B=folder, PAGE=file for Markdown"
 	@echo "make ui          the Dagster UI on 127.0.0.1:$(PORT), same definitions and storage; prints its address with a token"
-	@echo "make lint        check style, format (make format corrects them) and types"
+	@echo "make lint        check style, format (make format corrects them), types and layers"
 	@echo "make test        style, unit, dbt, orchestration and end-to-end tests"
 	@echo "make test-fast   the unit tests without the files of slow ones"
 	@echo "make test-installed  install the wheel in an environment of its own, elsewhere, and make a run there"
+	@echo "make docs        the documentation as a site, in build/docs; a dead link fails"
 	@echo "make clean       remove the environment and caches; the workspace stays"
 	@echo
 	@echo "Variables, as in make run DATASET=Beauty EXCLUDE_SEEN=yes (docs/options.md describes the settings):"
@@ -80,7 +81,7 @@ compare: $(INSTALLED)
 ui: $(INSTALLED)
 	@$(VENV)/bin/python -m orchestration.commands.ui $(OPTIONS)
 
-lint: style types
+lint: style types layers
 
 style: $(INSTALLED)
 	$(VENV)/bin/ruff check .
@@ -89,6 +90,10 @@ style: $(INSTALLED)
 # two minutes the first time, then seconds
 types: $(INSTALLED)
 	$(VENV)/bin/mypy
+
+# which room may import which, and that no two import each other
+layers: $(INSTALLED)
+	$(VENV)/bin/lint-imports --no-cache --no-logo
 
 format: $(INSTALLED)
 	$(VENV)/bin/ruff check --fix .
@@ -108,6 +113,10 @@ test-fast: $(INSTALLED)
 
 test-installed: $(INSTALLED)
 	$(VENV)/bin/python -m pytest -m installed $(PYTEST_OPTIONS)
+
+docs: $(INSTALLED)
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet --config-file docs/site/mkdocs.yml
+	@echo "the site is in build/docs; its search needs a server: python3 -m http.server --bind 127.0.0.1 -d build/docs"
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis dbt_project/target dbt_project/logs

@@ -292,7 +292,7 @@ def write_staged(plan: Plan, folder: Path, processes: int | None = None) -> dict
 
     One review is landed first. Columns that this knows nothing of are filled with what they hold for that review.
     """
-    from ml.data.landing.land import land_metadata, land_reviews
+    from ml.data.sources.amazon import land_metadata, land_reviews
 
     (file,) = plan.files
     began = time.perf_counter()

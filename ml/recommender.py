@@ -16,6 +16,11 @@ from ml.data.training_set import Sequences, TrainingSet
 
 NO_ITEM = -1
 
+# The kinds of recommenders: training-free, trained from a recipe, or made of the lists of several of these.
+BASELINE = "baseline"
+MODEL = "model"
+FUSION = "fusion"
+
 
 @dataclass(frozen=True)
 class Recommendations:

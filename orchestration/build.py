@@ -27,10 +27,10 @@ from orchestration.automation.alerts import alert_on_failure
 from orchestration.automation.jobs import everything, jobs, nightly
 from orchestration.automation.registration import register_landed
 from orchestration.automation.sensors import automation_sensor, new_dumps
+from orchestration.automation.shown_staleness import show_staleness, staleness_checks
 from orchestration.checks import checks
 from orchestration.code_versions import remember
 from orchestration.execution.executor import one_run_a_dataset
-from orchestration.execution.shown_staleness import show_staleness, staleness_checks
 from orchestration.execution.staleness import set_asset_graph
 from orchestration.execution.trainings import trainings
 from orchestration.resources import Settings, dbt_resource, training_client

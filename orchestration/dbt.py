@@ -12,7 +12,7 @@ from pathlib import Path
 
 from dagster_dbt import DbtCliResource, DbtProject
 
-from orchestration.execution.dataset_lock import alone_in
+from orchestration.dataset_lock import alone_in
 from orchestration.paths import IS_CHECKOUT, REPOSITORY, Workspace
 
 DBT_FOLDER = REPOSITORY / "dbt_project"

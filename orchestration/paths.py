@@ -159,6 +159,12 @@ class DatasetPaths:
         """Folder of an asset in the lake, by its key."""
         return self.lake.joinpath(*key)
 
+    def recommender(self, name: str) -> Path:
+        """Folder of a fitted baseline, model or fusion."""
+        from ml.recommenders.registry import layer_of
+
+        return self.asset(layer_of(name), name)
+
     def table(self, schema: str, model: str) -> Path:
         """Parquet file of a dbt model."""
         return self.lake / schema / f"{model}.parquet"

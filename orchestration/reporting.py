@@ -11,7 +11,7 @@ from typing import Any
 
 import dagster as dg
 
-from orchestration.execution.faults import links_of, sentence
+from orchestration.faults import links_of, sentence
 from orchestration.paths import Workspace
 
 # Assets are code of one team; dbt models name their owners in their own meta.

@@ -10,10 +10,7 @@ import pyarrow as pa
 from ml.evaluation.metrics import HEADLINE, seed_values
 from ml.evaluation.rankings import RankingError, facts
 from ml.evaluation.significance import SeedValues
-
-BASELINE = "baseline"
-MODEL = "model"
-FUSION = "fusion"
+from ml.recommender import BASELINE, FUSION, MODEL
 
 
 @dataclass(frozen=True)

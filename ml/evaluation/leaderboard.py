@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from ml.data.training_set import TrainingSet
-from ml.evaluation.entry import BASELINE, Entry
+from ml.evaluation.entry import Entry
 from ml.evaluation.findings import BETTER, NOT_DIFFERENT, WORSE, Comparison
 from ml.evaluation.intervals import Interval, bootstrap_interval
 from ml.evaluation.leaderboard_columns import RowFacts, columns_of_depth, schema_of
@@ -22,6 +22,7 @@ from ml.evaluation.rankings import RankingError, facts
 from ml.evaluation.significance import SeedValues, compare_all, compare_with_reference, mean_test
 from ml.number_format import interval as interval_text
 from ml.number_format import metric_value, p_value, signed_metric
+from ml.recommender import BASELINE
 
 
 def build_leaderboard(entries: Sequence[Entry], training_set: TrainingSet, seed: int = 0) -> pa.Table:

@@ -14,10 +14,11 @@ import numpy as np
 import pyarrow as pa
 
 from ml import number_format as numbers
-from ml.evaluation.entry import BASELINE, FUSION, MODEL, Entry
+from ml.evaluation.entry import Entry
 from ml.evaluation.findings import Comparison
 from ml.evaluation.intervals import Interval
 from ml.evaluation.metrics import HEADLINE, METRICS, mean_metrics, metric_name, metrics_of_depth
+from ml.recommender import BASELINE, FUSION, MODEL
 
 RANKING = "ranking"
 """The first table of every report: what leads, and by how much."""

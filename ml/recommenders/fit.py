@@ -1,17 +1,16 @@
-"""Any recommender of the project fitted anew, in memory: with another seed, or on another training set."""
+"""Fitting any recommender of the project by its name."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
 from ml.baselines import BASELINES
 from ml.codes import ASSIGNMENTS
 from ml.data.training_set import FIT_ON_TRAIN, TrainingSet
-from ml.fusion.recipe import FusionRecipe
-from ml.recommender import Recommender
-from ml.training.recipe import Recipe
+from ml.recommender import BASELINE, FUSION, MODEL, Recommender
+from ml.recommenders.registry import Registry
 
 
 @dataclass(frozen=True)
@@ -19,11 +18,12 @@ class Conditions:
     """What a fit depends on besides the data.
 
     Attributes:
-        seed: of everything random.
+        seed: seed of everything random.
         fit_on: what the final fit reads, ``train`` or ``train+validation``.
         exclude_seen: whether validation users are ranked without the items of their histories.
         device: ``cpu``, ``cuda`` or ``auto``.
-        precision: of training steps.
+        precision: precision of training steps, ``float32`` or ``bfloat16``.
+        threads: threads of torch; ``None`` for the default of a training.
     """
 
     seed: int = 0
@@ -31,70 +31,107 @@ class Conditions:
     exclude_seen: bool = False
     device: str = "cpu"
     precision: str = "float32"
+    threads: int | None = None
 
 
 def depends_on_seed(name: str) -> bool:
-    """Whether another seed makes another recommender of it: all but the baselines that only count."""
+    """Whether the seed changes a recommender: true of all but the baselines that only count."""
     return name not in BASELINES or BASELINES[name].seeded
 
 
-def refit(
+def fit(
     name: str,
     training_set: TrainingSet,
     conditions: Conditions,
-    recipes: Mapping[str, Recipe],
-    fusions: Mapping[str, FusionRecipe] | None = None,
+    registry: Registry,
     fitted: dict[str, Recommender] | None = None,
+    folder: Path | None = None,
 ) -> Recommender:
-    """A baseline, a model with its codes, or a fusion with its parts, fitted now; nothing is written.
+    """Fit a baseline, a model with its codes, or a fusion with its parts.
 
     Args:
-        name: of the recommender.
+        name: name of the recommender.
         training_set: with item text where the recommender reads it.
         conditions: seed and protocol.
-        recipes: of models, by name.
-        fusions: recipes of fusions, by name.
-        fitted: recommenders that were fitted before under the same conditions, by name; what is fitted is put there.
+        registry: the recommenders that names stand for.
+        fitted: recommenders fitted before under the same conditions, by name. They are used for parts of fusions, and
+            what is fitted now is added.
+        folder: where a model is saved as it is trained (:func:`ml.training.train.train`), and models of a fusion in
+            folders of their names below it; ``None`` keeps them in memory.
 
     Raises:
         KeyError: there is no such recommender.
     """
     fitted = {} if fitted is None else fitted
     if name not in fitted:
-        fitted[name] = _fit(name, training_set, conditions, recipes, fusions or {}, fitted)
+        fitted[name] = _FITS[registry.kind_of(name)](_Fit(name, training_set, conditions, registry, fitted, folder))
     return fitted[name]
 
 
-def _fit(
-    name: str,
-    training_set: TrainingSet,
-    conditions: Conditions,
-    recipes: Mapping[str, Recipe],
-    fusions: Mapping[str, FusionRecipe],
-    fitted: dict[str, Recommender],
-) -> Recommender:
-    if name in BASELINES:
-        return BASELINES[name].create(conditions.seed).fit(training_set.to_fit_on(conditions.fit_on))
-    if name in fusions:
-        from ml.fusion.fused_recommender import FusedRecommender
+@dataclass(frozen=True)
+class _Fit:
+    """The arguments of :func:`fit`."""
 
-        parts = {part: refit(part, training_set, conditions, recipes, fusions, fitted) for part in fusions[name].parts}
-        options: dict[str, Any] = {
-            "fit_on": conditions.fit_on,
-            "exclude_seen": conditions.exclude_seen,
-            "seed": conditions.seed,
-        }
-        return FusedRecommender(parts, fusions[name].depth, **options).choose(training_set)
-    from ml.training.runtime import Execution
+    name: str
+    training_set: TrainingSet
+    conditions: Conditions
+    registry: Registry
+    fitted: dict[str, Recommender]
+    folder: Path | None
+
+
+def _baseline(asked: _Fit) -> Recommender:
+    training_set = asked.training_set.to_fit_on(asked.conditions.fit_on)
+    return BASELINES[asked.name].create(asked.conditions.seed).fit(training_set)
+
+
+def _fusion(asked: _Fit) -> Recommender:
+    from ml.recommenders.fused import FusedRecommender
+
+    fusion, conditions = asked.registry.fusions[asked.name], asked.conditions
+    parts = {
+        part: fit(
+            part, asked.training_set, conditions, asked.registry, asked.fitted, asked.folder and asked.folder / part
+        )
+        for part in fusion.parts
+    }
+    return FusedRecommender(
+        parts, fusion.depth, fit_on=conditions.fit_on, exclude_seen=conditions.exclude_seen, seed=conditions.seed
+    ).choose(asked.training_set)
+
+
+def _model(asked: _Fit) -> Recommender:
+    from ml.training.runtime import DEFAULT_THREADS, Execution
     from ml.training.sequential_recommender import SequentialRecommender
 
-    recipe = recipes[name]
-    codes = ASSIGNMENTS[recipe.codes].assign(training_set, seed=conditions.seed) if recipe.codes else None
+    recipe, conditions = asked.registry.recipes[asked.name], asked.conditions
+    codes = ASSIGNMENTS[recipe.codes].assign(asked.training_set, seed=conditions.seed) if recipe.codes else None
+    threads = DEFAULT_THREADS if conditions.threads is None else conditions.threads
+    if asked.folder is not None:
+        from ml.training.train import train
+
+        train(
+            recipe,
+            asked.training_set,
+            asked.folder,
+            conditions.seed,
+            codes,
+            progress=False,
+            threads=threads,
+            fit_on=conditions.fit_on,
+            validate_with_seen_excluded=conditions.exclude_seen,
+            device=conditions.device,
+            precision=conditions.precision,
+        )
+        return SequentialRecommender.load(asked.folder)
     return SequentialRecommender(
         recipe,
         conditions.seed,
         codes,
-        execution=Execution(device=conditions.device, precision=conditions.precision),
+        execution=Execution(threads=threads, device=conditions.device, precision=conditions.precision),
         fit_on=conditions.fit_on,
         validate_with_seen_excluded=conditions.exclude_seen,
-    ).fit(training_set)
+    ).fit(asked.training_set)
+
+
+_FITS: dict[str, Callable[[_Fit], Recommender]] = {BASELINE: _baseline, FUSION: _fusion, MODEL: _model}

@@ -7,7 +7,8 @@ beside the recipes. Baselines always run; of the others those that are chosen, b
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,53 @@ from typing import Any
 from ml.baselines import BASELINES
 from ml.config import nearest
 from ml.fusion.recipe import FusionRecipe, load_fusions
+from ml.recommender import BASELINE, FUSION, MODEL
 from ml.training.recipe import RECIPE_SETS, RECIPES, Recipe, load_recipes
 
 # what each name of a set stands for, and the set that is taken where nothing is named
 _SETS = {"quick": ("quick",), "full": ("quick", "full"), "published": ("published",)}
 DEFAULT_SET = "quick"
 assert set(_SETS) == set(RECIPE_SETS)
+
+
+@dataclass(frozen=True)
+class Registry:
+    """Recommenders by name: the baselines of the library, and recipes of models and of fusions.
+
+    Attributes:
+        recipes: of models, by name.
+        fusions: recipes of fusions, by name.
+    """
+
+    recipes: Mapping[str, Recipe]
+    fusions: Mapping[str, FusionRecipe]
+
+    def kind_of(self, name: str) -> str:
+        """``baseline``, ``model`` or ``fusion``.
+
+        Raises:
+            KeyError: there is no such recommender.
+        """
+        for kind, known in ((BASELINE, BASELINES), (FUSION, self.fusions), (MODEL, self.recipes)):
+            if name in known:
+                return kind
+        raise KeyError(f"there is no recommender {name}")
+
+    def parts_of(self, name: str) -> tuple[str, ...]:
+        """What a fusion is made of; any other recommender is its own only part."""
+        return self.fusions[name].parts if self.kind_of(name) == FUSION else (name,)
+
+
+def registry() -> Registry:
+    """The recommenders of the recipes' folder (:func:`recipes_folder`)."""
+    return Registry(recipes(), fusions())
+
+
+def library_registry() -> Registry:
+    """The recommenders whose recipes come with the library, whatever ``RAW2RANK_RECIPES`` says."""
+    return Registry(
+        {recipe.name: recipe for recipe in load_recipes()}, {fusion.name: fusion for fusion in load_fusions()}
+    )
 
 
 def recipes_folder() -> Path:
@@ -83,21 +125,49 @@ def title_of(name: str) -> str:
     return described[name].title
 
 
+def kind_of(name: str) -> str:
+    """``baseline``, ``model`` or ``fusion``.
+
+    Raises:
+        KeyError: there is no such recommender.
+    """
+    return registry().kind_of(name)
+
+
 def layer_of(name: str) -> str:
     """The group of the asset that a recommender is: ``baselines`` or ``models``."""
-    return "baselines" if name in BASELINES else "models"
+    return _LAYERS[kind_of(name)]
+
+
+def parts_of(name: str) -> tuple[str, ...]:
+    """What a fusion is made of; any other recommender is its own only part."""
+    return registry().parts_of(name)
 
 
 def modules_of(name: str) -> list[str]:
-    """Modules whose code decides what a baseline or a model ranks, once it is fitted.
+    """Modules whose code decides what a recommender ranks, once it is fitted.
 
-    What a model is built from is named by its settings and imported by that name, so imports do not lead there.
+    Registries and settings name them by a string, so the imports of a module do not lead there.
     """
-    if name in BASELINES:
-        return [BASELINES[name].path.split(":")[0]]
+    return _MODULES[kind_of(name)](name)
+
+
+def _modules_of_baseline(name: str) -> list[str]:
+    return [BASELINES[name].path.split(":")[0]]
+
+
+def _modules_of_model(name: str) -> list[str]:
     settings = type(recipes()[name].model)
     built_from = getattr(settings, "model", f"{settings.__module__}:Model")
     return ["ml.training.sequential_recommender", built_from.split(":")[0]]
+
+
+def _modules_of_fusion(name: str) -> list[str]:
+    return ["ml.recommenders.fused", *sorted({module for part in parts_of(name) for module in modules_of(part)})]
+
+
+_LAYERS = {BASELINE: "baselines", MODEL: "models", FUSION: "models"}
+_MODULES = {BASELINE: _modules_of_baseline, MODEL: _modules_of_model, FUSION: _modules_of_fusion}
 
 
 def modules_by_name() -> list[str]:

@@ -12,21 +12,17 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
-from ml.baselines import BASELINES
-from ml.codes import ASSIGNMENTS
 from ml.data.training_set import TrainingSet
 from ml.evaluation.metrics import metric_values, user_metrics
 from ml.evaluation.rankings import rank
-from ml.fusion.fused_recommender import FusedRecommender, load_recommender
-from ml.fusion.recipe import FusionRecipe, load_fusions
-from ml.recommender import Recommender
+from ml.recommender import FUSION, Recommender
+from ml.recommenders.fit import Conditions, depends_on_seed
+from ml.recommenders.fit import fit as fit_by_name
+from ml.recommenders.load import load
+from ml.recommenders.registry import Registry, library_registry
 from ml.reproduction.claims import Claim
 from ml.reproduction.results import Result
-from ml.training.recipe import Recipe, load_recipes
-from ml.training.sequential_recommender import SequentialRecommender
-from ml.training.train import train
 
 _DEPTH = 20
 _FITTED = "fitted"
@@ -78,23 +74,13 @@ def needed_fits(claims: Sequence[Claim]) -> list[Fit]:
         for name in (claim.recommender, *claim.above)
         for seed in _seeds(name, claim)
     ]
-    fusions = _fusions()
-    parts = [
-        replace(fit, recommender=part)
-        for fit in fits
-        if fit.recommender in fusions
-        for part in fusions[fit.recommender].parts
-    ]
-    return sorted(dict.fromkeys(parts + fits), key=lambda fit: fit.recommender in fusions)
+    parts = [replace(fit, recommender=part) for fit in fits for part in _known().parts_of(fit.recommender)]
+    return sorted(dict.fromkeys(parts + fits), key=_is_fusion)
 
 
 def fit_all(bench: Bench, fits: Sequence[Fit], processes: int, tell: Callable[[str], None]) -> None:
     """Make what is not there yet, several side by side; fusions after everything else."""
-    fusions = _fusions()
-    for stage in (
-        [fit for fit in fits if fit.recommender not in fusions],
-        [fit for fit in fits if fit.recommender in fusions],
-    ):
+    for stage in ([fit for fit in fits if not _is_fusion(fit)], [fit for fit in fits if _is_fusion(fit)]):
         for fit, result in zip(stage, _map(partial(measured, bench), stage, processes), strict=True):
             said = f"{fit.recommender}, {fit.fit_on}, seed {fit.seed}"
             tell(f"    {said}: {result.mean:.4f} ({result.seconds:.0f} s)")
@@ -135,40 +121,31 @@ def results_of(folder: Path, name: str, claim: Claim) -> list[Result]:
 
 def _fitted(bench: Bench, fit: Fit, folder: Path) -> Recommender:
     """The recommender, fitted now; a trained one is left in its folder, for fusions that it is a part of."""
-    name, training_set = fit.recommender, bench.training_set
-    if name in BASELINES:
-        return BASELINES[name].create(fit.seed).fit(training_set.to_fit_on(fit.fit_on))
-    if name in _fusions():
-        fusion = _fusions()[name]
-        parts = {}
-        for part in fusion.parts:
+    known = _known()
+    conditions = Conditions(fit.seed, fit.fit_on, bench.exclude_seen, bench.device, threads=bench.threads)
+    parts: dict[str, Recommender] = {}
+    for part in known.parts_of(fit.recommender):
+        if part != fit.recommender:
             part_fit = replace(fit, recommender=part)
             measured(bench, part_fit)
-            at = _folder(bench.folder, part_fit) / _FITTED
-            parts[part] = load_recommender(part, at) if at.exists() else _fitted(bench, part_fit, at)
-        options: dict[str, Any] = {"fit_on": fit.fit_on, "exclude_seen": bench.exclude_seen, "seed": fit.seed}
-        return FusedRecommender(parts, fusion.depth, **options).choose(training_set)
-    recipe = _recipes()[name]
-    codes = ASSIGNMENTS[recipe.codes].assign(training_set, seed=fit.seed) if recipe.codes else None
-    train(
-        recipe,
-        training_set,
-        folder / _FITTED,
-        fit.seed,
-        codes,
-        progress=False,
-        threads=bench.threads,
-        fit_on=fit.fit_on,
-        validate_with_seen_excluded=bench.exclude_seen,
-        device=bench.device,
-    )
-    return SequentialRecommender.load(folder / _FITTED)
+            at = _folder(bench.folder, part_fit)
+            parts[part] = _loaded(part, at) or _fitted(bench, part_fit, at)
+    return fit_by_name(fit.recommender, bench.training_set, conditions, known, parts, folder / _FITTED)
+
+
+def _loaded(part: str, folder: Path) -> Recommender | None:
+    """A trained part as an earlier fit left it; baselines are not kept."""
+    kept = folder / _FITTED
+    return load(part, lambda _: kept, _known(), 0) if kept.exists() else None
 
 
 def _seeds(name: str, claim: Claim) -> range:
     """Seeds that a recommender is fitted with: those of the claim, one where nothing is random."""
-    random = name not in BASELINES or BASELINES[name].seeded
-    return range(claim.seeds if random else 1)
+    return range(claim.seeds if depends_on_seed(name) else 1)
+
+
+def _is_fusion(fit: Fit) -> bool:
+    return _known().kind_of(fit.recommender) == FUSION
 
 
 def _folder(folder: Path, fit: Fit) -> Path:
@@ -177,7 +154,7 @@ def _folder(folder: Path, fit: Fit) -> Path:
 
 def _key(bench: Bench, fit: Fit) -> str:
     """Digest of all that decides the values."""
-    name = fit.recommender
+    name, known = fit.recommender, _known()
     decisive = {
         "training_set": bench.training_set.digest(),
         "recommender": name,
@@ -187,26 +164,20 @@ def _key(bench: Bench, fit: Fit) -> str:
         "threads": bench.threads,
         "device": bench.device,
         "code": bench.code,
-        "recipes": {part: _recipes()[part].digest() for part in _named_recipes(name)},
-        "fusion": _fusions()[name].digest() if name in _fusions() else None,
+        "recipes": {part: known.recipes[part].digest() for part in _named_recipes(name)},
+        "fusion": known.fusions[name].digest() if name in known.fusions else None,
     }
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 
 def _named_recipes(name: str) -> list[str]:
     """Recipes that a recommender is, or is made of."""
-    names = _fusions()[name].parts if name in _fusions() else (name,)
-    return sorted(part for part in names if part in _recipes())
+    return sorted(part for part in _known().parts_of(name) if part in _known().recipes)
 
 
 @cache
-def _recipes() -> dict[str, Recipe]:
-    return {recipe.name: recipe for recipe in load_recipes()}
-
-
-@cache
-def _fusions() -> dict[str, FusionRecipe]:
-    return {fusion.name: fusion for fusion in load_fusions()}
+def _known() -> Registry:
+    return library_registry()
 
 
 def _machine(bench: Bench) -> str:

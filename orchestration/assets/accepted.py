@@ -6,8 +6,8 @@ What is compared and how is in ``ml/data/drift.py``; how far a state may be from
 
 import dagster as dg
 
-from orchestration.automation.condition import on_new_data
 from orchestration.code_versions import code_version
+from orchestration.condition import on_new_data
 from orchestration.execution.staleness import require_passed_checks
 from orchestration.partitions import datasets
 from orchestration.paths import Workspace

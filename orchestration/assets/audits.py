@@ -5,18 +5,26 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import dagster as dg
 
 from ml.baselines import BASELINES
-from ml.recommenders.registry import modules_by_name, modules_of, needed_codes, recipe_names, recipes, title_of
+from ml.recommenders.registry import (
+    modules_by_name,
+    modules_of,
+    needed_codes,
+    recipe_names,
+    recipes,
+    registry,
+    title_of,
+)
 from orchestration.assets.evaluation import RECOMMENDERS, compared_for, measured
 from orchestration.assets.rankings import load
-from orchestration.assets.settings import read_settings
 from orchestration.assets.training_sets import load_training_set
-from orchestration.automation.condition import on_new_data
 from orchestration.code_versions import code_version
+from orchestration.condition import on_new_data
+from orchestration.dataset_settings import read_settings
 from orchestration.partitions import datasets
 from orchestration.paths import DatasetPaths, Workspace
 from orchestration.reporting import RECOMMENDATION_OWNERS, array_schema, digest_of, materialization
@@ -24,6 +32,7 @@ from orchestration.resources import Settings, resolved
 
 if TYPE_CHECKING:
     from ml.audits.audit import Audit
+    from ml.training.sequential_recommender import SequentialRecommender
 
 CHECK = "no_concern"
 _FIT_AGAIN = ("duplicates", "ties", "temporal", "leakage")
@@ -76,7 +85,7 @@ class Material:
     def candidates(self) -> tuple:
         """The cheap recommenders, and the model that was asked for."""
         from ml.audits.variant_runs import Candidate, cheap_candidates
-        from ml.recommenders.fit import Conditions, refit
+        from ml.recommenders.fit import Conditions, fit
 
         fit_on, seed = self.chosen("fit", "fit_on"), self.chosen("training", "seed")
         candidates = cheap_candidates(self.training_set, fit_on, seed=seed)
@@ -89,7 +98,7 @@ class Material:
             resolved(self.settings)["device"],
             resolved(self.settings)["precision"],
         )
-        model = Candidate(name, title_of(name), lambda data: refit(name, data, conditions, recipes()))
+        model = Candidate(name, title_of(name), lambda data: fit(name, data, conditions, registry()))
         return (*candidates, model)
 
     @property
@@ -136,8 +145,8 @@ def _leakage(material: Material) -> "Audit":
 
 def _shortcuts(material: Material) -> "Audit":
     from ml.audits.shortcuts import audit_shortcuts
-    from ml.evaluation.entry import BASELINE, MODEL
     from ml.evaluation.metrics import seed_values
+    from ml.recommender import BASELINE, MODEL
 
     board = material.leaderboard
     # the leader, the best model and the best baseline, of which two may be one
@@ -162,7 +171,11 @@ def _calibration(material: Material) -> "Audit":
     training_set = load_training_set(material.paths)
     return audit_calibration(
         {
-            title_of(name): (load(material.paths, name, training_set.items), recipes()[name].objective)
+            # what a recipe trains scores items by a dot product, which the audit reads
+            title_of(name): (
+                cast("SequentialRecommender", load(material.paths, name, training_set.items)),
+                recipes()[name].objective,
+            )
             for name in chosen
         },
         training_set,
@@ -210,7 +223,7 @@ def audit_code(name: str) -> str:
         modules |= {"ml.recommenders.fit", *modules_by_name()}
     elif name == "shortcuts":
         baselines = (module for baseline in BASELINES for module in modules_of(baseline))
-        modules |= {"ml.fusion.fused_recommender", *baselines}
+        modules |= {"ml.recommenders.fused", *baselines}
     return code_version(f"ml.audits.{name}", *sorted(modules))
 
 

@@ -5,10 +5,11 @@ import json
 import dagster as dg
 
 from ml.baselines import BASELINES, Baseline
-from orchestration.assets.settings import read_settings
+from ml.recommenders.facts import FIT
 from orchestration.assets.training_sets import load_training_set
-from orchestration.automation.condition import on_new_data
 from orchestration.code_versions import code_version
+from orchestration.condition import on_new_data
+from orchestration.dataset_settings import read_settings
 from orchestration.partitions import datasets
 from orchestration.paths import Workspace
 from orchestration.reporting import (
@@ -17,9 +18,6 @@ from orchestration.reporting import (
     digest_of_files,
     materialization,
 )
-
-# says what a baseline was fitted on
-FIT = "fit.json"
 
 
 def _baseline_asset(baseline: Baseline) -> dg.AssetsDefinition:

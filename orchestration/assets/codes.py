@@ -3,10 +3,10 @@
 import dagster as dg
 
 from ml.codes import ASSIGNMENTS, Assignment
-from orchestration.assets.settings import chosen_for, read_settings
 from orchestration.assets.training_sets import load_training_set
-from orchestration.automation.condition import on_new_data
 from orchestration.code_versions import code_version
+from orchestration.condition import on_new_data
+from orchestration.dataset_settings import chosen_for, read_settings
 from orchestration.partitions import datasets
 from orchestration.paths import Workspace
 from orchestration.reporting import RECOMMENDATION_OWNERS, array_schema, materialization, told_plainly

@@ -1,21 +1,15 @@
 """From rankings to numbers: metrics of each user, the leaderboard, what is recommended, and for whom it works."""
 
 import warnings
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
-from ml.baselines import BASELINES
-from ml.models.settings import ModelSettings
-from ml.objectives.settings import describe
-from ml.recommenders.registry import compared, fusions, layer_of, recipes, recommender_names, title_of
-from ml.training.summary import derived_of_trained, fit_on_of_trained
-from orchestration.assets.baselines import FIT
-from orchestration.assets.settings import read_settings
+from ml.recommenders.registry import compared, layer_of, recommender_names, registry, title_of
 from orchestration.assets.training_sets import load_training_set
-from orchestration.automation.condition import on_new_data
 from orchestration.code_versions import code_version
+from orchestration.condition import on_new_data
+from orchestration.dataset_settings import read_settings
 from orchestration.partitions import datasets
 from orchestration.paths import DatasetPaths, Workspace
 from orchestration.reporting import (
@@ -138,10 +132,11 @@ def leaderboard(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
 def entries_of(paths: DatasetPaths) -> list:
     """What the leaderboard is told of each recommender compared, metrics under all seeds included."""
     from ml.evaluation.entry import Entry
+    from ml.recommenders.facts import facts_of
 
-    items = load_training_set(paths).items
+    items, known = load_training_set(paths).items, registry()
     return [
-        Entry(title=title_of(name), user_metrics=tables, **_facts(paths, name, items))
+        Entry(title=title_of(name), user_metrics=tables, **facts_of(name, paths.recommender, known, items))
         for name, tables in measured(paths).items()
     ]
 
@@ -160,8 +155,8 @@ def measured(paths: DatasetPaths) -> dict[str, tuple]:
 
 
 def _compared_with_popularity(entries: list) -> dg.AssetCheckResult:
-    from ml.evaluation.entry import BASELINE
     from ml.evaluation.leaderboard import no_better_than
+    from ml.recommender import BASELINE
 
     found = no_better_than(entries, "most_popular")
     trained = {entry.recommender: entry.title for entry in entries if entry.kind != BASELINE}
@@ -172,51 +167,6 @@ def _compared_with_popularity(entries: list) -> dg.AssetCheckResult:
         severity=dg.AssetCheckSeverity.WARN,
         description="\n".join(sentences) or f"all {len(trained)} models are better than the most popular items",
     )
-
-
-def _facts(paths: DatasetPaths, name: str, items: int) -> dict:
-    """Kind, fit, objective and sizes of a recommender, as far as it has them."""
-    from ml.data.files import read_json
-    from ml.evaluation.entry import BASELINE, FUSION, MODEL
-
-    if name in BASELINES:
-        folder = paths.asset("baselines", name)
-        return {
-            "kind": BASELINE,
-            "fit_on": read_json(folder, FIT)["fit_on"],
-            "model_bytes": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
-        }
-    folder = paths.asset("models", name)
-    if name in fusions():
-        parts = [_facts(paths, part, items) for part in fusions()[name].parts]
-        longest = max(parts, key=lambda part: part.get("maximum_length") or 0)
-        return {
-            "kind": FUSION,
-            "fit_on": read_json(folder, FIT)["fit_on"],
-            "parameters": sum(part.get("parameters", 0) for part in parts) or None,
-            "model_bytes": sum(part["model_bytes"] for part in parts),
-            "codes": ", ".join(sorted({part["codes"] for part in parts if part.get("codes")})),
-            "maximum_length": longest.get("maximum_length"),
-            "derived_from": longest.get("derived_from", ""),
-        }
-    result = read_json(folder, "training_run.json")["result"]
-    return {
-        "kind": MODEL,
-        "fit_on": fit_on_of_trained(folder),
-        "loss": describe(recipes()[name].objective, items),
-        "parameters": result["parameters"],
-        "model_bytes": result["size_in_bytes"],
-        "codes": recipes()[name].codes or "",
-        **_length_of(folder, recipes()[name].model),
-    }
-
-
-def _length_of(folder: Path, model: ModelSettings) -> dict:
-    """How much of a history a trained model reads, and where that follows from the data, why."""
-    derived = derived_of_trained(folder).get("model.max_length")
-    if derived is not None:
-        return {"maximum_length": derived["value"], "derived_from": derived["reason"]}
-    return {"maximum_length": getattr(model, "max_length", None)}
 
 
 def _shown(paths: DatasetPaths) -> dict:

@@ -6,12 +6,13 @@ import dagster as dg
 
 from ml.baselines import BASELINES
 from ml.fusion.recipe import FusionRecipe
+from ml.recommenders.facts import FIT
 from ml.recommenders.registry import fusions, layer_of, title_of
-from orchestration.assets.baselines import FIT
-from orchestration.assets.settings import chosen_for, read_settings
+from orchestration.assets.rankings import load
 from orchestration.assets.training_sets import load_training_set
-from orchestration.automation.condition import on_new_data
 from orchestration.code_versions import code_version
+from orchestration.condition import on_new_data
+from orchestration.dataset_settings import chosen_for, read_settings
 from orchestration.partitions import datasets
 from orchestration.paths import DatasetPaths, Workspace
 from orchestration.reporting import RECOMMENDATION_OWNERS, array_schema, digest_of_files, materialization
@@ -42,7 +43,7 @@ def _fusion_asset(recipe: FusionRecipe) -> dg.AssetsDefinition:
         owners=RECOMMENDATION_OWNERS,
         partitions_def=datasets,
         automation_condition=on_new_data,
-        code_version=code_version("ml.fusion.fused_recommender", *(part.path.split(":")[0] for part in counted))
+        code_version=code_version("ml.recommenders.fused", *(part.path.split(":")[0] for part in counted))
         + f"-{recipe.digest()[:12]}",
         metadata={
             "dagster/column_schema": array_schema(
@@ -53,7 +54,7 @@ def _fusion_asset(recipe: FusionRecipe) -> dg.AssetsDefinition:
     )
     def fusion(context: dg.AssetExecutionContext, settings: Settings) -> dg.MaterializeResult:
         from ml.data.files import atomic_folder
-        from ml.fusion.fused_recommender import FUSION_FILE
+        from ml.recommenders.fused import FUSION_FILE
 
         dataset = context.partition_key
         paths = Workspace.current().dataset(dataset)
@@ -81,9 +82,9 @@ def _fusion_asset(recipe: FusionRecipe) -> dg.AssetsDefinition:
 
 def _choose(recipe: FusionRecipe, paths: DatasetPaths, training_set, exclude_seen: bool) -> dict:
     """The fusion, and what it and its parts reached on the validation users, where there are any."""
-    from ml.fusion.fused_recommender import FusedRecommender, load_recommender
+    from ml.recommenders.fused import FusedRecommender
 
-    parts = {part: load_recommender(part, paths.asset(layer_of(part), part)) for part in recipe.parts}
+    parts = {part: load(paths, part, training_set.items) for part in recipe.parts}
     seed = read_settings("training", paths.dataset)["seed"]
     fused = FusedRecommender(parts, recipe.depth, exclude_seen=exclude_seen, seed=seed).choose(training_set)
     assert fused.fusion is not None  # it was chosen just now

@@ -11,11 +11,11 @@ from ml.objectives.settings import describe
 from ml.recommenders.registry import modules_of, recipe_file, recipes
 from ml.training.recipe import Recipe
 from ml.training.summary import facts_of_trained, version_of_trained
-from orchestration.assets.settings import chosen_for, read_settings
 from orchestration.assets.training_sets import load_training_set
-from orchestration.automation.condition import on_new_data
 from orchestration.code_versions import code_version
-from orchestration.execution.dataset_lock import descriptor_of, shared_with_children
+from orchestration.condition import on_new_data
+from orchestration.dataset_lock import descriptor_of, shared_with_children
+from orchestration.dataset_settings import chosen_for, read_settings
 from orchestration.execution.training_process import command, failure_told_by, reporting
 from orchestration.execution.trainings import Trainings
 from orchestration.partitions import datasets

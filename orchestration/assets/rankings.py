@@ -1,17 +1,22 @@
 """Rankings over the whole catalogue: one asset a recommender, one row a user and rank."""
 
+from typing import TYPE_CHECKING
+
 import dagster as dg
 
-from ml.recommenders.registry import fusions, layer_of, modules_of, recommender_names, title_of
-from orchestration.assets.settings import chosen_for, read_settings
+from ml.recommenders.registry import layer_of, modules_of, parts_of, recommender_names, registry, title_of
 from orchestration.assets.training_sets import load_training_set
-from orchestration.automation.condition import on_new_data
 from orchestration.code_versions import code_version
+from orchestration.condition import on_new_data
+from orchestration.dataset_settings import chosen_for, read_settings
 from orchestration.partitions import datasets
 from orchestration.paths import DatasetPaths, Workspace
 from orchestration.reporting import RECOMMENDATION_OWNERS, digest_of, materialization, parquet_metadata, told_plainly
 from orchestration.resources import Settings
 from orchestration.selection import group_of, require_chosen
+
+if TYPE_CHECKING:
+    from ml.recommender import Recommender
 
 COLUMNS = {
     "user_index": "the test user",
@@ -23,31 +28,18 @@ COLUMNS = {
 }
 
 
-def load(paths: DatasetPaths, name: str, items: int):
+def load(paths: DatasetPaths, name: str, items: int) -> "Recommender":
     """A fitted recommender as its asset left it; a fusion with its parts."""
-    from ml.data.files import read_json
-    from ml.fusion.fused_recommender import FUSION_FILE, FusedRecommender, load_recommender
-    from ml.fusion.fusion import Fusion
+    from ml.recommenders.load import load as load_by_name
 
-    folder = paths.asset(layer_of(name), name)
-    if name not in fusions():
-        return load_recommender(name, folder)
-    fusion = Fusion.from_json(read_json(folder, FUSION_FILE))
-    parts = {part: load(paths, part, items) for part in fusion.parts}
-    return FusedRecommender(parts, fusion.depth, fusion=fusion, items=items)
+    return load_by_name(name, paths.recommender, registry(), items)
 
 
 def _ranking_asset(name: str) -> dg.AssetsDefinition:
-    layer = layer_of(name)
-    parts = fusions()[name].parts if name in fusions() else ()
-    modules = {module for part in (parts or [name]) for module in modules_of(part)}
-    modules |= {"ml.fusion.fused_recommender"} if parts else set()
-
     @dg.asset(
         key=["rankings", name],
         deps=[
-            [layer, name],
-            *([layer_of(part), part] for part in parts),
+            *([layer_of(part), part] for part in dict.fromkeys((name, *parts_of(name)))),
             ["training_sets", "sequences"],
             ["settings", "ranking"],
             ["settings", "training"],
@@ -58,9 +50,7 @@ def _ranking_asset(name: str) -> dg.AssetsDefinition:
         owners=RECOMMENDATION_OWNERS,
         partitions_def=datasets,
         automation_condition=on_new_data,
-        code_version=code_version(
-            "ml.evaluation.rankings", *(["ml.fusion.fused_recommender"] if parts else []), *sorted(modules)
-        ),
+        code_version=code_version("ml.evaluation.rankings", *modules_of(name)),
     )
     def ranking(context: dg.AssetExecutionContext, settings: Settings) -> dg.MaterializeResult:
         from ml.data.content_digest import parquet_digest

@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from orchestration.automation.condition import observe_dumps, on_new_data
 from orchestration.code_versions import code_version
-from orchestration.execution.dataset_lock import shared_with_children
+from orchestration.condition import observe_dumps, on_new_data
+from orchestration.dataset_lock import shared_with_children
 from orchestration.execution.staleness import data_versions
 from orchestration.partitions import datasets
 from orchestration.paths import DatasetPaths, RegistrationError, Workspace

@@ -13,10 +13,10 @@ from ml.recommenders.registry import fusion_names, needed_codes, recipe_names
 from ml.reports.content.libraries import LIBRARIES
 from orchestration.assets.audits import AUDITS
 from orchestration.assets.evaluation import RANKINGS, compared_for
-from orchestration.assets.settings import SLICES
 from orchestration.assets.training_sets import load_training_set
-from orchestration.automation.condition import on_new_data
 from orchestration.code_versions import code_version
+from orchestration.condition import on_new_data
+from orchestration.dataset_settings import SLICES
 from orchestration.execution.staleness import SHOWS_CHECKS, UP_TO_DATE, asset_graph, data_versions, latest_evaluations
 from orchestration.partitions import datasets
 from orchestration.paths import REPOSITORY, DatasetPaths, Workspace

@@ -6,8 +6,8 @@ import dagster as dg
 from pydantic import Field
 
 from ml.config import nearest
-from orchestration.assets.settings import read_settings
 from orchestration.assets.training_sets import load_training_set
+from orchestration.dataset_settings import read_settings
 from orchestration.partitions import datasets
 from orchestration.paths import DatasetPaths, Workspace
 from orchestration.reporting import RECOMMENDATION_OWNERS, array_schema, digest_of, materialization, told_plainly

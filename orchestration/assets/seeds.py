@@ -2,12 +2,12 @@
 
 import dagster as dg
 
-from ml.recommenders.registry import fusions, recipes
+from ml.recommenders.registry import registry
 from orchestration.assets.evaluation import RANKINGS, compared_for
-from orchestration.assets.settings import read_settings
 from orchestration.assets.training_sets import load_training_set
-from orchestration.automation.condition import on_new_data
 from orchestration.code_versions import code_version
+from orchestration.condition import on_new_data
+from orchestration.dataset_settings import read_settings
 from orchestration.partitions import datasets
 from orchestration.paths import Workspace
 from orchestration.reporting import (
@@ -47,7 +47,7 @@ def further_seeds(context: dg.AssetExecutionContext, settings: Settings) -> dg.M
     from ml.data.files import atomic_folder
     from ml.evaluation.metrics import user_metrics
     from ml.evaluation.rankings import RankingError, rank, write_table
-    from ml.recommenders.fit import Conditions, depends_on_seed, refit
+    from ml.recommenders.fit import Conditions, depends_on_seed, fit
 
     dataset = context.partition_key
     paths = Workspace.current().dataset(dataset)
@@ -71,7 +71,7 @@ def further_seeds(context: dg.AssetExecutionContext, settings: Settings) -> dg.M
             )
             fitted: dict = {}
             for name in names:
-                recommender = refit(name, training_set, conditions, recipes(), fusions(), fitted)
+                recommender = fit(name, training_set, conditions, registry(), fitted)
                 rankings = rank(recommender, training_set, name, seed, exclude_seen=exclude_seen)
                 measured = user_metrics(rankings, training_set)
                 write_table(measured, temporary / f"{name}@{seed}.parquet")

@@ -6,8 +6,8 @@ import dagster as dg
 
 from orchestration.assets.evaluation import RANKINGS, compared_for, measured
 from orchestration.assets.training_sets import load_training_set
-from orchestration.automation.condition import on_new_data
 from orchestration.code_versions import code_version
+from orchestration.condition import on_new_data
 from orchestration.partitions import datasets
 from orchestration.paths import Workspace
 from orchestration.reporting import RECOMMENDATION_OWNERS, materialization, parquet_metadata

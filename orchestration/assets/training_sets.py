@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from orchestration.assets.settings import read_settings
-from orchestration.automation.condition import on_new_data
 from orchestration.code_versions import code_version
+from orchestration.condition import on_new_data
+from orchestration.dataset_settings import read_settings
 from orchestration.execution.staleness import require_passed_checks
 from orchestration.partitions import datasets
 from orchestration.paths import DatasetPaths, Workspace

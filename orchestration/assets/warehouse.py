@@ -16,18 +16,18 @@ from typing import Any
 import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, dbt_assets
 
-from orchestration.assets.settings import read_settings
-from orchestration.automation.condition import on_new_data
 from orchestration.code_versions import library_version
+from orchestration.condition import on_new_data
+from orchestration.dataset_lock import shared_with_children
+from orchestration.dataset_settings import read_settings
 from orchestration.dbt import ensure_manifest
 from orchestration.execution.crash_recovery import WarehouseBusy, usable_warehouse
-from orchestration.execution.dataset_lock import shared_with_children
-from orchestration.execution.dbt_process import places, why
 from orchestration.execution.staleness import CONTRACT_DIGEST
 from orchestration.partitions import datasets
 from orchestration.paths import DatasetPaths, Workspace
 from orchestration.reporting import digest_of, parquet_metadata, told_plainly
 from orchestration.resources import Dbt
+from orchestration.warehouse.dbt_process import places, why
 
 # what turns the SQL into tables
 _LIBRARIES = ("dbt-core", "dbt-duckdb", "duckdb")

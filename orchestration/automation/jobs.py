@@ -5,7 +5,7 @@ from typing import Any
 import dagster as dg
 
 from orchestration.automation.registration import register
-from orchestration.execution.shown_staleness import up_to_date
+from orchestration.automation.shown_staleness import up_to_date
 from orchestration.execution.staleness import CHECKED_LAYERS
 from orchestration.resources import DEFAULTS
 from orchestration.selection import ASKED_FOR, EVERYTHING, MORE_RECIPES

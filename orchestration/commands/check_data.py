@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from orchestration.commands.exits import EXIT_FAILED, ends_plainly
+from orchestration.exits import EXIT_FAILED, ends_plainly
 
 EXIT_USAGE = 2
 PASSED, FAILED, WARNED, NOT_CHECKED = "passed", "failed", "warned", "not checked"
@@ -57,7 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     chosen = run.parse(arguments, "make check-data", __doc__, _SWITCHES, EXIT_USAGE)
     from orchestration.commands.console import problem
-    from orchestration.execution.dataset_lock import DatasetBusy
+    from orchestration.dataset_lock import DatasetBusy
     from orchestration.paths import Workspace, check_dataset_name
 
     try:

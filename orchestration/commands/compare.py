@@ -11,11 +11,11 @@ import argparse
 import sys
 from pathlib import Path
 
-from orchestration.commands.exits import EXIT_FAILED, ends_plainly
+from orchestration.exits import EXIT_FAILED, ends_plainly
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    from orchestration.commands.options import Parser
+    from orchestration.options import Parser
 
     parser = Parser(prog="make compare", description=__doc__)
     parser.add_argument("folders", nargs="*", type=Path, help="the two folders, in place of --a and --b")

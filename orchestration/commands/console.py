@@ -14,9 +14,9 @@ from typing import Any, TextIO
 
 import dagster as dg
 
-from orchestration.commands.called_as import as_called
-from orchestration.commands.exits import Stopped
+from orchestration.called_as import as_called
 from orchestration.execution.run_reasons import Reasons, what_was_found
+from orchestration.exits import Stopped
 from orchestration.paths import Workspace
 
 

@@ -7,15 +7,15 @@ import os
 import sys
 from pathlib import Path
 
-from orchestration.commands.called_as import as_called
-from orchestration.commands.exits import EXIT_FAILED, ends_plainly
+from orchestration.called_as import as_called
+from orchestration.exits import EXIT_FAILED, ends_plainly
 
 BASE_URL_VARIABLE = "RAW2RANK_DOWNLOAD_URL"
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     from ml.data.download import RELEASES
-    from orchestration.commands.options import Parser, as_type, switch
+    from orchestration.options import Parser, as_type, switch
 
     parser = Parser(prog="make download", description=__doc__)
     parser.add_argument("--dataset", required=True, help="the category, e.g. Industrial_and_Scientific")

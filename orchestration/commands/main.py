@@ -15,7 +15,7 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from orchestration.commands.exits import EXIT_FAILED
+from orchestration.exits import EXIT_FAILED
 
 # name: module of orchestration that has its main, and what it does
 COMMANDS = {
@@ -68,7 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _prepare() -> None:
     """The environment that the Makefile exports, and messages that name this program."""
-    from orchestration.commands.called_as import console_script
+    from orchestration.called_as import console_script
     from orchestration.paths import Workspace
 
     console_script()
@@ -105,7 +105,7 @@ def _help() -> str:
 
 def _completion() -> str:
     """A script of bash that completes commands and options, and files; zsh can read it too, after bashcompinit."""
-    from orchestration.commands.options import LIST_OPTIONS
+    from orchestration.options import LIST_OPTIONS
 
     cases = []
     for name, (module, _) in COMMANDS.items():

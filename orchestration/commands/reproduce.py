@@ -14,7 +14,7 @@ import sys
 import warnings
 from pathlib import Path
 
-from orchestration.commands.exits import ends_plainly
+from orchestration.exits import ends_plainly
 from orchestration.paths import IS_CHECKOUT, REPOSITORY
 
 EXIT_MISSED = 1
@@ -22,7 +22,7 @@ PAGE = REPOSITORY / "docs" / "reproduction.md" if IS_CHECKOUT else Path("reprodu
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    from orchestration.commands.options import Parser, as_type, whole_number
+    from orchestration.options import Parser, as_type, whole_number
 
     parser = Parser(prog="make reproduce", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder that holds the files, at any depth")

@@ -20,7 +20,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from orchestration.commands.exits import EXIT_FAILED, ends_plainly
+from orchestration.exits import EXIT_FAILED, ends_plainly
 
 
 class NoSuchDataset(ValueError):
@@ -39,7 +39,7 @@ def parse(
     ``switches`` are further options of a command, by name, each with what it does. What is
     not understood ends the command with ``exit_code``.
     """
-    from orchestration.commands.options import Parser, as_type, group_of, kind_of, reader, shown_default
+    from orchestration.options import Parser, as_type, group_of, kind_of, reader, shown_default
     from orchestration.resources import DEFAULTS, Settings
 
     parser = Parser(exit_code, prog=command, description=about)
@@ -73,7 +73,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     chosen = parse(arguments)
     from orchestration.commands.console import problem
-    from orchestration.execution.dataset_lock import DatasetBusy
+    from orchestration.dataset_lock import DatasetBusy
     from orchestration.paths import Workspace, check_dataset_name
 
     try:
@@ -144,7 +144,7 @@ def working_on(workspace, paths, command: str, wait: bool) -> Iterator:
         DatasetBusy: another process holds the dataset, and ``wait`` is false.
     """
     from orchestration.commands.console import say
-    from orchestration.execution.dataset_lock import dataset_lock
+    from orchestration.dataset_lock import dataset_lock
 
     def tell(holder: str) -> None:
         say(f"waiting for {holder}; --no-wait (WAIT=0) fails instead")
@@ -166,7 +166,7 @@ def make(instance, defs, dataset: str, settings, data_only: bool = False) -> int
     """
     from orchestration.assets.raw import observe
     from orchestration.commands.console import explain, run_quietly, say
-    from orchestration.execution.dataset_lock import announce
+    from orchestration.dataset_lock import announce
     from orchestration.execution.plan import plan
     from orchestration.execution.staleness import CHECKED_LAYERS, asset_graph
     from orchestration.files_read import files_read, to_text
@@ -218,7 +218,7 @@ def _settings(chosen: argparse.Namespace, keep: bool = False):
     """
     from pydantic import ValidationError
 
-    from orchestration.assets.settings import check_settings
+    from orchestration.dataset_settings import check_settings
     from orchestration.resources import DEFAULTS, Settings
 
     values = {name: getattr(chosen, name) for name in DEFAULTS}
@@ -242,8 +242,8 @@ def _settings(chosen: argparse.Namespace, keep: bool = False):
 def _instance(workspace):
     """The Dagster instance of the workspace, made on first use; offline, without telemetry."""
     from orchestration.commands.console import quiet
+    from orchestration.dataset_lock import alone_in
     from orchestration.execution.dagster_sqlite import open_instance
-    from orchestration.execution.dataset_lock import alone_in
 
     quiet()
     workspace.check()
@@ -302,7 +302,7 @@ def _show(paths) -> None:
     import pyarrow.parquet as pq
 
     from ml.evaluation.leaderboard_text import to_text_table
-    from orchestration.commands.called_as import as_called
+    from orchestration.called_as import as_called
 
     table = to_text_table(pq.read_table(paths.leaderboard))
     print(as_called(f"\n{table}\n\nreport: {paths.report}"), flush=True)

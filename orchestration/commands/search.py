@@ -13,11 +13,11 @@ import uuid
 import warnings
 from pathlib import Path
 
-from orchestration.commands.exits import EXIT_FAILED, ends_plainly
+from orchestration.exits import EXIT_FAILED, ends_plainly
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    from orchestration.commands.options import Parser, as_type, whole_number
+    from orchestration.options import Parser, as_type, whole_number
 
     parser = Parser(prog="make search", description=__doc__)
     parser.add_argument("--dataset", default="Demo", help="name of the dataset")
@@ -37,8 +37,8 @@ def main(arguments: list[str] | None = None) -> int:
     from orchestration.assets.searches import search_folder
     from orchestration.commands.console import problem, run_quietly, say
     from orchestration.commands.run import working_on
+    from orchestration.dataset_lock import DatasetBusy, announce
     from orchestration.definitions import defs
-    from orchestration.execution.dataset_lock import DatasetBusy, announce
     from orchestration.paths import Workspace, check_dataset_name
 
     try:

@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestration.commands.exits import EXIT_FAILED, ends_plainly
+from orchestration.exits import EXIT_FAILED, ends_plainly
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -33,7 +33,7 @@ _SECONDS_TO_END = 30
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    from orchestration.commands.options import Parser, as_type, switch, whole_number
+    from orchestration.options import Parser, as_type, switch, whole_number
 
     parser = Parser(prog="make ui", description=__doc__)
     parser.add_argument("--port", type=as_type(whole_number), default=3000, help="port to serve on; 0 for any free one")

@@ -81,7 +81,7 @@ def _sizes(paths: DatasetPaths) -> pd.DataFrame:
     import pandas as pd
 
     from ml.data.training_set import TrainingSet
-    from orchestration.assets.settings import read_settings
+    from orchestration.dataset_settings import read_settings
 
     training_set = TrainingSet.load(paths.asset("training_sets", "sequences"))
     marts = read_columns(paths.table("marts", "statistics"), ["users", "items", "users_with_test"]).iloc[0]

@@ -17,8 +17,8 @@ import dagster as dg
 
 from ml.data.database import TEMPORARY
 from ml.data.files import clean_leftovers
-from orchestration.execution.dataset_lock import DatasetLock, Holder
-from orchestration.execution.faults import links_of, sentence
+from orchestration.dataset_lock import DatasetLock, Holder
+from orchestration.faults import links_of, sentence
 from orchestration.paths import DatasetPaths
 
 

@@ -23,9 +23,9 @@ from dagster._core.storage.tags import PARTITION_NAME_TAG
 from dagster._core.system_config.objects import ResolvedRunConfig
 from dagster._utils.interrupts import check_captured_interrupt
 
-from orchestration.assets.settings import check_settings, chosen_for
+from orchestration.dataset_lock import DatasetLock
+from orchestration.dataset_settings import check_settings, chosen_for
 from orchestration.execution.crash_recovery import clear_up
-from orchestration.execution.dataset_lock import DatasetLock
 from orchestration.execution.run_reasons import Reasons
 from orchestration.paths import Workspace
 from orchestration.resources import Settings

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping
 import dagster as dg
 from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
 
-from orchestration.assets.settings import SLICES, chosen, chosen_for, kept_for, version_of
+from orchestration.dataset_settings import SLICES, chosen, chosen_for, kept_for, version_of
 from orchestration.execution.crash_recovery import missing
 from orchestration.execution.records import Made, Records
 from orchestration.execution.staleness import (

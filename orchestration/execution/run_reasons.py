@@ -6,7 +6,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from orchestration.execution.faults import interrupted, links_of_step, reason_of_step
+from orchestration.faults import interrupted, links_of_step, reason_of_step
 
 _BROKEN_CHECK = "DagsterAssetCheckFailedError"
 

@@ -76,7 +76,7 @@ def reporting(out: Path, training: Sequence[str]) -> list[str]:
 
 def failure_of(code: int, last_words: str) -> str | None:
     """What went wrong with a training that ended with an exit code and its last words; ``None`` where nothing did."""
-    from orchestration.execution.faults import killed_by
+    from orchestration.faults import killed_by
 
     if code < 0:
         return f"the training {killed_by(code)}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-from orchestration.commands.options import kind_of
+from orchestration.options import kind_of
 from orchestration.paths import REPOSITORY
 from orchestration.resources import DEFAULTS, Settings
 

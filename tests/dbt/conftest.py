@@ -10,7 +10,7 @@ from warehouse_dbt import CompiledProject, DbtRun, run_dbt
 from warehouse_landing import Landing, dirty_landing
 from warehouse_reference import Settings
 
-from orchestration.execution.dataset_lock import alone_in
+from orchestration.dataset_lock import alone_in
 
 BUILD_SETTINGS = Settings(
     from_date="1970-01-03",

@@ -11,8 +11,8 @@ import pytest
 from processes import Run, digests, leftovers, start
 from workbench import write_small_dump
 
+from orchestration.dataset_lock import dataset_lock
 from orchestration.definitions import defs
-from orchestration.execution.dataset_lock import dataset_lock
 from orchestration.paths import Workspace
 
 

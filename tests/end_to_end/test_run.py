@@ -22,9 +22,9 @@ from ml.evaluation.protocol_line import protocol
 from ml.evaluation.rankings import facts
 from ml.recommenders.registry import chosen_names, compared, recipe_names
 from orchestration.assets.audits import AUDITS
+from orchestration.automation.shown_staleness import WATCHED, reasons_now
 from orchestration.commands import compare
 from orchestration.execution.dagster_sqlite import open_instance
-from orchestration.execution.shown_staleness import WATCHED, reasons_now
 from orchestration.execution.staleness import UP_TO_DATE, asset_graph, data_versions, in_order
 from orchestration.resources import Settings
 from orchestration.selection import unwanted

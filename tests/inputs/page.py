@@ -16,7 +16,7 @@ makes this page, and `tests/inputs/` holds the inputs. Unless another name is gi
 
 - **Refused**: nothing is landed, and the command ends with this sentence and exit code 1.
 - **Stops the run**: landed, and a critical rule of a [contract](contracts.md) is broken; nothing is trained.
-- **Reject**: a line that is no row, kept with its file, line number, byte offset and reason.
+- **Reject**: a line that is not a row, kept with its file, line number, byte offset and reason.
 - **Warning**: shown by the terminal, the Data Docs and the report; the run goes on.
 """
 

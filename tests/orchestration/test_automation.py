@@ -14,8 +14,9 @@ from workbench import write_small_dump
 from orchestration import code_versions
 from orchestration.assets.audits import audit_code
 from orchestration.assets.raw import observe
-from orchestration.assets.settings import SLICES, settings_assets
+from orchestration.assets.settings import settings_assets
 from orchestration.automation.run_requests import run_requests
+from orchestration.dataset_settings import SLICES
 from orchestration.definitions import defs
 from orchestration.execution.staleness import asset_graph
 from orchestration.paths import Workspace

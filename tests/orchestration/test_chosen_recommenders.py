@@ -14,7 +14,7 @@ from ml.recommenders import registry as recommenders
 from ml.recommenders.registry import check_recipes, chosen_names, compared, modules_of, needed_codes
 from ml.training.recipe import RECIPES, load_recipes
 from orchestration import code_versions
-from orchestration.assets.settings import chosen
+from orchestration.dataset_settings import chosen
 from orchestration.definitions import defs
 from orchestration.resources import Settings
 from orchestration.selection import unwanted
@@ -117,7 +117,7 @@ def test_another_recipe_of_the_audited_model_is_another_choice(monkeypatch: pyte
     assert chosen(Settings(), "audits") == {"audit_model": ""}
     before = chosen(Settings(audit_model="tiny_softmax"), "audits")
     other = {**recommenders.recipes(), "tiny_softmax": recommenders.recipes()["tiny_gsasrec"]}
-    monkeypatch.setattr("orchestration.assets.settings.recipes", lambda: other)
+    monkeypatch.setattr("orchestration.dataset_settings.recipes", lambda: other)
     assert chosen(Settings(audit_model="tiny_softmax"), "audits") != before
 
 

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.commands import called_as, run
+from orchestration import called_as
 from orchestration.commands import main as command
+from orchestration.commands import run
 from orchestration.commands.console import problem, say
-from orchestration.commands.options import Parser
+from orchestration.options import Parser
 from orchestration.paths import Workspace
 from orchestration.resources import DEFAULTS
 

@@ -14,12 +14,12 @@ from dagster._core.execution.retries import RetryMode
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestration.assets.settings import SLICES, check_settings, chosen, chosen_for, kept_for
 from orchestration.assets.settings import settings_assets as assets
 from orchestration.commands import compare, download, run, search
-from orchestration.commands.options import OFF, ON, number, switch, whole_number
+from orchestration.dataset_settings import SLICES, check_settings, chosen, chosen_for, kept_for
 from orchestration.definitions import defs
 from orchestration.execution.executor import OneRunADataset
+from orchestration.options import OFF, ON, number, switch, whole_number
 from orchestration.pages.options import PAGE, page
 from orchestration.partitions import datasets
 from orchestration.paths import Workspace

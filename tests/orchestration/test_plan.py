@@ -28,12 +28,12 @@ from workbench import write_small_dump
 from ml.recommenders import registry as recommenders
 from orchestration import code_versions
 from orchestration.assets.raw import observe
-from orchestration.assets.settings import SLICES, chosen, version_of
 from orchestration.automation.run_requests import run_requests, sense
 from orchestration.commands import console
 from orchestration.commands.run import configure_instance, make
 from orchestration.contracts import checks as contracts
 from orchestration.contracts import files as contract_files
+from orchestration.dataset_settings import SLICES, chosen, version_of
 from orchestration.dbt import ensure_manifest
 from orchestration.definitions import defs
 from orchestration.execution import staleness

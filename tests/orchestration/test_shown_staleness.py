@@ -9,9 +9,9 @@ import dagster as dg
 import pytest
 from dagster._core.storage.tags import PARTITION_NAME_TAG
 
+from orchestration.automation import shown_staleness
+from orchestration.automation.shown_staleness import CURRENT, WATCHED, finding, in_words, show_staleness
 from orchestration.definitions import defs
-from orchestration.execution import shown_staleness
-from orchestration.execution.shown_staleness import CURRENT, WATCHED, finding, in_words, show_staleness
 from orchestration.execution.staleness import UP_TO_DATE, asset_graph
 from orchestration.partitions import datasets
 from orchestration.paths import RegistrationError

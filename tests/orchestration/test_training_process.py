@@ -17,9 +17,9 @@ from ml.data.training_set import Sequences, TrainingSet
 from ml.training.checkpoint import Checkpoint, TrainingState, checkpoint_folder
 from orchestration.assets.models import model_assets
 from orchestration.execution.crash_recovery import checkpoint_of, clean_tree, discard_checkpoints
-from orchestration.execution.faults import killed_by
 from orchestration.execution.training_process import run
 from orchestration.execution.trainings import trainings
+from orchestration.faults import killed_by
 from orchestration.paths import REPOSITORY, DatasetPaths, Workspace
 from orchestration.resources import Settings, training_client
 

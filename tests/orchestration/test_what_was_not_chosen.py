@@ -10,7 +10,7 @@ from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.execution.api import execute_run
 from dagster._core.storage.tags import PARTITION_NAME_TAG
 
-from orchestration.automation.condition import on_new_data
+from orchestration.condition import on_new_data
 from orchestration.execution.executor import one_run_a_dataset
 from orchestration.partitions import datasets
 from orchestration.resources import Settings

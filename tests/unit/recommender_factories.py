@@ -148,14 +148,14 @@ _FUSED = ("markov_chain", "bm25_last_item", "random")
 
 
 def _create_fusion(fit_on: str, seed: int) -> Recommender:
-    from ml.fusion.fused_recommender import FusedRecommender
+    from ml.recommenders.fused import FusedRecommender
 
     parts = {name: BASELINES[name].create(seed) for name in _FUSED}
     return FusedRecommender(parts, depth=40, fit_on=fit_on, seed=seed)
 
 
 def _load_fusion(folder: Path) -> Recommender:
-    from ml.fusion.fused_recommender import FusedRecommender
+    from ml.recommenders.fused import FusedRecommender
 
     return FusedRecommender.load(folder)
 

@@ -28,8 +28,8 @@ from ml.data.landing.file_lines import LandingError
 from ml.data.training_set import Sequences, TrainingSet
 from ml.training.sequential_recommender import SequentialRecommender
 from orchestration.commands import compare, download, reproduce, run, search
-from orchestration.commands.exits import Stopped, ends_plainly
-from orchestration.execution.faults import (
+from orchestration.exits import Stopped, ends_plainly
+from orchestration.faults import (
     interrupted,
     links_of,
     links_of_step,
@@ -228,7 +228,7 @@ def test_the_number_is_known_where_dagster_has_handlers_of_its_own(ended) -> Non
 
 def test_output_that_nobody_reads_any_more_ends_a_command_without_a_word() -> None:
     script = (
-        "import sys\nfrom orchestration.commands.exits import ends_plainly\n"
+        "import sys\nfrom orchestration.exits import ends_plainly\n"
         "sys.exit(ends_plainly(lambda: [print('x' * 9000) for _ in range(99)])())"
     )
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml.data.k_core import Core, core, largest
-from orchestration.execution.nothing_left import why_nothing_is_left
+from orchestration.warehouse.nothing_left import why_nothing_is_left
 
 edges = st.lists(st.tuples(st.integers(0, 7), st.integers(0, 7)), max_size=60)
 

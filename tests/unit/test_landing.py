@@ -18,17 +18,10 @@ from ml.data.content_digest import parquet_digest
 from ml.data.landing import file_lines as lines
 from ml.data.landing import line_files as landing_lines
 from ml.data.landing import unit as landing_units
-from ml.data.landing.land import (
-    INTERACTIONS_SCHEMA,
-    METADATA_SCHEMA,
-    LandingError,
-    content_digest,
-    land,
-    land_metadata,
-    land_reviews,
-)
+from ml.data.landing.land import INTERACTIONS_SCHEMA, METADATA_SCHEMA, LandingError, content_digest, land
 from ml.data.landing.schema import Reject
 from ml.data.sources import datasets_in, find_source
+from ml.data.sources.amazon import land_metadata, land_reviews
 from ml.data.sources.amazon_2018 import (
     METADATA_REASONS,
     REVIEW_REASONS,

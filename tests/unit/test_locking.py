@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.execution.dataset_lock import DatasetBusy, DatasetLock, Holder, dataset_lock, shared_with_children
+from orchestration.dataset_lock import DatasetBusy, DatasetLock, Holder, dataset_lock, shared_with_children
 from orchestration.paths import Workspace
 
 # Takes the lock of dataset Small, signs it, and stays; with a word more, starts a child that shares it and stays.
 HOLD = """
 import subprocess, sys, time
 from pathlib import Path
-from orchestration.execution.dataset_lock import dataset_lock, shared_with_children
+from orchestration.dataset_lock import dataset_lock, shared_with_children
 from orchestration.paths import Workspace
 paths = Workspace(Path(sys.argv[1])).dataset("Small")
 with dataset_lock(paths, "make run") as lock:

@@ -18,9 +18,9 @@ from orchestration.commands.run import configure_instance
 from orchestration.contracts.data_docs import write_data_docs
 from orchestration.execution.crash_recovery import missing, usable_warehouse
 from orchestration.execution.dagster_sqlite import open_instance, reference_for_services
-from orchestration.execution.dbt_process import places
-from orchestration.execution.faults import reason
+from orchestration.faults import reason
 from orchestration.paths import LONGEST_DATASET_NAME, DatasetPaths, Workspace, WorkspaceError, check_dataset_name
+from orchestration.warehouse.dbt_process import places
 
 NAMES = [
     "a#b",

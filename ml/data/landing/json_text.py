@@ -107,25 +107,6 @@ def why_unreadable(line: bytes, error: ValueError, malformed: str) -> Reject:
     return Reject("nested too deeply" if isinstance(error, NestedTooDeeply) else malformed, str(error))
 
 
-def read_object(line: bytes) -> dict | Reject:
-    """The object on a line, of JSON or as Python writes it, or why there is none."""
-    try:
-        row = read_json(line)
-    except ValueError as error:
-        if not line.lstrip().startswith(LITERAL_STARTS):
-            return why_unreadable(line, error, "malformed JSON")
-        # Python wrote the line without json
-        from ml.data.sources.literals import read_literal
-
-        try:
-            row = read_literal(line)
-        except ValueError as error:
-            return why_unreadable(line, error, "malformed JSON")
-    if not isinstance(row, dict):
-        return Reject("not an object", f"a JSON {type_name(row)}")
-    return row
-
-
 def fields_reading(
     fields: Mapping[str, str | Sequence[str]],
     keys: Sequence[str],

@@ -18,7 +18,7 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -36,12 +36,10 @@ from ml.data.landing.schema import (
     METADATA_SCHEMA,
     REJECTS_SCHEMA,
     FileCounts,
-    LineReader,
     SourceFile,
     Unit,
 )
 from ml.data.landing.unit import LandedUnit, land_unit, write_table
-from ml.data.sources.amazon_2018 import MetadataLines, ReviewLines
 
 __all__ = [
     "FILES_SCHEMA",
@@ -52,8 +50,6 @@ __all__ = [
     "LandingError",
     "content_digest",
     "land",
-    "land_metadata",
-    "land_reviews",
     "read_lines",
 ]
 
@@ -209,24 +205,6 @@ def land(
     return Landed(tuple(files), dict(sorted(reasons.items())), files_read)
 
 
-def land_reviews(files: list[Path], folder: Path, processes: int | None = None) -> Landed:
-    """Land reviews in the layout of the 2018 release, a file a unit, named without its folder.
-
-    See :func:`land`, and :mod:`ml.data.sources.amazon_2018` for what is kept.
-
-    Raises:
-        LandingError: as :func:`land`, and where there is no file.
-    """
-    if not files:
-        raise LandingError(f"there is no file of reviews to land in {folder}")
-    return land(_units(files, "reviews 2018", ReviewLines, INTERACTIONS_SCHEMA), folder, INTERACTIONS_SCHEMA, processes)
-
-
-def land_metadata(files: list[Path], folder: Path, processes: int | None = None) -> Landed:
-    """Land metadata in the layout of the 2018 release, as :func:`land_reviews`; without files, empty tables."""
-    return land(_units(files, "metadata 2018", MetadataLines, METADATA_SCHEMA), folder, METADATA_SCHEMA, processes)
-
-
 def content_digest(folder: Path) -> str:
     """Digest of the rows and rejects of a landing folder, in hexadecimal.
 
@@ -245,11 +223,6 @@ def content_digest(folder: Path) -> str:
         for note in sorted(notes.values(), key=lambda note: note["position"])
     ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-def _units(files: list[Path], layout: str, make_reader: Callable[[], LineReader], schema: pa.Schema) -> list[Unit]:
-    read = functools.partial(read_lines, make_reader=make_reader, schema=schema)
-    return [Unit((SourceFile(path, path.name),), layout, read) for path in files]
 
 
 def _described_file(layout: str, ordered_by: str | None, counts: FileCounts) -> dict:

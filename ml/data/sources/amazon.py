@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
+import pyarrow as pa
+
 from ml.data.landing.file_lines import LandingError
+from ml.data.landing.land import Landed, land
 from ml.data.landing.line_files import read_lines
 from ml.data.landing.schema import INTERACTIONS_SCHEMA, METADATA_SCHEMA, LineReader, SourceFile, Unit
 from ml.data.sources.amazon_2014 import Metadata2014Lines
@@ -85,10 +88,17 @@ def metadata_unit(file: SourceFile, layout: str, template: str | None = None) ->
     return _unit(file, release, METADATA_SCHEMA, _METADATA_READERS[release], content, (), **options)
 
 
-def find_metadata(folder: Path, dataset: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def find_metadata(
+    folder: Path, dataset: str, datasets: Callable[[Path], Iterable[str]]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Names of the metadata of a dataset in a folder, and notes on files that look like it and are not.
 
     The metadata of a whole category is that of its 5-core too.
+
+    Args:
+        folder: where the dumps are.
+        dataset: name of the dataset.
+        datasets: names of the datasets whose interactions are in a folder.
 
     Raises:
         LandingError: there are several.
@@ -102,9 +112,7 @@ def find_metadata(folder: Path, dataset: str) -> tuple[tuple[str, ...], tuple[st
         )
     if own:
         return tuple(own), ()
-    from ml.data.sources.recognise import datasets_in
-
-    others = set(datasets_in(folder)) - {dataset}
+    others = set(datasets(folder)) - {dataset}
     lying = sorted(path.name for path in folder.iterdir() if path.is_file() and _looks_like_metadata(path.name))
     # that of another dataset in the same folder is no surprise
     lying = [name for name in lying if not (name.startswith(METADATA_PREFIX) and _dataset(name) in others)]
@@ -143,3 +151,26 @@ def _dataset(name: str) -> str:
 def _looks_like_metadata(name: str) -> bool:
     stem, _, ending = without_compression(name).lower().rpartition(".")
     return _META.search(stem) is not None and ending in ("json", "jsonl", "ndjson", "csv", "tsv", "parquet", "txt")
+
+
+def land_reviews(files: list[Path], folder: Path, processes: int | None = None) -> Landed:
+    """Land reviews in the layout of the 2018 release, a file a unit, named without its folder.
+
+    See :func:`land`, and :mod:`ml.data.sources.amazon_2018` for what is kept.
+
+    Raises:
+        LandingError: as :func:`land`, and where there is no file.
+    """
+    if not files:
+        raise LandingError(f"there is no file of reviews to land in {folder}")
+    return land(_units(files, "reviews 2018", ReviewLines, INTERACTIONS_SCHEMA), folder, INTERACTIONS_SCHEMA, processes)
+
+
+def land_metadata(files: list[Path], folder: Path, processes: int | None = None) -> Landed:
+    """Land metadata in the layout of the 2018 release, as :func:`land_reviews`; without files, empty tables."""
+    return land(_units(files, "metadata 2018", MetadataLines, METADATA_SCHEMA), folder, METADATA_SCHEMA, processes)
+
+
+def _units(files: list[Path], layout: str, make_reader: Callable[[], LineReader], schema: pa.Schema) -> list[Unit]:
+    read = partial(read_lines, make_reader=make_reader, schema=schema)
+    return [Unit((SourceFile(path, path.name),), layout, read) for path in files]

@@ -39,11 +39,11 @@ from ml.data.landing.json_text import (
     is_finite_number,
     is_list_of_texts,
     is_text,
-    read_object,
     shown,
 )
 from ml.data.landing.schema import END_OF_TIME, LANDING_REASONS, Added, FileReading, Reject
 from ml.data.sources.item_template import filled
+from ml.data.sources.literals import read_object
 
 LINE_REASONS = (
     *LANDING_REASONS,

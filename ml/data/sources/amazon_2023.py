@@ -29,12 +29,12 @@ from ml.data.landing.json_text import (
     is_list_of_texts,
     is_text,
     may_be_nested_deeply,
-    read_object,
     shown,
 )
 from ml.data.landing.schema import END_OF_TIME, Added, FileReading, Reject
 from ml.data.sources.amazon_2018 import LINE_REASONS, NO_FIELDS, Metadata, add_items, read_texts
 from ml.data.sources.item_template import filled
+from ml.data.sources.literals import read_object
 from ml.data.sources.timestamps import LEAST_MILLISECONDS
 
 _ITEM_REASONS = tuple(

@@ -17,11 +17,12 @@ from pathlib import Path
 from types import MappingProxyType
 
 from ml.data.landing.file_lines import LandingError
-from ml.data.landing.json_text import is_text, read_object, type_name
+from ml.data.landing.json_text import is_text, type_name
 from ml.data.landing.schema import LANDING_REASONS, Added, FileReading, Reject
 from ml.data.sources.columns import ColumnNotFoundError, find_columns
 from ml.data.sources.content import JSON_LINES, NOT_LINES, content_of, first_objects, refusal
 from ml.data.sources.keep import Keep
+from ml.data.sources.literals import read_object
 from ml.data.sources.rows import ROW_REASONS, Rows, like_times
 from ml.data.sources.table_options import TableOptions
 

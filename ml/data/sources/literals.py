@@ -13,7 +13,15 @@ import re
 
 import orjson
 
-from ml.data.landing.json_text import NestedTooDeeply, is_nested_deeply, read_json
+from ml.data.landing.json_text import (
+    LITERAL_STARTS,
+    NestedTooDeeply,
+    is_nested_deeply,
+    read_json,
+    type_name,
+    why_unreadable,
+)
+from ml.data.landing.schema import Reject
 from ml.data.landing.text_stream import BYTE_ORDER_MARK
 
 LONGEST_LITERAL_BYTES = 4 << 20
@@ -110,3 +118,20 @@ def _unescaped(escape: re.Match[str]) -> str:
             raise ValueError(f"an escape that is not understood: {escape.group()!r}")
         return escape.group()
     return _ESCAPED[other]
+
+
+def read_object(line: bytes) -> dict | Reject:
+    """The object on a line, of JSON or as Python writes it, or why there is none."""
+    try:
+        row = read_json(line)
+    except ValueError as error:
+        if not line.lstrip().startswith(LITERAL_STARTS):
+            return why_unreadable(line, error, "malformed JSON")
+        # Python wrote the line without json
+        try:
+            row = read_literal(line)
+        except ValueError as error:
+            return why_unreadable(line, error, "malformed JSON")
+    if not isinstance(row, dict):
+        return Reject("not an object", f"a JSON {type_name(row)}")
+    return row

@@ -193,7 +193,7 @@ def _source(
     if description and description.metadata:
         metadata = _matched(folder, description, description.metadata)
     else:
-        metadata, notes = find_metadata(folder, dataset)
+        metadata, notes = find_metadata(folder, dataset, datasets_in)
     template = description.item_text if description else None
     units = tuple(metadata_unit(SourceFile(folder / name, name), layout, template) for name in metadata)
     return Source(layout, interactions, units, options, notes, template)

@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 
 from ml.audits.audit import Audit
 from ml.data.files import read_json
-from ml.evaluation.entry import BASELINE
 from ml.evaluation.metrics import HEADLINE
 from ml.evaluation.protocol_line import protocol
+from ml.recommender import BASELINE
 from ml.reports.content.report import Estimate, Leaderboard, LeaderboardRow, SliceRow
 from ml.reports.words.verdict import gravity
 

@@ -21,7 +21,7 @@ from ml import number_format as numbers
 from ml.codes.codes import CODES_PER_BOOK
 from ml.data.files import read_json
 from ml.data.training_set import FIT_ON_TRAIN
-from ml.evaluation.entry import BASELINE
+from ml.recommender import BASELINE
 from ml.reports.collect.dumps import dump_files, funnels, rejected_lines
 from ml.reports.collect.evaluation import (
     MissingInput,

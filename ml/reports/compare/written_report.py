@@ -17,9 +17,8 @@ import pyarrow.parquet as pq
 from ml.evaluation.metrics import HEADLINE
 from ml.evaluation.rankings import RankingError
 from ml.evaluation.sampled_rankings import SAMPLE_FILE, check_sample
+from ml.reports.content.report import FORMAT
 
-# what a report's JSON says under `format`
-FORMAT = "raw2rank-report-1"
 _REPORT, _BOARD, _AUDITS = "report.json", "leaderboard.parquet", "audits.json"
 _KEYS = {
     "dataset": str,

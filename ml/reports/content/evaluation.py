@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ml.evaluation.entry import BASELINE, FUSION
 from ml.evaluation.findings import BETTER, NOT_DIFFERENT, WORSE
 from ml.evaluation.leaderboard_columns import HIGH, LOW
 from ml.evaluation.metrics import HEADLINE, METRICS
+from ml.recommender import BASELINE, FUSION
 
 
 @dataclass(frozen=True)

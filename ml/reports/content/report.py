@@ -40,6 +40,9 @@ __all__ = [
     "TrainingCurve",
 ]
 
+# what a report's JSON says under `format`
+FORMAT = "raw2rank-report-1"
+
 
 @dataclass(frozen=True)
 class FunnelStep:

@@ -17,8 +17,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from ml.evaluation.metrics import HEADLINE
-from ml.reports.compare.written_report import FORMAT
-from ml.reports.content.report import ReportContent, RunFacts
+from ml.reports.content.report import FORMAT, ReportContent, RunFacts
 from ml.reports.render.html import render_html
 from ml.reports.render.markdown.model_card import model_card
 

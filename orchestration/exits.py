@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from orchestration.commands.called_as import as_called
+from orchestration.called_as import as_called
 
 EXIT_FAILED = 1
 _STOPPED_BY: dict[int, str] = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
@@ -62,7 +62,7 @@ def ends_plainly(command: Callable[..., int | None]) -> Callable[..., int]:
 
 
 def _reason(error: Exception) -> str:
-    from orchestration.execution.faults import TRACEBACK_VARIABLE, reason
+    from orchestration.faults import TRACEBACK_VARIABLE, reason
     from orchestration.paths import Workspace
 
     if os.environ.get(TRACEBACK_VARIABLE, "") not in ("", "0"):

@@ -9,7 +9,7 @@ class IsChosen(dg.AutomationCondition):
     """True for the datasets that have chosen the recipe of an asset; for every dataset where an asset is of none."""
 
     def evaluate(self, context: dg.AutomationContext) -> dg.AutomationResult:
-        from orchestration.assets.settings import chosen_for
+        from orchestration.dataset_settings import chosen_for
         from orchestration.reporting import noted_plainly
         from orchestration.resources import Settings
         from orchestration.selection import is_chosen

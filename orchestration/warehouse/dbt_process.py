@@ -11,9 +11,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from orchestration.execution.faults import Link, killed_by, sentence
-from orchestration.execution.nothing_left import why_nothing_is_left
+from orchestration.faults import Link, killed_by, sentence
 from orchestration.paths import DatasetPaths
+from orchestration.warehouse.nothing_left import why_nothing_is_left
 
 RESULTS = "run_results.json"
 # dbt-duckdb derives the name of the database from the path as if it were a URL, and would stop at one of these.

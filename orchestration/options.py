@@ -16,8 +16,8 @@ from types import NoneType, UnionType
 from typing import Any, NoReturn, Union, get_args, get_origin
 
 from ml.config import nearest
-from orchestration.commands.called_as import as_called
-from orchestration.commands.exits import EXIT_FAILED
+from orchestration.called_as import as_called
+from orchestration.exits import EXIT_FAILED
 
 ON = ("1", "true", "yes", "on")
 OFF = ("0", "false", "no", "off")

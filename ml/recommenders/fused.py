@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Self
@@ -116,22 +116,17 @@ class FusedRecommender:
             part.save(folder / name)
 
     @classmethod
-    def load(cls, folder: Path, load_part: Callable[[str, Path], Recommender] | None = None) -> Self:
-        """Read what :meth:`save` wrote.
-
-        Args:
-            folder: of the fusion.
-            load_part: reads a part by its name and folder; by default a baseline or a trained model.
-        """
+    def load(cls, folder: Path) -> Self:
+        """Read what :meth:`save` wrote."""
         with whole(folder):
             described = json.loads((folder / FUSION_FILE).read_text(encoding="utf-8"))
             fusion = Fusion.from_json(described)
             options = {name: described[name] for name in ("fit_on", "exclude_seen", "seed", "items")}
-        parts = {name: (load_part or load_recommender)(name, folder / name) for name in fusion.parts}
+        parts = {name: _load_part(name, folder / name) for name in fusion.parts}
         return cls(parts, fusion.depth, fusion=fusion, **options)
 
 
-def load_recommender(name: str, folder: Path) -> Recommender:
+def _load_part(name: str, folder: Path) -> Recommender:
     """A baseline or a trained model from the folder that its ``save`` filled."""
     if name in BASELINES:
         return BASELINES[name].load(folder)

@@ -1,0 +1,83 @@
+"""What a leaderboard shows of a fitted recommender besides its metrics: kind, fit, objective and sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ml.data.files import read_json
+from ml.objectives.settings import describe
+from ml.recommender import BASELINE, FUSION, MODEL
+from ml.recommenders.load import FolderOf
+from ml.recommenders.registry import Registry
+from ml.training.summary import derived_of_trained, fit_on_of_trained
+
+# beside a baseline and beside a fusion: what the final fit read
+FIT = "fit.json"
+
+
+def facts_of(name: str, folder_of: FolderOf, registry: Registry, items: int) -> dict[str, Any]:
+    """Keyword arguments of :class:`ml.evaluation.entry.Entry`, as far as the recommender has them.
+
+    Args:
+        name: name of the recommender.
+        folder_of: the folder of a recommender by its name.
+        registry: the recommenders that names stand for.
+        items: size of the catalogue.
+
+    Raises:
+        KeyError: there is no such recommender.
+        DamagedFile: a file of its folder cannot be read.
+    """
+    kind = registry.kind_of(name)
+    return {"kind": kind, **_FACTS[kind](name, folder_of, registry, items)}
+
+
+def _baseline(name: str, folder_of: FolderOf, registry: Registry, items: int) -> dict[str, Any]:
+    folder = folder_of(name)
+    return {
+        "fit_on": read_json(folder, FIT)["fit_on"],
+        "model_bytes": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
+    }
+
+
+def _model(name: str, folder_of: FolderOf, registry: Registry, items: int) -> dict[str, Any]:
+    folder, recipe = folder_of(name), registry.recipes[name]
+    result = read_json(folder, "training_run.json")["result"]
+    return {
+        "fit_on": fit_on_of_trained(folder),
+        "loss": describe(recipe.objective, items),
+        "parameters": result["parameters"],
+        "model_bytes": result["size_in_bytes"],
+        "codes": recipe.codes or "",
+        **_length_of(folder, recipe.model),
+    }
+
+
+def _fusion(name: str, folder_of: FolderOf, registry: Registry, items: int) -> dict[str, Any]:
+    parts = [facts_of(part, folder_of, registry, items) for part in registry.parts_of(name)]
+    longest = max(parts, key=lambda part: part.get("maximum_length") or 0)
+    return {
+        "fit_on": read_json(folder_of(name), FIT)["fit_on"],
+        "parameters": sum(part.get("parameters", 0) for part in parts) or None,
+        "model_bytes": sum(part["model_bytes"] for part in parts),
+        "codes": ", ".join(sorted({part["codes"] for part in parts if part.get("codes")})),
+        "maximum_length": longest.get("maximum_length"),
+        "derived_from": longest.get("derived_from", ""),
+    }
+
+
+def _length_of(folder: Path, model: Any) -> dict[str, Any]:
+    """How much of a history a trained model reads, and the reason where that follows from the data."""
+    derived = derived_of_trained(folder).get("model.max_length")
+    if derived is not None:
+        return {"maximum_length": derived["value"], "derived_from": derived["reason"]}
+    return {"maximum_length": getattr(model, "max_length", None)}
+
+
+_FACTS: dict[str, Callable[[str, FolderOf, Registry, int], dict[str, Any]]] = {
+    BASELINE: _baseline,
+    MODEL: _model,
+    FUSION: _fusion,
+}

@@ -1,0 +1,1 @@
+"""dbt as a process, and why its result may be empty."""
