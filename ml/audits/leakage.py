@@ -16,7 +16,7 @@ from functools import partial
 import numpy as np
 
 from ml.audits.audit import CANNOT_TELL, CONCERN, NO_CONCERN, NOTE, Audit
-from ml.audits.near_duplicates import LEAST_ITEMS, LIKENESS, ToldTwice, told_twice
+from ml.audits.near_duplicates import LEAST_ITEMS, LIKENESS, NearDuplicateUsers, near_duplicate_users
 from ml.baselines import BASELINES
 from ml.codes import ASSIGNMENTS, Assignment
 from ml.data.timed_interactions import Interactions
@@ -78,7 +78,7 @@ def audit_leakage(
     if interactions is not None and interactions.has_times:
         later = later_than_targets(interactions, fit_on)
     repeated = repeated_targets(training_set)
-    doubles = told_twice(training_set, fit_on)
+    doubles = near_duplicate_users(training_set, fit_on)
     can_tell = with_held_out_replaced(training_set, seed).digest() != training_set.digest()
     seeing = {title: sees_held_out(refit, training_set, seed) if can_tell else None for title, refit in refits.items()}
     cases = max(1, len(training_set.test_users))
@@ -369,7 +369,7 @@ def _time_table(later: Later | None, interactions: Interactions | None, fit_on: 
     return Table(title, columns, rows, note)
 
 
-def _target_table(repeated: Repeated, doubles: ToldTwice, cases: int, exclude_seen: bool) -> Table:
+def _target_table(repeated: Repeated, doubles: NearDuplicateUsers, cases: int, exclude_seen: bool) -> Table:
     def row(what: str, count: int, of: int | None = None) -> tuple[Cell, ...]:
         return what, count, "" if of is None else percent(count / of)
 

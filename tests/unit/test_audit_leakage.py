@@ -24,7 +24,7 @@ from ml.audits.leakage import (
     sees_held_out,
     with_held_out_replaced,
 )
-from ml.audits.near_duplicates import near_duplicates, told_twice
+from ml.audits.near_duplicates import near_duplicates, near_duplicate_users
 from ml.baselines import BASELINES
 from ml.codes import ASSIGNMENTS
 from ml.codes.svd import assign_svd_codes
@@ -105,7 +105,7 @@ def test_near_duplicates_ask_for_a_likeness_that_makes_sense():
 # ---- users told twice
 
 
-def told_twice_plainly(rows, fit_on_both: bool) -> int:
+def near_duplicate_users_plainly(rows, fit_on_both: bool) -> int:
     cut = 1 if fit_on_both else 2
     held = 0
     for user, row in enumerate(rows):
@@ -125,15 +125,15 @@ def told_twice_plainly(rows, fit_on_both: bool) -> int:
 )
 def test_targets_that_a_double_holds_are_those_found_by_comparing_each_with_each(rows, both):
     rows = [row if len(row) >= 2 else row * 2 for row in rows]
-    found = told_twice(leave_one_out(rows, 7), FIT_ON_BOTH if both else "train")
-    assert found.targets_held == told_twice_plainly(rows, both)
+    found = near_duplicate_users(leave_one_out(rows, 7), FIT_ON_BOTH if both else "train")
+    assert found.targets_held == near_duplicate_users_plainly(rows, both)
 
 
-def test_a_user_told_twice_in_another_order_is_a_concern():
+def test_a_user_near_duplicate_users_in_another_order_is_a_concern():
     rows = random_rows(60, 60)
     training_set = leave_one_out([*rows, *(row[::-1] for row in rows[:5])], 60)
     audit = audit_leakage(training_set, None, {}, exclude_seen=False)
-    assert told_twice(training_set).targets_held == 10
+    assert near_duplicate_users(training_set).targets_held == 10
     assert audit.concern
     assert "nearly the same items" in audit.verdict
     assert audit.facts["targets_held_by_duplicates"] == pytest.approx(10 / 65)
@@ -143,8 +143,8 @@ def test_a_target_that_a_nearly_equal_user_was_trained_on_counts():
     one = [*range(10)]
     other = [9, *range(9), 20, 21]  # 10 of 12 items: too unlike
     near = [9, *range(9), 20]  # 10 of 11, and 9 is the target of the first
-    assert told_twice(leave_one_out([one, other], 30)).targets_held == 0
-    found = told_twice(leave_one_out([one, near, *random_rows(5, 30)], 30))
+    assert near_duplicate_users(leave_one_out([one, other], 30)).targets_held == 0
+    found = near_duplicate_users(leave_one_out([one, near, *random_rows(5, 30)], 30))
     assert (found.users, found.equal_users, found.largest_group, found.targets_held) == (2, 0, 0, 1)
 
 

@@ -13,7 +13,7 @@ from ml.reports.content.report import DumpFile, Funnel, FunnelStep, RejectedLine
 from ml.reports.render.text import visible
 
 SOURCES = ("reviews", "metadata")
-_EXAMPLES_A_REASON = 2
+_EXAMPLES_PER_REASON = 2
 _EXAMPLES = 12
 _LINE_CHARACTERS = 240
 
@@ -166,7 +166,7 @@ def rejected_lines(lake: Path) -> tuple[RejectedLine, ...]:
         for number, path in enumerate(paths):
             for row, reason in enumerate(pq.read_table(path, columns=["reason"])["reason"].to_pylist()):
                 seen[reason] += 1
-                if seen[reason] <= _EXAMPLES_A_REASON:
+                if seen[reason] <= _EXAMPLES_PER_REASON:
                     candidates.append((seen[reason], number, row))
         # every reason once before any reason twice
         chosen = sorted(candidates)[:_EXAMPLES]
