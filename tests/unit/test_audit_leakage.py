@@ -24,7 +24,7 @@ from ml.audits.leakage import (
     sees_held_out,
     with_held_out_replaced,
 )
-from ml.audits.near_duplicates import near_duplicates, near_duplicate_users
+from ml.audits.near_duplicates import near_duplicate_users, near_duplicates
 from ml.baselines import BASELINES
 from ml.codes import ASSIGNMENTS
 from ml.codes.svd import assign_svd_codes
