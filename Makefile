@@ -31,7 +31,7 @@ option = --$(subst _,-,$(shell echo $(1) | tr A-Z a-z))
 quoted = '$(subst ','\'',$(value $(1)))'
 OPTIONS = $(foreach name,$(sort $(typed) $(call exported,$@)),$(call option,$(name))=$(call quoted,$(name)))
 
-.PHONY: help install run check-data download search reproduce compare ui test test-fast test-installed docs lint style types layers format clean
+.PHONY: help install run check-data download search reproduce compare ui test test-fast test-installed docs lint style sql types layers format clean
 
 help:
 	@echo "make run         from dumps to leaderboard and report; without DATASET, a demo dump"
@@ -41,7 +41,7 @@ help:
 	@echo "make reproduce   fit what docs/reproduction.md claims, and write it: DATA=folder"
 	@echo "make compare     two reports: what changed in data, rankings and metrics; A=folder B=folder, PAGE=file for Markdown"
 	@echo "make ui          the Dagster UI on 127.0.0.1:$(PORT), same definitions and storage; prints its address with a token"
-	@echo "make lint        check style, format (make format corrects them), types and layers"
+	@echo "make lint        check style, format (make format corrects them), SQL, types and layers"
 	@echo "make test        style, unit, dbt, orchestration and end-to-end tests"
 	@echo "make test-fast   the unit tests without the files of slow ones"
 	@echo "make test-installed  install the wheel in an environment of its own, elsewhere, and make a run there"
@@ -81,11 +81,14 @@ compare: $(INSTALLED)
 ui: $(INSTALLED)
 	@$(VENV)/bin/python -m orchestration.commands.ui $(OPTIONS)
 
-lint: style types layers
+lint: style sql types layers
 
 style: $(INSTALLED)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+
+sql: $(INSTALLED)
+	$(VENV)/bin/sqlfluff lint --disable-progress-bar dbt_project
 
 # two minutes the first time, then seconds
 types: $(INSTALLED)

@@ -31,7 +31,7 @@ _FORMAT = f"1 {sys.implementation.cache_tag}"
 
 @dataclass(frozen=True)
 class _Module:
-    """What counts of a module.
+    """The parts of a module that its version depends on.
 
     Attributes:
         digest: of its code.
@@ -107,7 +107,7 @@ _seen: dict[str, _Module] = {}
 
 @cache
 def _known() -> dict[str, dict]:
-    """What earlier processes have kept; nothing where it cannot be read."""
+    """Entries kept by earlier processes; empty if they cannot be read."""
     try:
         known = json.loads(_cache(Workspace.current().home).read_text(encoding="utf-8"))
     except (OSError, ValueError):

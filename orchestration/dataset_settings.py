@@ -65,7 +65,7 @@ def kept_for(dataset: str) -> dict[str, Any]:
 
 
 def check_settings(settings: Settings) -> None:
-    """That every recipe named in the settings exists, and every day.
+    """Check that every recipe and every date in the settings exists.
 
     Raises:
         ValueError: naming what does not exist, and what does.
@@ -86,7 +86,7 @@ def version_of(values: dict) -> str:
 
 
 def read_settings(name: str, dataset: str) -> dict:
-    """What was written down for a dataset.
+    """One slice of the settings written down for a dataset.
 
     Raises:
         dg.Failure: nothing was yet.

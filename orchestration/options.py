@@ -101,7 +101,7 @@ def kind_of(annotation: Any) -> Any:
 
 
 def reader(annotation: Any) -> Callable[[str], Any]:
-    """What turns the text of an option into a value of a field.
+    """The parser for the text of an option.
 
     Its errors are ``ValueError`` and say what is possible, without the value itself.
     """

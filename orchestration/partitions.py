@@ -15,4 +15,7 @@ if TYPE_CHECKING:
         def name(self) -> str: ...
 
 
+# the tag of a run that names its partition (docs.dagster.io, "Run tags")
+PARTITION_NAME_TAG = "dagster/partition"
+
 datasets = cast("_Named", dg.DynamicPartitionsDefinition(name="dataset"))

@@ -1,4 +1,4 @@
-"""Where everything lies on disk: the workspace folder and the folders of each dataset in it.
+"""Paths: the workspace and the folders of each dataset in it.
 
 The workspace is ``$RAW2RANK_HOME``; without it ``workspace/`` in a checkout of the repository, and in the current
 folder where raw2rank is installed as a package. An installed package is never written to.
@@ -59,7 +59,7 @@ class DatasetPaths:
 
     @property
     def registration(self) -> Path:
-        """JSON that says in which folder the files of this dataset lie, and what was said of how they are laid out."""
+        """JSON with the folder of the dumps of this dataset and their layout."""
         return self.home / "datasets" / f"{self.dataset}.json"
 
     @property
@@ -69,7 +69,7 @@ class DatasetPaths:
 
     @property
     def lock(self) -> Path:
-        """Locked by whoever writes anything of this dataset."""
+        """Lock file of the writers of this dataset."""
         return self.home / "datasets" / f"{self.dataset}.lock"
 
     @property
@@ -85,7 +85,7 @@ class DatasetPaths:
 
     @property
     def source_description(self):
-        """What the user said of the files (:class:`ml.data.sources.SourceDescription`), or ``None``."""
+        """The user's description of the files (:class:`ml.data.sources.SourceDescription`), or ``None``."""
         from ml.data.sources import SourceDescription
 
         registered = self._registered()
@@ -96,7 +96,7 @@ class DatasetPaths:
         return None
 
     def register(self, dumps: Path | None, layout: str | None = None, source: Path | None = None) -> None:
-        """Remember where the files lie (``None``: in the workspace's landing folder), and what is said of them.
+        """Register the folder of the files (``None``: the landing folder of the workspace) and their layout.
 
         What lies in the workspace is named from there, so that the workspace can be moved.
         """
@@ -133,7 +133,7 @@ class DatasetPaths:
     def _damaged(self, what: str) -> RegistrationError:
         return RegistrationError(
             f"{self.registration}, which says where the files of {self.dataset} lie, is damaged ({what}): name the "
-            f"folder again by make run DATASET={self.dataset} DUMPS=<folder>, which writes it anew"
+            f"folder again by make run DATASET={self.dataset} DUMPS=<folder>, which writes it again"
         )
 
     @property
@@ -152,7 +152,7 @@ class DatasetPaths:
 
     @property
     def dbt_target(self) -> Path:
-        """Where dbt leaves its log, its results and what it compiled."""
+        """Folder of dbt's log, results and compiled models."""
         return self.home / "dbt" / self.dataset
 
     def asset(self, *key: str) -> Path:
@@ -184,12 +184,12 @@ class DatasetPaths:
 
     @property
     def report_url(self) -> str:
-        """Where the server of the UI shows the report, without the host."""
+        """URL path of the report on the UI's server."""
         return f"/{REPORTS}/{self.dataset}/report.html"
 
     @property
     def data_docs_url(self) -> str:
-        """Where the server of the UI shows the Data Docs, without the host."""
+        """URL path of the Data Docs on the UI's server."""
         return f"/{DATA_DOCS}/{self.dataset}/index.html"
 
 
@@ -226,7 +226,7 @@ class Workspace:
 
     @property
     def dbt_parsed(self) -> Path:
-        """What dbt makes of the project where that is installed and cannot hold it; no dataset has such a name."""
+        """dbt's target folder where the project is installed read-only; no dataset can have its name."""
         return self.home / "dbt" / "_project"
 
     @property

@@ -1,4 +1,4 @@
-"""What runs are configured with: the settings of a run, and the dbt executable.
+"""Resources: the settings of a run, dbt, and the training process.
 
 The settings are one block in the launchpad. Only the assets of the ``settings`` group read them, and write
 them down for the dataset; everything else depends on those assets. So a changed setting shows as a changed
@@ -230,7 +230,7 @@ class Dbt(DbtCliResource):
 
     @cached_property
     def _cli_version(self) -> Version:
-        """That of the installed package, whose executable this is; asking the executable takes two seconds."""
+        """Version of the installed package; asking the executable would take two seconds."""
         return Version(version("dbt-core"))
 
 
@@ -242,5 +242,5 @@ def dbt_resource() -> dg.ResourceDefinition:
 
 
 def training_client() -> dg.PipesSubprocessClient:
-    """What trains a model in a process of its own, from the folder of the code."""
+    """The client that trains a model in a process of its own, from the folder of the code."""
     return dg.PipesSubprocessClient(cwd=str(REPOSITORY))

@@ -1,14 +1,14 @@
-"""Which assets belong to a choice of recipes: their groups, what a run leaves out, and the refusal to make the rest."""
+"""Selection of assets by recipes: their groups, what a run omits, and the refusal of what was not chosen."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 import dagster as dg
-from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
 
 from ml.baselines import BASELINES
 from ml.recommenders.registry import chosen_names, compared, needed_codes
+from orchestration.dagster_internals import BaseAssetGraph
 
 # the group of assets that no run makes unasked
 ASKED_FOR = "searches"
@@ -30,7 +30,7 @@ def group_of(layer: str, name: str) -> str:
 
 
 def unwanted(graph: BaseAssetGraph, named: Iterable[str]) -> set[dg.AssetKey]:
-    """What was not chosen (:func:`is_chosen`), and what is made only where it is asked for."""
+    """Assets that were not chosen (:func:`is_chosen`), and those that are made only on demand."""
     chosen = chosen_names(named)
     return {
         key
@@ -63,7 +63,7 @@ def require_chosen(key: dg.AssetKey, chosen: Iterable[str], dataset: str) -> Non
 
 
 def not_chosen(keys: Iterable[dg.AssetKey]) -> str:
-    """Why the given assets are not made, and what makes them."""
+    """Message: why the given assets are not made, and how to make them."""
     names = ", ".join(sorted(key.to_user_string() for key in keys))
     return (
         f"{names}: not among the recipes chosen for this dataset. Name the recipe under `recipes` in the launchpad of "

@@ -1,10 +1,8 @@
-{#- The rules that judge an interaction, in the order in which they are applied. -#}
 {% macro cleaning_rules() -%}
     {{- return(['time_window', 'verified_only', 'least_rating', 'first_interaction_only', 'minimum_history']) -}}
 {%- endmacro %}
 
 
-{#- Whether any of them is on. -#}
 {% macro any_cleaning_rule() -%}
     {%- set window = time_window() -%}
     {{- return(

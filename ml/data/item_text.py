@@ -1,4 +1,4 @@
-"""What each item of the catalogue is called: one line of text for recommenders that read.
+"""Item text: one line for each item of the catalogue, for recommenders that read text.
 
 Where the source has a template (``item_text`` of the marts' items), its text is taken. Otherwise the form is
 ``Title: … Brand: … Category: … Price: …``, with "Unknown" for what the metadata does not say and prices as ``$12.99``;

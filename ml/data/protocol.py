@@ -1,4 +1,4 @@
-"""How a split was made, in the words that stand under every table."""
+"""The split protocol, in the words printed under every table."""
 
 from __future__ import annotations
 

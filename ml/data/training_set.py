@@ -173,7 +173,7 @@ class TrainingSet:
         return {"validation": self.validation_targets, "test": self.test_targets}[split]
 
     def histories(self, split: str) -> Sequences:
-        """What is known of each user of a split when its target is to be ranked, ``[cases]`` rows.
+        """The history of each user of a split at the time of its target, ``[cases]`` rows.
 
         For ``validation`` the training history; for ``test`` the training history followed by the validation
         item, where the user has one (as all published leave-one-out results do); and what lies between, where
@@ -198,7 +198,7 @@ class TrainingSet:
         raise ValueError(f"there are no histories of split {split!r}; it is 'train', 'validation' or 'test'")
 
     def with_validation_trained_on(self) -> TrainingSet:
-        """The same data with every validation item, and what lies before it, at the end of its user's training
+        """The same data with every validation item, and the items before it, at the end of its user's training
         history, and no validation case left: what a final fit on ``train+validation`` reads. Test histories stay
         as they were."""
         known = self.histories("validation").append(np.arange(len(self.validation_users)), self.validation_targets)
@@ -217,7 +217,7 @@ class TrainingSet:
         )
 
     def to_fit_on(self, fit_on: str) -> TrainingSet:
-        """What the final fit reads: itself for ``train``, with the validation items for ``train+validation``.
+        """The data of the final fit: unchanged for ``train``, with the validation items for ``train+validation``.
 
         Raises:
             ValueError: it is neither.

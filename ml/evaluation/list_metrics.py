@@ -1,4 +1,4 @@
-"""What the lists of a recommender are like, beside being right: coverage, concentration, novelty, diversity.
+"""Beyond-accuracy metrics of lists: coverage, concentration, novelty, diversity.
 
 None of these reads a test target. Each says how recommendations are spread, none says that they are good: random lists
 cover the catalogue and are the most personal of all.
@@ -149,7 +149,7 @@ def list_metrics_table(rows: Mapping[str, Mapping[str, float | None]]) -> pa.Tab
 
 
 def text_vectors_of(training_set: TrainingSet) -> np.ndarray | None:
-    """What each item is called as a vector: TF-IDF of title, brand and category, 64 dimensions of an SVD.
+    """Text vectors of items: TF-IDF of title, brand and category, reduced to 64 dimensions by SVD.
 
     The labels of the fields, fields that are unknown, and the price say nothing of what an item is, and are left out:
     with them all items would be alike.
@@ -264,7 +264,7 @@ def _text_diversity(lists: _Lists, vectors: np.ndarray, users: int) -> tuple[flo
 
 
 def _pooled(lists: _Lists, vectors: np.ndarray, has_vector: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of each list how many items have a vector, and the squared length of the sum of these, both ``[lists]``."""
+    """Number of items with a vector in each list, and the squared length of their sum, both ``[lists]``."""
     counts = np.bincount(lists.rows[has_vector[lists.items]], minlength=len(lists))
     squares = np.empty(len(lists))
     starts = np.concatenate([[0], np.cumsum(lists.lengths)])

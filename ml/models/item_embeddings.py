@@ -165,12 +165,12 @@ class _SumOfPartialScores(torch.autograd.Function):
 
 
 def _book_offsets(codes: Tensor) -> Tensor:
-    """Where each book starts among the partial scores, int32 ``[books]``."""
+    """Offset of each book among the partial scores, int32 ``[books]``."""
     return torch.arange(codes.shape[1], dtype=torch.int32, device=codes.device) * CODES_PER_BOOK
 
 
 def embedding_sizes(model: nn.Module) -> dict[str, Any]:
-    """How large a model's item embeddings are, beside dense ones of the same width.
+    """Size of a model's item embeddings, compared with dense ones of the same width.
 
     Args:
         model: holds one :class:`ItemEmbedding` or more; one used for input and output counts once.

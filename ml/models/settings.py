@@ -1,4 +1,4 @@
-"""What can be set about a model. No torch here: recipes are read where no model is built.
+"""Settings of models. Imports no torch, because recipes are read where no model is built.
 
 The settings of the models that ship stand here, and name the class that is built from them. A model of one's own
 needs no line here: see :data:`MODEL_SETTINGS`.
@@ -80,7 +80,7 @@ class ItemVectorSettings:
 
 @dataclass(frozen=True)
 class _TransformerSettings(ItemVectorSettings):
-    """Settings of all transformers, beside those of :class:`ItemVectorSettings`.
+    """Settings of all transformers, in addition to :class:`ItemVectorSettings`.
 
     Attributes:
         blocks: number of transformer blocks.

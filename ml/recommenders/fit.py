@@ -15,7 +15,7 @@ from ml.recommenders.registry import Registry
 
 @dataclass(frozen=True)
 class Conditions:
-    """What a fit depends on besides the data.
+    """Conditions of a fit besides the data.
 
     Attributes:
         seed: seed of everything random.

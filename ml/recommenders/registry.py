@@ -1,4 +1,4 @@
-"""Which recommenders there are, and which of them a choice of recipes stands for.
+"""All recommenders by name, and the ones that a choice of recipes selects.
 
 The baselines of the library, one model for each recipe file, and one fusion for each file in the folder ``fusions``
 beside the recipes. Baselines always run; of the others those that are chosen, by name or by set.
@@ -49,7 +49,7 @@ class Registry:
         raise KeyError(f"there is no recommender {name}")
 
     def parts_of(self, name: str) -> tuple[str, ...]:
-        """What a fusion is made of; any other recommender is its own only part."""
+        """The parts of a fusion; any other recommender is its own only part."""
         return self.fusions[name].parts if self.kind_of(name) == FUSION else (name,)
 
 
@@ -140,7 +140,7 @@ def layer_of(name: str) -> str:
 
 
 def parts_of(name: str) -> tuple[str, ...]:
-    """What a fusion is made of; any other recommender is its own only part."""
+    """The parts of a fusion; any other recommender is its own only part."""
     return registry().parts_of(name)
 
 
@@ -196,7 +196,7 @@ def _missing_parts(fusion: str, models: list[str]) -> list[str]:
 
 
 def check_recipes(named: list[str]) -> None:
-    """That a choice can be met.
+    """Check that a choice of recipes is possible.
 
     Raises:
         ValueError: naming the recipes that do not exist, and those that do; or the parts that a fusion lacks.
@@ -216,7 +216,7 @@ def check_recipes(named: list[str]) -> None:
 
 
 def check_audit_model(name: str) -> None:
-    """That the audits can train it.
+    """Check that the audits can train a recipe.
 
     Raises:
         ValueError: there is no such recipe.

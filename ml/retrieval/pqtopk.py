@@ -118,7 +118,7 @@ class QuantisedCatalogue:
 
     @property
     def memory(self) -> CatalogueMemory:
-        """Bytes taken now, beside those of a dense table."""
+        """Size in bytes, and that of a dense table."""
         index = self.__dict__.get("_index")
         return CatalogueMemory(
             codes=self._columns.nbytes,

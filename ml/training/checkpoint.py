@@ -28,7 +28,7 @@ _CODE = ("data", "models", "objectives", "tasks", "training")
 
 @dataclass
 class TrainingState:
-    """Where the loop is, and what it has found; the tensors of model, optimiser and average aside.
+    """State of the loop, apart from the tensors of model, optimiser and average.
 
     Attributes:
         epoch: under way, from 1.

@@ -56,7 +56,7 @@ class Phase:
 
 @dataclass(frozen=True)
 class Trained:
-    """What the loop hands back.
+    """Result of the loop.
 
     Attributes:
         weights: the best ones.
@@ -178,7 +178,7 @@ def train_model(
 
 
 def build_optimiser(model: torch.nn.Module, settings: OptimiserSettings) -> torch.optim.Optimizer:
-    """AdamW, with weight decay on matrices alone."""
+    """AdamW, with weight decay on matrices only."""
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     decayed = [parameter for parameter in parameters if parameter.dim() >= 2 and settings.weight_decay]
     spared = [parameter for parameter in parameters if parameter.dim() < 2 or not settings.weight_decay]

@@ -49,7 +49,7 @@ class OptimiserSettings:
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """How long, and in which batches.
+    """Length of the training, and its batches.
 
     Limits are in epochs. Those that are given in optimiser steps too hold once both have passed, so that datasets of
     few users, whose epochs are a handful of steps, are trained for as long as others: :mod:`ml.training.derived` turns
@@ -93,7 +93,7 @@ class TrainingSettings:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What is trained.
+    """A recipe: everything that decides a model's weights, besides data and seed.
 
     Attributes:
         name: name of the file without its ending; also of the recommender and its folder.

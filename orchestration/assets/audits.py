@@ -46,7 +46,7 @@ _REFITS = (*_DATA, ["settings", "audits"])
 
 @dataclass(frozen=True)
 class Material:
-    """What audits are made from, read where it is asked for."""
+    """Inputs of the audits, read on first use."""
 
     paths: DatasetPaths
     settings: Settings

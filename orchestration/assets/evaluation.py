@@ -130,7 +130,7 @@ def leaderboard(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
 
 
 def entries_of(paths: DatasetPaths) -> list:
-    """What the leaderboard is told of each recommender compared, metrics under all seeds included."""
+    """The entries of the leaderboard, with metrics under all seeds."""
     from ml.evaluation.entry import Entry
     from ml.recommenders.facts import facts_of
 

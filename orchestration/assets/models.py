@@ -211,7 +211,7 @@ def _failed(paths: DatasetPaths, recipe: Recipe, failure: str) -> dg.Failure:
 
 
 def _shown(recipe: Recipe, paths: DatasetPaths) -> dict:
-    """What it was trained for, and its curves, as metadata."""
+    """Objective and training curves, as metadata."""
     from ml.reports.collect.report import training_curve
     from ml.reports.render.plots import report as plots
 

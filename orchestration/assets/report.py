@@ -124,7 +124,7 @@ def report(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
 
 
 def _command(paths: DatasetPaths) -> str:
-    """What makes the same from the same dumps: the settings that were written down and are not the default."""
+    """The command that reproduces the report: the settings that differ from the defaults."""
     written: dict = {}
     for path in sorted(paths.asset("settings").glob("*.json")):
         written |= json.loads(path.read_text(encoding="utf-8"))
@@ -154,7 +154,7 @@ def _write_sample(paths: DatasetPaths, folder: Path) -> None:
 
 
 def check_results(instance: dg.DagsterInstance, graph, dataset: str) -> list:
-    """What every check last said of what is there now, for the report; audits have a section of their own."""
+    """Latest results of all checks, for the report; audits have a section of their own."""
     from ml.reports.content.report import Check
 
     keys = [key for key in graph.materializable_asset_keys if key.path[0] != "audits"]
@@ -178,7 +178,7 @@ def check_results(instance: dg.DagsterInstance, graph, dataset: str) -> list:
 
 
 def _data_versions(instance: dg.DagsterInstance, graph, dataset: str, but: dg.AssetKey) -> dict[str, str]:
-    """Content version of everything the report stands on, in the order it is made."""
+    """Data versions of all inputs of the report, in the order of the lineage."""
     names = set(compared_for(dataset))
     shown = dict.fromkeys(("baselines", "models", "rankings"), names) | {"codes": needed_codes(names)}
     keys = [

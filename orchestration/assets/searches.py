@@ -14,7 +14,7 @@ from orchestration.reporting import RECOMMENDATION_OWNERS, array_schema, digest_
 
 
 class SearchConfig(dg.Config):
-    """What to search, and for how long."""
+    """Configuration of a search."""
 
     recipe: str = Field(default="", description="Name of the recipe whose values are changed; empty searches nothing.")
     trials: int = Field(default=20, ge=1, description="Finished trials to reach; those of earlier runs count.")
@@ -22,7 +22,7 @@ class SearchConfig(dg.Config):
 
 
 def search_folder(paths: DatasetPaths, recipe: str):
-    """Where a search keeps its journal, ``best.toml`` and ``search.json``."""
+    """Folder of a search: its journal, ``best.toml`` and ``search.json``."""
     return paths.asset("searches", recipe)
 
 

@@ -1,4 +1,4 @@
-"""What models are fitted on: sequences as arrays, item text, and the same as a Hugging Face dataset.
+"""Training sets: sequences as arrays, item text, and both as a Hugging Face dataset.
 
 The door between data and training: nothing passes before the blocking checks above it have passed.
 """

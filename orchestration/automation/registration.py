@@ -1,4 +1,4 @@
-"""Registering what lies in the workspace: a job and a sensor that make datasets known to Dagster, and nothing else."""
+"""Registration of landed datasets: a job and a sensor that add them as partitions."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from orchestration.paths import Workspace, check_dataset_name
 
 @dataclass(frozen=True)
 class Found:
-    """What lies in a workspace.
+    """Datasets found in a workspace.
 
     Attributes:
         datasets: names, sorted: registered by a command, or in a folder of their name under ``landing/``.

@@ -1,4 +1,4 @@
-"""What the schedule and the sensor ask for: runs that make again what has gone out of date, and no more.
+"""Run requests of the schedule and the sensor, for the assets that are out of date.
 
 A dataset whose files or settings cannot be read is named, and the others are asked for nevertheless.
 """
@@ -8,10 +8,10 @@ from __future__ import annotations
 import json
 
 import dagster as dg
-from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
 
 from orchestration.assets.raw import changed_dumps, dump_versions, observe, version_by_key
 from orchestration.automation.registration import find
+from orchestration.dagster_internals import BaseAssetGraph
 from orchestration.execution.plan import plan
 from orchestration.partitions import datasets
 from orchestration.paths import Workspace
@@ -47,7 +47,7 @@ def run_requests(
 
 
 def sense(instance: dg.DagsterInstance, graph: BaseAssetGraph, cursor: str | None) -> tuple[dg.SensorResult, list[str]]:
-    """What the sensor asks for at one tick. Nothing is written here, so that a preview of the tick changes nothing.
+    """Evaluate one tick of the sensor. Nothing is written, so that a preview of a tick changes nothing.
 
     The cursor holds, for each dataset, what was last asked for (``state``, a digest of the contents of its dumps and of
     the assets), under which run key, how often, and how many runs were asked for in all, which makes each key unique.

@@ -27,7 +27,7 @@ _SWITCHES = {
 
 @dataclass(frozen=True)
 class Line:
-    """One rule and what became of it.
+    """One rule and its result.
 
     Attributes:
         asset: what was checked, ``layer/name``, or ``layer/name.drift`` beside its accepted state.
@@ -77,7 +77,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _check_data(instance, paths, chosen, settings) -> int:
-    """What remains to be done with the dataset in hand; the exit code."""
+    """Check the dataset while holding its lock; returns the exit code."""
     from orchestration.commands import run
     from orchestration.commands.console import say
     from orchestration.definitions import defs
@@ -132,7 +132,7 @@ def read_lines(instance, dataset: str) -> tuple[list[Line], list[str]]:
 
 
 def to_text(lines: Sequence[Line], notes: Sequence[str] = (), verbose: bool = False) -> str:
-    """What was found and what to do, for each rule that is not kept, and how many rules were kept.
+    """Findings and remedies of broken rules, and the number of rules that hold.
 
     With ``verbose`` a table of every rule stands above.
     """
@@ -173,7 +173,7 @@ def _checked_keys(graph) -> set:
 
 
 def _is_made(instance, dataset: str) -> bool:
-    """Whether all the data was made of the dumps that are there now, so that its checks speak of them."""
+    """Whether all data was made from the present dumps, so that its checks are about them."""
     import dagster as dg
 
     from orchestration.assets.raw import observe
@@ -225,7 +225,7 @@ def _of_test(graph, check, evaluation) -> Line:
 
 
 def _accept(instance, defs, paths) -> bool:
-    """Take the present state as the accepted one where nothing but drift stands against it; whether it was taken.
+    """Accept the present state if drift is the only finding; returns whether it was accepted.
 
     The drift checks are then repeated; the data need not be made again for them to speak of it.
     """

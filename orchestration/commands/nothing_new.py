@@ -52,7 +52,7 @@ class Command:
 
     @property
     def stamp(self) -> Path:
-        """Where the stamp of this command lies in the workspace."""
+        """Path of the stamp of this command."""
         return Workspace.current().home / "up_to_date" / f"{_digest(self.arguments)[:16]}.json"
 
     def nothing_new(self) -> DatasetPaths | None:
@@ -82,7 +82,7 @@ class Command:
 
 
 def dumps_of(paths: DatasetPaths) -> str:
-    """State of the files of a dataset and of what is said of them."""
+    """State of the files of a dataset and of its registration."""
     described_in = [paths.source_file] if paths.source_file else []
     return _digest(_states([paths.dumps, *described_in], lambda _: False))
 

@@ -99,7 +99,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 @dataclass(frozen=True)
 class Done:
-    """What a run has come to.
+    """Result of a run.
 
     Attributes:
         nothing_left: whether the same run would find nothing to do.
@@ -111,7 +111,7 @@ class Done:
 
 
 def _run(instance, paths, chosen: argparse.Namespace, settings) -> Done | None:
-    """What remains to be done with the dataset in hand; ``None`` after a failure told on the console."""
+    """Run while holding the lock of the dataset; ``None`` after a failure, which was printed."""
     from ml.recommenders.registry import chosen_names
     from orchestration.commands.console import say
     from orchestration.commands.nothing_new import dumps_of
@@ -160,7 +160,7 @@ def working_on(workspace, paths, command: str, wait: bool) -> Iterator:
 
 
 def make(instance, defs, dataset: str, settings, data_only: bool = False) -> int | None:
-    """Make what is out of date; how many assets that were, or ``None`` after a failure told on the console.
+    """Make what is out of date; returns the number of assets, or ``None`` after a failure, which was printed.
 
     With ``data_only`` nothing is made of what comes after the checked data.
     """

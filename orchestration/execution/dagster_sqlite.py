@@ -23,35 +23,51 @@ from typing import Any
 
 import dagster as dg
 import sqlalchemy
-from dagster._core.instance.config import DAGSTER_CONFIG_YAML_FILENAME
-from dagster._core.instance.ref import (
+
+from orchestration.dagster_internals import (
+    DAGSTER_CONFIG_YAML_FILENAME,
+    SQLITE_BUSY_TIMEOUT_SECONDS,
+    ConfigurableClassData,
+    DagsterSqliteStorage,
     InstanceRef,
+    SqliteEventLogStorage,
+    SqliteRunStorage,
+    SqliteScheduleStorage,
     _event_logs_directory,
     _runs_directory,
     _schedule_directory,
+    create_db_conn_string,
+    load_yaml_from_path,
+    sqlite_event_log,
+    sqlite_run_storage,
+    sqlite_schedule_storage,
 )
-from dagster._core.storage.event_log.sqlite import sqlite_event_log
-from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
-from dagster._core.storage.runs.sqlite import sqlite_run_storage
-from dagster._core.storage.runs.sqlite.sqlite_run_storage import SqliteRunStorage
-from dagster._core.storage.schedules.sqlite import sqlite_schedule_storage
-from dagster._core.storage.schedules.sqlite.sqlite_schedule_storage import SqliteScheduleStorage
-from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS, create_db_conn_string
-from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
-from dagster._serdes import ConfigurableClassData
-from dagster_shared.yaml_utils import load_yaml_from_path
+from orchestration.options import switch
 
+# Turns all of this off.
+SWITCH = "RAW2RANK_KEEP_SQLITE_OPEN"
 # Databases that one storage keeps open: the log of events has one for each run, and one of all runs.
 _KEPT = 8
 
 
 def open_instance(dagster_home: Path) -> dg.DagsterInstance:
-    """The instance of a ``DAGSTER_HOME``, as its ``dagster.yaml`` says; Dagster's own SQLite storage is kept open."""
-    return dg.DagsterInstance.from_ref(_kept_open(_reference(dagster_home)))
+    """The instance of a ``DAGSTER_HOME``, as its ``dagster.yaml`` says; Dagster's own SQLite storage is kept open.
+
+    With ``RAW2RANK_KEEP_SQLITE_OPEN=no`` in the environment it is opened as Dagster opens it.
+    """
+    reference = _reference(dagster_home)
+    return dg.DagsterInstance.from_ref(_kept_open(reference) if _is_switched_on() else reference)
+
+
+def _is_switched_on() -> bool:
+    try:
+        return switch(os.environ.get(SWITCH) or "yes")
+    except ValueError as error:
+        raise ValueError(f"{SWITCH}: {error}") from error
 
 
 def reference_for_services(dagster_home: Path) -> InstanceRef:
-    """What the web server, the daemon and the runs that they start open the same instance by.
+    """Reference by which the web server, the daemon and their runs open the same instance.
 
     They use Dagster's own storage, except where that would open databases at another place than in the folder: it puts
     a path into a URL as it is, of which SQLAlchemy decodes ``%20``.
@@ -77,7 +93,7 @@ def _kept_open(reference: InstanceRef) -> InstanceRef:
 
 
 def _database_url(base_dir: str, name: str) -> str:
-    """The URL of a database for SQLAlchemy, whatever stands in the path."""
+    """The SQLAlchemy URL of a database; special characters in the path are escaped."""
     path = os.path.join(os.path.abspath(base_dir), f"{name}.db")
     return sqlalchemy.URL.create("sqlite", database=path).render_as_string()
 

@@ -11,22 +11,23 @@ from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
-from dagster._core.definitions.executor_definition import IN_PROC_CONFIG
-from dagster._core.errors import DagsterExecutionInterruptedError
-from dagster._core.events import EngineEventData
-from dagster._core.execution.context.system import PlanOrchestrationContext
-from dagster._core.execution.plan.plan import ExecutionPlan
-from dagster._core.execution.plan.step import IExecutionStep
-from dagster._core.execution.retries import RetryMode
-from dagster._core.executor.in_process import InProcessExecutor
-from dagster._core.storage.tags import PARTITION_NAME_TAG
-from dagster._core.system_config.objects import ResolvedRunConfig
-from dagster._utils.interrupts import check_captured_interrupt
 
+from orchestration.dagster_internals import (
+    IN_PROC_CONFIG,
+    EngineEventData,
+    ExecutionPlan,
+    IExecutionStep,
+    InProcessExecutor,
+    PlanOrchestrationContext,
+    ResolvedRunConfig,
+    RetryMode,
+    check_captured_interrupt,
+)
 from orchestration.dataset_lock import DatasetLock
 from orchestration.dataset_settings import check_settings, chosen_for
 from orchestration.execution.crash_recovery import clear_up
 from orchestration.execution.run_reasons import Reasons
+from orchestration.partitions import PARTITION_NAME_TAG
 from orchestration.paths import Workspace
 from orchestration.resources import Settings
 from orchestration.selection import EVERYTHING, is_chosen, not_chosen
@@ -64,7 +65,7 @@ class OneRunADataset(InProcessExecutor):
                 yield _event(plan_context, f"Waiting for dataset {dataset}, in use by {holder}.")
                 told = True
             if check_captured_interrupt():
-                raise DagsterExecutionInterruptedError
+                raise dg.DagsterExecutionInterruptedError
             time.sleep(_PAUSE)
         try:
             killed = clear_up(plan_context.instance, paths, lock, run.run_id)
@@ -149,7 +150,7 @@ def _asset_of(step: IExecutionStep) -> dg.AssetKey | None:
 def _require_the_chosen(
     context: PlanOrchestrationContext, planned: set[dg.AssetKey], chosen: list[str], dataset: str
 ) -> None:
-    """That the job of the default recipes, launched as a whole, makes all that is compared."""
+    """Check that the job of the default recipes, launched as a whole, makes everything that is compared."""
     run = context.dagster_run
     if run.job_name != EVERYTHING or run.asset_selection:
         return

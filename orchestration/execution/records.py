@@ -1,4 +1,4 @@
-"""What the Dagster instance has recorded of one dataset, read at once instead of asset by asset.
+"""Records of the Dagster instance for one dataset, read in a few queries.
 
 The instance answers for one asset at a time, and a hundred assets are several hundred queries. Every storage of events
 that Dagster ships (SQLite, PostgreSQL, MySQL, in memory) keeps them in the same tables; here these are asked directly.
@@ -14,14 +14,15 @@ from functools import cached_property
 
 import dagster as dg
 import sqlalchemy as sa
-from dagster._core.definitions.data_version import DATA_VERSION_TAG, DataProvenance
-from dagster._core.storage.event_log.schema import (
+
+from orchestration.dagster_internals import (
+    DATA_VERSION_TAG,
     AssetCheckExecutionsTable,
     AssetEventTagsTable,
+    SqlEventLogStorage,
     SqlEventLogStorageTable,
+    deserialize_value,
 )
-from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
-from dagster._serdes import deserialize_value
 
 _MADE = dg.DagsterEventType.ASSET_MATERIALIZATION.value
 _OBSERVED = dg.DagsterEventType.ASSET_OBSERVATION.value
@@ -40,12 +41,12 @@ class Made:
 
     storage_id: int
     version: str | None
-    provenance: DataProvenance | None
+    provenance: dg.DataProvenance | None
 
 
 @dataclass(frozen=True)
 class Evaluated:
-    """What a check last found of the latest materialisation of its asset."""
+    """Latest evaluation of a check for the latest materialisation of its asset."""
 
     storage_id: int
     event: str
@@ -84,7 +85,7 @@ class Records:
                 self.planned[key] = storage_id
                 continue
             tags = deserialize_value(event, dg.EventLogEntry).tags or {}
-            made = Made(storage_id, tags.get(DATA_VERSION_TAG), DataProvenance.from_tags(tags))
+            made = Made(storage_id, tags.get(DATA_VERSION_TAG), dg.DataProvenance.from_tags(tags))
             (self.made if kind == _MADE else observed)[key] = made
         # what is materialised may be observed, too; its version is that of the materialisation
         self.made = {**observed, **self.made}

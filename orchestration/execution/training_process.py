@@ -75,7 +75,7 @@ def reporting(out: Path, training: Sequence[str]) -> list[str]:
 
 
 def failure_of(code: int, last_words: str) -> str | None:
-    """What went wrong with a training that ended with an exit code and its last words; ``None`` where nothing did."""
+    """The failure of a training, from its exit code and last output; ``None`` on success."""
     from orchestration.faults import killed_by
 
     if code < 0:
@@ -84,7 +84,7 @@ def failure_of(code: int, last_words: str) -> str | None:
 
 
 def failure_told_by(messages: Sequence[Any]) -> str | None:
-    """What the training said went wrong; ``None`` where nothing did."""
+    """The failure reported by the training; ``None`` on success."""
     told = [message[_FAILURE] for message in messages if isinstance(message, Mapping) and _FAILURE in message]
     return told[0] if told else None
 
@@ -166,7 +166,7 @@ def run(
 
 
 def _tell_epochs(log: Path | None, told: int, tell: Callable[[str], None]) -> int:
-    """Tell of the epochs that a training log holds beyond those told before; how many it holds."""
+    """Report the new epochs of a training log; returns the number of epochs in it."""
     if log is None or not log.is_file():
         return told
     # the last line may be half written

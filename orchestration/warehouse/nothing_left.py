@@ -1,4 +1,4 @@
-"""Why cleaning and the k-core leave no interaction of a dataset, and which settings would."""
+"""Explains an empty dataset: which cleaning step removed everything, and which settings would not."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -194,7 +195,23 @@ def test_the_data_docs_need_no_network(home: Path, tmp_path: Path) -> None:
         assert "<b>cut" not in text
         assert "&lt;b&gt;cut&lt;/b&gt; \\1 short" in text
     assert "file_is_whole" in page.read_text()
-    assert "values must be null" in page.read_text()
+    assert "column values to be null" in page.read_text()
+
+
+def test_a_page_shows_what_was_asked_and_found(home: Path, tmp_path: Path) -> None:
+    keep_result(validate(CONTRACTS["landing/reviews"], files(rows_kept=[0], rows_rejected=[1000])), NAME)
+    results = results_folder(Workspace.current().dataset(NAME))
+    kept = json.loads((results / "landing" / "reviews.json").read_text())
+    write_data_docs(tmp_path / "docs", "Checks of Small", results, ["landing/reviews"], check_data.HEADER, [])
+    text = (tmp_path / "docs" / "landing" / "reviews.html").read_text()
+    holding = sum(found["success"] for found in kept["results"])
+    assert 0 < holding < len(kept["results"])
+    assert f"{holding} of {len(kept['results'])} rules hold." in text
+    assert text.count("<section>") == len(kept["results"])
+    assert text.count('class="badge passed"') == holding
+    for found in kept["results"]:
+        assert f"<h2>{found['expectation_config']['meta']['id']} " in text
+    assert "Values that break it" in text
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ split_boundaries as (
 of_interactions as (
     select
         count(*) as interactions,
-        count(*) - count(distinct (user_id, item_id)) as repeated_interactions,
+        count(*) - count(distinct row(user_id, item_id)) as repeated_interactions,
         min(timestamp) as first_timestamp,
         max(timestamp) as last_timestamp,
         count(timestamp) = count(*) as has_timestamps,

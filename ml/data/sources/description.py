@@ -1,4 +1,4 @@
-"""What a user says of a source: which files it is made of, how they are laid out, and what is in their columns."""
+"""The description of a source by its user (``source.toml``): files, layout and columns."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _SEPARATOR_WORDS = {"tab": "\t", "comma": ",", "semicolon": ";", "pipe": "|", "s
 
 @dataclass(frozen=True)
 class SourceDescription:
-    """How a source is laid out, where it cannot be seen from the names of its files.
+    """The description of a source.
 
     Attributes:
         layout: one of :data:`LAYOUTS`.
@@ -71,7 +71,7 @@ class SourceDescription:
 
     @property
     def table(self) -> TableOptions:
-        """What it says of tables."""
+        """Options of tables."""
         columns = dict(sorted(self.columns.items()))
         keep = dict(sorted(self.keep.items()))
         return TableOptions(
@@ -229,7 +229,7 @@ def _keep(path: Path, values: Mapping[str, object]) -> dict[str, tuple[str, ...]
 
 
 def _refuse_key_below(path: Path, table: str, key: str) -> None:
-    """Refuse a key of the source that stands below a table, and so belongs to the table."""
+    """Refuse a key of the source that was written below a table header."""
     from ml.data.landing.file_lines import LandingError
 
     if key in _KEYS:
@@ -237,7 +237,7 @@ def _refuse_key_below(path: Path, table: str, key: str) -> None:
 
 
 def _as_written(value: str | float) -> tuple[str, ...]:
-    """How a value of TOML may stand in a file."""
+    """A value as TOML text."""
     if isinstance(value, bool):
         return (str(value), str(value).lower())
     return (str(value),)
@@ -269,7 +269,7 @@ def _columns(path: Path, columns: object) -> dict[str, Any]:
 
 
 def _table_keys(path: Path, values: Mapping[str, Any]) -> dict[str, Any]:
-    """What else is said of a table."""
+    """The remaining options of a table."""
     from ml.data.landing.file_lines import LandingError
 
     said: dict[str, Any] = {}
@@ -300,7 +300,7 @@ def _template(path: Path, values: Mapping[str, object]) -> str | None:
 
 
 def described_in(folder: Path) -> SourceDescription | None:
-    """The description that lies in a folder, as ``source.toml``, or ``None``.
+    """The description in a folder (``source.toml``), or ``None``.
 
     Raises:
         LandingError: as :meth:`SourceDescription.from_toml`; it is a broken link.

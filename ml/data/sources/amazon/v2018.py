@@ -1,4 +1,4 @@
-"""What a line of a review dump must hold to be kept, and under which reason it is rejected if it does not.
+"""Reviews and metadata of the 2018 release: required fields, and the reasons for rejecting a line.
 
 The layout is that of Amazon Review Data (2018): Ni, Li and McAuley, "Justifying recommendations using
 distantly-labeled reviews and fine-grained aspects", EMNLP 2019. One JSON object a line; keys beyond those
@@ -120,7 +120,7 @@ class Metadata(NamedTuple):
 
 
 class _PlainReview(msgspec.Struct, gc=False):
-    """What is read of nearly every review, in one pass that leaves out the fields nobody asks for."""
+    """Fields read from nearly every review, in one pass that skips the rest."""
 
     reviewerID: str
     asin: str
