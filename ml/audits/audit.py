@@ -8,18 +8,17 @@ from typing import Any, Self
 from ml.tables import Cell, Chart, Line, Table
 
 CONCERN = "concern"
-"""The order of the leaderboard, or what is concluded from it, may be wrong."""
+"""The order of the leaderboard, or a conclusion from it, may be wrong."""
 NOTE = "note"
-"""Must be known to read the figures or to compare them with others; the order of the leaderboard does not depend on it.
-"""
+"""Matters for reading the numbers or comparing them with others; the order of the leaderboard does not depend on it."""
 NO_CONCERN = "no concern"
-"""Looked for, and not found."""
+"""The audit looked for a weakness and found none."""
 CANNOT_TELL = "cannot tell"
-"""The data are too few, or lack what would be needed, to find it if it were there."""
+"""There are too few data, or they lack what the audit needs, to find a weakness."""
 NOT_APPLICABLE = "does not apply"
-"""The question makes no sense for these data."""
+"""The question does not make sense for these data."""
 OUTCOMES = (CONCERN, NOTE, CANNOT_TELL, NO_CONCERN, NOT_APPLICABLE)
-"""The gravest first."""
+"""The most serious first."""
 
 LEAST_USERS = 100
 """Test users that a comparison of recommenders needs before a winner, or finding no difference, means anything.

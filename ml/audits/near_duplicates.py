@@ -136,7 +136,7 @@ def near_duplicate_users(training_set: TrainingSet, fit_on: str = FIT_ON_TRAIN) 
     case = np.repeat(np.arange(len(asked)), stop - start)
     other = neighbour[np.repeat(start, stop - start) + _counted_within(stop - start)]
     held = _look_up(holders, counts, other * items + targets[asked][case])
-    # a user is no double of its own
+    # a user is not a near-duplicate of itself
     own = _look_up(
         known, np.ones(len(known), dtype=np.int64), cases[asked].astype(np.int64)[case] * items + targets[asked][case]
     )

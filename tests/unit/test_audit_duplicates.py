@@ -50,7 +50,7 @@ def test_quiet_where_a_few_copies_change_nothing():
     audit = audit_duplicates(*dataset(rows))
     assert audit.facts["duplicates"] == 2
     assert not audit.concern
-    assert "no recommender is shown to change" in audit.verdict
+    assert audit.facts["recommenders_changed"] == 0
 
 
 def test_many_copies_that_change_nothing_are_a_note():
@@ -68,7 +68,7 @@ def test_few_users_cannot_rule_a_change_out():
     audit = audit_duplicates(*dataset(rows))
     assert audit.facts["duplicates_share"] < 0.01
     assert audit.outcome == CANNOT_TELL
-    assert audit.verdict.endswith("by more than 5.0\u00a0% without them, but 60 test users are too few to tell.")
+    assert audit.verdict.endswith("60 test users are too few to tell.")
 
 
 def test_in_a_global_temporal_split_no_target_is_a_copy():

@@ -215,7 +215,7 @@ def test_recommenders_are_described_with_what_they_were_fitted_with(tmp_path):
     config = {"best_epoch": 2, "seed": 7, "recipe": recipe}
     (tmp_path / "models" / "tower" / "config.json").write_text(json.dumps(config))
     tower, popular = collect(tmp_path, "Made_Up").recommenders
-    assert tower.text.startswith("A transformer that reads a history from the left")
+    assert tower.text.startswith("A transformer that reads a history")
     assert "shared codes" in tower.text
     assert (tower.source, popular.settings) == ("A paper", {})
     assert tower.settings == {

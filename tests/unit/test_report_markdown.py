@@ -103,7 +103,7 @@ def test_an_audit_in_markdown_has_its_drawing_and_tables():
     assert types["tr_open"] == 1 + 6 + 1 + 1
     assert "![" not in markdown.audit(ties, images=False)
     leakage = report_audits.leakage()
-    assert "**Near-duplicate users.** 30 rows, left out here." in markdown.audit(leakage, most_rows=24)
+    assert "**Near-duplicate users.** 30 rows, omitted here." in markdown.audit(leakage, most_rows=24)
     assert "| U29 | U129 | 41 | 0.8840 |" in markdown.audit(leakage)
 
 
@@ -123,7 +123,7 @@ def test_the_model_card_has_every_section_and_front_matter_that_yaml_reads(conte
         "Data",
         "Protocol",
         "Results",
-        "Limits",
+        "Limitations",
         "Training",
         "Provenance",
     ]

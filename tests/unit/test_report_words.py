@@ -172,7 +172,7 @@ def test_caveats_are_said_gravest_first_and_the_first_in_the_verdict():
     assert verdicts.limit(content) == (said[0], None)
     assert verdicts.verdict(content)[-1] == said[0]
     assert verdicts.further_caveats(content) == tuple(said[1:])
-    marks = ("data checks failed", "timestamp", "100 test users", "history", "title", "seed", "data quality")
+    marks = ("data checks failed", "timestamp", "100 test users", "history", "title", "seed", "gave a warning")
     assert [mark in one for mark, one in zip(marks, said, strict=True)] == [True] * 7
 
 

@@ -18,8 +18,8 @@ _HISTORY_TAIL = 5
 _RECOMMENDED = 5
 _ORDER = ("user_id", "position", "timestamp", "split")
 _RULE = (
-    "The users are taken at even steps from all test users in the order of their identities, not for what was "
-    "recommended to them."
+    "The users are taken at even steps from all test users, ordered by id; they are not selected by their "
+    "recommendations."
 )
 
 

@@ -58,32 +58,32 @@ def to_markdown(found: Comparison) -> str:
 
 
 def sections(found: Comparison) -> tuple[Section, ...]:
-    """Everything that is said, in reading order, not escaped."""
+    """All sections, in reading order, not escaped."""
     judged = (data_sentence(found), rankings_sentence(found), metrics_sentence(found))
-    parts = (Section("Whether it matters", judged), _data(found), _audits(found), _rankings(found), _metrics(found))
+    parts = (Section("Summary", judged), _data(found), _audits(found), _rankings(found), _metrics(found))
     return tuple(part for part in parts if part is not None)
 
 
 def data_sentence(found: Comparison) -> str:
-    """Whether both are of equal data, and what makes them differ."""
+    """Whether both reports are about equal data, and why not."""
     files = _listed([f"{file.name} {file.state}" for file in found.files if file.state not in ("same", "renamed")])
     choices = _listed([change.name for change in found.choices])
     if found.same_training_set:
         if files:
-            made = f"The files differ ({files}), but the training set made of them is equal"
+            made = f"The files differ ({files}), but the training sets made from them are equal"
         else:
-            made = "Equal data: files and training set are the same"
+            made = "The data are equal (files and training set)"
         said = [made + (f", while the protocol differs in {choices}" if choices else ", under the same protocol")]
     else:
         causes = [f"files ({files})"] if files else []
         causes += [f"protocol ({choices})"] if choices else []
-        unexplained = "though files and protocol are equal: code or libraries made them otherwise"
+        unexplained = "although files and protocol are equal: the code or the libraries differ"
         said = [f"The data differ {f'in {_and(causes)}' if causes else unexplained}"]
         counted = [one for one in found.statistics if isinstance(one.before, int) and isinstance(one.after, int)]
         said += [f"{_label(one.name)} {_value(one.before)} to {_value(one.after)}" for one in counted[:_NAMED]]
     versions = [change.name for change in _all_versions(found)]
     if versions:
-        said.append(f"another version of {_listed(versions)}")
+        said.append(f"the versions of {_listed(versions)} differ")
     raised = [one.title for one in found.audits if one.outcome_after == CONCERN != one.outcome_before]
     if raised:
         said.append(f"{'an audit raises' if len(raised) == 1 else 'audits raise'} a new concern: {_listed(raised)}")
@@ -95,27 +95,27 @@ def _all_versions(found: Comparison) -> tuple[Change, ...]:
 
 
 def rankings_sentence(found: Comparison) -> str:
-    """Whether the lists are the same, and where they are least alike."""
+    """Whether the lists are equal, and where they differ most."""
     if not found.metrics:
-        return "No recommender is in both reports, so no lists can be compared."
+        return "No recommender is in both reports, so lists cannot be compared."
     if not found.lists:
         lacking = "No recommender" if found.sampled[2] else "No user"
-        return f"{lacking} is in both samples, so no lists can be compared."
+        return f"{lacking} is in both samples, so lists cannot be compared."
     users = numbers.of(found.lists[0].users, "user")
     other = [change for change in found.lists if change.equal < 1]
     if not other:
-        return f"Every list is equal ({numbers.of(len(found.lists), 'recommender')}, {users} of both samples)."
+        return f"All lists are equal ({numbers.of(len(found.lists), 'recommender')}, {users} in both samples)."
     least = min(other, key=lambda change: change.rank_biased_overlap)
     return (
         f"{numbers.count(len(other))} of {numbers.of(len(found.lists), 'recommender')} "
-        f"{'gives' if len(other) == 1 else 'give'} other lists to the {users} of both samples; least alike are those "
-        f"of {least.title}: {numbers.percent(least.equal)} are equal, rank-biased overlap "
+        f"{'has' if len(other) == 1 else 'have'} different lists for the {users} in both samples; those of "
+        f"{least.title} differ most: {numbers.percent(least.equal)} are equal, rank-biased overlap "
         f"{least.rank_biased_overlap:.3f}{_cause(found, least.recommender)}."
     )
 
 
 def _cause(found: Comparison, recommender: str) -> str:
-    """What the reports record that the lists of a recommender may differ by, beside data and versions."""
+    """Why the lists of a recommender may differ, as far as the reports record it."""
     made = next(change.made for change in found.metrics if change.recommender == recommender)
     if made:
         otherwise = [f"{_label(one.name)}: {_value(one.before)}; {_value(one.after)}" for one in made]
@@ -125,23 +125,23 @@ def _cause(found: Comparison, recommender: str) -> str:
     if not found.same_training_set or any(others):
         return ""
     return (
-        "; nothing that the reports record explains it, so a recipe, code of the same version, the number of threads "
-        "or the machine differed"
+        "; the reports record no reason, so a recipe, the code of the same version, the number of threads or the "
+        "machine must have changed"
     )
 
 
 def metrics_sentence(found: Comparison) -> str:
-    """Whether a recommender got better or worse, as far as the two reports can tell."""
+    """Which recommenders became better or worse."""
     if found.incomparable:
         choices = [f"{one.name} ({_value(one.before)}; {_value(one.after)})" for one in found.incomparable]
         return f"The metrics are not comparable: the reports differ in {_and(choices)}."
     if not found.metrics:
-        return "No recommender is in both reports, so no metric can be compared."
+        return "No recommender is in both reports, so metrics cannot be compared."
     summary = _summary(found.metrics)
     if found.same_training_set:
-        return f"On the same test: {summary}."
+        return f"On the same test set: {summary}."
     return (
-        "The data differ, so metrics are of other histories, users or targets, and are not to be read as a change of "
+        "The data differ, so the metrics are about different histories, users or targets, and do not show a change of "
         f"the models: {summary}."
     )
 
@@ -171,7 +171,7 @@ def _summary(metrics: Sequence[MetricChange]) -> str:
 
 def _data(found: Comparison) -> Section:
     same = sum(file.state == "same" for file in found.files)
-    said = f"Raw files that are the same: {numbers.count(same)} of {numbers.count(len(found.files))}."
+    said = f"Unchanged raw files: {numbers.count(same)} of {numbers.count(len(found.files))}."
     files = tuple(
         (file.name, file.state, _value(file.rows_before), _value(file.rows_after))
         for file in found.files
@@ -212,7 +212,7 @@ def _audits(found: Comparison) -> Section | None:
         for audit in found.audits
         for change in audit.facts
     )
-    table = Table("Facts that differ", ("Audit", "Fact", "Before", "After"), facts, right=(2, 3))
+    table = Table("Changed facts", ("Audit", "Fact", "Before", "After"), facts, right=(2, 3))
     return Section("Audits", tuple(said), (table,) if facts else ())
 
 
@@ -225,9 +225,9 @@ def _rankings(found: Comparison) -> Section | None:
     )
     header = ("Recommender", "Equal lists", "Items in common", "Rank-biased overlap")
     said = (
-        f"The first {comparison.LENGTH} items of the {numbers.of(found.lists[0].users, 'user')} of both samples. Equal "
-        "are lists of the same items in the same order; rank-biased overlap (Webber, Moffat and Zobel 2010) is "
-        "extrapolated, with persistence 0.9, and is 1 for equal lists."
+        f"The first {comparison.LENGTH} items for the {numbers.of(found.lists[0].users, 'user')} in both samples. "
+        "Lists are equal if they have the same items in the same order; rank-biased overlap (Webber, Moffat and Zobel "
+        "2010) is extrapolated, with persistence 0.9, and is 1 for equal lists."
     )
     return Section("Rankings", (said,), (Table("Lists", header, rows, right=(1, 2, 3)),))
 
@@ -254,16 +254,16 @@ def _metrics(found: Comparison) -> Section:
         for change in one.made
     )
     tables = (
-        Table("All in both reports", header, rows, right=(2, 3, 4, 6)),
+        Table("Recommenders in both reports", header, rows, right=(2, 3, 4, 6)),
         Table("Fitted differently", ("Recommender", "Property", "Before", "After"), made, right=()),
     )
     said = []
     if found.metrics:
         said.append(_how_tested(found))
     if found.new:
-        said.append(f"New: {', '.join(found.new)}.")
+        said.append(f"Only in the second report: {', '.join(found.new)}.")
     if found.gone:
-        said.append(f"Gone: {', '.join(found.gone)}.")
+        said.append(f"Only in the first report: {', '.join(found.gone)}.")
     return Section("Metrics", tuple(said), tuple(table for table in tables if table.rows))
 
 
@@ -271,30 +271,34 @@ def _how_tested(found: Comparison) -> str:
     first, second, both, kept = (numbers.count(number) for number in found.sampled)
     by_method = {one.method: one for one in found.metrics}
     paired, unpaired = by_method.get(comparison.PAIRED), by_method.get(comparison.UNPAIRED)
-    said = ["Before and after are means over all test users."]
+    said = ["“Before” and “after” are means over all test users."]
     if paired:
         said.append(
-            f"Difference, interval and paired t-test are over the {numbers.of(paired.users[0], 'user')} of "
-            f"both samples ({first} and {second} users) whose target is the same item."
+            f"Differences, intervals and paired t-tests use the {numbers.of(paired.users[0], 'user')} in both samples "
+            f"({first} and {second} users) whose target is the same item."
         )
     if unpaired:
-        where = "Where a sample does not know a recommender, the" if paired else "The"
-        why = "" if paired else f"; of the {both} users of both samples {kept} kept their target, too few to pair"
+        where = "Where a recommender is missing in a sample, the" if paired else "The"
+        why = (
+            ""
+            if paired
+            else f"; of the {both} users in both samples, {kept} kept their target, too few for a paired test"
+        )
         before, after = map(numbers.count, unpaired.users)
         said.append(
-            f"{where} difference is between all test users ({before} and {after}), tested by Welch's unpaired t-test "
-            f"with the standard errors that the 95 % intervals of both imply{why}."
+            f"{where} difference is between all test users ({before} and {after}), tested with Welch's unpaired t-test "
+            f"and standard errors derived from both 95 % intervals{why}."
         )
     if any((row.get("seeds") or 1) > 1 for report in (found.before, found.after) for row in report.board.values()):
         said.append(
-            "The samples hold the lists of one seed; intervals and tests take in the spread between seeds that the "
-            "leaderboards state."
+            "The samples contain the lists of one seed; intervals and tests include the deviation between seeds that "
+            "the leaderboards state."
         )
     tested = sum(one.differs and one.finding != comparison.NOT_COMPARABLE for one in found.metrics)
     if tested:
         said.append(
-            f"p and intervals are corrected by Holm's method for the {numbers.of(tested, 'recommender')} whose values "
-            "differ."
+            f"p-values and intervals are corrected with Holm's method for the {numbers.of(tested, 'recommender')} "
+            "whose values differ."
         )
     return " ".join(said)
 
@@ -302,7 +306,7 @@ def _how_tested(found: Comparison) -> str:
 def _title(found: Comparison) -> str:
     before, after = found.before, found.after
     names = before.dataset if before.dataset == after.dataset else f"{before.dataset} and {after.dataset}"
-    return f"Two reports on {names}: {before.folder} before, {after.folder} after"
+    return f"Two reports on {names}: before in {before.folder}, after in {after.folder}"
 
 
 def _label(name: str) -> str:
@@ -310,7 +314,7 @@ def _label(name: str) -> str:
 
 
 def _value(value: Any) -> str:
-    """As it is printed; a dash where a report does not say it."""
+    """A value as it is printed; a dash where a report does not have it."""
     if value is None:
         return "–"
     if isinstance(value, bool):

@@ -1,6 +1,6 @@
 """The sentences and labels of a report, computed from its content alone.
 
-Returns plain text that may hold text from a dump: whoever shows it escapes it.
+Returns plain text that may contain text from a dump: the renderer escapes it.
 """
 
 from __future__ import annotations
@@ -41,21 +41,21 @@ GLOSSARY = (
     ),
     (
         "Not significantly different",
-        "These users, and seeds, do not show which of the two is better. It does not say that they are equally good.",
+        "The test users and seeds do not show which of the two is better. It does not mean that they are equally good.",
     ),
     (
         "Holm’s correction",
-        "Of many tests some are below 0.05 by chance. It raises the p-values so that the probability of even one false "
-        "finding stays below 0.05 (Holm, 1979).",
+        "Among many tests, some p-values are below 0.05 by chance. The correction raises p-values so that the "
+        "probability of even one false finding stays below 0.05 (Holm, 1979).",
     ),
     (
         "95 % interval",
-        "Where the mean of other users of the same kind would be expected, by a bootstrap over the users; over users "
-        "and seeds where a recommender has several seeds.",
+        "The range in which the mean of another sample of such users is expected, by a bootstrap over the users; over "
+        "users and seeds where a recommender has several seeds.",
     ),
-    ("Training-free", "Nothing is trained: the recommender counts."),
-    ("Fused", "Made of the lists of several other recommenders."),
-    ("logQ corrected", "Scores of sampled negatives are corrected for how often an item is drawn."),
+    ("Training-free", "Nothing is trained: the recommender only counts."),
+    ("Fused", "A combination of the lists of several recommenders."),
+    ("logQ corrected", "Scores of sampled negatives are corrected for how often each item is drawn."),
 )
 
 
@@ -65,12 +65,12 @@ def interval(estimate: Estimate, signed: bool = False) -> str:
 
 
 def reading(files: Sequence[DumpFile]) -> tuple[DumpFile, ...]:
-    """The files of which it is known how they were read."""
+    """The files for which it is recorded how they were read."""
     return tuple(file for file in files if file.layout or file.reading or file.warnings)
 
 
 def funnel_label(step: FunnelStep) -> str:
-    """What a step is, where no indentation tells a stage from what is taken out of it."""
+    """The label of a step with a sign of its role, for tables that cannot indent."""
     return {"removed": "− ", "of which": "of which ", "part": "· "}.get(step.role, "") + step.label
 
 
@@ -101,14 +101,14 @@ def seeds(row: LeaderboardRow) -> str:
 
 
 def beats(row: LeaderboardRow, board: Leaderboard) -> str:
-    """``5 of 11``: recommenders that it is found better than; empty where no pair was tested."""
+    """``5 of 11``: number of recommenders that it is significantly better than; empty where no pair was tested."""
     if not any(one.beats for one in board.rows):
         return ""
     return f"{len(row.beats)} of {len(board.rows) - 1}"
 
 
 def note(row: LeaderboardRow) -> str:
-    """What stands below the name of a recommender."""
+    """The line below the name of a recommender."""
     return ", ".join(part for part in (row.note, seeds(row)) if part)
 
 
@@ -169,8 +169,12 @@ def statistics(content: ReportContent) -> tuple[tuple[str, tuple[Statistic, ...]
         (
             "Ties and repeats",
             lines(
-                ("Interactions that share user and timestamp", "tied_interactions", "interactions"),
-                ("Test targets that share it with the item before", "test_targets_tied", "users_with_test"),
+                (
+                    "Interactions that share their timestamp with another of the user",
+                    "tied_interactions",
+                    "interactions",
+                ),
+                ("Test targets that share it with the item before them", "test_targets_tied", "users_with_test"),
                 ("Interactions that repeat an earlier item", "repeated_interactions", "interactions"),
                 ("Test targets already in the history", "test_targets_repeated", "users_with_test"),
             ),

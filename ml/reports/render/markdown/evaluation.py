@@ -23,7 +23,7 @@ def audit(audit: Audit, images: bool = True, most_rows: int | None = None) -> st
     Args:
         audit: what to show.
         images: whether its charts are drawn, as PNG that needs no file beside it; many viewers show none of these.
-        most_rows: of a table; a longer one is left out, and that is said.
+        most_rows: of a table; a longer one is replaced by a note.
     """
     parts = [
         f"### {escape_markdown(audit.title)}",
@@ -40,7 +40,7 @@ def audit(audit: Audit, images: bool = True, most_rows: int | None = None) -> st
 def audit_table(found: Table, most_rows: int | None = None) -> str:
     """A table of an audit below its title."""
     if most_rows is not None and len(found.rows) > most_rows:
-        return f"**{escape_markdown(found.title)}.** {numbers.of(len(found.rows), 'row')}, left out here."
+        return f"**{escape_markdown(found.title)}.** {numbers.of(len(found.rows), 'row')}, omitted here."
     note = f" {escape_markdown(found.note)}" if found.note else ""
     return f"**{escape_markdown(found.title)}.**{note}\n\n{markdown_table(found)}"
 

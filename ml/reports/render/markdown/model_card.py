@@ -18,7 +18,7 @@ from ml.reports.render.text import escape_markdown, visible
 from ml.reports.words import verdict, wording
 from ml.reports.words.row_marks import row_marks
 
-# a longer table of an audit has no place in a card; audits.json holds all
+# longer tables of audits are omitted from the card; audits.json has them
 _ROWS = 24
 
 
@@ -37,12 +37,12 @@ def model_card(content: ReportContent, run: RunFacts | None = None) -> str:
             "### Evaluation data",
             markdown.statistics(content) if content.statistics else "",
             *_reading(content),
-            "### Training data, and the way of every row to it",
+            "### Training data, and how every row of the dump was used",
             *(markdown.funnel(funnel) for funnel in content.funnels),
         ),
         *_section("Protocol", f"{escape_markdown(protocol)}." if protocol else ""),
         *_section("Results", *_results(content)),
-        *_section("Limits", *_limits(content)),
+        *_section("Limitations", *_limits(content)),
         *_section("Training", markdown.training(content.training) if content.training else "", *_codes(content)),
         *_section("Provenance", *_provenance(content, run)),
     ]
@@ -93,13 +93,13 @@ def _models(content: ReportContent, run: RunFacts | None) -> str:
 def _use(content: ReportContent) -> tuple[str, ...]:
     dataset = escape_markdown(content.dataset)
     return (
-        f"- To compare these recommenders with one another, and others made under the protocol below, on {dataset}.\n"
-        "- To repeat the run: the digests, settings and versions under provenance name all that it was made of.",
+        f"- To compare these recommenders with one another, and with others under the protocol below, on {dataset}.\n"
+        "- To repeat the run: digests, settings and versions of everything that it depends on are under “Provenance”.",
         "Not intended:\n\n"
-        "- As a forecast of clicks, sales or satisfaction: what is measured is how well one held-out item of each "
-        "user's past is found.\n"
-        "- For a comparison with figures of another data file, split, core or rule for ties.\n"
-        "- For decisions on single persons.",
+        "- To forecast clicks, sales or satisfaction: the metrics measure how well one held-out item of each user's "
+        "past is found.\n"
+        "- To compare with results on another data file, split, core or tie rule.\n"
+        "- To make decisions about individual people.",
     )
 
 
