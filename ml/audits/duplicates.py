@@ -12,13 +12,24 @@ from ml.data.timed_interactions import Interactions
 from ml.data.training_set import TrainingSet
 from ml.data.variants import LEAVE_ONE_OUT, split_of, with_duplicates
 from ml.number_format import change, p_figure, percent
+from ml.registry import Registered
 from ml.tables import Chart, Line, Table
+
+REGISTERED = Registered(
+    name="duplicates",
+    title="Exact duplicates",
+    description="The cheap recommenders with and without the exact duplicates of the dump.",
+    source="raw2rank",
+    path="ml.audits.duplicates:audit_duplicates",
+    needs=("training_set", "interactions", "candidates", "exclude_seen", "seed"),
+    rank=30,
+)
 
 ROWS_SHARE = 0.01
 """With a larger share of duplicates, results on files that keep them are not comparable with these."""
 CHANGE_SHARE = 0.05
 """The same for a significant relative change of nDCG@10 that is larger than this."""
-NAME, TITLE = "duplicates", "Exact duplicates"
+NAME, TITLE = REGISTERED.name, REGISTERED.title
 _EXPLANATION = (
     "The results of this report exclude exact duplicates: rows with equal user, item, time and rating count once. "
     "Published results often keep them, and where the last row of a user is a copy of the row before it, repeating the "

@@ -47,7 +47,7 @@ def compared_for(dataset: str) -> list[str]:
     **_common,
 )
 def user_metrics(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-    from ml.data.files import atomic_folder
+    from ml.data.versions import versioned_folder
     from ml.evaluation.metrics import user_metrics as measure
     from ml.evaluation.rankings import RankingError, read_rankings, write_table
 
@@ -56,7 +56,7 @@ def user_metrics(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     training_set = load_training_set(paths)
     folder = paths.asset("evaluation", "user_metrics")
     names = compared_for(dataset)
-    with told_plainly(dataset, RankingError), atomic_folder(folder) as temporary:
+    with told_plainly(dataset, RankingError), versioned_folder(folder) as temporary:
         for name in names:
             rankings = read_rankings(paths.asset("rankings") / f"{name}.parquet", training_set)
             write_table(measure(rankings, training_set), temporary / f"{name}.parquet")
@@ -165,7 +165,8 @@ def _compared_with_popularity(entries: list) -> dg.AssetCheckResult:
         check_name="better_than_popularity",
         passed=not sentences,
         severity=dg.AssetCheckSeverity.WARN,
-        description="\n".join(sentences) or f"all {len(trained)} models are better than the most popular items",
+        description="\n".join(sentences)
+        or (f"all {len(trained)} models are better than the most popular items" if trained else "no model is compared"),
     )
 
 

@@ -20,8 +20,9 @@ from orchestration.paths import REPOSITORY, DatasetPaths, Workspace
 
 _CODE = ("orchestration", "ml", "dbt_project", "data_contracts")
 _NOT_CODE = {"__pycache__", "target", "logs", "dbt_packages"}
-# in the workspace: what runs write beside their results, and the dumps, which are looked at for themselves
-_NOT_RESULTS = {"landing", "temporary", "up_to_date"}
+# in the workspace: what runs write beside their results, previous versions of results, and the dumps, which are looked
+# at for themselves
+_NOT_RESULTS = {"landing", "temporary", "up_to_date", ".versions"}
 
 
 @dataclass(frozen=True)
@@ -82,8 +83,8 @@ class Command:
 
 
 def dumps_of(paths: DatasetPaths) -> str:
-    """State of the files of a dataset and of its registration."""
-    described_in = [paths.source_file] if paths.source_file else []
+    """State of the files of a dataset, of its registration and of its settings."""
+    described_in = [path for path in (paths.registration, paths.source_file) if path]
     return _digest(_states([paths.dumps, *described_in], lambda _: False))
 
 

@@ -64,7 +64,7 @@ class Block:
 
     @cached_property
     def lines(self) -> list[bytes]:
-        """Each line without its ending, ``\\n`` or ``\\r\\n``, and without a byte order mark; split when asked for."""
+        """Each line without its ending (LF or CR LF) and without a byte order mark; split when asked for."""
         if self.long_line_bytes is not None or self.cut_short:
             return [self.raw]
         lines = self.raw.split(b"\n")

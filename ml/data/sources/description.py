@@ -79,8 +79,13 @@ class SourceDescription:
         )
 
     def __post_init__(self) -> None:
+        self._check_files()
+        self._check_keys_of_the_layout()
+        self._check_form_of_a_table()
+        self._check_columns()
+
+    def _check_files(self) -> None:
         from ml.data.landing.file_lines import LandingError
-        from ml.data.sources.columns import REQUIRED, ROLES
 
         if self.layout not in LAYOUTS:
             raise LandingError(f"{self.origin}: layout {self.layout!r} is not known; it is one of {', '.join(LAYOUTS)}")
@@ -103,6 +108,11 @@ class SourceDescription:
                 f"{self.origin}: a given_split has files of fixed names; leave interactions out, and give the folder "
                 "that holds train, val and test as the folder of the source"
             )
+
+    def _check_keys_of_the_layout(self) -> None:
+        """That nothing is said which the layout has no use for."""
+        from ml.data.landing.file_lines import LandingError
+
         if self.item_text is not None:
             from ml.data.sources.item_template import fields_of
 
@@ -122,6 +132,10 @@ class SourceDescription:
         for key in ("separator", "encoding"):
             if self.layout == "json_lines" and key in said:
                 raise LandingError(f"{self.origin}: {key} is for a table of text, and not for JSON lines; leave it out")
+
+    def _check_form_of_a_table(self) -> None:
+        from ml.data.landing.file_lines import LandingError
+
         if self.encoding is not None and not _is_readable(self.encoding):
             raise LandingError(
                 f"{self.origin}: encoding = {self.encoding!r} is not read; give one that holds ASCII as it is, as in "
@@ -138,6 +152,11 @@ class SourceDescription:
             raise LandingError(
                 f'{self.origin}: separator = {self.separator!r} cannot separate fields; give it as in separator = "::"'
             )
+
+    def _check_columns(self) -> None:
+        from ml.data.landing.file_lines import LandingError
+        from ml.data.sources.columns import REQUIRED, ROLES
+
         if len(set(self.names)) < len(self.names):
             raise LandingError(f"{self.origin}: columns names a column twice; give each a name of its own")
         for role in self.absent:

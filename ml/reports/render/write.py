@@ -44,7 +44,7 @@ def write_report(content: ReportContent, folder: Path, leaderboard: Path, run: R
 
     Args:
         content: what it says.
-        folder: where to; give one that is put in place as a whole (:func:`ml.data.files.atomic_folder`).
+        folder: where to; give one that is put in place as a whole (:func:`ml.data.versions.versioned_folder`).
         leaderboard: Parquet file of the leaderboard that ``content`` was collected from; it is copied.
         run: machine and seconds; left out where ``None``.
     """

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ml.audits.audit import OUTCOMES, Audit
+from ml.audits.registry import AUDITS
 from ml.evaluation.findings import NOT_DIFFERENT
 from ml.evaluation.metrics import metric_name
 from ml.number_format import NO_BREAK, count, metric_value, of, p_value, percent
@@ -17,9 +18,6 @@ from ml.reports.content.report import HEADLINE, Leaderboard, LeaderboardRow, Rep
 from ml.reports.words.row_marks import mark_sentences
 from ml.reports.words.wording import interval
 
-# The most serious first: whether the benchmark can rank models at all; results that depend on a tie rule; duplicates;
-# leakage, as in every leave-one-out split; whether the order holds under another split; how to read scores.
-AUDITS = ("shortcuts", "ties", "duplicates", "leakage", "temporal", "calibration")
 # Smaller shares than these are not worth a caveat.
 _TIED_SHARE = 0.05
 _REPEATED_SHARE = 0.02
@@ -33,7 +31,7 @@ def gravity(audit: Audit) -> tuple:
 
     Nothing is more serious than a fitted part that saw held-out items.
     """
-    place = AUDITS.index(audit.name) if audit.name in AUDITS else len(AUDITS)
+    place = [*AUDITS, audit.name].index(audit.name)
     return (OUTCOMES.index(audit.outcome), not audit.facts.get("sees_held_out"), place, audit.name)
 
 

@@ -34,11 +34,14 @@ import msgspec
 import orjson
 
 from ml.data.landing.json_text import (
+    LEAST_DEEP_BYTES,
+    NestedTooDeeply,
     fields_reading,
     identity_problem,
     is_finite_number,
     is_list_of_texts,
     is_text,
+    may_be_nested_deeply,
     shown,
 )
 from ml.data.landing.schema import END_OF_TIME, LANDING_REASONS, Added, FileReading, Reject
@@ -151,6 +154,9 @@ class ReviewLines:
         keep, read_plain = kept.append, _read_plain
         for index, line in enumerate(lines):
             try:
+                # how many levels the decoder takes depends on the version of Python
+                if len(line) >= LEAST_DEEP_BYTES and may_be_nested_deeply(line):
+                    raise NestedTooDeeply
                 review = read_plain(line)
                 # the decoder does not look into texts that it leaves out
                 if not line.isascii():
