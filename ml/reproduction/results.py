@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ml.data.files import atomic_folder
+from ml.data.versions import versioned_folder
 from ml.evaluation.intervals import Interval, bootstrap_interval
 from ml.evaluation.significance import SeedValues, compare_with_reference
 from ml.number_format import p_text
@@ -44,7 +44,7 @@ class Result:
     def save(self, folder: Path) -> None:
         """Write ``values.npy`` and ``result.json``, whole or not at all."""
         described = {name: value for name, value in vars(self).items() if name != "values"}
-        with atomic_folder(folder) as working:
+        with versioned_folder(folder) as working:
             np.save(working / "values.npy", self.values, allow_pickle=False)
             (working / "result.json").write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
 

@@ -76,7 +76,7 @@ def compared_for(dataset: str) -> list[str]:
     **_common,
 )
 def user_metrics(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-    from ml.data.files import atomic_folder
+    from ml.data.versions import versioned_folder
     from ml.evaluation.metrics import user_metrics as measure
     from ml.evaluation.rankings import RankingError, read_rankings, write_table
 
@@ -85,7 +85,7 @@ def user_metrics(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     training_set = load_training_set(paths)
     folder = paths.asset("evaluation", "user_metrics")
     names = compared_for(dataset)
-    with told_plainly(dataset, RankingError), atomic_folder(folder) as temporary:
+    with told_plainly(dataset, RankingError), versioned_folder(folder) as temporary:
         for name in names:
             rankings = read_rankings(paths.asset("rankings") / f"{name}.parquet", training_set)
             write_table(measure(rankings, training_set), temporary / f"{name}.parquet")

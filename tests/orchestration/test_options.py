@@ -142,9 +142,10 @@ def test_switches_of_downloads() -> None:
     assert (chosen_.core, chosen_.no_metadata) == (None, False)
 
 
-def test_compare_without_reports_names_what_is_missing(capsys) -> None:
+@pytest.mark.parametrize("given", [["--a=before"], ["--b=after"], ["one"], ["--a=", "--b=after"]])
+def test_compare_with_one_report_names_what_is_missing(given, capsys) -> None:
     with pytest.raises(SystemExit):
-        compare.parse([])
+        compare.parse(given)
     assert "name the folders of two reports: make compare A=" in capsys.readouterr().err
 
 

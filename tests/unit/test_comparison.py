@@ -19,6 +19,7 @@ from scipy import stats
 
 from ml.audits.audit import CONCERN, NO_CONCERN, NOTE, Audit
 from ml.data.training_set import TrainingSet
+from ml.data.versions import versioned_folder, versions_of
 from ml.evaluation.intervals import bootstrap_interval
 from ml.evaluation.rankings import RankingError, rank
 from ml.evaluation.sampled_rankings import (
@@ -42,6 +43,7 @@ from ml.reports.compare.text import (
 from ml.reports.compare.written_report import FORMAT, ReportError, read_report
 from ml.reports.render.write import write_report as write_whole_report
 from orchestration.commands.compare import main
+from orchestration.paths import Workspace
 
 HOSTILE = '<script>alert("x")</script> | [a](javascript:x) \x1b[31mred\u202e `*_'
 PROTOCOL = {
@@ -664,3 +666,35 @@ def test_the_command(tmp_path, capsys):
     (after / "audits.json").unlink()
     assert main([str(before), str(after)]) == 1
     assert "holds no audits.json" in capsys.readouterr().err
+
+
+def test_the_command_compares_the_last_two_reports_of_a_dataset(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("RAW2RANK_HOME", str(tmp_path / "workspace"))
+    place = Workspace.current().dataset("Made_Up").report.parent
+    made = iter([RANKS, RANKS | {"sasrec": np.maximum(1, RANKS["sasrec"] - 3)}])
+
+    def run_once() -> None:
+        with versioned_folder(place, keep=4) as folder:
+            folder.rmdir()
+            write_report(folder, next(made))
+
+    assert main(["--dataset", "Made_Up"]) == 1
+    assert "Made_Up has no report: make run DATASET=Made_Up makes one" in capsys.readouterr().err
+    run_once()
+    assert main(["--dataset=Made_Up"]) == 1
+    assert "Made_Up has only one report, made at 2" in capsys.readouterr().err
+    run_once()
+    current, previous = versions_of(place)
+    # an empty variable of make is none
+    assert main(["--dataset=Made_Up", "--a=", "--b="]) == 0
+    found = capsys.readouterr().out
+    assert f"{previous.path} before, {current.path} after" in found
+    assert ") is better; " in found
+    # the plain path is that of the current one, and an earlier one can be named
+    assert main([str(previous.path), str(place)]) == 0
+    assert ") is better; " in capsys.readouterr().out
+    place.unlink()
+    assert main(["--dataset=Made_Up"]) == 1
+    assert "has no report" in capsys.readouterr().err
+    assert main(["--dataset=a/b"]) == 1
+    assert "cannot name a dataset" in capsys.readouterr().err

@@ -46,7 +46,7 @@ def write_report(content: ReportContent, folder: Path, run: RunFacts | None = No
 
     Args:
         content: what it says.
-        folder: where to; give one that is put in place as a whole (:func:`ml.data.files.atomic_folder`).
+        folder: where to; give one that is put in place as a whole (:func:`ml.data.versions.versioned_folder`).
         run: machine and seconds; left out where ``None``.
     """
     table = leaderboard_table(content)
