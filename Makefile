@@ -1,6 +1,8 @@
-# raw2rank: `make run`, `make ui`, `make test`. Only Python 3.11 and a package index are needed.
+# raw2rank: `make run`, `make ui`, `make test`. Only Python 3.11, 3.12 or 3.13 and a package index are needed.
 
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+# the first that runs: a name on the PATH may belong to a version that pyenv has not switched on
+PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3; do \
+	if "$$name" -c "" 2>/dev/null; then echo "$$name"; break; fi; done)
 PORT ?= 3000
 VENV := .venv
 INSTALLED := $(VENV)/.installed
@@ -12,26 +14,28 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 # the variables of each command. Those that are given are passed on as --name=value, whatever their value; Python reads
 # them, and refuses those that it does not know
-SETTINGS := K_CORE K_CORE_USERS K_CORE_ITEMS FROM_DATE UNTIL_DATE VERIFIED_ONLY LEAST_RATING FIRST_INTERACTION_ONLY \
-	MINIMUM_HISTORY TIE_ORDER SPLIT VALIDATION_FROM TEST_FROM VALIDATION_USERS SEED FIT_ON RECIPES SEEDS AUDIT_MODEL \
-	EXCLUDE_SEEN TRAINING_PROCESS TRAINING_PROCESSES DEVICE PRECISION
+SETTINGS := K_CORE K_CORE_USERS K_CORE_ITEMS FROM_DATE UNTIL_DATE VERIFIED_ONLY MIN_RATING FIRST_INTERACTION_ONLY \
+	MIN_HISTORY TIE_ORDER SPLIT VALIDATION_FROM TEST_FROM VALIDATION_USERS SEED FIT_ON RECIPES SEEDS AUDIT_MODEL \
+	EXCLUDE_SEEN TRAINING_PROCESS TRAINING_PROCESSES THREADS DEVICE PRECISION
+# names that settings had before; Python says which to use now
+OLD_NAMES := LEAST_RATING MINIMUM_HISTORY
 run_OPTIONS := DATASET DUMPS LAYOUT SOURCE WAIT $(SETTINGS)
 check-data_OPTIONS := $(run_OPTIONS) ACCEPT VERBOSE
 download_OPTIONS := DATASET RELEASE INTO ALL NO_METADATA
-search_OPTIONS := DATASET RECIPE TRIALS SPACE WAIT
+search_OPTIONS := DATASET RECIPE TRIALS SPACE THREADS WAIT
 reproduce_OPTIONS := DATA CLAIMS DEVICE THREADS PROCESSES PAGE
 compare_OPTIONS := DATASET A B PAGE
 ui_OPTIONS := PORT TOKEN
 # what the commands themselves are made of
 OWN := PYTHON RAW2RANK_% PYTEST_OPTIONS VENV MAKE% -%
 typed = $(filter-out $(OWN),$(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name))))
-exported = $(foreach name,$($(1)_OPTIONS),$(if $($(name)),$(name)))
+exported = $(foreach name,$($(1)_OPTIONS) $(if $(filter K_CORE,$($(1)_OPTIONS)),$(OLD_NAMES)),$(if $($(name)),$(name)))
 option = --$(subst _,-,$(shell echo $(1) | tr A-Z a-z))
 # a value as it was typed, `$$` and quotes included
 quoted = '$(subst ','\'',$(value $(1)))'
 OPTIONS = $(foreach name,$(sort $(typed) $(call exported,$@)),$(call option,$(name))=$(call quoted,$(name)))
 
-.PHONY: help install run check-data download search reproduce compare ui test test-fast test-installed docs lint style types layers format clean
+.PHONY: help install run check-data download search reproduce compare ui test test-fast coverage test-installed docs lint style sql types layers format clean
 
 help:
 	@echo "make run         from dumps to leaderboard and report; without DATASET, a demo dump"
@@ -41,9 +45,10 @@ help:
 	@echo "make reproduce   fit what docs/reproduction.md claims, and write it: DATA=folder"
 	@echo "make compare     two reports: what changed in data, rankings and metrics; the last two of DATASET, or A=folder B=folder; PAGE=file for Markdown"
 	@echo "make ui          the Dagster UI on 127.0.0.1:$(PORT), same definitions and storage; prints its address with a token"
-	@echo "make lint        check style, format (make format corrects them), types and layers"
+	@echo "make lint        check style, format (make format corrects them), SQL, types and layers"
 	@echo "make test        style, unit, dbt, orchestration and end-to-end tests"
 	@echo "make test-fast   the unit tests without the files of slow ones"
+	@echo "make coverage    the tests but the end-to-end ones, and the share of lines that they run"
 	@echo "make test-installed  install the wheel in an environment of its own, elsewhere, and make a run there"
 	@echo "make docs        the documentation as a site, in build/docs; a dead link fails"
 	@echo "make clean       remove the environment and caches; the workspace stays"
@@ -53,8 +58,15 @@ help:
 
 install: $(INSTALLED)
 
+NO_PYTHON := error: no Python was found: install Python 3.11, 3.12 or 3.13, or name one by make PYTHON=/path/to/python
+CHECK_PYTHON = import sys; sys.exit(None if (3, 11) <= tuple(sys.version_info[:2]) <= (3, 13) else \
+	"error: raw2rank needs Python 3.11, 3.12 or 3.13, and $(PYTHON) is %d.%d: name one by make PYTHON=/path/to/python" \
+	% tuple(sys.version_info[:2]))
+
 # the stamp is written last, so that an interrupted installation is taken up again
 $(INSTALLED): requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "$(NO_PYTHON)" >&2; exit 1; }
+	@$(PYTHON) -c '$(CHECK_PYTHON)'
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
@@ -81,11 +93,14 @@ compare: $(INSTALLED)
 ui: $(INSTALLED)
 	@$(VENV)/bin/python -m orchestration.commands.ui $(OPTIONS)
 
-lint: style types layers
+lint: style sql types layers
 
 style: $(INSTALLED)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+
+sql: $(INSTALLED)
+	$(VENV)/bin/sqlfluff lint --disable-progress-bar dbt_project
 
 # two minutes the first time, then seconds
 types: $(INSTALLED)
@@ -111,6 +126,15 @@ test-fast: $(INSTALLED)
 	$(VENV)/bin/python -m pytest tests/unit --numprocesses 2 --dist loadfile \
 		$(SLOW:%=--ignore=tests/unit/test_%.py) $(PYTEST_OPTIONS)
 
+# lines that the tests run, in processes that they start too; fails below the floor that pyproject.toml names. It slows the
+# tests down, so it is no part of `make test`
+coverage: $(INSTALLED)
+	rm -f .coverage .coverage.*
+	$(VENV)/bin/coverage run -m pytest tests/unit tests/dbt tests/orchestration --numprocesses 2 --timeout 1800 \
+		--dist loadfile $(PYTEST_OPTIONS)
+	$(VENV)/bin/coverage combine --quiet
+	$(VENV)/bin/coverage report
+
 test-installed: $(INSTALLED)
 	$(VENV)/bin/python -m pytest -m installed $(PYTEST_OPTIONS)
 
@@ -119,4 +143,5 @@ docs: $(INSTALLED)
 	@echo "the site is in build/docs; its search needs a server: python3 -m http.server --bind 127.0.0.1 -d build/docs"
 
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis dbt_project/target dbt_project/logs
+	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis .coverage .coverage.* \
+		dbt_project/target dbt_project/logs

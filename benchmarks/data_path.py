@@ -63,7 +63,7 @@ class Clock:
 
 def land(clock: Clock, files: list[str], out: str, together: bool = True) -> dict:
     """The landing of this project: rows and rejects as Parquet. Not together: one file after the other."""
-    from ml.data.sources.amazon import land_reviews
+    from ml.data.sources.amazon.dumps import land_reviews
 
     groups = [files] if together else [[file] for file in files]
     with clock.phase("landing"):
@@ -299,7 +299,7 @@ def clean_with_numpy(clock: Clock, lake: str, out: str) -> dict:
 
 def from_raw(clock: Clock, files: list[str], lake: str, out: str) -> dict:
     """Landing into a lake, which may know some of the files already, then cleaning."""
-    from ml.data.sources.amazon import land_metadata, land_reviews
+    from ml.data.sources.amazon.dumps import land_metadata, land_reviews
 
     landing = Path(lake) / "landing"
     with clock.phase("landing"):
@@ -310,7 +310,7 @@ def from_raw(clock: Clock, files: list[str], lake: str, out: str) -> dict:
 
 def prepare(clock: Clock, files: list[str], lake: str) -> dict:
     """What :func:`from_raw` may start with: the landing of some files."""
-    from ml.data.sources.amazon import land_reviews
+    from ml.data.sources.amazon.dumps import land_reviews
 
     with clock.phase("landing"):
         land_reviews([Path(file) for file in files], Path(lake) / "landing" / "reviews")

@@ -54,7 +54,7 @@ FIRST_DAY, LAST_DAY = 11_000, 17_800  # since 1970: from 2000 to 2018
 # of a user's or an item's rank, in the power law of how often it is drawn
 USER_EXPONENT, ITEM_EXPONENT = 0.55, 0.75
 IDENTICAL_SHARE, REWORDED_SHARE, BAD_SHARE = 0.03, 0.03, 0.005
-# reasons of ml.data.sources.amazon_2018, and how often each is drawn among the bad lines
+# reasons of ml.data.sources.amazon.v2018, and how often each is drawn among the bad lines
 BAD_REASONS = {
     "malformed JSON": 0.5,
     "reviewerID missing": 0.1,
@@ -292,7 +292,7 @@ def write_staged(plan: Plan, folder: Path, processes: int | None = None) -> dict
 
     One review is landed first. Columns that this knows nothing of are filled with what they hold for that review.
     """
-    from ml.data.sources.amazon import land_metadata, land_reviews
+    from ml.data.sources.amazon.dumps import land_metadata, land_reviews
 
     (file,) = plan.files
     began = time.perf_counter()

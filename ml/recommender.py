@@ -37,7 +37,7 @@ class Recommendations:
 
 @runtime_checkable
 class Recommender(Protocol):
-    """What the rest of the project asks of a recommender."""
+    """The interface of a recommender."""
 
     def fit(self, training_set: TrainingSet) -> Self:
         """Learn from the training histories alone; held-out targets are never read, except validation

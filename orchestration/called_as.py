@@ -1,4 +1,4 @@
-"""Whether the user called ``make`` or the console script, so that messages name the command that he can repeat."""
+"""Whether ``make`` or the console script was called, so that messages name the command that can be repeated."""
 
 from __future__ import annotations
 

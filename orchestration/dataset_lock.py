@@ -39,7 +39,7 @@ _held: dict[Path, DatasetLock] = {}
 
 @dataclass(frozen=True)
 class Holder:
-    """Who holds a dataset, or held it when it was killed.
+    """The holder of a dataset, alive or killed.
 
     Attributes:
         pid: its process.
@@ -54,7 +54,7 @@ class Holder:
     run_id: str = ""
 
     def alive(self) -> bool:
-        """Whether there is such a process; another one may have got its number since."""
+        """Whether the process exists; its number may have been reused since."""
         if self.pid <= 0:
             return False
         try:
@@ -117,7 +117,7 @@ class DatasetLock:
         return True
 
     def holder(self) -> Holder | None:
-        """Who the file names: the present holder or, from :meth:`take` to :meth:`sign`, one that was killed.
+        """The holder named in the file: the present one or, between :meth:`take` and :meth:`sign`, a killed one.
 
         ``None`` where it names nobody. A file that is damaged names somebody unknown, so that what he may have left is
         cleared up.
@@ -189,7 +189,7 @@ def dataset_lock(
 
 
 def announce(paths: DatasetPaths, run_id: str) -> None:
-    """Say in which Dagster run this process is about to be, where it holds the lock of the dataset."""
+    """Record the Dagster run that this process is about to start, if it holds the lock."""
     if paths.lock in _held:
         _held[paths.lock].sign(run_id)
 
@@ -228,7 +228,7 @@ def descriptor_of(paths: DatasetPaths) -> int | None:
 
 @contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
-    """Be the only process in such a block for a folder, which is made where there is none; waits its turn."""
+    """Hold an exclusive lock on a folder, which is created if needed; waits for it."""
     folder.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:

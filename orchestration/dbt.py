@@ -21,7 +21,7 @@ _WORKING_PREFIX = ".parsing-"
 
 
 def _executable() -> str:
-    """``dbt`` beside this Python, else where scripts are installed to, else on the ``PATH``."""
+    """Path of ``dbt``: next to this Python, else in the folder of scripts, else on the ``PATH``."""
     folders = (Path(sys.executable).parent, Path(sysconfig.get_path("scripts")))
     beside = next((folder / "dbt" for folder in folders if (folder / "dbt").is_file()), None)
     return str(beside or shutil.which("dbt") or folders[0] / "dbt")
@@ -70,12 +70,12 @@ def _sources(folder: Path) -> list[Path]:
 
 
 def _newest(folder: Path) -> int:
-    """When the project was last changed, nanoseconds since 1970."""
+    """Time of the last change of the project, nanoseconds since 1970."""
     return max(path.stat().st_mtime_ns for path in _sources(folder))
 
 
 def _content_digest(folder: Path) -> str:
-    """Of names and contents: an upgrade may bring other files that are older than the manifest."""
+    """Digest of names and contents: an upgrade may bring other files that are older than the manifest."""
     digest = hashlib.sha256()
     for path in _sources(folder):
         digest.update(f"{path.relative_to(folder)} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())

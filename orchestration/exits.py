@@ -1,4 +1,4 @@
-"""How a command ends: every error as one sentence, a stop from outside as such, each with its exit code.
+"""Exit codes of commands: errors are printed as one sentence, signals are recognised.
 
 Each command's ``main`` is wrapped by :func:`ends_plainly`, and nothing else turns an error into an exit code. Exit
 codes: what the command returned; 1 after an error; 128 plus the number of the signal after Ctrl-C (130) or SIGTERM

@@ -34,6 +34,7 @@ WORDED = frozenset(
         "DivergedError",
         "DownloadError",
         "LandingError",
+        "MissingExtra",
         "MissingInput",
         "NoSymbolicLinks",
         "RankingError",
@@ -68,7 +69,7 @@ class Link:
 
 @dataclass(frozen=True)
 class _Rule:
-    """What is said of the errors that a pattern matches, by the path and the workspace; ``None`` for another case."""
+    """Message for the errors that a pattern matches, by path and workspace; ``None`` for other cases."""
 
     pattern: re.Pattern[str]
     says: Callable[[str, Path], str | None]
@@ -127,8 +128,8 @@ def _damaged_table(path: str, home: Path) -> str | None:
     except ValueError:
         # a file of the user is the business of whoever reads it
         return None
-    made_anew = home / "lake" / dataset / Path(*asset[:2])
-    return f"{path} is damaged: remove {made_anew} and run the command again, which makes it anew"
+    folder = home / "lake" / dataset / Path(*asset[:2])
+    return f"{path} is damaged: remove {folder} and run the command again, which makes it again"
 
 
 def _process(path: str, home: Path) -> str:
@@ -189,7 +190,7 @@ _RULES_OF_THE_SYSTEM = (
     _rule(
         r"disk image is malformed|file is not a database",
         "the record of runs in the folder dagster of {0} is damaged: move that folder away and run the command again, "
-        "which makes every asset anew",
+        "which makes every asset again",
     ),
     _rule(
         r"unable to open database file",
@@ -249,7 +250,7 @@ def interrupted(links: Iterable[Link]) -> bool:
 
 
 def sentence(links: Sequence[Link], home: Path) -> str | None:
-    """What happened and what to do, in one sentence; ``None`` where the errors are of no known kind.
+    """Cause and remedy in one sentence; ``None`` for errors of an unknown kind.
 
     Args:
         links: the errors, as :func:`links_of` gives them.
@@ -276,23 +277,23 @@ def unexpected(links: Sequence[Link], trace: str, home: Path, where: str = "") -
     said = f"{root.kind}: {lines[0]}" if lines else root.kind
     kept = keep_trace(trace, home)
     place = f"the stack trace is in {kept}" if kept else f"{TRACEBACK_VARIABLE}=1 shows the stack trace"
-    return f"{f'{where}: ' if where else ''}{said} (this was not foreseen; {place})"
+    return f"{f'{where}: ' if where else ''}{said} (unexpected error; {place})"
 
 
 def reason(error: BaseException, home: Path) -> str:
-    """What is said of an error that ended a command: always one sentence."""
+    """Message for an error that ended a command: always one sentence."""
     links = links_of(error)
     return sentence(links, home) or unexpected(links, "".join(traceback.format_exception(error)), home)
 
 
 def reason_of_step(step: str, error: SerializableErrorInfo, home: Path) -> str:
-    """What is said of an error that ended a step of a run: always one sentence."""
+    """Message for an error that ended a step of a run: always one sentence."""
     links = links_of_step(error)
     return sentence(links, home) or unexpected(links, error.to_string(), home, where=step)
 
 
 def killed_by(code: int) -> str:
-    """What is said of a process that a signal ended, by its negative exit code: "was killed by SIGTERM"."""
+    """Message for a process that was ended by a signal, from its negative exit code: "was killed by SIGTERM"."""
     try:
         name = signal.Signals(-code).name
     except ValueError:

@@ -1,4 +1,4 @@
-"""How the files of a dataset were read, for the terminal and the Data Docs."""
+"""The reading of the files of a dataset, for the terminal and the Data Docs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an asset tells the UI: metadata, column schemas and data versions; and how a known failure is told."""
+"""Metadata, column schemas and data versions of assets, and known failures as Dagster failures."""
 
 from __future__ import annotations
 

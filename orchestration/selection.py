@@ -1,4 +1,4 @@
-"""Which assets belong to a choice of recipes: their groups, what a run leaves out, and the refusal to make the rest."""
+"""Selection of assets by recipes: their groups, what a run omits, and the refusal of what was not chosen."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 import dagster as dg
 
-from ml.baselines import BASELINES
+from ml.baselines.registry import BASELINES
+from ml.extras import missing, remedy, require
 from ml.recommenders.registry import chosen_names, compared, needed_codes
 from orchestration.dagster_internals import BaseAssetGraph
 
@@ -14,6 +15,8 @@ from orchestration.dagster_internals import BaseAssetGraph
 ASKED_FOR = "searches"
 # the job of the default recipes
 EVERYTHING = "everything"
+# what needs the extra `report`
+REPORT = dg.AssetKey(["evaluation", "report"])
 # the group of models, rankings and codes that are made only where their recipes are named
 MORE_RECIPES = "more_recipes"
 
@@ -30,7 +33,7 @@ def group_of(layer: str, name: str) -> str:
 
 
 def unwanted(graph: BaseAssetGraph, named: Iterable[str]) -> set[dg.AssetKey]:
-    """What was not chosen (:func:`is_chosen`), and what is made only where it is asked for."""
+    """Assets that were not chosen (:func:`is_chosen`), and those that are made only on demand."""
     chosen = chosen_names(named)
     return {
         key
@@ -40,8 +43,8 @@ def unwanted(graph: BaseAssetGraph, named: Iterable[str]) -> set[dg.AssetKey]:
 
 
 def is_chosen(key: dg.AssetKey, chosen: Iterable[str]) -> bool:
-    """Whether an asset is made under a choice: all but models and fusions that were not chosen, their rankings, and
-    code assignments that no chosen model needs.
+    """Whether an asset is made under a choice: all but models and fusions that were not chosen, their rankings,
+    code assignments that no chosen model needs, and the report where the extra for it is not installed.
 
     Args:
         chosen: models and fusions, as :func:`chosen_names` returns them.
@@ -49,7 +52,30 @@ def is_chosen(key: dg.AssetKey, chosen: Iterable[str]) -> bool:
     layer, name = key.path[0], key.path[-1]
     if layer == "codes":
         return name in needed_codes(chosen)
+    if key == REPORT:
+        return not missing("report")
     return layer not in ("models", "rankings") or name in BASELINES or name in chosen
+
+
+def left_out(named: Iterable[str]) -> list[str]:
+    """What a run under a choice does not make because an extra is not installed, one sentence each."""
+    sentences = []
+    if not set(named) and (module := missing("train")):
+        sentences.append(f"models are left out: {remedy('train', module)}")
+    if module := missing("report"):
+        sentences.append(f"the report is left out: {remedy('report', module)}")
+    return sentences
+
+
+def check_extras(keys: Iterable[dg.AssetKey]) -> None:
+    """That what is chosen can be made here, whoever chose it: a workspace may come from another environment.
+
+    Raises:
+        MissingExtra: there are models, fusions or rankings of them, and the extra ``train`` is not installed.
+    """
+    trained = sorted(key for key in keys if key.path[0] in ("models", "rankings") and key.path[-1] not in BASELINES)
+    if trained:
+        require("train", trained[0].to_user_string())
 
 
 def require_chosen(key: dg.AssetKey, chosen: Iterable[str], dataset: str) -> None:
@@ -63,7 +89,10 @@ def require_chosen(key: dg.AssetKey, chosen: Iterable[str], dataset: str) -> Non
 
 
 def not_chosen(keys: Iterable[dg.AssetKey]) -> str:
-    """Why the given assets are not made, and what makes them."""
+    """Message: why the given assets are not made, and how to make them."""
+    keys = set(keys)
+    if keys == {REPORT}:
+        return f"{REPORT.to_user_string()}: {remedy('report', missing('report'))}"
     names = ", ".join(sorted(key.to_user_string() for key in keys))
     return (
         f"{names}: not among the recipes chosen for this dataset. Name the recipe under `recipes` in the launchpad of "

@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ml.baselines import BASELINES
+    from ml.baselines.registry import BASELINES
     from ml.data.training_set import TrainingSet
     from ml.evaluation.entry import Entry
     from ml.evaluation.leaderboard import build_leaderboard
@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 _MODULES = {
-    "BASELINES": "ml.baselines",
+    "BASELINES": "ml.baselines.registry",
     "Entry": "ml.evaluation.entry",
     "SequentialRecommender": "ml.training.sequential_recommender",
     "TrainingSet": "ml.data.training_set",
@@ -45,10 +45,17 @@ _MODULES = {
     "user_metrics": "ml.evaluation.metrics",
 }
 
+# what needs torch, which the extra `train` installs
+_TRAINED = frozenset({"SequentialRecommender"})
+
 
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name in _TRAINED:
+        from ml.extras import require
+
+        require("train", f"raw2rank.{name}")
     return getattr(import_module(_MODULES[name]), name)
 
 

@@ -1,7 +1,4 @@
-{#-
-    White space (also no-break spaces and line ends) collapsed to single blanks, none at the ends. Most texts need
-    nothing of it, and a match takes a quarter of the time of a replacement.
--#}
+{#- Most texts have single blanks already, and a match takes a quarter of the time of a replacement. -#}
 {% macro single_spaced(text) -%}
     trim(
         if(
@@ -13,10 +10,6 @@
 {%- endmacro %}
 
 
-{#-
-    The text with its HTML entities decoded once, so that `&amp;lt;` becomes `&lt;` and not `<`: taken apart into
-    pieces of either one entity or none, each decoded by itself, and put together again.
--#}
 {% macro decoded_entities(text) -%}
     case
         when contains({{ text }}, '&') then array_to_string(
@@ -31,7 +24,6 @@
 {%- endmacro %}
 
 
-{#- As an HTML 5 reader does: 128 to 159 are read as Windows-1252. What is no known entity stays as it is. -#}
 {% macro decoded_piece(piece) -%}
     {%- set code_point %}try_cast(
             if({{ piece }}[3] in ('x', 'X'), '0x' || {{ piece }}[4:-2], {{ piece }}[3:-2]) as integer
@@ -68,7 +60,6 @@
 {%- endmacro %}
 
 
-{#- The entities of Latin-1 and those that product pages use besides; a soft hyphen is only a hint to a browser. -#}
 {% macro named_entities() -%}
     {{- return({
         'quot': '"', 'apos': "'", 'lt': '<', 'gt': '>', 'nbsp': ' ', 'iexcl': '¡', 'cent': '¢', 'pound': '£',
@@ -96,10 +87,6 @@
 {%- endmacro %}
 
 
-{#-
-    Whether a text is a piece of a page and not a name: a tag, the end of one that was cut, a style sheet or a
-    script. `I <3 NY`, `List<String>` and `{special issue}` are names.
--#}
 {% macro is_markup(text) -%}
     {%- set tags = 'a|abbr|b|body|br|button|center|div|em|font|form|h[1-6]|head|hr|html|i|iframe|img|input|label|li|'
         ~ 'link|meta|noscript|ol|option|p|s|script|select|small|span|strong|style|sub|sup|table|tbody|td|th|thead|tr|u|ul'

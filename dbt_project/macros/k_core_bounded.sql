@@ -1,7 +1,4 @@
-{#-
-    Whether there are too many interactions to peel the k-core in memory. Known only when the model is about to be
-    built: what is compiled at other times shows the form in memory.
--#}
+{#- The interactions can be counted only when the model is about to be built. -#}
 {% macro k_core_is_too_large_for_memory(interactions) -%}
     {%- set rows_in_memory = whole_number('k_core_rows_in_memory') -%}
     {%- if not execute or flags.WHICH not in ['run', 'build'] -%}
@@ -12,11 +9,6 @@
 {%- endmacro %}
 
 
-{#-
-    The k-core peeled round by round in temporary tables of integers, which DuckDB moves to disk where memory does not
-    suffice: nodes with too few of the edges that are left fall, their edges with them, until none falls. Leaves
-    the nodes that stay in the temporary tables `core_users` (user_id) and `core_items` (item_id).
--#}
 {% macro peel_k_core_on_disk(interactions, users_need, items_need) -%}
     {%- set sides = [('user', users_need), ('item', items_need)] -%}
     {%- for side, need in sides -%}

@@ -1,4 +1,3 @@
-{#- The value of a variable that must be a whole number of at least 0; an error that says so otherwise. -#}
 {% macro whole_number(name) -%}
     {%- set value = var(name) -%}
     {%- if not (value | string).isdigit() -%}
@@ -10,7 +9,6 @@
 {%- endmacro %}
 
 
-{#- The value of a variable that must be a number of at least 0, as SQL text; an error that says so otherwise. -#}
 {% macro plain_number(name) -%}
     {%- set value = var(name) | string -%}
     {%- if not modules.re.fullmatch('[0-9]+([.][0-9]+)?', value) -%}
@@ -22,7 +20,6 @@
 {%- endmacro %}
 
 
-{#- The value of a variable that must be true or false; an error that says so otherwise. -#}
 {% macro true_or_false(name) -%}
     {%- set value = var(name) | string | lower -%}
     {%- if value not in ['true', 'false'] -%}
@@ -34,7 +31,6 @@
 {%- endmacro %}
 
 
-{#- The value of a variable that must be one of some words; an error that lists them otherwise. -#}
 {% macro one_of(name, words) -%}
     {%- set value = var(name) -%}
     {%- if value not in words -%}
@@ -46,19 +42,16 @@
 {%- endmacro %}
 
 
-{#- The rule that orders ties. -#}
 {% macro tie_order() -%}
     {{- return(one_of('tie_order', ['hash', 'file', 'item', 'shuffle'])) -}}
 {%- endmacro %}
 
 
-{#- How interactions are split. -#}
 {% macro split_rule() -%}
     {{- return(one_of('split', ['leave-one-out', 'global-temporal'])) -}}
 {%- endmacro %}
 
 
-{#- Interactions that a node of one side (`users` or `items`) must have in the k-core. -#}
 {% macro k_core_of(side) -%}
     {%- set name = 'k_core_' ~ side -%}
     {%- if var(name) | string == '-1' -%}
@@ -73,7 +66,6 @@
 {%- endmacro %}
 
 
-{#- The seconds since 1970 at which an ISO date starts in UTC; none where the text is no such date. -#}
 {% macro start_of_day(text) -%}
     {%- set parts = modules.re.fullmatch('([0-9]{4})-([0-9]{2})-([0-9]{2})', text) -%}
     {%- if not parts -%}
@@ -90,10 +82,6 @@
 {%- endmacro %}
 
 
-{#-
-    The window of time that is kept, as `{'from': ..., 'until': ...}` in seconds since 1970, none where it is open;
-    an error where a date is none, or nothing lies between them.
--#}
 {% macro time_window() -%}
     {%- set window = {} -%}
     {%- for side in ['from', 'until'] -%}
@@ -115,11 +103,6 @@
 {%- endmacro %}
 
 
-{#-
-    Where the window of validation and that of test start, as `{'validation_from': ..., 'test_from': ...}`, each
-    `{'seconds': ...}` since 1970 or `{'quantile': ...}`; an error where one is neither, or the first not before the
-    second.
--#}
 {% macro split_boundaries() -%}
     {%- set boundaries = {} -%}
     {%- for name in ['validation_from', 'test_from'] -%}
@@ -145,4 +128,16 @@
         ) }}
     {%- endif -%}
     {{- return(boundaries) -}}
+{%- endmacro %}
+
+
+{% macro window_start(name, timestamp) -%}
+    {%- set boundary = split_boundaries()[name] -%}
+    {%- if split_rule() != 'global-temporal' -%}
+        null::bigint
+    {%- elif boundary.seconds is defined -%}
+        {{ boundary.seconds }}::bigint
+    {%- else -%}
+        quantile_disc({{ timestamp }}, {{ boundary.quantile }})
+    {%- endif -%}
 {%- endmacro %}

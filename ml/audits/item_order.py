@@ -195,8 +195,10 @@ def _numberings(item_ids: np.ndarray) -> list[np.ndarray]:
 
 
 def _is_told(places: np.ndarray, lines: np.ndarray, users: np.ndarray) -> np.ndarray:
-    """Which interactions say something: all, or those with an item seen before where items are numbered by
-    appearance. bool ``[interactions]``"""
+    """Which interactions say something, bool ``[interactions]``.
+
+    All of them, or those with an item seen before where items are numbered by appearance.
+    """
     in_file = np.lexsort((np.arange(len(lines)), users, lines))
     first = in_file[np.sort(np.unique(places[in_file], return_index=True)[1])]
     told = np.ones(len(places), dtype=bool)

@@ -30,7 +30,7 @@ _LARGEST_DEFAULT_BYTES = 6 << 30
 
 
 def memory_limit() -> str:
-    """What DuckDB may use of memory: ``RAW2RANK_DUCKDB_MEMORY``, else 6 GiB, or 80 % of a smaller machine."""
+    """Memory limit of DuckDB: ``RAW2RANK_DUCKDB_MEMORY``, else 6 GiB, or 80 % of a smaller machine."""
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     default = f"{min(_LARGEST_DEFAULT_BYTES, total * 4 // 5) >> 20}MiB"
     return os.environ.get(_SETTINGS["memory_limit"]) or default
@@ -67,5 +67,5 @@ def _spill_root() -> Path:
 
 
 def quoted(path: Path) -> str:
-    """A path as it stands between the quotes of a text in SQL."""
+    """A path, escaped for use inside a quoted SQL string."""
     return str(path).replace("'", "''")

@@ -1,4 +1,4 @@
-"""What a dataset looked like when it was last accepted, and how far what is there now is from it.
+"""Drift: statistics of a dataset when it was last accepted, and the distance of the present data from them.
 
 A state is described by counts of its staged table and by the identities in it. Of the accepted state is kept
 besides how it compared with the one accepted before it: holding the same state against its contract once more
@@ -35,7 +35,7 @@ class AcceptanceError(ValueError):
 
 @dataclass(frozen=True)
 class Comparison:
-    """The present state of one kind beside the accepted one.
+    """The present statistics of one kind of data and the accepted ones.
 
     Attributes:
         row: figures of both and the distances between them, by name; ``None`` where there is nothing to compare.
@@ -78,7 +78,7 @@ def profile(kind: str, table: Path) -> dict[str, Any]:
 
 
 def compare(kind: str, table: Path, accepted: Path) -> Comparison:
-    """The staged table of a kind beside its accepted state.
+    """Compare the staged table of a kind with its accepted statistics.
 
     Args:
         kind: ``reviews`` or ``metadata``.
@@ -189,7 +189,7 @@ def _distance(present: Mapping[str, int], accepted: Mapping[str, int]) -> float 
 
 
 def _written_at(accepted: Path) -> str:
-    """When a state was accepted: the time of its file, so that equal states are equal bytes."""
+    """Time at which a state was accepted: that of its file, so that equal states are equal bytes."""
     return datetime.fromtimestamp((accepted / "accepted.json").stat().st_mtime, UTC).isoformat(timespec="seconds")
 
 

@@ -168,7 +168,7 @@ def _read_cache(cache: Path) -> dict:
 
 @contextmanager
 def working_folder(parent: Path) -> Iterator[Path]:
-    """A fresh folder in ``parent`` for this user alone, removed at the end with all that is left in it.
+    """A fresh private folder in ``parent``, removed at the end with its content.
 
     It is locked meanwhile, so that one of a killed process can be cleared (:func:`clean_leftovers`).
     """

@@ -41,7 +41,7 @@ _BATCH_ROWS = 1000
 
 @dataclass(frozen=True)
 class Split:
-    """What was written of one split: rows, their size in memory and the size of the file, in bytes."""
+    """Statistics of one written split: rows, their size in memory and the size of the file, in bytes."""
 
     rows: int
     memory: int
@@ -90,7 +90,7 @@ def export(training_set: TrainingSet, folder: Path, history_limit: int = 50) -> 
 
 
 def prompt(history: list[str]) -> str:
-    """What a model is given: the instruction, the texts of a history (oldest first) and ``### Next item:``."""
+    """The prompt: the instruction, the texts of a history (oldest first) and ``### Next item:``."""
     lines = "".join(f"- {text}\n" for text in history)
     return f"### Instruction:\n{INSTRUCTION}\n\n### History:\n{lines}\n{NEXT_ITEM}"
 

@@ -32,7 +32,7 @@ def check_items(histories: Sequences, items: int) -> None:
 
 
 def indices_in(from_item_ids: np.ndarray, to_item_ids: np.ndarray) -> np.ndarray:
-    """Where each item of one catalogue stands in another, int64 ``[from items]``; ``NOT_HELD`` where nowhere.
+    """Index of each item of one catalogue in another, int64 ``[from items]``; ``NOT_HELD`` where it has none.
 
     Args:
         from_item_ids: identities of the one, bytes, ascending.

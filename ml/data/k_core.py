@@ -10,7 +10,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Core:
-    """What is left of a dataset: how many users, items and interactions, and the length of the longest history."""
+    """Size of a filtered dataset: users, items, interactions and the length of the longest history."""
 
     users: int
     items: int
@@ -19,7 +19,7 @@ class Core:
 
 
 def core(users: np.ndarray, items: np.ndarray, users_need: int, items_need: int) -> Core:
-    """What is left when users and items with too few interactions have been removed, again and again.
+    """Size of a dataset after users and items with too few interactions have been removed repeatedly.
 
     Args:
         users: user of each interaction, as numbers from 0, ``[interactions]``.

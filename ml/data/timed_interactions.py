@@ -1,4 +1,4 @@
-"""The kept interactions with what the training set no longer knows: when, from which line, and how often said."""
+"""The kept interactions with time, source line and number of copies, which the training set does not hold."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ class VariantError(ValueError):
 
 
 def split_of(training_set: TrainingSet) -> str:
-    """How the split was made: :data:`LEAVE_ONE_OUT` or :data:`GLOBAL_TEMPORAL`, by its protocol."""
+    """The kind of split, from its protocol: :data:`LEAVE_ONE_OUT` or :data:`GLOBAL_TEMPORAL`."""
     is_temporal = str(training_set.protocol.get("split", LEAVE_ONE_OUT)).startswith(GLOBAL_TEMPORAL)
     return GLOBAL_TEMPORAL if is_temporal else LEAVE_ONE_OUT
 
@@ -48,7 +48,7 @@ def is_tied_with_previous(interactions: Interactions) -> np.ndarray:
 
 
 def with_tie_order(training_set: TrainingSet, interactions: Interactions, rule: str, seed: int = 0) -> TrainingSet:
-    """The training set that another tie rule makes of the same interactions.
+    """The training set that results from the same interactions under another tie rule.
 
     Time comes first; only interactions of one user at one moment change places. Which places are trained on,
     validated and tested stays as it is, so under the rule of the training set itself it comes out unchanged.
@@ -83,7 +83,7 @@ def with_tie_order(training_set: TrainingSet, interactions: Interactions, rule: 
 
 
 def with_duplicates(training_set: TrainingSet, interactions: Interactions) -> TrainingSet:
-    """The training set with every interaction as often as the dump said it, copies beside their original.
+    """The training set with duplicates kept: each interaction as often as in the dump, copies next to each other.
 
     Users and items stay those of the training set (no second k-core), and so do the users of validation and test.
 
@@ -172,7 +172,7 @@ def with_temporal_split(
 
 
 def with_test_users(training_set: TrainingSet, rows: np.ndarray) -> TrainingSet:
-    """The same training set with some of its test cases alone, given by ascending row number."""
+    """The same training set restricted to some test cases, given by ascending row number."""
     before_test = training_set.before_test
     return replace(
         training_set,

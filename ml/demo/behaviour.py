@@ -1,4 +1,4 @@
-"""How the users of the demo dump buy.
+"""Purchasing behaviour of the users of the demo dump.
 
 Items belong to families, the parts of one project (all for drip irrigation, all for sourdough), and families to
 themes. Within a family the items form a ring: each has one successor, what most people need next. A user has
@@ -45,7 +45,7 @@ class Behaviour:
 
 @dataclass(frozen=True)
 class Catalogue:
-    """Who belongs to whom among the items.
+    """Relations between items: complements and substitutes.
 
     Attributes:
         families: the items of each family, in the order of its ring; rare items are in none of the rings.
@@ -182,7 +182,7 @@ class Shop:
         return self._mostly_new(self._in_family[family], owned)
 
     def _mostly_new(self, choice: _Choice, owned: set[int]) -> int:
-        """What is at home already is drawn again, a few times."""
+        """Redraw items that the user already has, a few times."""
         item = choice(self._rng)
         for _ in range(4):
             if item not in owned:

@@ -14,7 +14,7 @@ from ml.demo.text import Wording
 
 @dataclass(frozen=True)
 class DemoDirt:
-    """How much of each kind of dirt there is.
+    """The amount of each kind of dirt.
 
     Shares of the reviews that users wrote, each kind in reviews of its own:
         identical_reviews: written twice, byte for byte.

@@ -40,13 +40,13 @@ DATASET = "Demo"
 
 @dataclass(frozen=True)
 class DemoDump:
-    """What was written, and what of it is dirt.
+    """The files written, and the dirt in them.
 
     Attributes:
         reviews: the file of reviews.
         metadata: the file of metadata.
         review_lines: lines of the reviews file.
-        review_rejects: how many of them are to be rejected, by reason (:mod:`ml.data.sources.amazon_2018`).
+        review_rejects: how many of them are to be rejected, by reason (:mod:`ml.data.sources.amazon.v2018`).
         identical_reviews: lines beyond the first of byte-identical ones.
         reworded_reviews: lines beyond the first that repeat its reviewerID, asin, time and rating in other words.
         mistyped_verified: lines to be kept with an invalid ``verified``.

@@ -1,4 +1,4 @@
-"""What the rows of the demo dump say: invented brands, generic product words, the keys of the 2018 release.
+"""Text of the demo dump: invented brands, generic product words, the keys of the 2018 release.
 
 Items of one family share the word of their project and that of their theme, and a few brands, so that text
 similarity finds the family; what an item is within its family (a tray, a gauge) is said in words that all

@@ -15,7 +15,7 @@ from ml.recommender import BASELINE, FUSION, MODEL
 
 @dataclass(frozen=True)
 class Entry:
-    """What a leaderboard needs to know of one recommender.
+    """One recommender of a leaderboard.
 
     Attributes:
         title: name shown to readers.

@@ -1,4 +1,4 @@
-"""How far a mean over users may be off, had other users of the same kind been there."""
+"""Bootstrap confidence intervals of means over users."""
 
 from __future__ import annotations
 

@@ -36,12 +36,12 @@ _NOT_RANKED = np.iinfo(np.int16).max
 
 
 def metrics_of_depth(depth: int) -> tuple[str, ...]:
-    """Those of :data:`METRICS` that rankings of this depth hold enough for."""
+    """The metrics of :data:`METRICS` that can be computed from rankings of this depth."""
     return tuple(metric for metric in METRICS if _cut_off(metric) <= depth)
 
 
 def user_metrics(rankings: pa.Table, training_set: TrainingSet) -> pa.Table:
-    """Where the held-out item of every test user stands, one row each, by ascending ``user_index``.
+    """Rank of the held-out item of every test user, one row each, by ascending ``user_index``.
 
     Columns: ``user_index`` (int32), ``recommender``, ``seed`` (int32), ``target_rank`` (int16, 1-based, null where
     the item is not in the list) and ``cut_is_tied`` (bool): the scores at ranks 10 and 11 are equal, so that the
@@ -188,7 +188,7 @@ def relevance_metrics(
 
 
 def is_relevant(items: np.ndarray, relevant: Sequences) -> np.ndarray:
-    """Whether the item at each place of each list is relevant to its user, bool ``[users, depth]``.
+    """Whether the item at each rank is relevant to the user, bool ``[users, depth]``.
 
     Args:
         items: item indices, int ``[users, depth]``; negative ones stand for no item.

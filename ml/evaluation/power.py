@@ -1,4 +1,4 @@
-"""How small a difference between two recommenders a number of users can show, and which rows differ at all."""
+"""Statistical power: the smallest difference that a number of test users can detect."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ POWER = 0.8
 
 @dataclass(frozen=True)
 class Power:
-    """What the users of a dataset can show.
+    """The statistical power of a dataset's test users.
 
     Attributes:
         users: how many.
@@ -54,7 +54,7 @@ def smallest_difference(values: Sequence[SeedValues]) -> Power:
 
 @dataclass(frozen=True)
 class Neighbours:
-    """How many pairs of neighbouring rows differ significantly."""
+    """Number of pairs of neighbouring rows that differ significantly."""
 
     different: int
     pairs: int

@@ -34,7 +34,7 @@ def protocol_line(leaderboard: pa.Table) -> str:
 def protocol_of(
     training_set: TrainingSet, digest: str, entries: Sequence[Entry], compared: int, reference: str | None
 ) -> dict[str, str]:
-    """What :func:`protocol` reads.
+    """The protocol of a leaderboard, as :func:`protocol` reads it.
 
     Args:
         training_set: that all were fitted on and ranked for.

@@ -113,7 +113,7 @@ def rank(
 
 
 def facts(rankings: pa.Table) -> dict:
-    """What a table of rankings says of itself.
+    """Metadata of a table of rankings.
 
     ``dataset``, ``training_set`` (digest), ``recommender``, ``seed``, ``depth`` and ``exclude_seen``.
 

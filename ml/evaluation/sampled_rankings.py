@@ -81,7 +81,7 @@ def sample_rankings(rankings: Mapping[str, pa.Table], training_set: TrainingSet,
 
 
 def sampled_cases(training_set: TrainingSet, users: int = USERS) -> np.ndarray:
-    """Which test cases are sampled, int64 ``[at most users]``, ascending."""
+    """The sampled test cases, int64 ``[at most users]``, ascending."""
     identities = np.asarray(training_set.user_ids)[np.asarray(training_set.test_users)]
     digests = [hashlib.sha256(identity).digest() for identity in identities.tolist()]
     return np.sort(np.array(sorted(range(len(digests)), key=digests.__getitem__)[:users], dtype=np.int64))

@@ -1,4 +1,4 @@
-"""Which recommenders differ significantly: paired tests over users and seeds, corrected for their number."""
+"""Significance: paired tests over users and seeds, corrected for multiple comparisons."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class SeedValues:
 
     @classmethod
     def of_one_seed(cls, values: np.ndarray) -> SeedValues:
-        """Of a recommender with one seed, or none: float64 ``[users]``."""
+        """Values of a recommender with one seed, or none: float64 ``[users]``."""
         return cls(np.asarray(values, dtype=np.float64)[None])
 
     @property
@@ -132,7 +132,7 @@ def mean_test(values: SeedValues) -> MeanDifference:
 
 @dataclass(frozen=True)
 class SeedTerm:
-    """What seeds add to the variance of a mean.
+    """Contribution of seeds to the variance of a mean.
 
     Attributes:
         variance: not below zero.
@@ -144,7 +144,7 @@ class SeedTerm:
 
 
 def with_seed_terms(difference: np.ndarray, terms: Iterable[SeedTerm]) -> MeanDifference:
-    """What :func:`paired_test` gives, where the spread of the seeds is known from elsewhere.
+    """Like :func:`paired_test`, with a known variance of the seeds.
 
     Args:
         difference: of each user, float64 ``[users]``.
@@ -183,7 +183,7 @@ def _combined(difference: np.ndarray, terms: Sequence[SeedTerm]) -> MeanDifferen
 
 @dataclass(frozen=True)
 class PairedTests:
-    """Of each recommender against one reference, ``[recommenders]`` each.
+    """Tests of several recommenders against one reference, ``[recommenders]`` each.
 
     Attributes:
         difference: mean difference; above zero where the recommender is better.

@@ -17,7 +17,7 @@ MOST_PARTS = 64
 
 @dataclass(frozen=True)
 class Candidates:
-    """What any of the parts lists for a row, each item once, and what each part says of it.
+    """The union of the items that the parts list for a row, with the score of each part.
 
     Columns stand in the order of ties of ``ml.retrieval.top_k``, so that of two equal scores the left one wins.
 

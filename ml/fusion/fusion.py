@@ -99,7 +99,7 @@ class Fusion:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """What :meth:`as_json` made."""
+        """Read what :meth:`as_json` wrote."""
         weights = values["weights"]
         return cls(tuple(weights), tuple(weights.values()), values["normalisation"], values["depth"])
 

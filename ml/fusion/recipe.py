@@ -1,4 +1,4 @@
-"""Fusions to make: one TOML file each, in the folder ``fusions`` beside the recipes."""
+"""Recipes of fusions: one TOML file each, in the folder ``fusions`` next to the recipes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FUSIONS = RECIPES / "fusions"
 
 @dataclass(frozen=True)
 class FusionRecipe:
-    """What a fusion is made of; weights and normalisation are chosen on the validation users.
+    """The parts of a fusion; weights and normalisation are chosen on the validation users.
 
     Attributes:
         name: name of the file without its ending; also of the recommender.

@@ -1,4 +1,4 @@
-"""The search for the weights of a fusion, on validation users alone."""
+"""The search for the weights of a fusion, on the validation users."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from ml.recommender import NO_ITEM, Recommendations
 
 
 def transitions(training_set: TrainingSet) -> sparse.csr_matrix:
-    """How often an item came directly after another in a training history, int64 ``[before, after]``.
+    """Counts of direct successions of items in training histories, int64 ``[before, after]``.
 
     A history's repeated item comes after itself. Held-out targets make no edge.
     """
@@ -28,7 +28,7 @@ def transitions(training_set: TrainingSet) -> sparse.csr_matrix:
 
 
 def neighbours(training_set: TrainingSet) -> sparse.csr_matrix:
-    """How often two items stood side by side, whichever came first, int64 ``[items, items]``, symmetric.
+    """Counts of adjacent items in training histories, in either order, int64 ``[items, items]``, symmetric.
 
     An item beside itself counts twice, once from either side.
     """
@@ -50,7 +50,7 @@ def probabilities(counts: sparse.csr_matrix) -> sparse.csr_matrix:
 
 
 def places(order: np.ndarray) -> np.ndarray:
-    """Where each item stands in an order of all items, int64 ``[items]``."""
+    """Position of each item in an order of all items, int64 ``[items]``."""
     place = np.empty(len(order), dtype=np.int64)
     place[order] = np.arange(len(order))
     return place
@@ -104,7 +104,7 @@ def best_reached(scores: sparse.csr_matrix, k: int, order: np.ndarray, seen: Seq
 
 
 def start_at(histories: Sequences, weights: tuple[float, ...], items: int) -> sparse.csr_matrix:
-    """Where a walk starts: at the last items of each history, float64 ``[rows, items]``.
+    """Start distribution of a walk: the last items of each history, float64 ``[rows, items]``.
 
     Args:
         histories: ``[rows]``.

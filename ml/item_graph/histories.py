@@ -27,7 +27,7 @@ def check_request(histories: Sequences, k: int, items: int) -> None:
 
 
 def last_items(histories: Sequences, place: int = 1) -> np.ndarray:
-    """The item that stands ``place`` from the end of each history (1: the last one), int64 ``[rows]``.
+    """The item at position ``place`` from the end of each history (1: the last one), int64 ``[rows]``.
 
     ``NO_ITEM`` where a history is shorter than that.
     """

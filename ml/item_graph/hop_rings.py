@@ -87,7 +87,7 @@ def ranked_rings(
 
 
 def _rings(step: sparse.csr_matrix, anchors: np.ndarray, rings: int) -> np.ndarray:
-    """Which ring each item is in around each anchor, uint8 ``[anchors, items]``; 0 outside of all."""
+    """Ring of each item around each anchor, uint8 ``[anchors, items]``; 0 outside all rings."""
     rows = np.arange(len(anchors))
     ring_of = np.zeros((len(anchors), step.shape[0]), dtype=np.uint8)
     ring_of[rows, anchors] = _HERE

@@ -1,4 +1,4 @@
-"""What a model is built for."""
+"""The catalogue that a model is built for."""
 
 from __future__ import annotations
 

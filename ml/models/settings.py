@@ -1,4 +1,4 @@
-"""What can be set about a model. No torch here: recipes are read where no model is built.
+"""Settings of models. Imports no torch, because recipes are read where no model is built.
 
 The settings of the models that ship stand here, and name the class that is built from them. A model of one's own
 needs no line here: see :data:`MODEL_SETTINGS`.
@@ -77,10 +77,15 @@ class ItemVectorSettings:
         _check_dropout(self.dropout)
         _check_deviation(self.embedding_deviation)
 
+    @property
+    def needs_codes(self) -> bool:
+        """Whether the model is built on codes."""
+        return self.item_embedding == "joint_product_quantised"
+
 
 @dataclass(frozen=True)
 class _TransformerSettings(ItemVectorSettings):
-    """Settings of all transformers, beside those of :class:`ItemVectorSettings`.
+    """Settings of all transformers, in addition to :class:`ItemVectorSettings`.
 
     Attributes:
         blocks: number of transformer blocks.
@@ -239,6 +244,11 @@ class MatrixFactorisationSettings:
 
 # a dataclass; of one's own models it is the class `Settings` of the model's file
 ModelSettings = Any
+
+
+def needs_codes(settings: ModelSettings) -> bool:
+    """Whether a model is built on codes: what its settings say under ``needs_codes``, a property or class variable."""
+    return bool(getattr(settings, "needs_codes", False))
 
 
 class _Architectures(Mapping[str, type]):

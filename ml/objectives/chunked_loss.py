@@ -24,7 +24,7 @@ _SCORES_AT_ONCE_ELSEWHERE = 1 << 26
 
 @dataclass(frozen=True)
 class RowLosses:
-    """What a row loss returns.
+    """Result of a row loss.
 
     Attributes:
         losses: ``[rows]``.
@@ -87,7 +87,7 @@ def loss_type(states: Tensor) -> torch.dtype:
 
 
 def rows_at_once(columns: int, device: torch.device) -> int:
-    """How many rows of scores to compute at once."""
+    """Number of rows of scores to compute at once."""
     return max(1, _SCORES_AT_ONCE.get(device.type, _SCORES_AT_ONCE_ELSEWHERE) // max(1, columns))
 
 

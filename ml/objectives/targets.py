@@ -1,4 +1,4 @@
-"""What states are to predict."""
+"""The targets of states."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Targets:
         return Targets(self.items.to(device), None if self.states is None else self.states.to(device))
 
     def rows(self, states: int) -> Tensor:
-        """Which state each target belongs to, int64 ``[targets]``."""
+        """Index of the state of each target, int64 ``[targets]``."""
         return torch.arange(states, device=self.items.device) if self.states is None else self.states
 
     def weights(self, states: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What a leaderboard shows of a fitted recommender besides its metrics: kind, fit, objective and sizes."""
+"""Facts of a fitted recommender for the leaderboard: kind, fit, objective and sizes."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _fusion(name: str, folder_of: FolderOf, registry: Registry, items: int) -> d
 
 
 def _length_of(folder: Path, model: Any) -> dict[str, Any]:
-    """How much of a history a trained model reads, and the reason where that follows from the data."""
+    """Maximum history length of a trained model, and the reason where it was derived from the data."""
     derived = derived_of_trained(folder).get("model.max_length")
     if derived is not None:
         return {"maximum_length": derived["value"], "derived_from": derived["reason"]}

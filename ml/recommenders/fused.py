@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
-from ml.baselines import BASELINES
+from ml.baselines.registry import BASELINES
 from ml.data.files import whole
 from ml.data.training_set import FIT_ON_TRAIN, Sequences, TrainingSet
 from ml.fusion.fusion import DEPTH, Fusion
@@ -22,7 +22,7 @@ FUSION_FILE = "fusion.json"
 def validation_lists(
     name: str, fitted: Recommender, training_set: TrainingSet, depth: int, exclude_seen: bool, seed: int
 ) -> Recommendations:
-    """What a recommender lists for the validation users when it has seen the training items alone.
+    """Lists for the validation users by a recommender fitted on the training items only.
 
     A trained model keeps these lists from before its final fit; a baseline is fitted anew, which is cheap.
     """

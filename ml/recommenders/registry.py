@@ -1,4 +1,4 @@
-"""Which recommenders there are, and which of them a choice of recipes stands for.
+"""All recommenders by name, and the ones that a choice of recipes selects.
 
 The baselines of the library, one model for each recipe file, and one fusion for each file in the folder ``fusions``
 beside the recipes. Baselines always run; of the others those that are chosen, by name or by set.
@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ml.baselines import BASELINES
+from ml.baselines.registry import BASELINES
+from ml.codes.recipe import CodesRecipe, load_codes_recipes
+from ml.codes.registry import METHODS
 from ml.config import nearest
+from ml.extras import missing, require
 from ml.fusion.recipe import FusionRecipe, load_fusions
 from ml.recommender import BASELINE, FUSION, MODEL
 from ml.training.recipe import RECIPE_SETS, RECIPES, Recipe, load_recipes
@@ -32,10 +35,12 @@ class Registry:
     Attributes:
         recipes: of models, by name.
         fusions: recipes of fusions, by name.
+        codes: recipes of codes, by name; by default those of the library.
     """
 
     recipes: Mapping[str, Recipe]
     fusions: Mapping[str, FusionRecipe]
+    codes: Mapping[str, CodesRecipe] = field(default_factory=load_codes_recipes)
 
     def kind_of(self, name: str) -> str:
         """``baseline``, ``model`` or ``fusion``.
@@ -49,13 +54,13 @@ class Registry:
         raise KeyError(f"there is no recommender {name}")
 
     def parts_of(self, name: str) -> tuple[str, ...]:
-        """What a fusion is made of; any other recommender is its own only part."""
+        """The parts of a fusion; any other recommender is its own only part."""
         return self.fusions[name].parts if self.kind_of(name) == FUSION else (name,)
 
 
 def registry() -> Registry:
     """The recommenders of the recipes' folder (:func:`recipes_folder`)."""
-    return Registry(recipes(), fusions())
+    return Registry(recipes(), fusions(), codes_recipes())
 
 
 def library_registry() -> Registry:
@@ -107,6 +112,25 @@ def fusions() -> dict[str, FusionRecipe]:
     return found
 
 
+@cache
+def codes_recipes() -> dict[str, CodesRecipe]:
+    """Recipes of codes by name, in the order of their names: those of the folder ``codes`` beside the recipes, or those
+    of the library where there is no such folder.
+
+    Raises:
+        ValueError: a recipe of a model names codes that have no recipe.
+    """
+    own = recipes_folder() / "codes"
+    found = load_codes_recipes(own) if own.is_dir() else load_codes_recipes()
+    for name, recipe in recipes().items():
+        if recipe.codes is not None and recipe.codes not in found:
+            raise ValueError(
+                f"{recipe_file(name)}: there is no recipe of codes {recipe.codes}{nearest(recipe.codes, found)}; "
+                f"there are {', '.join(found) or 'none'}"
+            )
+    return found
+
+
 def recipe_names() -> list[str]:
     return sorted(recipes())
 
@@ -140,7 +164,7 @@ def layer_of(name: str) -> str:
 
 
 def parts_of(name: str) -> tuple[str, ...]:
-    """What a fusion is made of; any other recommender is its own only part."""
+    """The parts of a fusion; any other recommender is its own only part."""
     return registry().parts_of(name)
 
 
@@ -153,13 +177,14 @@ def modules_of(name: str) -> list[str]:
 
 
 def _modules_of_baseline(name: str) -> list[str]:
-    return [BASELINES[name].path.split(":")[0]]
+    return [BASELINES[name].module]
 
 
 def _modules_of_model(name: str) -> list[str]:
     settings = type(recipes()[name].model)
     built_from = getattr(settings, "model", f"{settings.__module__}:Model")
-    return ["ml.training.sequential_recommender", built_from.split(":")[0]]
+    objective = recipes()[name].objective.objective
+    return ["ml.training.sequential_recommender", *(path.split(":")[0] for path in (built_from, objective))]
 
 
 def _modules_of_fusion(name: str) -> list[str]:
@@ -171,20 +196,23 @@ _MODULES = {BASELINE: _modules_of_baseline, MODEL: _modules_of_model, FUSION: _m
 
 
 def modules_by_name() -> list[str]:
-    """Modules of all baselines and ways to assign codes, which registries name and imports do not lead to."""
-    from ml.codes import ASSIGNMENTS
-
-    paths = [*(baseline.path for baseline in BASELINES.values()), *(way.path for way in ASSIGNMENTS.values())]
-    return sorted({path.split(":")[0] for path in paths})
+    """Modules of all baselines and methods of codes, which registries name and imports do not lead to."""
+    return sorted({one.module for one in (*BASELINES.values(), *METHODS.values())})
 
 
 def chosen_names(named: Iterable[str]) -> list[str]:
     """Models and fusions that names of sets, recipes and fusions stand for; those of ``quick`` where none is named.
 
+    Where nothing is named and the extra ``train`` is not installed, there are none.
+
     Names that do not exist stand for nothing (see :func:`check_recipes`), and so does a fusion whose parts are not
     all chosen. The answer stands for itself.
     """
-    wanted = set(named) or {DEFAULT_SET}
+    wanted = set(named)
+    if not wanted:
+        if missing("train"):
+            return []
+        wanted = {DEFAULT_SET}
     sets = {inner for name in wanted & _SETS.keys() for inner in _SETS[name]}
     models = [name for name in recipe_names() if name in wanted or recipes()[name].set in sets]
     fused = [name for name in fusion_names() if name in wanted or fusions()[name].set in sets]
@@ -196,10 +224,11 @@ def _missing_parts(fusion: str, models: list[str]) -> list[str]:
 
 
 def check_recipes(named: list[str]) -> None:
-    """That a choice can be met.
+    """Check that a choice of recipes is possible.
 
     Raises:
         ValueError: naming the recipes that do not exist, and those that do; or the parts that a fusion lacks.
+        MissingExtra: the extra ``train`` is not installed.
     """
     known = [*recipe_names(), *fusion_names()]
     unknown = sorted(set(named) - {*known, *RECIPE_SETS})
@@ -211,21 +240,26 @@ def check_recipes(named: list[str]) -> None:
         )
     chosen = chosen_names(named)
     for name in sorted(set(named) & set(fusion_names()) - set(chosen)):
-        missing = ",".join(_missing_parts(name, chosen))
-        raise ValueError(f"{name} is a fusion, and not all of its parts are chosen: add {missing} to RECIPES")
+        lacking = ",".join(_missing_parts(name, chosen))
+        raise ValueError(f"{name} is a fusion, and not all of its parts are chosen: add {lacking} to RECIPES")
+    if named:
+        require("train", f"RECIPES={','.join(named)}")
 
 
 def check_audit_model(name: str) -> None:
-    """That the audits can train it.
+    """Check that the audits can train a recipe.
 
     Raises:
         ValueError: there is no such recipe.
+        MissingExtra: the extra ``train`` is not installed.
     """
     if name and name not in recipes():
         raise ValueError(
             f"there is no recipe {name} for AUDIT_MODEL{nearest(name, recipes())}; "
             f"there are {', '.join(recipe_names())}"
         )
+    if name:
+        require("train", f"AUDIT_MODEL={name}")
 
 
 def compared(named: Iterable[str]) -> list[str]:
@@ -234,5 +268,5 @@ def compared(named: Iterable[str]) -> list[str]:
 
 
 def needed_codes(chosen: Iterable[str]) -> set[str]:
-    """Code assignments that the chosen models are built on."""
+    """Names of the codes that the chosen models are built on."""
     return {codes for name in chosen if name in recipes() and (codes := recipes()[name].codes) is not None}

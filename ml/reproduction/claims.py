@@ -1,4 +1,4 @@
-"""What is claimed of a recommender on a dataset: one small file a result.
+"""Claims: one small file for each published result of a recommender on a dataset.
 
 A claim says what was published, where, and between which bounds ours must lie to count as reproduced. A protocol
 says how the dataset is read, split and ranked; all claims of a dataset share it.
@@ -18,7 +18,7 @@ PROTOCOLS = Path(__file__).parent / "protocols"
 
 @dataclass(frozen=True)
 class Protocol:
-    """How a dataset is read, split and ranked.
+    """Protocol of a dataset: how it is read, split and ranked.
 
     Attributes:
         name: name of its file without the ending.

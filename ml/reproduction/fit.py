@@ -1,4 +1,4 @@
-"""One recommender fitted with one seed, kept where it lies, and measured on the test users."""
+"""Fit a recommender with one seed, keep it, and measure it on the test users."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _FITTED = "fitted"
 
 @dataclass(frozen=True)
 class Bench:
-    """What all fits on one dataset share.
+    """Everything that the fits on one dataset share.
 
     Attributes:
         training_set: with item text where the dataset has it.
@@ -67,7 +67,7 @@ class Fit:
 
 
 def needed_fits(claims: Sequence[Claim]) -> list[Fit]:
-    """What has to be fitted for some claims, each once, parts of fusions before the fusions."""
+    """The fits needed for some claims, without repetition, parts of fusions before the fusions."""
     fits = [
         Fit(name, claim.fit_on, seed, claim.metric)
         for claim in claims
@@ -113,7 +113,7 @@ def measured(bench: Bench, fit: Fit) -> Result:
 
 
 def results_of(folder: Path, name: str, claim: Claim) -> list[Result]:
-    """What was measured of a recommender for a claim, one a seed; those that were not are left out."""
+    """Results of a recommender for a claim, one per seed; missing ones are omitted."""
     fits = [Fit(name, claim.fit_on, seed, claim.metric) for seed in _seeds(name, claim)]
     results = [Result.load(_folder(folder, fit) / fit.metric) for fit in fits]
     return [result for result in results if result is not None]

@@ -1,4 +1,4 @@
-"""What came out of the fits of a claim, and whether that reproduces it."""
+"""Results of the fits of a claim, and whether they reproduce it."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Result:
 
     @classmethod
     def load(cls, folder: Path) -> Result | None:
-        """What :meth:`save` wrote; ``None`` where nothing was."""
+        """Read what :meth:`save` wrote; ``None`` if there is nothing."""
         if not (folder / "result.json").exists():
             return None
         described = json.loads((folder / "result.json").read_text(encoding="utf-8"))

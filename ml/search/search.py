@@ -29,7 +29,7 @@ _NO_VALUE = 0.0  # of a trial that diverged: no nDCG is lower
 
 @dataclass(frozen=True)
 class Found:
-    """What a search has found so far.
+    """Results of a search so far.
 
     Attributes:
         recipe: the best one.

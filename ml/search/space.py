@@ -1,4 +1,4 @@
-"""What a search may change in a recipe, and between which values."""
+"""Search spaces: the values of a recipe that a search may change, and their bounds."""
 
 from __future__ import annotations
 

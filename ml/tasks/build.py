@@ -15,7 +15,7 @@ from ml.tasks.settings import ClozeSettings, NextItemSettings, RecencySamplingSe
 
 
 class Task(Protocol):
-    """What of a sequence is shown, and what is to be predicted.
+    """A training task: which part of a sequence is input, and which is predicted.
 
     Attributes:
         least_items: shorter sequences have nothing to predict, and are not trained on.

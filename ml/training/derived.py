@@ -122,7 +122,7 @@ def described(derived: tuple[Derived, ...]) -> dict[str, Any]:
 
 
 def read_described(known: Mapping[str, Any]) -> tuple[Derived, ...]:
-    """What :func:`described` wrote."""
+    """Read what :func:`described` wrote."""
     return tuple(Derived(key, entry["value"], entry["reason"]) for key, entry in known.items())
 
 

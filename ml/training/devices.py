@@ -1,4 +1,4 @@
-"""Where training runs: the device, its memory, and what is computed in which precision."""
+"""Devices: choice of the device, its memory, and mixed precision."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def write_log(records: Iterable[EpochRecord], file: Path) -> None:
 
 
 def read_log(file: Path) -> list[EpochRecord]:
-    """What :func:`write_log` wrote."""
+    """Read what :func:`write_log` wrote."""
     return [EpochRecord(**json.loads(line)) for line in file.read_text(encoding="utf-8").splitlines()]
 
 

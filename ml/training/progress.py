@@ -1,4 +1,4 @@
-"""How far training is: a bar on a terminal where ``tqdm`` is installed, else plain lines."""
+"""Progress of a training: a bar on a terminal where ``tqdm`` is installed, else plain lines."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Progress(Protocol):
         """So many more have been trained on."""
 
     def set_postfix_str(self, text: str) -> None:
-        """What is known at the end of an epoch."""
+        """Summary at the end of an epoch."""
 
     def close(self) -> None: ...
 

@@ -1,4 +1,4 @@
-"""How a recipe is carried out: threads, device, precision, checkpoints. No torch here."""
+"""Execution options of a training: threads, device, precision, checkpoints. Imports no torch."""
 
 from __future__ import annotations
 

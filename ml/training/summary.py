@@ -28,7 +28,7 @@ def version_of_trained(folder: Path) -> str:
 
 
 def facts_of_trained(folder: Path) -> dict[str, Any]:
-    """What the UI shows of a training run: texts, numbers and JSON."""
+    """Metadata of a training run for the UI: texts, numbers and JSON."""
     config = _config(folder)
     run = read_json(folder, "training_run.json")
     result = run["result"]
@@ -61,7 +61,7 @@ def facts_of_trained(folder: Path) -> dict[str, Any]:
 
 
 def fit_on_of_trained(folder: Path) -> str:
-    """What the final fit read."""
+    """The data that the final fit read: ``train`` or ``train+validation``."""
     return _config(folder)["fit_on"]
 
 

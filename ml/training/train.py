@@ -29,7 +29,7 @@ from ml.training.weights_digest import weights_digest
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What came out of a training run.
+    """Result of a training run.
 
     Attributes:
         folder: where the recommender was saved; ``SequentialRecommender.load`` reads it.

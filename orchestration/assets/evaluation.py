@@ -158,7 +158,7 @@ def leaderboard(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
 
 
 def _described_columns() -> dict[str, str]:
-    """What the columns of the leaderboard hold."""
+    """Descriptions of the columns of the leaderboard."""
     from ml.evaluation.metrics import METRICS
 
     measured = (metric.partition("@") for metric in METRICS)
@@ -167,7 +167,7 @@ def _described_columns() -> dict[str, str]:
 
 
 def entries_of(paths: DatasetPaths) -> list:
-    """What the leaderboard is told of each recommender compared, metrics under all seeds included."""
+    """The entries of the leaderboard, with metrics under all seeds."""
     from ml.evaluation.entry import Entry
     from ml.recommenders.facts import facts_of
 
@@ -202,7 +202,8 @@ def _compared_with_popularity(entries: list) -> dg.AssetCheckResult:
         check_name="better_than_popularity",
         passed=not sentences,
         severity=dg.AssetCheckSeverity.WARN,
-        description="\n".join(sentences) or f"all {len(trained)} models are better than the most popular items",
+        description="\n".join(sentences)
+        or (f"all {len(trained)} models are better than the most popular items" if trained else "no model is compared"),
     )
 
 

@@ -47,7 +47,7 @@ _RAW_COLUMNS = {
 
 
 def find_units(paths: DatasetPaths, kind: str) -> tuple[tuple, dict[str, object]]:
-    """The files of one kind as units to be read, and what is said of tables.
+    """The files of one kind as units to read, with the options of tables.
 
     ``LandingError`` where there are no files or it is not clear which.
     """
@@ -190,7 +190,7 @@ def _landing_asset(kind: str) -> dg.AssetsDefinition:
 
 
 def _sentence(kind: str, counts: "Landed") -> str:
-    """What was landed, file by file, and why lines were rejected."""
+    """Landed rows per file, and reasons for rejected lines."""
     files = "; ".join(
         f"{file.source_file}: {file.lines_read:,} lines, {file.rows_kept:,} rows, {file.rows_rejected:,} rejected"
         for file in counts.files

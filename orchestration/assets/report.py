@@ -8,10 +8,10 @@ from pathlib import Path
 
 import dagster as dg
 
-from ml.codes import ASSIGNMENTS
-from ml.recommenders.registry import fusion_names, needed_codes, recipe_names
+from ml.audits.registry import AUDITS
+from ml.data.setting_names import by_new_name
+from ml.recommenders.registry import codes_recipes, fusion_names, needed_codes, recipe_names
 from ml.reports.content.libraries import LIBRARIES
-from orchestration.assets.audits import AUDITS
 from orchestration.assets.evaluation import RANKINGS, compared_for
 from orchestration.assets.training_sets import load_training_set
 from orchestration.code_versions import code_version
@@ -39,7 +39,7 @@ REPORTS_KEPT = 4
         *(["audits", name] for name in AUDITS),
         *RANKINGS,
         *(["models", name] for name in (*recipe_names(), *fusion_names())),
-        *(["codes", name] for name in ASSIGNMENTS),
+        *(["codes", name] for name in codes_recipes()),
         ["training_sets", "sequences"],
         *(["marts", name] for name in ("statistics", "reconciliation", "items", "users", "splits")),
         ["landing", "reviews"],
@@ -126,10 +126,10 @@ def report(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
 
 
 def _command(paths: DatasetPaths) -> str:
-    """What makes the same from the same dumps: the settings that were written down and are not the default."""
+    """The command that reproduces the report: the settings that differ from the defaults."""
     written: dict = {}
     for path in sorted(paths.asset("settings").glob("*.json")):
-        written |= json.loads(path.read_text(encoding="utf-8"))
+        written |= by_new_name(json.loads(path.read_text(encoding="utf-8")))
     options = {
         name.upper(): ",".join(written[name]) if isinstance(written[name], list) else written[name]
         for name, default in DEFAULTS.items()
@@ -156,7 +156,7 @@ def _write_sample(paths: DatasetPaths, folder: Path) -> None:
 
 
 def check_results(instance: dg.DagsterInstance, graph, dataset: str) -> list:
-    """What every check last said of what is there now, for the report; audits have a section of their own."""
+    """Latest results of all checks, for the report; audits have a section of their own."""
     from ml.reports.content.report import Check
 
     keys = [key for key in graph.materializable_asset_keys if key.path[0] != "audits"]
@@ -180,7 +180,7 @@ def check_results(instance: dg.DagsterInstance, graph, dataset: str) -> list:
 
 
 def _data_versions(instance: dg.DagsterInstance, graph, dataset: str, but: dg.AssetKey) -> dict[str, str]:
-    """Content version of everything the report stands on, in the order it is made."""
+    """Data versions of all inputs of the report, in the order of the lineage."""
     names = set(compared_for(dataset))
     shown = dict.fromkeys(("baselines", "models", "rankings"), names) | {"codes": needed_codes(names)}
     keys = [

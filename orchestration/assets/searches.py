@@ -7,22 +7,26 @@ from pydantic import Field
 
 from ml.config import nearest
 from orchestration.assets.training_sets import load_training_set
-from orchestration.dataset_settings import read_settings
+from orchestration.dataset_settings import execution_of, read_settings
 from orchestration.partitions import datasets
 from orchestration.paths import DatasetPaths, Workspace
 from orchestration.reporting import RECOMMENDATION_OWNERS, array_schema, digest_of, materialization, told_plainly
+from orchestration.resources import Settings
 
 
 class SearchConfig(dg.Config):
-    """What to search, and for how long."""
+    """Configuration of a search."""
 
     recipe: str = Field(default="", description="Name of the recipe whose values are changed; empty searches nothing.")
     trials: int = Field(default=20, ge=1, description="Finished trials to reach; those of earlier runs count.")
+    threads: int | None = Field(
+        default=None, ge=1, description="Torch threads of a training; as in the file of the dataset, else one."
+    )
     space: str = Field(default="", description="TOML file of the search space; empty for the one that comes along.")
 
 
 def search_folder(paths: DatasetPaths, recipe: str):
-    """Where a search keeps its journal, ``best.toml`` and ``search.json``."""
+    """Folder of a search: its journal, ``best.toml`` and ``search.json``."""
     return paths.asset("searches", recipe)
 
 
@@ -48,8 +52,8 @@ def hyperparameters(context: dg.AssetExecutionContext, config: SearchConfig) -> 
     from pathlib import Path
 
     from ml.codes.codes import Codes
+    from ml.extras import require
     from ml.recommenders.registry import recipes
-    from ml.search.search import search
     from ml.search.space import DEFAULT_SPACE, load_space
 
     dataset = context.partition_key
@@ -62,6 +66,9 @@ def hyperparameters(context: dg.AssetExecutionContext, config: SearchConfig) -> 
             f"there is no recipe {config.recipe}{nearest(config.recipe, recipes())}; there are {', '.join(recipes())}",
             allow_retries=False,
         )
+    require("train", f"a search of {config.recipe}")
+    from ml.search.search import search
+
     recipe = recipes()[config.recipe]
     codes = None
     if recipe.codes:
@@ -79,6 +86,7 @@ def hyperparameters(context: dg.AssetExecutionContext, config: SearchConfig) -> 
             load_space(Path(config.space) if config.space else DEFAULT_SPACE),
             read_settings("training", dataset)["seed"],
             codes,
+            threads=config.threads or execution_of(Settings(), dataset)["threads"],
             validate_with_seen_excluded=read_settings("ranking", dataset)["exclude_seen"],
             tell=context.log.info,
         )

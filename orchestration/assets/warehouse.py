@@ -203,7 +203,7 @@ def _in_the_database(connection: Any, schema: str, name: str, described: Mapping
 
 @cache
 def _column_descriptions() -> dict[str, dict[str, str]]:
-    """What the yml files say of the columns of each model."""
+    """Column descriptions of each model, from its yml file."""
     nodes = json.loads(project.manifest_path.read_text())["nodes"].values()
     return {
         node["name"]: {name: column["description"] for name, column in node["columns"].items()}

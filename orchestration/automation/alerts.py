@@ -21,7 +21,7 @@ _LOOKED_AT = {dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.ASSET_CHECK_
 
 
 class AlertError(RuntimeError):
-    """An alert could not be sent; the message names the host alone, since the rest of an address may be a secret."""
+    """An alert could not be sent; the message names only the host, since the rest of an address may be secret."""
 
 
 def reason_of(instance: dg.DagsterInstance, run_id: str, failure: dg.DagsterEvent) -> str:
@@ -48,7 +48,7 @@ def reason_of(instance: dg.DagsterInstance, run_id: str, failure: dg.DagsterEven
 
 
 def alert_of(run: dg.DagsterRun, reason: str) -> dict[str, Any]:
-    """What is posted; ``text`` is what Slack, Mattermost and Teams show."""
+    """The posted message; Slack, Mattermost and Teams show ``text``."""
     dataset = run.tags.get(PARTITION_NAME_TAG)
     return {
         "text": f"raw2rank: {dataset or 'a run without a dataset'}: {run.job_name} failed: {reason} (run {run.run_id})",

@@ -1,4 +1,4 @@
-"""The jobs: the whole way for one dataset, its data alone, and the fingerprints of its dumps."""
+"""The jobs: everything for one dataset, its data only, and the fingerprints of its dumps."""
 
 from typing import Any
 

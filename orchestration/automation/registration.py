@@ -1,4 +1,4 @@
-"""Registering what lies in the workspace: a job and a sensor that make datasets known to Dagster, and nothing else."""
+"""Registration of landed datasets: a job and a sensor that add them as partitions."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from orchestration.paths import Workspace, check_dataset_name
 
 @dataclass(frozen=True)
 class Found:
-    """What lies in a workspace.
+    """Datasets found in a workspace.
 
     Attributes:
         datasets: names, sorted: registered by a command, or in a folder of their name under ``landing/``.
@@ -28,11 +28,11 @@ def find(workspace: Workspace) -> Found:
     from ml.data.sources import datasets_in
 
     names, passed_over = set(), []
-    for name in workspace.registered():
+    for path in workspace.registrations():
         try:
-            names.add(check_dataset_name(name))
+            names.add(check_dataset_name(path.stem))
         except ValueError as error:
-            passed_over.append(f"datasets/{name}.json is passed over: {error}")
+            passed_over.append(f"datasets/{path.name} is passed over: {error}")
     for folder in sorted((workspace.home / "landing").glob("[!.]*/")):
         try:
             check_dataset_name(folder.name)

@@ -1,4 +1,4 @@
-"""Whether what people read is up to date, as a check on its pages in the UI.
+"""The check ``up_to_date``: whether leaderboard, audits and report match the present data.
 
 Dagster shows no staleness on the pages of partitioned assets. So the leaderboard and the report have a check that
 passes when they are made. A sensor has it evaluated again when a setting, a dump, a contract or code has changed since:
@@ -23,7 +23,7 @@ _SHOWN = 6
 
 
 def in_words(reasons: Mapping[dg.AssetKey, str]) -> str:
-    """Why something is out of date, the most frequent causes first."""
+    """Causes for being out of date, the most frequent first."""
     causes = Counter(reason for reason in reasons.values() if not reason.endswith("is made again"))
     shown = [f"{cause} ({count} assets)" if count > 1 else cause for cause, count in causes.most_common(_SHOWN)]
     more = f"; and {len(causes) - _SHOWN} more" if len(causes) > _SHOWN else ""
@@ -31,7 +31,7 @@ def in_words(reasons: Mapping[dg.AssetKey, str]) -> str:
 
 
 def finding(graph: BaseAssetGraph, key: dg.AssetKey, reasons: Mapping[dg.AssetKey, str]) -> str:
-    """What the check of an asset says: :data:`CURRENT`, or why the asset, or one above it, is out of date."""
+    """Finding of the check of an asset: :data:`CURRENT`, or why it or one of its inputs is out of date."""
     above = dg.AssetSelection.assets(key).upstream().resolve(graph)
     stale = {asset: reason for asset, reason in reasons.items() if asset in above}
     return f"out of date, make it again: {in_words(stale)}" if stale else CURRENT
@@ -100,7 +100,7 @@ def show_staleness(context: dg.SensorEvaluationContext) -> dg.SensorResult:
 
 
 def _to_say(instance: dg.DagsterInstance, graph: BaseAssetGraph, dataset: str) -> list[list]:
-    """What the checks would say and have not said: storage id of the materialisation and finding, an entry each."""
+    """Findings that have not been reported yet: storage id of the materialisation and finding."""
     made = {key: record for key in WATCHED if (record := _made(instance, key, dataset)) is not None}
     if not made:
         return []
@@ -129,7 +129,7 @@ def _under_way(instance: dg.DagsterInstance, dataset: str) -> bool:
 
 
 def reasons_now(instance: dg.DagsterInstance, graph: BaseAssetGraph, dataset: str) -> dict[dg.AssetKey, str]:
-    """What is out of date of a dataset, of what was last chosen for it, and why; dumps as they are now."""
+    """Assets of a dataset that are out of date, with reasons, for its last choice of recipes and its present dumps."""
     from orchestration.assets.raw import dump_versions, version_by_key
     from orchestration.execution.plan import plan
 

@@ -27,7 +27,7 @@ _SWITCHES = {
 
 @dataclass(frozen=True)
 class Line:
-    """One rule and what became of it.
+    """One rule and its result.
 
     Attributes:
         asset: what was checked, ``layer/name``, or ``layer/name.drift`` beside its accepted state.
@@ -53,6 +53,7 @@ class Line:
 
 @ends_plainly
 def main(arguments: list[str] | None = None) -> int:
+    from ml.extras import MissingExtra
     from orchestration.commands import run
 
     chosen = run.parse(arguments, "make check-data", __doc__, _SWITCHES, EXIT_USAGE)
@@ -62,28 +63,29 @@ def main(arguments: list[str] | None = None) -> int:
 
     try:
         check_dataset_name(chosen.dataset)
-        settings = run._settings(chosen, keep=True)
-    except ValueError as error:
+        run._settings(chosen, keep=True)
+    except (ValueError, MissingExtra) as error:
         problem(str(error))
         return EXIT_USAGE
     workspace = Workspace.current()
     paths = workspace.dataset(chosen.dataset)
     try:
         with run.working_on(workspace, paths, "make check-data", wait=not chosen.no_wait) as instance:
-            return _check_data(instance, paths, chosen, settings)
+            return _check_data(instance, paths, chosen)
     except (DatasetBusy, run.NoSuchDataset) as error:
         problem(str(error))
         return EXIT_FAILED
 
 
-def _check_data(instance, paths, chosen, settings) -> int:
-    """What remains to be done with the dataset in hand; the exit code."""
+def _check_data(instance, paths, chosen) -> int:
+    """Check the dataset while holding its lock; returns the exit code."""
     from orchestration.commands import run
     from orchestration.commands.console import say
     from orchestration.definitions import defs
 
     run.register(instance, paths, chosen)
     say(f"raw2rank: dataset {chosen.dataset}, dumps in {paths.dumps}")
+    settings = run.settings_for(chosen, "as written down", keep=True)
     # a state that was judged before need not be judged once more to be accepted
     if chosen.accept and _is_made(instance, chosen.dataset):
         _accept(instance, defs, paths)
@@ -132,7 +134,7 @@ def read_lines(instance, dataset: str) -> tuple[list[Line], list[str]]:
 
 
 def to_text(lines: Sequence[Line], notes: Sequence[str] = (), verbose: bool = False) -> str:
-    """What was found and what to do, for each rule that is not kept, and how many rules were kept.
+    """Findings and remedies of broken rules, and the number of rules that hold.
 
     With ``verbose`` a table of every rule stands above.
     """
@@ -173,7 +175,7 @@ def _checked_keys(graph) -> set:
 
 
 def _is_made(instance, dataset: str) -> bool:
-    """Whether all the data was made of the dumps that are there now, so that its checks speak of them."""
+    """Whether all data was made from the present dumps, so that its checks are about them."""
     import dagster as dg
 
     from orchestration.assets.raw import observe
@@ -225,7 +227,7 @@ def _of_test(graph, check, evaluation) -> Line:
 
 
 def _accept(instance, defs, paths) -> bool:
-    """Take the present state as the accepted one where nothing but drift stands against it; whether it was taken.
+    """Accept the present state if drift is the only finding; returns whether it was accepted.
 
     The drift checks are then repeated; the data need not be made again for them to speak of it.
     """

@@ -1,4 +1,4 @@
-"""What ``make run`` prints: a line for each asset made, each check that did not pass, each failure in plain words."""
+"""Console output of ``make run``: one line per asset, failed check and failure."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def quiet() -> None:
 
 
 def explain(reasons: dict[dg.AssetKey, str]) -> str:
-    """How many assets will be made, and why."""
+    """Number of assets to make, and the reasons."""
     causes = Counter(reason for reason in reasons.values() if not reason.endswith("is made again"))
     listed = ", ".join(f"{cause} ({count})" if count > 1 else cause for cause, count in causes.most_common(4))
     left = len(causes) - 4

@@ -53,7 +53,7 @@ class Command:
 
     @property
     def stamp(self) -> Path:
-        """Where the stamp of this command lies in the workspace."""
+        """Path of the stamp of this command."""
         return Workspace.current().home / "up_to_date" / f"{_digest(self.arguments)[:16]}.json"
 
     def nothing_new(self) -> DatasetPaths | None:
@@ -83,8 +83,8 @@ class Command:
 
 
 def dumps_of(paths: DatasetPaths) -> str:
-    """State of the files of a dataset and of what is said of them."""
-    described_in = [paths.source_file] if paths.source_file else []
+    """State of the files of a dataset, of its registration and of its settings."""
+    described_in = [path for path in (paths.registration, paths.source_file) if path]
     return _digest(_states([paths.dumps, *described_in], lambda _: False))
 
 

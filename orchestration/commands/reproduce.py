@@ -40,9 +40,11 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> int:
     """0 where every claim that was run is reached, else 1."""
     chosen = parse(arguments)
+    from ml.extras import require
     from orchestration.commands.console import problem
     from orchestration.paths import Workspace
 
+    require("train", "make reproduce")
     home = Workspace.current().home / "reproduction"
     os.environ["RAW2RANK_HOME"] = str(home)
     try:

@@ -86,7 +86,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def guarded_app(context: Any, workspace: Any, token: str | None, port: int) -> ASGIApp:
-    """The web server of Dagster, with the reports beside it and the guard in front.
+    """The Dagster web server with the report pages, behind the guard.
 
     Args:
         context: of Dagster's web server, which knows the definitions (``WorkspaceProcessContext``).
@@ -120,7 +120,7 @@ def _listen(port: int) -> socket.socket:
 
 @contextmanager
 def _services(workspace: Any) -> Iterator[tuple[Any, subprocess.Popen]]:
-    """What the web server needs: its context, on a process that holds the definitions; and the daemon, on the same."""
+    """The services of the web server: its context, with a process that serves the definitions, and the daemon."""
     import dagster as dg
     import yaml
     from dagster_webserver.version import __version__

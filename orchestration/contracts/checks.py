@@ -56,7 +56,7 @@ Keep = Callable[[ContractResult, str], None]
 
 
 def read_columns(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    """Those of the columns that a Parquet file has (the contract reports the ones it lacks).
+    """The requested columns that a Parquet file has (the contract reports missing ones).
 
     Raises:
         FileNotFoundError: naming the file and what to do.

@@ -76,7 +76,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Contract:
-    """What one asset promises.
+    """The contract of one asset.
 
     Attributes:
         asset: its key, ``layer/name``.

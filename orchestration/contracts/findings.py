@@ -50,7 +50,7 @@ def check_template(template: str, arguments: Mapping[str, Any], columns: Collect
 
 
 def names_of(template: str) -> set[str]:
-    """What a template names in braces."""
+    """Names in the braces of a template."""
     return {name for _, name, _, _ in Formatter().parse(template) if name is not None}
 
 

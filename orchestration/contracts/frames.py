@@ -1,4 +1,4 @@
-"""What each contract is held against: the small table, the columns of a large one, or figures made of several."""
+"""The frame that each contract is checked on: a table, some columns of a large one, or aggregated figures."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ READS = {"training_sets/sequences": ("settings/ranking",)}
 
 
 def load_frame(contract: Contract, dataset: str) -> pd.DataFrame:
-    """What a contract is about, of one dataset.
+    """Load the frame of a contract for one dataset.
 
     The list of files of a landing; a table of the warehouse; of a ``drift`` contract the comparison with the
     accepted state, one row; of a training set its sizes, one row.
@@ -42,12 +42,12 @@ def load_frame(contract: Contract, dataset: str) -> pd.DataFrame:
 
 
 def results_folder(paths: DatasetPaths) -> Path:
-    """Folder of what Great Expectations last said of each contract of a dataset, ``<layer>/<name>.json``."""
+    """Folder of the latest Great Expectations result of each contract of a dataset, ``<layer>/<name>.json``."""
     return paths.home / "contract_results" / paths.dataset
 
 
 def keep_result(result: ContractResult, dataset: str) -> None:
-    """Write down what Great Expectations said, for the Data Docs."""
+    """Save a result of Great Expectations for the Data Docs."""
     from ml.data.files import atomic_file
 
     path = results_folder(Workspace.current().dataset(dataset)) / f"{result.contract.name}.json"
@@ -76,7 +76,7 @@ def _drift(paths: DatasetPaths, kind: str) -> pd.DataFrame:
 
 
 def _sizes(paths: DatasetPaths) -> pd.DataFrame:
-    """Sizes of a training set beside those of the marts that it was made of."""
+    """Sizes of a training set and of the marts that it was made from."""
     import numpy as np
     import pandas as pd
 

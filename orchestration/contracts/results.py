@@ -27,7 +27,7 @@ _LONGEST_TEXT = 200
 
 @dataclass(frozen=True)
 class RuleResult:
-    """What became of one rule.
+    """Result of one rule.
 
     Attributes:
         rule: the rule.
@@ -65,7 +65,7 @@ class RuleResult:
         return " ".join(parts)
 
     def finding(self) -> str:
-        """What was found."""
+        """The finding."""
         if self.error:
             return f"It could not be evaluated: {self.error}"
         return " ".join(self.said) + (f" And {self.unsaid:,} more." if self.unsaid else "")
@@ -87,7 +87,7 @@ class RuleResult:
 
 @dataclass(frozen=True)
 class ContractResult:
-    """What became of one contract.
+    """Result of one contract.
 
     Attributes:
         contract: the contract.
@@ -108,7 +108,7 @@ class ContractResult:
 
     @property
     def kept(self) -> bool:
-        """Whether every critical rule was kept."""
+        """Whether every critical rule holds."""
         return not self.failed(CRITICAL)
 
 
@@ -247,7 +247,7 @@ def _rule_result(contract: Contract, rule: Rule, frame: pd.DataFrame, found: Any
 def _said(
     rule: Rule, rows: pd.DataFrame, values: Mapping[str, Any], count: int | None = None
 ) -> tuple[tuple[str, ...], int]:
-    """What a rule says of its table, or of the first of some rows, and of how many it says nothing."""
+    """Findings of a rule, for the table or the first broken rows, and the number of rows not shown."""
     if not is_about_rows(rule.finding, rule.kwargs):
         return (filled(rule.finding, values),), 0
     named = [name for name in rows.columns if name in names_of(rule.finding)]
@@ -272,7 +272,7 @@ def _unexpected(rule: Rule, frame: pd.DataFrame, values: list) -> pd.DataFrame:
 
 
 def _has_no_value(rule: Rule, frame: pd.DataFrame) -> bool:
-    """Whether its column is there and holds nothing, among the rows that count."""
+    """Whether the column exists and is empty in the rows that count."""
     if not {rule.kwargs["column"], *rule.where} <= set(frame.columns):
         return False
     return bool(_counted(rule, frame)[rule.kwargs["column"]].isna().all())

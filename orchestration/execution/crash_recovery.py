@@ -1,4 +1,4 @@
-"""What a killed run leaves behind, and how the next one on the same dataset clears it up.
+"""Crash recovery: the next run on a dataset cleans up after a killed one.
 
 Files are whole or absent by the way they are written (:mod:`ml.data.files`). What is left are working folders, runs
 that Dagster believes to be under way, assets whose files may be newer than their record, and a DuckDB file that may be
@@ -85,7 +85,7 @@ def checkpoint_of(folder: Path) -> Path:
 
 
 def missing(paths: DatasetPaths, keys: Iterable[dg.AssetKey]) -> set[dg.AssetKey]:
-    """Which of the given assets have no file in the lake, because somebody removed it.
+    """The given assets whose files have been removed from the lake.
 
     Intermediate models are kept in the warehouse alone, which is looked at when it is used; searches lie under the name
     of their recipe.
@@ -99,7 +99,7 @@ def missing(paths: DatasetPaths, keys: Iterable[dg.AssetKey]) -> set[dg.AssetKey
 
 
 def usable_warehouse(paths: DatasetPaths) -> bool:
-    """Whether the DuckDB file of a dataset can be built upon; one that cannot be opened is removed.
+    """Whether the DuckDB file of a dataset is usable; one that cannot be opened is removed.
 
     Opening it also takes in what a killed process had written ahead. The file is derived from the landing, so nothing
     is lost with it.

@@ -67,7 +67,7 @@ def _is_switched_on() -> bool:
 
 
 def reference_for_services(dagster_home: Path) -> InstanceRef:
-    """What the web server, the daemon and the runs that they start open the same instance by.
+    """Reference by which the web server, the daemon and their runs open the same instance.
 
     They use Dagster's own storage, except where that would open databases at another place than in the folder: it puts
     a path into a URL as it is, of which SQLAlchemy decodes ``%20``.
@@ -93,7 +93,7 @@ def _kept_open(reference: InstanceRef) -> InstanceRef:
 
 
 def _database_url(base_dir: str, name: str) -> str:
-    """The URL of a database for SQLAlchemy, whatever stands in the path."""
+    """The SQLAlchemy URL of a database; special characters in the path are escaped."""
     path = os.path.join(os.path.abspath(base_dir), f"{name}.db")
     return sqlalchemy.URL.create("sqlite", database=path).render_as_string()
 

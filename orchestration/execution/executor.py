@@ -12,6 +12,7 @@ from typing import Any
 
 import dagster as dg
 
+from ml.extras import MissingExtra
 from orchestration.dagster_internals import (
     IN_PROC_CONFIG,
     EngineEventData,
@@ -24,13 +25,14 @@ from orchestration.dagster_internals import (
     check_captured_interrupt,
 )
 from orchestration.dataset_lock import DatasetLock
-from orchestration.dataset_settings import check_settings, chosen_for
+from orchestration.dataset_settings import check_settings, chosen_for, made_of
 from orchestration.execution.crash_recovery import clear_up
 from orchestration.execution.run_reasons import Reasons
 from orchestration.partitions import PARTITION_NAME_TAG
 from orchestration.paths import Workspace
 from orchestration.resources import Settings
-from orchestration.selection import EVERYTHING, is_chosen, not_chosen
+from orchestration.selection import EVERYTHING, REPORT, check_extras, is_chosen, not_chosen
+from orchestration.settings_file import RegistrationError
 
 # Seconds between two looks at a lock that another run holds.
 _PAUSE = 0.5
@@ -76,8 +78,8 @@ class OneRunADataset(InProcessExecutor):
             except dg.Failure as failure:
                 yield _event(plan_context, f"This run failed: {failure.description}")
                 raise
-            if left_out:
-                yield _event(plan_context, f"Left out, because they are not among the chosen recipes: {left_out}.")
+            for text in left_out:
+                yield _event(plan_context, text)
             reasons = Reasons(paths.home)
             for event in super().execute(plan_context, plan_context.execution_plan):
                 reasons.take(event)
@@ -96,24 +98,29 @@ def one_run_a_dataset(context: dg.InitExecutorContext) -> OneRunADataset:
     return OneRunADataset(retries=RetryMode.from_config(retries) or RetryMode.ENABLED)
 
 
-def _of_what_was_chosen(context: PlanOrchestrationContext, dataset: str) -> tuple[PlanOrchestrationContext, str]:
-    """The context of a run with the plan of what was chosen for its dataset, and the names of what was left out.
+def _of_what_was_chosen(context: PlanOrchestrationContext, dataset: str) -> tuple[PlanOrchestrationContext, list[str]]:
+    """The context of a run with the plan of what was chosen for its dataset, and sentences on what was left out.
 
     Raises:
-        dg.Failure: a setting is not possible; nothing is left; or the job does not hold what was chosen.
+        dg.Failure: a setting is not possible; nothing is left; the job does not hold what was chosen; or an extra that
+            it needs is not installed.
     """
-    settings = _settings(context)
     try:
+        settings = _settings(context)
         check_settings(settings)
-    except ValueError as error:
+        chosen = chosen_for(settings, dataset)
+    except (ValueError, RegistrationError, MissingExtra) as error:
         raise dg.Failure(description=f"{dataset}: {error}", allow_retries=False) from error
-    chosen = chosen_for(settings, dataset)
     plan = context.execution_plan
     keys = {step: _asset_of(plan.get_step_by_key(step)) for step in plan.step_keys_to_execute}
     _require_the_chosen(context, {key for key in keys.values() if key}, chosen, dataset)
     left_out = {step: key for step, key in keys.items() if key and not is_chosen(key, chosen)}
+    try:
+        check_extras({key for key in keys.values() if key} - set(left_out.values()))
+    except MissingExtra as error:
+        raise dg.Failure(description=f"{dataset}: {error}", allow_retries=False) from error
     if not left_out:
-        return context, ""
+        return context, []
     if len(left_out) == len(keys):
         raise dg.Failure(description=f"{dataset}: {not_chosen(set(left_out.values()))}", allow_retries=False)
     job = context.job.get_definition()
@@ -129,13 +136,22 @@ def _of_what_was_chosen(context: PlanOrchestrationContext, dataset: str) -> tupl
         output_capture=context.output_capture,
         resume_from_failure=context.resume_from_failure,
     )
-    return narrowed, ", ".join(sorted({key.to_user_string() for key in left_out.values()}))
+    return narrowed, _on_what_is_left_out(set(left_out.values()))
+
+
+def _on_what_is_left_out(keys: set[dg.AssetKey]) -> list[str]:
+    sentences = []
+    if names := ", ".join(sorted(key.to_user_string() for key in keys - {REPORT})):
+        sentences.append(f"Left out, because they are not among the chosen recipes: {names}.")
+    if REPORT in keys:
+        sentences.append(f"Left out: {not_chosen([REPORT])}.")
+    return sentences
 
 
 def _settings(context: PlanOrchestrationContext) -> Settings:
     config: Any = context.run_config
     given = config.get("resources", {}).get("settings", {}).get("config", {})
-    return Settings(**given)
+    return made_of(given)
 
 
 def _asset_of(step: IExecutionStep) -> dg.AssetKey | None:
@@ -150,7 +166,7 @@ def _asset_of(step: IExecutionStep) -> dg.AssetKey | None:
 def _require_the_chosen(
     context: PlanOrchestrationContext, planned: set[dg.AssetKey], chosen: list[str], dataset: str
 ) -> None:
-    """That the job of the default recipes, launched as a whole, makes all that is compared."""
+    """Check that the job of the default recipes, launched as a whole, makes everything that is compared."""
     run = context.dagster_run
     if run.job_name != EVERYTHING or run.asset_selection:
         return

@@ -1,4 +1,4 @@
-"""What has to be made again of a dataset, and why: one answer for ``make run``, ``make check-data``, schedule, sensor.
+"""The plan: assets of a dataset to make again, with reasons; the same for commands, schedule and sensor.
 
 An asset is made again where its code, its files, a setting or the content of something it reads is not what it was made
 of; where a run set out to make it and did not; where its checks have not passed, or were of another contract; and where
@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping
 import dagster as dg
 
 from orchestration.dagster_internals import BaseAssetGraph
-from orchestration.dataset_settings import SLICES, chosen, chosen_for, kept_for, version_of
+from orchestration.dataset_settings import chosen_for, versions_of
 from orchestration.execution.crash_recovery import missing
 from orchestration.execution.records import Made, Records
 from orchestration.execution.staleness import (
@@ -97,8 +97,7 @@ def _changed(
     """Assets that are not as they would be made now, from what is there now, each with the reason."""
     keys = set(keys)
     lost = missing(Workspace.current().dataset(dataset), keys)
-    kept = kept_for(dataset)
-    versions = {dg.AssetKey(["settings", name]): version_of(chosen(settings, name, kept)) for name in SLICES}
+    versions = {dg.AssetKey(["settings", name]): version for name, version in versions_of(settings, dataset).items()}
     reasons = {}
     for key in keys:
         made = records.made.get(key)
@@ -108,18 +107,18 @@ def _changed(
             reasons[key] = why
         elif records.planned.get(key, 0) > made.storage_id:
             # its files may be those of the run that was killed, or failed, before it could say so
-            reasons[key] = "a run ended before it was made"
+            reasons[key] = "an earlier run ended before making it"
         elif key in lost:
             reasons[key] = "its files are missing"
         elif key in versions and versions[key] != made.version:
-            reasons[key] = "another choice"
+            reasons[key] = "settings changed"
     return reasons
 
 
 def _made_of_something_else(
     records: Records, graph: BaseAssetGraph, key: dg.AssetKey, dumps: Mapping[dg.AssetKey, str]
 ) -> str:
-    """Which of code and inputs is not the one that an asset was made of; empty where all are.
+    """The code or input that changed since an asset was made; empty if none did.
 
     As Dagster decides it: an input counts by its content, not by when it was made.
     """
@@ -146,7 +145,7 @@ def _made_of_something_else(
 def _checked_otherwise(
     records: Records, graph: BaseAssetGraph, key: dg.AssetKey, made_again: Collection[dg.AssetKey]
 ) -> str:
-    """Why the checks of an asset have to look at it again; empty where they need not."""
+    """The reason for running the checks of an asset again; empty if there is none."""
     evaluations = records.evaluations.get(key, {})
     for check in sorted(graph.get(key).check_keys):
         found = evaluations.get(check.name)
@@ -156,7 +155,7 @@ def _checked_otherwise(
         if CONTRACT_DIGEST in node.metadata:
             digest = found.evaluation.metadata.get(CONTRACT_DIGEST)
             if digest is None or digest.value != node.metadata[CONTRACT_DIGEST]:
-                return "another contract"
+                return "contract changed"
         # a test of dbt that looks at a second table is not held again for that one
         for read in map(dg.AssetKey.from_user_string, node.metadata.get(CHECK_READS, ())):
             now = records.made[read].version if read in records.made else None
@@ -166,7 +165,7 @@ def _checked_otherwise(
 
 
 def _checked_since(records: Records, keys: Iterable[dg.AssetKey], made: Made) -> list[dg.AssetKey]:
-    """Which of the given assets were checked after another one was made."""
+    """The given assets that were checked after another one was made."""
     return sorted(
         key
         for key in keys

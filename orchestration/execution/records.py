@@ -1,4 +1,4 @@
-"""What the Dagster instance has recorded of one dataset, read at once instead of asset by asset.
+"""Records of the Dagster instance for one dataset, read in a few queries.
 
 The instance answers for one asset at a time, and a hundred assets are several hundred queries. Every storage of events
 that Dagster ships (SQLite, PostgreSQL, MySQL, in memory) keeps them in the same tables; here these are asked directly.
@@ -46,7 +46,7 @@ class Made:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """What a check last found of the latest materialisation of its asset."""
+    """Latest evaluation of a check for the latest materialisation of its asset."""
 
     storage_id: int
     event: str

@@ -1,4 +1,4 @@
-"""Why a run failed, in plain words, from the events of its steps."""
+"""The reasons of a failed run, in plain words, from the events of its steps."""
 
 from __future__ import annotations
 
@@ -52,6 +52,6 @@ class Reasons:
 
 
 def what_was_found(evaluation: dg.AssetCheckEvaluation) -> str:
-    """What a check that did not pass has found."""
+    """Finding of a failed check."""
     found = evaluation.metadata.get("dagster_dbt/failed_row_count")
     return evaluation.description or (f"{found.value} rows fail it" if found is not None else "failed")

@@ -1,4 +1,4 @@
-"""What was made and what its checks found, for the bodies of assets and for the plan."""
+"""The asset graph, and materialisations and check results in it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _resolve_graph: Callable[[], BaseAssetGraph] | None = None
 
 
 def set_asset_graph(resolve: Callable[[], BaseAssetGraph]) -> None:
-    """Say where :func:`asset_graph` has it from; :func:`orchestration.build.build_defs` does."""
+    """Set the source of :func:`asset_graph`; called by :func:`orchestration.build.build_defs`."""
     global _resolve_graph
     _resolve_graph = resolve
 
@@ -73,7 +73,7 @@ def unpassed_checks(
 def latest_evaluations(
     instance: dg.DagsterInstance, graph: BaseAssetGraph, dataset: str, keys: Iterable[dg.AssetKey]
 ) -> dict[dg.AssetCheckKey, dg.AssetCheckEvaluation | None]:
-    """What each check of assets last found of what was last materialised; ``None``: nothing yet.
+    """Latest result of each check for the latest materialisation; ``None`` if it has not run.
 
     Assets that were never materialised for the dataset are left out.
     """

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from ml.training.log import FILE, EpochRecord
+from ml.training.runtime import DEFAULT_THREADS
 from orchestration.paths import REPOSITORY
 
 _FAILURE = "training failed"
@@ -38,6 +39,7 @@ def command(
     device: str,
     precision: str,
     checkpoint_seconds: float,
+    threads: int = DEFAULT_THREADS,
     processes: int = 1,
 ) -> list[str]:
     """The command that trains one recipe, ``python -m ml.training`` or the same by torchrun.
@@ -47,7 +49,8 @@ def command(
         training_set: folder of the sequences.
         out: folder of the model, replaced as a whole.
         codes: folder of the code assignment, for a recipe that names one.
-        seed, fit_on, exclude_seen, device, precision, checkpoint_seconds: options of ``python -m ml.training``.
+        seed, fit_on, exclude_seen, device, precision, checkpoint_seconds, threads: options of
+            ``python -m ml.training``.
         processes: that share the work; more than one by torchrun.
     """
     python = [sys.executable]
@@ -63,6 +66,7 @@ def command(
         "--device": device,
         "--precision": precision,
         "--checkpoint-seconds": checkpoint_seconds,
+        "--threads": threads,
     }
     given = [str(part) for name, value in options.items() if value is not None for part in (name, value)]
     given += ["--exclude-seen"] if exclude_seen else []
@@ -75,7 +79,7 @@ def reporting(out: Path, training: Sequence[str]) -> list[str]:
 
 
 def failure_of(code: int, last_words: str) -> str | None:
-    """What went wrong with a training that ended with an exit code and its last words; ``None`` where nothing did."""
+    """The failure of a training, from its exit code and last output; ``None`` on success."""
     from orchestration.faults import killed_by
 
     if code < 0:
@@ -84,7 +88,7 @@ def failure_of(code: int, last_words: str) -> str | None:
 
 
 def failure_told_by(messages: Sequence[Any]) -> str | None:
-    """What the training said went wrong; ``None`` where nothing did."""
+    """The failure reported by the training; ``None`` on success."""
     told = [message[_FAILURE] for message in messages if isinstance(message, Mapping) and _FAILURE in message]
     return told[0] if told else None
 
@@ -166,7 +170,7 @@ def run(
 
 
 def _tell_epochs(log: Path | None, told: int, tell: Callable[[str], None]) -> int:
-    """Tell of the epochs that a training log holds beyond those told before; how many it holds."""
+    """Report the new epochs of a training log; returns the number of epochs in it."""
     if log is None or not log.is_file():
         return told
     # the last line may be half written

@@ -1,4 +1,4 @@
-"""What surrounds a call of dbt: the places it is told of, the folder it may spill to, and why it failed."""
+"""Calls of dbt: the variables for its paths, its temporary folder, and the reason of a failure."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def _plain(message: str | None, paths: DatasetPaths) -> str:
 
 
 def _results(paths: DatasetPaths) -> list[dict[str, Any]]:
-    """Of each model and test that dbt reached; nothing where it ended before it could write them down."""
+    """Results of the models and tests that dbt reached; empty if it ended before writing them."""
     try:
         return json.loads((paths.dbt_target / RESULTS).read_text(encoding="utf-8"))["results"]
     except (FileNotFoundError, ValueError, KeyError):

@@ -1,4 +1,4 @@
-"""Why cleaning and the k-core leave no interaction of a dataset, and which settings would."""
+"""Explains an empty dataset: which cleaning step removed everything, and which settings would not."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _RULES = {
     "from_date": "",
     "until_date": "",
     "verified_only": False,
-    "least_rating": 0,
+    "min_rating": 0,
     "first_interaction_only": False,
-    "minimum_history": 0,
+    "min_history": 0,
 }
 # what has to be left, by the rules of the contracts that would stop the run otherwise
 _LEAST_USERS = ("marts/interactions", "several_users")

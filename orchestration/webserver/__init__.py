@@ -1,1 +1,1 @@
-"""What the Dagster web server gets from us: a guard and pages of reports."""
+"""Additions to the Dagster web server: a guard and report pages."""

@@ -1,4 +1,4 @@
-"""What stands in front of the UI, so that no other web page can drive it.
+"""The guard in front of the UI, which keeps other web pages from driving it.
 
 Dagster's web server asks nobody who they are: it answers a mutation that comes by GET, and looks at neither ``Host``
 nor ``Origin``, so any page that a user has open could launch runs, or wipe records, on 127.0.0.1. This ASGI middleware

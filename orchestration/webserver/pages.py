@@ -1,4 +1,4 @@
-"""The reports and the Data Docs of a workspace, served read-only beside the UI.
+"""The report pages and Data Docs of a workspace, served read-only next to the UI.
 
 A browser refuses a link to a file from a page that came by http, so what the UI links to has to come by http as well.
 The pages hold what the dumps hold: they are served without the right to run scripts.

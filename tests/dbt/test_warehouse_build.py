@@ -21,10 +21,12 @@ PRIMARY_KEYS = {
 
 def test_build_passes_with_every_model_data_test_and_unit_test(build: DbtRun) -> None:
     assert build.success, build.output
-    kinds = [node.split(".")[0] for node in [*build.manifest["nodes"], *build.manifest["unit_tests"]]]
+    manifest = build.manifest
+    kinds = [node.split(".")[0] for part in ("nodes", "unit_tests", "exposures") for node in manifest[part]]
+    assert {"model", "test", "unit_test", "exposure"} == set(kinds)
     assert len(build.statuses) == len(kinds)
-    assert set(build.statuses.values()) == {"success", "pass"}
-    assert {"model", "test", "unit_test"} == set(kinds)
+    assert build.named("no-op") == {exposure["name"] for exposure in manifest["exposures"].values()}
+    assert set(build.statuses.values()) == {"success", "pass", "no-op"}
 
 
 @pytest.mark.parametrize("mart", PRIMARY_KEYS)

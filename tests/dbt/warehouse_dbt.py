@@ -131,6 +131,14 @@ class CompiledProject:
             patch.setenv("RAW2RANK_WAREHOUSE", str(self._folder / "warehouse.duckdb"))
             return runner.invoke([*command, *_places(self._folder), "--quiet"])
 
+    def listed(self, *options: str) -> list[str]:
+        """The lines that ``dbt ls`` prints."""
+        from dbt.cli.main import dbtRunner
+
+        done = self._invoke(dbtRunner(manifest=self._manifest.deepcopy()), ["ls", *options])
+        assert done.success, done.exception
+        return done.result
+
     def models(self, settings: Settings) -> dict[str, str]:
         """SQL of each model by ``<schema>.<name>``, each after those it reads."""
         if settings not in self._compiled:

@@ -21,7 +21,6 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project and a workspace with a few files of each kind."""
     monkeypatch.setattr(nothing_new, "REPOSITORY", tmp_path / "project")
     monkeypatch.setenv("RAW2RANK_HOME", str(tmp_path / "workspace"))
-    monkeypatch.setattr(sys, "path", [str(tmp_path / "packages")])
     for name in (
         "project/ml/models/sasrec.py",
         "project/orchestration/commands/run.py",
@@ -37,6 +36,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ):
         write(tmp_path / name)
     Workspace.current().dataset("Small").register(None, source=tmp_path / "said/source.toml")
+    # last, since nothing can be imported after that
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "packages")])
     return tmp_path
 
 
@@ -73,12 +74,12 @@ def test_nothing_has_changed(home: Path) -> None:
         "workspace/lake/Small/marts/items/items.parquet",
         "workspace/lake/Small/marts/items/another.parquet",
         "workspace/dagster/history/runs.db",
-        "workspace/datasets/Small.json",
+        "workspace/datasets/Small.toml",
     ],
 )
 def test_a_file_that_counts_has_changed(home: Path, name: str) -> None:
     stamped()
-    write(home / name, '{"dumps": "landing/Small", "layout": "table"}')
+    write(home / name, 'dumps = "landing/Small"\n\n[settings]\nk_core = 4\n')
     assert Command.given(ARGUMENTS).nothing_new() is None
 
 
@@ -118,6 +119,14 @@ def test_a_variable_and_recipes_of_ones_own(home: Path, monkeypatch: pytest.Monk
     assert Command.given(ARGUMENTS).nothing_new() is None
     stamped()
     write(home / "recipes/mine.toml", "another")
+    assert Command.given(ARGUMENTS).nothing_new() is None
+
+
+def test_settings_that_change_while_a_run_is_under_way(home: Path) -> None:
+    paths, command = Workspace.current().dataset("Small"), Command.given(ARGUMENTS)
+    before = dumps_of(paths)
+    write(paths.registration, 'dumps = "landing/Small"\n\n[settings]\nk_core = 4\n')
+    command.remember(paths, before)
     assert Command.given(ARGUMENTS).nothing_new() is None
 
 

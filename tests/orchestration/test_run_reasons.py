@@ -50,7 +50,7 @@ def test_each_kind_of_failure(tmp_path: Path) -> None:
     (said,) = told([full], tmp_path)
     assert said.startswith("the disk that holds /w/x.parquet is full")
     (said,) = told([odd], tmp_path)
-    assert said.startswith("odd: KeyError: 'format' (this was not foreseen; the stack trace is in ")
+    assert said.startswith("odd: KeyError: 'format' (unexpected error; the stack trace is in ")
     assert told([checked, below], tmp_path) == ["checked: check contract failed\n5 rows break it"]
 
 

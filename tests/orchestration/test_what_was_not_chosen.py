@@ -14,7 +14,7 @@ from orchestration.condition import on_new_data
 from orchestration.execution.executor import one_run_a_dataset
 from orchestration.partitions import datasets
 from orchestration.resources import Settings
-from orchestration.selection import EVERYTHING, require_chosen
+from orchestration.selection import EVERYTHING, REPORT, require_chosen
 
 DATASET = "Shop"
 CHOSEN, OTHER = (dg.AssetKey(["models", name]) for name in ("tiny_softmax", "tiny_gsasrec"))
@@ -34,8 +34,9 @@ def sound() -> dg.AssetCheckResult:
     return dg.AssetCheckResult(passed=True)
 
 
+ASSETS = [asset(CHOSEN), asset(OTHER), asset(BOARD, (CHOSEN, OTHER))]
 DEFS = dg.Definitions(
-    assets=[asset(CHOSEN), asset(OTHER), asset(BOARD, (CHOSEN, OTHER))],
+    assets=[*ASSETS, asset(REPORT, (BOARD,))],
     asset_checks=[sound],
     jobs=[dg.define_asset_job(name) for name in ("all_recipes", EVERYTHING)],
     resources={"settings": Settings()},
@@ -115,6 +116,34 @@ def test_a_setting_that_is_not_possible_ends_a_run_before_its_first_step(instanc
     assert not any("STEP_START" in line or "Started execution of step" in line for line in log)
 
 
+def test_a_run_without_torch_ends_before_its_first_step(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # chosen in another environment, and written down for the dataset
+    monkeypatch.setattr("orchestration.execution.executor.chosen_for", lambda *_: ["tiny_softmax"])
+    monkeypatch.setattr("ml.extras.find_spec", lambda name: None)
+    succeeded, log = ran(instance)
+    assert not succeeded
+    assert not made(instance)
+    said = "Shop: models/tiny_softmax needs torch, which is not installed: pip install 'raw2rank[train]'"
+    assert f"This run failed: {said}" in log
+    # what needs no model is made all the same
+    assert ran(instance, only=(BOARD,))[0]
+
+
+def test_the_report_is_left_out_where_it_cannot_be_made(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestration.selection.missing", lambda extra: "matplotlib" if extra == "report" else "")
+    succeeded, log = ran(instance)
+    assert succeeded
+    assert "Left out: evaluation/report: matplotlib is not installed (pip install 'raw2rank[report]')." in log
+    assert instance.get_latest_materialization_event(REPORT) is None
+    succeeded, log = ran(instance, only=(REPORT,))
+    assert not succeeded
+    assert any("evaluation/report: matplotlib is not installed" in line for line in log)
+
+
 def test_an_asset_by_itself_refuses_too() -> None:
     require_chosen(CHOSEN, ["tiny_softmax"], DATASET)
     require_chosen(BOARD, [], DATASET)
@@ -127,7 +156,7 @@ def test_the_conditions_ask_for_no_recipe_that_was_not_chosen_and_wait_for_none(
 
     def requested() -> set[dg.AssetKey]:
         nonlocal cursor
-        result = dg.evaluate_automation_conditions(dg.Definitions(DEFS.assets), instance, cursor=cursor)
+        result = dg.evaluate_automation_conditions(dg.Definitions(ASSETS), instance, cursor=cursor)
         cursor = result.cursor
         return {one.key for one in result.results if one.true_subset.size}
 

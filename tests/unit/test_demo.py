@@ -16,7 +16,7 @@ import pytest
 
 from ml.data.files import sha256_of_file
 from ml.data.sources import datasets_in, find_source
-from ml.data.sources.amazon import land_metadata, land_reviews
+from ml.data.sources.amazon.dumps import land_metadata, land_reviews
 from ml.demo.dump import DATASET, DemoDirt, DemoDump, write_demo_dump
 
 

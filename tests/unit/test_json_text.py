@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from ml.data.landing.json_text import DEEPEST, NestedTooDeeply, read_json
 from ml.data.landing.schema import INTERACTIONS_SCHEMA, METADATA_SCHEMA, Reject
-from ml.data.sources.amazon_2014 import Metadata2014Lines
-from ml.data.sources.amazon_2018 import MetadataLines, ReviewLines
-from ml.data.sources.amazon_2023 import Metadata2023Lines, Review2023Lines
+from ml.data.sources.amazon.v2014 import Metadata2014Lines
+from ml.data.sources.amazon.v2018 import MetadataLines, ReviewLines
+from ml.data.sources.amazon.v2023 import Metadata2023Lines, Review2023Lines
 
 REVIEW_2018 = b'{"reviewerID": "A1", "asin": "B1", "overall": 4.0, "unixReviewTime": 1393372800, "x": %s}'
 REVIEW_2023 = b'{"user_id": "A1", "parent_asin": "B1", "rating": 4.0, "timestamp": 1393372800123, "x": %s}'

@@ -21,8 +21,8 @@ from ml.data.landing import unit as landing_units
 from ml.data.landing.land import INTERACTIONS_SCHEMA, METADATA_SCHEMA, LandingError, content_digest, land
 from ml.data.landing.schema import Reject
 from ml.data.sources import datasets_in, find_source
-from ml.data.sources.amazon import land_metadata, land_reviews
-from ml.data.sources.amazon_2018 import (
+from ml.data.sources.amazon.dumps import land_metadata, land_reviews
+from ml.data.sources.amazon.v2018 import (
     METADATA_REASONS,
     REVIEW_REASONS,
     Review,

@@ -25,8 +25,8 @@ from ml.data.landing import line_files as landing_lines
 from ml.data.landing.file_lines import LandingError
 from ml.data.landing.land import read_lines
 from ml.data.landing.schema import INTERACTIONS_SCHEMA, FileCounts, SourceFile
-from ml.data.sources.amazon import land_reviews
-from ml.data.sources.amazon_2018 import REVIEW_REASONS, Reject, ReviewLines, read_review
+from ml.data.sources.amazon.dumps import land_reviews
+from ml.data.sources.amazon.v2018 import REVIEW_REASONS, Reject, ReviewLines, read_review
 
 FIELDS = ("user_id", "item_id", "rating", "timestamp", "verified", "invalid_fields")
 

@@ -23,8 +23,8 @@ from ml.data.content_digest import parquet_digest
 from ml.data.landing import land as landing
 from ml.data.landing.land import FILES_SCHEMA, LandingError, content_digest, land, read_lines
 from ml.data.landing.schema import INTERACTIONS_SCHEMA, ORIGIN, Added, FileCounts, Reject, Sink, SourceFile, Unit
-from ml.data.sources.amazon import land_reviews
-from ml.data.sources.amazon_2018 import ReviewLines
+from ml.data.sources.amazon.dumps import land_reviews
+from ml.data.sources.amazon.v2018 import ReviewLines
 
 REVIEW = {"overall": 4.0, "verified": True, "reviewerID": "A1", "asin": "B1", "unixReviewTime": 1393372800}
 READ_REVIEWS = functools.partial(read_lines, make_reader=ReviewLines, schema=INTERACTIONS_SCHEMA)
@@ -202,7 +202,7 @@ SCRIPT = """
 import sys
 import time
 from pathlib import Path
-from ml.data.sources.amazon import land_reviews
+from ml.data.sources.amazon.dumps import land_reviews
 print("started")
 files = [Path(path) for path in sys.argv[2:]]
 print(land_reviews(files, Path(sys.argv[1]), processes=2).rows_kept)

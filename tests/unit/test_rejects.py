@@ -1,7 +1,7 @@
 """The reasons of rejects, in words."""
 
 from ml.data.landing.rejects import in_words, reject_reasons
-from ml.data.sources.amazon import land_reviews
+from ml.data.sources.amazon.dumps import land_reviews
 
 
 def test_reasons_are_counted_with_an_example_and_a_remedy(tmp_path):

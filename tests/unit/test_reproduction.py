@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ml.baselines import BASELINES
+from ml.baselines.registry import BASELINES
 from ml.config import TableError
 from ml.fusion.recipe import load_fusions
 from ml.reproduction.claims import Claim, load_claims, load_protocols
@@ -72,7 +72,7 @@ def test_results_are_read_as_written(tmp_path):
     ours.save(tmp_path / "one")
     read = Result.load(tmp_path / "one")
     np.testing.assert_array_equal(read.values, ours.values)
-    assert replace(read, values=ours.values) == ours
+    assert replace(read, values=None) == replace(ours, values=None)
 
 
 def test_the_claims_that_ship_name_what_there_is():

@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 from source_reading import Read, read, read_source
 
 from ml.data.landing.schema import INTERACTIONS_SCHEMA, METADATA_SCHEMA, Reject
-from ml.data.sources import SourceDescription, amazon_2014, amazon_2023, find_source
-from ml.data.sources.amazon_2014 import read_metadata_2014
-from ml.data.sources.amazon_2018 import Metadata
-from ml.data.sources.amazon_2023 import Review2023, Review2023Lines, read_metadata_2023, read_review_2023
+from ml.data.sources import SourceDescription, find_source
+from ml.data.sources.amazon import v2014 as amazon_2014
+from ml.data.sources.amazon import v2023 as amazon_2023
+from ml.data.sources.amazon.v2014 import read_metadata_2014
+from ml.data.sources.amazon.v2018 import Metadata
+from ml.data.sources.amazon.v2023 import Review2023, Review2023Lines, read_metadata_2023, read_review_2023
 from ml.data.sources.literals import LONGEST_LITERAL_BYTES, read_literal
 
 REVIEW_2018 = {"reviewerID": "A1", "asin": "B1", "overall": 4.0, "unixReviewTime": 1393372800}

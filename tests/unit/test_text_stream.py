@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from ml.data.landing.file_lines import FileLines
 from ml.data.landing.land import LandingError, content_digest
 from ml.data.landing.text_stream import TextStream, first_text
-from ml.data.sources.amazon import land_reviews
+from ml.data.sources.amazon.dumps import land_reviews
 
 SKIPPABLE_FRAME = b"\x50\x2a\x4d\x18" + (5).to_bytes(4, "little") + b"hello"
 

@@ -28,7 +28,8 @@ where given_split is not null
 -- The k-core of the graph of users and items, where every interaction is an edge (a pair that meets on two
 -- days has two): nodes with too few edges are removed, then those that have too few by that, and so on until none
 -- falls. Each round looks only at the edges of the nodes removed in the round before.
-with recursive interactions as (
+-- sqlfluff cannot parse `using key`
+with recursive interactions as ( -- noqa: PRS
     select * from {{ ref('int_interactions_selected') }}
 ),
 

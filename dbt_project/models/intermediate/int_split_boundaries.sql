@@ -1,4 +1,3 @@
-{%- set boundaries = split_boundaries() -%}
 {%- set is_temporal = split_rule() == 'global-temporal' -%}
 
 with own_interactions as (
@@ -7,16 +6,8 @@ with own_interactions as (
 )
 
 select
-    {%- for name, boundary in boundaries.items() %}
-    {%- if not is_temporal %}
-    null::bigint as {{ name }},
-    {%- elif boundary.seconds is defined %}
-    {{ boundary.seconds }}::bigint as {{ name }},
-    {%- else %}
-    -- of n timestamps in order that of number n times the share, rounded up; a decimal share makes it exact
-    quantile_disc(timestamp, {{ boundary.quantile }}) as {{ name }},
-    {%- endif %}
-    {%- endfor %}
+    {{ window_start('validation_from', 'timestamp') }} as validation_from,
+    {{ window_start('test_from', 'timestamp') }} as test_from,
     {%- if is_temporal %}
     if(
         count(*) > count(timestamp),

@@ -89,6 +89,12 @@ first_lines as (
     group by line_digest
 ),
 
+duplicate_rows as (
+    select * from duplicate_reviews
+    union all
+    select * from duplicate_metadata
+),
+
 duplicate_lines as (
     select
         duplicates.source,
@@ -98,7 +104,7 @@ duplicate_lines as (
             where (duplicates.source_file, duplicates.line_number)
             <> (first_lines.place.source_file, first_lines.place.line_number)
         ) as byte_identical_duplicates
-    from (select * from duplicate_reviews union all select * from duplicate_metadata) as duplicates
+    from duplicate_rows as duplicates
     inner join first_lines
         on duplicates.source = first_lines.source and duplicates.line_digest = first_lines.line_digest
     group by all
@@ -107,10 +113,10 @@ duplicate_lines as (
 dropped_interactions as (
     select
         'reviews' as source,
-        source_file,
         {%- for rule in cleaning_rules() %}
-        count(*) filter (dropped_by = '{{ rule }}') as dropped_by_{{ rule }}{{ ',' if not loop.last }}
+        count(*) filter (dropped_by = '{{ rule }}') as dropped_by_{{ rule }},
         {%- endfor %}
+        source_file
     from judged_interactions
     group by all
 ),
@@ -187,7 +193,9 @@ counts as (
 select
     *,
     rows_read - rejected - repeated - duplicates
-    {%- for rule in cleaning_rules() %} - dropped_by_{{ rule }}{% endfor %}
+    {%- for rule in cleaning_rules() %}
+    - dropped_by_{{ rule }}
+    {%- endfor %}
     - dropped_by_k_core - not_in_catalogue - kept as unexplained
 from counts
 order by source, source_file

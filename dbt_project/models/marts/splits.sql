@@ -4,7 +4,8 @@ with interactions as (
     select * from {{ ref('interactions') }}
 ),
 
-split_boundaries as (
+-- read by the global-temporal split alone, and named here for a lineage that no setting changes
+split_boundaries as ( -- noqa: ST03
     select * from {{ ref('int_split_boundaries') }}
 ),
 

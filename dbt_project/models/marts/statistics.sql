@@ -25,7 +25,7 @@ split_boundaries as (
 of_interactions as (
     select
         count(*) as interactions,
-        count(*) - count(distinct (user_id, item_id)) as repeated_interactions,
+        count(*) - count(distinct row(user_id, item_id)) as repeated_interactions,
         min(timestamp) as first_timestamp,
         max(timestamp) as last_timestamp,
         count(timestamp) = count(*) as has_timestamps,
@@ -89,9 +89,9 @@ select
     nullif('{{ from_date }}', '') as from_date,
     nullif('{{ until_date }}', '') as until_date,
     {{ true_or_false('verified_only') }} as verified_only,
-    {{ plain_number('least_rating') }}::double as least_rating,
+    {{ plain_number('min_rating') }}::double as min_rating,
     {{ true_or_false('first_interaction_only') }} as first_interaction_only,
-    {{ whole_number('minimum_history') }} as minimum_history,
+    {{ whole_number('min_history') }} as min_history,
     {{ whole_number('k_core') }} as k_core,
     {{ k_core_of('users') }} as k_core_users,
     {{ k_core_of('items') }} as k_core_items,

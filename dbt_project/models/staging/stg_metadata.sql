@@ -45,7 +45,8 @@ judged as (
 named as (
     select
         *,
-        list_transform(texts, lambda text, place: if(are_markup[place], null, nullif(text, ''))) as names,
+        -- sqlfluff cannot parse a lambda of two arguments
+        list_transform(texts, lambda text, place: if(are_markup[place], null, nullif(text, ''))) as names, -- noqa: PRS
         -- some category paths run on, after a closing tag, into the list of features
         list_position(are_markup[4:], true) as first_markup_in_path
     from judged

@@ -9,7 +9,8 @@ with splits as (
         using (user_id)
 ),
 
-split_boundaries as (
+-- read by the global-temporal split alone, and named here for a lineage that no setting changes
+split_boundaries as ( -- noqa: ST03
     select * from {{ ref('int_split_boundaries') }}
 ),
 

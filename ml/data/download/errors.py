@@ -1,4 +1,4 @@
-"""What can go wrong with a download, and how long it is tried again."""
+"""Errors of a download, and the policy of retries."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ class DownloadError(Exception):
 
 
 class PassingError(Exception):
-    """What may be over when tried again; ``wait`` in seconds where the server says how long."""
+    """An error that may go away on a retry; ``wait`` is in seconds where the server states a delay."""
 
     def __init__(self, text: str, wait: float | None = None) -> None:
         super().__init__(text)
@@ -19,7 +19,7 @@ class PassingError(Exception):
 
 @dataclass(frozen=True)
 class Patience:
-    """How long is waited, in seconds, and how often tried again.
+    """Delays between retries, in seconds, and their number.
 
     Attributes:
         retries: attempts after the first that may fail in a row; one that brought the file forward starts the

@@ -17,7 +17,7 @@ from ml.data.files import atomic_file
 
 @dataclass(frozen=True)
 class State:
-    """What the server said of the file that a part is the start of."""
+    """Headers of the file that a partial download belongs to."""
 
     url: str
     etag: str | None
@@ -26,7 +26,7 @@ class State:
 
     @property
     def validator(self) -> str | None:
-        """What may stand in If-Range: a weak ETag may not (RFC 9110, 13.1.5)."""
+        """A validator for If-Range; a weak ETag is not one (RFC 9110, 13.1.5)."""
         return self.etag if self.etag and not self.etag.startswith("W/") else self.last_modified
 
 

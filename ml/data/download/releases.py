@@ -1,4 +1,4 @@
-"""Where the files of each release lie, and which of them are wanted."""
+"""Addresses of the files of each release, and the choice of files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ml.data.download.errors import DownloadError
 
 @dataclass(frozen=True)
 class Release:
-    """Where the files of one release lie below its address; ``{}`` stands for the category.
+    """Paths of the files of one release below its address; ``{}`` stands for the category.
 
     Attributes:
         base_url: its public address.

@@ -30,7 +30,7 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True)
 class Fetched:
-    """What became of one file.
+    """Outcome of downloading one file.
 
     Attributes:
         path: where it lies.

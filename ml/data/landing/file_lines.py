@@ -64,7 +64,7 @@ class Block:
 
     @cached_property
     def lines(self) -> list[bytes]:
-        """Each line without its ending, ``\\n`` or ``\\r\\n``, and without a byte order mark; split when asked for."""
+        """Each line without its ending (LF or CR LF) and without a byte order mark; split when asked for."""
         if self.long_line_bytes is not None or self.cut_short:
             return [self.raw]
         lines = self.raw.split(b"\n")
@@ -78,7 +78,7 @@ class Block:
         return lines
 
     def byte_offsets(self) -> np.ndarray:
-        """Where each line starts in the decompressed stream, int64 ``[lines]``."""
+        """Offset of each line in the decompressed stream, int64 ``[lines]``."""
         if b"\r" not in self.raw and not self.raw.startswith(BYTE_ORDER_MARK):
             lengths = np.fromiter(map(len, self.lines), dtype=np.int64, count=len(self.lines)) + 1
             return np.cumsum(lengths) - lengths + self.first_byte_offset
@@ -185,7 +185,7 @@ class FileLines:
 
 
 def complaint(path: Path, error: OSError) -> str:
-    """What to tell of a file that cannot be opened or read."""
+    """Error message for a file that cannot be opened or read."""
     if isinstance(error, FileNotFoundError):
         return f"{path} does not exist; put the dump there"
     return f"{path} cannot be read: {error.strerror}"

@@ -16,7 +16,7 @@ _SHOWN_COLUMNS = 8
 
 @dataclass(frozen=True)
 class FileRead:
-    """How one file was read.
+    """The reading of one file.
 
     Attributes:
         kind: ``reviews`` or ``metadata``.

@@ -113,7 +113,7 @@ def fields_reading(
     time_unit: str | None = None,
     warnings: Sequence[str] = (),
 ) -> FileReading:
-    """How lines of objects are understood.
+    """Describe how lines of JSON objects are interpreted.
 
     Args:
         fields: the key that is read for each role, or several, of which each counts where those in front are missing.
@@ -135,7 +135,7 @@ def fields_reading(
 
 
 def identity_problem(row: dict, name: str) -> Reject | None:
-    """Why the value of a key cannot be an identity, or ``None``."""
+    """Reason why the value of a key cannot be an id, or ``None``."""
     value = row.get(name)
     if value is None or (isinstance(value, str) and not value.strip()):
         return Reject(f"{name} missing", shown(row, name))

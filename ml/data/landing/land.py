@@ -84,7 +84,7 @@ _NO_UNIT = "none"
 
 @dataclass(frozen=True)
 class Landed:
-    """What became of some files.
+    """Outcome of landing some files.
 
     Attributes:
         files: the counts of each file, in the order in which they were given.
@@ -118,7 +118,7 @@ class Landed:
 
     @property
     def problems(self) -> list[str]:
-        """What is wrong with files as a whole, in words."""
+        """Problems of whole files, as sentences."""
         return [file.problem for file in self.files if file.problem]
 
 
@@ -277,7 +277,7 @@ def _key(unit: Unit) -> str:
 
 
 def _identity(unit: Unit, schema: pa.Schema, code_version: str) -> dict[str, str]:
-    """What has to be the same, beside the contents of the files, for a unit not to be read again."""
+    """Everything besides the contents of the files that must be equal for a unit to be skipped."""
     return {
         "layout": unit.layout,
         "reader": _described(unit.read),
@@ -298,7 +298,7 @@ def _described(value: object) -> str:
 
 
 def _notes(folder: Path) -> dict[str, dict]:
-    """What a folder says of its units, by their names in it; nothing where it is none, or of another format."""
+    """Notes on the units in a folder, by name; empty for a folder that does not exist or has another format."""
     notes = {}
     for path in sorted((folder / "units").glob("*.json")):
         try:
@@ -311,7 +311,7 @@ def _notes(folder: Path) -> dict[str, dict]:
 
 
 def _is_whole(note: dict) -> bool:
-    """Whether a note says all that is read of it; one that was damaged does not, and its unit is read again."""
+    """Whether a note is complete; the unit of a damaged note is read again."""
     try:
         LandedUnit.from_json(note["landed"])
         return all(isinstance(file["sha256"], str) for file in note["landed"]["files"]) and "identity" in note

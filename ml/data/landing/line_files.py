@@ -261,7 +261,7 @@ def _without_blank_rejects(added: Added) -> Added:
 
 
 def _spread(added: Added, indices: list[int], count: int) -> Added:
-    """What was said of the lines at some indices, for all of ``count`` lines; the others are skipped."""
+    """Outcomes of the lines at some indices, spread over all ``count`` lines; the others are skipped."""
     skipped = np.ones(count, dtype=bool)
     skipped[indices] = False
     rows_per_line = None

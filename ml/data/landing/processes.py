@@ -113,7 +113,7 @@ def _started(processes: int) -> Iterator[tuple[Callable[[Callable[[], _Result]],
 
 
 def processors() -> int:
-    """How many processors this process may use."""
+    """Number of processors available to this process."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -154,7 +154,7 @@ class _Process:
 
 
 def serve() -> None:
-    """Be one of the processes: do the jobs that come in, until there are no more."""
+    """Run a worker process: execute incoming jobs until there are no more."""
     global _is_worker
     _is_worker = True
     connection = Connection(int(sys.argv[2]))

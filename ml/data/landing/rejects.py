@@ -1,4 +1,4 @@
-"""Why rows of a landing folder were rejected, in words: counts, an example of each reason, and what to do."""
+"""Rejected rows of a landing folder: counts, an example of each reason, and the remedy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every source of interactions is read into: the columns of a landed row, and what reads lines into them.
+"""The columns of a landed row, and the interface of the readers that fill them.
 
 A layout (a release of the Amazon dumps, a table of a user's own, a sequence file) is known to the landing step as
 a :class:`LineReader`; what it cannot keep it hands back with a reason.
@@ -96,7 +96,7 @@ class Added:
 
 @dataclass(frozen=True)
 class FileReading:
-    """How one file was understood, so that a user can see whether it is what the file means.
+    """The interpretation of one file, shown so that a user can check it.
 
     Attributes:
         columns: name of the column or field that was taken for each role (``user``, ``item``, ``timestamp``,
@@ -118,7 +118,7 @@ class FileReading:
 
 
 class LineReader(Protocol):
-    """Reads the lines of one file, in order; made anew for each file, since it may remember a header.
+    """Reads the lines of one file, in order; each file has its own reader, since it may remember a header.
 
     A reader may have a method ``reading() -> FileReading``, asked once its last line was read, which says how the
     file was understood. A line that it rejects as ``blank line`` is skipped, and no reject. It never sees a byte order
@@ -151,7 +151,7 @@ class LineReader(Protocol):
 
 @runtime_checkable
 class WholeRecords(Protocol):
-    """What a reader also has where a record may span several lines."""
+    """Interface of a reader whose records may span several lines."""
 
     def add_whole_records(self, lines: list[bytes], columns: dict[str, list]) -> tuple[Added, int]:
         """As :meth:`LineReader.add`, less an unfinished record at the end; and how many lines were used."""
@@ -160,7 +160,7 @@ class WholeRecords(Protocol):
 
 @dataclass(frozen=True)
 class SourceFile:
-    """A file of a dump: where it lies, and the name that traces its rows (relative to the dump's folder)."""
+    """A file of a dump: its path, and the name that traces its rows (relative to the dump's folder)."""
 
     path: Path
     name: str
@@ -168,7 +168,7 @@ class SourceFile:
 
 @dataclass(frozen=True)
 class FileCounts:
-    """What became of one file; ``rows_read = rows_kept + rows_rejected + rows_repeated``.
+    """Outcome of landing one file; ``rows_read = rows_kept + rows_rejected + rows_repeated``.
 
     Attributes:
         source_file: its name.

@@ -26,7 +26,7 @@ BYTES_A_GROUP = 32 << 20
 
 @dataclass(frozen=True)
 class LandedUnit:
-    """What became of one unit.
+    """Outcome of landing one unit.
 
     Attributes:
         files: the counts of each of its files.

@@ -1,4 +1,4 @@
-"""Which column of a table is the user, the item, the time, the rating and the verification."""
+"""Detect the columns of a table: user, item, time, rating and verification."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def find_columns(
 
 
 def like_a_time(names: Sequence[str]) -> list[str]:
-    """Those of some names of columns that sound like a time."""
+    """Column names that look like a time."""
     return [name for name in names if _LIKE_A_TIME.search(plain_name(name))]
 
 

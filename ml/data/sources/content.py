@@ -1,4 +1,4 @@
-"""What a file of JSON lines holds, by its first lines: reviews or metadata of which release, or something else.
+"""Detect the content of a JSON lines file from its first lines: reviews or metadata, and of which release.
 
 Names say little: reviews of 2023 are passed on as ``.json.gz``, metadata is taken for reviews, and dumps of Yelp or
 Goodreads are JSON lines as well. All lines of a file that is read in the wrong layout would be rejects.
@@ -50,7 +50,7 @@ _BETWEEN_OBJECTS = re.compile(rb"\}[ \t\r]*\{")
 
 @dataclass(frozen=True)
 class Content:
-    """What the first lines of a file hold.
+    """The detected content of a file.
 
     Attributes:
         kinds: how many of the lines are of which kind, the most frequent first.
@@ -68,7 +68,7 @@ class Content:
 
 
 def content_of(path: Path) -> Content | None:
-    """What a file holds; ``None`` where that cannot be seen from its first lines, or it cannot be read."""
+    """The content of a file; ``None`` if the first lines do not tell, or the file cannot be read."""
     lines = _first_lines(path)
     if not lines:
         return None
@@ -122,7 +122,7 @@ def _objects(lines: list[bytes]) -> Iterator[tuple[bytes, dict]]:
 
 
 def refusal(path: Path, content: Content, wanted: str) -> str:
-    """Why a file is not read as the reviews or the metadata that its name promises, and what to do, in one sentence."""
+    """One sentence: why a file cannot be read as the reviews or metadata its name promises, and the remedy."""
     kind = content.kind
     name = path.name
     if kind == ARRAY:

@@ -1,4 +1,4 @@
-"""What a user says of a source: which files it is made of, how they are laid out, and what is in their columns."""
+"""The description of a source by its user (``source.toml``): files, layout and columns."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _SEPARATOR_WORDS = {"tab": "\t", "comma": ",", "semicolon": ";", "pipe": "|", "s
 
 @dataclass(frozen=True)
 class SourceDescription:
-    """How a source is laid out, where it cannot be seen from the names of its files.
+    """The description of a source.
 
     Attributes:
         layout: one of :data:`LAYOUTS`.
@@ -71,7 +71,7 @@ class SourceDescription:
 
     @property
     def table(self) -> TableOptions:
-        """What it says of tables."""
+        """Options of tables."""
         columns = dict(sorted(self.columns.items()))
         keep = dict(sorted(self.keep.items()))
         return TableOptions(
@@ -79,8 +79,13 @@ class SourceDescription:
         )
 
     def __post_init__(self) -> None:
+        self._check_files()
+        self._check_keys_of_the_layout()
+        self._check_form_of_a_table()
+        self._check_columns()
+
+    def _check_files(self) -> None:
         from ml.data.landing.file_lines import LandingError
-        from ml.data.sources.columns import REQUIRED, ROLES
 
         if self.layout not in LAYOUTS:
             raise LandingError(f"{self.origin}: layout {self.layout!r} is not known; it is one of {', '.join(LAYOUTS)}")
@@ -103,6 +108,11 @@ class SourceDescription:
                 f"{self.origin}: a given_split has files of fixed names; leave interactions out, and give the folder "
                 "that holds train, val and test as the folder of the source"
             )
+
+    def _check_keys_of_the_layout(self) -> None:
+        """That nothing is said which the layout has no use for."""
+        from ml.data.landing.file_lines import LandingError
+
         if self.item_text is not None:
             from ml.data.sources.item_template import fields_of
 
@@ -122,6 +132,10 @@ class SourceDescription:
         for key in ("separator", "encoding"):
             if self.layout == "json_lines" and key in said:
                 raise LandingError(f"{self.origin}: {key} is for a table of text, and not for JSON lines; leave it out")
+
+    def _check_form_of_a_table(self) -> None:
+        from ml.data.landing.file_lines import LandingError
+
         if self.encoding is not None and not _is_readable(self.encoding):
             raise LandingError(
                 f"{self.origin}: encoding = {self.encoding!r} is not read; give one that holds ASCII as it is, as in "
@@ -138,6 +152,11 @@ class SourceDescription:
             raise LandingError(
                 f'{self.origin}: separator = {self.separator!r} cannot separate fields; give it as in separator = "::"'
             )
+
+    def _check_columns(self) -> None:
+        from ml.data.landing.file_lines import LandingError
+        from ml.data.sources.columns import REQUIRED, ROLES
+
         if len(set(self.names)) < len(self.names):
             raise LandingError(f"{self.origin}: columns names a column twice; give each a name of its own")
         for role in self.absent:
@@ -229,7 +248,7 @@ def _keep(path: Path, values: Mapping[str, object]) -> dict[str, tuple[str, ...]
 
 
 def _refuse_key_below(path: Path, table: str, key: str) -> None:
-    """Refuse a key of the source that stands below a table, and so belongs to the table."""
+    """Refuse a key of the source that was written below a table header."""
     from ml.data.landing.file_lines import LandingError
 
     if key in _KEYS:
@@ -237,7 +256,7 @@ def _refuse_key_below(path: Path, table: str, key: str) -> None:
 
 
 def _as_written(value: str | float) -> tuple[str, ...]:
-    """How a value of TOML may stand in a file."""
+    """A value as TOML text."""
     if isinstance(value, bool):
         return (str(value), str(value).lower())
     return (str(value),)
@@ -269,7 +288,7 @@ def _columns(path: Path, columns: object) -> dict[str, Any]:
 
 
 def _table_keys(path: Path, values: Mapping[str, Any]) -> dict[str, Any]:
-    """What else is said of a table."""
+    """The remaining options of a table."""
     from ml.data.landing.file_lines import LandingError
 
     said: dict[str, Any] = {}
@@ -300,7 +319,7 @@ def _template(path: Path, values: Mapping[str, object]) -> str | None:
 
 
 def described_in(folder: Path) -> SourceDescription | None:
-    """The description that lies in a folder, as ``source.toml``, or ``None``.
+    """The description in a folder (``source.toml``), or ``None``.
 
     Raises:
         LandingError: as :meth:`SourceDescription.from_toml`; it is a broken link.

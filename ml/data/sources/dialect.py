@@ -1,4 +1,4 @@
-"""How the text of a table is written: what separates its fields, how they are quoted, and where its names stand.
+"""The dialect of a text table: separator, quoting and header.
 
 All of it is decided from the first lines of a file, so that it does not depend on how the file is read further on.
 """
@@ -30,7 +30,7 @@ _LOOKED_AT_IN_FRONT = 20
 
 @dataclass(frozen=True)
 class Dialect:
-    """How a file of a table is written.
+    """The dialect of one file.
 
     Attributes:
         quoting: how its fields are separated and quoted.
@@ -62,7 +62,7 @@ class Dialect:
 
 
 def find_dialect(path: Path, options: TableOptions) -> Dialect:
-    """How a file is written.
+    """Detect the dialect of a file.
 
     Raises:
         LandingError: the line of names is not UTF-8, or does not name a user and an item; there is no such line.
@@ -155,7 +155,7 @@ def _check_text(lines: list[bytes], where: str) -> None:
 
 
 def _style(separator: str, lines: list[bytes], is_whole: bool) -> str:
-    """How fields are quoted, as far as the first lines show it: tabs come mostly without quoting, all else with it."""
+    """Detect the quoting from the first lines; tab-separated files mostly have none, all others do."""
     if len(separator) > 1:
         return NONE
     default = NONE if separator == "\t" else DOUBLED
@@ -288,7 +288,7 @@ def _check_lengths(path: Path, dialect: Dialect, first: int) -> None:
 
 
 def _refuse_separator(path: Path, options: TableOptions, lines: list[bytes], first: int) -> None:
-    """Refuse a line of names of which something else separates the fields than what is known or said."""
+    """Refuse a header whose separator differs from the detected or stated one."""
     text = _text(lines[:1]).strip()
     where = f"{path}, line {first + 1}"
     if len(text) > 2 and text[0] == text[-1] == '"' and any(sign in text for sign in ",;\t|") and '","' not in text:

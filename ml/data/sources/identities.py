@@ -72,7 +72,7 @@ class Identities:
             self._examples.setdefault(kind, odd[0])
 
     def warnings(self) -> list[str]:
-        """What to say of them, a sentence each."""
+        """The findings, one sentence each."""
         said = []
         if self.trimmed:
             said.append(f"white space around {self.trimmed:,} users or items was dropped")
@@ -92,7 +92,7 @@ def whole_number(identity: str) -> str:
 
 
 def identity_problem(role: str, value: str | None) -> Reject | None:
-    """Why a value cannot be a user or an item."""
+    """Reason why a value cannot be a user or item id."""
     if value is None or not value.strip():
         return Reject(f"{role} missing", "" if value is None else repr(shown(value)))
     if CONTROL_CHARACTER.search(value):

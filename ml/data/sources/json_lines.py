@@ -125,7 +125,7 @@ class JsonLines:
         )
 
     def _remedy(self, keys: Sequence[str]) -> str:
-        """What to do where no key is known as the user or the item."""
+        """The remedy where no key is recognised as the user or the item."""
         for key in keys:
             inner = [one[key] for one in self._objects if isinstance(one.get(key), dict)]
             names = list(dict.fromkeys(str(name) for one in inner for name in one))

@@ -14,7 +14,7 @@ _SHOWN_VALUES = 8
 
 
 class Keep:
-    """Which rows of one file are kept, and how many are not.
+    """The rows of one file that a filter keeps, and the number that it drops.
 
     Args:
         keep: by column, the values of which a row must have one.
@@ -65,7 +65,7 @@ class Keep:
         return kept
 
     def warnings(self, has_rows: bool) -> list[str]:
-        """What to say of the rows that were left out; ``has_rows``: whether there are others."""
+        """The note on dropped rows; ``has_rows``: whether any were kept."""
         if not self.left_out:
             return []
         rule = " and ".join(

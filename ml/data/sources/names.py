@@ -57,7 +57,7 @@ def metadata_names(dataset: str) -> list[str]:
 
 
 def looked_for(dataset: str, layout: str | None = None) -> str:
-    """What was looked for, of one layout or all, in words."""
+    """The file names that are recognised, for one layout or all, in words."""
     names = [f"{dataset}.{ending}" for ending in _JSON_ENDINGS if layout == "json_lines"]
     for one, patterns in _PLAIN_NAMES.items():
         if layout in (None, one):

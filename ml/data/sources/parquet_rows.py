@@ -39,7 +39,7 @@ _PARTS_OF_A_MILLISECOND = {"ms": 1, "us": 1000, "ns": 1_000_000}
 
 @dataclass
 class _Problems:
-    """Why some rows of a batch are rejected; of several reasons, the first that was found."""
+    """Reasons for rejecting rows of a batch; of several reasons the first found."""
 
     is_sound: np.ndarray
     rejects: dict[int, Reject] = field(default_factory=dict)
@@ -51,7 +51,7 @@ class _Problems:
 
 
 def _rejects_of(read: Sequence[object]) -> Callable[[int], Reject]:
-    """Why a row is rejected, of values that are a reject where they are."""
+    """The reason for rejecting a row."""
 
     def why(row: int) -> Reject:
         value = read[row]
@@ -135,7 +135,7 @@ class RowReader:
         self.rejected += count - kept
 
     def reading(self, folders: Collection[str]) -> FileReading:
-        """How the file was understood; ``folders`` are the columns in the names of its folders."""
+        """The interpretation of the file; ``folders`` are the columns in the names of its folders."""
         known = self._known
         said = {name: name for name in known} | {name: f"{name} (folder)" for name in folders if name not in known}
         used = {*self._names.values(), *self._keep.places}
@@ -251,7 +251,7 @@ class RowReader:
         return ratings
 
     def _flags(self, values: pa.Array | None, count: int) -> tuple[pa.Array, np.ndarray]:
-        """What the rows say of the purchase being verified, and which cannot be understood, bool ``[rows]``."""
+        """The values of the verification column, and the rows whose value is not understood, bool ``[rows]``."""
         if values is None or pa.types.is_null(values.type):
             return pa.nulls(count, pa.bool_()), np.zeros(count, dtype=bool)
         if pa.types.is_boolean(values.type):

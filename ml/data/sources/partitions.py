@@ -105,7 +105,7 @@ def roles_with_folders(
 
 
 def without_partitions(options: TableOptions, columns: Mapping[str, str], where: str) -> TableOptions:
-    """The options for the file alone.
+    """The options that concern the file itself.
 
     Raises:
         LandingError: the user, the item, the rating or the verification stands in the name of a folder of text.
@@ -197,7 +197,7 @@ class PartitionedLines:
         return added, used
 
     def reading(self) -> FileReading:
-        """How the file was understood."""
+        """The interpretation of the file."""
         return describe_partitions(self._reader.reading(), self._columns, self._time, self._timestamps.unit)
 
     def _put_time(self, columns: dict[str, list], before: int) -> None:
@@ -213,7 +213,7 @@ class PartitionedLines:
 def describe_partitions(
     reading: FileReading, columns: Mapping[str, str], time: str | None, unit: str | None
 ) -> FileReading:
-    """What is said of a file together with the columns in the names of its folders."""
+    """The interpretation of a file together with the columns in its folder names."""
     from ml.data.sources.rows import NO_TIME
 
     if time is None or "timestamp" in reading.columns:

@@ -1,4 +1,4 @@
-"""How the fields of a record are separated and quoted."""
+"""Separators and quoting of records."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ csv.field_size_limit(LONGEST_LINE_BYTES)
 
 @dataclass(frozen=True)
 class Quoting:
-    """How the fields of a file are separated and quoted.
+    """The separator and quoting of a file.
 
     Attributes:
         separator: between two fields.

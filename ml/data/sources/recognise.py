@@ -187,7 +187,7 @@ def _source(
         said = description is not None
         interactions = tuple(_unit(SourceFile(folder / name, name), layout, options, said) for name in names)
         layout = interactions[0].layout
-    from ml.data.sources.amazon import find_metadata, metadata_unit
+    from ml.data.sources.amazon.dumps import find_metadata, metadata_unit
 
     notes: tuple[str, ...] = ()
     if description and description.metadata:
@@ -204,7 +204,7 @@ def _unit(file: SourceFile, layout: str, options: TableOptions, said: bool) -> U
     from ml.data.landing.schema import INTERACTIONS_SCHEMA, Unit
 
     if layout.startswith("amazon"):
-        from ml.data.sources.amazon import review_unit
+        from ml.data.sources.amazon.dumps import review_unit
 
         return review_unit(file, layout, said)
     if layout == "table" and file.name.lower().endswith(".parquet"):
@@ -261,7 +261,7 @@ def _nothing(folder: Path, dataset: str, has_parts: bool, missing: tuple[str, ..
 
 
 def _close_names(folder: Path, dataset: str) -> str:
-    """What to do with files that are nearly named after a dataset."""
+    """The remedy for files whose names almost match a dataset."""
     wanted = {name.lower(): name for _, name in interaction_names(dataset)}
     for path in sorted(folder.iterdir()):
         name = path.name

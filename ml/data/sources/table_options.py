@@ -1,4 +1,4 @@
-"""What a source says of its tables: columns, separator, times."""
+"""Options of tables in ``source.toml``: columns, separator, times."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class TableOptions:
-    """How a table is read, where it cannot be seen from the table.
+    """Options for reading a table that cannot be detected.
 
     Attributes:
         columns: name of the column by role (``user``, ``item``, ``timestamp``, ``rating``, ``verified``); roles that
@@ -33,7 +33,7 @@ class TableOptions:
     encoding: str | None = None
 
     def said(self) -> dict[str, object]:
-        """What differs from a table of which nothing is said, as plain values."""
+        """The options that differ from the defaults, as plain values."""
         values = {
             "columns": dict(sorted(self.columns.items())),
             "absent": list(self.absent),

@@ -1,4 +1,4 @@
-"""How times are written: formats of dates that are known, and those that a source names.
+"""Date formats: the known ones, and those that a source names.
 
 A source names its format as ``time_format``: a pattern of ``datetime.strptime`` (``%d.%m.%Y %H:%M``), a unit counted
 from 1970 (``seconds``, ``milliseconds``, ``days``, ...), or a unit and the day from which it counts (``days since
@@ -62,7 +62,7 @@ _LETTER = re.compile(r"[A-Za-z]{3}")
 
 @dataclass(frozen=True)
 class TimeFormat:
-    """How a source says that its times are written.
+    """A date format named by a source.
 
     Attributes:
         text: the pattern, the unit, or the unit and the day from which it counts.

@@ -1,4 +1,4 @@
-"""When an interaction of a table happened: numbers and dates, read into milliseconds since 1970 (UTC).
+"""Timestamps of tables: numbers and dates, converted to milliseconds since 1970 (UTC).
 
 A number, whole or with a fraction, counts seconds, milliseconds, microseconds or nanoseconds since 1970. The first
 number of a file that is a possible time decides which, for the whole file: a number of another kind further on is out
@@ -63,7 +63,7 @@ class Timestamps:
 
     @property
     def unit(self) -> str | None:
-        """What the times are written in, as far as it is known."""
+        """The unit or format of times, as far as known."""
         return self._format.text if self._format else self._unit
 
     def learn(self, texts: list[str]) -> str | None:

@@ -7,7 +7,6 @@ LIBRARIES = (
     "scikit-learn",
     "bm25s",
     "PyStemmer",
-    "ranx",
     "duckdb",
     "dbt-core",
     "dbt-duckdb",

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from ml.extras import missing, remedy
 from ml.reports.render.text import escape_markdown, visible
 
 if TYPE_CHECKING:
@@ -162,7 +163,9 @@ def png_data_uri(png: bytes) -> str:
 
 
 def markdown_image(plot: Plot) -> str:
-    """The drawing as a Markdown image that needs no file beside it."""
+    """The drawing as a Markdown image that needs no file beside it; its description where matplotlib is missing."""
+    if module := missing("report", ["matplotlib"]):
+        return escape_markdown(f"{plot.title}. {plot.description} Not drawn: {remedy('report', module)}.")
     return f"![{escape_markdown(plot.title)}]({png_data_uri(plot.png())})"
 
 

@@ -13,9 +13,9 @@ from ml.data.landing.file_lines import LandingError
 from ml.data.landing.land import Landed, land
 from ml.data.landing.line_files import read_lines
 from ml.data.landing.schema import INTERACTIONS_SCHEMA, METADATA_SCHEMA, LineReader, SourceFile, Unit
-from ml.data.sources.amazon_2014 import Metadata2014Lines
-from ml.data.sources.amazon_2018 import MetadataLines, ReviewLines
-from ml.data.sources.amazon_2023 import Metadata2023Lines, Review2023Lines
+from ml.data.sources.amazon.v2014 import Metadata2014Lines
+from ml.data.sources.amazon.v2018 import MetadataLines, ReviewLines
+from ml.data.sources.amazon.v2023 import Metadata2023Lines, Review2023Lines
 from ml.data.sources.content import METADATA, NO_JSON, REVIEWS, Content, content_of, refusal
 from ml.data.sources.names import METADATA_PREFIX, metadata_names, without_compression
 
@@ -120,7 +120,7 @@ def find_metadata(
 
 
 def _note(name: str, dataset: str) -> str:
-    """What to say of a file that looks like metadata."""
+    """The note on a file that looks like metadata."""
     looks = f"{name} looks like metadata, and is not read"
     if without_compression(name).lower().endswith(("json", "jsonl", "ndjson", "txt")):
         return f'{looks}: name it meta_{dataset} with its ending, or say metadata = ["{name}"] in source.toml'
@@ -156,7 +156,7 @@ def _looks_like_metadata(name: str) -> bool:
 def land_reviews(files: list[Path], folder: Path, processes: int | None = None) -> Landed:
     """Land reviews in the layout of the 2018 release, a file a unit, named without its folder.
 
-    See :func:`land`, and :mod:`ml.data.sources.amazon_2018` for what is kept.
+    See :func:`land`, and :mod:`ml.data.sources.amazon.v2018` for what is kept.
 
     Raises:
         LandingError: as :func:`land`, and where there is no file.

@@ -1,4 +1,4 @@
-"""What a line of a review dump must hold to be kept, and under which reason it is rejected if it does not.
+"""Reviews and metadata of the 2018 release: required fields, and the reasons for rejecting a line.
 
 The layout is that of Amazon Review Data (2018): Ni, Li and McAuley, "Justifying recommendations using
 distantly-labeled reviews and fine-grained aspects", EMNLP 2019. One JSON object a line; keys beyond those
@@ -34,11 +34,14 @@ import msgspec
 import orjson
 
 from ml.data.landing.json_text import (
+    LEAST_DEEP_BYTES,
+    NestedTooDeeply,
     fields_reading,
     identity_problem,
     is_finite_number,
     is_list_of_texts,
     is_text,
+    may_be_nested_deeply,
     shown,
 )
 from ml.data.landing.schema import END_OF_TIME, LANDING_REASONS, Added, FileReading, Reject
@@ -120,7 +123,7 @@ class Metadata(NamedTuple):
 
 
 class _PlainReview(msgspec.Struct, gc=False):
-    """What is read of nearly every review, in one pass that leaves out the fields nobody asks for."""
+    """Fields read from nearly every review, in one pass that skips the rest."""
 
     reviewerID: str
     asin: str
@@ -151,6 +154,9 @@ class ReviewLines:
         keep, read_plain = kept.append, _read_plain
         for index, line in enumerate(lines):
             try:
+                # how many levels the decoder takes depends on the version of Python
+                if len(line) >= LEAST_DEEP_BYTES and may_be_nested_deeply(line):
+                    raise NestedTooDeeply
                 review = read_plain(line)
                 # the decoder does not look into texts that it leaves out
                 if not line.isascii():

@@ -1,7 +1,7 @@
 """Reviews and metadata of the 2023 release: JSON lines.
 
 The layout is that of Amazon Reviews 2023: Hou, Li, He, Yan, Chen and McAuley, "Bridging language and items for
-retrieval and recommendation", 2024. JSON and identities are read as in :mod:`ml.data.sources.amazon_2018`.
+retrieval and recommendation", 2024. JSON and identities are read as in :mod:`ml.data.sources.amazon.v2018`.
 
 A review needs ``user_id``, ``parent_asin`` (or, where that is missing, ``asin``), ``rating`` (a number from 1 to 5) and
 ``timestamp``, whole milliseconds since 1970 before 2100; a number below 100,000,000,000 is taken for seconds, and
@@ -32,7 +32,7 @@ from ml.data.landing.json_text import (
     shown,
 )
 from ml.data.landing.schema import END_OF_TIME, Added, FileReading, Reject
-from ml.data.sources.amazon_2018 import LINE_REASONS, NO_FIELDS, Metadata, add_items, read_texts
+from ml.data.sources.amazon.v2018 import LINE_REASONS, NO_FIELDS, Metadata, add_items, read_texts
 from ml.data.sources.item_template import filled
 from ml.data.sources.literals import read_object
 from ml.data.sources.timestamps import LEAST_MILLISECONDS

@@ -1,10 +1,11 @@
 """Metadata of the 2014 release: lines that hold a Python dictionary each (:mod:`ml.data.sources.literals`).
 
 The layout is that of Amazon product data (2014): McAuley, Targett, Shi and van den Hengel, "Image-based recommendations
-on styles and substitutes", SIGIR 2015. A line needs ``asin`` as in :mod:`ml.data.sources.amazon_2018`, and may have
-``title``, ``brand`` (strings), ``price`` (a number, kept as its JSON text, or a string), ``categories`` (a list of
+on styles and substitutes", SIGIR 2015. A line needs ``asin`` as in :mod:`ml.data.sources.amazon.v2018`, and may
+have ``title``, ``brand`` (strings), ``price`` (a number, kept as its JSON text, or a string), ``categories`` (a list of
 paths in the category tree, each a list of strings, of which the first is kept) and ``imUrl`` (a string). There is no
-main category. The reviews of this release are read as those of 2018 (:class:`ml.data.sources.amazon_2018.ReviewLines`).
+main category. The reviews of this release are read as those of 2018
+(:class:`ml.data.sources.amazon.v2018.ReviewLines`).
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from ml.data.landing.json_text import (
     why_unreadable,
 )
 from ml.data.landing.schema import LANDING_REASONS, Added, FileReading, Reject
-from ml.data.sources.amazon_2018 import Metadata, add_items, read_texts
+from ml.data.sources.amazon.v2018 import Metadata, add_items, read_texts
 from ml.data.sources.item_template import filled
 from ml.data.sources.literals import read_literal
 
