@@ -14,20 +14,22 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 # the variables of each command. Those that are given are passed on as --name=value, whatever their value; Python reads
 # them, and refuses those that it does not know
-SETTINGS := K_CORE K_CORE_USERS K_CORE_ITEMS FROM_DATE UNTIL_DATE VERIFIED_ONLY LEAST_RATING FIRST_INTERACTION_ONLY \
-	MINIMUM_HISTORY TIE_ORDER SPLIT VALIDATION_FROM TEST_FROM VALIDATION_USERS SEED FIT_ON RECIPES SEEDS AUDIT_MODEL \
-	EXCLUDE_SEEN TRAINING_PROCESS TRAINING_PROCESSES DEVICE PRECISION
+SETTINGS := K_CORE K_CORE_USERS K_CORE_ITEMS FROM_DATE UNTIL_DATE VERIFIED_ONLY MIN_RATING FIRST_INTERACTION_ONLY \
+	MIN_HISTORY TIE_ORDER SPLIT VALIDATION_FROM TEST_FROM VALIDATION_USERS SEED FIT_ON RECIPES SEEDS AUDIT_MODEL \
+	EXCLUDE_SEEN TRAINING_PROCESS TRAINING_PROCESSES THREADS DEVICE PRECISION
+# names that settings had before; Python says which to use now
+OLD_NAMES := LEAST_RATING MINIMUM_HISTORY
 run_OPTIONS := DATASET DUMPS LAYOUT SOURCE WAIT $(SETTINGS)
 check-data_OPTIONS := $(run_OPTIONS) ACCEPT VERBOSE
 download_OPTIONS := DATASET RELEASE INTO ALL NO_METADATA
-search_OPTIONS := DATASET RECIPE TRIALS SPACE WAIT
+search_OPTIONS := DATASET RECIPE TRIALS SPACE THREADS WAIT
 reproduce_OPTIONS := DATA CLAIMS DEVICE THREADS PROCESSES PAGE
 compare_OPTIONS := A B PAGE
 ui_OPTIONS := PORT TOKEN
 # what the commands themselves are made of
 OWN := PYTHON RAW2RANK_% PYTEST_OPTIONS VENV MAKE% -%
 typed = $(filter-out $(OWN),$(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name))))
-exported = $(foreach name,$($(1)_OPTIONS),$(if $($(name)),$(name)))
+exported = $(foreach name,$($(1)_OPTIONS) $(if $(filter K_CORE,$($(1)_OPTIONS)),$(OLD_NAMES)),$(if $($(name)),$(name)))
 option = --$(subst _,-,$(shell echo $(1) | tr A-Z a-z))
 # a value as it was typed, `$$` and quotes included
 quoted = '$(subst ','\'',$(value $(1)))'

@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.default_sets import DEFAULT_SETS, load
-from ml.baselines import BASELINES
-from ml.codes import ASSIGNMENTS
+from ml.baselines.registry import BASELINES
+from ml.codes.recipe import load_codes_recipes
 from ml.data.training_set import TrainingSet
 from ml.evaluation.metrics import metric_values, user_metrics
 from ml.evaluation.rankings import rank
@@ -98,7 +98,7 @@ def fit(training_set: TrainingSet, name: str, recommender: str, recipe: Recipe |
     if recipe is None:
         fitted = BASELINES[recommender].create(seed).fit(training_set)
     else:
-        codes = ASSIGNMENTS[recipe.codes].assign(training_set, seed=seed) if recipe.codes else None
+        codes = load_codes_recipes()[recipe.codes].assign(training_set, seed) if recipe.codes else None
         fitted = SequentialRecommender(
             recipe, seed, codes, execution=Execution(threads=1), validate_with_seen_excluded=exclude_seen
         ).fit(training_set)

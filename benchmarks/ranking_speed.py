@@ -3,6 +3,7 @@
     python benchmarks/ranking_speed.py evaluation --sequences FILE --peers FOLDER
     python benchmarks/ranking_speed.py top-k      [--items 12101] [--k 10]
     python benchmarks/ranking_speed.py codes      [--items 1000000]
+    python benchmarks/ranking_speed.py quantised  [--items 12101 1000000] [--histories 1 32]
 
 *evaluation*: users/s of the validation pass (the rank of each validation target among all items) and of
 ``recommend(k=10)`` with and without the items of the history, for all users of a sequence file; beside RecTools'
@@ -15,6 +16,10 @@ computed. RecTools gets a first, small call before the clock starts, ours does n
 by PQTopK and by dynamic pruning, beside the product with a dense table of the same sizes and its ten best. A dense
 table is read once for many queries where they come together, so that is measured too. Queries and codes are drawn at
 random, or queries lie near an item each.
+
+*quantised*: the two ways in which ``SequentialRecommender.recommend`` ranks a quantised catalogue, on one core: every
+item scored for all histories of a batch, or PQTopK history by history. Both give the same lists and scores. These
+figures, of processor time, decide when the second one is taken (``ml.retrieval.quantised_top_k.pays``).
 
 Processes, cores, repeats, files and tables are as ``benchmarks/training.py`` says, whose environment for RecTools is
 used too.
@@ -53,6 +58,7 @@ FOLDS, KEYS = "ml.retrieval.top_k.top_k", "partition of all keys"
 PQTOPK, PRUNED, DENSE = "PQTopK", "dynamic pruning", "dense product and top-k"
 TOGETHER = 32
 DENSE_TOGETHER = f"dense, {TOGETHER} queries at once"
+ALL_SCORES = "every item scored"
 
 
 # ---- steps: each runs in a process of its own
@@ -187,6 +193,37 @@ def rank_catalogue(
     }
 
 
+def rank_quantised(items: int, dimensions: int, books: int, histories: int, k: int, seed: int, how: str) -> dict:
+    """Milliseconds of the processor a history, from states to lists, median of some batches."""
+    import numpy as np
+    import torch
+
+    from ml.models.item_embeddings import JointProductQuantisedItemEmbedding
+    from ml.retrieval.quantised_top_k import QuantisedTopK
+    from ml.retrieval.top_k import top_k
+
+    torch.manual_seed(seed)
+    codes = np.random.default_rng(seed).integers(256, size=(items, books), dtype=np.uint8)
+    embedding = JointProductQuantisedItemEmbedding(codes, dimensions, 1.0)
+    ranking = QuantisedTopK(embedding)
+
+    def answer(states: torch.Tensor) -> None:
+        if how == PQTOPK:
+            ranking.top_k(states, k)
+        else:
+            top_k(embedding.score_all(states).numpy(), k, ranking.order)
+
+    with torch.inference_mode():
+        batches = [torch.randn(histories, dimensions) for _ in range(max(8, 64 // histories))]
+        answer(batches[0])
+        milliseconds = []
+        for states in batches:
+            began = time.process_time()
+            answer(states)
+            milliseconds.append(1000 * (time.process_time() - began) / histories)
+    return {"ms a history": statistics.median(milliseconds)}
+
+
 def seconds_of(work: Callable[[], object]) -> float:
     began = time.perf_counter()
     work()
@@ -194,7 +231,7 @@ def seconds_of(work: Callable[[], object]) -> float:
 
 
 STEPS: dict[str, Callable[..., dict]] = {
-    step.__name__: step for step in (evaluate_ours, evaluate_rectools, rank_rows, rank_catalogue)
+    step.__name__: step for step in (evaluate_ours, evaluate_rectools, rank_rows, rank_catalogue, rank_quantised)
 }
 
 
@@ -260,6 +297,28 @@ def codes(arguments: argparse.Namespace) -> None:
     report(title, runs, ["ms a query", "95th percentile", "catalogue, MB"], ratios, arguments.json)
 
 
+def quantised(arguments: argparse.Namespace) -> None:
+    """Both ways for each size, taking turns."""
+    bench = Bench(Path(__file__).resolve(), 1)
+    runs, ratios = [], []
+    for items in arguments.items:
+        for histories in arguments.histories:
+            sizes = {"items": items, "dimensions": arguments.dimensions, "books": arguments.books, "k": arguments.k}
+            names = {how: f"{how}: {items:,} items, {histories} at a time" for how in (ALL_SCORES, PQTOPK)}
+            runs += [
+                bench.measure(name, "rank_quantised", how=how, histories=histories, seed=seed, **sizes)
+                for seed in range(arguments.repeats)
+                for how, name in names.items()
+            ]
+            all_scores, pqtopk = (median_of(runs, name, "ms a history") for name in names.values())
+            text = f"{ALL_SCORES} / {PQTOPK}, {items:,} items, {histories} at a time"
+            # the faster one must be the one that is taken
+            aim = ">= 1" if histories == 1 or items >= arguments.large else "<= 1"
+            ratios.append(Ratio(text, all_scores / pqtopk, aim))
+    title = f"The {arguments.k} best by {arguments.books} codes, one core"
+    report(title, runs, ["ms a history"], ratios, arguments.json)
+
+
 def main() -> None:
     if sys.argv[1:2] == ["step"]:
         return run_step(STEPS)
@@ -289,6 +348,16 @@ def main() -> None:
     command.add_argument("--repeats", type=int, default=3)
     command.add_argument("--json", type=Path)
     command.set_defaults(run=codes)
+    command = commands.add_parser("quantised")
+    command.add_argument("--items", type=int, nargs="+", default=[1_000, 12_101, 100_000, 300_000, 1_000_000])
+    command.add_argument("--histories", type=int, nargs="+", default=[1, 32])
+    command.add_argument("--large", type=int, default=1 << 18, help="items from which PQTopK is taken for batches too")
+    command.add_argument("--dimensions", type=int, default=64)
+    command.add_argument("--books", type=int, default=8)
+    command.add_argument("--k", type=int, default=100)
+    command.add_argument("--repeats", type=int, default=3)
+    command.add_argument("--json", type=Path)
+    command.set_defaults(run=quantised)
     arguments = parser.parse_args()
     arguments.run(arguments)
 

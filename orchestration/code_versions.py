@@ -1,7 +1,8 @@
 """The code version of an asset: a digest of the code that makes it, and of the libraries which that code uses.
 
 It covers the named modules and all modules of ``ml`` that they import, however deep, and the version of every library
-that any of them imports. Comments, docstrings and formatting do not count, so that prose does not re-train a model.
+that any of them imports. Comments, docstrings, formatting and what a module registers (:mod:`ml.registry`) do not
+count, so that prose does not re-train a model.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _INSTALLED_AS = {"sklearn": "scikit-learn", "Stemmer": "PyStemmer", "yaml": "PyY
 # Libraries that show what goes on and leave no trace in what is made.
 _SHOWS_ONLY = frozenset({"tqdm", "tensorboard"})
 # Part of the digest that a module is remembered by.
-_FORMAT = f"1 {sys.implementation.cache_tag}"
+_FORMAT = f"2 {sys.implementation.cache_tag}"
 
 
 @dataclass(frozen=True)
@@ -146,6 +147,7 @@ def _module(name: str) -> _Module:
 
 def _parsed(source: bytes) -> _Module:
     tree = ast.parse(source)
+    tree.body = [node for node in tree.body if not _describes(node)]
     nodes = list(ast.walk(tree))
     blocks = [node for node in nodes if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)]
     for_types = {id(node) for block in blocks for part in block.body for node in ast.walk(part)}
@@ -162,6 +164,13 @@ def _parsed(source: bytes) -> _Module:
         imports=tuple(name for name in names if name.split(".")[0] == "ml"),
         libraries=tuple(sorted(tops - {"ml", "orchestration"} - sys.stdlib_module_names)),
     )
+
+
+def _describes(node: ast.stmt) -> bool:
+    """Whether a statement describes its module to :mod:`ml.registry` and decides nothing of what the module does."""
+    if isinstance(node, ast.ImportFrom):
+        return node.module == "ml.registry"
+    return isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == ["REGISTERED"]
 
 
 def _remove_docstring(node: ast.AST) -> None:

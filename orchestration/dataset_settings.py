@@ -1,37 +1,39 @@
-"""The settings written down for a dataset, and how they go together with what a run is given.
+"""The settings of a dataset: in its file, written down by earlier runs, and given to a run.
 
-They are split by what reads them, so that another choice of recipes does not make a split stale. The assets that write
-them are in :mod:`orchestration.assets.settings`.
+What a run is given holds for that run; else what the file of the dataset says (``datasets/<name>.toml``); else what was
+last written down; else the default. What is written down is split by what reads it, so that another choice of recipes
+does not make a split stale. The assets that write it are in :mod:`orchestration.assets.settings`.
 """
 
+import math
 from collections.abc import Mapping
 from datetime import date
-from typing import Any
+from typing import Any, get_origin
 
 import dagster as dg
+from pydantic import ValidationError
 
+from ml.config import nearest
 from ml.data.files import read_json, whole
+from ml.data.setting_names import RENAMED, by_first_name, by_new_name, notice
 from ml.recommenders.registry import check_audit_model, check_recipes, chosen_names, recipes
+from orchestration.options import kind_of, reader, shown_default
 from orchestration.paths import Workspace
 from orchestration.reporting import digest_of
-from orchestration.resources import Settings, resolved
+from orchestration.resources import DEFAULTS, SETTINGS, Settings, resolved, settings_of
+from orchestration.settings_file import SETTINGS_TABLE, RegistrationError, place
 
-SLICES: dict[str, tuple[str, tuple[str, ...]]] = {
-    "dataset": (
-        "How the interactions are filtered, ordered and split.",
-        (
-            *("k_core", "k_core_users", "k_core_items"),
-            *("from_date", "until_date", "verified_only", "least_rating", "first_interaction_only", "minimum_history"),
-            *("tie_order", "split", "validation_from", "test_from", "validation_users", "seed"),
-        ),
-    ),
-    "training": ("The seed of code assignment, random baselines and training.", ("seed",)),
-    "fit": ("What the final fit of every recommender reads.", ("fit_on",)),
-    "ranking": ("Whether seen items are left out of the rankings, of validation users too.", ("exclude_seen",)),
-    "seeds": ("How many seeds everything random is fitted with.", ("seeds",)),
-    "audits": ("What the audits train again.", ("audit_model",)),
-    "comparison": ("Which models and fusions are trained and compared.", ("recipes",)),
+_DESCRIPTIONS = {
+    "dataset": "How the interactions are filtered, ordered and split.",
+    "training": "The seed of code assignment, random baselines and training.",
+    "fit": "What the final fit of every recommender reads.",
+    "ranking": "Whether seen items are left out of the rankings, of validation users too.",
+    "seeds": "How many seeds everything random is fitted with.",
+    "audits": "What the audits train again.",
+    "comparison": "Which models and fusions are trained and compared.",
 }
+# what each asset of the settings is for, and the settings that it writes down
+SLICES = {name: (description, settings_of(name)) for name, description in _DESCRIPTIONS.items()}
 # in no slice: where models are trained says nothing of what they are
 
 
@@ -52,16 +54,139 @@ def chosen(settings: Settings, name: str, kept: Mapping[str, Any] | None = None)
     return values
 
 
+def file_settings(dataset: str) -> dict[str, Any]:
+    """The settings in the file of a dataset, by their present names, checked.
+
+    Raises:
+        RegistrationError: the file cannot be read, or holds a setting that is not possible; the message names the file,
+            the line where it can be seen, and what is possible.
+    """
+    paths = Workspace.current().dataset(dataset)
+    values = {}
+    for name, value in paths.settings_written.items():
+        where = place(paths.registration, name, SETTINGS_TABLE)
+        if name not in SETTINGS and name not in RENAMED:
+            raise RegistrationError(
+                f"{where}: there is no setting {name}{nearest(name, SETTINGS)}; docs/options.md lists them, which are "
+                "written in lower case here"
+            )
+        try:
+            made = made_of({name: _from_toml(RENAMED.get(name, name), value)})
+            check_settings(made)
+        except ValueError as error:
+            raise RegistrationError(f"{where}: {error}") from error
+        values[name] = made.model_dump(mode="json")[RENAMED.get(name, name)]
+    try:
+        return by_new_name(values)
+    except ValueError as error:
+        raise RegistrationError(f"{paths.registration}: {error}") from error
+
+
+def notices_of_file(dataset: str) -> list[str]:
+    """A sentence on each old name of a setting in the file of a dataset."""
+    paths = Workspace.current().dataset(dataset)
+    return [
+        f"{place(paths.registration, old, SETTINGS_TABLE)}: {notice(old, RENAMED[old])}"
+        for old in RENAMED
+        if old in paths.settings_written
+    ]
+
+
+def _from_toml(name: str, value: Any) -> Any:
+    """A value of the file as the field takes it: nothing is converted but days and quantiles, which are texts.
+
+    Raises:
+        ValueError: it is of another kind.
+    """
+    annotation = SETTINGS[name].annotation
+    kind = kind_of(annotation)
+    shown = f"{name} = {str(value).lower() if isinstance(value, bool) else repr(value)} is not possible"
+    if get_origin(kind) is list:
+        if isinstance(value, list) and all(isinstance(entry, str) for entry in value):
+            return value
+        raise ValueError(f'{shown}: give names in brackets, as in {name} = ["tiny_softmax"]')
+    if kind is bool:
+        if isinstance(value, bool):
+            return value
+        raise ValueError(f"{shown}: write {name} = true or {name} = false")
+    if kind in (int, float):
+        # bool is a kind of int to Python
+        if type(value) in (int, kind) and math.isfinite(value):
+            return value
+        raise ValueError(f"{shown}: give a {'whole ' if kind is int else ''}number without quotes")
+    if type(value) is date:
+        return value.isoformat()
+    if isinstance(value, float) and name.endswith("_from"):
+        return repr(value)
+    if not isinstance(value, str):
+        raise ValueError(f'{shown}: give a text in quotes, as in {name} = "{DEFAULTS[name] or "..."}"')
+    try:
+        return reader(annotation)(value)
+    except ValueError as error:
+        raise ValueError(f"{shown}: {error}") from error
+
+
+def origins(settings: Settings, dataset: str, others: str) -> str:
+    """Where the settings of a run come from, in one line: given to the run, or in the file of the dataset.
+
+    Args:
+        settings: that the run was given.
+        dataset: its name.
+        others: what holds for all others, such as "the defaults".
+    """
+    file = file_settings(dataset)
+    name_of_file = f"datasets/{Workspace.current().dataset(dataset).registration.name}"
+    given = {name: value for name, value in settings.model_dump(mode="json").items() if name in SETTINGS}
+    chosen_here = [
+        f"{_shown(name, value)} (instead of {_shown(name, file[name])} in {name_of_file})"
+        if name in file and file[name] != value
+        else _shown(name, value)
+        for name, value in given.items()
+        if value is not None
+    ]
+    in_file = [_shown(name, value) for name, value in file.items() if given[name] is None]
+    parts = [f"given: {', '.join(chosen_here)}"] if chosen_here else []
+    parts += [f"from {name_of_file}: {', '.join(in_file)}"] if in_file else []
+    return "; ".join([*parts, f"all others: {others}"])
+
+
+def _shown(name: str, value: Any) -> str:
+    return f"{name.upper()}={','.join(value) if isinstance(value, list) and value else shown_default(value)}"
+
+
 def kept_for(dataset: str) -> dict[str, Any]:
-    """The settings written down for a dataset; nothing before its first run."""
+    """What holds for a dataset where a run is given nothing: its file, else what was written down by its last run.
+
+    Nothing before its first run, where its file has no settings.
+    """
     folder = Workspace.current().dataset(dataset).asset("settings")
     kept: dict[str, Any] = {}
     for name in SLICES:
         path = folder / f"{name}.json"
         if path.exists():
             with whole(path):
-                kept |= {field: read_json(path)[field] for field in SLICES[name][1]}
-    return kept
+                kept |= {field: by_new_name(read_json(path))[field] for field in SLICES[name][1]}
+    return kept | file_settings(dataset)
+
+
+def made_of(values: Mapping[str, Any]) -> Settings:
+    """Settings of the given values, by present or old names.
+
+    Raises:
+        ValueError: saying which value is not possible and what is.
+    """
+    try:
+        return Settings(**by_new_name(values))
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        needs = first["msg"].removeprefix("Input should be ")
+        if first["type"] == "string_pattern_mismatch":
+            # the pattern would say it to a programmer alone
+            needs = "give a day, as in 2014-07-23" if name.endswith("_date") else "give .8 or a day, as in 2014-07-23"
+        raise ValueError(
+            f"{name.upper()}={first['input']} is not possible: {needs}. {Settings.model_fields[name].description}"
+        ) from error
 
 
 def check_settings(settings: Settings) -> None:
@@ -82,8 +207,26 @@ def check_settings(settings: Settings) -> None:
     check_audit_model(settings.audit_model or "")
 
 
+def execution_of(settings: Settings, dataset: str) -> dict[str, Any]:
+    """How a run computes, by name of setting: as given, else as in the file of the dataset, else the default."""
+    return resolved(settings, file_settings(dataset))
+
+
+def fitted_where(settings: Settings, dataset: str) -> dict[str, Any]:
+    """Device, precision and threads of what a step fits itself, for :class:`ml.recommenders.fit.Conditions`."""
+    values = execution_of(settings, dataset)
+    return {name: values[name] for name in ("device", "precision", "threads")}
+
+
 def version_of(values: dict) -> str:
-    return digest_of(values)[:32]
+    """Data version of a slice of the settings; it does not change where a setting is renamed."""
+    return digest_of(by_first_name(values))[:32]
+
+
+def versions_of(settings: Settings, dataset: str) -> dict[str, str]:
+    """Data versions that the slices of the settings would have, made now, by name."""
+    kept = kept_for(dataset)
+    return {name: version_of(chosen(settings, name, kept)) for name in SLICES}
 
 
 def read_settings(name: str, dataset: str) -> dict:
@@ -98,14 +241,18 @@ def read_settings(name: str, dataset: str) -> dict:
             description=f"{dataset}: there are no settings yet; materialise settings/{name} first, or use `make run`",
             allow_retries=False,
         )
-    return read_json(path)
+    with whole(path):
+        return by_new_name(read_json(path))
 
 
 def chosen_for(settings: Settings, dataset: str) -> list[str]:
-    """Models and fusions that a run is to make: those that it was given, else those last written down, else the quick.
+    """Models and fusions that a run is to make: those that it was given, else those in the file of the dataset, else
+    those last written down, else the quick.
 
     A run that nobody configured (of the schedule, of a sensor) so goes on with what was chosen before.
     """
+    if settings.recipes is None and "recipes" in (file := file_settings(dataset)):
+        return chosen_names(file["recipes"])
     path = Workspace.current().dataset(dataset).asset("settings") / "comparison.json"
     if settings.recipes is not None or not path.exists():
         return chosen_names(settings.recipes or [])

@@ -10,12 +10,13 @@ import math
 import re
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from types import NoneType, UnionType
 from typing import Any, NoReturn, Union, get_args, get_origin
 
 from ml.config import nearest
+from ml.data.setting_names import notice
 from orchestration.called_as import as_called
 from orchestration.exits import EXIT_FAILED
 
@@ -23,16 +24,11 @@ ON = ("1", "true", "yes", "on")
 OFF = ("0", "false", "no", "off")
 # alone on the command line: print the names of the options, for the completion of shells
 LIST_OPTIONS = "--list-options"
-# the settings as ``--help`` groups them
-_GROUPS = {
-    "cleaning": (
-        *("k_core", "k_core_users", "k_core_items", "from_date", "until_date", "verified_only", "least_rating"),
-        *("first_interaction_only", "minimum_history"),
-    ),
-    "order and split": ("tie_order", "split", "validation_from", "test_from", "validation_users"),
-    "recommenders and evaluation": ("recipes", "fit_on", "exclude_seen", "audit_model", "seed", "seeds"),
-}
-_OTHER_SETTINGS = "how it is computed"
+
+
+def _option(name: str) -> str:
+    """A field as an option: ``--k-core`` for ``k_core``."""
+    return f"--{name.replace('_', '-')}"
 
 
 def variable(name: str) -> str:
@@ -79,11 +75,6 @@ def number(text: str) -> float:
 def names(text: str) -> list[str]:
     """Names separated by commas."""
     return [name.strip() for name in text.split(",") if name.strip()]
-
-
-def group_of(setting: str) -> str:
-    """The group in which ``--help`` lists a setting."""
-    return next((group for group, names in _GROUPS.items() if setting in names), _OTHER_SETTINGS)
 
 
 def shown_default(value: Any) -> str:
@@ -145,10 +136,17 @@ class Parser(argparse.ArgumentParser):
 
     Options may be written as make writes them: ``--K_CORE=5`` and ``K_CORE=5`` are ``--k-core=5``. Errors name the
     variable of make, end with ``exit_code`` and print no usage.
+
+    Args:
+        exit_code: of a command that is given what is not possible.
+        renamed: new names of options by their old ones, as fields (``min_rating``). Old ones are understood, with a
+            notice on the error stream, and listed nowhere.
+        keywords: for ``argparse.ArgumentParser``.
     """
 
-    def __init__(self, exit_code: int = EXIT_FAILED, **keywords: Any) -> None:
+    def __init__(self, exit_code: int = EXIT_FAILED, renamed: Mapping[str, str] | None = None, **keywords: Any) -> None:
         self.exit_code = exit_code
+        self.renamed = {_option(old): _option(new) for old, new in (renamed or {}).items()}
         keywords["prog"] = as_called(keywords.get("prog") or "")
         # of a docstring, without its markup
         keywords["description"] = re.sub(r"(:\w+:)?`+", "", as_called(keywords.get("description") or ""))
@@ -180,7 +178,7 @@ class Parser(argparse.ArgumentParser):
         if given == [LIST_OPTIONS]:
             print("\n".join(sorted(option for option in self._option_string_actions if option.startswith("--"))))
             self.exit()
-        plain = [_plain(argument) for argument in given]
+        plain = self._by_new_names([_plain(argument) for argument in given])
         named = Counter(argument.partition("=")[0] for argument in plain if argument.startswith("--"))
         if repeated := [option for option, count in named.items() if count > 1]:
             self.error(f"{variable(repeated[0])} is given {named[repeated[0]]} times; give it once")
@@ -195,6 +193,30 @@ class Parser(argparse.ArgumentParser):
                 f"{self.prog} knows {', '.join(sorted({variable(option) for option in known}))}"
             )
         return chosen
+
+    def _by_new_names(self, arguments: list[str]) -> list[str]:
+        """The arguments with the present names of options; one that is given by both names stays once."""
+        values: dict[str, str | None] = {}
+        for place, argument in enumerate(arguments):
+            name, equals, value = argument.partition("=")
+            following = arguments[place + 1] if place + 1 < len(arguments) else None
+            values[name] = value if equals else following
+        renamed = []
+        for argument in arguments:
+            name, equals, value = argument.partition("=")
+            new = self.renamed.get(name)
+            if new is None:
+                renamed.append(argument)
+                continue
+            print(f"notice: {notice(variable(name), variable(new))}", file=sys.stderr, flush=True)
+            if new not in values:
+                renamed.append(f"{new}{equals}{value}")
+            elif not equals or values[name] != values[new]:
+                self.error(
+                    f"{variable(name)}={values[name]} and {variable(new)}={values[new]} are the same option: give "
+                    f"{variable(new)} alone"
+                )
+        return renamed
 
     def error(self, message: str) -> NoReturn:
         found = re.match(r"argument (?:-\w/)?(--[\w-]+)[^:]*: (.*)", message, re.DOTALL)

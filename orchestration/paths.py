@@ -6,14 +6,16 @@ folder where raw2rank is installed as a package. An installed package is never w
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from ml.data.landing.file_lines import LandingError
+from orchestration.settings_file import RegistrationError, read_dataset_file, write_dataset_file
+
+__all__ = ["DatasetPaths", "RegistrationError", "Workspace", "WorkspaceError", "check_dataset_name"]
 
 # The folder that holds orchestration/, ml/, dbt_project/ and data_contracts/: a checkout, or site-packages.
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -30,10 +32,6 @@ _NOT_IN_A_WORKSPACE = re.compile(r"[?\\\x00-\x1f\x7f\ud800-\udfff]")
 
 class WorkspaceError(ValueError):
     """The workspace cannot be used; the message says why and what to do."""
-
-
-class RegistrationError(LandingError):
-    """The registration of a dataset cannot be read; the message names it and the remedy."""
 
 
 def check_dataset_name(dataset: str) -> str:
@@ -59,8 +57,8 @@ class DatasetPaths:
 
     @property
     def registration(self) -> Path:
-        """JSON with the folder of the dumps of this dataset and their layout."""
-        return self.home / "datasets" / f"{self.dataset}.json"
+        """TOML file for people to edit: where the files of this dataset lie, how they are laid out, its settings."""
+        return self.home / "datasets" / f"{self.dataset}.toml"
 
     @property
     def fingerprints(self) -> Path:
@@ -95,46 +93,35 @@ class DatasetPaths:
             return SourceDescription(layout=registered["layout"], origin="LAYOUT")
         return None
 
+    @property
+    def settings_written(self) -> dict[str, Any]:
+        """The settings in its file as they were written, not checked."""
+        return dict(self._registered().get("settings", {}))
+
     def register(self, dumps: Path | None, layout: str | None = None, source: Path | None = None) -> None:
         """Register the folder of the files (``None``: the landing folder of the workspace) and their layout.
 
-        What lies in the workspace is named from there, so that the workspace can be moved.
+        What lies in the workspace is named from there, so that the workspace can be moved. Settings in the file stay.
         """
-        from ml.data.files import atomic_file
-
         folder = dumps or self.home / "landing" / self.dataset
-        said = {
+        files = {
             "dumps": self._named(folder),
             "layout": layout,
             "source": self._named(source) if source else None,
         }
-        self.registration.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_file(self.registration) as temporary:
-            temporary.write_text(json.dumps({name: value for name, value in said.items() if value}) + "\n")
+        write_dataset_file(self.registration, self.dataset, files)
+
+    def register_as_before(self) -> None:
+        """Write the file of the dataset with what is known of its files: from a registration of an earlier version,
+        else the landing folder."""
+        self.register(self.dumps, self._registered().get("layout"), self.source_file)
 
     def _named(self, path: Path) -> str:
         home, path = self.home.resolve(), path.resolve()
         return path.relative_to(home).as_posix() if path.is_relative_to(home) else str(path)
 
-    def _registered(self) -> dict[str, str]:
-        if not self.registration.exists():
-            return {}
-        try:
-            known = json.loads(self.registration.read_text(encoding="utf-8"))
-        except (ValueError, RecursionError) as error:
-            raise self._damaged(f"it is not JSON: {error}") from error
-        if not isinstance(known, dict) or not known.get("dumps"):
-            raise self._damaged("it does not name the folder of the dumps")
-        wrong = [name for name in ("dumps", "layout", "source") if not isinstance(known.get(name, ""), str)]
-        if wrong:
-            raise self._damaged(f"{wrong[0]} is not a text")
-        return known
-
-    def _damaged(self, what: str) -> RegistrationError:
-        return RegistrationError(
-            f"{self.registration}, which says where the files of {self.dataset} lie, is damaged ({what}): name the "
-            f"folder again by make run DATASET={self.dataset} DUMPS=<folder>, which writes it again"
-        )
+    def _registered(self) -> dict[str, Any]:
+        return read_dataset_file(self.registration, self.dataset)
 
     @property
     def lake(self) -> Path:
@@ -233,6 +220,12 @@ class Workspace:
     def dagster_home(self) -> Path:
         return self.home / "dagster"
 
+    def registrations(self) -> list[Path]:
+        """The files of datasets, those of earlier versions among them, sorted by name."""
+        folder = self.home / "datasets"
+        found = (path for suffix in (".toml", ".json") for path in folder.glob(f"[!.]*{suffix}"))
+        return sorted(path for path in found if "." not in path.stem)
+
     def registered(self) -> list[str]:
         """Datasets with a registration, sorted."""
-        return sorted(path.stem for path in (self.home / "datasets").glob("*.json") if "." not in path.stem)
+        return sorted({path.stem for path in self.registrations()})

@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from dagster_dbt import DbtCliResource
 from packaging.version import Version
-from pydantic import Field
+from pydantic import Field, model_validator
+from pydantic.fields import FieldInfo
 
-from ml.training.runtime import DEVICES, PRECISIONS
+from ml.data.setting_names import RENAMED, by_new_name
+from ml.training.runtime import DEFAULT_THREADS, DEVICES, PRECISIONS
 from orchestration.dbt import DBT_EXECUTABLE, DBT_FOLDER
 from orchestration.paths import REPOSITORY
 
@@ -53,161 +55,234 @@ _DATE = r"\d{4}-\d{2}-\d{2}"
 _DATE_OR_NOTHING = rf"^({_DATE})?$"
 _BOUNDARY = rf"^(0?\.\d+|{_DATE})$"
 
+_CLEANING, _SPLIT = "cleaning", "order and split"
+_COMPARISON, _EXECUTION = "recommenders and evaluation", "how it is computed"
+
+
+def _setting(default: Any, group: str, *slices: str, description: str, **limits: Any) -> Any:
+    """A field of the settings.
+
+    Args:
+        default: that holds where nothing was chosen.
+        group: in which ``--help`` lists it.
+        slices: assets ``settings/<slice>`` that write it down; none for what only says how a run computes.
+        description: for the launchpad, ``--help`` and ``docs/options.md``.
+        limits: of the value, as for pydantic's ``Field``.
+    """
+    extra = {"default": default, "group": group, "slices": slices}
+    return Field(default=None, description=description, json_schema_extra=extra, **limits)
+
+
+def _described(field: FieldInfo) -> dict[str, Any]:
+    """What :func:`_setting` was given."""
+    assert isinstance(field.json_schema_extra, dict)
+    return field.json_schema_extra
+
 
 class Settings(dg.ConfigurableResource):
-    """Everything a user may choose about a run.
+    """Everything a user may choose about a run; each option stands here and nowhere else.
 
     ``None`` is no choice: what was written down for the dataset holds, and before its first run the default
     (:data:`DEFAULTS`).
     """
 
-    k_core: int | None = Field(
-        default=None,
+    k_core: int | None = _setting(
+        5,
+        _CLEANING,
+        "dataset",
         ge=0,
         description="Keep users and items with at least this many interactions, repeated until none falls "
         "below; 0 switches the filter off.",
     )
-    k_core_users: int | None = Field(
-        default=None,
+    k_core_users: int | None = _setting(
+        -1,
+        _CLEANING,
+        "dataset",
         ge=-1,
-        description="The least interactions of a user in the k-core, where it differs from k_core; -1 as k_core.",
+        description="Minimum interactions of a user in the k-core, where it differs from k_core; -1 for k_core.",
     )
-    k_core_items: int | None = Field(
-        default=None,
+    k_core_items: int | None = _setting(
+        -1,
+        _CLEANING,
+        "dataset",
         ge=-1,
-        description="The least interactions of an item in the k-core, where it differs from k_core; -1 as k_core.",
+        description="Minimum interactions of an item in the k-core, where it differs from k_core; -1 for k_core.",
     )
-    from_date: str | None = Field(
-        default=None,
+    from_date: str | None = _setting(
+        "",
+        _CLEANING,
+        "dataset",
         pattern=_DATE_OR_NOTHING,
         description="Interactions before this day (YYYY-MM-DD, UTC) are left out; empty for no limit.",
     )
-    until_date: str | None = Field(
-        default=None,
+    until_date: str | None = _setting(
+        "",
+        _CLEANING,
+        "dataset",
         pattern=_DATE_OR_NOTHING,
         description="Interactions on this day (YYYY-MM-DD, UTC) and after it are left out; empty for no limit.",
     )
-    verified_only: bool | None = Field(
-        default=None, description="Whether only verified purchases count; a review that does not say is none."
+    verified_only: bool | None = _setting(
+        False,
+        _CLEANING,
+        "dataset",
+        description="Whether only verified purchases count; a review that does not say is none.",
     )
-    least_rating: float | None = Field(
-        default=None, ge=0, description="Interactions rated lower, or not rated, are left out; 0 takes all."
+    min_rating: float | None = _setting(
+        0.0,
+        _CLEANING,
+        "dataset",
+        ge=0,
+        description="Interactions rated lower, or not rated, are left out; 0 takes all.",
     )
-    first_interaction_only: bool | None = Field(
-        default=None, description="Whether only the first interaction of a user with an item counts."
+    first_interaction_only: bool | None = _setting(
+        False, _CLEANING, "dataset", description="Whether only the first interaction of a user with an item counts."
     )
-    minimum_history: int | None = Field(
-        default=None,
+    min_history: int | None = _setting(
+        0,
+        _CLEANING,
+        "dataset",
         ge=0,
         description="Users with fewer interactions are left out, once, before the k-core; 0 takes all.",
     )
-    tie_order: TieOrder | None = Field(
-        default=None,
+    tie_order: TieOrder | None = _setting(
+        "hash",
+        _SPLIT,
+        "dataset",
         description="What orders interactions of one user at one timestamp: 'hash' of user, item and timestamp; "
         "'file' (position in the dump); 'item' (item id); 'shuffle' (by seed).",
     )
-    split: Split | None = Field(
-        default=None,
+    split: Split | None = _setting(
+        "leave-one-out",
+        _SPLIT,
+        "dataset",
         description="'leave-one-out' (a user's last item is the test target) or 'global-temporal' (a user's first item "
         "after test_from is). A split made elsewhere is taken as it is.",
     )
-    validation_from: str | None = Field(
-        default=None,
+    validation_from: str | None = _setting(
+        "0.8",
+        _SPLIT,
+        "dataset",
         pattern=_BOUNDARY,
         description="Where validation begins in a global-temporal split: a quantile of the timestamps or a day.",
     )
-    test_from: str | None = Field(
-        default=None,
+    test_from: str | None = _setting(
+        "0.9",
+        _SPLIT,
+        "dataset",
         pattern=_BOUNDARY,
         description="Where the test begins in a global-temporal split: a quantile of the timestamps or a day.",
     )
-    validation_users: int | None = Field(
-        default=None,
+    validation_users: int | None = _setting(
+        512,
+        _SPLIT,
+        "dataset",
         ge=0,
         description="Size of the seeded sample of users whose second-last item is held out for validation; "
         "0 takes every user.",
     )
-    seed: int | None = Field(
-        default=None,
+    seed: int | None = _setting(
+        0,
+        _COMPARISON,
+        "dataset",
+        "training",
         ge=0,
         lt=2**31,
         description="Seed of the validation sample, of shuffled ties, of code assignment, of random baselines and of "
         "training.",
     )
-    fit_on: FitOn | None = Field(
-        default=None,
+    fit_on: FitOn | None = _setting(
+        "train",
+        _COMPARISON,
+        "fit",
         description="What the final fit of every recommender reads: 'train', or 'train+validation' (models are trained "
         "again, for the epochs that validation found). Code assignments are made on the training items in both.",
     )
-    recipes: list[str] | None = Field(
-        default=None,
+    recipes: list[str] | None = _setting(
+        [],
+        _COMPARISON,
+        "comparison",
         description="Recipes to train and compare, by name or by set: 'quick', 'full' (with the quick ones) or "
         "'published' (sizes of papers, for a GPU); empty takes the quick ones. Baselines always run.",
     )
-    seeds: int | None = Field(
-        default=None,
+    seeds: int | None = _setting(
+        1,
+        _COMPARISON,
+        "seeds",
         ge=1,
         le=100,
         description="How many seeds everything random is fitted with: the seed and those after it. The leaderboard has "
         "the mean over them and how far they lie apart; rankings and models that are kept are of the first.",
     )
-    audit_model: str | None = Field(
-        default=None,
+    audit_model: str | None = _setting(
+        "",
+        _COMPARISON,
+        "audits",
         description="A recipe that the audits train again, under each order of ties, with duplicates, and on a split "
         "by time, beside the cheap recommenders; empty for none.",
     )
-    exclude_seen: bool | None = Field(
-        default=None,
+    exclude_seen: bool | None = _setting(
+        False,
+        _COMPARISON,
+        "ranking",
         description="Whether items of a user's own history are left out of the ranking, and of that of the validation "
         "users who decide when training stops. Off by default: the 2018 dumps hold real repeat purchases.",
     )
-    training_process: TrainingProcess | None = Field(
-        default=None,
+    training_process: TrainingProcess | None = _setting(
+        "in_process",
+        _EXECUTION,
         description="How models are trained: 'in_process' by the run itself, several of them side by side where it has "
         "cores for that; 'subprocess' one after the other, each through Dagster Pipes. The weights are the same.",
     )
-    training_processes: int | None = Field(
-        default=None,
+    training_processes: int | None = _setting(
+        1,
+        _EXECUTION,
         ge=1,
         description="How many processes share the training of a model (torchrun); more than one are never the process "
         "of the run. Another number gives other last bits.",
     )
-    device: Device | None = Field(
-        default=None,
+    threads: int | None = _setting(
+        DEFAULT_THREADS,
+        _EXECUTION,
+        ge=1,
+        le=1024,
+        description="Torch threads of a training. More threads train fewer models side by side; another number gives "
+        "other last bits. DuckDB takes every core, or as many as RAW2RANK_DUCKDB_THREADS says.",
+    )
+    device: Device | None = _setting(
+        "cpu",
+        _EXECUTION,
         description="Where models are trained: 'cpu', 'cuda', or 'auto' (CUDA where there is a GPU).",
     )
-    precision: Precision | None = Field(
-        default=None,
+    precision: Precision | None = _setting(
+        "float32",
+        _EXECUTION,
         description="Of the products of training steps: 'float32', or 'bfloat16' for a GPU.",
     )
+    # old names, so that configurations written for the launchpad stay valid
+    least_rating: float | None = Field(default=None, description="Old name of min_rating.")
+    minimum_history: int | None = Field(default=None, description="Old name of min_history.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_new_name(cls, values: Any) -> Any:
+        """A value given by an old name holds for the new one; the old field keeps it, so that a run can say so."""
+        return {**values, **by_new_name(values)} if isinstance(values, Mapping) else values
 
 
-DEFAULTS: dict[str, Any] = {
-    "k_core": 5,
-    "k_core_users": -1,
-    "k_core_items": -1,
-    "from_date": "",
-    "until_date": "",
-    "verified_only": False,
-    "least_rating": 0.0,
-    "first_interaction_only": False,
-    "minimum_history": 0,
-    "tie_order": "hash",
-    "split": "leave-one-out",
-    "validation_from": "0.8",
-    "test_from": "0.9",
-    "validation_users": 512,
-    "seed": 0,
-    "fit_on": "train",
-    "recipes": [],
-    "seeds": 1,
-    "audit_model": "",
-    "exclude_seen": False,
-    "training_process": "in_process",
-    "training_processes": 1,
-    "device": "cpu",
-    "precision": "float32",
-}
+# what can be chosen, without the old names of settings
+SETTINGS = {name: field for name, field in Settings.model_fields.items() if name not in RENAMED}
+DEFAULTS: dict[str, Any] = {name: _described(field)["default"] for name, field in SETTINGS.items()}
+
+
+def group_of(name: str) -> str:
+    """The group in which ``--help`` lists a setting."""
+    return _described(SETTINGS[name])["group"]
+
+
+def settings_of(slice_: str) -> tuple[str, ...]:
+    """The settings that are written down together, as ``settings/<slice>`` of a dataset."""
+    return tuple(name for name, field in SETTINGS.items() if slice_ in _described(field)["slices"])
 
 
 def resolved(settings: Settings, kept: Mapping[str, Any] | None = None) -> dict[str, Any]:

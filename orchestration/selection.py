@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import dagster as dg
 
-from ml.baselines import BASELINES
+from ml.baselines.registry import BASELINES
 from ml.extras import missing, remedy, require
 from ml.recommenders.registry import chosen_names, compared, needed_codes
 from orchestration.dagster_internals import BaseAssetGraph

@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ml.baselines import BASELINES
+    from ml.baselines.registry import BASELINES
     from ml.data.training_set import TrainingSet
     from ml.evaluation.entry import Entry
     from ml.evaluation.leaderboard import build_leaderboard
@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 _MODULES = {
-    "BASELINES": "ml.baselines",
+    "BASELINES": "ml.baselines.registry",
     "Entry": "ml.evaluation.entry",
     "SequentialRecommender": "ml.training.sequential_recommender",
     "TrainingSet": "ml.data.training_set",

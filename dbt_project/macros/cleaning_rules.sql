@@ -1,5 +1,5 @@
 {% macro cleaning_rules() -%}
-    {{- return(['time_window', 'verified_only', 'least_rating', 'first_interaction_only', 'minimum_history']) -}}
+    {{- return(['time_window', 'verified_only', 'min_rating', 'first_interaction_only', 'min_history']) -}}
 {%- endmacro %}
 
 
@@ -9,8 +9,8 @@
         window['from'] is not none
         or window['until'] is not none
         or true_or_false('verified_only')
-        or plain_number('least_rating') | float > 0
+        or plain_number('min_rating') | float > 0
         or true_or_false('first_interaction_only')
-        or whole_number('minimum_history') > 0
+        or whole_number('min_history') > 0
     ) -}}
 {%- endmacro %}

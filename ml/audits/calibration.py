@@ -26,7 +26,18 @@ from ml.objectives.settings import (
     SoftmaxSettings,
     describe,
 )
+from ml.registry import Registered
 from ml.retrieval.top_k import tie_break_order, top_k
+
+REGISTERED = Registered(
+    name="calibration",
+    title="Calibration",
+    description="The probabilities that trained models give to what they recommend, beside how often they are right.",
+    source="Petrov and Macdonald, gSASRec, RecSys 2023",
+    path="ml.audits.calibration:audit",
+    needs=("trained", "sequences", "exclude_seen", "seed"),
+    rank=60,
+)
 
 if TYPE_CHECKING:
     from ml.training.sequential_recommender import SequentialRecommender
@@ -38,6 +49,16 @@ DEPTH = 10
 SIGMOID = "sigmoid"
 SOFTMAX = "softmax"
 _Z = 1.959963984540054
+
+
+def audit(
+    trained: Mapping[str, tuple[SequentialRecommender, ObjectiveSettings]],
+    sequences: TrainingSet,
+    exclude_seen: bool,
+    seed: int,
+) -> Audit:
+    """:func:`audit_calibration` of what the asset of the audit is given."""
+    return audit_calibration(trained, sequences, exclude_seen=exclude_seen, seed=seed)
 
 
 def audit_calibration(

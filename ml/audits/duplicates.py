@@ -23,12 +23,23 @@ from ml.data.timed_interactions import Interactions
 from ml.data.training_set import TrainingSet
 from ml.data.variants import LEAVE_ONE_OUT, split_of, with_duplicates
 from ml.number_format import change, p_figure, percent
+from ml.registry import Registered
+
+REGISTERED = Registered(
+    name="duplicates",
+    title="Exact duplicates",
+    description="The cheap recommenders with and without the exact duplicates of the dump.",
+    source="raw2rank",
+    path="ml.audits.duplicates:audit_duplicates",
+    needs=("training_set", "interactions", "candidates", "exclude_seen", "seed"),
+    rank=30,
+)
 
 ROWS_SHARE = 0.01
 """From this share of duplicates among the rows on, results from files that keep them do not compare with these."""
 CHANGE_SHARE = 0.05
 """From this relative change of nDCG@10 on, where it is significant, the same."""
-NAME, TITLE = "duplicates", "Exact duplicates"
+NAME, TITLE = REGISTERED.name, REGISTERED.title
 _EXPLANATION = (
     "The results of this report are without exact duplicates: rows that agree in user, item, time and rating count "
     "once. Published results often keep them, and where the last row of a user is the copy of the one before it, "

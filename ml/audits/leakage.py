@@ -9,7 +9,7 @@ cannot be repaired within the split, only said, and compared with a split by glo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -17,13 +17,24 @@ import numpy as np
 
 from ml.audits.audit import CANNOT_TELL, CONCERN, NO_CONCERN, NOTE, Audit, Cell, Table
 from ml.audits.near_duplicates import LEAST_ITEMS, LIKENESS, ToldTwice, told_twice
-from ml.baselines import BASELINES
-from ml.codes import ASSIGNMENTS, Assignment
+from ml.baselines.registry import BASELINES
+from ml.codes.recipe import CodesRecipe
 from ml.data.timed_interactions import Interactions
 from ml.data.training_set import FIT_ON_BOTH, FIT_ON_TRAIN, Sequences, TrainingSet
 from ml.data.variants import LEAVE_ONE_OUT, split_of
 from ml.number_format import listed, percent
 from ml.recommender import Recommender
+from ml.registry import Registered
+
+REGISTERED = Registered(
+    name="leakage",
+    title="Leakage",
+    description="What is known of a test case before it is asked for.",
+    source="Ji et al., A Critical Study on Data Leakage in Recommender System Offline Evaluation, TOIS 41(3), 2023",
+    path="ml.audits.leakage:audit",
+    needs=("with_vectors", "interactions", "codes", "fit_on", "exclude_seen", "seed"),
+    rank=40,
+)
 
 # halfway from a split by global time, which has none, to one that knows no time, which has half
 MOST_LATER = 0.25
@@ -39,12 +50,26 @@ GRAPHS = (
 )
 """Baselines that walk the graph of the training transitions."""
 # those that take no longer than a graph; BPR takes some ten seconds a hundred thousand interactions
-CHEAP_CODES = ("svd", "random")
+# methods that assign codes in a few seconds
+CHEAP_CODES = ("svd", "random", "principal_components")
 HISTORIES = 300
 DEPTH = 100
 _DAY = 24 * 60 * 60 * 1000
 
 Refit = Callable[[TrainingSet], Sequence[np.ndarray]]
+
+
+def audit(
+    with_vectors: TrainingSet,
+    interactions: Interactions,
+    codes: Sequence[CodesRecipe],
+    fit_on: str,
+    exclude_seen: bool,
+    seed: int,
+) -> Audit:
+    """:func:`audit_leakage` with all baselines and the codes that take seconds to assign."""
+    refits = baseline_refits(with_vectors, exclude_seen, seed) | code_refits(codes, seed)
+    return audit_leakage(with_vectors, interactions, refits, exclude_seen=exclude_seen, fit_on=fit_on, seed=seed)
 
 
 def audit_leakage(
@@ -310,20 +335,13 @@ def baseline_refits(training_set: TrainingSet, exclude_seen: bool, seed: int = 0
     }
 
 
-def code_refits(names: Sequence[str] = CHEAP_CODES, books: int = 8, seed: int = 0) -> dict[str, Refit]:
-    """Code assignments of :data:`ml.codes.ASSIGNMENTS`, by title.
+def code_refits(recipes: Iterable[CodesRecipe], seed: int = 0) -> dict[str, Refit]:
+    """Codes by the given recipes, by title; methods that take long (not in :data:`CHEAP_CODES`) are left out."""
 
-    Raises:
-        ValueError: there is no such assignment.
-    """
-    unknown = [name for name in names if name not in ASSIGNMENTS]
-    if unknown:
-        raise ValueError(f"there is no code assignment {unknown[0]!r}; there are {', '.join(ASSIGNMENTS)}")
+    def refit(recipe: CodesRecipe) -> Refit:
+        return lambda data: (recipe.assign(data, seed).values,)
 
-    def refit(assignment: Assignment) -> Refit:
-        return lambda data: (assignment.assign(data, books, seed).values,)
-
-    return {f"Codes by {ASSIGNMENTS[name].title}": refit(ASSIGNMENTS[name]) for name in names}
+    return {f"Codes by {recipe.title}": refit(recipe) for recipe in recipes if recipe.method_name in CHEAP_CODES}
 
 
 def _outcome(concerns: list[str], notes: list[str], known: bool) -> str:

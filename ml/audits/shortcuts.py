@@ -27,6 +27,19 @@ from ml.evaluation.power import Neighbours, Power, different_neighbours, smalles
 from ml.evaluation.significance import Compared, SeedValues, compare_with_reference
 from ml.number_format import percent, signed
 from ml.recommender import Recommender
+from ml.registry import Registered
+
+REGISTERED = Registered(
+    name="shortcuts",
+    title="Shortcuts",
+    description=(
+        "How far the last items, the graph and the text go, and whether this dataset can tell models apart at all."
+    ),
+    source="arXiv 2605.07125, An Embarrassingly Simple Graph Heuristic Reveals Shortcut-Solvable Benchmarks",
+    path="ml.audits.shortcuts:audit",
+    needs=("with_vectors", "leading", "leaderboard", "values", "fit_on", "exclude_seen", "seed"),
+    rank=10,
+)
 
 # a shortcut that gives this share of what the best trained model gives leaves the model little to show
 ENOUGH = 0.95
@@ -34,6 +47,20 @@ ENOUGH = 0.95
 # coarse to rank models by
 FINEST = 0.1
 USERS = 5000
+
+
+def audit(
+    with_vectors: TrainingSet,
+    leading: Mapping[str, Recommender],
+    leaderboard: Sequence[Mapping[str, Any]],
+    values: Mapping[str, SeedValues],
+    fit_on: str,
+    exclude_seen: bool,
+    seed: int,
+) -> Audit:
+    """:func:`audit_shortcuts` on the graph that fitted recommenders know."""
+    fitted_on = with_vectors.to_fit_on(fit_on)
+    return audit_shortcuts(fitted_on, leading, leaderboard, values, exclude_seen=exclude_seen, seed=seed)
 
 
 def audit_shortcuts(

@@ -30,8 +30,19 @@ from ml.data.variants import (
 )
 from ml.evaluation.intervals import Interval, bootstrap_interval
 from ml.number_format import percent
+from ml.registry import Registered
 
-NAME, TITLE = "temporal", "Split by global time"
+REGISTERED = Registered(
+    name="temporal",
+    title="Split by global time",
+    description="The cheap recommenders on a split by global time beside leave-one-out.",
+    source="Ji et al., A Critical Study on Data Leakage in Recommender System Offline Evaluation, TOIS 41(3), 2023",
+    path="ml.audits.temporal:audit_temporal",
+    needs=("training_set", "interactions", "candidates", "exclude_seen", "seed"),
+    rank=50,
+)
+
+NAME, TITLE = REGISTERED.name, REGISTERED.title
 _EXPLANATION = (
     "Leave-one-out trains on interactions of others that are later than a target; a split at two moments of global "
     "time does not, and is nearer to use. The same interactions are split both ways, and the recommenders are fitted "

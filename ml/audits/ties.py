@@ -34,11 +34,24 @@ from ml.data.timed_interactions import Interactions
 from ml.data.training_set import TrainingSet
 from ml.data.variants import is_tied_with_previous, with_tie_order
 from ml.number_format import change, listed, p_figure, percent
+from ml.registry import Registered
+
+REGISTERED = Registered(
+    name="ties",
+    title="Ties in time",
+    description=(
+        "The cheap recommenders under each rule for interactions at one moment; whether histories are sorted by item."
+    ),
+    source="raw2rank",
+    path="ml.audits.ties:audit_ties",
+    needs=("training_set", "interactions", "candidates", "exclude_seen", "seed"),
+    rank=20,
+)
 
 TIED_SHARE = 0.05
 """From this share of targets chosen by the tie rule on, it is a note that a rule and not time chose them."""
 SHUFFLES = 3
-NAME, TITLE = "ties", "Ties in time"
+NAME, TITLE = REGISTERED.name, REGISTERED.title
 _INFORMED = ("file", "item")
 _TOO_FEW = "the test users are too few to tell whether the results depend on it"
 _EXPLANATION = (

@@ -12,7 +12,8 @@ from ml.item_graph.graph import transitions
 from ml.item_graph.histories import last_items
 from ml.item_graph.hop_rings import on_a_grid
 from ml.recommender import NO_ITEM
-from ml.text import DEFAULT_ENCODER, ENCODERS, create_encoder
+from ml.text.registry import DEFAULT_ENCODER, ENCODERS
+from ml.text.vectors import text_vectors
 
 PAIRS = 100_000
 _CELLS_AT_ONCE = 1 << 22
@@ -123,11 +124,11 @@ def measure_smoothness(
         training_set: without text nothing is known: ``None``. So too where no text holds a word.
         rows: test cases.
         seed: of the pairs.
-        encoder: one of ``ml.text.ENCODERS``.
+        encoder: one of ``ml.text.registry.ENCODERS``.
     """
     if training_set.item_text is None:
         return None
-    vectors = create_encoder(encoder).encode(training_set.item_text)
+    vectors = text_vectors(training_set, encoder)
     if vectors.shape[1] == 0 or training_set.items < 2:
         return None
     random = np.random.default_rng(seed)

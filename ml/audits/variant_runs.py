@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ml.baselines import BASELINES
+from ml.baselines.registry import BASELINES
 from ml.data.training_set import FIT_ON_TRAIN, TrainingSet
 from ml.data.variants import with_test_users
 from ml.evaluation.intervals import Interval, bootstrap_interval
@@ -57,7 +57,7 @@ def cheap_candidates(
     Args:
         training_set: that they, or variants of it, will be fitted on.
         fit_on: what a fit reads, ``train`` or ``train+validation``.
-        names: of :data:`ml.baselines.BASELINES`.
+        names: of :data:`ml.baselines.registry.BASELINES`.
         seed: of those that draw.
     """
 

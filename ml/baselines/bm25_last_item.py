@@ -13,8 +13,25 @@ from ml.baselines.save_load import load_state, save_state
 from ml.data.training_set import Sequences, TrainingSet
 from ml.item_graph.histories import check_request, in_blocks, last_items
 from ml.recommender import NO_ITEM, Recommendations
+from ml.registry import Registered
 from ml.retrieval.top_k import exclude_seen as exclude_seen_items
 from ml.retrieval.top_k import tie_break_order, top_k
+
+REGISTERED = Registered(
+    name="bm25_last_item",
+    title="BM25 on the text of the last item",
+    description=(
+        "Items whose text is most like that of the last item by BM25, with English stop words removed and words "
+        "stemmed. The last item itself is a candidate unless seen items are excluded."
+    ),
+    source=(
+        'Acharya, "A primer on generative recommendation, part 1" (2025), table of training-free baselines; bm25s '
+        "(Lù, arXiv:2407.03618)"
+    ),
+    path="ml.baselines.bm25_last_item:BM25LastItem",
+    needs=("item_text",),
+    rank=50,
+)
 
 
 class BM25LastItem:

@@ -14,6 +14,33 @@ from ml.data.training_set import Sequences, TrainingSet
 from ml.item_graph.graph import best_first, neighbours, places, transitions
 from ml.item_graph.histories import check_request, in_blocks, last_items
 from ml.recommender import NO_ITEM, Recommendations
+from ml.registry import Registered
+
+REGISTERED = (
+    Registered(
+        name="markov_chain",
+        title="First-order Markov chain",
+        description=(
+            "Items that followed the last item most often in the training histories; equal counts, and the rest of "
+            "the list, by popularity."
+        ),
+        source="Rendle, Freudenthaler and Schmidt-Thieme, WWW 2010 (the chain that is not factorised)",
+        path="ml.baselines.markov_chain:MarkovChain",
+        rank=60,
+    ),
+    Registered(
+        name="markov_chain_undirected",
+        title="First-order Markov chain, undirected",
+        description=(
+            "Items that stood beside the last item most often in the training histories, before it or after it; "
+            "equal counts, and the rest of the list, by popularity. What it has over chance owes nothing to an order "
+            "of ties."
+        ),
+        source="the chain above, on pairs without their order",
+        path="ml.baselines.markov_chain:UndirectedMarkovChain",
+        rank=70,
+    ),
+)
 
 
 class MarkovChain:

@@ -12,6 +12,16 @@ from ml.baselines.save_load import load_state, save_state
 from ml.data.training_set import Sequences, TrainingSet
 from ml.item_graph.histories import check_request, in_blocks
 from ml.recommender import Recommendations
+from ml.registry import Registered
+
+REGISTERED = Registered(
+    name="most_popular",
+    title="Most popular",
+    description="The items with the most training interactions, the same for every user.",
+    source="Cremonesi, Koren and Turrin, RecSys 2010, section 3.1 (Top Popular)",
+    path="ml.baselines.most_popular:MostPopular",
+    rank=30,
+)
 
 
 class MostPopular:

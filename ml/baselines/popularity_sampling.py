@@ -13,8 +13,22 @@ from ml.baselines.save_load import load_state, save_state
 from ml.data.training_set import Sequences, TrainingSet
 from ml.item_graph.histories import check_request, in_blocks
 from ml.recommender import Recommendations
+from ml.registry import Registered
 from ml.retrieval.top_k import exclude_seen as exclude_seen_items
 from ml.retrieval.top_k import tie_break_order, top_k
+
+REGISTERED = Registered(
+    name="popularity_sampling",
+    title="Popularity-weighted sampling",
+    description=(
+        "Items drawn without replacement, each draw in proportion to the training interactions of the items left; "
+        "items without any come last."
+    ),
+    source='Acharya, "A primer on generative recommendation, part 1" (2025), table of training-free baselines',
+    path="ml.baselines.popularity_sampling:PopularitySampling",
+    needs=("seed",),
+    rank=20,
+)
 
 # More than any waiting time: 32 random bits give at most 33 * ln 2 < 23.
 _AFTER_ALL = 32.0

@@ -12,8 +12,19 @@ from ml.baselines.save_load import load_state, save_state
 from ml.data.training_set import Sequences, TrainingSet
 from ml.item_graph.histories import check_request, in_blocks
 from ml.recommender import Recommendations
+from ml.registry import Registered
 from ml.retrieval.top_k import exclude_seen as exclude_seen_items
 from ml.retrieval.top_k import tie_break_order, top_k
+
+REGISTERED = Registered(
+    name="random",
+    title="Random",
+    description="Items of the catalogue in random order, every item as likely as any other.",
+    source='Acharya, "A primer on generative recommendation, part 1" (2025), table of training-free baselines',
+    path="ml.baselines.random_items:RandomItems",
+    needs=("seed",),
+    rank=10,
+)
 
 
 class RandomItems:

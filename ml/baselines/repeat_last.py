@@ -7,6 +7,19 @@ import numpy as np
 from ml.baselines.most_popular import MostPopular
 from ml.data.training_set import Sequences
 from ml.item_graph.histories import last_items
+from ml.registry import Registered
+
+REGISTERED = Registered(
+    name="repeat_last",
+    title="Repeat last, then most popular",
+    description=(
+        "The last item of the history first, then the most popular ones. Where seen items are excluded nothing is "
+        "left to repeat, and it ranks as the most popular does."
+    ),
+    source='Acharya, "A primer on generative recommendation, part 1" (2025), table of training-free baselines',
+    path="ml.baselines.repeat_last:RepeatLast",
+    rank=40,
+)
 
 
 class RepeatLast(MostPopular):

@@ -16,7 +16,46 @@ from ml.item_graph.graph import graph_arrays, graph_from_arrays, transitions
 from ml.item_graph.histories import check_request, in_blocks, last_items
 from ml.item_graph.hop_rings import on_a_grid, ranked_rings
 from ml.recommender import NO_ITEM, Recommendations
-from ml.text import DEFAULT_ENCODER, create_encoder
+from ml.registry import Registered
+from ml.text.registry import DEFAULT_ENCODER
+from ml.text.vectors import text_vectors
+
+REGISTERED = (
+    Registered(
+        name="text_graph_last",
+        title="Text and graph, last item",
+        description=(
+            "Of every ten places seven, two and one for items one, two and three steps from the last item along the "
+            "transitions of the training histories, each ranked by how much their text is like that of the last "
+            "item; then the most popular items."
+        ),
+        source=(
+            'TGH-1 of "An Embarrassingly Simple Graph Heuristic Reveals Shortcut-Solvable Benchmarks for Sequential '
+            'Recommendation" (arXiv 2605.07125), with TF-IDF and SVD for its text vectors and popularity for its '
+            "random filling"
+        ),
+        path="ml.baselines.text_graph:TextGraphLast",
+        needs=("item_text", "text_vectors"),
+        rank=100,
+    ),
+    Registered(
+        name="text_graph_last_two",
+        title="Text and graph, last two items",
+        description=(
+            "Of every ten places six for items one or two steps from the last item along the transitions of the "
+            "training histories and four for those near the item before it, ranked by how much their text is like "
+            "that item's; then the most popular items."
+        ),
+        source=(
+            'TGH-2 of "An Embarrassingly Simple Graph Heuristic Reveals Shortcut-Solvable Benchmarks for Sequential '
+            'Recommendation" (arXiv 2605.07125), with TF-IDF and SVD for its text vectors and popularity for its '
+            "random filling"
+        ),
+        path="ml.baselines.text_graph:TextGraphLastTwo",
+        needs=("item_text", "text_vectors"),
+        rank=110,
+    ),
+)
 
 EDGE_WEIGHT = 0.5
 # what the ranked rings of a part of the rows may take: 256 MiB of int32
@@ -43,7 +82,7 @@ class TextGraphLast:
     than ten, or leave out the items of the history.
 
     Args:
-        encoder: name of the text encoder, one of ``ml.text.ENCODERS``.
+        encoder: name of the text encoder, one of ``ml.text.registry.ENCODERS``.
     """
 
     name = "text_graph_last"
@@ -57,7 +96,7 @@ class TextGraphLast:
         self.text_vectors = np.empty((0, 0), dtype=np.float32)
 
     def fit(self, training_set: TrainingSet) -> Self:
-        """Count the transitions of the training histories and encode the text of every item.
+        """Count the transitions of the training histories and take the text vector of every item.
 
         Raises:
             ValueError: the training set was loaded without its item text.
@@ -68,7 +107,7 @@ class TextGraphLast:
             )
         self.counts = item_counts(training_set)
         self.edges = transitions(training_set)
-        self.text_vectors = create_encoder(self.encoder).encode(training_set.item_text)
+        self.text_vectors = text_vectors(training_set, self.encoder)
         return self
 
     def recommend(self, histories: Sequences, k: int, exclude_seen: bool) -> Recommendations:

@@ -21,6 +21,32 @@ from ml.item_graph.graph import (
 )
 from ml.item_graph.histories import check_request, in_blocks
 from ml.recommender import Recommendations
+from ml.registry import Registered
+
+REGISTERED = (
+    Registered(
+        name="two_hop_graph",
+        title="Two-hop item graph",
+        description=(
+            "Items one or two steps from the last item, and one from the item before it, in the undirected graph of "
+            "items that stood side by side in the training histories; the most popular items where it does not reach."
+        ),
+        source="the family of item-to-item graphs (arXiv 2605.07125), weights fixed here",
+        path="ml.baselines.two_hop_graph:TwoHopGraph",
+        rank=80,
+    ),
+    Registered(
+        name="two_hop_graph_decay",
+        title="Two-hop item graph with decay",
+        description=(
+            "Items one or two steps from the last ten items in the same graph, each of the ten weighing 0.6 of the "
+            "one after it; the most popular items where it does not reach."
+        ),
+        source="the family of item-to-item graphs (arXiv 2605.07125), weights fixed here",
+        path="ml.baselines.two_hop_graph:TwoHopGraphDecay",
+        rank=90,
+    ),
+)
 
 SECOND_LAST = 0.5
 TWO_HOPS = 0.3

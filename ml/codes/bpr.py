@@ -11,14 +11,25 @@ interactions of a batch are one step, where LightFM takes them one by one on thr
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from ml.codes.codes import Codes, check_assignable, quality_report
+from ml.codes.codes import Codes, check_assignable, described_books, quality_report, sizes_of
 from ml.codes.quantiles import quantise_factors
 from ml.data.training_set import Sequences, TrainingSet
+from ml.registry import Registered
 
+REGISTERED = Registered(
+    name="bpr",
+    title="BPR matrix factorisation",
+    description="Equally full bins of the item factors of a matrix factorisation trained with BPR.",
+    source="Petrov and Macdonald, RecJPQ, WSDM 2024, section 4; Rendle et al., UAI 2009",
+    path="ml.codes.bpr:BPRSettings",
+    needs=("book_sizes",),
+    rank=20,
+)
 EPOCHS = 20
 LEARNING_RATE = 0.05
 BATCH_SIZE = 1024
@@ -43,7 +54,18 @@ class Triples:
     others: np.ndarray
 
 
-def assign_bpr_codes(training_set: TrainingSet, books: int = 8, seed: int = 0) -> Codes:
+@dataclass(frozen=True)
+class BPRSettings:
+    """BPR matrix factorisation; nothing to set: the published settings are constants of this module."""
+
+    def assign(
+        self, training_set: TrainingSet, book_sizes: tuple[int, ...], seed: int, vectors: np.ndarray | None = None
+    ) -> Codes:
+        """See :func:`assign_bpr_codes`."""
+        return assign_bpr_codes(training_set, book_sizes, seed)
+
+
+def assign_bpr_codes(training_set: TrainingSet, books: int | Sequence[int] = 8, seed: int = 0) -> Codes:
     """Codes from the training histories alone: held-out targets are not read.
 
     Bins are those of :func:`ml.codes.quantiles.quantise_factors`. An item in no training history is neither
@@ -52,19 +74,21 @@ def assign_bpr_codes(training_set: TrainingSet, books: int = 8, seed: int = 0) -
 
     Args:
         training_set: whose histories are factorised.
-        books: code books, ``m`` of the paper, and factors.
+        books: code books of 256, ``m`` of the paper, each of which is a factor, or the number of codes of each.
         seed: of the start, of the order, of the negatives and of the noise.
 
     Raises:
-        ValueError: books is below 1, or the training histories are empty.
+        ValueError: there is no book, or the training histories are empty.
     """
-    check_assignable(training_set, books)
-    factors, losses = train_factors(training_set.train, training_set.items, books, seed)
-    values = quantise_factors(factors.items.T, seed)
-    report = quality_report(values, training_set.train) | {"first_epoch_loss": losses[0], "last_epoch_loss": losses[-1]}
+    book_sizes = sizes_of(books)
+    check_assignable(training_set, book_sizes)
+    factors, losses = train_factors(training_set.train, training_set.items, len(book_sizes), seed)
+    values = quantise_factors(factors.items.T, seed, book_sizes)
+    report = quality_report(values, training_set.train, book_sizes)
+    report |= {"first_epoch_loss": losses[0], "last_epoch_loss": losses[-1]}
     method = {
         "name": "BPR",
-        "books": books,
+        **described_books(book_sizes),
         "seed": seed,
         "epochs": EPOCHS,
         "learning_rate": LEARNING_RATE,

@@ -1,13 +1,14 @@
-"""A code assignment: for each item of the catalogue a short tuple of integers below 256.
+"""Codes of a catalogue: for each item a short tuple of small integers, one of each code book.
 
-Assignments are artefacts of their own, since many models are built on one, and since they belong to a model
-as its weights do: another assignment makes a trained model meaningless.
+Codes are saved on their own, since many models are built on the same ones, and since they belong to a model as its
+weights do: other codes make a trained model meaningless.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
     from ml.data.training_set import Sequences, TrainingSet
 
 CODES_PER_BOOK = 256
-FORMAT = "raw2rank-codes-1"
+LARGEST_BOOK = 1 << 16
+FORMAT = "raw2rank-codes-2"
+# books of 256 codes alone
+_FIRST_FORMAT = "raw2rank-codes-1"
 
 
 @dataclass(frozen=True)
@@ -28,8 +32,10 @@ class Codes:
     """Codes of all items.
 
     Attributes:
-        values: which vector of each book an item uses, uint8 ``[items, books]``.
-        method: how they were assigned, with the settings of the method.
+        values: the code of each item in each book, ``[items, books]``: uint8 where no book is larger than 256, else
+            uint16.
+        method: how they were assigned, with the settings of the method, and ``book_sizes`` where these are not all 256
+            (see :func:`described_books`).
         report: quality of the assignment, see :func:`quality_report`.
     """
 
@@ -38,10 +44,16 @@ class Codes:
     report: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.values.ndim != 2 or self.values.dtype != np.uint8:
+        if self.values.ndim != 2 or self.values.dtype not in (np.uint8, np.uint16):
             raise ValueError(
-                f"codes are uint8 [items, books], not {self.values.dtype} of shape {list(self.values.shape)}"
+                f"codes are uint8 or uint16 [items, books], not {self.values.dtype} of shape {list(self.values.shape)}"
             )
+        if len(self.book_sizes) != self.books:
+            raise ValueError(f"{len(self.book_sizes)} book_sizes for codes of {self.books} books")
+        if self.values.dtype != code_type(self.book_sizes):
+            raise ValueError(f"codes of books of {max(self.book_sizes)} are not {self.values.dtype}")
+        if self.items and (self.values.max(axis=0) >= np.array(self.book_sizes)).any():
+            raise ValueError(f"there are codes that are not below their book_sizes, {list(self.book_sizes)}")
 
     @property
     def items(self) -> int:
@@ -51,9 +63,17 @@ class Codes:
     def books(self) -> int:
         return self.values.shape[1]
 
+    @property
+    def book_sizes(self) -> tuple[int, ...]:
+        """Codes of each book; an item's code is below it."""
+        return tuple(self.method.get("book_sizes", [CODES_PER_BOOK] * self.books))
+
     def digest(self) -> str:
-        """SHA-256 over shape and values: equal codes, equal digest, however they were assigned."""
-        digest = hashlib.sha256(f"{FORMAT} {self.values.shape}".encode())
+        """SHA-256 over shape, book sizes and values: equal codes, equal digest, however they were assigned."""
+        # that of books of 256 is the same in both formats, so that models trained on them stay valid
+        digest = hashlib.sha256(f"{_FIRST_FORMAT} {self.values.shape}".encode())
+        if set(self.book_sizes) - {CODES_PER_BOOK}:
+            digest.update(f" {self.book_sizes}".encode())
         digest.update(np.ascontiguousarray(self.values).data)
         return digest.hexdigest()
 
@@ -79,40 +99,59 @@ class Codes:
         """
         with whole(folder):
             description = json.loads((folder / "codes.json").read_text(encoding="utf-8"))
-            if description["format"] != FORMAT:
-                raise ValueError(f"it holds {description['format']}, this version reads {FORMAT}")
+            if description["format"] not in (FORMAT, _FIRST_FORMAT):
+                raise ValueError(f"it holds {description['format']}, this version reads {FORMAT} and {_FIRST_FORMAT}")
             codes = cls(np.load(folder / "codes.npy", allow_pickle=False), description["method"], description["report"])
             if codes.digest() != description["digest"]:
                 raise ValueError("codes.npy does not hold the codes that codes.json describes")
             return codes
 
 
-def check_assignable(training_set: TrainingSet, books: int) -> None:
-    """Whether codes can be assigned at all.
+def sizes_of(books: int | Sequence[int]) -> tuple[int, ...]:
+    """The number of codes of each book, of a number of books of 256 or of the sizes themselves."""
+    return (CODES_PER_BOOK,) * books if isinstance(books, int) else tuple(books)
+
+
+def code_type(book_sizes: Sequence[int]) -> type[np.uint8] | type[np.uint16]:
+    """The type that holds the codes of books of these sizes."""
+    return np.uint8 if max(book_sizes, default=0) <= CODES_PER_BOOK else np.uint16
+
+
+def described_books(book_sizes: Sequence[int]) -> dict[str, Any]:
+    """The books as a part of ``Codes.method``: how many, and their sizes where these are not all 256."""
+    usual = all(size == CODES_PER_BOOK for size in book_sizes)
+    return {"books": len(book_sizes)} | ({} if usual else {"book_sizes": list(book_sizes)})
+
+
+def check_assignable(training_set: TrainingSet, book_sizes: Sequence[int]) -> None:
+    """Check that codes can be assigned at all.
 
     Raises:
-        ValueError: books is below 1, or the training histories are empty.
+        ValueError: there is no book, a book has no code or too many, or the training histories are empty.
     """
-    if books < 1:
-        raise ValueError(f"books must be at least 1, not {books}")
+    if not book_sizes:
+        raise ValueError("books must be at least 1")
+    if not all(1 <= size <= LARGEST_BOOK for size in book_sizes):
+        raise ValueError(f"books must have from 1 to {LARGEST_BOOK:,} codes, not {list(book_sizes)}")
     if len(training_set.train.items) == 0:
         raise ValueError(f"the training histories of {training_set.dataset} are empty: no codes can be assigned")
 
 
-def quality_report(values: np.ndarray, histories: Sequences) -> dict[str, Any]:
+def quality_report(values: np.ndarray, histories: Sequences, book_sizes: Sequence[int] | None = None) -> dict[str, Any]:
     """How well an assignment spreads the items, and what it knows of them.
 
     Args:
-        values: uint8 ``[items, books]``.
+        values: uint8 or uint16 ``[items, books]``.
         histories: the training histories.
+        book_sizes: codes of each book; 256 where it is not given.
 
     Returns:
         JSON values.
 
-        ``by_book``, for each book: the codes in use, the share of 256 they are, the entropy of their use in bits (8
-        where all are used equally), the items of the fullest code, and Spearman's rank correlation between an item's
-        code and its number of training interactions: near 1 or -1 where the book says little but how popular an item
-        is; ``None`` where either is constant.
+        ``by_book``, for each book: the codes in use, the share of the book they are, the entropy of their use in
+        bits (8 where all of 256 are used equally), the items of the fullest code, and Spearman's rank correlation
+        between an item's code and its number of training interactions: near 1 or -1 where the book says little but how
+        popular an item is; ``None`` where either is constant.
 
         Of whole tuples: how many are distinct, the items that share theirs with another, and the largest group of
         such items.
@@ -127,8 +166,8 @@ def quality_report(values: np.ndarray, histories: Sequences) -> dict[str, Any]:
     items, books = values.shape
     training_counts = np.bincount(histories.items, minlength=items)
     by_book = []
-    for book in range(books):
-        counts = np.bincount(values[:, book], minlength=CODES_PER_BOOK)
+    for book, size in enumerate(book_sizes or [CODES_PER_BOOK] * books):
+        counts = np.bincount(values[:, book], minlength=size)
         shares = counts[counts > 0] / items
         by_book.append(
             {

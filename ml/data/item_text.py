@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,6 +25,7 @@ FILE = "item_text.parquet"
 _FIELDS = ("title", "brand", "category", "price")
 _TEMPLATED = "item_text"
 _SHOWN = 5
+_WITH_LABELS = re.compile(r"Title: (.*) Brand: (.*) Category: (.*) Price: (?:.*)", re.DOTALL)
 
 
 def item_texts(items: Path | pa.Table, item_ids: np.ndarray) -> tuple[str, ...]:
@@ -101,6 +103,15 @@ def item_text_digest(item_ids: np.ndarray, texts: Sequence[str]) -> str:
             digest.update(len(part).to_bytes(8, "little"))
             digest.update(part)
     return digest.hexdigest()
+
+
+def text_fields(text: str) -> list[str | None]:
+    """Title, brand and category of a text of the usual form, ``None`` for what is unknown; a text of another form as it
+    is, alone."""
+    fields = _WITH_LABELS.fullmatch(text)
+    if fields is None:
+        return [text]
+    return [None if field == UNKNOWN else field for field in fields.groups()]
 
 
 def _read(items: Path | pa.Table, where: str) -> pa.Table:

@@ -49,10 +49,10 @@ def _rules(settings: Mapping[str, object]) -> dict[str, object]:
         rules["until"] = settings["until_date"]
     if settings.get("verified_only"):
         rules["reviews"] = "of verified purchases only"
-    if settings.get("least_rating"):
-        rules["rated"] = f"{settings['least_rating']:g} or higher"
+    if settings.get("min_rating"):
+        rules["rated"] = f"{settings['min_rating']:g} or higher"
     if settings.get("first_interaction_only"):
         rules["repeats"] = "left out, the first interaction of a user with an item stays"
-    if settings.get("minimum_history"):
-        rules["users"] = f"with at least {settings['minimum_history']} interactions before the k-core"
+    if settings.get("min_history"):
+        rules["users"] = f"with at least {settings['min_history']} interactions before the k-core"
     return rules

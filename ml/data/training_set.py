@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -120,6 +121,24 @@ class Sequences:
         return cls(np.empty(0, dtype=np.int32), np.zeros(rows + 1, dtype=np.int64))
 
 
+class ItemTexts(tuple[str, ...]):
+    """Texts of the items, and the vectors that were computed from them.
+
+    Vectors stay with the texts, so every training set that holds the same texts (with validation items trained on, or
+    other test users) finds them, and one with other texts does not.
+
+    Attributes:
+        vectors: by the name of what made them, float32 ``[items, dimensions]``: see :mod:`ml.text.vectors`.
+    """
+
+    vectors: dict[str, np.ndarray]
+
+    def __new__(cls, texts: Iterable[str] = ()) -> Self:
+        made = super().__new__(cls, texts)
+        made.vectors = {}
+        return made
+
+
 @dataclass(frozen=True)
 class TrainingSet:
     """One dataset, split and indexed.
@@ -139,7 +158,8 @@ class TrainingSet:
             leave-one-out split. ``None`` stands for that.
         before_test: the same for the test cases: items after the training history, and after the validation
             target where the user has one; ``[test cases]`` rows.
-        item_text: text of each item index, or ``None`` where it was not loaded.
+        item_text: text of each item index, or ``None`` where it was not loaded. A plain tuple becomes
+            :class:`ItemTexts`.
     """
 
     dataset: str
@@ -154,6 +174,10 @@ class TrainingSet:
     before_validation: Sequences | None = None
     before_test: Sequences | None = None
     item_text: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.item_text is not None and not isinstance(self.item_text, ItemTexts):
+            object.__setattr__(self, "item_text", ItemTexts(self.item_text))
 
     @property
     def items(self) -> int:

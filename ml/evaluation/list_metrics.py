@@ -6,7 +6,6 @@ cover the catalogue and are the most personal of all.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,16 +13,14 @@ import numpy as np
 import pyarrow as pa
 from scipy import sparse
 
-from ml.data.item_text import UNKNOWN
+from ml.data.item_text import text_fields
 from ml.data.training_set import TrainingSet
 from ml.evaluation.rankings import RankingError, facts
-from ml.text.tf_idf_svd import TfIdfSvd
+from ml.text.vectors import name_vectors
 
-TEXT_DIMENSIONS = 64
 # sums of vectors held at a time
 _FLOATS_AT_ONCE = 1 << 22
 _LENGTH_TOLERANCE = 1e-3
-_ITEM_TEXT = re.compile(r"Title: (.*) Brand: (.*) Category: (.*) Price: (?:.*)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -149,19 +146,14 @@ def list_metrics_table(rows: Mapping[str, Mapping[str, float | None]]) -> pa.Tab
 
 
 def text_vectors_of(training_set: TrainingSet) -> np.ndarray | None:
-    """Text vectors of items: TF-IDF of title, brand and category, reduced to 64 dimensions by SVD.
-
-    The labels of the fields, fields that are unknown, and the price say nothing of what an item is, and are left out:
-    with them all items would be alike.
+    """Text vectors of items, for diversity by text: those of :func:`ml.text.vectors.name_vectors`.
 
     Returns:
-        float32 ``[items, at most 64]``, rows of length 1, zero rows for items without a word; ``None`` where no text
-        was loaded or no item has a word.
+        float32 ``[items, dimensions]``; ``None`` where no text was loaded or no item has a word.
     """
     if training_set.item_text is None:
         return None
-    texts = [" ".join(field for field in _fields(text) if field) for text in training_set.item_text]
-    vectors = TfIdfSvd(TEXT_DIMENSIONS).encode(texts)
+    vectors = name_vectors(training_set)
     return vectors if vectors.any() else None
 
 
@@ -174,7 +166,7 @@ def categories_of(training_set: TrainingSet) -> list[str | None] | None:
     """
     if training_set.item_text is None:
         return None
-    categories = [fields[2] if len(fields) == 3 else None for fields in map(_fields, training_set.item_text)]
+    categories = [fields[2] if len(fields) == 3 else None for fields in map(text_fields, training_set.item_text)]
     return categories if len(set(categories) - {None}) > 1 else None
 
 
@@ -328,11 +320,3 @@ def _personalisation(lists: _Lists) -> float | None:
     overlap = (sums * sums - squares).sum() / (len(lists) * (len(lists) - 1))
     # rounding may carry it below 0 where all lists are the same
     return max(0.0, float(1 - overlap))
-
-
-def _fields(text: str) -> list[str | None]:
-    """Title, brand and category, ``None`` for what is unknown; a text of another form as it is, alone."""
-    fields = _ITEM_TEXT.fullmatch(text)
-    if fields is None:
-        return [text]
-    return [None if field == UNKNOWN else field for field in fields.groups()]

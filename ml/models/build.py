@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ml.models.catalogue import Catalogue
 from ml.models.sequential_model import SequentialModel
-from ml.models.settings import AUTO, ModelSettings
+from ml.models.settings import AUTO, ModelSettings, needs_codes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,18 +20,17 @@ def build_model(settings: ModelSettings, items: int, users: int, codes: np.ndarr
         settings: which model, and its sizes.
         items: size of the catalogue.
         users: of the training set, for models with a vector for each.
-        codes: uint8 ``[items, books]`` for joint product quantised embeddings, else ``None``.
+        codes: uint8 or uint16 ``[items, books]`` for models that need codes, else ``None``.
 
     Raises:
         ValueError: codes are missing, not wanted, or of another catalogue; or the maximum length is still open.
     """
     if getattr(settings, "max_length", None) == AUTO:
         raise ValueError(f'max_length is "{AUTO}": ml.training.derived.derive gives it a number for a dataset')
-    quantised = getattr(settings, "item_embedding", "dense") == "joint_product_quantised"
-    if quantised and codes is None:
-        raise ValueError("joint product quantised item embeddings need codes, and none were given")
-    if codes is not None and not quantised:
-        raise ValueError("codes were given to a model with dense item embeddings, which has no use for them")
+    if needs_codes(settings) and codes is None:
+        raise ValueError("the settings of this model need codes, and none were given")
+    if codes is not None and not needs_codes(settings):
+        raise ValueError("codes were given to a model that has no use for them")
     if codes is not None and len(codes) != items:
         raise ValueError(f"the codes are of {len(codes)} items, the catalogue has {items}")
     return _model_class(type(settings))(settings, Catalogue(items, users, codes))

@@ -99,6 +99,11 @@ class JointProductQuantisedItemEmbedding(ItemEmbedding):
         items, books = codes.shape
         if dimensions % books:
             raise ValueError(f"{books} code books do not divide {dimensions} dimensions evenly")
+        if torch.as_tensor(codes).dtype != torch.uint8:
+            raise ValueError(
+                f"joint product quantised item embeddings need books of at most {CODES_PER_BOOK} codes: choose a "
+                "recipe of codes with smaller book_sizes"
+            )
         super().__init__(items, dimensions)
         self.books = books
         self.register_buffer("codes", torch.as_tensor(codes).clone())
@@ -109,24 +114,27 @@ class JointProductQuantisedItemEmbedding(ItemEmbedding):
         rows = self.codes[items].long() + self.offsets
         return F.embedding(rows, self.centroids.flatten(0, 1)).flatten(-2)
 
-    def _partial_scores(self, states: Tensor) -> Tensor:
-        """Scores of all centroids: ``[rows, dimensions]`` to ``[books * 256, rows]``."""
+    def partial_scores(self, states: Tensor) -> Tensor:
+        """Scores of all centroids: ``[rows, dimensions]`` to ``[books * 256, rows]``.
+
+        :meth:`score_all` adds those that an item uses in the order of the books.
+        """
         split = states.view(len(states), self.books, -1)
         return torch.einsum("rbd,bcd->bcr", split, self.centroids).flatten(0, 1)
 
     def score_all(self, states: Tensor) -> Tensor:
-        return _SumOfPartialScores.apply(self._partial_scores(states), self.codes).T
+        return _SumOfPartialScores.apply(self.partial_scores(states), self.codes).T
 
     def score_shared(self, states: Tensor, candidates: Tensor) -> Tensor:
         # All centroids cost as many multiplications as 256 candidates do, and a candidate then only additions:
         # forward and backward together this pays from some 512 candidates on, at 128 dimensions and above.
         if len(candidates) <= _FEW_CANDIDATES:
             return super().score_shared(states, candidates)
-        return _SumOfPartialScores.apply(self._partial_scores(states), self.codes[candidates]).T
+        return _SumOfPartialScores.apply(self.partial_scores(states), self.codes[candidates]).T
 
     def score_each(self, states: Tensor, candidates: Tensor) -> Tensor:
         rows = (self.codes[candidates].long() + self.offsets).transpose(1, 2).flatten(1)
-        looked_up = self._partial_scores(states).T.gather(1, rows)
+        looked_up = self.partial_scores(states).T.gather(1, rows)
         return looked_up.view(len(states), self.books, -1).sum(dim=1)
 
 

@@ -77,6 +77,11 @@ class ItemVectorSettings:
         _check_dropout(self.dropout)
         _check_deviation(self.embedding_deviation)
 
+    @property
+    def needs_codes(self) -> bool:
+        """Whether the model is built on codes."""
+        return self.item_embedding == "joint_product_quantised"
+
 
 @dataclass(frozen=True)
 class _TransformerSettings(ItemVectorSettings):
@@ -239,6 +244,11 @@ class MatrixFactorisationSettings:
 
 # a dataclass; of one's own models it is the class `Settings` of the model's file
 ModelSettings = Any
+
+
+def needs_codes(settings: ModelSettings) -> bool:
+    """Whether a model is built on codes: what its settings say under ``needs_codes``, a property or class variable."""
+    return bool(getattr(settings, "needs_codes", False))
 
 
 class _Architectures(Mapping[str, type]):

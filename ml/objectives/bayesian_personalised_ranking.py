@@ -18,6 +18,16 @@ from ml.objectives.negatives import draw_for_each
 from ml.objectives.per_position_negatives import loss_among_own
 from ml.objectives.settings import BayesianPersonalisedRankingSettings
 from ml.objectives.targets import Targets
+from ml.registry import Registered
+
+REGISTERED = Registered(
+    name="bayesian_personalised_ranking",
+    title="BPR",
+    description="Pairs of a target and a sampled negative.",
+    source="Rendle, Freudenthaler, Gantner and Schmidt-Thieme, UAI 2009, section 4.1",
+    path="ml.objectives.settings:BayesianPersonalisedRankingSettings",
+    rank=50,
+)
 
 
 def pairwise_logistic(scores: Tensor) -> RowLosses:
@@ -36,7 +46,7 @@ def pairwise_logistic(scores: Tensor) -> RowLosses:
 class BayesianPersonalisedRanking:
     """BPR with uniform negatives for each position."""
 
-    def __init__(self, settings: BayesianPersonalisedRankingSettings) -> None:
+    def __init__(self, settings: BayesianPersonalisedRankingSettings, counts: np.ndarray) -> None:
         self.settings = settings
 
     def __call__(

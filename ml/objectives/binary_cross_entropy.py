@@ -34,8 +34,32 @@ from ml.models.item_embeddings import ItemEmbedding
 from ml.objectives.chunked_loss import RowLosses, loss_among_shared
 from ml.objectives.negatives import draw_for_each, draw_shared
 from ml.objectives.per_position_negatives import loss_among_own
-from ml.objectives.settings import GeneralisedBinaryCrossEntropySettings, ObjectiveSettings
+from ml.objectives.settings import (
+    BinaryCrossEntropySettings,
+    GeneralisedBinaryCrossEntropySettings,
+    ObjectiveSettings,
+)
 from ml.objectives.targets import Targets
+from ml.registry import Registered
+
+REGISTERED = (
+    Registered(
+        name="binary_cross_entropy",
+        title="Binary cross-entropy",
+        description="Binary cross-entropy with sampled negatives.",
+        source="Kang and McAuley, ICDM 2018, section 3.5",
+        path="ml.objectives.settings:BinaryCrossEntropySettings",
+        rank=30,
+    ),
+    Registered(
+        name="generalised_binary_cross_entropy",
+        title="gBCE",
+        description="Binary cross-entropy that corrects the overconfidence of negative sampling.",
+        source="Petrov and Macdonald, gSASRec, RecSys 2023",
+        path="ml.objectives.settings:GeneralisedBinaryCrossEntropySettings",
+        rank=40,
+    ),
+)
 
 
 def positive_weight(items: int, negatives: int, calibration: float) -> float:
@@ -86,17 +110,14 @@ class BinaryCrossEntropy:
     """Binary cross-entropy with uniform negatives; a negative may be the target itself, as in gSASRec.
 
     Args:
-        negatives: how many, for each position or for the batch.
-        calibration: ``t`` of gBCE; 0 for plain binary cross-entropy.
-        drawn_for: ``position`` or ``batch``.
-        prior_offset: add :func:`prior_log_odds` to all scores.
+        settings: how many negatives, for what they are drawn, and what gBCE changes.
+        counts: not read.
     """
 
-    def __init__(self, negatives: int, calibration: float, drawn_for: str, prior_offset: bool = False) -> None:
-        self.negatives = negatives
-        self.calibration = calibration
-        self.drawn_for = drawn_for
-        self.prior_offset = prior_offset
+    def __init__(
+        self, settings: BinaryCrossEntropySettings | GeneralisedBinaryCrossEntropySettings, counts: np.ndarray
+    ) -> None:
+        self.settings = settings
 
     def __call__(
         self, states: Tensor, targets: Targets, embedding: ItemEmbedding, generator: np.random.Generator
@@ -104,14 +125,15 @@ class BinaryCrossEntropy:
         weights = targets.weights(states)
         if targets.states is not None:
             states = states.index_select(0, targets.states)
-        if self.drawn_for == "batch":
-            drawn = draw_shared(generator, embedding.items, self.negatives, states.device)
+        negatives = self.settings.negatives
+        if self.settings.negatives_drawn_for == "batch":
+            drawn = draw_shared(generator, embedding.items, negatives, states.device)
             loss_among = loss_among_shared
         else:
-            drawn = draw_for_each(generator, embedding.items, len(targets), self.negatives, states.device)
+            drawn = draw_for_each(generator, embedding.items, len(targets), negatives, states.device)
             loss_among = loss_among_own
-        beta = positive_weight(embedding.items, drawn.shape[-1], self.calibration)
-        offset = prior_log_odds(beta, drawn.shape[-1]) if self.prior_offset else 0.0
+        beta = positive_weight(embedding.items, drawn.shape[-1], self.settings.calibration)
+        offset = prior_log_odds(beta, drawn.shape[-1]) if self.settings.prior_offset else 0.0
         return loss_among(
             lambda scores: binary_cross_entropy(scores, beta, offset), states, targets.items, weights, embedding, drawn
         )

@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Protocol
 
 import numpy as np
 from torch import Tensor
 
 from ml.models.item_embeddings import ItemEmbedding
-from ml.objectives.bayesian_personalised_ranking import BayesianPersonalisedRanking
-from ml.objectives.binary_cross_entropy import BinaryCrossEntropy
-from ml.objectives.lambdarank import LambdaRank
-from ml.objectives.sampled_softmax import SampledSoftmax
-from ml.objectives.settings import (
-    BayesianPersonalisedRankingSettings,
-    BinaryCrossEntropySettings,
-    GeneralisedBinaryCrossEntropySettings,
-    LambdaRankSettings,
-    ObjectiveSettings,
-    SampledSoftmaxSettings,
-    SoftmaxSettings,
-)
-from ml.objectives.softmax import Softmax
+from ml.objectives.settings import ObjectiveSettings
 from ml.objectives.targets import Targets
 
 
@@ -55,19 +43,5 @@ def build_objective(settings: ObjectiveSettings, counts: np.ndarray) -> Objectiv
     Raises:
         ValueError: negatives are to be drawn by popularity and nothing was counted.
     """
-    match settings:
-        case SoftmaxSettings():
-            return Softmax()
-        case SampledSoftmaxSettings():
-            return SampledSoftmax(settings, counts)
-        case BinaryCrossEntropySettings():
-            return BinaryCrossEntropy(settings.negatives, 0.0, settings.negatives_drawn_for)
-        case GeneralisedBinaryCrossEntropySettings():
-            return BinaryCrossEntropy(
-                settings.negatives, settings.calibration, settings.negatives_drawn_for, settings.prior_offset
-            )
-        case BayesianPersonalisedRankingSettings():
-            return BayesianPersonalisedRanking(settings)
-        case LambdaRankSettings():
-            return LambdaRank(settings)
-    raise TypeError(f"no objective has the settings {settings!r}")
+    module, _, name = settings.objective.partition(":")
+    return getattr(importlib.import_module(module), name)(settings, counts)

@@ -27,6 +27,16 @@ from ml.objectives.chunked_loss import RowLosses, chunks, loss_over_all
 from ml.objectives.settings import LambdaRankSettings
 from ml.objectives.softmax import chunk_bounds
 from ml.objectives.targets import Targets
+from ml.registry import Registered
+
+REGISTERED = Registered(
+    name="lambdarank",
+    title="LambdaRank",
+    description="Pairs weighed by what their exchange would change in nDCG.",
+    source="Burges, From RankNet to LambdaRank to LambdaMART, 2010; Petrov and Macdonald, RecSys 2022",
+    path="ml.objectives.settings:LambdaRankSettings",
+    rank=60,
+)
 
 # scores held at once; pairs are several times as many
 _SCORES_AT_ONCE = {"cpu": 1 << 20}
@@ -36,7 +46,7 @@ _SCORES_AT_ONCE_ELSEWHERE = 1 << 25
 class LambdaRank:
     """LambdaRank towards nDCG."""
 
-    def __init__(self, settings: LambdaRankSettings) -> None:
+    def __init__(self, settings: LambdaRankSettings, counts: np.ndarray) -> None:
         self.settings = settings
 
     def __call__(

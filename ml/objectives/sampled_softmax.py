@@ -21,6 +21,16 @@ from ml.objectives.negatives import OwnNegatives, Popularity, SharedNegatives, d
 from ml.objectives.per_position_negatives import loss_among_own
 from ml.objectives.settings import SampledSoftmaxSettings
 from ml.objectives.targets import Targets
+from ml.registry import Registered
+
+REGISTERED = Registered(
+    name="sampled_softmax",
+    title="Sampled softmax",
+    description="Cross-entropy over the target and sampled negatives.",
+    source="Bengio and Senecal, IEEE Transactions on Neural Networks 2008; Yi et al., RecSys 2019",
+    path="ml.objectives.settings:SampledSoftmaxSettings",
+    rank=20,
+)
 
 
 class SampledSoftmax:

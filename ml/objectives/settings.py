@@ -1,15 +1,24 @@
-"""What can be set about an objective, and its name in results. No torch here: recipes are read where nothing is
-trained."""
+"""What can be set about the objectives that ship, and how results describe them.
+
+They stand apart from the losses for one reason: recipes are read wherever the graph of assets is loaded, and a loss
+cannot be defined without torch, which takes seconds to import. Settings name the class of their loss under
+``objective``. An objective of your own has its settings in its own file: see :mod:`ml.objectives.registry`.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 
 @dataclass(frozen=True)
 class SoftmaxSettings:
     """Cross-entropy over the whole catalogue; nothing to set."""
+
+    objective: ClassVar[str] = "ml.objectives.softmax:Softmax"
+
+    def describe(self, items: int | None = None) -> str:
+        return "softmax over the whole catalogue"
 
 
 @dataclass(frozen=True)
@@ -35,6 +44,8 @@ class SampledSoftmaxSettings:
     popularity_power: float = 0.75
     negatives_drawn_for: Literal["batch", "position"] = "batch"
 
+    objective: ClassVar[str] = "ml.objectives.sampled_softmax:SampledSoftmax"
+
     def __post_init__(self) -> None:
         if self.distribution == "in_batch":
             if self.negatives != 0:
@@ -45,6 +56,13 @@ class SampledSoftmaxSettings:
             raise ValueError(f"negatives must be at least 1, not {self.negatives}")
         if self.popularity_power < 0:
             raise ValueError(f"popularity_power must not be negative, not {self.popularity_power}")
+
+    def describe(self, items: int | None = None) -> str:
+        corrected = "logQ corrected" if self.log_q_correction else "without logQ correction"
+        if self.distribution == "in_batch":
+            return f"sampled softmax, targets of the batch as negatives, {corrected}"
+        kind = "uniform" if self.distribution == "uniform" else f"popularity^{self.popularity_power:g}"
+        return f"sampled softmax, {_drawn(self.negatives, kind, self.negatives_drawn_for, items)}, {corrected}"
 
 
 @dataclass(frozen=True)
@@ -59,9 +77,16 @@ class BinaryCrossEntropySettings:
     negatives: int = 1
     negatives_drawn_for: Literal["position", "batch"] = "position"
 
+    objective: ClassVar[str] = "ml.objectives.binary_cross_entropy:BinaryCrossEntropy"
+    calibration: ClassVar[float] = 0.0
+    prior_offset: ClassVar[bool] = False
+
     def __post_init__(self) -> None:
         if self.negatives < 1:
             raise ValueError(f"negatives must be at least 1, not {self.negatives}")
+
+    def describe(self, items: int | None = None) -> str:
+        return f"binary cross-entropy, {_drawn(self.negatives, 'uniform', self.negatives_drawn_for, items)}"
 
 
 @dataclass(frozen=True)
@@ -83,11 +108,18 @@ class GeneralisedBinaryCrossEntropySettings:
     negatives_drawn_for: Literal["position", "batch"]
     prior_offset: bool = False
 
+    objective: ClassVar[str] = "ml.objectives.binary_cross_entropy:BinaryCrossEntropy"
+
     def __post_init__(self) -> None:
         if self.negatives < 1:
             raise ValueError(f"negatives must be at least 1, not {self.negatives}")
         if not 0 <= self.calibration <= 1:
             raise ValueError(f"calibration must be from 0 to 1, not {self.calibration}")
+
+    def describe(self, items: int | None = None) -> str:
+        drawn = _drawn(self.negatives, "uniform", self.negatives_drawn_for, items)
+        offset = ", prior offset" if self.prior_offset else ""
+        return f"gBCE, t = {self.calibration:g}, {drawn}{offset}"
 
 
 @dataclass(frozen=True)
@@ -100,9 +132,14 @@ class BayesianPersonalisedRankingSettings:
 
     negatives: int = 1
 
+    objective: ClassVar[str] = "ml.objectives.bayesian_personalised_ranking:BayesianPersonalisedRanking"
+
     def __post_init__(self) -> None:
         if self.negatives < 1:
             raise ValueError(f"negatives must be at least 1, not {self.negatives}")
+
+    def describe(self, items: int | None = None) -> str:
+        return f"BPR, {_drawn(self.negatives, 'uniform', 'position', items)}"
 
 
 @dataclass(frozen=True)
@@ -122,6 +159,8 @@ class LambdaRankSettings:
     truncate_at: int = 4000
     normalised: bool = True
 
+    objective: ClassVar[str] = "ml.objectives.lambdarank:LambdaRank"
+
     def __post_init__(self) -> None:
         if self.sigma <= 0:
             raise ValueError(f"sigma must be above 0, not {self.sigma}")
@@ -130,24 +169,13 @@ class LambdaRankSettings:
         if self.truncate_at < self.ndcg_at:
             raise ValueError(f"truncate_at must be at least ndcg_at ({self.ndcg_at}), not {self.truncate_at}")
 
+    def describe(self, items: int | None = None) -> str:
+        normalised = "" if self.normalised else ", not normalised"
+        return f"LambdaRank, nDCG@{self.ndcg_at}, top {self.truncate_at:,} items{normalised}"
 
-ObjectiveSettings = (
-    SoftmaxSettings
-    | SampledSoftmaxSettings
-    | BinaryCrossEntropySettings
-    | GeneralisedBinaryCrossEntropySettings
-    | BayesianPersonalisedRankingSettings
-    | LambdaRankSettings
-)
 
-OBJECTIVE_SETTINGS: dict[str, type[ObjectiveSettings]] = {
-    "softmax": SoftmaxSettings,
-    "sampled_softmax": SampledSoftmaxSettings,
-    "binary_cross_entropy": BinaryCrossEntropySettings,
-    "generalised_binary_cross_entropy": GeneralisedBinaryCrossEntropySettings,
-    "bayesian_personalised_ranking": BayesianPersonalisedRankingSettings,
-    "lambdarank": LambdaRankSettings,
-}
+# a dataclass with `describe` and `objective`; that of an objective of your own stands in the objective's file
+ObjectiveSettings = Any
 
 
 def describe(settings: ObjectiveSettings, items: int | None = None) -> str:
@@ -158,28 +186,7 @@ def describe(settings: ObjectiveSettings, items: int | None = None) -> str:
         items: size of the catalogue, where it is known: negatives are then described as they are drawn from it. A
             shared draw that asks for more than there are takes every item once.
     """
-    match settings:
-        case SoftmaxSettings():
-            return "softmax over the whole catalogue"
-        case SampledSoftmaxSettings():
-            corrected = "logQ corrected" if settings.log_q_correction else "without logQ correction"
-            if settings.distribution == "in_batch":
-                return f"sampled softmax, targets of the batch as negatives, {corrected}"
-            kind = "uniform" if settings.distribution == "uniform" else f"popularity^{settings.popularity_power:g}"
-            drawn = _drawn(settings.negatives, kind, settings.negatives_drawn_for, items)
-            return f"sampled softmax, {drawn}, {corrected}"
-        case BinaryCrossEntropySettings():
-            return f"binary cross-entropy, {_drawn(settings.negatives, 'uniform', settings.negatives_drawn_for, items)}"
-        case GeneralisedBinaryCrossEntropySettings():
-            drawn = _drawn(settings.negatives, "uniform", settings.negatives_drawn_for, items)
-            offset = ", prior offset" if settings.prior_offset else ""
-            return f"gBCE, t = {settings.calibration:g}, {drawn}{offset}"
-        case BayesianPersonalisedRankingSettings():
-            return f"BPR, {_drawn(settings.negatives, 'uniform', 'position', items)}"
-        case LambdaRankSettings():
-            normalised = "" if settings.normalised else ", not normalised"
-            return f"LambdaRank, nDCG@{settings.ndcg_at}, top {settings.truncate_at:,} items{normalised}"
-    raise TypeError(f"no objective has the settings {settings!r}")
+    return settings.describe(items)
 
 
 def _drawn(negatives: int, kind: str, drawn_for: str, items: int | None) -> str:

@@ -26,7 +26,18 @@ from ml.objectives.chunked_loss import (
     loss_with_gradients,
     product_type,
 )
+from ml.objectives.settings import SoftmaxSettings
 from ml.objectives.targets import Targets
+from ml.registry import Registered
+
+REGISTERED = Registered(
+    name="softmax",
+    title="Softmax",
+    description="Cross-entropy over the whole catalogue.",
+    source="Petrov and Macdonald, RecSys 2022, for several targets",
+    path="ml.objectives.settings:SoftmaxSettings",
+    rank=10,
+)
 
 # Scores held at once. Each chunk of states reads the item table and adds to its gradient, so chunks are larger
 # than for sampled negatives; fewer than so many states at once would make the products slow.
@@ -38,6 +49,9 @@ _STATES_OF_A_BLOCK = 512
 
 class Softmax:
     """Cross-entropy over the whole catalogue."""
+
+    def __init__(self, settings: SoftmaxSettings, counts: np.ndarray) -> None:
+        pass
 
     def __call__(
         self, states: Tensor, targets: Targets, embedding: ItemEmbedding, generator: np.random.Generator

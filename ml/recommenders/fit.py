@@ -6,8 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ml.baselines import BASELINES
-from ml.codes import ASSIGNMENTS
+from ml.baselines.registry import BASELINES
 from ml.data.training_set import FIT_ON_TRAIN, TrainingSet
 from ml.recommender import BASELINE, FUSION, MODEL, Recommender
 from ml.recommenders.registry import Registry
@@ -105,7 +104,7 @@ def _model(asked: _Fit) -> Recommender:
     from ml.training.sequential_recommender import SequentialRecommender
 
     recipe, conditions = asked.registry.recipes[asked.name], asked.conditions
-    codes = ASSIGNMENTS[recipe.codes].assign(asked.training_set, seed=conditions.seed) if recipe.codes else None
+    codes = asked.registry.codes[recipe.codes].assign(asked.training_set, conditions.seed) if recipe.codes else None
     threads = DEFAULT_THREADS if conditions.threads is None else conditions.threads
     if asked.folder is not None:
         from ml.training.train import train

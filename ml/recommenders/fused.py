@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
-from ml.baselines import BASELINES
+from ml.baselines.registry import BASELINES
 from ml.data.files import whole
 from ml.data.training_set import FIT_ON_TRAIN, Sequences, TrainingSet
 from ml.fusion.fusion import DEPTH, Fusion

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from ml.baselines import BASELINES
+from ml.baselines.registry import BASELINES
 from ml.data.files import read_json
 from ml.recommender import BASELINE, FUSION, MODEL, Recommender
 from ml.recommenders.registry import Registry

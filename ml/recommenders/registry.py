@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ml.baselines import BASELINES
+from ml.baselines.registry import BASELINES
+from ml.codes.recipe import CodesRecipe, load_codes_recipes
+from ml.codes.registry import METHODS
 from ml.config import nearest
 from ml.extras import missing, require
 from ml.fusion.recipe import FusionRecipe, load_fusions
@@ -33,10 +35,12 @@ class Registry:
     Attributes:
         recipes: of models, by name.
         fusions: recipes of fusions, by name.
+        codes: recipes of codes, by name; by default those of the library.
     """
 
     recipes: Mapping[str, Recipe]
     fusions: Mapping[str, FusionRecipe]
+    codes: Mapping[str, CodesRecipe] = field(default_factory=load_codes_recipes)
 
     def kind_of(self, name: str) -> str:
         """``baseline``, ``model`` or ``fusion``.
@@ -56,7 +60,7 @@ class Registry:
 
 def registry() -> Registry:
     """The recommenders of the recipes' folder (:func:`recipes_folder`)."""
-    return Registry(recipes(), fusions())
+    return Registry(recipes(), fusions(), codes_recipes())
 
 
 def library_registry() -> Registry:
@@ -108,6 +112,25 @@ def fusions() -> dict[str, FusionRecipe]:
     return found
 
 
+@cache
+def codes_recipes() -> dict[str, CodesRecipe]:
+    """Recipes of codes by name, in the order of their names: those of the folder ``codes`` beside the recipes, or those
+    of the library where there is no such folder.
+
+    Raises:
+        ValueError: a recipe of a model names codes that have no recipe.
+    """
+    own = recipes_folder() / "codes"
+    found = load_codes_recipes(own) if own.is_dir() else load_codes_recipes()
+    for name, recipe in recipes().items():
+        if recipe.codes is not None and recipe.codes not in found:
+            raise ValueError(
+                f"{recipe_file(name)}: there is no recipe of codes {recipe.codes}{nearest(recipe.codes, found)}; "
+                f"there are {', '.join(found) or 'none'}"
+            )
+    return found
+
+
 def recipe_names() -> list[str]:
     return sorted(recipes())
 
@@ -154,13 +177,14 @@ def modules_of(name: str) -> list[str]:
 
 
 def _modules_of_baseline(name: str) -> list[str]:
-    return [BASELINES[name].path.split(":")[0]]
+    return [BASELINES[name].module]
 
 
 def _modules_of_model(name: str) -> list[str]:
     settings = type(recipes()[name].model)
     built_from = getattr(settings, "model", f"{settings.__module__}:Model")
-    return ["ml.training.sequential_recommender", built_from.split(":")[0]]
+    objective = recipes()[name].objective.objective
+    return ["ml.training.sequential_recommender", *(path.split(":")[0] for path in (built_from, objective))]
 
 
 def _modules_of_fusion(name: str) -> list[str]:
@@ -172,11 +196,8 @@ _MODULES = {BASELINE: _modules_of_baseline, MODEL: _modules_of_model, FUSION: _m
 
 
 def modules_by_name() -> list[str]:
-    """Modules of all baselines and ways to assign codes, which registries name and imports do not lead to."""
-    from ml.codes import ASSIGNMENTS
-
-    paths = [*(baseline.path for baseline in BASELINES.values()), *(way.path for way in ASSIGNMENTS.values())]
-    return sorted({path.split(":")[0] for path in paths})
+    """Modules of all baselines and methods of codes, which registries name and imports do not lead to."""
+    return sorted({one.module for one in (*BASELINES.values(), *METHODS.values())})
 
 
 def chosen_names(named: Iterable[str]) -> list[str]:
@@ -247,5 +268,5 @@ def compared(named: Iterable[str]) -> list[str]:
 
 
 def needed_codes(chosen: Iterable[str]) -> set[str]:
-    """Code assignments that the chosen models are built on."""
+    """Names of the codes that the chosen models are built on."""
     return {codes for name in chosen if name in recipes() and (codes := recipes()[name].codes) is not None}

@@ -131,8 +131,8 @@ class QuantisedCatalogue:
     def scores(self, states: np.ndarray) -> np.ndarray:
         """Scores of all items, float32 ``[rows, items]``, for states ``[rows, dimensions]``."""
         out = np.empty((len(states), self.items), dtype=np.float32)
-        for row, state in enumerate(self._checked(states)):
-            out[row, self._order] = _add_up(self._sums(state), self._columns)
+        for row, partial in enumerate(self._partial_scores(states)):
+            out[row, self._order] = _add_up(_sums(partial), self._columns)
         return out
 
     def top_k(
@@ -151,20 +151,30 @@ class QuantisedCatalogue:
         Raises:
             ValueError: shapes do not fit, k is below 1, the method is unknown, or a score is not finite.
         """
+        return self.top_k_by_partial_scores(self._partial_scores(states), k, method, excluded)
+
+    def top_k_by_partial_scores(
+        self, partial: np.ndarray, k: int, method: Method = "pqtopk", excluded: Sequences | None = None
+    ) -> Recommendations:
+        """:meth:`top_k` of states whose partial scores are known, float32 ``[rows, books, 256]``.
+
+        Raises:
+            ValueError: as :meth:`top_k`.
+        """
         if k < 1:
             raise ValueError(f"k must be at least 1, not {k}")
         if method not in ("pqtopk", "pruned"):
             raise ValueError(f'the method is "pqtopk" or "pruned", not {method!r}')
-        if excluded is not None and len(excluded) != len(states):
-            raise ValueError(f"{len(states)} states but {len(excluded)} rows of excluded items")
+        if excluded is not None and len(excluded) != len(partial):
+            raise ValueError(f"{len(partial)} states but {len(excluded)} rows of excluded items")
         if excluded is not None and len(excluded.items):
             lowest, highest = excluded.items.min(), excluded.items.max()
             if lowest < 0 or highest >= self.items:
                 raise ValueError(f"excluded items must be of this catalogue, 0 to {self.items - 1}")
-        top_items = np.full((len(states), k), NO_ITEM, dtype=np.int32)
-        top_scores = np.full((len(states), k), -np.inf, dtype=np.float32)
-        for row, state in enumerate(self._checked(states)):
-            sums = self._sums(state)
+        top_items = np.full((len(partial), k), NO_ITEM, dtype=np.int32)
+        top_scores = np.full((len(partial), k), -np.inf, dtype=np.float32)
+        for row, of_row in enumerate(partial):
+            sums = _sums(of_row)
             barred = _NOTHING if excluded is None else np.unique(self._place[excluded[row]]).astype(np.int64)
             visited = could_be_best(sums, self._columns, self._index, k, barred) if method == "pruned" else None
             if visited is None:
@@ -180,19 +190,28 @@ class QuantisedCatalogue:
     def _index(self) -> InvertedIndex:
         return InvertedIndex(self._columns)
 
-    def _checked(self, states: np.ndarray) -> np.ndarray:
+    def _partial_scores(self, states: np.ndarray) -> np.ndarray:
+        """Scores of all centroids, float32 ``[rows, books, 256]``, for states ``[rows, dimensions]``."""
         if states.ndim != 2 or states.shape[1] != self.dimensions:
             raise ValueError(f"states are [rows, {self.dimensions}] for this catalogue, not {list(states.shape)}")
-        return np.asarray(states, dtype=np.float32)
+        partial = np.empty((len(states), self.books, 256), dtype=np.float32)
+        for row, state in enumerate(np.asarray(states, dtype=np.float32)):
+            # einsum adds in a fixed order, whatever the number of threads
+            np.einsum("bw,bcw->bc", state.reshape(self.books, -1), self.centroids, out=partial[row])
+        return partial
 
-    def _sums(self, state: np.ndarray) -> list[np.ndarray]:
-        """What each column of codes looks up: sums of two partial scores ``[65536]``, of one book's ``[256]``."""
-        # einsum adds in a fixed order, whatever the number of threads
-        partial = np.einsum("bw,bcw->bc", state.reshape(self.books, -1), self.centroids)
-        if not np.isfinite(np.abs(partial).max(axis=1).sum()):
-            raise ValueError("a score is not finite: the state or the weights have diverged")
-        sums = [(partial[book][:, None] + partial[book + 1]).ravel() for book in range(0, self.books - 1, 2)]
-        return sums if self.books % 2 == 0 else [*sums, partial[-1]]
+
+def _sums(partial: np.ndarray) -> list[np.ndarray]:
+    """What each column of codes looks up: sums of two partial scores ``[65536]``, of one book's ``[256]``.
+
+    Args:
+        partial: scores of the centroids, ``[books, 256]``.
+    """
+    if not np.isfinite(np.abs(partial).max(axis=1).sum()):
+        raise ValueError("a score is not finite: the state or the weights have diverged")
+    books = len(partial)
+    sums = [(partial[book][:, None] + partial[book + 1]).ravel() for book in range(0, books - 1, 2)]
+    return sums if books % 2 == 0 else [*sums, partial[-1]]
 
 
 def _add_up(sums: list[np.ndarray], columns: np.ndarray, places: np.ndarray | slice = slice(None)) -> np.ndarray:

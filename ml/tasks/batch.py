@@ -37,6 +37,21 @@ class Batch:
     positions: Tensor
     targets: Targets
 
+    @property
+    def inputs(self) -> int:
+        """Input items, padding not counted."""
+        return int(self.lengths.sum())
+
+    @property
+    def places(self) -> int:
+        """Input items, padding counted."""
+        return self.items.numel()
+
+    @property
+    def predictions(self) -> int:
+        """States that are read, each of which predicts its targets."""
+        return len(self.positions)
+
     def to(self, device: torch.device) -> Batch:
         """The same on a device; the copies are under way when it returns."""
         if device.type == "cpu":

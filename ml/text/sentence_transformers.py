@@ -9,7 +9,18 @@ from pathlib import Path
 import numpy as np
 
 from ml.extras import NEEDED, require
-from ml.text import unit_rows
+from ml.registry import Registered
+from ml.text.encoder import unit_rows
+
+REGISTERED = Registered(
+    name="sentence_transformers",
+    title="Sentence transformer (all-MiniLM-L6-v2)",
+    description="A pretrained transformer, the mean of its states; its weights come with an installed package.",
+    source="Reimers and Gurevych, EMNLP 2019; model sentence-transformers/all-MiniLM-L6-v2",
+    path="ml.text.sentence_transformers:SentenceTransformerEncoder",
+    needs=("text",),
+    rank=20,
+)
 
 _A_WORD = re.compile(r"[^\W_]")
 

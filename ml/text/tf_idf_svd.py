@@ -6,7 +6,20 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ml.text import unit_rows
+from ml.registry import Registered
+from ml.text.encoder import unit_rows
+
+REGISTERED = Registered(
+    name="tf_idf_svd",
+    title="TF-IDF with truncated SVD",
+    description=(
+        "Words weighed by how few of the texts hold them, in as many dimensions as describe the texts best. Fitted on "
+        "the texts themselves."
+    ),
+    source="Deerwester et al., Indexing by latent semantic analysis, JASIS 41 (1990)",
+    path="ml.text.tf_idf_svd:TfIdfSvd",
+    rank=10,
+)
 
 _ITERATIONS = 7
 

@@ -22,7 +22,7 @@ from ml.data.files import atomic_file
 from ml.training.log import EpochRecord
 from ml.training.moving_average import WeightAverage
 
-FORMAT = "raw2rank-checkpoint-1"
+FORMAT = "raw2rank-checkpoint-2"
 _CODE = ("data", "models", "objectives", "tasks", "training")
 
 
@@ -34,8 +34,8 @@ class TrainingState:
         epoch: under way, from 1.
         batch: the next one of it, from 0.
         step: optimiser steps taken.
-        loss_sum: of the losses of the epoch's batches so far, each times its states.
-        states: read in the epoch so far.
+        loss_sum: of the losses of the epoch's batches so far, each times its predictions.
+        predictions: made in the epoch so far.
         seconds: of training and validation so far, in all runs.
         epoch_seconds: of the epoch's steps so far.
         items: real input items so far, in all epochs.
@@ -50,7 +50,7 @@ class TrainingState:
     batch: int = 0
     step: int = 0
     loss_sum: float = 0.0
-    states: int = 0
+    predictions: int = 0
     seconds: float = 0.0
     epoch_seconds: float = 0.0
     items: int = 0

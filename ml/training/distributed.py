@@ -58,27 +58,27 @@ class World:
         return total.cpu().numpy()
 
     def average_gradients(
-        self, parameters: Iterable[nn.Parameter], loss: Tensor, states: int
+        self, parameters: Iterable[nn.Parameter], loss: Tensor, predictions: int
     ) -> tuple[Tensor, Tensor | int]:
         """Put the gradients of the whole batch in place of those of this process's part of it.
 
-        A part counts by the number of its states, so that the mean over the batch is that of one process. Everything
-        is summed in one message.
+        A part counts by the number of its predictions, so that the mean over the batch is that of one process.
+        Everything is summed in one message.
 
         Args:
             parameters: with the gradients of the part's mean loss; without any where the part is empty.
             loss: the part's mean loss, a scalar.
-            states: in the part.
+            predictions: in the part.
 
         Returns:
-            The batch's mean loss, and its number of states.
+            The batch's mean loss, and its number of predictions.
         """
         if self.size == 1:
-            return loss, states
+            return loss, predictions
         parameters = list(parameters)
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
         message = torch.cat([*(gradient.flatten() for gradient in gradients), loss.reshape(1), loss.new_ones(1)])
-        message *= states
+        message *= predictions
         dist.all_reduce(message)
         message[:-1] /= message[-1]
         parts = message[:-2].split([gradient.numel() for gradient in gradients])

@@ -1,4 +1,4 @@
-"""The one training loop: every sequential model, every task, every objective; one process or several."""
+"""The one training loop, for everything that gives a loss for a batch; in one process or several."""
 
 from __future__ import annotations
 
@@ -13,10 +13,7 @@ import torch
 from torch import Tensor
 
 from ml.data.training_set import Sequences
-from ml.models.sequential_model import SequentialModel
-from ml.objectives.build import Objective
 from ml.tasks.batch import shuffled_batches
-from ml.tasks.build import Task
 from ml.training.checkpoint import Checkpoint, TrainingState
 from ml.training.devices import autocast
 from ml.training.distributed import World
@@ -26,6 +23,7 @@ from ml.training.progress import progress_of, summary
 from ml.training.recipe import OptimiserSettings, TrainingSettings
 from ml.training.reproducible import generator_for, generators_of_step
 from ml.training.runtime import Execution
+from ml.training.trainable import SomeBatch, Trainable
 
 # reading a loss waits for the GPU, so losses are read so many at a time
 _LOSSES_READ_TOGETHER = 50
@@ -72,9 +70,7 @@ class Trained:
 
 
 def train_model(
-    model: SequentialModel,
-    task: Task,
-    objective: Objective,
+    trainable: Trainable[SomeBatch],
     sequences: Sequences,
     validate: Callable[[], float] | None,
     optimiser_settings: OptimiserSettings,
@@ -87,11 +83,10 @@ def train_model(
     Under torchrun every process calls it with the same arguments, and takes its part of each batch.
 
     Args:
-        model: fresh, on its device.
-        task: what of a sequence is shown, and what is to be predicted.
-        objective: mean loss over states.
-        sequences: training histories; those too short for the task are left out.
-        validate: nDCG@10 of the model as it stands; ``None`` trains for ``max_epochs`` and keeps the last.
+        trainable: makes batches and gives their loss; its module has fresh weights and is on its device.
+        sequences: training histories; those with fewer than ``trainable.least_items`` items are left out.
+        validate: asks the recommender that is being trained for its quality with the weights it has now: nDCG@10, the
+            higher the better. ``None`` trains for ``max_epochs`` and keeps the last weights.
         optimiser_settings: step sizes.
         settings: batch size, epochs, patience.
         phase: seed, names, and where checkpoints are kept.
@@ -99,19 +94,22 @@ def train_model(
 
     Raises:
         DivergedError: a loss is not finite.
-        ValueError: all sequences are too short for the task.
+        ValueError: all sequences are too short.
     """
-    rows = np.flatnonzero(sequences.lengths >= task.least_items)
+    rows = np.flatnonzero(sequences.lengths >= trainable.least_items)
     if len(rows) == 0:
-        raise ValueError(f"no training history has {task.least_items} items, so there is nothing to learn from")
+        raise ValueError(f"no training history has {trainable.least_items} items, so there is nothing to learn from")
     world = World.current()
+    model = trainable.module
+    device = next(model.parameters()).device
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimiser = build_optimiser(model, optimiser_settings)
     average = WeightAverage(model, settings.weight_averaging)
     checkpoint = phase.checkpoint
     state = (checkpoint and checkpoint.restore(model, optimiser, average)) or TrainingState()
     world.wait()  # for all to have read it, before the first writes the next one
-    states_of = torch.compile(model.states, dynamic=True) if execution.compile else model.states
+    if execution.compile:
+        trainable.compile()
     losses = _Losses(phase.title)
     clock = _Clock()
     bar = progress_of(
@@ -124,24 +122,24 @@ def train_model(
     with closing(bar), GrowingLog(log_to, [*phase.known, *state.log], tell) as growing_log:
         while state.epoch <= settings.max_epochs and not _has_stopped(state, settings):
             generator = generator_for(phase.seed, state.epoch)
-            batches = shuffled_batches(sequences, rows, settings.batch_size, model.max_length, generator)
+            batches = shuffled_batches(sequences, rows, settings.batch_size, trainable.max_length, generator)
             model.train()
             for batch_rows in batches[state.batch :]:
-                for_task, for_objective = generators_of_step(phase.seed, state.epoch, state.batch, world.rank)
+                for_batch, for_loss = generators_of_step(phase.seed, state.epoch, state.batch, world.rank)
                 part = world.part_of(batch_rows)
                 for parameter in parameters:  # optimiser.zero_grad does it with a tenth of a millisecond of ceremony
                     parameter.grad = None
-                loss = torch.zeros((), device=model.device)
+                loss, predictions = torch.zeros((), device=device), 0
                 if len(part):
-                    batch = task.training_batch(sequences, part, model.max_length, for_task)
-                    state.items += int(batch.lengths.sum())
-                    state.places += batch.items.numel()
-                    batch = batch.to(model.device)
-                    with autocast(model.device, execution.precision):
-                        states = states_of(batch.items, batch.lengths, batch.users, batch.positions)
-                        loss = objective(states, batch.targets, model.output_embedding, for_objective)
+                    batch = trainable.batch(sequences, part, for_batch)
+                    state.items += batch.inputs
+                    state.places += batch.places
+                    predictions = batch.predictions
+                    batch = batch.to(device)
+                    with autocast(device, execution.precision):
+                        loss = trainable.loss(batch, for_loss)
                     loss.backward()
-                mean_loss = world.average_gradients(parameters, loss.detach(), len(batch.positions) if len(part) else 0)
+                mean_loss = world.average_gradients(parameters, loss.detach(), predictions)
                 set_learning_rate(optimiser, optimiser_settings, state.step)
                 optimiser.step()
                 average.update(model)
@@ -170,7 +168,7 @@ def train_model(
             growing_log.add(state.log[-1])
             bar.set_postfix_str(summary(state.log[-1], state.best_epoch))
             state.epoch, state.batch = state.epoch + 1, 0
-            state.loss_sum, state.states, state.epoch_seconds = 0.0, 0, 0.0
+            state.loss_sum, state.predictions, state.epoch_seconds = 0.0, 0, 0.0
     if checkpoint and checkpoint.at_end and checkpoint.writes:
         checkpoint.save(state, model, optimiser, average)
     model.load_state_dict(state.best_weights)
@@ -209,7 +207,7 @@ def _record(fit_on: str, state: TrainingState, quality: float | None, sequences:
         fit_on=fit_on,
         epoch=state.epoch,
         step=state.step,
-        loss=state.loss_sum / state.states,
+        loss=state.loss_sum / state.predictions,
         validation_ndcg_at_10=quality,
         seconds=state.seconds,
         sequences_per_second=sequences / state.epoch_seconds,
@@ -226,8 +224,8 @@ class _Losses:
     def __len__(self) -> int:
         return len(self.waiting)
 
-    def add(self, loss: Tensor, states: Tensor | int) -> None:
-        self.waiting.append((loss, states))
+    def add(self, loss: Tensor, predictions: Tensor | int) -> None:
+        self.waiting.append((loss, predictions))
 
     def read_into(self, state: TrainingState) -> None:
         """Add them to the sums of the epoch, in their order.
@@ -236,15 +234,15 @@ class _Losses:
             DivergedError: one is not finite.
         """
         first = state.step - len(self.waiting) + 1
-        for step, (loss, states) in enumerate(self.waiting, first):
+        for step, (loss, predictions) in enumerate(self.waiting, first):
             value = loss.item()
             if not math.isfinite(value):
                 raise DivergedError(
                     f"{self.title}: the loss is {value} at step {step} (epoch {state.epoch}); "
                     "lower optimiser.learning_rate"
                 )
-            state.loss_sum += value * int(states)
-            state.states += int(states)
+            state.loss_sum += value * int(predictions)
+            state.predictions += int(predictions)
         self.waiting.clear()
 
 

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ml.config import TableError, read_table, read_toml, take_choice, take_table
-from ml.models.settings import MODEL_SETTINGS, ModelSettings
-from ml.objectives.settings import OBJECTIVE_SETTINGS, ObjectiveSettings
+from ml.models.settings import MODEL_SETTINGS, ModelSettings, needs_codes
+from ml.objectives.registry import OBJECTIVES
+from ml.objectives.settings import ObjectiveSettings
 from ml.tasks.settings import TASK_SETTINGS, TaskSettings, check_task_of_model
 
 RECIPES = Path(__file__).parents[1] / "recipes"
@@ -101,12 +102,12 @@ class Recipe:
         source: the paper, and where values differ from it.
         notes: what to know of the choice of values.
         set: the set that trains it: see :data:`RECIPE_SETS`.
-        codes: name of the code assignment that the model is built on, or ``None``.
+        codes: name of the recipe of the codes that the model is built on, or ``None``.
         architecture: key of ``MODEL_SETTINGS``.
         model: sizes and options of the model.
         task_name: key of ``TASK_SETTINGS``.
         task: options of the task.
-        objective_name: key of ``OBJECTIVE_SETTINGS``.
+        objective_name: key of ``ml.objectives.registry.OBJECTIVES``.
         objective: options of the objective.
         optimiser: step sizes.
         training: batches and epochs.
@@ -193,7 +194,7 @@ def recipe_from_tables(name: str, tables: dict[str, Any], where: str) -> Recipe:
     words = read_table(_Words, tables, where, "")
     architecture = take_choice(model_table, "architecture", MODEL_SETTINGS, where, "model.")
     task_name = take_choice(task_table, "name", TASK_SETTINGS, where, "task.")
-    objective_name = take_choice(objective_table, "name", OBJECTIVE_SETTINGS, where, "objective.")
+    objective_name = take_choice(objective_table, "name", OBJECTIVES, where, "objective.")
     recipe = Recipe(
         name=name,
         title=words.title,
@@ -206,14 +207,14 @@ def recipe_from_tables(name: str, tables: dict[str, Any], where: str) -> Recipe:
         task_name=task_name,
         task=read_table(TASK_SETTINGS[task_name], task_table, where, "task."),
         objective_name=objective_name,
-        objective=read_table(OBJECTIVE_SETTINGS[objective_name], objective_table, where, "objective."),
+        objective=read_table(OBJECTIVES[objective_name].resolve(), objective_table, where, "objective."),
         optimiser=read_table(OptimiserSettings, optimiser_table, where, "optimiser."),
         training=read_table(TrainingSettings, training_table, where, "training."),
     )
-    if (recipe.codes is not None) != (getattr(recipe.model, "item_embedding", None) == "joint_product_quantised"):
-        raise TableError(
-            f'{where}: codes names a code assignment exactly when model.item_embedding is "joint_product_quantised"'
-        )
+    if recipe.codes is None and needs_codes(recipe.model):
+        raise TableError(f'{where}: this model needs codes: name a recipe of codes, as in codes = "svd"')
+    if recipe.codes is not None and not needs_codes(recipe.model):
+        raise TableError(f"{where}: codes are named, and this model has no use for them; remove the key codes")
     try:
         check_task_of_model(recipe.task, recipe.model)
     except ValueError as error:

@@ -66,13 +66,13 @@ def generator_for(seed: int, *place: int) -> np.random.Generator:
 
 
 def generators_of_step(seed: int, epoch: int, batch: int, rank: int) -> tuple[np.random.Generator, np.random.Generator]:
-    """The random numbers of one step: for the task, and for the objective; and torch's, for dropout.
+    """The random numbers of one step: for the batch, and for its loss; and torch's, for dropout.
 
     Args:
         seed: of the run.
         epoch: from 1.
         batch: of the epoch, from 0.
-        rank: of the process. Each draws its own for task and dropout; the objective's are the same in all of them,
+        rank: of the process. Each draws its own for the batch and dropout; the loss's are the same in all of them,
             so that negatives that a batch shares are shared by all its parts. (Negatives of single positions are
             then equal from part to part too: each is drawn as it should be, but parts are not independent.)
     """

@@ -49,6 +49,30 @@ def final_states(model: SequentialModel, task: Task, histories: Sequences, rows:
     return states
 
 
+def chunks_of_states(model: SequentialModel, task: Task, histories: Sequences) -> Iterator[tuple[np.ndarray, Tensor]]:
+    """States of all histories but the empty ones, as many at a time as are scored together.
+
+    Yields:
+        Which histories, int64 ``[rows]``, and their states, ``[rows, dimensions]``.
+    """
+    step = _scored_together(model)
+    filled = np.flatnonzero(histories.lengths > 0)
+    states = final_states(model, task, histories, filled)
+    for start in range(0, len(filled), step):
+        yield filled[start : start + step], states[start : start + step]
+
+
+def fallback_chunks(
+    model: SequentialModel, histories: Sequences, fallback: Tensor
+) -> Iterator[tuple[np.ndarray, Tensor]]:
+    """Scores for the empty histories, as :func:`scored_chunks` yields them."""
+    step = _scored_together(model)
+    empty = np.flatnonzero(histories.lengths == 0)
+    for start in range(0, len(empty), step):
+        rows = empty[start : start + step]
+        yield rows, fallback.to(model.device).repeat(len(rows), 1)
+
+
 @torch.inference_mode()
 def scored_chunks(
     model: SequentialModel, task: Task, histories: Sequences, fallback: Tensor
@@ -65,19 +89,18 @@ def scored_chunks(
         Which histories, int64 ``[rows]``, and their scores, float32 ``[rows, items]``, to do with as one likes until
         the next are asked for; each history once, in no stated order.
     """
-    items = model.output_embedding.items
-    step = max(_LEAST_ROWS, _SCORES_AT_ONCE[model.device.type] // items)
-    filled = np.flatnonzero(histories.lengths > 0)
-    states = final_states(model, task, histories, filled)
     # fresh memory for every product would cost as much as the product
-    buffer = states.new_empty(min(step, len(filled)), items)
-    for start in range(0, len(filled), step):
-        chunk = states[start : start + step]
-        yield filled[start : start + step], model.output_embedding.score_all_into(buffer[: len(chunk)], chunk)
-    empty = np.flatnonzero(histories.lengths == 0)
-    for start in range(0, len(empty), step):
-        rows = empty[start : start + step]
-        yield rows, fallback.to(model.device).repeat(len(rows), 1)
+    buffer = None
+    for rows, states in chunks_of_states(model, task, histories):
+        if buffer is None:
+            buffer = states.new_empty(len(states), model.output_embedding.items)
+        yield rows, model.output_embedding.score_all_into(buffer[: len(states)], states)
+    yield from fallback_chunks(model, histories, fallback)
+
+
+def _scored_together(model: SequentialModel) -> int:
+    """Number of histories in a chunk."""
+    return max(_LEAST_ROWS, _SCORES_AT_ONCE[model.device.type] // model.output_embedding.items)
 
 
 @torch.inference_mode()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,9 +19,11 @@ from ml.data.files import whole
 from ml.data.item_index import check_items
 from ml.data.training_set import FIT_ON_BOTH, FIT_ON_TRAIN, Sequences, TrainingSet
 from ml.models.build import build_model
+from ml.models.item_embeddings import JointProductQuantisedItemEmbedding
 from ml.models.sequential_model import SequentialModel
 from ml.objectives.build import build_objective
 from ml.recommender import NO_ITEM, Recommendations
+from ml.retrieval.quantised_top_k import QuantisedTopK, pays
 from ml.retrieval.top_k import tie_break_order, top_k
 from ml.tasks.build import build_task
 from ml.training.checkpoint import Checkpoint, binding_of
@@ -32,7 +36,8 @@ from ml.training.loop import Phase, Trained, train_model
 from ml.training.recipe import Recipe, recipe_from_tables
 from ml.training.reproducible import generator_for, reproducible
 from ml.training.runtime import Execution
-from ml.training.scoring import hide_seen, scored_chunks, validation_ndcg
+from ml.training.scoring import chunks_of_states, fallback_chunks, hide_seen, scored_chunks, validation_ndcg
+from ml.training.trainable import ScoredSequences
 from ml.training.weights_digest import contiguous, weights_digest
 
 FORMAT = "raw2rank-sequential-recommender-2"
@@ -82,6 +87,7 @@ class SequentialRecommender:
         self.derived: tuple[Derived, ...] = ()
         self._model: SequentialModel | None = None
         self._task = build_task(recipe.task, 0)
+        self._quantised: QuantisedTopK | None = None
         self._users = 0
         self._training_counts = np.zeros(0, dtype=np.int64)
 
@@ -149,20 +155,34 @@ class SequentialRecommender:
             task = build_task(recipe.task, training_set.items)
             self._model, self._users, self._training_counts, self._task = model, training_set.users, counts, task
 
-            def validate() -> float:
-                exclude_seen = self.validate_with_seen_excluded
-                return validation_ndcg(model, task, training_set, self._popularity(), exclude_seen)
-
             return train_model(
-                model,
-                task,
-                build_objective(recipe.objective, counts),
+                ScoredSequences(model, task, build_objective(recipe.objective, counts)),
                 training_set.histories("train"),
-                validate if len(training_set.validation_users) else None,
+                partial(self.validate, training_set) if len(training_set.validation_users) else None,
                 recipe.optimiser,
                 recipe.training,
                 phase,
                 execution,
+            )
+
+    def validate(self, training_set: TrainingSet) -> float:
+        """nDCG@10 for the validation users, of the weights as they are now: what training stops by.
+
+        The whole catalogue is ranked, without the items of the histories if ``validate_with_seen_excluded``. Under
+        torchrun all processes call it, and each ranks a part of the users.
+
+        Args:
+            training_set: the one that the model is trained on.
+
+        Raises:
+            RuntimeError: there is no model yet.
+            ValueError: the training set has no validation users.
+        """
+        if len(training_set.validation_users) == 0:
+            raise ValueError(f"the training set {training_set.dataset} has no validation users")
+        with reproducible(self.execution.threads, self.model.device):
+            return validation_ndcg(
+                self.model, self._task, training_set, self._popularity(), self.validate_with_seen_excluded
             )
 
     def _checkpoint(self, name: str, at_end: bool) -> Checkpoint | None:
@@ -189,6 +209,9 @@ class SequentialRecommender:
     def recommend(self, histories: Sequences, k: int, exclude_seen: bool) -> Recommendations:
         """The k best items of the whole catalogue for each history, ties by ``ml.retrieval.top_k``.
 
+        Quantised items are ranked by PQTopK for a single history and in large catalogues, where it is faster on a
+        CPU; items and scores are the same either way.
+
         Raises:
             ValueError: a history holds an item index outside the catalogue.
         """
@@ -196,14 +219,39 @@ class SequentialRecommender:
         check_items(histories, items)
         top_items = np.full((len(histories), k), NO_ITEM, dtype=np.int32)
         top_scores = np.full((len(histories), k), -np.inf, dtype=np.float32)
-        order = tie_break_order(items)
         with reproducible(self.execution.threads, self.model.device):
-            for rows, scores in scored_chunks(self.model, self._task, histories, self._popularity()):
-                if exclude_seen:
-                    hide_seen(scores, histories.take(rows))
-                ranked = top_k(scores.cpu().numpy(), k, order)
+            for rows, ranked in self._ranked_chunks(histories, k, exclude_seen):
                 top_items[rows], top_scores[rows] = ranked.items, ranked.scores
         return Recommendations(top_items, top_scores)
+
+    def _ranked_chunks(
+        self, histories: Sequences, k: int, exclude_seen: bool
+    ) -> Iterator[tuple[np.ndarray, Recommendations]]:
+        """Which histories, int64 ``[rows]``, and their lists; each history once, in no stated order."""
+        model, task = self.model, self._task
+        quantised = self._quantised_top_k(int(np.count_nonzero(histories.lengths)))
+        if quantised is None:
+            chunks = scored_chunks(model, task, histories, self._popularity())
+        else:
+            for rows, states in chunks_of_states(model, task, histories):
+                yield rows, quantised.top_k(states, k, histories.take(rows) if exclude_seen else None)
+            chunks = fallback_chunks(model, histories, self._popularity())
+        order = tie_break_order(model.output_embedding.items)
+        for rows, scores in chunks:
+            if exclude_seen:
+                hide_seen(scores, histories.take(rows))
+            yield rows, top_k(scores.cpu().numpy(), k, order)
+
+    def _quantised_top_k(self, histories: int) -> QuantisedTopK | None:
+        """What ranks so many histories by PQTopK; ``None`` where scoring every item in batches is as fast."""
+        embedding = self.model.output_embedding
+        if not isinstance(embedding, JointProductQuantisedItemEmbedding) or self.model.device.type != "cpu":
+            return None
+        if not pays(histories, embedding.items, self.execution.threads):
+            return None
+        if self._quantised is None or self._quantised.embedding is not embedding:
+            self._quantised = QuantisedTopK(embedding)
+        return self._quantised
 
     def save(self, folder: Path) -> None:
         """Write ``model.safetensors``, ``training_counts.npy``, ``config.json`` and ``training_log.jsonl``, and the

@@ -2,15 +2,16 @@
 
 import json
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from ml.baselines import BASELINES
+from ml.audits.registry import ARGUMENTS, AUDITS
+from ml.baselines.registry import BASELINES
 from ml.recommenders.registry import (
+    codes_recipes,
     modules_by_name,
     modules_of,
     needed_codes,
@@ -19,215 +20,166 @@ from ml.recommenders.registry import (
     registry,
     title_of,
 )
+from ml.registry import Registered
 from orchestration.assets.evaluation import RECOMMENDERS, compared_for, measured
 from orchestration.assets.rankings import load
 from orchestration.assets.training_sets import load_training_set
 from orchestration.code_versions import code_version
 from orchestration.condition import on_new_data
-from orchestration.dataset_settings import read_settings
+from orchestration.dataset_settings import fitted_where, read_settings
 from orchestration.partitions import datasets
 from orchestration.paths import DatasetPaths, Workspace
 from orchestration.reporting import RECOMMENDATION_OWNERS, array_schema, digest_of, materialization
-from orchestration.resources import Settings, resolved
+from orchestration.resources import Settings
 
 if TYPE_CHECKING:
     from ml.audits.audit import Audit
-    from ml.training.sequential_recommender import SequentialRecommender
+    from ml.codes.recipe import CodesRecipe
+    from ml.data.timed_interactions import Interactions
+    from ml.data.training_set import TrainingSet
 
 CHECK = "no_concern"
-_FIT_AGAIN = ("duplicates", "ties", "temporal", "leakage")
-_DATA = (
-    *(["marts", name] for name in ("interactions", "splits")),
-    *(["training_sets", name] for name in ("sequences", "item_text", "protocol")),
-    *(["settings", name] for name in ("fit", "ranking", "training")),
-)
-_REFITS = (*_DATA, ["settings", "audits"])
 
 
 @dataclass(frozen=True)
 class Material:
-    """Inputs of the audits, read on first use."""
+    """Inputs of the audits (:data:`ml.audits.registry.ARGUMENTS`), read on first use."""
 
     paths: DatasetPaths
     settings: Settings
 
     @cached_property
-    def training_set(self):
+    def sequences(self) -> "TrainingSet":
+        return load_training_set(self.paths)
+
+    @cached_property
+    def training_set(self) -> "TrainingSet":
         return load_training_set(self.paths, with_text=True)
 
     @cached_property
-    def interactions(self):
+    def with_vectors(self) -> "TrainingSet":
+        return load_training_set(self.paths, with_vectors=True)
+
+    @cached_property
+    def interactions(self) -> "Interactions":
         from ml.data.timed_interactions import read_interactions
 
-        marts = (self.paths.table("marts", name) for name in ("interactions", "splits"))
-        return read_interactions(*marts, self.training_set)
-
-    def chosen(self, slice_: str, name: str):
-        """A setting as it was written down for the dataset."""
-        return read_settings(slice_, self.paths.dataset)[name]
-
-    @property
-    def names(self) -> list[str]:
-        """Recommenders that the leaderboard compares."""
-        return compared_for(self.paths.dataset)
-
-    @property
-    def leaderboard(self) -> list[dict]:
-        """Its rows, best first."""
-        import pyarrow.parquet as pq
-
-        return pq.read_table(self.paths.leaderboard).to_pylist()
-
-    def fitted(self, name: str):
-        return load(self.paths, name, self.training_set.items)
+        interactions, splits = (self.paths.table("marts", name) for name in ("interactions", "splits"))
+        return read_interactions(interactions, splits, self.sequences)
 
     @property
     def candidates(self) -> tuple:
-        """The cheap recommenders, and the model that was asked for."""
         from ml.audits.variant_runs import Candidate, cheap_candidates
         from ml.recommenders.fit import Conditions, fit
 
-        fit_on, seed = self.chosen("fit", "fit_on"), self.chosen("training", "seed")
-        candidates = cheap_candidates(self.training_set, fit_on, seed=seed)
-        if not (name := self.chosen("audits", "audit_model")):
+        candidates = cheap_candidates(self.training_set, self.fit_on, seed=self.seed)
+        if not (name := self._chosen("audits", "audit_model")):
             return candidates
         conditions = Conditions(
-            seed,
-            fit_on,
-            self.chosen("ranking", "exclude_seen"),
-            resolved(self.settings)["device"],
-            resolved(self.settings)["precision"],
+            self.seed,
+            self.fit_on,
+            self.exclude_seen,
+            **fitted_where(self.settings, self.paths.dataset),
         )
         model = Candidate(name, title_of(name), lambda data: fit(name, data, conditions, registry()))
         return (*candidates, model)
 
     @property
-    def refit_options(self) -> dict:
+    def codes(self) -> "list[CodesRecipe]":
+        return [codes_recipes()[name] for name in sorted(needed_codes(compared_for(self.paths.dataset)))]
+
+    @cached_property
+    def leaderboard(self) -> list[dict]:
+        import pyarrow.parquet as pq
+
+        return pq.read_table(self.paths.leaderboard).to_pylist()
+
+    @property
+    def values(self) -> dict:
+        from ml.evaluation.metrics import seed_values
+
+        return {name: seed_values(tables) for name, tables in measured(self.paths).items()}
+
+    @property
+    def leading(self) -> dict:
+        from ml.recommender import BASELINE, MODEL
+
+        board = self.leaderboard
+        # two of them may be one
+        wanted = [board[0], *([row for row in board if row["kind"] == kind][:1] for kind in (MODEL, BASELINE))]
+        leading = {row["recommender"]: row["title"] for row in (wanted[0], *wanted[1], *wanted[2])}
+        return {title: load(self.paths, name, self.sequences.items) for name, title in leading.items()}
+
+    @property
+    def trained(self) -> dict:
         return {
-            "candidates": self.candidates,
-            "exclude_seen": self.chosen("ranking", "exclude_seen"),
-            "seed": self.chosen("training", "seed"),
+            title_of(name): (load(self.paths, name, self.sequences.items), recipes()[name].objective)
+            for name in compared_for(self.paths.dataset)
+            if name in recipes()
         }
 
+    @property
+    def fit_on(self) -> str:
+        return self._chosen("fit", "fit_on")
 
-def _ties(material: Material) -> "Audit":
-    from ml.audits.ties import audit_ties
+    @property
+    def exclude_seen(self) -> bool:
+        return self._chosen("ranking", "exclude_seen")
 
-    return audit_ties(material.training_set, material.interactions, **material.refit_options)
+    @property
+    def seed(self) -> int:
+        return self._chosen("training", "seed")
 
-
-def _duplicates(material: Material) -> "Audit":
-    from ml.audits.duplicates import audit_duplicates
-
-    return audit_duplicates(material.training_set, material.interactions, **material.refit_options)
-
-
-def _temporal(material: Material) -> "Audit":
-    from ml.audits.temporal import audit_temporal
-
-    return audit_temporal(material.training_set, material.interactions, **material.refit_options)
+    def _chosen(self, slice_: str, name: str) -> Any:
+        """A setting as it was written down for the dataset."""
+        return read_settings(slice_, self.paths.dataset)[name]
 
 
-def _leakage(material: Material) -> "Audit":
-    from ml.audits.leakage import CHEAP_CODES, audit_leakage, baseline_refits, code_refits
-
-    exclude_seen, seed = material.chosen("ranking", "exclude_seen"), material.chosen("training", "seed")
-    codes = sorted(needed_codes(material.names) & set(CHEAP_CODES))
-    return audit_leakage(
-        material.training_set,
-        material.interactions,
-        baseline_refits(material.training_set, exclude_seen, seed) | code_refits(codes, seed=seed),
-        exclude_seen=exclude_seen,
-        fit_on=material.chosen("fit", "fit_on"),
-        seed=seed,
-    )
+def _settings(*names: str) -> set[str]:
+    return {f"settings/{name}" for name in names}
 
 
-def _shortcuts(material: Material) -> "Audit":
-    from ml.audits.shortcuts import audit_shortcuts
-    from ml.evaluation.metrics import seed_values
-    from ml.recommender import BASELINE, MODEL
-
-    board = material.leaderboard
-    # the leader, the best model and the best baseline, of which two may be one
-    wanted = [board[0], *([row for row in board if row["kind"] == kind][:1] for kind in (MODEL, BASELINE))]
-    leading = {row["recommender"]: row["title"] for row in (wanted[0], *wanted[1], *wanted[2])}
-    return audit_shortcuts(
-        # the graph that fitted recommenders know
-        material.training_set.to_fit_on(material.chosen("fit", "fit_on")),
-        {title: material.fitted(name) for name, title in leading.items()},
-        board,
-        {name: seed_values(tables) for name, tables in measured(material.paths).items()},
-        exclude_seen=material.chosen("ranking", "exclude_seen"),
-        seed=material.chosen("training", "seed"),
-    )
-
-
-def _calibration(material: Material) -> "Audit":
-    from ml.audits.calibration import audit_calibration
-
-    chosen = [name for name in material.names if name in recipes()]
-    # no model reads text
-    training_set = load_training_set(material.paths)
-    return audit_calibration(
-        {
-            # what a recipe trains scores items by a dot product, which the audit reads
-            title_of(name): (
-                cast("SequentialRecommender", load(material.paths, name, training_set.items)),
-                recipes()[name].objective,
-            )
-            for name in chosen
-        },
-        training_set,
-        exclude_seen=material.chosen("ranking", "exclude_seen"),
-        seed=material.chosen("training", "seed"),
-    )
-
-
-AUDITS: dict[str, tuple[Callable[[Material], "Audit"], tuple, str]] = {
-    "duplicates": (_duplicates, _REFITS, "The cheap recommenders with and without the exact duplicates of the dump."),
-    "ties": (
-        _ties,
-        _REFITS,
-        "The cheap recommenders under each rule for interactions at one moment; whether histories are sorted by item.",
-    ),
-    "leakage": (_leakage, (*_DATA, ["settings", "comparison"]), "What is known of a test case before it is asked for."),
-    "shortcuts": (
-        _shortcuts,
-        (
-            *_DATA,
-            ["settings", "comparison"],
-            *(["evaluation", name] for name in ("leaderboard", "user_metrics", "further_seeds")),
-            *RECOMMENDERS,
-        ),
-        "How far the last items, the graph and the text go, and whether this dataset can tell models apart at all.",
-    ),
-    "calibration": (
-        _calibration,
-        (
-            ["training_sets", "sequences"],
-            *(["settings", name] for name in ("ranking", "training", "comparison")),
-            *(["models", name] for name in recipe_names()),
-        ),
-        "The probabilities that trained models give to what they recommend, beside how often they are right.",
-    ),
-    "temporal": (_temporal, _REFITS, "The cheap recommenders on a split by global time beside leave-one-out."),
+_SEQUENCES = {"training_sets/sequences", "training_sets/protocol"}
+_TEXT = _SEQUENCES | {"training_sets/item_text"}
+_COMPARED = _settings("comparison")
+# what each argument of an audit is read from: see ml.audits.registry.ARGUMENTS
+_READ_FROM: dict[str, set[str]] = {
+    "training_set": _TEXT,
+    "with_vectors": _TEXT | {"training_sets/text_vectors"},
+    "sequences": _SEQUENCES,
+    "interactions": _SEQUENCES | {"marts/interactions", "marts/splits"},
+    "candidates": _TEXT | _settings("fit", "training", "ranking", "audits"),
+    "codes": _COMPARED,
+    "leaderboard": {"evaluation/leaderboard"},
+    "values": _COMPARED | {"evaluation/user_metrics", "evaluation/further_seeds"},
+    "leading": {"evaluation/leaderboard", "training_sets/sequences"} | {"/".join(key) for key in RECOMMENDERS},
+    "trained": _COMPARED | {"training_sets/sequences"} | {f"models/{name}" for name in recipe_names()},
+    "fit_on": _settings("fit"),
+    "exclude_seen": _settings("ranking"),
+    "seed": _settings("training"),
 }
+assert _READ_FROM.keys() == ARGUMENTS.keys()
 
 
 def audit_code(name: str) -> str:
     """Code version of an audit, with all that it may fit or load: baselines, codes and models are named in registries
     and recipes, where imports do not lead."""
-    modules = {module for recipe in recipes() for module in modules_of(recipe)}
-    if name in _FIT_AGAIN:
+    audit = AUDITS[name]
+    modules = {audit.module}
+    if {"candidates", "codes"} & set(audit.needs):
         modules |= {"ml.recommenders.fit", *modules_by_name()}
-    elif name == "shortcuts":
+    if "leading" in audit.needs:
         baselines = (module for baseline in BASELINES for module in modules_of(baseline))
         modules |= {"ml.recommenders.fused", *baselines}
-    return code_version(f"ml.audits.{name}", *sorted(modules))
+    if {"candidates", "codes", "leading", "trained"} & set(audit.needs):
+        modules |= {module for recipe in recipes() for module in modules_of(recipe)}
+    return code_version(*sorted(modules))
 
 
-def _audit_asset(name: str, make: Callable[[Material], "Audit"], deps: tuple, description: str) -> dg.AssetsDefinition:
+def _audit_asset(audit: Registered) -> dg.AssetsDefinition:
+    name, description = audit.name, audit.description
+    deps = sorted(set().union(*(_READ_FROM[need] for need in audit.needs)))
+
     with warnings.catch_warnings():
         # the partitions_def of a check is in preview; without it one dataset's verdict would stand for all
         warnings.simplefilter("ignore", dg.PreviewWarning)
@@ -240,7 +192,7 @@ def _audit_asset(name: str, make: Callable[[Material], "Audit"], deps: tuple, de
 
     @dg.asset(
         key=["audits", name],
-        deps=list(deps),
+        deps=[key.split("/") for key in deps],
         description=description,
         group_name="audits",
         kinds={"numpy", "json"},
@@ -256,7 +208,8 @@ def _audit_asset(name: str, make: Callable[[Material], "Audit"], deps: tuple, de
         from ml.reports.render.markdown import evaluation as markdown_evaluation
 
         paths = Workspace.current().dataset(context.partition_key)
-        found = make(Material(paths, settings))
+        material = Material(paths, settings)
+        found: Audit = audit.resolve()(**{need: getattr(material, need) for need in audit.needs})
         path = paths.asset("audits") / f"{name}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_file(path) as temporary:
@@ -286,4 +239,4 @@ def _audit_asset(name: str, make: Callable[[Material], "Audit"], deps: tuple, de
     return audited
 
 
-audit_assets = [_audit_asset(name, *parts) for name, parts in AUDITS.items()]
+audit_assets = [_audit_asset(audit) for audit in AUDITS.values()]

@@ -4,7 +4,7 @@ import json
 
 import dagster as dg
 
-from ml.baselines import BASELINES, Baseline
+from ml.baselines.registry import BASELINES, Baseline
 from ml.recommenders.facts import FIT
 from orchestration.assets.training_sets import load_training_set
 from orchestration.code_versions import code_version
@@ -24,6 +24,8 @@ def _baseline_asset(baseline: Baseline) -> dg.AssetsDefinition:
     deps = [["training_sets", "sequences"], ["settings", "fit"]]
     if baseline.needs_item_text:
         deps.append(["training_sets", "item_text"])
+    if baseline.needs_text_vectors:
+        deps.append(["training_sets", "text_vectors"])
     if baseline.seeded:
         deps.append(["settings", "training"])
 
@@ -36,7 +38,7 @@ def _baseline_asset(baseline: Baseline) -> dg.AssetsDefinition:
         owners=RECOMMENDATION_OWNERS,
         partitions_def=datasets,
         automation_condition=on_new_data,
-        code_version=code_version("ml.baselines", baseline.path.split(":")[0]),
+        code_version=code_version(baseline.module),
         metadata={
             "dagster/column_schema": array_schema(
                 state=("json, npy or npz", "what the baseline counted, indexed by item"),
@@ -50,7 +52,8 @@ def _baseline_asset(baseline: Baseline) -> dg.AssetsDefinition:
         dataset = context.partition_key
         paths = Workspace.current().dataset(dataset)
         fit_on = read_settings("fit", dataset)["fit_on"]
-        training_set = load_training_set(paths, with_text=baseline.needs_item_text).to_fit_on(fit_on)
+        loaded = load_training_set(paths, baseline.needs_item_text, baseline.needs_text_vectors)
+        training_set = loaded.to_fit_on(fit_on)
         seed = read_settings("training", dataset)["seed"] if baseline.seeded else 0
         recommender = baseline.create(seed).fit(training_set)
         folder = paths.asset("baselines", baseline.name)

@@ -1,8 +1,9 @@
-"""Code assignments: each item's place in a few small code books, shared by the models that are built on them."""
+"""Codes of the items: one asset a recipe of codes, shared by the models that are built on it."""
 
 import dagster as dg
 
-from ml.codes import ASSIGNMENTS, Assignment
+from ml.codes.recipe import CodesRecipe
+from ml.recommenders.registry import codes_recipes
 from orchestration.assets.training_sets import load_training_set
 from orchestration.code_versions import code_version
 from orchestration.condition import on_new_data
@@ -14,22 +15,27 @@ from orchestration.resources import Settings
 from orchestration.selection import group_of, require_chosen
 
 
-def _codes_asset(assignment: Assignment) -> dg.AssetsDefinition:
+def _codes_asset(recipe: CodesRecipe) -> dg.AssetsDefinition:
+    deps = [["training_sets", "sequences"], ["settings", "training"]]
+    deps += [["training_sets", "item_text"], ["training_sets", "text_vectors"]] if recipe.needs_text else []
+    modules = ["ml.codes.codes", recipe.module, *(["ml.codes.vectors"] if recipe.vectors else [])]
+
     @dg.asset(
-        key=["codes", assignment.name],
-        deps=[["training_sets", "sequences"], ["settings", "training"]],
-        description=f"RecJPQ codes: {assignment.title}. {assignment.description} Assigned on the training items alone, "
-        "whatever models are fitted on; made where a chosen recipe needs them. With a report on the use of each code "
-        f"book and on collisions. Source: {assignment.source}.",
-        group_name=group_of("codes", assignment.name),
+        key=["codes", recipe.name],
+        deps=deps,
+        description=f"Codes: {recipe.title}. {recipe.description} Assigned on the training items alone, whatever "
+        "models are fitted on; made where a chosen recipe needs them. With a report on the use of each code book and "
+        f"on collisions. Source: {recipe.source}.",
+        group_name=group_of("codes", recipe.name),
         kinds={"python", "numpy"},
         owners=RECOMMENDATION_OWNERS,
         partitions_def=datasets,
         automation_condition=on_new_data,
-        code_version=code_version("ml.codes.codes", assignment.path.split(":")[0]),
+        # what decides the codes besides the data: the code and the recipe, not its prose
+        code_version=f"{code_version(*modules)}-{recipe.digest()[:12]}",
         metadata={
             "dagster/column_schema": array_schema(
-                values=("uint8 [items, books]", "code of each item in each code book")
+                values=("uint8 or uint16 [items, books]", "code of each item in each code book")
             )
         },
     )
@@ -40,8 +46,9 @@ def _codes_asset(assignment: Assignment) -> dg.AssetsDefinition:
         paths = Workspace.current().dataset(dataset)
         require_chosen(context.asset_key, chosen_for(settings, dataset), dataset)
         with told_plainly(dataset, ValueError):
-            codes = assignment.assign(load_training_set(paths), seed=read_settings("training", dataset)["seed"])
-        folder = paths.asset("codes", assignment.name)
+            training_set = load_training_set(paths, with_vectors=recipe.needs_text)
+            codes = recipe.assign(training_set, read_settings("training", dataset)["seed"])
+        folder = paths.asset("codes", recipe.name)
         with atomic_folder(folder) as temporary:
             codes.save(temporary)
         report = codes.report
@@ -51,6 +58,7 @@ def _codes_asset(assignment: Assignment) -> dg.AssetsDefinition:
                 "dagster/row_count": codes.items,
                 "dagster/uri": str(folder),
                 "books": codes.books,
+                "book_sizes": list(codes.book_sizes),
                 "method": dg.MetadataValue.json(codes.method),
                 "use_of_code_books": dg.MetadataValue.md(_table(report["by_book"])),
                 **{
@@ -73,4 +81,4 @@ def _table(books: list[dict]) -> str:
     return "\n".join(lines)
 
 
-codes_assets = [_codes_asset(assignment) for assignment in ASSIGNMENTS.values()]
+codes_assets = [_codes_asset(recipe) for recipe in codes_recipes().values()]

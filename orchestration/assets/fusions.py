@@ -4,7 +4,7 @@ import json
 
 import dagster as dg
 
-from ml.baselines import BASELINES
+from ml.baselines.registry import BASELINES
 from ml.fusion.recipe import FusionRecipe
 from ml.recommenders.facts import FIT
 from ml.recommenders.registry import fusions, layer_of, title_of
@@ -23,6 +23,7 @@ from orchestration.selection import group_of, require_chosen
 def _fusion_asset(recipe: FusionRecipe) -> dg.AssetsDefinition:
     counted = [BASELINES[part] for part in recipe.parts if part in BASELINES]
     with_text = any(part.needs_item_text for part in counted)
+    with_vectors = any(part.needs_text_vectors for part in counted)
     deps = [
         *([layer_of(part), part] for part in recipe.parts),
         ["training_sets", "sequences"],
@@ -31,6 +32,7 @@ def _fusion_asset(recipe: FusionRecipe) -> dg.AssetsDefinition:
         ["settings", "training"],
     ]
     deps += [["training_sets", "item_text"]] if with_text else []
+    deps += [["training_sets", "text_vectors"]] if with_vectors else []
     parts = ", ".join(title_of(part) for part in recipe.parts)
 
     @dg.asset(
@@ -43,7 +45,7 @@ def _fusion_asset(recipe: FusionRecipe) -> dg.AssetsDefinition:
         owners=RECOMMENDATION_OWNERS,
         partitions_def=datasets,
         automation_condition=on_new_data,
-        code_version=code_version("ml.recommenders.fused", *(part.path.split(":")[0] for part in counted))
+        code_version=code_version("ml.recommenders.fused", *(part.module for part in counted))
         + f"-{recipe.digest()[:12]}",
         metadata={
             "dagster/column_schema": array_schema(
@@ -59,7 +61,7 @@ def _fusion_asset(recipe: FusionRecipe) -> dg.AssetsDefinition:
         dataset = context.partition_key
         paths = Workspace.current().dataset(dataset)
         require_chosen(context.asset_key, chosen_for(settings, dataset), dataset)
-        training_set = load_training_set(paths, with_text=with_text)
+        training_set = load_training_set(paths, with_text, with_vectors)
         exclude_seen = read_settings("ranking", dataset)["exclude_seen"]
         chosen = _choose(recipe, paths, training_set, exclude_seen)
         fit_on = read_settings("fit", dataset)["fit_on"]

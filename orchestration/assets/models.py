@@ -15,13 +15,13 @@ from orchestration.assets.training_sets import load_training_set
 from orchestration.code_versions import code_version
 from orchestration.condition import on_new_data
 from orchestration.dataset_lock import descriptor_of, shared_with_children
-from orchestration.dataset_settings import chosen_for, read_settings
+from orchestration.dataset_settings import chosen_for, execution_of, read_settings
 from orchestration.execution.training_process import command, failure_told_by, reporting
 from orchestration.execution.trainings import Trainings
 from orchestration.partitions import datasets
 from orchestration.paths import DatasetPaths, Workspace
 from orchestration.reporting import RECOMMENDATION_OWNERS, array_schema, materialization, told_plainly
-from orchestration.resources import Settings, resolved
+from orchestration.resources import Settings
 from orchestration.selection import group_of, require_chosen
 
 if TYPE_CHECKING:
@@ -68,17 +68,19 @@ def _model_asset(recipe: Recipe) -> dg.AssetsDefinition:
         paths = Workspace.current().dataset(dataset)
         folder = paths.asset("models", recipe.name)
         require_chosen(context.asset_key, chosen_for(settings, dataset), dataset)
-        where = resolved(settings)
+        where = execution_of(settings, dataset)
         options = {
             "seed": read_settings("training", dataset)["seed"],
             "fit_on": read_settings("fit", dataset)["fit_on"],
             "exclude_seen": read_settings("ranking", dataset)["exclude_seen"],
             "device": where["device"],
             "precision": where["precision"],
+            "threads": where["threads"],
             "checkpoint_seconds": float(os.environ.get("RAW2RANK_CHECKPOINT_SECONDS", "60")),
         }
         if where["training_process"] == "subprocess" or where["training_processes"] > 1:
-            version, facts = _train_in_a_process(context, training_client, recipe, paths, options, settings)
+            processes = where["training_processes"]
+            version, facts = _train_in_a_process(context, training_client, recipe, paths, options, processes)
         elif _starts_ahead(context, trainings, recipe, settings, options):
             failure = trainings.finish(recipe.name, context.log.info)
             if failure is not None:
@@ -118,7 +120,7 @@ def _train_in_a_process(
     recipe: Recipe,
     paths: DatasetPaths,
     options: dict,
-    settings: Settings,
+    processes: int,
 ) -> tuple[str, dict[str, Any]]:
     """The same by the training command, whose lines come to the log of the run; the data version and the facts that it
     reported.
@@ -128,7 +130,7 @@ def _train_in_a_process(
     """
     started = reporting(
         paths.asset("models", recipe.name),
-        _command(recipe, paths, options, resolved(settings)["training_processes"]),
+        _command(recipe, paths, options, processes),
     )
     # where the run alone is killed, the dataset stays locked until the training has ended too
     with shared_with_children(paths):
@@ -151,7 +153,7 @@ def _starts_ahead(
     """
     if recipe.name in trainings:
         return True
-    if trainings.at_once < 2 or options["device"] != "cpu":
+    if trainings.at_once(options["threads"]) < 2 or options["device"] != "cpu":
         return False
     paths = Workspace.current().dataset(context.partition_key)
     lengths = load_training_set(paths).train.lengths
@@ -159,7 +161,7 @@ def _starts_ahead(
     if len(ready) < 2 or recipe not in ready:
         return False
     for each in ready:
-        trainings.start(each.name, _command(each, paths, options), descriptor_of(paths))
+        trainings.start(each.name, _command(each, paths, options), descriptor_of(paths), options["threads"])
     return True
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import dagster as dg
 
-from ml.codes import ASSIGNMENTS
-from ml.recommenders.registry import fusion_names, needed_codes, recipe_names
+from ml.audits.registry import AUDITS
+from ml.data.setting_names import by_new_name
+from ml.recommenders.registry import codes_recipes, fusion_names, needed_codes, recipe_names
 from ml.reports.content.libraries import LIBRARIES
-from orchestration.assets.audits import AUDITS
 from orchestration.assets.evaluation import RANKINGS, compared_for
 from orchestration.assets.training_sets import load_training_set
 from orchestration.code_versions import code_version
@@ -37,7 +37,7 @@ TEMPLATES = REPOSITORY / "ml" / "reports" / "render" / "templates"
         *(["audits", name] for name in AUDITS),
         *RANKINGS,
         *(["models", name] for name in (*recipe_names(), *fusion_names())),
-        *(["codes", name] for name in ASSIGNMENTS),
+        *(["codes", name] for name in codes_recipes()),
         ["training_sets", "sequences"],
         *(["marts", name] for name in ("statistics", "reconciliation", "items", "users", "splits")),
         ["landing", "reviews"],
@@ -127,7 +127,7 @@ def _command(paths: DatasetPaths) -> str:
     """The command that reproduces the report: the settings that differ from the defaults."""
     written: dict = {}
     for path in sorted(paths.asset("settings").glob("*.json")):
-        written |= json.loads(path.read_text(encoding="utf-8"))
+        written |= by_new_name(json.loads(path.read_text(encoding="utf-8")))
     options = {
         name.upper(): ",".join(written[name]) if isinstance(written[name], list) else written[name]
         for name, default in DEFAULTS.items()

@@ -7,10 +7,11 @@ from pydantic import Field
 
 from ml.config import nearest
 from orchestration.assets.training_sets import load_training_set
-from orchestration.dataset_settings import read_settings
+from orchestration.dataset_settings import execution_of, read_settings
 from orchestration.partitions import datasets
 from orchestration.paths import DatasetPaths, Workspace
 from orchestration.reporting import RECOMMENDATION_OWNERS, array_schema, digest_of, materialization, told_plainly
+from orchestration.resources import Settings
 
 
 class SearchConfig(dg.Config):
@@ -18,6 +19,9 @@ class SearchConfig(dg.Config):
 
     recipe: str = Field(default="", description="Name of the recipe whose values are changed; empty searches nothing.")
     trials: int = Field(default=20, ge=1, description="Finished trials to reach; those of earlier runs count.")
+    threads: int | None = Field(
+        default=None, ge=1, description="Torch threads of a training; as in the file of the dataset, else one."
+    )
     space: str = Field(default="", description="TOML file of the search space; empty for the one that comes along.")
 
 
@@ -82,6 +86,7 @@ def hyperparameters(context: dg.AssetExecutionContext, config: SearchConfig) -> 
             load_space(Path(config.space) if config.space else DEFAULT_SPACE),
             read_settings("training", dataset)["seed"],
             codes,
+            threads=config.threads or execution_of(Settings(), dataset)["threads"],
             validate_with_seen_excluded=read_settings("ranking", dataset)["exclude_seen"],
             tell=context.log.info,
         )

@@ -7,7 +7,7 @@ from orchestration.assets.evaluation import RANKINGS, compared_for
 from orchestration.assets.training_sets import load_training_set
 from orchestration.code_versions import code_version
 from orchestration.condition import on_new_data
-from orchestration.dataset_settings import read_settings
+from orchestration.dataset_settings import fitted_where, read_settings
 from orchestration.partitions import datasets
 from orchestration.paths import Workspace
 from orchestration.reporting import (
@@ -17,7 +17,7 @@ from orchestration.reporting import (
     materialization,
     told_plainly,
 )
-from orchestration.resources import Settings, resolved
+from orchestration.resources import Settings
 
 
 @dg.asset(
@@ -25,8 +25,7 @@ from orchestration.resources import Settings, resolved
     deps=[
         # another model, another choice: fitted again with all seeds
         *RANKINGS,
-        ["training_sets", "sequences"],
-        ["training_sets", "item_text"],
+        *(["training_sets", name] for name in ("sequences", "item_text", "text_vectors")),
         *(["settings", name] for name in ("seeds", "training", "fit", "ranking", "comparison")),
     ],
     description="Metrics of every test user under each further seed, of every recommender that is random. Models of "
@@ -61,13 +60,12 @@ def further_seeds(context: dg.AssetExecutionContext, settings: Settings) -> dg.M
         training_set = None
         for seed in seeds:
             if training_set is None:
-                training_set = load_training_set(paths, with_text=True)
+                training_set = load_training_set(paths, with_vectors=True)
             conditions = Conditions(
                 seed,
                 read_settings("fit", dataset)["fit_on"],
                 exclude_seen,
-                resolved(settings)["device"],
-                resolved(settings)["precision"],
+                **fitted_where(settings, dataset),
             )
             fitted: dict = {}
             for name in names:

@@ -4,15 +4,25 @@ import json
 
 import dagster as dg
 
+from ml.data.setting_names import RENAMED, notice
 from ml.extras import MissingExtra
 from ml.recommenders.registry import check_audit_model
 from orchestration.condition import on_new_data
-from orchestration.dataset_settings import SLICES, check_settings, chosen, kept_for, version_of
+from orchestration.dataset_settings import (
+    SLICES,
+    check_settings,
+    chosen,
+    kept_for,
+    notices_of_file,
+    origins,
+    version_of,
+)
 from orchestration.options import kind_of
 from orchestration.partitions import datasets
 from orchestration.paths import Workspace
 from orchestration.reporting import DATA_OWNERS, array_schema, materialization, told_plainly
 from orchestration.resources import Settings
+from orchestration.settings_file import RegistrationError
 
 
 def _settings_asset(name: str, description: str, fields: tuple[str, ...]) -> dg.AssetsDefinition:
@@ -20,8 +30,9 @@ def _settings_asset(name: str, description: str, fields: tuple[str, ...]) -> dg.
 
     @dg.asset(
         key=["settings", name],
-        description=f"{description} Taken from the `settings` block of the launchpad; what is not set "
-        "there stays as it is for the dataset.",
+        description=f"{description} Taken from the `settings` block of the launchpad; what is not set there is as in "
+        "the file of the dataset (`datasets/<name>.toml` in the workspace), and what is not there either stays as it "
+        "is.",
         group_name="settings",
         kinds={"json"},
         owners=DATA_OWNERS,
@@ -40,7 +51,14 @@ def _settings_asset(name: str, description: str, fields: tuple[str, ...]) -> dg.
     def settings_asset(context: dg.AssetExecutionContext, settings: Settings) -> dg.MaterializeResult:
         from ml.data.files import atomic_file
 
-        with told_plainly(context.partition_key, ValueError, MissingExtra):
+        for old, new in RENAMED.items():
+            if new in fields and getattr(settings, old) is not None:
+                context.log.warning(notice(old, new))
+        with told_plainly(context.partition_key, ValueError, RegistrationError, MissingExtra):
+            if name == "dataset":
+                for text in notices_of_file(context.partition_key):
+                    context.log.warning(text)
+                context.log.info(f"settings {origins(settings, context.partition_key, 'as before')}")
             check_settings(settings)
             values = chosen(settings, name, kept_for(context.partition_key))
             check_audit_model(values.get("audit_model", ""))

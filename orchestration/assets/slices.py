@@ -23,7 +23,11 @@ _common: dict[str, Any] = {
 
 @dg.asset(
     key=["evaluation", "list_metrics"],
-    deps=[*RANKINGS, ["training_sets", "sequences"], ["training_sets", "item_text"], ["settings", "comparison"]],
+    deps=[
+        *RANKINGS,
+        *(["training_sets", name] for name in ("sequences", "item_text", "text_vectors")),
+        ["settings", "comparison"],
+    ],
     description="What each recommender recommends, whether it hits or not: coverage of the catalogue, concentration, "
     "popularity, novelty, diversity by text and by category, personalisation.",
     code_version=code_version("ml.evaluation.list_metrics"),
@@ -36,7 +40,7 @@ def list_metrics(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
 
     dataset = context.partition_key
     paths = Workspace.current().dataset(dataset)
-    training_set = load_training_set(paths, with_text=True)
+    training_set = load_training_set(paths, with_vectors=True)
     vectors, categories = library.text_vectors_of(training_set), library.categories_of(training_set)
     rows = {}
     for name in compared_for(dataset):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from ml.text.registry import DEFAULT_ENCODER, ENCODERS
 from orchestration.code_versions import code_version
 from orchestration.condition import on_new_data
 from orchestration.dataset_settings import read_settings
@@ -176,15 +177,64 @@ def hugging_face(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     )
 
 
-def load_training_set(paths: DatasetPaths, with_text: bool = False) -> "TrainingSet":
-    """The training set of a dataset as the assets above left it, with item text where it is asked for."""
+@dg.asset(
+    key=["training_sets", "text_vectors"],
+    deps=[["training_sets", "sequences"], ["training_sets", "item_text"]],
+    description="Vectors of the item text, computed once for all that compare items by what they are called: of the "
+    "whole text for recommenders and audits; of title, brand and category alone for the diversity of lists.",
+    kinds={"numpy"},
+    code_version=code_version("ml.text.vectors", ENCODERS[DEFAULT_ENCODER].module),
+    metadata={
+        "dagster/column_schema": array_schema(
+            tf_idf_svd=(
+                "float32 [items, at most 256]",
+                "of the whole text: TF-IDF and SVD, rows of length 1",
+            ),
+            names=("float32 [items, at most 64]", "the same of title, brand and category, without their labels"),
+        )
+    },
+    **_common,
+)
+def text_vectors(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+    from ml.data.files import atomic_folder
+    from ml.text.vectors import save_text_vectors
+
+    paths = Workspace.current().dataset(context.partition_key)
+    training_set = load_training_set(paths, with_text=True)
+    folder = paths.asset("training_sets", "text_vectors")
+    with atomic_folder(folder) as temporary:
+        vectors = save_text_vectors(temporary, training_set)
+    return materialization(
+        digest_of_files(folder, "*"),
+        {
+            "dagster/row_count": training_set.items,
+            "dagster/uri": str(folder),
+            "dimensions": {name: array.shape[1] for name, array in vectors.items()},
+            "items without a word": int((~next(iter(vectors.values())).any(axis=1)).sum()),
+            "bytes": sum(path.stat().st_size for path in folder.iterdir()),
+        },
+    )
+
+
+def load_training_set(paths: DatasetPaths, with_text: bool = False, with_vectors: bool = False) -> "TrainingSet":
+    """The training set of a dataset as the assets above left it.
+
+    Args:
+        paths: of the dataset.
+        with_text: with its item text.
+        with_vectors: with its item text and the vectors of it.
+    """
     from ml.data.item_text import load_item_text
     from ml.data.training_set import TrainingSet
 
     training_set = TrainingSet.load(paths.asset("training_sets", "sequences"))
-    if with_text:
+    if with_text or with_vectors:
         training_set = training_set.with_text(load_item_text(paths.asset("training_sets", "item_text")))
+    if with_vectors:
+        from ml.text.vectors import load_text_vectors
+
+        training_set = load_text_vectors(paths.asset("training_sets", "text_vectors"), training_set)
     return training_set
 
 
-training_set_assets = [sequences, protocol, item_text, hugging_face]
+training_set_assets = [sequences, protocol, item_text, text_vectors, hugging_face]

@@ -28,11 +28,11 @@ def find(workspace: Workspace) -> Found:
     from ml.data.sources import datasets_in
 
     names, passed_over = set(), []
-    for name in workspace.registered():
+    for path in workspace.registrations():
         try:
-            names.add(check_dataset_name(name))
+            names.add(check_dataset_name(path.stem))
         except ValueError as error:
-            passed_over.append(f"datasets/{name}.json is passed over: {error}")
+            passed_over.append(f"datasets/{path.name} is passed over: {error}")
     for folder in sorted((workspace.home / "landing").glob("[!.]*/")):
         try:
             check_dataset_name(folder.name)

@@ -12,10 +12,12 @@ import dagster as dg
 from orchestration.assets.raw import changed_dumps, dump_versions, observe, version_by_key
 from orchestration.automation.registration import find
 from orchestration.dagster_internals import BaseAssetGraph
+from orchestration.dataset_settings import versions_of
 from orchestration.execution.plan import plan
 from orchestration.partitions import datasets
 from orchestration.paths import Workspace
 from orchestration.reporting import digest_of, noted_plainly
+from orchestration.resources import Settings
 
 # a run and one more, where the first failed
 _MOST_TRIES = 2
@@ -49,8 +51,9 @@ def run_requests(
 def sense(instance: dg.DagsterInstance, graph: BaseAssetGraph, cursor: str | None) -> tuple[dg.SensorResult, list[str]]:
     """Evaluate one tick of the sensor. Nothing is written, so that a preview of a tick changes nothing.
 
-    The cursor holds, for each dataset, what was last asked for (``state``, a digest of the contents of its dumps and of
-    the assets), under which run key, how often, and how many runs were asked for in all, which makes each key unique.
+    The cursor holds, for each dataset, what was last asked for (``state``, a digest of the contents of its dumps, of
+    its settings and of the assets), under which run key, how often, and how many runs were asked for in all, which
+    makes each key unique.
 
     Returns:
         The result, and a sentence on each dataset or folder that could not be looked at.
@@ -69,7 +72,8 @@ def sense(instance: dg.DagsterInstance, graph: BaseAssetGraph, cursor: str | Non
             events += observations
             if not selected:
                 continue
-            state = digest_of([sorted(versions.values()), sorted(key.to_user_string() for key in selected)])
+            settings = versions_of(Settings(), dataset)
+            state = digest_of([sorted(versions.values()), settings, sorted(key.to_user_string() for key in selected)])
             last = asked.get(dataset, {"runs": 0})
             tries = last["tries"] if last.get("state") == state else 0
             if tries:

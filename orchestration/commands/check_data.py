@@ -63,7 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     try:
         check_dataset_name(chosen.dataset)
-        settings = run._settings(chosen, keep=True)
+        run._settings(chosen, keep=True)
     except (ValueError, MissingExtra) as error:
         problem(str(error))
         return EXIT_USAGE
@@ -71,13 +71,13 @@ def main(arguments: list[str] | None = None) -> int:
     paths = workspace.dataset(chosen.dataset)
     try:
         with run.working_on(workspace, paths, "make check-data", wait=not chosen.no_wait) as instance:
-            return _check_data(instance, paths, chosen, settings)
+            return _check_data(instance, paths, chosen)
     except (DatasetBusy, run.NoSuchDataset) as error:
         problem(str(error))
         return EXIT_FAILED
 
 
-def _check_data(instance, paths, chosen, settings) -> int:
+def _check_data(instance, paths, chosen) -> int:
     """Check the dataset while holding its lock; returns the exit code."""
     from orchestration.commands import run
     from orchestration.commands.console import say
@@ -85,6 +85,7 @@ def _check_data(instance, paths, chosen, settings) -> int:
 
     run.register(instance, paths, chosen)
     say(f"raw2rank: dataset {chosen.dataset}, dumps in {paths.dumps}")
+    settings = run.settings_for(chosen, "as written down", keep=True)
     # a state that was judged before need not be judged once more to be accepted
     if chosen.accept and _is_made(instance, chosen.dataset):
         _accept(instance, defs, paths)

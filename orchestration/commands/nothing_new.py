@@ -82,8 +82,8 @@ class Command:
 
 
 def dumps_of(paths: DatasetPaths) -> str:
-    """State of the files of a dataset and of its registration."""
-    described_in = [paths.source_file] if paths.source_file else []
+    """State of the files of a dataset, of its registration and of its settings."""
+    described_in = [path for path in (paths.registration, paths.source_file) if path]
     return _digest(_states([paths.dumps, *described_in], lambda _: False))
 
 

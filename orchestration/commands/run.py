@@ -39,16 +39,17 @@ def parse(
     ``switches`` are further options of a command, by name, each with what it does. What is
     not understood ends the command with ``exit_code``.
     """
-    from orchestration.options import Parser, as_type, group_of, kind_of, reader, shown_default
-    from orchestration.resources import DEFAULTS, Settings
+    from ml.data.setting_names import RENAMED
+    from orchestration.options import Parser, as_type, kind_of, reader, shown_default
+    from orchestration.resources import DEFAULTS, SETTINGS, group_of
 
-    parser = Parser(exit_code, prog=command, description=about)
+    parser = Parser(exit_code, RENAMED, prog=command, description=about)
     files = parser.group("dataset and files")
     files.add_argument("--dataset", default="Demo", help="name of the dataset, e.g. Industrial_and_Scientific")
     files.add_argument("--dumps", type=Path, help="folder that holds its files; landing/<dataset> when left out")
     files.add_argument("--layout", help="how they are laid out, where it cannot be seen from their names")
     files.add_argument("--source", type=Path, help="TOML file that says which files they are and what is in them")
-    for name, field in Settings.model_fields.items():
+    for name, field in SETTINGS.items():
         option = f"--{name.replace('_', '-')}"
         # None where an option is not given
         alone: dict[str, Any] = {"nargs": "?", "const": True} if kind_of(field.annotation) is bool else {}
@@ -78,7 +79,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     try:
         check_dataset_name(chosen.dataset)
-        settings = _settings(chosen)
+        _settings(chosen)
     except ValueError as error:
         problem(str(error))
         return EXIT_FAILED
@@ -86,7 +87,7 @@ def main(arguments: list[str] | None = None) -> int:
     paths = workspace.dataset(chosen.dataset)
     try:
         with working_on(workspace, paths, "make run", wait=not chosen.no_wait) as instance:
-            done = _run(instance, paths, chosen, settings)
+            done = _run(instance, paths, chosen)
         if done is None:
             return EXIT_FAILED
         if done.nothing_left:
@@ -110,7 +111,7 @@ class Done:
     dumps: str
 
 
-def _run(instance, paths, chosen: argparse.Namespace, settings) -> Done | None:
+def _run(instance, paths, chosen: argparse.Namespace) -> Done | None:
     """Run while holding the lock of the dataset; ``None`` after a failure, which was printed."""
     from ml.recommenders.registry import chosen_names
     from orchestration.commands.console import say
@@ -123,8 +124,10 @@ def _run(instance, paths, chosen: argparse.Namespace, settings) -> Done | None:
 
     started = time.monotonic()
     register(instance, paths, chosen)
+    # before the settings are read, so that a file that changes meanwhile is seen to have changed
     dumps = dumps_of(paths)
     say(f"raw2rank: dataset {chosen.dataset}, dumps in {paths.dumps}")
+    settings = settings_for(chosen, "the defaults")
     for sentence in left_out(settings.recipes or []):
         say(sentence)
     made = make(instance, defs, chosen.dataset, settings)
@@ -211,33 +214,43 @@ def make(instance, defs, dataset: str, settings, data_only: bool = False) -> int
     return made
 
 
-def _settings(chosen: argparse.Namespace, keep: bool = False):
+def settings_for(chosen: argparse.Namespace, others: str, keep: bool = False):
+    """The settings of a command on a dataset: as given, else as in the file of the dataset; says which are which.
+
+    Args:
+        chosen: the options.
+        others: what the console is told of all other settings.
+        keep: whether these are as written down for the dataset, instead of the defaults.
+
+    Raises:
+        RegistrationError: the file of the dataset cannot be used.
+    """
+    from orchestration.commands.console import say
+    from orchestration.dataset_settings import file_settings, notices_of_file, origins
+
+    file = file_settings(chosen.dataset)
+    for text in notices_of_file(chosen.dataset):
+        say(f"notice: {text}")
+    if file:
+        say(f"settings {origins(_settings(chosen, keep=True), chosen.dataset, others)}")
+    return _settings(chosen, file, keep)
+
+
+def _settings(chosen: argparse.Namespace, file: Mapping[str, Any] | None = None, keep: bool = False):
     """The settings of the command line, checked.
 
-    What was not given has its default, or with ``keep`` the value that was written down for the dataset.
+    What was not given is as in ``file``; what is not there either has its default, or with ``keep`` no value.
 
     Raises:
         ValueError: saying which value is not possible and what is.
     """
-    from pydantic import ValidationError
+    from orchestration.dataset_settings import check_settings, made_of
+    from orchestration.resources import DEFAULTS
 
-    from orchestration.dataset_settings import check_settings
-    from orchestration.resources import DEFAULTS, Settings
-
-    values = {name: getattr(chosen, name) for name in DEFAULTS}
-    values = {name: DEFAULTS[name] if value is None and not keep else value for name, value in values.items()}
-    try:
-        settings = Settings(**values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = str(first["loc"][0])
-        needs = first["msg"].removeprefix("Input should be ")
-        if first["type"] == "string_pattern_mismatch":
-            # the pattern would say it to a programmer alone
-            needs = "give a day, as in 2014-07-23" if name.endswith("_date") else "give .8 or a day, as in 2014-07-23"
-        raise ValueError(
-            f"{name.upper()}={first['input']} is not possible: {needs}. {Settings.model_fields[name].description}"
-        ) from error
+    others = {**({} if keep else DEFAULTS), **(file or {})}
+    given = {name: getattr(chosen, name) for name in DEFAULTS}
+    values = {name: others.get(name) if value is None else value for name, value in given.items()}
+    settings = made_of(values)
     check_settings(settings)
     return settings
 
@@ -288,8 +301,10 @@ def register(instance, paths, chosen: argparse.Namespace) -> None:
             f"DUMPS=folder. Known datasets: {', '.join(known)}"
         )
 
-    if chosen.dumps or chosen.layout or chosen.source or not paths.registration.exists():
+    if chosen.dumps or chosen.layout or chosen.source:
         paths.register(chosen.dumps or paths.dumps, chosen.layout, chosen.source)
+    elif not paths.registration.exists():
+        paths.register_as_before()
     # the reviews are written last: where there is metadata alone, the writing was cut short
     landed = any(not path.name.startswith("meta_") for path in paths.dumps.glob("*.json.gz"))
     if chosen.dataset == "Demo" and not chosen.dumps and not landed:

@@ -17,6 +17,7 @@ from orchestration.exits import EXIT_FAILED, ends_plainly
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    from ml.training.runtime import DEFAULT_THREADS
     from orchestration.options import Parser, as_type, whole_number
 
     parser = Parser(prog="make search", description=__doc__)
@@ -26,6 +27,11 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         "--trials", type=as_type(whole_number), default=20, help="finished trials to reach; those of earlier runs count"
     )
     parser.add_argument("--space", type=Path, help="TOML file of the search space")
+    parser.add_argument(
+        "--threads",
+        type=as_type(whole_number),
+        help=f"torch threads of a training; as in the file of the dataset, else {DEFAULT_THREADS}, where not given",
+    )
     parser.add_waiting()
     return parser.parse_args(arguments)
 
@@ -48,6 +54,8 @@ def main(arguments: list[str] | None = None) -> int:
             raise ValueError(f"there is no recipe {chosen.recipe}; there are {', '.join(recipes())}")
         if chosen.trials < 1:
             raise ValueError(f"TRIALS must be at least 1, not {chosen.trials}")
+        if chosen.threads is not None and chosen.threads < 1:
+            raise ValueError(f"THREADS must be at least 1, not {chosen.threads}")
         require("train", f"RECIPE={chosen.recipe}")
     except (ValueError, MissingExtra) as error:
         problem(str(error))
@@ -58,6 +66,8 @@ def main(arguments: list[str] | None = None) -> int:
         problem(f"{chosen.dataset} has no training set yet: make run DATASET={chosen.dataset} first")
         return EXIT_FAILED
     config = {"recipe": chosen.recipe, "trials": chosen.trials}
+    if chosen.threads:
+        config["threads"] = chosen.threads
     if chosen.space:
         config["space"] = str(chosen.space.resolve())
     try:

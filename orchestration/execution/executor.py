@@ -25,13 +25,14 @@ from orchestration.dagster_internals import (
     check_captured_interrupt,
 )
 from orchestration.dataset_lock import DatasetLock
-from orchestration.dataset_settings import check_settings, chosen_for
+from orchestration.dataset_settings import check_settings, chosen_for, made_of
 from orchestration.execution.crash_recovery import clear_up
 from orchestration.execution.run_reasons import Reasons
 from orchestration.partitions import PARTITION_NAME_TAG
 from orchestration.paths import Workspace
 from orchestration.resources import Settings
 from orchestration.selection import EVERYTHING, REPORT, check_extras, is_chosen, not_chosen
+from orchestration.settings_file import RegistrationError
 
 # Seconds between two looks at a lock that another run holds.
 _PAUSE = 0.5
@@ -104,12 +105,12 @@ def _of_what_was_chosen(context: PlanOrchestrationContext, dataset: str) -> tupl
         dg.Failure: a setting is not possible; nothing is left; the job does not hold what was chosen; or an extra that
             it needs is not installed.
     """
-    settings = _settings(context)
     try:
+        settings = _settings(context)
         check_settings(settings)
-    except (ValueError, MissingExtra) as error:
+        chosen = chosen_for(settings, dataset)
+    except (ValueError, RegistrationError, MissingExtra) as error:
         raise dg.Failure(description=f"{dataset}: {error}", allow_retries=False) from error
-    chosen = chosen_for(settings, dataset)
     plan = context.execution_plan
     keys = {step: _asset_of(plan.get_step_by_key(step)) for step in plan.step_keys_to_execute}
     _require_the_chosen(context, {key for key in keys.values() if key}, chosen, dataset)
@@ -150,7 +151,7 @@ def _on_what_is_left_out(keys: set[dg.AssetKey]) -> list[str]:
 def _settings(context: PlanOrchestrationContext) -> Settings:
     config: Any = context.run_config
     given = config.get("resources", {}).get("settings", {}).get("config", {})
-    return Settings(**given)
+    return made_of(given)
 
 
 def _asset_of(step: IExecutionStep) -> dg.AssetKey | None:

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping
 import dagster as dg
 
 from orchestration.dagster_internals import BaseAssetGraph
-from orchestration.dataset_settings import SLICES, chosen, chosen_for, kept_for, version_of
+from orchestration.dataset_settings import chosen_for, versions_of
 from orchestration.execution.crash_recovery import missing
 from orchestration.execution.records import Made, Records
 from orchestration.execution.staleness import (
@@ -97,8 +97,7 @@ def _changed(
     """Assets that are not as they would be made now, from what is there now, each with the reason."""
     keys = set(keys)
     lost = missing(Workspace.current().dataset(dataset), keys)
-    kept = kept_for(dataset)
-    versions = {dg.AssetKey(["settings", name]): version_of(chosen(settings, name, kept)) for name in SLICES}
+    versions = {dg.AssetKey(["settings", name]): version for name, version in versions_of(settings, dataset).items()}
     reasons = {}
     for key in keys:
         made = records.made.get(key)

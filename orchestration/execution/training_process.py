@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from ml.training.log import FILE, EpochRecord
+from ml.training.runtime import DEFAULT_THREADS
 from orchestration.paths import REPOSITORY
 
 _FAILURE = "training failed"
@@ -38,6 +39,7 @@ def command(
     device: str,
     precision: str,
     checkpoint_seconds: float,
+    threads: int = DEFAULT_THREADS,
     processes: int = 1,
 ) -> list[str]:
     """The command that trains one recipe, ``python -m ml.training`` or the same by torchrun.
@@ -47,7 +49,8 @@ def command(
         training_set: folder of the sequences.
         out: folder of the model, replaced as a whole.
         codes: folder of the code assignment, for a recipe that names one.
-        seed, fit_on, exclude_seen, device, precision, checkpoint_seconds: options of ``python -m ml.training``.
+        seed, fit_on, exclude_seen, device, precision, checkpoint_seconds, threads: options of
+            ``python -m ml.training``.
         processes: that share the work; more than one by torchrun.
     """
     python = [sys.executable]
@@ -63,6 +66,7 @@ def command(
         "--device": device,
         "--precision": precision,
         "--checkpoint-seconds": checkpoint_seconds,
+        "--threads": threads,
     }
     given = [str(part) for name, value in options.items() if value is not None for part in (name, value)]
     given += ["--exclude-seen"] if exclude_seen else []

@@ -43,12 +43,12 @@ class Trainings:
     """The trainings that a run has started.
 
     Args:
-        at_once: how many processes train at the same time, at least one.
+        cores: that they share.
     """
 
-    def __init__(self, at_once: int) -> None:
-        self.at_once = at_once
-        self._pool = ThreadPoolExecutor(at_once, thread_name_prefix="training")
+    def __init__(self, cores: int) -> None:
+        self.cores = cores
+        self._pool: ThreadPoolExecutor | None = None
         self._started: dict[str, _Started] = {}
         self._processes: set[subprocess.Popen] = set()
         self._closed = False
@@ -56,14 +56,21 @@ class Trainings:
     def __contains__(self, name: str) -> bool:
         return name in self._started
 
-    def start(self, name: str, command: Sequence[str], lock: int | None) -> None:
+    def at_once(self, threads: int = DEFAULT_THREADS) -> int:
+        """How many processes of so many threads train at the same time, at least one."""
+        return max(1, self.cores // threads)
+
+    def start(self, name: str, command: Sequence[str], lock: int | None, threads: int = DEFAULT_THREADS) -> None:
         """Start a training, or let it wait for one of those before it to end; not twice.
 
         Args:
             name: of the recipe.
             command: that trains, without the option for the folder of its log.
             lock: an open file that its process keeps open while it lives (the lock of the dataset), if any.
+            threads: of the training, the same for all of a run.
         """
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self.at_once(threads), thread_name_prefix="training")
         if name not in self._started:
             said: SimpleQueue[str] = SimpleQueue()
             self._started[name] = _Started(self._pool.submit(self._train, list(command), lock, said), said)
@@ -97,7 +104,8 @@ class Trainings:
                 process.wait(timeout=max(0.0, until - time.monotonic()))
             except subprocess.TimeoutExpired:
                 process.kill()
-        self._pool.shutdown(cancel_futures=True)
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
 
     def _train(self, command: list[str], lock: int | None, said: SimpleQueue[str]) -> str | None:
         with tempfile.TemporaryDirectory(prefix="raw2rank-") as log:
@@ -123,7 +131,7 @@ def _pass_on(said: SimpleQueue[str], tell: Callable[[str], None]) -> None:
 @contextmanager
 def trainings_of_a_run() -> Iterator[Trainings]:
     """As many at once as the cores hold; what still trains at the end is stopped."""
-    trainings = Trainings(max(1, processors() // DEFAULT_THREADS))
+    trainings = Trainings(processors())
     try:
         yield trainings
     finally:

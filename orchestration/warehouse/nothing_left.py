@@ -16,9 +16,9 @@ _RULES = {
     "from_date": "",
     "until_date": "",
     "verified_only": False,
-    "least_rating": 0,
+    "min_rating": 0,
     "first_interaction_only": False,
-    "minimum_history": 0,
+    "min_history": 0,
 }
 # what has to be left, by the rules of the contracts that would stop the run otherwise
 _LEAST_USERS = ("marts/interactions", "several_users")

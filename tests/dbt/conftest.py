@@ -15,9 +15,9 @@ from orchestration.dataset_lock import alone_in
 BUILD_SETTINGS = Settings(
     from_date="1970-01-03",
     verified_only=True,
-    least_rating=4,
+    min_rating=4,
     first_interaction_only=True,
-    minimum_history=3,
+    min_history=3,
     k_core=2,
     k_core_items=3,
     seed=3,

@@ -19,7 +19,7 @@ from warehouse_landing import Landing
 FIELDS = ("title", "brand", "category", "price", "image_url")
 
 
-RULES = ("time_window", "verified_only", "least_rating", "first_interaction_only", "minimum_history")
+RULES = ("time_window", "verified_only", "min_rating", "first_interaction_only", "min_history")
 GIVEN_SPLITS = ("train", "history", "validation", "test")
 
 
@@ -30,9 +30,9 @@ class Settings:
     from_date: str = ""
     until_date: str = ""
     verified_only: bool = False
-    least_rating: float = 0
+    min_rating: float = 0
     first_interaction_only: bool = False
-    minimum_history: int = 0
+    min_history: int = 0
     k_core: int = 5
     k_core_users: int = -1
     k_core_items: int = -1
@@ -166,16 +166,16 @@ def judged(
             dropped[one] = "time_window"
         elif settings.verified_only and not verified[one]:
             dropped[one] = "verified_only"
-        elif settings.least_rating and (one.rating is None or one.rating < settings.least_rating):
-            dropped[one] = "least_rating"
+        elif settings.min_rating and (one.rating is None or one.rating < settings.min_rating):
+            dropped[one] = "min_rating"
         elif settings.first_interaction_only and one[:2] in pairs:
             dropped[one] = "first_interaction_only"
         else:
             pairs.add(one[:2])
     lengths = Counter(one.user for one in interactions if one.given_split is None and dropped[one] is None)
     for one in interactions:
-        if one.given_split is None and dropped[one] is None and lengths[one.user] < settings.minimum_history:
-            dropped[one] = "minimum_history"
+        if one.given_split is None and dropped[one] is None and lengths[one.user] < settings.min_history:
+            dropped[one] = "min_history"
     return dropped
 
 
@@ -404,7 +404,7 @@ def reference_marts(landing: Landing, settings: Settings) -> dict[str, list[dict
         **{
             name: getattr(settings, name)
             for name in (
-                *("verified_only", "least_rating", "first_interaction_only", "minimum_history"),
+                *("verified_only", "min_rating", "first_interaction_only", "min_history"),
                 *("k_core", "seed", "validation_users"),
             )
         },

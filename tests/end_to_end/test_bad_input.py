@@ -51,7 +51,7 @@ def test_a_folder_that_does_not_exist(bench: Workbench) -> None:
     assert "Traceback" not in said
     # nothing is registered, let alone made
     assert not bench.lake().exists()
-    assert not list((bench.home / "datasets").glob("*.json"))
+    assert not [*(bench.home / "datasets").glob("*.toml"), *(bench.home / "datasets").glob("*.json")]
 
 
 @pytest.mark.parametrize(

@@ -14,14 +14,14 @@ from declared_inputs import made_of_declared_alone
 from workbench import Workbench, write_small_dump
 
 from ml.audits.audit import Audit
-from ml.baselines import BASELINES
+from ml.audits.registry import AUDITS
+from ml.baselines.registry import BASELINES
 from ml.data.timed_interactions import read_interactions
 from ml.data.training_set import TrainingSet
 from ml.data.variants import with_tie_order
 from ml.evaluation.protocol_line import protocol
 from ml.evaluation.rankings import facts
 from ml.recommenders.registry import chosen_names, compared, recipe_names
-from orchestration.assets.audits import AUDITS
 from orchestration.automation.shown_staleness import WATCHED, reasons_now
 from orchestration.commands import compare
 from orchestration.execution.dagster_sqlite import open_instance

@@ -212,7 +212,7 @@ def damage(home: Path, what: str) -> str:
     if what == "registration":
         paths.registration.parent.mkdir(parents=True, exist_ok=True)
         paths.registration.write_text("{")
-        return f"{name}: {paths.registration}, which says where the files of {name} lie, is damaged"
+        return f"{name}: {paths.registration} is not a TOML file"
     written = paths.asset("settings") / "comparison.json"
     written.parent.mkdir(parents=True)
     written.write_text(what)

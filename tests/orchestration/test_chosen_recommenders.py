@@ -8,8 +8,8 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from ml.baselines import BASELINES
-from ml.codes import ASSIGNMENTS
+from ml.baselines.registry import BASELINES
+from ml.codes.recipe import load_codes_recipes
 from ml.extras import MissingExtra
 from ml.recommenders import registry as recommenders
 from ml.recommenders.registry import (
@@ -28,6 +28,7 @@ from orchestration.resources import Settings
 from orchestration.selection import REPORT, left_out, unwanted
 
 GRAPH = defs.resolve_asset_graph()
+CODES = ("random", "svd", "tiny_text")
 QUICK = ["tiny_recjpq", "tiny_softmax", "tiny_fusion"]
 FULL = ["tiny_gsasrec", *QUICK]
 
@@ -116,10 +117,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         copied.parent.mkdir(exist_ok=True)
         copied.write_text(path.read_text())
     monkeypatch.setenv("RAW2RANK_RECIPES", str(tmp_path))
-    for cached in (recommenders.recipes, recommenders.fusions):
+    for cached in (recommenders.recipes, recommenders.fusions, recommenders.codes_recipes):
         cached.cache_clear()
     yield tmp_path
-    for cached in (recommenders.recipes, recommenders.fusions):
+    for cached in (recommenders.recipes, recommenders.fusions, recommenders.codes_recipes):
         cached.cache_clear()
 
 
@@ -127,6 +128,24 @@ def rewrite(path: Path, pattern: str, replacement: str) -> None:
     text, times = re.subn(pattern, replacement, path.read_text())
     assert times == 1
     path.write_text(text)
+
+
+def test_codes_without_a_recipe_are_named_with_those_that_have_one(folder: Path) -> None:
+    rewrite(folder / "tiny_recjpq.toml", 'codes = "svd"', 'codes = "svt"')
+    with pytest.raises(
+        ValueError,
+        match=r"tiny_recjpq\.toml: there is no recipe of codes svt \(did you mean svd\?\); there are random, svd, tiny",
+    ):
+        recommenders.codes_recipes()
+
+
+def test_recipes_without_codes_of_their_own_take_those_of_the_library(folder: Path) -> None:
+    for path in (folder / "codes").iterdir():
+        path.unlink()
+    with pytest.raises(ValueError, match=r"no recipe of codes \w+; there are none"):
+        recommenders.codes_recipes()
+    (folder / "codes").rmdir()
+    assert list(recommenders.codes_recipes()) == list(load_codes_recipes())
 
 
 def test_a_part_that_does_not_exist_is_named(folder: Path) -> None:
@@ -170,8 +189,8 @@ def test_an_audited_model_that_does_not_exist_is_named_with_those_that_do() -> N
         recommenders.check_audit_model("oracle")
 
 
-def test_every_assignment_is_an_asset_and_made_where_it_is_needed() -> None:
-    assert {key.path[-1] for key in GRAPH.materializable_asset_keys if key.path[0] == "codes"} == set(ASSIGNMENTS)
+def test_every_recipe_of_codes_is_an_asset_and_made_where_it_is_needed() -> None:
+    assert {key.path[-1] for key in GRAPH.materializable_asset_keys if key.path[0] == "codes"} == set(CODES)
     assert needed_codes(chosen_names([])) == {"svd"}
     assert needed_codes(chosen_names(["published"])) == {"random"}
     assert needed_codes(["tiny_softmax", "tiny_fusion"]) == set()
@@ -185,11 +204,11 @@ def test_what_was_not_chosen_is_not_wanted() -> None:
             for layer in ("models", "rankings")
             for name in {*FULL, "tiny_published"} - {"tiny_softmax"}
         ),
-        *(f"codes/{name}" for name in ASSIGNMENTS),
+        *(f"codes/{name}" for name in CODES),
         "searches/hyperparameters",
     }
     assert {key for key in unwanted(GRAPH, []) if key.path[0] == "codes"} == {
-        dg.AssetKey(["codes", name]) for name in ASSIGNMENTS if name != "svd"
+        dg.AssetKey(["codes", name]) for name in CODES if name != "svd"
     }
 
 

@@ -39,6 +39,20 @@ def test_prose_does_not_count(library: Path) -> None:
     assert version("ml.high") == before
 
 
+def test_how_a_module_describes_itself_does_not_count(library: Path) -> None:
+    (library / "registry.py").write_text("class Registered: ...\n")
+    described = (
+        'from ml.registry import Registered\n\nREGISTERED = Registered(title="{}")\n\n\ndef low():\n    return 1\n'
+    )
+    (library / "low.py").write_text(described.format("Low"))
+    before = version("ml.high")
+    (library / "low.py").write_text(described.format("Lower"))
+    (library / "registry.py").write_text("class Registered:\n    rank = 1\n")
+    assert version("ml.high") == before
+    (library / "low.py").write_text(described.format("Low").replace("return 1", "return 2"))
+    assert version("ml.high") != before
+
+
 def test_a_change_in_what_is_imported_counts(library: Path) -> None:
     before = version("ml.high")
     (library / "low.py").write_text("def low():\n    return 2\n")

@@ -3,10 +3,10 @@
 import dagster as dg
 import pytest
 
-from ml.baselines import BASELINES
-from ml.recommenders.registry import chosen_names, fusion_names, recipe_names, recommender_names
+from ml.baselines.registry import BASELINES
+from ml.recommenders.registry import chosen_names, codes_recipes, fusion_names, recipe_names, recommender_names
 from orchestration.definitions import defs
-from orchestration.resources import Settings
+from orchestration.resources import DEFAULTS
 from orchestration.selection import ASKED_FOR, MORE_RECIPES, is_chosen, unwanted
 
 GRAPH = defs.resolve_asset_graph()
@@ -56,12 +56,14 @@ def test_every_recommender_is_fitted_ranked_and_compared() -> None:
 def test_identities_alone_lead_to_models_that_read_no_text() -> None:
     """A corrected price must not retrain them: nothing of the metadata lies above."""
     for key in GRAPH.materializable_asset_keys:
-        if key.path[0] in {"models", "codes"} or key == dg.AssetKey(["baselines", "markov_chain"]):
+        of_text = key.path[0] == "codes" and codes_recipes()[key.path[-1]].needs_text
+        if (key.path[0] in {"models", "codes"} and not of_text) or key == dg.AssetKey(["baselines", "markov_chain"]):
             above = {ancestor.to_user_string() for ancestor in ancestors(key)}
             assert "raw/reviews" in above
             assert not above & {"raw/metadata", "marts/items", "training_sets/item_text"}, key
-    text = {ancestor.to_user_string() for ancestor in ancestors(dg.AssetKey(["baselines", "bm25_last_item"]))}
-    assert "raw/metadata" in text
+    for reader in (["baselines", "bm25_last_item"], ["codes", "tiny_text"]):
+        assert dg.AssetKey(["raw", "metadata"]) in ancestors(dg.AssetKey(reader))
+    assert dg.AssetKey(["training_sets", "text_vectors"]) in GRAPH.get(dg.AssetKey(["codes", "tiny_text"])).parent_keys
 
 
 def test_what_was_chosen_reaches_exactly_what_reads_it() -> None:
@@ -142,7 +144,7 @@ def test_the_job_of_the_default_recipes_plans_nothing_else() -> None:
 def test_the_launchpad_opens_with_the_settings_and_nothing_else(name: str) -> None:
     job = defs.resolve_job_def(name)
     shown = job.partitioned_config.get_run_config_for_partition_key("Shop")
-    assert shown == {"resources": {"settings": {"config": dict.fromkeys(Settings.model_fields)}}}
+    assert shown == {"resources": {"settings": {"config": dict.fromkeys(DEFAULTS)}}}
     assert dg.validate_run_config(job, shown)
     resources = job.run_config_schema.config_type.fields["resources"].config_type.fields
     kinds = {key: field.config_type.fields["config"].config_type for key, field in resources.items()}

@@ -73,12 +73,12 @@ def test_nothing_has_changed(home: Path) -> None:
         "workspace/lake/Small/marts/items/items.parquet",
         "workspace/lake/Small/marts/items/another.parquet",
         "workspace/dagster/history/runs.db",
-        "workspace/datasets/Small.json",
+        "workspace/datasets/Small.toml",
     ],
 )
 def test_a_file_that_counts_has_changed(home: Path, name: str) -> None:
     stamped()
-    write(home / name, '{"dumps": "landing/Small", "layout": "table"}')
+    write(home / name, 'dumps = "landing/Small"\n\n[settings]\nk_core = 4\n')
     assert Command.given(ARGUMENTS).nothing_new() is None
 
 
@@ -118,6 +118,14 @@ def test_a_variable_and_recipes_of_ones_own(home: Path, monkeypatch: pytest.Monk
     assert Command.given(ARGUMENTS).nothing_new() is None
     stamped()
     write(home / "recipes/mine.toml", "another")
+    assert Command.given(ARGUMENTS).nothing_new() is None
+
+
+def test_settings_that_change_while_a_run_is_under_way(home: Path) -> None:
+    paths, command = Workspace.current().dataset("Small"), Command.given(ARGUMENTS)
+    before = dumps_of(paths)
+    write(paths.registration, 'dumps = "landing/Small"\n\n[settings]\nk_core = 4\n')
+    command.remember(paths, before)
     assert Command.given(ARGUMENTS).nothing_new() is None
 
 

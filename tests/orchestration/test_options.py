@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import shutil
@@ -10,19 +11,31 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+import yaml
 from dagster._core.execution.retries import RetryMode
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ml.data.setting_names import RENAMED, by_first_name, by_new_name
 from orchestration.assets.settings import settings_assets as assets
 from orchestration.commands import compare, download, run, search
-from orchestration.dataset_settings import SLICES, check_settings, chosen, chosen_for, kept_for
+from orchestration.dataset_settings import (
+    SLICES,
+    check_settings,
+    chosen,
+    chosen_for,
+    kept_for,
+    made_of,
+    read_settings,
+    version_of,
+)
 from orchestration.definitions import defs
 from orchestration.execution.executor import OneRunADataset
 from orchestration.options import OFF, ON, number, switch, whole_number
 from orchestration.pages.options import PAGE, page
 from orchestration.partitions import datasets
 from orchestration.paths import Workspace
+from orchestration.reporting import digest_of
 from orchestration.resources import DEFAULTS, Settings, resolved
 
 REPOSITORY = Path(__file__).parents[2]
@@ -170,6 +183,91 @@ def test_make_knows_every_setting_and_help_names_it() -> None:
     assert "make lint" in told
 
 
+@make
+def test_make_passes_on_old_names_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    makefile = (REPOSITORY / "Makefile").read_text()
+    for old in RENAMED:
+        monkeypatch.setenv(old.upper(), "3")
+        assert re.search(rf"^OLD_NAMES := .*\b{old.upper()}\b", makefile, re.MULTILINE)
+    for command in ("run", "check-data"):
+        assert {f"--{old.replace('_', '-')}=3" for old in RENAMED} <= set(shlex.split(made(command)))
+    assert "--least-rating" not in made("search", "RECIPE=x")
+
+
+# --- names that settings had before
+
+
+@pytest.mark.parametrize("option", ["LEAST_RATING=4", "--least-rating=4", "--LEAST_RATING=4"])
+def test_an_old_name_is_understood_with_a_notice(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run.parse([option]).min_rating == 4
+    assert capsys.readouterr().err == (
+        "notice: LEAST_RATING was renamed to MIN_RATING; use the new name, the old one will be removed\n"
+    )
+
+
+def test_an_old_name_with_its_value_in_the_next_argument(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run.parse(["--minimum-history", "3"]).min_history == 3
+    assert capsys.readouterr().err.startswith("notice: MINIMUM_HISTORY was renamed to MIN_HISTORY; ")
+
+
+def test_both_names_of_a_setting(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run.parse(["MIN_RATING=4", "LEAST_RATING=4"]).min_rating == 4
+    assert capsys.readouterr().err.count("\n") == 1
+    for given_ in (["LEAST_RATING=3", "MIN_RATING=4"], ["--min-rating=4", "--least-rating", "3"]):
+        with pytest.raises(SystemExit) as ended:
+            run.parse(given_)
+        assert ended.value.code == 1
+        assert capsys.readouterr().err.endswith(
+            "error: LEAST_RATING=3 and MIN_RATING=4 are the same option: give MIN_RATING alone\n"
+        )
+
+
+def test_old_names_are_not_offered(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in (["--help"], ["--list-options"]):
+        with pytest.raises(SystemExit):
+            run.parse(arguments)
+        told = capsys.readouterr().out
+        assert "--min-rating" in told
+        assert not [old for old in RENAMED if old.replace("_", "-") in told]
+
+
+def test_old_fields_are_those_of_the_new_names() -> None:
+    fields = Settings.model_fields
+    assert {old: fields[old].annotation for old in RENAMED} == {
+        old: fields[new].annotation for old, new in RENAMED.items()
+    }
+
+
+SOME_SETTINGS = st.dictionaries(st.sampled_from([*DEFAULTS, *RENAMED.values()]), st.integers())
+
+
+@given(SOME_SETTINGS)
+def test_names_go_there_and_back(values: dict) -> None:
+    assert by_new_name(by_first_name(values)) == values
+    assert by_new_name(values) == values
+    assert not by_new_name(by_first_name(values)).keys() & RENAMED.keys()
+
+
+def test_a_renamed_setting_makes_nothing_stale() -> None:
+    """The data version is the digest of the names that existing workspaces have written down."""
+    before = {
+        **{"k_core": 5, "k_core_users": -1, "k_core_items": -1, "from_date": "", "until_date": ""},
+        **{"verified_only": False, "least_rating": 0.0, "first_interaction_only": False, "minimum_history": 0},
+        **{"tie_order": "hash", "split": "leave-one-out", "validation_from": "0.8", "test_from": "0.9"},
+        **{"validation_users": 512, "seed": 0},
+    }
+    values = chosen(Settings(), "dataset")
+    assert values == by_new_name(before)
+    assert version_of(values) == digest_of(before)[:32]
+
+
+def test_variables_of_dbt_are_the_settings_of_the_dataset_with_their_defaults() -> None:
+    variables = yaml.safe_load((REPOSITORY / "dbt_project" / "dbt_project.yml").read_text(encoding="utf-8"))["vars"]
+    # decides how the k-core is computed, and not what it is
+    del variables["k_core_rows_in_memory"]
+    assert variables == {name: DEFAULTS[name] for name in SLICES["dataset"][1]}
+
+
 # --- the launchpad
 
 
@@ -184,7 +282,7 @@ def test_a_choice_that_does_not_exist_is_refused_before_launch(name: str) -> Non
 
 
 def test_the_launchpad_shows_the_settings_without_values_of_its_own() -> None:
-    assert set(DEFAULTS) == set(Settings.model_fields)
+    assert {*DEFAULTS, *RENAMED} == set(Settings.model_fields)
     assert all(value is None for value in Settings().model_dump().values())
     assert resolved(Settings()) == DEFAULTS
     assert dg.validate_run_config(JOB, {})
@@ -225,6 +323,34 @@ def test_what_is_not_set_in_the_launchpad_stays(instance) -> None:
     assert kept_for("Shop") == before
     assert write_down(instance, exclude_seen=False).success
     assert kept_for("Shop") == {**before, "exclude_seen": False}
+
+
+def test_an_old_name_in_the_launchpad_is_understood_with_a_notice(instance, capsys: pytest.CaptureFixture[str]) -> None:
+    config = {"resources": {"settings": {"config": {"least_rating": 4.0}}}}
+    assert dg.validate_run_config(JOB, config)
+    assert write_down(instance, least_rating=4.0, minimum_history=2).success
+    assert (kept_for("Shop")["min_rating"], kept_for("Shop")["min_history"]) == (4.0, 2)
+    told = capsys.readouterr().err
+    assert told.count("was renamed to") == 2
+    assert "least_rating was renamed to min_rating" in told
+
+
+def test_both_names_in_the_launchpad_are_refused_where_they_differ(instance) -> None:
+    assert write_down(instance, least_rating=4.0, min_rating=4.0).success
+    assert not write_down(instance, least_rating=4.0, min_rating=3.0).success
+    with pytest.raises(ValueError, match="are the same setting: give min_rating alone"):
+        made_of({"least_rating": 4.0, "min_rating": 3.0})
+    assert kept_for("Shop")["min_rating"] == 4.0
+
+
+def test_settings_written_down_under_old_names_are_read(instance) -> None:
+    assert write_down(instance, min_rating=4.0).success
+    path = Workspace.current().dataset("Shop").asset("settings") / "dataset.json"
+    before = kept_for("Shop")
+    path.write_text(json.dumps(by_first_name(json.loads(path.read_text()))))
+    assert "min_rating" not in path.read_text()
+    assert kept_for("Shop") == before
+    assert read_settings("dataset", "Shop")["min_rating"] == 4.0
 
 
 @pytest.mark.parametrize("config", [{"recipes": ["tiny_sofmax"]}, {"audit_model": "tiny_sofmax"}])
@@ -273,3 +399,11 @@ def test_nothing_asks_for_a_pool_that_nobody_limits() -> None:
 
 def test_the_page_of_options_is_up_to_date() -> None:
     assert (REPOSITORY / PAGE).read_text() == page(), "run python -m orchestration.pages.options"
+
+
+def test_searches_take_threads(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    monkeypatch.setenv("RAW2RANK_HOME", str(tmp_path))
+    assert search.parse(["--recipe=x", "THREADS=2"]).threads == 2
+    assert search.parse(["--recipe=x"]).threads == DEFAULTS["threads"]
+    assert search.main(["--recipe=tiny_softmax", "--threads=0"]) == 1
+    assert "THREADS must be at least 1, not 0" in capsys.readouterr().err

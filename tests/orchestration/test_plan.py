@@ -25,6 +25,7 @@ from dagster._core.utils import make_new_run_id
 from dagster_shared.record import replace as replaced_record
 from workbench import write_small_dump
 
+from ml.data.setting_names import by_first_name
 from ml.recommenders import registry as recommenders
 from orchestration import code_versions
 from orchestration.assets.raw import observe
@@ -266,7 +267,7 @@ def test_a_price_by_the_content_that_it_changes(home: Path, instance: dg.Dagster
     rewrite(home / "landing" / NAME / f"meta_{NAME}.json.gz", lambda text: text.replace(b"$", b"$1", 1))
     # an ID-only model is below the items in the warehouse; its input has the same content
     text = {"landing/metadata", "staging/stg_metadata", "intermediate/int_metadata_deduplicated", "marts/items"}
-    text |= {"training_sets/item_text"}
+    text |= {"training_sets/item_text", "training_sets/text_vectors"}
     found = run(instance, defs, lambda key: "2" if key.to_user_string() in text else "1")
     in_layers = {name for name in below("landing/metadata") if name.split("/")[0] in staleness.CHECKED_LAYERS}
     reading = {child for name in text for child in GRAPH.get(dg.AssetKey(name.split("/"))).child_keys & WANTED}
@@ -284,6 +285,7 @@ def test_a_price_by_the_content_that_it_changes(home: Path, instance: dg.Dagster
         ({"seeds": 2}, ["settings/seeds"]),
         ({"audit_model": "tiny_softmax"}, ["settings/audits"]),
         ({"device": "auto"}, []),
+        ({"threads": 2}, []),
     ],
 )
 def test_a_setting(instance: dg.DagsterInstance, setting: dict, roots: list[str]) -> None:
@@ -294,6 +296,40 @@ def test_a_setting(instance: dg.DagsterInstance, setting: dict, roots: list[str]
     write_settings(**setting)
     assert run_requests(instance, GRAPH) == ([], [])
     assert sense(instance, GRAPH, None)[0].run_requests == []
+
+
+@pytest.mark.parametrize(
+    ("setting", "roots"),
+    [
+        ("k_core = 4", ["settings/dataset"]),
+        ("seed = 1", ["settings/dataset", "settings/training"]),
+        ('fit_on = "train+validation"', ["settings/fit"]),
+        ("seeds = 2", ["settings/seeds"]),
+        ('recipes = ["quick"]\nk_core = 5', []),
+        ("threads = 2", []),
+    ],
+)
+def test_a_setting_in_the_file_of_the_dataset(instance: dg.DagsterInstance, setting: str, roots: list[str]) -> None:
+    expected = below(*roots) if roots else set()
+    paths = Workspace.current().dataset(NAME)
+    paths.register(None)
+    paths.registration.write_text(f"{paths.registration.read_text()}\n{setting}\n")
+    assert names(plan(instance, GRAPH, NAME)) == expected
+    requests, problems = run_requests(instance, GRAPH)
+    assert problems == []
+    assert {name for request in requests for name in names(request.asset_selection)} == expected
+    sensed, problems = sense(instance, GRAPH, None)
+    assert problems == []
+    assert {name for request in sensed.run_requests for name in names(request.asset_selection)} == expected
+    # what a run is given holds for that run
+    assert plan(instance, GRAPH, NAME, Settings(**DEFAULTS)) == {}
+
+
+def test_settings_written_down_under_old_names(instance: dg.DagsterInstance) -> None:
+    path = Workspace.current().dataset(NAME).asset("settings") / "dataset.json"
+    path.write_text(json.dumps(by_first_name(json.loads(path.read_text()))))
+    assert "minimum_history" in path.read_text()
+    assert asked(instance) == set()
 
 
 def test_another_rule_for_seen_items_is_checked_too(instance: dg.DagsterInstance) -> None:
@@ -343,6 +379,7 @@ def test_code(instance, rebuilt, monkeypatch: pytest.MonkeyPatch, module: str, r
             "scikit-learn",
             [
                 "codes/svd",
+                "training_sets/text_vectors",
                 "baselines/text_graph_last",
                 "baselines/text_graph_last_two",
                 "evaluation/list_metrics",

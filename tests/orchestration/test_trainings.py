@@ -53,7 +53,7 @@ def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DatasetPaths:
     return paths
 
 
-def run(at_once: int) -> tuple[dg.ExecuteInProcessResult, dict[str, list[str]], list[str]]:
+def run(at_once: int, **settings: int) -> tuple[dg.ExecuteInProcessResult, dict[str, list[str]], list[str]]:
     """Both models in one run; the run, what each step said of its epochs, and the trainings that were started."""
     trainings = Trainings(at_once)
     began = []
@@ -66,7 +66,7 @@ def run(at_once: int) -> tuple[dg.ExecuteInProcessResult, dict[str, list[str]], 
             instance=instance,
             partition_key="Small",
             resources={
-                "settings": Settings(recipes=list(NAMES)),
+                "settings": Settings(recipes=list(NAMES), **settings),
                 "training_client": training_client(),
                 "trainings": trainings,
             },
@@ -96,6 +96,21 @@ def test_weights_are_those_of_one_training_after_the_other(paths: DatasetPaths) 
     assert versions(together) == versions(alone)
     assert said == said_alone
     assert all(len(epochs) == 2 for epochs in said.values())
+
+
+@pytest.mark.parametrize(("cores", "side_by_side"), [(2, False), (4, True)])
+def test_trainings_have_the_threads_that_were_asked_for(paths: DatasetPaths, cores: int, side_by_side: bool) -> None:
+    result, _, began = run(cores, threads=2)
+    assert result.success
+    assert bool(began) is side_by_side
+    for name in NAMES:
+        written = json.loads((paths.asset("models", name) / "training_run.json").read_text())
+        assert written["machine"]["threads"] == 2
+
+
+@pytest.mark.parametrize(("cores", "threads", "at_once"), [(8, 1, 8), (8, 3, 2), (2, 4, 1), (1, 1, 1)])
+def test_as_many_trainings_as_the_cores_hold(cores: int, threads: int, at_once: int) -> None:
+    assert Trainings(cores).at_once(threads) == at_once
 
 
 def test_a_failure_is_told_by_the_step_it_belongs_to(paths: DatasetPaths, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ml.baselines import BASELINES
+from ml.baselines.registry import BASELINES
 from ml.data.training_set import Sequences, TrainingSet
 from ml.recommender import Recommendations, Recommender
 

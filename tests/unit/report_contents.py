@@ -305,12 +305,12 @@ def _write_marts(marts: Path, splits: list[dict], items: int) -> None:
     reviews |= {"byte_identical_duplicates": 3, "dropped_by_k_core": 7, "not_in_catalogue": 0, "kept": 24}
     metadata = {"source": "metadata", "source_file": "meta_Made_Up.json.gz", "rows_read": 9, "rejected": 0}
     metadata |= {"duplicates": 2, "byte_identical_duplicates": 2, "dropped_by_k_core": 0, "not_in_catalogue": 1}
-    rules = ("time_window", "verified_only", "least_rating", "first_interaction_only", "minimum_history")
+    rules = ("time_window", "verified_only", "min_rating", "first_interaction_only", "min_history")
     none = {"repeated": 0, **{f"dropped_by_{rule}": 0 for rule in rules}, "unexplained": 0}
     reconciliation = [{**one, **none} for one in (reviews, {**metadata, "kept": 6})]
     statistics = {"users": 6, "items": items, "interactions": 24, "users_with_test": 6, "k_core": 2}
     statistics |= {"k_core_users": 2, "k_core_items": 2, "from_date": None, "until_date": None, "verified_only": False}
-    statistics |= {"least_rating": 0.0, "first_interaction_only": False, "minimum_history": 0}
+    statistics |= {"min_rating": 0.0, "first_interaction_only": False, "min_history": 0}
     titles = [{"item_id": f"i{item:02d}", "title": f"Item {item}" if item % 2 else None} for item in range(items)]
     tables = {
         "reconciliation": reconciliation,

@@ -12,7 +12,7 @@ from audit_data import chains, dataset
 from ml.audits.audit import CANNOT_TELL, NO_CONCERN, NOT_APPLICABLE, NOTE, Audit
 from ml.audits.duplicates import audit_duplicates
 from ml.audits.variant_runs import Candidate, cheap_candidates
-from ml.baselines import BASELINES
+from ml.baselines.registry import BASELINES
 from ml.number_format import change, listed, percent
 
 

@@ -25,8 +25,8 @@ from ml.audits.leakage import (
     with_held_out_replaced,
 )
 from ml.audits.near_duplicates import near_duplicates, told_twice
-from ml.baselines import BASELINES
-from ml.codes import ASSIGNMENTS
+from ml.baselines.registry import BASELINES
+from ml.codes.recipe import load_codes_recipes
 from ml.codes.svd import assign_svd_codes
 from ml.data.training_set import FIT_ON_BOTH, Sequences
 
@@ -199,13 +199,13 @@ def test_a_split_by_global_time_of_different_users_is_none():
     training_set = toy()
     interactions = with_moments(training_set, in_turn(training_set))
     audit = audit_leakage(
-        training_set, interactions, baseline_refits(training_set, True) | code_refits(), exclude_seen=True
+        training_set, interactions, baseline_refits(training_set, True) | code_refits(CODES.values()), exclude_seen=True
     )
     assert audit.outcome == NO_CONCERN
     assert audit.verdict == "No leak was found, and no training interaction is later than a test case."
     assert audit.facts["training_later_than_target"] == 0
     assert audit == audit_leakage(
-        training_set, interactions, baseline_refits(training_set, True) | code_refits(), exclude_seen=True
+        training_set, interactions, baseline_refits(training_set, True) | code_refits(CODES.values()), exclude_seen=True
     )
 
 
@@ -240,10 +240,16 @@ def test_targets_in_their_history_are_a_concern_where_seen_items_are_left_out():
 # ---- what sees held-out items
 
 
-@pytest.mark.parametrize("name", sorted(ASSIGNMENTS))
+CODES = load_codes_recipes()
+
+
+@pytest.mark.parametrize("name", CODES)
 def test_replaced_held_out_items_change_no_code(name):
-    refit = next(iter(code_refits([name], books=4).values()))
-    assert not sees_held_out(refit, toy())
+    assert not sees_held_out(lambda data: (CODES[name].assign(data).values,), toy())
+
+
+def test_codes_that_take_long_are_left_out():
+    assert list(code_refits(CODES.values())) == ["Codes by Random", "Codes by Truncated SVD"]
 
 
 @pytest.mark.parametrize("exclude_seen", [False, True])
@@ -264,7 +270,7 @@ def test_codes_of_whole_histories_are_caught():
 
     for leaking in (whole, validated):
         assert sees_held_out(leaking, toy())
-    audit = audit_leakage(toy(), None, {"Codes of everything": whole} | code_refits(books=4), exclude_seen=True)
+    audit = audit_leakage(toy(), None, {"Codes of everything": whole} | code_refits(CODES.values()), exclude_seen=True)
     assert audit.concern
     assert audit.verdict.startswith("Held-out items change Codes of everything; ")
     assert audit.tables[-1].rows[0] == ("Codes of everything", "changed")
@@ -303,8 +309,3 @@ def test_where_no_item_can_be_replaced_nothing_is_known():
     audit = audit_leakage(training_set, None, baseline_refits(training_set, False), exclude_seen=False)
     assert audit.tables[-1].rows[0][1].startswith("not known")
     assert "no held-out item that could be replaced" in audit.verdict
-
-
-def test_codes_are_asked_for_by_a_known_name():
-    with pytest.raises(ValueError, match="no code assignment 'best'"):
-        code_refits(["best"])

@@ -34,7 +34,7 @@ from ml.audits.item_order import (
 )
 from ml.audits.ties import audit_ties
 from ml.audits.variant_runs import Candidate, cheap_candidates
-from ml.baselines import BASELINES
+from ml.baselines.registry import BASELINES
 from ml.data.variants import with_tie_order
 
 

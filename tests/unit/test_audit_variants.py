@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml.audits.variant_runs import CHEAP, Measured, cheap_candidates, differences, measure
-from ml.baselines import BASELINES
+from ml.baselines.registry import BASELINES
 from ml.data.variants import (
     TIE_RULES,
     VariantError,

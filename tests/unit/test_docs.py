@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 import raw2rank
-from ml.baselines import BASELINES, Baseline
+from ml.baselines.registry import BASELINES, Baseline
 from ml.recommender import Recommender
 from ml.training.recipe import RECIPES
 

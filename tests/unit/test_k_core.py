@@ -87,8 +87,8 @@ def pairs_of(users: int, items: int) -> list[tuple[str, str]]:
         ),
         (
             [],
-            {"k_core": 5, "verified_only": True, "least_rating": 4.5, "from_date": "", "minimum_history": 0},
-            "Shop: the cleaning rules (VERIFIED_ONLY, LEAST_RATING) leave none of 7 interactions; loosen them or "
+            {"k_core": 5, "verified_only": True, "min_rating": 4.5, "from_date": "", "min_history": 0},
+            "Shop: the cleaning rules (VERIFIED_ONLY, MIN_RATING) leave none of 7 interactions; loosen them or "
             "bring a larger dump",
         ),
     ],

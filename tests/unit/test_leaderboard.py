@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from recommender_factories import made_up_training_set
 
-from ml.baselines import BASELINES
+from ml.baselines.registry import BASELINES
 from ml.data.training_set import Sequences
 from ml.evaluation.entry import Entry
 from ml.evaluation.leaderboard import build_leaderboard, no_better_than

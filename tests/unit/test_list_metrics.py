@@ -13,14 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from recommender_factories import made_up_training_set
 
-from ml.baselines import BASELINES
+from ml.baselines.registry import BASELINES
 from ml.data.item_text import item_texts
 from ml.data.training_set import Sequences, TrainingSet
 from ml.evaluation import list_metrics as module
 from ml.evaluation.list_metrics import categories_of, gini, list_metrics, list_metrics_table, text_vectors_of
 from ml.evaluation.rankings import RankingError, rank
 from ml.recommender import NO_ITEM, Recommendations
-from ml.text import unit_rows
+from ml.text.encoder import unit_rows
 
 ITEMS = 12
 

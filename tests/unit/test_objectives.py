@@ -23,9 +23,9 @@ from ml.objectives.binary_cross_entropy import binary_cross_entropy, positive_we
 from ml.objectives.build import build_objective
 from ml.objectives.lambdarank import lambda_losses
 from ml.objectives.negatives import Popularity, draw_for_each, draw_shared
+from ml.objectives.registry import OBJECTIVES
 from ml.objectives.sampled_softmax import SampledSoftmax
 from ml.objectives.settings import (
-    OBJECTIVE_SETTINGS,
     BayesianPersonalisedRankingSettings,
     BinaryCrossEntropySettings,
     GeneralisedBinaryCrossEntropySettings,
@@ -273,12 +273,10 @@ def test_targets_weigh_the_mean_over_states():
 
 
 def test_every_objective_has_settings_a_name_and_a_builder():
-    assert {type(one) for one in EVERY} == set(OBJECTIVE_SETTINGS.values())
+    assert {type(one) for one in EVERY} == {objective.resolve() for objective in OBJECTIVES.values()}
     assert len({describe(one) for one in EVERY}) == len(set(EVERY))
-    with pytest.raises(TypeError, match="no objective"):
-        describe(None)
-    with pytest.raises(TypeError, match="no objective"):
-        build_objective(None, COUNTS)
+    for one in EVERY:
+        assert type(build_objective(one, COUNTS)).__name__ == one.objective.partition(":")[2]
 
 
 # softmax

@@ -12,9 +12,9 @@ SETTINGS = {
     "from_date": "",
     "until_date": "",
     "verified_only": False,
-    "least_rating": 0.0,
+    "min_rating": 0.0,
     "first_interaction_only": False,
-    "minimum_history": 0,
+    "min_history": 0,
     "tie_order": "hash",
     "split": "leave-one-out",
     "validation_from": "0.8",
@@ -52,9 +52,9 @@ def test_every_choice_is_said(interactions):
         "from_date": "2014-01-01",
         "until_date": "2015-01-01",
         "verified_only": True,
-        "least_rating": 3.5,
+        "min_rating": 3.5,
         "first_interaction_only": True,
-        "minimum_history": 4,
+        "min_history": 4,
         "split": "global-temporal",
     }
     said = split_protocol({**SETTINGS, **choices}, interactions())

@@ -17,7 +17,7 @@ from ml.models.item_embeddings import (
     embedding_sizes,
 )
 from ml.retrieval import pruning as quantised_pruning
-from ml.retrieval.pqtopk import QuantisedCatalogue
+from ml.retrieval.pqtopk import QuantisedCatalogue, _sums
 from ml.retrieval.top_k import exclude_seen, tie_break_order, top_k
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
@@ -124,7 +124,7 @@ def test_pruning_prunes_and_holds_what_is_best(small_pieces):
         catalogue = _catalogue(300, 4, seed=seed, levels=(0, 3)[seed % 2])
         state = np.random.default_rng(seed).normal(size=12).astype(np.float32)
         barred = np.arange(0, 300, 11)
-        sums = catalogue._sums(state)
+        sums = _sums(catalogue._partial_scores(state[None])[0])
         visited = quantised_pruning.could_be_best(sums, catalogue._columns, catalogue._index, 3, barred)
         if visited is None:
             continue
@@ -151,7 +151,7 @@ def test_pruning_visits_few_items_of_a_large_catalogue(k):
     shares = []
     for state in states:
         visited = quantised_pruning.could_be_best(
-            catalogue._sums(state), catalogue._columns, catalogue._index, k, nothing
+            _sums(catalogue._partial_scores(state[None])[0]), catalogue._columns, catalogue._index, k, nothing
         )
         shares.append(1.0 if visited is None else len(visited) / 40_000)
     assert np.median(shares) < 0.1

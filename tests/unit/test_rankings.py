@@ -13,7 +13,7 @@ import pytest
 from audit_toys import leave_one_out
 from recommender_factories import made_up_training_set
 
-from ml.baselines import BASELINES
+from ml.baselines.registry import BASELINES
 from ml.evaluation.entry import Entry
 from ml.evaluation.leaderboard import build_leaderboard
 from ml.evaluation.metrics import user_metrics

@@ -92,8 +92,12 @@ def test_a_recipe_is_read_as_written(tmp_path):
         ("[training]", "[trainng]", r"the table \[training\] is missing"),
         ('title = "A title"\n', "", r"the key title is missing"),
         ('title = "A title"\n', 'title = "A title"\ncolour = 1\n', r"unknown key colour"),
-        ('title = "A title"\n', 'title = "A title"\ncodes = "svd"\n', r"codes names a code assignment exactly when"),
-        ('"dense"', '"joint_product_quantised"', r"codes names a code assignment exactly when"),
+        (
+            'title = "A title"\n',
+            'title = "A title"\ncodes = "svd"\n',
+            r"codes are named, and this model has no use for them",
+        ),
+        ('"dense"', '"joint_product_quantised"', r"this model needs codes: name a recipe of codes"),
         ("blocks = 1\n", "blocks = \n", r"one\.toml: not a TOML file"),
     ],
 )

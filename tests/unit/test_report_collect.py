@@ -197,7 +197,7 @@ def test_collected_provenance_and_run(collected, lake):
         ("exclude_seen", False, "no"),
         ("verified_only", True, "yes"),
         ("validation_users", 0, "all"),
-        ("least_rating", 0.0, "any"),
+        ("min_rating", 0.0, "any"),
         ("seed", 0, "0"),
     ],
 )

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ml.baselines import BASELINES
+from ml.baselines.registry import BASELINES
 from ml.config import TableError
 from ml.fusion.recipe import load_fusions
 from ml.reproduction.claims import Claim, load_claims, load_protocols

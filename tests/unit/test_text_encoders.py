@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from ml.text import DEFAULT_ENCODER, ENCODERS, TextEncoder, create_encoder, unit_rows
+from ml.text.encoder import TextEncoder, unit_rows
+from ml.text.registry import DEFAULT_ENCODER, ENCODERS, create_encoder
 from ml.text.sentence_transformers import SentenceTransformerEncoder
 from ml.text.tf_idf_svd import TfIdfSvd
 
@@ -119,7 +120,7 @@ def test_rows_have_length_one_or_none(texts):
 
 def test_another_process_makes_the_same_bits():
     code = (
-        "import hashlib; from ml.text import create_encoder;"
+        "import hashlib; from ml.text.registry import create_encoder;"
         "texts = [f'item {n % 17} of {n % 23} kinds {n * n}' for n in range(400)];"
         "print(hashlib.sha256(create_encoder().encode(texts).tobytes()).hexdigest())"
     )

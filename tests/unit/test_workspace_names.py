@@ -186,20 +186,22 @@ def test_a_dataset_has_a_name_that_files_can_have(tmp_path: Path) -> None:
         b"[" * 100_000,
     ],
 )
-def test_a_damaged_registration_names_itself_and_the_remedy(text: bytes, tmp_path: Path) -> None:
+def test_a_damaged_registration_of_an_earlier_version_names_itself_and_the_remedy(text: bytes, tmp_path: Path) -> None:
     paths = Workspace(tmp_path).dataset("Small")
     paths.registration.parent.mkdir(parents=True)
-    paths.registration.write_bytes(text)
+    old = paths.registration.with_suffix(".json")
+    old.write_bytes(text)
     for read in (lambda: paths.dumps, lambda: paths.source_description):
         with pytest.raises(LandingError) as raised:
             read()
         said = reason(raised.value, tmp_path)
-        assert str(paths.registration) in said
+        assert str(old) in said
         assert "DUMPS=<folder>" in said
         assert "\n" not in said
     # which is what the remedy does
     paths.register(tmp_path / "dumps")
     assert paths.dumps == tmp_path / "dumps"
+    assert not old.exists()
 
 
 def test_an_asset_whose_files_were_removed_is_missed(tmp_path: Path) -> None:

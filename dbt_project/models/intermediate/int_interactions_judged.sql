@@ -2,8 +2,8 @@
 {{ config(materialized='table' if any_cleaning_rule() else 'view') }}
 
 {%- set window = time_window() -%}
-{%- set least_rating = plain_number('least_rating') -%}
-{%- set minimum_history = whole_number('minimum_history') -%}
+{%- set min_rating = plain_number('min_rating') -%}
+{%- set min_history = whole_number('min_history') -%}
 {#- those that no rule has dropped so far, and that may be dropped #}
 {%- set in_question = 'given_split is null and dropped_by is null' %}
 
@@ -26,8 +26,8 @@ judged_alone as (
                 {%- if true_or_false('verified_only') %}
                 when verified is distinct from true then 'verified_only'
                 {%- endif %}
-                {%- if least_rating | float > 0 %}
-                when rating is null or rating < {{ least_rating }} then 'least_rating'
+                {%- if min_rating | float > 0 %}
+                when rating is null or rating < {{ min_rating }} then 'min_rating'
                 {%- endif %}
             end
         )::varchar as dropped_by
@@ -53,13 +53,13 @@ judged_in_pairs as (
 ),
 
 judged_in_histories as (
-    {%- if minimum_history > 0 %}
+    {%- if min_history > 0 %}
     select
         * replace (
             case
                 when {{ in_question }}
-                    and count(*) filter ({{ in_question }}) over (partition by user_id) < {{ minimum_history }}
-                    then 'minimum_history'
+                    and count(*) filter ({{ in_question }}) over (partition by user_id) < {{ min_history }}
+                    then 'min_history'
                 else dropped_by
             end as dropped_by
         )

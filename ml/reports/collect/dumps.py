@@ -67,9 +67,9 @@ def _rules(chosen: dict) -> dict[str, str]:
     return {
         "time_window": f"outside the time window ({', '.join(window)})",
         "verified_only": "not a verified purchase",
-        "least_rating": f"rated below {chosen['least_rating']:g}, or not rated",
+        "min_rating": f"rated below {chosen['min_rating']:g}, or not rated",
         "first_interaction_only": "later interactions of a user with the same item",
-        "minimum_history": f"users with fewer than {chosen['minimum_history']} interactions",
+        "min_history": f"users with fewer than {chosen['min_history']} interactions",
         "k_core": core_label,
     }
 

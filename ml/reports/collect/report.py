@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from ml.codes.codes import CODES_PER_BOOK
 from ml.data.files import read_json
+from ml.data.setting_names import by_new_name
 from ml.data.training_set import FIT_ON_TRAIN
 from ml.recommender import BASELINE
 from ml.reports.collect.dumps import dump_files, funnels, rejected_lines
@@ -62,8 +63,8 @@ _ZERO = {
     "k_core_users": "none",
     "k_core_items": "none",
     "validation_users": "all",
-    "least_rating": "any",
-    "minimum_history": "any",
+    "min_rating": "any",
+    "min_history": "any",
 }
 
 
@@ -150,7 +151,9 @@ def codes_reports(lake: Path, leaderboard: pa.Table) -> tuple[CodesReport, ...]:
         path = lake / "codes" / name / "codes.json"
         described = read_json(path.parent, path.name)
         method, report = described["method"], described["report"]
-        options = ", ".join(f"{name} {value}" for name, value in method.items() if name not in ("name", "books"))
+        options = ", ".join(
+            f"{name} {value}" for name, value in method.items() if name not in ("name", "books", "book_sizes")
+        )
         books = (
             CodeBook(book["codes_used"], book["entropy_bits"], book["largest_code_items"]) for book in report["by_book"]
         )
@@ -159,7 +162,7 @@ def codes_reports(lake: Path, leaderboard: pa.Table) -> tuple[CodesReport, ...]:
                 name=path.parent.name,
                 method=f"{method['name']}, {options}" if options else method["name"],
                 items=report["items"],
-                codes_per_book=CODES_PER_BOOK,
+                codes_per_book=max(method.get("book_sizes", [CODES_PER_BOOK])),
                 books=tuple(books),
                 colliding_items=report["items_in_collisions"],
                 largest_collision=report["largest_collision"],
@@ -263,7 +266,7 @@ def _settings(lake: Path) -> dict[str, str]:
     """Every setting that was written down, by name, in words where a value stands for the lack of one."""
     written: dict[str, object] = {}
     for path in sorted((lake / "settings").glob("*.json")):
-        written |= json.loads(path.read_text(encoding="utf-8"))
+        written |= by_new_name(json.loads(path.read_text(encoding="utf-8")))
     return {name.replace("_", " "): _setting(name, value, written) for name, value in sorted(written.items())}
 
 

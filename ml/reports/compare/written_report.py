@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ml.data.setting_names import RENAMED, by_new_name
 from ml.evaluation.metrics import HEADLINE
 from ml.evaluation.rankings import RankingError
 from ml.evaluation.sampled_rankings import SAMPLE_FILE, check_sample
@@ -31,6 +32,8 @@ _KEYS = {
     "statistics": dict,
 }
 _COLUMNS = ("position", "recommender", "title", HEADLINE, f"{HEADLINE}_low", f"{HEADLINE}_high", "users")
+# names of settings as reports print them
+_RENAMED = {old.replace("_", " "): new.replace("_", " ") for old, new in RENAMED.items()}
 
 
 class ReportError(ValueError):
@@ -110,8 +113,8 @@ def read_report(folder: Path) -> Report:
         board=_board(folder / _BOARD),
         audits={audit["name"]: audit for audit in audits},
         sample=sample,
-        settings=said.get("settings") or {},
-        **{key: said[key] for key in _KEYS},
+        settings={_RENAMED.get(name, name): value for name, value in (said.get("settings") or {}).items()},
+        **{key: said[key] for key in _KEYS} | {"statistics": by_new_name(said["statistics"])},
     )
 
 

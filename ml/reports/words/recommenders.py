@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ml.baselines import BASELINES
+from ml.baselines.registry import BASELINES
 from ml.reports.content.evaluation import Described, LeaderboardRow
 
 _ARCHITECTURES = {

@@ -10,14 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ml.audits.audit import OUTCOMES, Audit
+from ml.audits.registry import AUDITS
 from ml.evaluation.leaderboard import NOT_DIFFERENT
 from ml.reports.content.report import HEADLINE, Leaderboard, LeaderboardRow, ReportContent
 from ml.reports.words.row_marks import mark_sentences
 from ml.reports.words.wording import NO_BREAK, count, interval, metric_name, metric_value, of, p_value, percent
 
-# The gravest first: whether the benchmark measures at all; what was measured by accident; what is counted twice; what
-# is known too early, as in every leave-one-out split; how far it reaches; how scores may be read.
-AUDITS = ("shortcuts", "ties", "duplicates", "leakage", "temporal", "calibration")
 # Below these a caveat says nothing that the reader needs.
 _TIED_SHARE = 0.05
 _REPEATED_SHARE = 0.02
@@ -31,7 +29,7 @@ def gravity(audit: Audit) -> tuple:
 
     Nothing is graver than a fitted part that saw held-out items.
     """
-    place = AUDITS.index(audit.name) if audit.name in AUDITS else len(AUDITS)
+    place = [*AUDITS, audit.name].index(audit.name)
     return (OUTCOMES.index(audit.outcome), not audit.facts.get("sees_held_out"), place, audit.name)
 
 

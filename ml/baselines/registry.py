@@ -1,0 +1,48 @@
+"""The baselines by name, in the order in which tables list them.
+
+A baseline is one module of this package: a class of the form of :class:`ml.recommender.Recommender`, and a
+``REGISTERED`` (:mod:`ml.registry`) that describes it. What it needs is named in ``needs``: ``item_text`` where ``fit``
+reads the text of the items, ``text_vectors`` where it reads the vectors of these texts too, ``seed`` where its rankings
+are drawn.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ml.recommender import Recommender
+from ml.registry import Registered, registered
+
+ITEM_TEXT = "item_text"
+TEXT_VECTORS = "text_vectors"
+SEED = "seed"
+
+
+class Baseline(Registered):
+    """A baseline: its description, and how it is made and loaded."""
+
+    @property
+    def needs_item_text(self) -> bool:
+        """Whether ``fit`` reads ``TrainingSet.item_text``."""
+        return ITEM_TEXT in self.needs
+
+    @property
+    def needs_text_vectors(self) -> bool:
+        """Whether ``fit`` reads the vectors of the item text."""
+        return TEXT_VECTORS in self.needs
+
+    @property
+    def seeded(self) -> bool:
+        """Whether its rankings are drawn with a seed."""
+        return SEED in self.needs
+
+    def create(self, seed: int = 0) -> Recommender:
+        """A recommender to be fitted; ``seed`` matters only where :attr:`seeded` is true."""
+        return self.resolve()(seed=seed) if self.seeded else self.resolve()()
+
+    def load(self, folder: Path) -> Recommender:
+        """Read what the recommender's ``save`` wrote."""
+        return self.resolve().load(folder)
+
+
+BASELINES = registered("ml.baselines", Baseline)

@@ -1,0 +1,151 @@
+"""Recipes of codes: one TOML file each, in the folder ``codes`` beside the recipes of models, which name them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from ml.codes.codes import LARGEST_BOOK
+from ml.codes.registry import BOOK_SIZES, METHODS, VECTORS, Method
+from ml.codes.vectors import VectorPart, input_vectors
+from ml.config import TableError, read_table, read_toml, take_choice, take_table
+
+if TYPE_CHECKING:
+    from ml.codes.codes import Codes
+    from ml.data.training_set import TrainingSet
+
+CODES_RECIPES = Path(__file__).parents[1] / "recipes" / "codes"
+
+
+@dataclass(frozen=True)
+class CodesRecipe:
+    """How the items get their codes.
+
+    Attributes:
+        name: name of the file without its ending, by which recipes of models ask for the codes.
+        title: for tables.
+        description: which items get like codes, in a sentence or two.
+        source: the paper, and where values differ from it.
+        method_name: key of :data:`ml.codes.registry.METHODS`.
+        method: options of the method.
+        book_sizes: codes of each book; empty where the method decides that itself.
+        vectors: what is quantised, end to end; empty where the method takes no vectors.
+        seed_offset: added to the seed of the run, so that recipes of one method can differ.
+    """
+
+    name: str
+    title: str
+    description: str
+    source: str
+    method_name: str
+    method: Method
+    book_sizes: tuple[int, ...]
+    vectors: tuple[VectorPart, ...]
+    seed_offset: int
+
+    def as_tables(self) -> dict[str, Any]:
+        """The recipe as the tables of its file, for JSON."""
+        tables = {
+            "title": self.title,
+            "description": self.description,
+            "source": self.source,
+            "book_sizes": self.book_sizes,
+            "seed_offset": self.seed_offset,
+            # a method's settings are a dataclass, which a protocol cannot say
+            "method": {"name": self.method_name, **asdict(cast(Any, self.method))},
+            "vectors": [asdict(part) for part in self.vectors],
+        }
+        return json.loads(json.dumps(tables))
+
+    def digest(self) -> str:
+        """SHA-256 of what decides the codes besides the data and the seed: not of title, description and source."""
+        tables = self.as_tables()
+        for words in ("title", "description", "source"):
+            del tables[words]
+        return hashlib.sha256(json.dumps(tables, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def module(self) -> str:
+        """Dotted name of the module that assigns the codes."""
+        return METHODS[self.method_name].module
+
+    @property
+    def needs_text(self) -> bool:
+        """Whether the vectors of the item text are read."""
+        return any(part.of == "text" for part in self.vectors)
+
+    def assign(self, training_set: TrainingSet, seed: int = 0) -> Codes:
+        """Assign the codes now.
+
+        Args:
+            training_set: whose items get codes, with item text where :attr:`needs_text`. Held-out targets are not read.
+            seed: of the run.
+
+        Raises:
+            ValueError: no codes can be assigned: the training histories are empty, or the item text is missing.
+        """
+        seed += self.seed_offset
+        vectors = input_vectors(training_set, self.vectors, seed) if self.vectors else None
+        return self.method.assign(training_set, self.book_sizes, seed, vectors)
+
+
+@dataclass(frozen=True)
+class _Top:
+    """The keys at the top of a recipe of codes."""
+
+    title: str
+    description: str
+    source: str
+    book_sizes: tuple[int, ...] = ()
+    seed_offset: int = 0
+
+    def __post_init__(self) -> None:
+        for size in self.book_sizes:
+            if not 1 <= size <= LARGEST_BOOK:
+                raise ValueError(f"book_sizes must be from 1 to {LARGEST_BOOK:,}, not {size}")
+        if self.seed_offset < 0:
+            raise ValueError(f"seed_offset must not be negative, not {self.seed_offset}")
+
+
+def load_codes_recipe(path: Path) -> CodesRecipe:
+    """Read and check one recipe of codes.
+
+    Raises:
+        TableError: the file is not TOML, or a key is missing, unknown, of the wrong type or out of range.
+    """
+    where, tables = str(path), read_toml(path)
+    method_table = take_table(tables, "method", where)
+    method_name = take_choice(method_table, "name", METHODS, where, "method.")
+    parts = tables.pop("vectors", [])
+    if not isinstance(parts, list) or not all(isinstance(part, dict) for part in parts):
+        raise TableError(f"{where}: vectors must be a list of tables, each under [[vectors]]")
+    top = read_table(_Top, tables, where, "")
+    needs = METHODS[method_name].needs
+    for key, given in ((BOOK_SIZES, top.book_sizes), (VECTORS, parts)):
+        if given and key not in needs:
+            raise TableError(f"{where}: the method {method_name} takes no {key}; remove them")
+        if not given and key in needs:
+            raise TableError(f"{where}: the method {method_name} needs {key}, and the recipe gives none")
+    return CodesRecipe(
+        name=path.stem,
+        title=top.title,
+        description=top.description,
+        source=top.source,
+        method_name=method_name,
+        method=read_table(METHODS[method_name].resolve(), method_table, where, "method."),
+        book_sizes=top.book_sizes,
+        vectors=tuple(read_table(VectorPart, dict(part), where, "vectors.") for part in parts),
+        seed_offset=top.seed_offset,
+    )
+
+
+def load_codes_recipes(folder: Path = CODES_RECIPES) -> dict[str, CodesRecipe]:
+    """All recipes of codes of a folder (``*.toml``) by name, in the order of names; none where there is no folder.
+
+    Raises:
+        TableError: one of the files is wrong; the message names it and the key.
+    """
+    return {path.stem: load_codes_recipe(path) for path in sorted(folder.glob("*.toml"))}

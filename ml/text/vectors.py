@@ -1,0 +1,115 @@
+"""The vectors of a catalogue's item text: computed once, kept with the texts, saved and loaded with their digest.
+
+There are two kinds, by what is encoded: the whole text of an item, which recommenders and audits compare items by, and
+its title, brand and category alone, which the diversity of lists is measured by.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from ml.data.files import whole
+from ml.data.item_text import item_text_digest, text_fields
+from ml.data.training_set import ItemTexts, TrainingSet
+from ml.text.registry import DEFAULT_ENCODER, create_encoder
+from ml.text.tf_idf_svd import TfIdfSvd
+
+FORMAT = "raw2rank-text-vectors-1"
+DESCRIPTION = "text_vectors.json"
+NAMES = "names"
+NAME_DIMENSIONS = 64
+
+
+def text_vectors(training_set: TrainingSet, encoder: str = DEFAULT_ENCODER) -> np.ndarray:
+    """A vector for the text of each item, computed on the first call and kept with the texts.
+
+    Args:
+        training_set: with its item text.
+        encoder: name of an encoder of :mod:`ml.text.registry`.
+
+    Returns:
+        float32 ``[items, dimensions]``, rows of length 1, zero rows for texts without a word.
+
+    Raises:
+        ValueError: the training set was loaded without its item text, or there is no such encoder.
+        ModuleNotFoundError: the encoder needs an extra that is not installed.
+    """
+    texts = _texts_of(training_set)
+    if encoder not in texts.vectors:
+        texts.vectors[encoder] = create_encoder(encoder).encode(texts)
+    return texts.vectors[encoder]
+
+
+def name_vectors(training_set: TrainingSet) -> np.ndarray:
+    """What each item is called as a vector: TF-IDF of title, brand and category, 64 dimensions of an SVD.
+
+    The labels of the fields, fields that are unknown, and the price say nothing of what an item is, and are left out:
+    with them all items would be alike. Computed on the first call and kept with the texts.
+
+    Returns:
+        float32 ``[items, at most 64]``, rows of length 1, zero rows for items without a word.
+
+    Raises:
+        ValueError: the training set was loaded without its item text.
+    """
+    texts = _texts_of(training_set)
+    if NAMES not in texts.vectors:
+        named = [" ".join(field for field in text_fields(text) if field) for text in texts]
+        texts.vectors[NAMES] = TfIdfSvd(NAME_DIMENSIONS).encode(named)
+    return texts.vectors[NAMES]
+
+
+def save_text_vectors(folder: Path, training_set: TrainingSet, encoder: str = DEFAULT_ENCODER) -> dict[str, np.ndarray]:
+    """Write the vectors of both kinds into an existing folder: one ``.npy`` file each, and ``text_vectors.json``.
+
+    Returns:
+        The vectors, by the name of what made them.
+
+    Raises:
+        ValueError: the training set was loaded without its item text.
+    """
+    vectors = {encoder: text_vectors(training_set, encoder), NAMES: name_vectors(training_set)}
+    for name, array in vectors.items():
+        np.save(folder / f"{name}.npy", array, allow_pickle=False)
+    description = {
+        "format": FORMAT,
+        "item_text": item_text_digest(training_set.item_ids, _texts_of(training_set)),
+        "vectors": {name: list(array.shape) for name, array in vectors.items()},
+    }
+    (folder / DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+    return vectors
+
+
+def load_text_vectors(folder: Path, training_set: TrainingSet) -> TrainingSet:
+    """The same training set, its texts with the vectors that :func:`save_text_vectors` wrote, memory-mapped.
+
+    Raises:
+        DamagedFile: not all of it is there, or it was made from other texts.
+        ValueError: the training set was loaded without its item text.
+    """
+    texts = _texts_of(training_set)
+    with whole(folder):
+        description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        if description["format"] != FORMAT:
+            raise ValueError(f"it holds {description['format']}, this version reads {FORMAT}")
+        if description["item_text"] != item_text_digest(training_set.item_ids, texts):
+            raise ValueError("it was made from other item texts")
+        vectors = {}
+        for name, shape in description["vectors"].items():
+            array = np.load(folder / f"{name}.npy", mmap_mode="r" if shape[1] else None, allow_pickle=False)
+            if list(array.shape) != shape:
+                raise ValueError(f"{name}.npy has the shape {list(array.shape)}, {DESCRIPTION} says {shape}")
+            vectors[name] = array
+    texts.vectors.update(vectors)
+    return training_set
+
+
+def _texts_of(training_set: TrainingSet) -> ItemTexts:
+    if training_set.item_text is None:
+        raise ValueError(f"{training_set.dataset} was loaded without its item text: add it with TrainingSet.with_text")
+    # TrainingSet holds its texts in no other form
+    assert isinstance(training_set.item_text, ItemTexts)
+    return training_set.item_text

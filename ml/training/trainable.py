@@ -1,0 +1,115 @@
+"""What the training loop asks of a model: a loss for a batch, and nothing about how items are ranked.
+
+:class:`ScoredSequences` is the kind that ranks items by dot products. A model of another kind, say one that generates
+the codes of the next item, is trained by the same loop through a class of its own with the same few members.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol, Self, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ml.data.training_set import Sequences
+from ml.models.sequential_model import SequentialModel
+from ml.objectives.build import Objective
+from ml.tasks.batch import Batch
+from ml.tasks.build import Task
+
+
+class TrainingBatch(Protocol):
+    """Inputs and targets of some sequences, in whatever form the model reads them."""
+
+    @property
+    def inputs(self) -> int:
+        """Number of inputs, padding not counted."""
+
+    @property
+    def places(self) -> int:
+        """Number of inputs, padding counted."""
+
+    @property
+    def predictions(self) -> int:
+        """Number of predictions that the loss is the mean of; batches are weighted by it."""
+
+    def to(self, device: torch.device) -> Self:
+        """The same batch on a device."""
+
+
+SomeBatch = TypeVar("SomeBatch", bound=TrainingBatch)
+
+
+class Trainable(Protocol[SomeBatch]):
+    """A model as the training loop sees it."""
+
+    @property
+    def module(self) -> nn.Module:
+        """Holds the weights: its parameters are optimised and averaged, its state dict is what checkpoints and the
+        result of training consist of."""
+
+    @property
+    def least_items(self) -> int:
+        """Sequences with fewer items are not trained on."""
+
+    @property
+    def max_length(self) -> int:
+        """Items of a sequence that are read at most; the loop puts sequences of similar length into a batch, where
+        longer ones count as this long."""
+
+    def batch(self, sequences: Sequences, rows: np.ndarray, generator: np.random.Generator) -> SomeBatch:
+        """Inputs and targets of the given rows, on the CPU.
+
+        Args:
+            sequences: the training histories.
+            rows: row numbers, int64, at least one.
+            generator: the only source of random numbers besides torch's global generator; both are seeded for each
+                step, which makes an interrupted run continue as if it had not been interrupted.
+        """
+
+    def loss(self, batch: SomeBatch, generator: np.random.Generator) -> Tensor:
+        """Mean loss over the predictions of a batch, a scalar with a gradient.
+
+        Called with the module in training mode, under autocast where the precision asks for it.
+
+        Args:
+            batch: on the device of the module.
+            generator: for negatives. Under torchrun it is the same in all processes.
+        """
+
+    def compile(self) -> None:
+        """Have ``torch.compile`` fuse what :meth:`loss` spends its time on; called once, before training."""
+
+
+@dataclass
+class ScoredSequences:
+    """A model whose states are scored against item vectors, with its task and objective, as a :class:`Trainable`.
+
+    Attributes:
+        module: from histories to states.
+        task: which items of a sequence are inputs, and which are to be predicted.
+        objective: mean loss over states.
+    """
+
+    module: SequentialModel
+    task: Task
+    objective: Objective
+    least_items: int = field(init=False)
+    max_length: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.least_items = self.task.least_items
+        self.max_length = self.module.max_length
+        self._states = self.module.states
+
+    def batch(self, sequences: Sequences, rows: np.ndarray, generator: np.random.Generator) -> Batch:
+        return self.task.training_batch(sequences, rows, self.max_length, generator)
+
+    def loss(self, batch: Batch, generator: np.random.Generator) -> Tensor:
+        states = self._states(batch.items, batch.lengths, batch.users, batch.positions)
+        return self.objective(states, batch.targets, self.module.output_embedding, generator)
+
+    def compile(self) -> None:
+        self._states = torch.compile(self.module.states, dynamic=True)
