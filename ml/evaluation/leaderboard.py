@@ -12,10 +12,10 @@ import numpy as np
 import pyarrow as pa
 
 from ml.data.training_set import TrainingSet
+from ml.evaluation.columns import RowFacts, columns_of_depth, schema_of
 from ml.evaluation.entry import Entry
 from ml.evaluation.findings import BETTER, NOT_DIFFERENT, WORSE, Comparison
 from ml.evaluation.intervals import Interval, bootstrap_interval
-from ml.evaluation.leaderboard_columns import RowFacts, columns_of_depth, schema_of
 from ml.evaluation.metrics import HEADLINE, mean_metrics, metrics_of_depth
 from ml.evaluation.protocol_line import choices_as_metadata, protocol_of
 from ml.evaluation.rankings import RankingError, facts
@@ -28,7 +28,7 @@ from ml.recommender import BASELINE
 def build_leaderboard(entries: Sequence[Entry], training_set: TrainingSet, seed: int = 0) -> pa.Table:
     """One row a recommender, best nDCG@10 first.
 
-    The columns are those of :data:`ml.evaluation.leaderboard_columns.LEADERBOARD`: metrics are means over users and
+    The columns are those of :data:`ml.evaluation.columns.LEADERBOARD`: metrics are means over users and
     seeds; the interval of nDCG@10 is a bootstrap over users with one seed, and a t-interval over users and seeds with
     several; every other row is compared with the best training-free recommender, the reference, whose own row has no
     comparison; every pair of recommenders is tested in the same way, corrected by Holm over all pairs.

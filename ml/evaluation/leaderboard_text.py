@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from ml.evaluation.leaderboard_columns import TERMINAL, printed_columns
+from ml.evaluation.columns import TERMINAL, printed_columns
 from ml.evaluation.protocol_line import protocol_line
 from ml.number_format import duration, metric_value
 from ml.tables import Cell, Table, to_text

@@ -110,8 +110,8 @@ with warnings.catch_warnings():
 )
 def leaderboard(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     from ml.data.content_digest import parquet_digest
+    from ml.evaluation.columns import descriptions
     from ml.evaluation.leaderboard import build_leaderboard
-    from ml.evaluation.leaderboard_columns import descriptions
     from ml.evaluation.protocol_line import protocol
     from ml.evaluation.rankings import RankingError, write_table
 

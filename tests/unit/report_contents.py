@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 import report_audits
 
 from ml.data.training_set import Sequences, TrainingSet
+from ml.evaluation.columns import LEADERBOARD, columns, schema_of
 from ml.evaluation.entry import Entry
 from ml.evaluation.leaderboard import build_leaderboard
-from ml.evaluation.leaderboard_columns import LEADERBOARD, columns, schema_of
 from ml.evaluation.metrics import METRICS, user_metrics
 from ml.evaluation.protocol_line import choices_as_metadata
 from ml.evaluation.rankings import rank, write_table

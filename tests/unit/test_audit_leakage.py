@@ -105,7 +105,7 @@ def test_near_duplicates_ask_for_a_likeness_that_makes_sense():
 # ---- users told twice
 
 
-def near_duplicate_users_plainly(rows, fit_on_both: bool) -> int:
+def near_duplicates_plainly(rows, fit_on_both: bool) -> int:
     cut = 1 if fit_on_both else 2
     held = 0
     for user, row in enumerate(rows):
@@ -126,10 +126,10 @@ def near_duplicate_users_plainly(rows, fit_on_both: bool) -> int:
 def test_targets_that_a_double_holds_are_those_found_by_comparing_each_with_each(rows, both):
     rows = [row if len(row) >= 2 else row * 2 for row in rows]
     found = near_duplicate_users(leave_one_out(rows, 7), FIT_ON_BOTH if both else "train")
-    assert found.targets_held == near_duplicate_users_plainly(rows, both)
+    assert found.targets_held == near_duplicates_plainly(rows, both)
 
 
-def test_a_user_near_duplicate_users_in_another_order_is_a_concern():
+def test_a_user_twice_in_another_order_is_a_concern():
     rows = random_rows(60, 60)
     training_set = leave_one_out([*rows, *(row[::-1] for row in rows[:5])], 60)
     audit = audit_leakage(training_set, None, {}, exclude_seen=False)

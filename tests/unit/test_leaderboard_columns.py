@@ -10,8 +10,8 @@ import pytest
 from report_contents import made_up_run, write_leaderboard, write_made_up_lake
 from report_page import Page
 
-from ml.evaluation import leaderboard_columns
-from ml.evaluation.leaderboard_columns import (
+from ml.evaluation import columns
+from ml.evaluation.columns import (
     COMPARISON,
     LEADERBOARD,
     RANKING,
@@ -68,7 +68,7 @@ def test_a_table_has_the_columns_that_the_leaderboard_has():
 
 def test_a_column_that_is_added_is_everywhere(tmp_path, monkeypatch):
     place = next(place for place, column in enumerate(LEADERBOARD) if column.name == "reference")
-    monkeypatch.setattr(leaderboard_columns, "LEADERBOARD", (*LEADERBOARD[:place], MADE_UP, *LEADERBOARD[place:]))
+    monkeypatch.setattr(columns, "LEADERBOARD", (*LEADERBOARD[:place], MADE_UP, *LEADERBOARD[place:]))
     lake = tmp_path / "lake"
     write_made_up_lake(lake)
     leaderboard = lake / "evaluation" / "leaderboard.parquet"

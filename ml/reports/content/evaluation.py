@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ml.evaluation.columns import HIGH, LOW
 from ml.evaluation.findings import BETTER, NOT_DIFFERENT, WORSE
-from ml.evaluation.leaderboard_columns import HIGH, LOW
 from ml.evaluation.metrics import HEADLINE, METRICS
 from ml.recommender import BASELINE, FUSION
 
@@ -25,7 +25,7 @@ class Estimate:
 class LeaderboardRow:
     """One row of the leaderboard, and what a report derives from it.
 
-    ``row["seeds"]`` is the value of a column of :data:`ml.evaluation.leaderboard_columns.LEADERBOARD`, ``None`` where
+    ``row["seeds"]`` is the value of a column of :data:`ml.evaluation.columns.LEADERBOARD`, ``None`` where
     it is missing.
 
     Attributes:

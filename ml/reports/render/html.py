@@ -13,7 +13,7 @@ from markupsafe import Markup, escape
 
 from ml import number_format as numbers
 from ml.data.files import atomic_file
-from ml.evaluation.leaderboard_columns import COMPARISON, LEADERBOARD, LOW, RANKING, Column, printed_columns
+from ml.evaluation.columns import COMPARISON, LEADERBOARD, LOW, RANKING, Column, printed_columns
 from ml.evaluation.metrics import metric_name
 from ml.reports.content.report import (
     HEADLINE,

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ml.evaluation.leaderboard_columns import KINDS
+from ml.evaluation.columns import KINDS
 from ml.evaluation.metrics import METRIC_NAMES
 from ml.number_format import NO_BREAK, count, day, metric_value
 from ml.number_format import interval as interval_of

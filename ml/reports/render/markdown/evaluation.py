@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ml import number_format as numbers
 from ml.audits.audit import Audit
-from ml.evaluation.leaderboard_columns import COMPARISON
+from ml.evaluation.columns import COMPARISON
 from ml.evaluation.metrics import metric_name
 from ml.reports.content.report import HEADLINE, Leaderboard, ReportContent
 from ml.reports.render.markdown.table import leaderboard_table, markdown_table, table

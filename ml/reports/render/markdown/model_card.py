@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 
 from ml import number_format as numbers
-from ml.evaluation.leaderboard_columns import SIZES
+from ml.evaluation.columns import SIZES
 from ml.evaluation.metrics import metric_name
 from ml.reports.content.report import HEADLINE, ReportContent, RunFacts
 from ml.reports.render.markdown import report as markdown

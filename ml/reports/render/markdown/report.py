@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from ml import number_format as numbers
-from ml.evaluation.leaderboard_columns import RANKING
+from ml.evaluation.columns import RANKING
 from ml.evaluation.metrics import metric_name
 from ml.reports.content.report import (
     HEADLINE,

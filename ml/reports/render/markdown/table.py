@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-from ml.evaluation.leaderboard_columns import printed_columns
+from ml.evaluation.columns import printed_columns
 from ml.number_format import duration
 from ml.reports.content.evaluation import Leaderboard, LeaderboardRow
 from ml.reports.render.text import escape_markdown
@@ -35,7 +35,7 @@ def leaderboard_table(
 
     Args:
         board: the leaderboard.
-        name: which table, as :mod:`ml.evaluation.leaderboard_columns` names it.
+        name: which table, as :mod:`ml.evaluation.columns` names it.
         cells: what to print in a column instead of its value, by name of the column.
         fit_seconds: seconds of fitting by name of recommender, for one more column.
         rows: to show; all where ``None``.
