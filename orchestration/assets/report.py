@@ -98,7 +98,7 @@ def report(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         made_by={"Dagster run": context.run_id},
     )
     with versioned_folder(paths.report.parent, keep=REPORTS_KEPT) as temporary:
-        write_report(content, temporary, facts)
+        write_report(content, temporary, paths.leaderboard, facts)
         _write_sample(paths, temporary)
     return materialization(
         # all but the clock and the machine

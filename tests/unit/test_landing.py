@@ -240,7 +240,7 @@ def test_files_are_landed_in_the_order_of_their_names(tmp_path):
     with (
         patch.object(lines, "CHUNK_BYTES", 64),
         patch.object(landing_lines, "BYTES_PER_BATCH", 1),
-        patch.object(landing_units, "ROWS_A_GROUP", 1),
+        patch.object(landing_units, "ROWS_PER_GROUP", 1),
     ):
         landed = land_reviews([one, two], tmp_path / "landed", processes=1)
     groups = sorted(pq.ParquetFile(path).num_row_groups for path in (tmp_path / "landed" / "rows").iterdir())
