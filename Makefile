@@ -24,7 +24,7 @@ check-data_OPTIONS := $(run_OPTIONS) ACCEPT VERBOSE
 download_OPTIONS := DATASET RELEASE INTO ALL NO_METADATA
 search_OPTIONS := DATASET RECIPE TRIALS SPACE THREADS WAIT
 reproduce_OPTIONS := DATA CLAIMS DEVICE THREADS PROCESSES PAGE
-compare_OPTIONS := A B PAGE
+compare_OPTIONS := DATASET A B PAGE
 ui_OPTIONS := PORT TOKEN
 # what the commands themselves are made of
 OWN := PYTHON RAW2RANK_% PYTEST_OPTIONS VENV MAKE% -%
@@ -43,7 +43,7 @@ help:
 	@echo "make download    fetch the public files: RELEASE=2014|2018|2023, ALL=1, INTO=folder, NO_METADATA=1"
 	@echo "make search      better values of one recipe, by Optuna: SPACE=file"
 	@echo "make reproduce   fit what docs/reproduction.md claims, and write it: DATA=folder"
-	@echo "make compare     two reports: what changed in data, rankings and metrics; A=folder B=folder, PAGE=file for Markdown"
+	@echo "make compare     two reports: what changed in data, rankings and metrics; the last two of DATASET, or A=folder B=folder; PAGE=file for Markdown"
 	@echo "make ui          the Dagster UI on 127.0.0.1:$(PORT), same definitions and storage; prints its address with a token"
 	@echo "make lint        check style, format (make format corrects them), SQL, types and layers"
 	@echo "make test        style, unit, dbt, orchestration and end-to-end tests"

@@ -2,6 +2,7 @@
 
     python benchmarks/training.py time-to-quality --sequences FILE --peers FOLDER [--quality .055] [--ratio 30]
     python benchmarks/training.py gbce [--users 1024] [--lengths movielens]
+    python benchmarks/training.py load [--threads 1]
 
 *time-to-quality*: wall time from arrays to a validation nDCG@10, over the whole catalogue less the items of the history
 (those of the Beauty file never repeat) and evaluation included, and
@@ -11,6 +12,9 @@ the seconds inside its own ``fit_partial`` count for it, those of its evaluation
 
 *gbce*: sequences/s and memory of gBCE with many negatives on sizes of MovieLens-1M, beside the published form of it
 (``gbce_reference.py``), on made-up sequences or on a file.
+
+*load*: seconds of a small training on otherwise idle cores, and while another process keeps each core busy. Idle and
+busy runs alternate. With ``--threads 2`` it shows why one thread is the default.
 
 A sequence file has a line for each user: the user, and the items from the oldest to the newest, apart by blanks. The
 last item is the test item, the one before it the validation item; the rest is trained on.
@@ -32,7 +36,8 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -41,6 +46,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parent.parent
 REQUIREMENTS = REPOSITORY / "benchmarks" / "requirements_rectools.txt"
 OURS, RECTOOLS, PUBLISHED_FORM = "raw2rank", "RecTools 0.19", "published form"
+IDLE, BUSY = "idle cores", "busy cores"
 # sizes of SASRec in RecTools, as its authors run it on this file; the rest are its defaults
 RECTOOLS_SIZES = {"n_factors": 64, "n_blocks": 1, "n_heads": 1, "dropout_rate": 0.2, "session_max_len": 50}
 RECTOOLS_LOSS = {"loss": "sampled_softmax", "n_negatives": 256}
@@ -195,6 +201,20 @@ def gbce_published_form(seed: int, **data) -> dict:
     return {"sequences/s": len(rows) / (time.perf_counter() - began), "loss": statistics.fmean(losses)}
 
 
+def train_small(recipe: str, seed: int, epochs: int, threads: int) -> dict:
+    """A few epochs on about as many made-up histories as the demo dataset has."""
+    from dataclasses import replace
+
+    from ml.training.runtime import Execution
+    from ml.training.sequential_recommender import SequentialRecommender
+
+    rows = made_up_sequences(2000, 1000, 30, "movielens", seed)
+    chosen = recipe_named(recipe)
+    chosen = replace(chosen, training=replace(chosen.training, max_epochs=epochs, max_steps=0, patience=epochs))
+    log = SequentialRecommender(chosen, seed, execution=Execution(threads=threads)).fit(training_set_of(rows)).log
+    return {"seconds": log[-1].seconds, "loss": log[-1].loss}
+
+
 def gbce_sizes():
     from gbce_reference import Sizes
 
@@ -256,7 +276,7 @@ def _discounts(ranks):
 
 
 STEPS: dict[str, Callable[..., dict]] = {
-    step.__name__: step for step in (train_ours, train_rectools, gbce_ours, gbce_published_form)
+    step.__name__: step for step in (train_ours, train_rectools, train_small, gbce_ours, gbce_published_form)
 }
 
 
@@ -497,13 +517,50 @@ def gbce(arguments: argparse.Namespace) -> None:
     report(title, runs, ["sequences/s", "loss"], ratios, arguments.json)
 
 
+def load(arguments: argparse.Namespace) -> None:
+    """Idle and busy, taking turns."""
+    bench = Bench(Path(__file__).resolve(), arguments.cores)
+    settings = {"recipe": arguments.recipe, "epochs": arguments.epochs, "threads": arguments.threads}
+    runs = []
+    for seed in range(arguments.repeats):
+        runs.append(bench.measure(IDLE, "train_small", seed=seed, **settings))
+        with busy_cores(arguments.cores):
+            runs.append(bench.measure(BUSY, "train_small", seed=seed, **settings))
+    # threads that spin while they wait show in the processor time, whatever else the machine does
+    ratios = [
+        Ratio(f"{figure}, {BUSY} / {IDLE}", *_over(runs, BUSY, IDLE, figure), aim)
+        for figure, aim in (("seconds", "<= 3"), ("processor, s", "<= 1.5"))
+    ]
+    title = f"{arguments.recipe}, {arguments.epochs} epochs of 2,000 histories, threads: {arguments.threads}"
+    report(title, runs, ["seconds", "loss"], ratios, arguments.json)
+
+
+@contextmanager
+def busy_cores(cores: int) -> Iterator[None]:
+    """Processes that each keep one of the first ``cores`` cores busy, for as long as the context lasts."""
+    burners = [
+        subprocess.Popen(
+            [sys.executable, "-c", f"import os\nos.sched_setaffinity(0, [{core}])\nwhile True: pass"],
+            # Linux may share processor time between sessions first: those of another terminal are in another one
+            start_new_session=True,
+        )
+        for core in sorted(os.sched_getaffinity(0))[:cores]
+    ]
+    try:
+        yield
+    finally:
+        for burner in burners:
+            burner.kill()
+            burner.wait()
+
+
 def _over(runs: list[Measurement], one: str, other: str, figure: str) -> tuple[float]:
     return (median_of(runs, one, figure) / median_of(runs, other, figure),)
 
 
 def common_options(parser: argparse.ArgumentParser, repeats: int) -> None:
     """Options that every command has."""
-    parser.add_argument("--cores", type=int, default=2, help="cores of a step, and its threads")
+    parser.add_argument("--cores", type=int, default=2, help="cores of a step, and its threads unless stated")
     parser.add_argument("--repeats", type=int, default=repeats)
     parser.add_argument("--json", type=Path, help="write everything measured into this file")
 
@@ -531,6 +588,12 @@ def main() -> None:
     command.add_argument("--lengths", choices=("movielens", "full"), default="movielens")
     common_options(command, repeats=3)
     command.set_defaults(run=gbce)
+    command = commands.add_parser("load")
+    command.add_argument("--recipe", default="sasrec_sampled_softmax", help="name of a recipe of this project")
+    command.add_argument("--epochs", type=int, default=4)
+    command.add_argument("--threads", type=int, default=1, help="of torch; 1 is the default of all trainings")
+    common_options(command, repeats=3)
+    command.set_defaults(run=load)
     arguments = parser.parse_args()
     arguments.run(arguments)
 

@@ -36,6 +36,7 @@ WORDED = frozenset(
         "LandingError",
         "MissingExtra",
         "MissingInput",
+        "NoSymbolicLinks",
         "RankingError",
         "RegistrationError",
         "ReportError",

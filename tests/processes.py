@@ -11,6 +11,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from ml.data.versions import VERSIONS
+
 # Children are forked from a process that has imported everything: a start costs milliseconds, not seconds.
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(
@@ -88,13 +90,19 @@ def _run(home: str, command: str, arguments: list[str], output: str) -> None:
 
 
 def digests(home: Path, dataset: str = "Small") -> dict[str, str]:
-    """SHA-256 of every file of a dataset in the lake, without what tells the time."""
+    """SHA-256 of every file of a dataset in the lake, without what tells the time and without previous versions."""
     lake = home / "lake" / dataset
-    return {
-        str(path.relative_to(lake)): hashlib.sha256(_without_the_clock(path)).hexdigest()
-        for path in sorted(lake.rglob("*"))
-        if path.is_file()
-    }
+    return {str(path.relative_to(lake)): hashlib.sha256(_without_the_clock(path)).hexdigest() for path in _files(lake)}
+
+
+def _files(folder: Path) -> list[Path]:
+    """All files at their plain paths, links followed."""
+    found = []
+    for where, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = sorted(name for name in folders if name != VERSIONS)
+        found += [Path(where) / name for name in sorted(names)]
+    assert all(path.is_file() for path in found), "a link leads nowhere"
+    return found
 
 
 def _without_the_clock(path: Path) -> bytes:

@@ -5,21 +5,20 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
-Cell = str | float | int | None
+from ml.tables import Cell, Chart, Line, Table
 
 CONCERN = "concern"
-"""The order of the leaderboard, or what is concluded from it, may be wrong."""
+"""The order of the leaderboard, or a conclusion from it, may be wrong."""
 NOTE = "note"
-"""Must be known to read the figures or to compare them with others; the order of the leaderboard does not depend on it.
-"""
+"""Matters for reading the numbers or comparing them with others; the order of the leaderboard does not depend on it."""
 NO_CONCERN = "no concern"
-"""Looked for, and not found."""
+"""The audit looked for a weakness and found none."""
 CANNOT_TELL = "cannot tell"
-"""The data are too few, or lack what would be needed, to find it if it were there."""
+"""There are too few data, or they lack what the audit needs, to find a weakness."""
 NOT_APPLICABLE = "does not apply"
-"""The question makes no sense for these data."""
+"""The question does not make sense for these data."""
 OUTCOMES = (CONCERN, NOTE, CANNOT_TELL, NO_CONCERN, NOT_APPLICABLE)
-"""The gravest first."""
+"""The most serious first."""
 
 LEAST_USERS = 100
 """Test users that a comparison of recommenders needs before a winner, or finding no difference, means anything.
@@ -28,65 +27,6 @@ Paired differences of nDCG@10 have a standard deviation of about .25. With it 10
 of five draws (``(z(.975) + z(.8)) * s / sqrt(users)``; Cohen, "Statistical power analysis for the behavioral sciences",
 1988, chapter 2); with fewer even larger ones stay hidden, and a winner is one by chance.
 """
-
-
-@dataclass(frozen=True)
-class Table:
-    """Figures of an audit.
-
-    Attributes:
-        title: what it shows.
-        columns: their headings.
-        rows: one tuple a row, as long as ``columns``; numbers as numbers, ``None`` where there is none. Floats are
-            metrics or shares and printed with four decimals; what is a percentage or a time is text already.
-        note: what must be known to read it; may be empty.
-    """
-
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[Cell, ...], ...]
-    note: str = ""
-
-    def __post_init__(self) -> None:
-        wrong = [row for row in self.rows if len(row) != len(self.columns)]
-        if wrong:
-            raise ValueError(f"{self.title}: {len(self.columns)} columns, but a row of {len(wrong[0])} cells")
-
-
-@dataclass(frozen=True)
-class Line:
-    """Points of a chart that belong together: ``x`` numbers or names, one ``y`` each, and bounds where known."""
-
-    title: str
-    x: tuple[float, ...] | tuple[str, ...]
-    y: tuple[float, ...]
-    low: tuple[float, ...] = ()
-    high: tuple[float, ...] = ()
-
-    def __post_init__(self) -> None:
-        if len(self.x) != len(self.y) or any(len(bound) not in (0, len(self.y)) for bound in (self.low, self.high)):
-            raise ValueError(f"{self.title}: {len(self.x)} places, {len(self.y)} values and other numbers of bounds")
-
-
-@dataclass(frozen=True)
-class Chart:
-    """A drawing of an audit.
-
-    Attributes:
-        title: what it shows.
-        x: what the horizontal axis is.
-        y: what the vertical axis is.
-        lines: all over the same places where these are names.
-        diagonal: whether the line of ``y = x`` belongs to it.
-        logarithmic: whether both axes are; all values are above zero then.
-    """
-
-    title: str
-    x: str
-    y: str
-    lines: tuple[Line, ...]
-    diagonal: bool = False
-    logarithmic: bool = False
 
 
 @dataclass(frozen=True)
@@ -123,13 +63,24 @@ class Audit:
         return self.outcome == CONCERN
 
     def as_json(self) -> dict[str, Any]:
-        return asdict(self) | {"concern": self.concern}
+        """The audit as JSON holds it; a table has ``right`` only where that does not follow from its cells."""
+        values = asdict(self) | {"concern": self.concern}
+        for table in values["tables"]:
+            if table["right"] is None:
+                del table["right"]
+        return values
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Self:
         """What :meth:`as_json` made, after a way through JSON."""
         tables = tuple(
-            Table(one["title"], tuple(one["columns"]), tuple(tuple(row) for row in one["rows"]), one["note"])
+            Table(
+                one["title"],
+                tuple(one["columns"]),
+                tuple(tuple(row) for row in one["rows"]),
+                one["note"],
+                tuple(one["right"]) if one.get("right") is not None else None,
+            )
             for one in values["tables"]
         )
         charts = tuple(
@@ -139,13 +90,13 @@ class Audit:
         return cls(**{**known, "tables": tables, "charts": charts})
 
 
-def _line(values: dict[str, Any]) -> Line:
-    points: dict[str, Any] = {name: value if name == "title" else tuple(value) for name, value in values.items()}
-    return Line(**points)
-
-
 def not_applicable(name: str, title: str, reason: str, explanation: str) -> Audit:
-    """The audit of data that it does not apply to."""
+    """The audit of data that it cannot be made on; ``reason`` completes "This audit does not apply: ..."."""
     return Audit(
         name, title, f"This audit does not apply: {reason}.", NOT_APPLICABLE, explanation, facts={"applies": 0}
     )
+
+
+def _line(values: dict[str, Any]) -> Line:
+    points: dict[str, Any] = {name: value if name == "title" else tuple(value) for name, value in values.items()}
+    return Line(**points)

@@ -1,9 +1,9 @@
-"""Whether a model's probabilities are what they say: predicted against observed, rank by rank.
+"""Whether the probabilities of a model are calibrated: predicted against observed, rank by rank.
 
 Models trained with sampled negatives see a positive far more often than there is one, and so predict too high
 probabilities (overconfidence: Petrov and Macdonald, "gSASRec: Reducing Overconfidence in Sequential Recommendation
-Trained with Negative Sampling", RecSys 2023, which plots mean predicted probability beside precision). It costs nothing
-where items are only ranked; where a score is read as a probability, or scores of models are mixed, it does.
+Trained with Negative Sampling", RecSys 2023, which plots mean predicted probability beside precision). This is
+harmless where items are only ranked, and harmful where a score is read as a probability or scores of models are mixed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ml.audits.audit import CANNOT_TELL, NO_CONCERN, NOT_APPLICABLE, NOTE, Audit, Chart, Line, Table
+from ml.audits.audit import CANNOT_TELL, NO_CONCERN, NOT_APPLICABLE, NOTE, Audit
 from ml.data.training_set import TrainingSet
 from ml.number_format import listed, percent
 from ml.objectives.settings import (
@@ -28,6 +28,7 @@ from ml.objectives.settings import (
 )
 from ml.registry import Registered
 from ml.retrieval.top_k import tie_break_order, top_k
+from ml.tables import Chart, Line, Table
 
 REGISTERED = Registered(
     name="calibration",
@@ -42,7 +43,7 @@ REGISTERED = Registered(
 if TYPE_CHECKING:
     from ml.training.sequential_recommender import SequentialRecommender
 
-# predicted over observed for the first item, from which on a score is no probability to be relied on
+# ratio of predicted to observed for the first item above which a score cannot be read as a probability
 OVERCONFIDENT = 2.0
 USERS = 10_000
 DEPTH = 10
@@ -99,11 +100,12 @@ def audit_calibration(
         verdict=_verdict(known, wrong, bool(models)),
         outcome=_outcome(known, bool(models)),
         explanation=(
-            "Negative sampling makes models predict too high probabilities (overconfidence: Petrov and Macdonald, "
-            "gSASRec, RecSys 2023): harmless for one ranking, not where scores are read as probabilities or mixed with "
-            "others. For each rank the mean predicted probability is set beside the share of users whose target stands "
-            f"there. A note is a first item predicted more than {OVERCONFIDENT:g} times as likely as it is, beyond "
-            "the 95 % interval; no ranking of this report depends on it."
+            "Negative sampling makes models predict probabilities that are too high (overconfidence: Petrov and "
+            "Macdonald, gSASRec, RecSys 2023). This is harmless for a ranking, but not where scores are read as "
+            "probabilities or combined with others. For each rank, the audit compares the mean predicted probability "
+            "with the share of users whose target is at that rank. Note: the first item is predicted to be more than "
+            f"{OVERCONFIDENT:g} times as likely as it is, beyond the 95 % interval; no ranking of this report depends "
+            "on it."
         ),
         tables=_tables(known, left_out, len(rows), len(filled), training_set, exclude_seen),
         charts=(_chart(known),) if known else (),
@@ -134,8 +136,8 @@ def probability_of(objective: ObjectiveSettings) -> tuple[str | None, str]:
             # without the correction scores learn the ratio to the negatives' distribution, which is flat if uniform
             if objective.log_q_correction or objective.distribution == "uniform":
                 return SOFTMAX, ""
-            return None, "its scores are relative to the popularity that negatives were drawn by"
-    return None, "its loss compares scores and makes them no probability"
+            return None, "its scores are relative to the popularity by which negatives are drawn"
+    return None, "its loss only compares scores, which are no probabilities"
 
 
 @dataclass(frozen=True)
@@ -269,20 +271,20 @@ def _verdict(
 ) -> str:
     if not known:
         return (
-            "Not known: no trained model has a loss that makes its scores probabilities."
+            "Not known: no trained model has a loss whose scores are probabilities."
             if asked
             else ("Not known: there is no trained model.")
         )
     if wrong:
         title, found = max(wrong, key=lambda one: one[1].ratio)
-        others = f"; {len(wrong) - 1} of the others {'is' if len(wrong) == 2 else 'are'} too" if len(wrong) > 1 else ""
+        others = f"; so {'is' if len(wrong) == 2 else 'are'} {len(wrong) - 1} of the others" if len(wrong) > 1 else ""
         return (
-            f"Overconfident: {title} predicts {percent(found.predicted[0])} for its first item, which is right for "
+            f"Overconfident: {title} predicts {percent(found.predicted[0])} for its first item, which is correct for "
             f"{percent(found.observed[0])} of the users{others}."
         )
     said = [f"{title} {found.ratio:.2f}" for title, _, found in known if math.isfinite(found.ratio)]
     said += [f"not known for {title}, which had no hit" for title, _, found in known if not math.isfinite(found.ratio)]
-    figures = f"predicted over observed for the first item is {listed(said)}"
+    figures = f"the ratio of predicted to observed for the first item is {listed(said)}"
     doubtful = [title for title, _, found in known if found.ratio > OVERCONFIDENT]
     if doubtful:
         verb = "is" if len(doubtful) == 1 else "are"
@@ -299,13 +301,13 @@ def _tables(
     exclude_seen: bool,
 ) -> tuple[Table, ...]:
     tables = []
-    ranking = "left out of the ranking, not of the softmax" if exclude_seen else "ranked like all others"
+    ranking = "excluded from the ranking, not from the softmax" if exclude_seen else "ranked like all others"
     which = "A seeded sample of" if users < asked else "All"
     note = (
         f"{which} {users:,} test users with a history. Sigmoid for binary losses, softmax over the whole catalogue for "
         f"softmax losses, corrected samples included; seen items are {ranking}. Error: mean over the ranks of the "
-        "distance between predicted and observed. Sampling undone: what the first figure comes to, given how many "
-        "negatives were drawn and what a positive weighed."
+        "distance between predicted and observed. Sampling undone: the predicted probability, corrected for the number "
+        "of negatives and the weight of a positive."
     )
     if known:
         rows = []
@@ -368,7 +370,7 @@ def _chart(known: list[tuple[str, ObjectiveSettings, Calibration]]) -> Chart:
     return Chart(
         "Predicted probability against precision, ranks 1 to 10",
         "Mean predicted probability",
-        "Share of users whose target stands there",
+        "Share of users whose target is at that rank",
         tuple(lines),
         diagonal=True,
         logarithmic=True,

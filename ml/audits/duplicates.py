@@ -1,4 +1,4 @@
-"""What exact duplicates would add to the results."""
+"""How exact duplicates would change the results."""
 
 from __future__ import annotations
 
@@ -6,24 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ml.audits.audit import (
-    CANNOT_TELL,
-    CONCERN,
-    LEAST_USERS,
-    NO_CONCERN,
-    NOTE,
-    Audit,
-    Chart,
-    Line,
-    Table,
-    not_applicable,
-)
+from ml.audits.audit import CANNOT_TELL, CONCERN, LEAST_USERS, NO_CONCERN, NOTE, Audit, not_applicable
 from ml.audits.variant_runs import Candidate, cheap_candidates, differences, measure, sample_note
 from ml.data.timed_interactions import Interactions
 from ml.data.training_set import TrainingSet
 from ml.data.variants import LEAVE_ONE_OUT, split_of, with_duplicates
 from ml.number_format import change, p_figure, percent
 from ml.registry import Registered
+from ml.tables import Chart, Line, Table
 
 REGISTERED = Registered(
     name="duplicates",
@@ -36,16 +26,16 @@ REGISTERED = Registered(
 )
 
 ROWS_SHARE = 0.01
-"""From this share of duplicates among the rows on, results from files that keep them do not compare with these."""
+"""With a larger share of duplicates, results on files that keep them are not comparable with these."""
 CHANGE_SHARE = 0.05
-"""From this relative change of nDCG@10 on, where it is significant, the same."""
+"""The same for a significant relative change of nDCG@10 that is larger than this."""
 NAME, TITLE = REGISTERED.name, REGISTERED.title
 _EXPLANATION = (
-    "The results of this report are without exact duplicates: rows that agree in user, item, time and rating count "
-    "once. Published results often keep them, and where the last row of a user is the copy of the one before it, "
-    "repeating the last item is a hit. Here every kept interaction comes back as often as the dump said it, beside its "
-    "original, and the recommenders are fitted and measured again for the same users; users and items stay, with no "
-    "second k-core, so that the copies are the only difference."
+    "The results of this report exclude exact duplicates: rows with equal user, item, time and rating count once. "
+    "Published results often keep them, and where the last row of a user is a copy of the row before it, repeating the "
+    "last item is a hit. This audit restores every duplicate of the kept interactions next to its original, and fits "
+    "and evaluates the recommenders again for the same users. Users and items stay the same, without a second k-core, "
+    "so that the copies are the only difference."
 )
 
 
@@ -71,7 +61,7 @@ def audit_duplicates(
     """
     if interactions.has_given_split or interactions.has_given_order:
         what = "split" if interactions.has_given_split else "order"
-        reason = f"the {what} came with the source, which gives every interaction a place of its own"
+        reason = f"the {what} is given by the source, in which every interaction has its own position"
         return not_applicable(NAME, TITLE, reason, _EXPLANATION)
     copies = int(interactions.duplicates.sum())
     share = copies / (len(interactions) + copies)
@@ -105,8 +95,8 @@ def audit_duplicates(
         )
     facts |= {"copied_targets_share": copied, "recommenders_changed": len(changed)}
     verdict = (
-        f"{percent(share)} of the rows behind the kept interactions are exact duplicates, and with them the held-out "
-        f"item of {percent(copied)} of the test users would be a copy of the item before it; "
+        f"{percent(share)} of the rows are exact duplicates of kept interactions; with them, the held-out item of "
+        f"{percent(copied)} of the test users would be a copy of the item before it; "
     )
     if changed:
         _, candidate, before, after = max(changed, key=lambda one: one[0])
@@ -116,7 +106,7 @@ def audit_duplicates(
         )
         facts["largest_change"] = after / before - 1 if before else None
     else:
-        verdict += f"no recommender is shown to change by more than {percent(CHANGE_SHARE)} without them"
+        verdict += f"removing them changes no recommender significantly by more than {percent(CHANGE_SHARE)}"
         few = len(training_set.test_users) < LEAST_USERS
         verdict += f", but {len(training_set.test_users):,} test users are too few to tell." if few else "."
     columns: tuple[str, ...] = ("recommender", "nDCG@10 with duplicates", "without", "change")
@@ -162,9 +152,9 @@ def _copies_table(interactions: Interactions, copies: int, share: float, copied:
     repeated = interactions.duplicates > 0
     rows = (
         ("kept interactions", f"{len(interactions):,}"),
-        ("of these said more than once", f"{int(repeated.sum()):,}"),
-        ("exact duplicates of them", f"{copies:,} ({percent(share)} of the rows)"),
-        ("users with one", f"{len(np.unique(interactions.users[repeated])):,}"),
+        ("of these, recorded more than once", f"{int(repeated.sum()):,}"),
+        ("exact duplicates of these", f"{copies:,} ({percent(share)} of the rows)"),
+        ("users with a duplicate", f"{len(np.unique(interactions.users[repeated])):,}"),
         ("test users whose held-out item would be a copy of the item before it", percent(copied)),
     )
     return Table("Exact duplicates", ("of", "number"), rows)

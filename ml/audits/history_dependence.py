@@ -1,4 +1,4 @@
-"""What recommenders make of the last items of a history, and of all of it."""
+"""nDCG@10 of recommenders that are given only the last items of each history, compared with the whole history."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def measure_dependence(
 def last_of(histories: Sequences, count: int) -> Sequences:
     """The last ``count`` items of each row, all of a shorter one.
 
-    Users are not named: what a model learnt of a user in training would be the whole history again.
+    Users are omitted: what a model learnt about a user in training would bring the whole history back.
     """
     lengths = np.minimum(histories.lengths, count)
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)

@@ -1,4 +1,4 @@
-"""Whether histories stand in the order of item identities instead of the order of time.
+"""Whether histories are in the order of item ids instead of the order of time.
 
 Where a loader sorts by time alone, and the file was in the order of items, interactions of one day come out sorted by
 item; where a loader forgets to sort, all of them do. Neither needs a time to be seen: a history of ``n`` different
@@ -127,7 +127,7 @@ def measured(training_set: TrainingSet, interactions: Interactions, order: np.nd
     results = []
     for places in _numberings(training_set.item_ids):
         place = places[interactions.items]
-        kept = order[_is_told(place, interactions.lines, interactions.users)[order]]
+        kept = order[_is_informative(place, interactions.lines, interactions.users)[order]]
         results.append(item_order(interactions.users[kept], place[kept]))
     return max(results, key=lambda one: (one.ascending_share, one.ascent_share))
 
@@ -137,7 +137,7 @@ def ascents_by_moment(training_set: TrainingSet, interactions: Interactions) -> 
     results = []
     for places in _numberings(training_set.item_ids):
         place = places[interactions.items]
-        kept = _is_told(place, interactions.lines, interactions.users)
+        kept = _is_informative(place, interactions.lines, interactions.users)
         users, moments, place = interactions.users[kept], interactions.moments[kept], place[kept]
         pair = (users[1:] == users[:-1]) & (place[1:] != place[:-1])
         ascent = pair & (place[1:] > place[:-1])
@@ -194,14 +194,12 @@ def _numberings(item_ids: np.ndarray) -> list[np.ndarray]:
     return [as_text, as_numbers]
 
 
-def _is_told(places: np.ndarray, lines: np.ndarray, users: np.ndarray) -> np.ndarray:
-    """Which interactions say something, bool ``[interactions]``.
-
-    All of them, or those with an item seen before where items are numbered by appearance.
-    """
+def _is_informative(places: np.ndarray, lines: np.ndarray, users: np.ndarray) -> np.ndarray:
+    """Which interactions are informative, bool ``[interactions]``: all, or only those with an item seen before where
+    items are numbered by their first appearance."""
     in_file = np.lexsort((np.arange(len(lines)), users, lines))
     first = in_file[np.sort(np.unique(places[in_file], return_index=True)[1])]
-    told = np.ones(len(places), dtype=bool)
+    informative = np.ones(len(places), dtype=bool)
     if len(first) > 1 and (np.diff(places[first]) > 0).mean() >= 0.9:
-        told[first] = False
-    return told
+        informative[first] = False
+    return informative

@@ -1,10 +1,10 @@
-"""What of the test reaches the training: later interactions, repeated targets, near-duplicate users, held-out items
-that are read.
+"""Leaks from test to training: later interactions, repeated targets, near-duplicate users, and held-out items that
+fitting reads.
 
 A leave-one-out split holds out the last item of every user, whenever that was, so recommenders are trained on
-interactions that come after the moment of a test case in the world's time (Ji, Sun, Zhang and Li, "A Critical Study on
+interactions that are later than a test case in global time (Ji, Sun, Zhang and Li, "A Critical Study on
 Data Leakage in Recommender System Offline Evaluation", ACM Transactions on Information Systems 41(3), 2023). This
-cannot be repaired within the split, only said, and compared with a split by global time.
+cannot be repaired within the split; it can only be reported, and compared with a split by global time.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from functools import partial
 
 import numpy as np
 
-from ml.audits.audit import CANNOT_TELL, CONCERN, NO_CONCERN, NOTE, Audit, Cell, Table
-from ml.audits.near_duplicates import LEAST_ITEMS, LIKENESS, ToldTwice, told_twice
+from ml.audits.audit import CANNOT_TELL, CONCERN, NO_CONCERN, NOTE, Audit
+from ml.audits.near_duplicates import LEAST_ITEMS, LIKENESS, NearDuplicateUsers, near_duplicate_users
 from ml.baselines.registry import BASELINES
 from ml.codes.recipe import CodesRecipe
 from ml.data.timed_interactions import Interactions
@@ -25,6 +25,7 @@ from ml.data.variants import LEAVE_ONE_OUT, split_of
 from ml.number_format import listed, percent
 from ml.recommender import Recommender
 from ml.registry import Registered
+from ml.tables import Cell, Table
 
 REGISTERED = Registered(
     name="leakage",
@@ -36,9 +37,9 @@ REGISTERED = Registered(
     rank=40,
 )
 
-# halfway from a split by global time, which has none, to one that knows no time, which has half
+# halfway between a split by global time, which has none, and one that ignores time, which has half
 MOST_LATER = 0.25
-# of targets that no recommender may name, or that stand in the history of a user's double: what moves a metric
+# share of targets that cannot be recommended, or that a near-duplicate user was trained on, that can move a metric
 MOST_AFFECTED = 0.01
 GRAPHS = (
     "markov_chain",
@@ -49,8 +50,7 @@ GRAPHS = (
     "text_graph_last_two",
 )
 """Baselines that walk the graph of the training transitions."""
-# those that take no longer than a graph; BPR takes some ten seconds a hundred thousand interactions
-# methods that assign codes in a few seconds
+# methods that assign codes in a few seconds; BPR takes about ten seconds per hundred thousand interactions
 CHEAP_CODES = ("svd", "random", "principal_components")
 HISTORIES = 300
 DEPTH = 100
@@ -81,7 +81,7 @@ def audit_leakage(
     fit_on: str = FIT_ON_TRAIN,
     seed: int = 0,
 ) -> Audit:
-    """Look for four ways in which a test case may be known before it is asked for.
+    """Look for four ways in which test cases can leak into training.
 
     A concern is: more than 1 % of the targets can never be recommended, since seen items are excluded and they are
     seen; more than 1 % of the targets stand in the training history of a user with nearly the same items; something
@@ -102,7 +102,7 @@ def audit_leakage(
     if interactions is not None and interactions.has_times:
         later = later_than_targets(interactions, fit_on)
     repeated = repeated_targets(training_set)
-    doubles = told_twice(training_set, fit_on)
+    doubles = near_duplicate_users(training_set, fit_on)
     can_tell = with_held_out_replaced(training_set, seed).digest() != training_set.digest()
     seeing = {title: sees_held_out(refit, training_set, seed) if can_tell else None for title, refit in refits.items()}
     cases = max(1, len(training_set.test_users))
@@ -114,16 +114,17 @@ def audit_leakage(
         by_construction = split_of(training_set) == LEAVE_ONE_OUT
         (notes if by_construction else concerns).append(
             f"on average {percent(later.share_later)} of the training interactions are later than a test case"
-            + (", as is usual under leave-one-out" if by_construction else ", although the split is by global time")
+            + (", as usual under leave-one-out" if by_construction else ", although the split is by global time")
         )
     if exclude_seen and repeated.any / cases > MOST_AFFECTED:
         concerns.append(
-            f"{percent(repeated.any / cases)} of the test targets are in their history, and can never be recommended"
+            f"{percent(repeated.any / cases)} of the test targets are in the user's history, and can never be "
+            "recommended"
         )
     if doubles.targets_held / cases > MOST_AFFECTED:
         concerns.append(
-            f"{percent(doubles.targets_held / cases)} of the test targets stand in the training history of a user "
-            "with nearly the same items"
+            f"{percent(doubles.targets_held / cases)} of the test targets are in the training history of a user with "
+            "nearly the same items"
         )
     if names:
         concerns.append(f"held-out items change {listed(names)}")
@@ -133,14 +134,14 @@ def audit_leakage(
         verdict=_verdict([*concerns, *notes], later, can_tell or not refits),
         outcome=_outcome(concerns, notes, known=later is not None and (can_tell or not refits)),
         explanation=(
-            "A recommender should know nothing that comes after the moment it is asked at. Looked for are training "
-            "interactions later than a test case in global time (a leave-one-out split has them by construction; Ji "
-            "et al., ACM TOIS 41(3), 2023), targets that the history holds already, users with nearly the same items, "
-            "and baselines and codes that change when the held-out items are replaced by random ones. A concern is "
-            f"anything that changes, more than {percent(MOST_AFFECTED)} of targets that a near-duplicate user was "
-            f"trained on or that can never be recommended, or, in a split by global time, a mean of more than "
-            f"{percent(MOST_LATER)} later interactions. The same under leave-one-out is a note: results beside a split "
-            "by global time show what it is worth."
+            "A recommender should not know anything that happens after the time of the recommendation. The audit looks "
+            "for training interactions later than a test case in global time (a leave-one-out split has them by "
+            "construction; Ji et al., ACM TOIS 41(3), 2023), targets that are already in the history, users with "
+            "nearly the same items, and baselines and codes that change when the held-out items are replaced by random "
+            f"ones. Concern: anything that changes, more than {percent(MOST_AFFECTED)} of targets that a "
+            "near-duplicate user was trained on or that can never be recommended, or, in a split by global time, a "
+            f"mean of more than {percent(MOST_LATER)} later interactions. The same mean under leave-one-out is a note: "
+            "results under a split by global time show how much it matters."
         ),
         tables=tuple(
             table
@@ -353,16 +354,16 @@ def _outcome(concerns: list[str], notes: list[str], known: bool) -> str:
 
 
 def _verdict(found: list[str], later: Later | None, refitted: bool) -> str:
-    unknown = [] if later is not None else ["what is later in global time is not known, because there are no times"]
+    unknown = [] if later is not None else ["later interactions are not known, because there are no times"]
     if not refitted:
-        unknown.append("there is no held-out item that could be replaced by another")
+        unknown.append("there is no held-out item that can be replaced by another")
     if found or unknown or later is None:
         sentence = "; ".join([*(found or ["no leak was found"]), *unknown])
         return sentence[0].upper() + sentence[1:] + "."
     if later.targets_affected == 0:
         return "No leak was found, and no training interaction is later than a test case."
     return (
-        f"On average {percent(later.share_later)} of the training interactions are later than a test case, and no "
+        f"On average, {percent(later.share_later)} of the training interactions are later than a test case, and no "
         "other leak was found."
     )
 
@@ -374,19 +375,19 @@ def _time_table(later: Later | None, interactions: Interactions | None, fit_on: 
         why = "no interactions were given" if interactions is None else "the source has no times"
         return Table(title, columns, (("Later interactions", "not known"),), note=f"Not known: {why}.")
     rows: tuple[tuple[Cell, ...], ...] = (
-        ("Test cases with any", percent(later.targets_affected)),
-        ("Share of the training interactions, mean over cases", percent(later.share_later)),
-        ("How much later, median over cases of their median", f"{later.median_days:,.0f} days"),
-        ("Targets that were trained on by others only later", percent(later.only_later)),
+        ("Test cases with later training interactions", percent(later.targets_affected)),
+        ("Later share of the training interactions, mean over cases", percent(later.share_later)),
+        ("Days later: median per case, median over cases", f"{later.median_days:,.0f} days"),
+        ("Targets that others were trained on only later", percent(later.only_later)),
     )
     note = (
-        f"Final fits read {fit_on}. Leave-one-out has such interactions by construction; a split by global time has "
-        "none, and its results beside these show what they are worth."
+        f"Final fits use {fit_on}. Leave-one-out has such interactions by construction; a split by global time has "
+        "none, and a comparison of the results shows how much they matter."
     )
     return Table(title, columns, rows, note)
 
 
-def _target_table(repeated: Repeated, doubles: ToldTwice, cases: int, exclude_seen: bool) -> Table:
+def _target_table(repeated: Repeated, doubles: NearDuplicateUsers, cases: int, exclude_seen: bool) -> Table:
     def row(what: str, count: int, of: int | None = None) -> tuple[Cell, ...]:
         return what, count, "" if of is None else percent(count / of)
 
@@ -395,22 +396,22 @@ def _target_table(repeated: Repeated, doubles: ToldTwice, cases: int, exclude_se
         f"Jaccard coefficient of at least {LIKENESS:g}. "
     )
     note += (
-        "Seen items are excluded, so a target in its history is a miss for everyone."
+        "Seen items are excluded, so a target that is in its history is a miss for every recommender."
         if exclude_seen
-        else "Seen items are not excluded, so a target in its history can be named by repeating it."
+        else "Seen items are not excluded, so a target that is in its history can be recommended again."
     )
     if not doubles.searched:
-        note += " Too many pairs of users share rare items: equal sets alone were looked for."
+        note += " Too many pairs of users share rare items, so only equal sets were looked for."
     return Table(
         "Repeated targets and near-duplicate users",
         ("What", "Number", "Share of test cases"),
         (
             row("Targets that are in their history", repeated.any, cases),
-            row("Targets that are its last item", repeated.last, cases),
+            row("Targets that are the last item of their history", repeated.last, cases),
             row("Users with the same items as another", doubles.equal_users),
-            row("Most users with one and the same set of items", doubles.largest_group),
+            row("Largest group of users with the same items", doubles.largest_group),
             row("Users with nearly the same items as another", doubles.users),
-            row("Targets in the training history of such a user", doubles.targets_held, cases),
+            row("Targets in the training history of a near-duplicate user", doubles.targets_held, cases),
         ),
         note,
     )
@@ -424,6 +425,6 @@ def _refit_table(seeing: Mapping[str, bool | None]) -> Table | None:
         "Fitted again with every held-out item replaced by a random one",
         ("What", "Result"),
         tuple((title, answers[sees]) for title, sees in seeing.items()),
-        f"Codes are compared as they are, recommenders by the first {DEPTH:,} items and scores of {HISTORIES:,} "
-        "histories at most. Trained models are not trained again; they read validation targets to know when to stop.",
+        f"Codes are compared directly, recommenders by the first {DEPTH:,} items and scores of at most {HISTORIES:,} "
+        "histories. Trained models are not trained again; they use validation targets for early stopping.",
     )

@@ -93,7 +93,7 @@ def near_duplicates(
 
 
 @dataclass(frozen=True)
-class ToldTwice:
+class NearDuplicateUsers:
     """Users with nearly equal sets of items, held-out ones included.
 
     Attributes:
@@ -111,7 +111,7 @@ class ToldTwice:
     searched: bool
 
 
-def told_twice(training_set: TrainingSet, fit_on: str = FIT_ON_TRAIN) -> ToldTwice:
+def near_duplicate_users(training_set: TrainingSet, fit_on: str = FIT_ON_TRAIN) -> NearDuplicateUsers:
     """Find users with nearly the same items, above all those whose target the other one is trained on."""
     cases, targets = training_set.test_users, np.asarray(training_set.test_targets)
     trained = training_set.to_fit_on(fit_on).train
@@ -136,14 +136,14 @@ def told_twice(training_set: TrainingSet, fit_on: str = FIT_ON_TRAIN) -> ToldTwi
     case = np.repeat(np.arange(len(asked)), stop - start)
     other = neighbour[np.repeat(start, stop - start) + _counted_within(stop - start)]
     held = _look_up(holders, counts, other * items + targets[asked][case])
-    # a user is no double of its own
+    # a user is not a near-duplicate of itself
     own = _look_up(
         known, np.ones(len(known), dtype=np.int64), cases[asked].astype(np.int64)[case] * items + targets[asked][case]
     )
     held = held - own * (other == group[case])
     targets_held = int((np.bincount(case, weights=held, minlength=len(asked)) > 0).sum())
     largest = int(sizes.max(initial=0))
-    return ToldTwice(
+    return NearDuplicateUsers(
         int(found.has_duplicate().sum()), int(equal.sum()), largest if largest > 1 else 0, targets_held, found.searched
     )
 

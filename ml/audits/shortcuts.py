@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ml.audits.audit import CANNOT_TELL, CONCERN, NO_CONCERN, NOTE, Audit, Chart, Line, Table
+from ml.audits.audit import CANNOT_TELL, CONCERN, NO_CONCERN, NOTE, Audit
 from ml.audits.history_dependence import Dependence, measure_dependence, sample_of
 from ml.audits.leakage import GRAPHS
 from ml.audits.transitions import (
@@ -25,9 +25,10 @@ from ml.audits.transitions import (
 from ml.data.training_set import TrainingSet
 from ml.evaluation.power import Neighbours, Power, different_neighbours, smallest_difference
 from ml.evaluation.significance import Compared, SeedValues, compare_with_reference
-from ml.number_format import percent, signed
+from ml.number_format import interval, percent, signed_metric
 from ml.recommender import Recommender
 from ml.registry import Registered
+from ml.tables import Chart, Line, Table
 
 REGISTERED = Registered(
     name="shortcuts",
@@ -127,13 +128,14 @@ def audit_shortcuts(
             CANNOT_TELL if not is_known else CONCERN if shortcuts or _is_coarse(power) else NOTE if hurt else NO_CONCERN
         ),
         explanation=(
-            "A dataset whose next items follow from the last one or two says little about sequence models. Measured "
-            "are the three structures that arXiv 2605.07125 names: low branching, transitions between items of like "
-            "text, and little dependence on long histories. A concern is a graph row with at least "
-            f"{percent(ENOUGH)} of the nDCG@10 of the best trained row, or not significantly different from it (the "
-            f"test of the leaderboard, corrected by Holm); a trained model that keeps {percent(ENOUGH)} of its own "
-            f"with the last two items alone; or two best rows that must differ by more than {percent(FINEST)} of the "
-            "best to differ significantly. A model that is better with the last two items than with all is a note."
+            "A dataset in which the last one or two items determine the next one says little about sequence models. "
+            "The audit measures the three structures of arXiv 2605.07125: low branching, transitions between items "
+            "with similar text, and little dependence on long histories. Concern: a graph has at least "
+            f"{percent(ENOUGH)} of the nDCG@10 of the best trained model, or does not differ significantly from it "
+            f"(test of the leaderboard, corrected by Holm); a trained model keeps {percent(ENOUGH)} of its nDCG@10 "
+            "with only the last two items of each history; or the two best recommenders must differ by more than "
+            f"{percent(FINEST)} of the best to differ significantly. Note: a model is better with the last two items "
+            "than with the whole history."
         ),
         tables=(
             _branching_table(branching),
@@ -241,7 +243,7 @@ def _hurt_by_history(judged: Dependence | None) -> str:
         return ""
     return (
         f"{judged.title} is {percent(kept - 1)} better with the last two items of each history than with all of them: "
-        "long histories hurt this model, which is no property of the dataset"
+        "long histories hurt this model, which says nothing about the dataset"
     )
 
 
@@ -254,7 +256,7 @@ def _verdict(
     neighbours: Neighbours,
 ) -> str:
     if against is None and judged is None and power is None:
-        return "Not known: there is neither a trained model beside a graph nor a pair of recommenders to compare."
+        return "Not known: there are neither a trained model and a graph nor two recommenders to compare."
     said = list(shortcuts)
     if not shortcuts:
         if against is not None and against.ratio is not None:
@@ -265,12 +267,13 @@ def _verdict(
         kept = None if judged is None else judged.kept(2)
         if judged is not None and kept is not None and not hurt:
             said.append(f"the last two items alone give {percent(kept)} of the nDCG@10 of {judged.title}")
-    # the table of how fine the dataset measures says the same
+    # otherwise the table of the power has the same numbers
     if power is not None and not shortcuts:
         relative = "" if math.isinf(power.relative) else f" ({percent(power.relative)} of the best)"
         said.append(
-            f"with {power.users:,} users differences in nDCG@10 show from {power.difference:.4f} on{relative}, and "
-            f"{neighbours.different:,} of {neighbours.pairs:,} neighbouring rows differ significantly"
+            f"with {power.users:,} users, differences in nDCG@10 of at least {power.difference:.4f}{relative} can be "
+            f"detected, and {neighbours.different:,} of {neighbours.pairs:,} pairs of neighbouring ranks differ "
+            "significantly"
         )
     if hurt:
         said.append(hurt)
@@ -289,21 +292,24 @@ def _is_coarse(power: Power | None) -> bool:
 
 def _branching_table(branching: Branching) -> Table:
     rows = (
-        ("Different successors of an item that has any, mean", f"{branching.mean_successors:.1f}"),
-        ("The same, median", f"{branching.median_successors:.0f}"),
+        ("Different successors per item with any, mean", f"{branching.mean_successors:.1f}"),
+        ("Different successors per item with any, median", f"{branching.median_successors:.0f}"),
         ("Items without a successor", percent(branching.without_successor)),
         ("Targets one step from the last item", percent(branching.one_step_share)),
-        ("Items one step from it, median", f"{branching.one_step_items:,.0f}"),
-        ("Targets one or two steps from it", percent(branching.two_step_share)),
-        ("Items one or two steps from it, median", f"{branching.two_step_items:,.0f}"),
-        ("The same as a share of the catalogue", percent(branching.two_step_items / max(1, branching.items))),
+        ("Items one step from the last item, median", f"{branching.one_step_items:,.0f}"),
+        ("Targets one or two steps from the last item", percent(branching.two_step_share)),
+        ("Items one or two steps from the last item, median", f"{branching.two_step_items:,.0f}"),
+        (
+            "Items one or two steps away, share of the catalogue",
+            percent(branching.two_step_items / max(1, branching.items)),
+        ),
     )
     return Table(
         "Branching of the transitions",
         ("What", "Value"),
         rows,
-        "Steps along the transitions of the training histories, from the last item of the history of "
-        f"{branching.cases:,} test users. Few items that hold many targets are an easy choice.",
+        "Steps along the transitions of the training histories, starting at the last item of the histories of "
+        f"{branching.cases:,} test users. If few items contain many of the targets, the task is easy.",
     )
 
 
@@ -312,17 +318,20 @@ def _smoothness_table(smoothness: Smoothness | None) -> Table:
     if smoothness is None:
         return Table(title, columns, (("Text similarity", "not known"),), "The items have no text.")
     rows = (
-        ("Cosine of two consecutive items, mean", f"{smoothness.transitions:.3f}"),
-        ("Cosine of two items of random histories, mean", f"{smoothness.random_pairs:.3f}"),
-        ("Targets among the ten items most like the last one", percent(smoothness.in_ten_most_alike)),
-        ("Part of the catalogue more like the last item than the target, median", percent(smoothness.median_place)),
+        ("Cosine similarity of two consecutive items, mean", f"{smoothness.transitions:.3f}"),
+        ("Cosine similarity of two random items, mean", f"{smoothness.random_pairs:.3f}"),
+        ("Targets among the ten items most similar to the last one", percent(smoothness.in_ten_most_alike)),
+        (
+            "Share of the catalogue more similar to the last item than the target, median",
+            percent(smoothness.median_place),
+        ),
     )
     return Table(
         title,
         columns,
         rows,
-        f"Vectors of {smoothness.encoder}; {smoothness.pairs:,} pairs, {smoothness.cases:,} test users. By chance half "
-        "of the catalogue is more like the last item than the target is.",
+        f"Vectors of {smoothness.encoder}; {smoothness.pairs:,} pairs, {smoothness.cases:,} test users. By chance, "
+        "half of the catalogue is more similar to the last item than the target is.",
     )
 
 
@@ -336,7 +345,7 @@ def _dependence_table(dependence: Sequence[Dependence], users: int, training_set
                     one.title,
                     f"last {cut}" if cut > 1 else "last one",
                     value.mean,
-                    f"{signed(difference.mean)} ({signed(difference.low)} to {signed(difference.high)})",
+                    f"{signed_metric(difference.mean)} ({interval(difference.low, difference.high, signed=True)})",
                     "" if kept is None else percent(kept),
                     percent(longer),
                 )
@@ -345,10 +354,17 @@ def _dependence_table(dependence: Sequence[Dependence], users: int, training_set
     of = len(training_set.test_users)
     which = f"A seeded sample of {users:,} of {of:,} test users" if users < of else f"All {of:,} test users"
     return Table(
-        "nDCG@10 with the history cut to its last items",
-        ("Recommender", "History", "nDCG@10", "Against the whole (95 % interval)", "Of the whole", "Histories cut"),
+        "nDCG@10 with the history truncated to its last items",
+        (
+            "Recommender",
+            "History",
+            "nDCG@10",
+            "Difference from whole (95 % interval)",
+            "Share of whole",
+            "Histories truncated",
+        ),
         tuple(rows),
-        f"{which}; nothing was fitted again. Models that read fewer items than a history has are cut from the start.",
+        f"{which}; nothing was fitted again. Models truncate longer histories to their maximum length anyway.",
     )
 
 
@@ -365,7 +381,7 @@ def _dependence_chart(dependence: Sequence[Dependence]) -> Chart:
                 tuple(value.high for value in values),
             )
         )
-    return Chart("nDCG@10 with the history cut", "Last items of the history", "nDCG@10", tuple(lines))
+    return Chart("nDCG@10 with the history truncated", "Last items of the history", "nDCG@10", tuple(lines))
 
 
 def _against_table(against: Against | None, leaderboard: Sequence[Mapping[str, Any]], graphs: Sequence[str]) -> Table:
@@ -373,17 +389,18 @@ def _against_table(against: Against | None, leaderboard: Sequence[Mapping[str, A
         (record for record in leaderboard if record["recommender"] in graphs or record["kind"] == "model"),
         key=lambda record: -record["ndcg@10"],
     )
-    note = "There is no trained model beside a graph." if against is None else ""
+    note = "There are no trained model and graph to compare." if against is None else ""
     if against is not None and against.compared is not None:
         difference = against.compared.difference
         note = (
-            f"{against.trained} less {against.graph}: {signed(difference.mean)}, interval {signed(difference.low)} to "
-            f"{signed(difference.high)}, paired by user and corrected for all rows of the leaderboard (Holm)."
+            f"{against.trained} minus {against.graph}: {signed_metric(difference.mean)}, interval "
+            f"{interval(difference.low, difference.high, signed=True)}, paired by user and corrected for all "
+            "rows of the leaderboard (Holm)."
         )
     if against is not None and (against.ratio is None or against.ratio > 1):
-        note = f"{note} Where a graph leads, the trained models may also be trained too little.".lstrip()
+        note = f"{note} If a graph leads, the trained models may also be undertrained.".lstrip()
     return Table(
-        "Graphs beside trained models",
+        "Graphs and trained models",
         ("Recommender", "Kind", "nDCG@10"),
         tuple(
             (record["title"], "graph, no training" if record["recommender"] in graphs else "trained", record["ndcg@10"])
@@ -399,12 +416,15 @@ def _power_table(power: Power | None, neighbours: Neighbours) -> Table:
     if power is not None:
         rows = [
             ("Test users", f"{power.users:,}"),
-            ("Smallest difference in nDCG@10 that shows", power.difference),
-            ("The same as a share of the best", "" if math.isinf(power.relative) else percent(power.relative)),
-            ("Neighbouring rows that differ significantly", f"{neighbours.different} of {neighbours.pairs}"),
+            ("Smallest detectable difference in nDCG@10", power.difference),
+            (
+                "Smallest detectable difference, share of the best",
+                "" if math.isinf(power.relative) else percent(power.relative),
+            ),
+            ("Neighbouring ranks that differ significantly", f"{neighbours.different} of {neighbours.pairs}"),
         ]
         note = (
-            "A difference shows where a paired test of the two best rows finds it in four of five draws of users (80 % "
-            "power, two-sided, 5 %). Neighbours by rank are compared by paired tests with Holm's correction."
+            "A difference is detectable if a paired test of the two best recommenders finds it with a power of 80 % "
+            "(two-sided, level 5 %). Neighbours by rank are compared by paired tests with Holm's correction."
         )
-    return Table("How fine this dataset measures", ("What", "Value"), tuple(rows), note)
+    return Table("Power of comparisons on this dataset", ("What", "Value"), tuple(rows), note)

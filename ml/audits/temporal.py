@@ -1,4 +1,4 @@
-"""Whether recommenders keep their order where training ends before testing begins."""
+"""Whether the order of recommenders is the same when training ends before testing begins."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.stats import kendalltau
 
-from ml.audits.audit import CANNOT_TELL, CONCERN, LEAST_USERS, NO_CONCERN, Audit, Chart, Line, Table, not_applicable
+from ml.audits.audit import CANNOT_TELL, CONCERN, LEAST_USERS, NO_CONCERN, Audit, not_applicable
 from ml.audits.variant_runs import (
     RESAMPLES,
     Candidate,
@@ -31,6 +31,7 @@ from ml.data.variants import (
 from ml.evaluation.intervals import Interval, bootstrap_interval
 from ml.number_format import percent
 from ml.registry import Registered
+from ml.tables import Chart, Line, Table
 
 REGISTERED = Registered(
     name="temporal",
@@ -44,12 +45,12 @@ REGISTERED = Registered(
 
 NAME, TITLE = REGISTERED.name, REGISTERED.title
 _EXPLANATION = (
-    "Leave-one-out trains on interactions of others that are later than a target; a split at two moments of global "
-    "time does not, and is nearer to use. The same interactions are split both ways, and the recommenders are fitted "
-    "and measured on each. Targets and test users differ, so values of the two splits do not compare; the order of the "
-    "recommenders does. There is a concern where another one wins, and the two winners differ significantly by a "
-    f"paired t-test on the users of the split by global time. With fewer than {LEAST_USERS:,} of these, or two winners "
-    "that do not differ significantly, the audit cannot tell."
+    "Leave-one-out trains on interactions of other users that are later than a target; a split at two points of global "
+    "time does not, and is closer to practice. The same interactions are split both ways, and the recommenders are "
+    "fitted and evaluated on each. Targets and test users differ, so the values of the two splits are not comparable, "
+    "but the orders of the recommenders are. Concern: another recommender wins, and the two winners differ "
+    f"significantly (paired t-test on the users of the split by global time). With fewer than {LEAST_USERS:,} of these "
+    "users, or two winners that do not differ significantly, the audit cannot tell."
 )
 
 
@@ -115,8 +116,8 @@ def _places(results: dict[str, Measured]) -> dict[str, int]:
 
 
 def _outcome(winners: dict[str, str], tested: Difference | None, users: int) -> str:
-    """Of fewer users than :data:`LEAST_USERS` a winner means nothing, and two that do not differ significantly may
-    win by chance."""
+    """With fewer users than :data:`LEAST_USERS` a winner means nothing; two winners that do not differ significantly
+    may win by chance."""
     if users < LEAST_USERS:
         return CANNOT_TELL
     if tested is None:
@@ -158,10 +159,10 @@ def _verdict(
     number = len(results[GLOBAL_TEMPORAL][first].users)
     if number < LEAST_USERS:
         return (
-            f"Too few users to tell: the split by global time leaves {number:,} test user{'' if number == 1 else 's'}, "
+            f"Too few users to tell: the split by global time has {number:,} test user{'' if number == 1 else 's'}, "
             f"and at least {LEAST_USERS:,} are needed."
         )
-    order = "" if tau is None else f" (Kendall's tau of the two orders is {tau:.2f})".replace("-", "−")
+    order = "" if tau is None else f" (Kendall's tau between the two orders is {tau:.2f})".replace("-", "−")
     temporal = results[GLOBAL_TEMPORAL]
     users = f"{number:,} test users"
     if tested is None:
@@ -169,9 +170,9 @@ def _verdict(
     if tested.is_significant:
         ending = f": a significant difference for {users}"
     else:
-        ending = f", which is no significant difference for {users}: they are too few to tell which one wins"
+        ending = f", not a significant difference for {users}: there are too few to tell which one wins"
     return (
-        f"{titles[first]} wins under leave-one-out, {titles[second]} has the higher mean under a global-temporal "
+        f"{titles[first]} wins under leave-one-out, but {titles[second]} has the higher mean under a global-temporal "
         f"split{order}, with nDCG@10 of {temporal[second].mean:.4f} there against {temporal[first].mean:.4f}{ending}."
     )
 
@@ -207,8 +208,8 @@ def _cases(splits: dict[str, TrainingSet]) -> Table:
         )
         for split in sorted(splits, reverse=True)
     )
-    columns = ("split", "test users", "interactions trained on", "median history", "targets never trained on")
-    return Table("What the splits hold", columns, rows)
+    columns = ("split", "test users", "training interactions", "median history", "targets not in training")
+    return Table("Sizes of the splits", columns, rows)
 
 
 def _untrained(training_set: TrainingSet) -> float:

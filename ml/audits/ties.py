@@ -1,4 +1,4 @@
-"""What the results owe to the rule that orders interactions at one moment."""
+"""How far the results depend on the rule that orders interactions with equal timestamps."""
 
 from __future__ import annotations
 
@@ -7,18 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ml.audits.audit import (
-    CANNOT_TELL,
-    CONCERN,
-    LEAST_USERS,
-    NO_CONCERN,
-    NOT_APPLICABLE,
-    NOTE,
-    Audit,
-    Chart,
-    Line,
-    Table,
-)
+from ml.audits.audit import CANNOT_TELL, CONCERN, LEAST_USERS, NO_CONCERN, NOT_APPLICABLE, NOTE, Audit
 from ml.audits.item_order import (
     PARTLY_SORTED,
     SORTED,
@@ -35,6 +24,7 @@ from ml.data.training_set import TrainingSet
 from ml.data.variants import is_tied_with_previous, with_tie_order
 from ml.number_format import change, listed, p_figure, percent
 from ml.registry import Registered
+from ml.tables import Chart, Line, Table
 
 REGISTERED = Registered(
     name="ties",
@@ -49,29 +39,28 @@ REGISTERED = Registered(
 )
 
 TIED_SHARE = 0.05
-"""From this share of targets chosen by the tie rule on, it is a note that a rule and not time chose them."""
+"""A larger share of targets that a tie rule chose, and not time, is a note."""
 SHUFFLES = 3
 NAME, TITLE = REGISTERED.name, REGISTERED.title
 _INFORMED = ("file", "item")
-_TOO_FEW = "the test users are too few to tell whether the results depend on it"
+_TOO_FEW = "there are too few test users to tell whether the results depend on it"
 _EXPLANATION = (
-    "Where interactions of one user share a moment, a rule and not time decides which is last, and so what is held "
-    "out. An order by file or by item can be learned; an order by hash or by chance cannot. The recommenders are "
-    "fitted and measured again under each rule, for the same users. What is called an effect lies outside the range of "
-    "the orders by hash and by chance, and differs significantly from their mean by a paired t-test with Holm's "
-    "correction. A concern is an effect of an order by file or by item, or histories sorted by item; that the rule "
-    f"chose more than {percent(TIED_SHARE)} of the targets, or that another recommender has the best mean by file or "
-    "by item, is a note."
+    "Where interactions of a user have equal timestamps, a rule, not time, decides which one is last, and so which "
+    "item is held out. A model can learn an order by file or by item, but not an order by hash or a random order. The "
+    "recommenders are fitted and evaluated again under each rule, for the same users. An effect is a result outside "
+    "the range of the hash and random orders that differs significantly from their mean (paired t-test, Holm's "
+    "correction). Concern: an effect of an order by file or by item, or histories sorted by item. Note: the rule chose "
+    f"more than {percent(TIED_SHARE)} of the targets, or another recommender has the best mean by file or by item."
 )
 _DETECTOR = (
-    " Histories that ascend by item identity, far more often than one in n! orders, show a file that was sorted by "
-    "item, wholly or within its ties, before anyone sorted it by time."
+    " Histories in ascending order of item ids, far more often than the one in n! expected by chance, show that the "
+    "file was sorted by item, entirely or within its ties, before it was sorted by time."
 )
 
 
 @dataclass(frozen=True)
 class Effect:
-    """A recommender whose results under ``file`` or ``item`` no order free of items explains."""
+    """A recommender whose results under ``file`` or ``item`` differ from those under every hash or random order."""
 
     title: str
     rule: str
@@ -108,13 +97,13 @@ def audit_ties(
     order_table, order_facts = _order_of_items(training_set, interactions, order)
     is_sorted = order.finding in (SORTED, PARTLY_SORTED)
     order_sentence = (
-        f"{percent(order.ascending_share)} of the histories with four different items or more ascend by item identity, "
-        f"where chance gives {percent(order.expected_share)}: they are {order.finding}"
+        f"{percent(order.ascending_share)} of the histories with at least four different items are in ascending order "
+        f"of item ids, where {percent(order.expected_share)} are expected by chance: they are {order.finding}"
         if order.finding != TOO_FEW
         else "there are too few histories to tell whether they are sorted by item"
     )
     if interactions.has_given_order or interactions.has_given_split:
-        verdict = f"This audit of ties does not apply, since the order came with the source; {order_sentence}."
+        verdict = f"This audit of ties does not apply, because the source gives the order; {order_sentence}."
         facts = {"applies": 0, **order_facts}
         outcome = CONCERN if is_sorted else NOT_APPLICABLE
         return Audit(NAME, TITLE, verdict, outcome, _EXPLANATION + _DETECTOR, (order_table,), facts=facts)
@@ -129,7 +118,7 @@ def audit_ties(
         "tied_targets_share": tied_share,
     }
     users = f"{percent(tied_share)} of the test users" if tied_share else "no test user"
-    sentence = f"For {users} the tie rule chose the held-out item"
+    sentence = f"The tie rule chose the held-out item of {users}"
     tables: list[Table] = []
     charts: tuple[Chart, ...] = ()
     effects, other_winner, too_few = [], "", False
@@ -235,7 +224,7 @@ def _effects(
 def _of_effects(effects: Sequence[Effect]) -> str:
     """The largest effect in a clause: that of an inflated result before that of a lowered one."""
     if not effects:
-        return "no recommender scores otherwise by file or by item order than by orders that know nothing of items"
+        return "no recommender scores differently under an order by file or by item than under hash and random orders"
     largest = _largest(effects)
     verb = "inflates" if largest.relative > 0 else "lowers"
     by = f" by {percent(abs(largest.relative))}" if largest.usual else ""
@@ -263,21 +252,21 @@ def _winners(results: Mapping[str, dict[str, Measured]], candidates: Sequence[Ca
         return best, ""
     usually = " or ".join(titles[name] for name in titles if name in usual)
     clauses = [f"{titles[name]} is the best {listed(rules)}" for name, rules in moved.items()]
-    return best, f"; {listed(clauses)}, {usually} by the orders that know nothing of items"
+    return best, f"; {listed(clauses)}, but {usually} under hash and random orders"
 
 
 def _targets_table(
     training_set: TrainingSet, variants: Mapping[str, TrainingSet], in_group: np.ndarray, tied_share: float
 ) -> Table:
     rows = [
-        ("interactions that share user and moment with another", percent(float(in_group.mean()))),
-        ("test users whose held-out item does", percent(tied_share)),
+        ("interactions that share their timestamp with another of the user", percent(float(in_group.mean()))),
+        ("test users whose held-out item does so", percent(tied_share)),
     ]
     for rule, variant in variants.items():
         differ = float((variant.test_targets != training_set.test_targets).mean())
-        rows.append((f"test users with another held-out item under {rule}", percent(differ)))
+        rows.append((f"test users with a different held-out item under {rule}", percent(differ)))
     own = training_set.protocol.get("tie_order", "the rule of the run")
-    return Table("What the tie rule decides", ("of", "share"), tuple(rows), f"The rule of this run is {own}.")
+    return Table("What the tie rule decides", ("what", "share"), tuple(rows), f"The rule of this run is {own}.")
 
 
 def _result_tables(
@@ -314,20 +303,20 @@ def _result_tables(
             )
         )
     effects = Table(
-        "Orders by file and by item against orders that know nothing of items",
+        "Orders by file and by item compared with hash and random orders",
         (
             "recommender",
             "rule",
             "difference of nDCG@10",
             "interval, low",
             "interval, high",
-            "in per cent",
+            "in percent",
             "adjusted p",
             "range of hash and shuffles",
             "effect",
         ),
         tuple(rows),
-        "Differences are to the mean over hash and shuffles, with 95 % bootstrap intervals over users.",
+        "Differences from the mean over hash and shuffles, with 95 % bootstrap intervals over users.",
     )
     return [values, effects]
 
@@ -354,15 +343,15 @@ def _order_of_items(
     training_set: TrainingSet, interactions: Interactions, order: ItemOrder
 ) -> tuple[Table, dict[str, float | int | str | None]]:
     in_file = measured(training_set, interactions, file_order(interactions))
-    rows = [_order_row("histories as they were split", order)]
+    rows = [_order_row("histories as split", order)]
     if interactions.has_times:
         within, across = ascents_by_moment(training_set, interactions)
-        rows.append(_pairs_row("neighbours at one moment", within))
-        rows.append(_pairs_row("neighbours at different moments", across))
+        rows.append(_pairs_row("neighbours with equal timestamps", within))
+        rows.append(_pairs_row("neighbours with different timestamps", across))
     rows.append(_order_row("histories in the order of the dump", in_file))
     kind = file_kind(training_set, interactions)
     table = Table(
-        "How far histories ascend by item identity",
+        "How many histories are in ascending order of item ids",
         (
             "order",
             "histories of four or more",
@@ -373,7 +362,7 @@ def _order_of_items(
             "finding",
         ),
         tuple(rows),
-        f"Half of the neighbours ascend where the order knows nothing of items. Within users the dump is {kind}.",
+        f"Half of the neighbours ascend if the order is independent of items. Within users, the dump is {kind}.",
     )
     facts: dict[str, float | int | str | None] = {
         "ascending_share": order.ascending_share,

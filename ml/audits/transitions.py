@@ -1,4 +1,4 @@
-"""How the next item follows from the last one: how many may follow, and how like they are."""
+"""Transitions from one item to the next: how many successors items have, and how similar these are."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _DIGITS = 6
 
 @dataclass(frozen=True)
 class Branching:
-    """How many items the training transitions lead to, and how many targets they reach.
+    """Successors of items in the training histories, and the share of the targets among them.
 
     Attributes:
         items: size of the catalogue.

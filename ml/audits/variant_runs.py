@@ -1,4 +1,4 @@
-"""Recommenders fitted anew on variants of a dataset, and what users gain or lose from one to the other.
+"""Recommenders fitted on variants of a dataset, and the difference in metrics for the same users.
 
 An audit compares choices of data, not recommenders, so it takes those that cost seconds, and a trained model only
 where one is asked for.
@@ -21,7 +21,7 @@ from ml.recommender import Recommender
 
 DEPTH = 10
 MOST_USERS = 10_000
-"""Test users ranked at most. A paired difference of .003 in nDCG@10 is told from chance with that many."""
+"""Test users ranked at most; enough to detect a paired difference of .003 in nDCG@10."""
 RESAMPLES = 2000
 CHEAP = (
     "most_popular",
@@ -132,7 +132,7 @@ def _measured(candidate: Candidate, training_set: TrainingSet, tested: TrainingS
 
 @dataclass(frozen=True)
 class Difference:
-    """What the same users gain (or lose, if negative) on average in one of two settings.
+    """The mean difference between two settings for the same users.
 
     Attributes:
         interval: of the mean difference, by user bootstrap at 95 %.
@@ -158,7 +158,7 @@ def differences(values: Mapping[tuple[str, ...], np.ndarray], seed: int = 0) -> 
     if not values:
         return {}
     tests = paired_t_tests(np.stack(list(values.values())), np.zeros(len(next(iter(values.values())))))
-    # a single user shows nothing
+    # with a single user there is no test
     adjusted = np.nan_to_num(holm(tests.p_value), nan=1.0)
     return {
         key: Difference(bootstrap_interval(one, seed, RESAMPLES), float(p_value))

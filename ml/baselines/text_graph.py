@@ -59,7 +59,7 @@ REGISTERED = (
 
 EDGE_WEIGHT = 0.5
 # what the ranked rings of a part of the rows may take: 256 MiB of int32
-_CELLS_OF_A_PART = 1 << 26
+_CELLS_PER_PART = 1 << 26
 
 
 class TextGraphLast:
@@ -130,7 +130,7 @@ class TextGraphLast:
         )
         # rows of one last item in one part: the rings around an item are ranked once a part
         by_last = np.argsort(last_items(histories), kind="stable")
-        part_rows = max(1024, _CELLS_OF_A_PART // max(1, cells))
+        part_rows = max(1024, _CELLS_PER_PART // max(1, cells))
         for start in range(0, len(histories), part_rows):
             rows = by_last[start : start + part_rows]
             part = histories.take(rows)

@@ -33,7 +33,7 @@ REGISTERED = Registered(
 EPOCHS = 20
 LEARNING_RATE = 0.05
 BATCH_SIZE = 1024
-_DRAWS_OF_A_NEGATIVE = 10
+_DRAWS_PER_NEGATIVE = 10
 
 
 @dataclass(frozen=True)
@@ -187,7 +187,7 @@ def _draw_others(
     """An item that is not in the user's history for each; where ten draws found none the triple is left out."""
     others = interactions[random.integers(len(interactions), size=len(users))]
     wrong = np.flatnonzero(_among(users * items + others, known))
-    for _ in range(_DRAWS_OF_A_NEGATIVE - 1):
+    for _ in range(_DRAWS_PER_NEGATIVE - 1):
         if len(wrong) == 0:
             break
         others[wrong] = interactions[random.integers(len(interactions), size=len(wrong))]

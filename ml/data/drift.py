@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ml.data.database import connect, one_row, quoted
-from ml.data.files import atomic_folder
+from ml.data.versions import versioned_folder
 
 if TYPE_CHECKING:
     import duckdb
@@ -123,7 +123,7 @@ def accept(kind: str, table: Path, accepted: Path, by_hand: bool = False) -> dic
         "profile": present,
         "comparison": row,
     }
-    with atomic_folder(accepted) as folder, _connection(table) as connection:
+    with versioned_folder(accepted, keep=0) as folder, _connection(table) as connection:
         for name, column in _IDENTITIES[kind].items():
             connection.execute(
                 f"copy (from {_distinct(column)} order by id) to '{quoted(folder / name)}.parquet' "

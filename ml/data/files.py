@@ -1,23 +1,20 @@
 """Writing that is never seen half-done, and digests of files.
 
 Whatever is written is made in a hidden working folder beside its destination, flushed to disk, and put in
-place by rename. A working folder is locked while its writer lives, so that one left by a killed process is
-told from one in use, and is cleared (or, where the old content was aside at that moment, put back) by the
-next write into the same parent folder.
+place by rename. A working folder is locked while its writer lives, so the next write into the same parent folder
+recognises and removes one that a killed process has left. Folders are written by :mod:`ml.data.versions`.
 
 Needs the standard library alone, and a POSIX system for the locks.
 """
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import fcntl
 import hashlib
 import json
 import os
 import shutil
-import stat
 import time
 import uuid
 from collections.abc import Iterator
@@ -26,39 +23,10 @@ from pathlib import Path
 from typing import Any
 
 _WORKING_PREFIX = ".writing-"
-_AT_FDCWD = -100
-_RENAME_EXCHANGE = 2
+# In a working folder: links ready to take the place of a folder (:func:`ml.data.versions.versioned_folder`).
+TAKEN_OVER = "taken_over"
 # A file changed again within the clock tick of its last change keeps its time of modification.
 _SETTLED_AFTER_NS = 2_000_000_000
-
-
-@contextmanager
-def atomic_folder(path: Path) -> Iterator[Path]:
-    """Make a folder whole or not at all: ``with atomic_folder(path) as folder: ...``.
-
-    Yields a fresh empty folder of the same name in a hidden sibling. When the block ends, it replaces
-    ``path`` as a whole (what ``path`` held before is gone); when the block raises, ``path`` stays as it was.
-    Parent folders are made. A symbolic link is followed: the folder it points to is replaced.
-
-    A process killed at any moment leaves the old folder or the new one. The exchange is one system call on
-    Linux (``renameat2``); elsewhere, or on a file system without it, there is a moment with neither, after
-    which the next ``atomic_folder`` or :func:`clean_leftovers` in that parent puts the old one back.
-
-    Raises:
-        NotADirectoryError: ``path`` exists and is not a folder.
-    """
-    path = Path(os.path.realpath(path))
-    # One look, not two: another writer may be between its renames.
-    with suppress(FileNotFoundError):
-        if not stat.S_ISDIR(os.stat(path).st_mode):
-            raise NotADirectoryError(f"{path} is to be written as a folder, but it is a file; move it away")
-    with working_folder(path.parent) as working:
-        new = working / "new" / path.name
-        new.mkdir(parents=True)
-        yield new
-        _flush_tree(new)
-        _put_folder(new, path, working)
-        _flush(path.parent)
 
 
 @contextmanager
@@ -81,9 +49,9 @@ def atomic_file(path: Path) -> Iterator[Path]:
         yield new
         if not new.is_file():
             raise FileNotFoundError(f"nothing was written for {path}")
-        _flush(new)
+        flush(new)
         os.replace(new, path)
-        _flush(path.parent)
+        flush(path.parent)
 
 
 class DamagedFile(ValueError):
@@ -227,17 +195,25 @@ def working_folder(parent: Path) -> Iterator[Path]:
 
 
 def _clear(working: Path) -> None:
-    """Remove a working folder; content that was moved aside in it and has not been replaced goes back."""
-    for old in working.glob("old/*"):
-        if os.path.lexists(working.parent / old.name):
-            continue
-        try:
-            # Fails, as it should, where another writer has put something in place since.
-            os.rename(old, working.parent / old.name)
-        except OSError as error:
-            if error.errno not in (errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
-                raise
+    """Remove a working folder; a link whose folder has been moved to its new place is put in place first."""
+    for link in working.glob(f"{TAKEN_OVER}/*"):
+        place = working.parent / link.name
+        if not os.path.lexists(place) and (working.parent / os.readlink(link)).is_dir():
+            # fails, as it should, where another writer has put something in place since
+            with suppress(FileExistsError):
+                os.symlink(os.readlink(link), place)
     shutil.rmtree(working, ignore_errors=True)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the lock of a folder, waited for; on a file system without locks there is none."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        _lock(descriptor, wait=True)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _lock(descriptor: int, wait: bool = False) -> bool:
@@ -249,41 +225,7 @@ def _lock(descriptor: int, wait: bool = False) -> bool:
     return True
 
 
-def _put_folder(new: Path, path: Path, working: Path) -> None:
-    """Rename ``new`` to ``path``; what ``path`` held ends up in ``working``."""
-    while True:
-        try:
-            os.rename(new, path)
-            return
-        except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                raise
-        if _exchange(new, path):
-            return
-        aside = working / "old"
-        shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir()
-        with suppress(FileNotFoundError):
-            os.rename(path, aside / path.name)
-
-
-def _exchange(one: Path, other: Path) -> bool:
-    """Swap two folders in one system call; ``False`` where the system cannot."""
-    try:
-        renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
-    except (AttributeError, OSError):
-        return False
-    return renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0
-
-
-def _flush_tree(folder: Path) -> None:
-    for where, _, names in os.walk(folder):
-        for name in names:
-            _flush(Path(where) / name)
-        _flush(Path(where))
-
-
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
     """Ask that a file, or a folder's list of names, is on disk."""
     if not path.is_symlink():
         descriptor = os.open(path, os.O_RDONLY)

@@ -56,7 +56,7 @@ def export(training_set: TrainingSet, folder: Path, history_limit: int = 50) -> 
 
     Args:
         training_set: with item text.
-        folder: made when absent; for all or nothing, give the one of ``ml.data.files.atomic_folder``.
+        folder: made when absent; for all or nothing, give the one of ``ml.data.versions.versioned_folder``.
         history_limit: how many of the latest items of a history are written out as text.
 
     Returns:

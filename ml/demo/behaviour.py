@@ -78,16 +78,16 @@ class Purchase:
 
 FIRST_DAY = 15_340  # 2012-01-01
 LAST_FIRST_DAY = 17_000
-ITEMS_A_FAMILY = 16
+ITEMS_PER_FAMILY = 16
 
 
 def make_catalogue(items: int, unsold: int, themes: int, behaviour: Behaviour, rng: random.Random) -> Catalogue:
-    """Families of about :data:`ITEMS_A_FAMILY` items, popularity falling by a power law in both."""
+    """Families of about :data:`ITEMS_PER_FAMILY` items, popularity falling by a power law in both."""
     order = list(range(items))
     rng.shuffle(order)
     rare = sorted(order[: int(items * behaviour.rare_items)])
     common = order[len(rare) :]
-    count = max(2, round(len(common) / ITEMS_A_FAMILY))
+    count = max(2, round(len(common) / ITEMS_PER_FAMILY))
     families = [common[start::count] for start in range(count)]
     theme_of = [family % themes for family in range(count)]
     family_of = [0] * (items + unsold)

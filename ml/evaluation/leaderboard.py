@@ -7,60 +7,32 @@ Seconds, where known, are handed to the functions that print it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
 from ml.data.training_set import TrainingSet
 from ml.evaluation.entry import Entry
+from ml.evaluation.findings import BETTER, NOT_DIFFERENT, WORSE, Comparison
 from ml.evaluation.intervals import Interval, bootstrap_interval
+from ml.evaluation.leaderboard_columns import RowFacts, columns_of_depth, schema_of
 from ml.evaluation.metrics import HEADLINE, mean_metrics, metrics_of_depth
 from ml.evaluation.protocol_line import choices_as_metadata, protocol_of
 from ml.evaluation.rankings import RankingError, facts
 from ml.evaluation.significance import SeedValues, compare_all, compare_with_reference, mean_test
-from ml.number_format import p_text
+from ml.number_format import interval as interval_text
+from ml.number_format import metric_value, p_value, signed_metric
 from ml.recommender import BASELINE
-
-BETTER, WORSE, NOT_DIFFERENT = "better", "worse", "not significantly different"
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """A recommender against a reference, over the same users.
-
-    Attributes:
-        difference: in nDCG@10, above zero where it is better, with an interval over users and seeds.
-        confidence: of the interval, at least .95: corrected by Holm's method like the test, so that the interval
-            leaves zero out exactly where the finding is ``better`` or ``worse``.
-        p_value: of :func:`ml.evaluation.significance.paired_test`; nan where there are fewer than two users.
-        p_value_adjusted: the same, corrected by Holm's method for all that were compared with the reference.
-        finding: ``better``, ``worse`` or ``not significantly different``: whether the adjusted p-value is below .05.
-        sentence: the finding with its figures.
-    """
-
-    difference: Interval
-    confidence: float
-    p_value: float
-    p_value_adjusted: float
-    finding: str
-    sentence: str
 
 
 def build_leaderboard(entries: Sequence[Entry], training_set: TrainingSet, seed: int = 0) -> pa.Table:
     """One row a recommender, best nDCG@10 first.
 
-    Columns: ``position`` (1-based), ``recommender``, ``title``, ``kind``; the mean of each metric over users and
-    seeds; ``ndcg@10_low`` and ``ndcg@10_high``, a 95 % interval: bootstrap over users with one seed, a t-interval
-    over users and seeds with several; ``reference`` (the best training-free recommender, which all other rows are
-    compared with), ``difference`` in nDCG@10, ``difference_low``, ``difference_high`` and ``difference_confidence``,
-    ``p_value`` and ``p_value_adjusted``, ``finding`` and ``verdict`` (see :class:`Comparison`), all null in the row of
-    the reference; ``beats``, the names of all recommenders, separated by commas, that it is better than (every pair
-    tested in the same way, corrected by Holm's method over all pairs);
-    ``users``, ``catalogue``, ``seed`` (the lowest), ``seeds`` (how many), ``seed_deviation`` (standard deviation of
-    nDCG@10 over the seeds, null with one), ``cut_tied`` (share of users whose tenth item the tie rule chose, null
-    where the rankings are too short to tell), ``fit_on``, ``loss``, ``parameters``, ``model_bytes``.
-    :func:`protocol` reads the protocol kept with it.
+    The columns are those of :data:`ml.evaluation.leaderboard_columns.LEADERBOARD`: metrics are means over users and
+    seeds; the interval of nDCG@10 is a bootstrap over users with one seed, and a t-interval over users and seeds with
+    several; every other row is compared with the best training-free recommender, the reference, whose own row has no
+    comparison; every pair of recommenders is tested in the same way, corrected by Holm over all pairs.
+    :func:`ml.evaluation.protocol_line.protocol` reads the protocol kept with the table.
 
     The reference is the best baseline on the same test users. Choosing it there makes it look better than it is, if
     anything, which works against the others; the protocol says so.
@@ -84,47 +56,24 @@ def build_leaderboard(entries: Sequence[Entry], training_set: TrainingSet, seed:
     comparisons = _against(ranked, values, reference) if reference else {}
     beats = compare_all(values).beats
 
-    table: list[dict] = []
+    columns = columns_of_depth(facts(ranked[0].user_metrics[0])["depth"])
+    rows = []
     for position, entry in enumerate(ranked, start=1):
         name = entry.recommender
-        interval = _interval(values[name], seed)
-        row = {
-            "position": position,
-            "recommender": name,
-            "title": entry.title,
-            "kind": entry.kind,
-            **means[name],
-            f"{HEADLINE}_low": interval.low,
-            f"{HEADLINE}_high": interval.high,
-            "beats": ", ".join(beats[name]),
-            "users": values[name].users,
-            "catalogue": training_set.items,
-            "seed": entry.seeds[0],
-            "seeds": len(entry.seeds),
-            "seed_deviation": _seed_deviation(entry),
-            "cut_tied": _cut_tied(entry),
-            "fit_on": entry.fit_on,
-            "loss": entry.loss or None,
-            "parameters": entry.parameters,
-            "model_bytes": entry.model_bytes,
-        }
-        if reference is not None and name in comparisons:
-            compared = comparisons[name]
-            row |= {
-                "reference": reference.recommender,
-                "difference": compared.difference.mean,
-                "difference_low": _known(compared.difference.low),
-                "difference_high": _known(compared.difference.high),
-                "difference_confidence": compared.confidence,
-                "p_value": _known(compared.p_value),
-                "p_value_adjusted": _known(compared.p_value_adjusted),
-                "finding": compared.finding,
-                "verdict": compared.sentence,
-            }
-        table.append(row)
+        row = RowFacts(
+            entry=entry,
+            position=position,
+            means=means[name],
+            interval=_interval(values[name], seed),
+            users=values[name].users,
+            catalogue=training_set.items,
+            reference=reference.recommender if reference and name in comparisons else None,
+            comparison=comparisons.get(name),
+            beats=beats[name],
+        )
+        rows.append({column.name: column.value(row) for column in columns})
     choices = protocol_of(training_set, digest, ranked, len(comparisons), reference.title if reference else None)
-    depth = facts(ranked[0].user_metrics[0])["depth"]
-    return pa.Table.from_pylist(table, _schema(depth).with_metadata(choices_as_metadata(choices)))
+    return pa.Table.from_pylist(rows, schema_of(columns).with_metadata(choices_as_metadata(choices)))
 
 
 def no_better_than(entries: Sequence[Entry], name: str) -> dict[str, Comparison]:
@@ -180,18 +129,16 @@ def _against(entries: Sequence[Entry], values: dict[str, SeedValues], reference:
     return found
 
 
-def _sentence(finding: str, difference: Interval, p_value: float, reference: str, compared: int) -> str:
-    if np.isnan(p_value):
-        return f"{finding} from {reference}: difference {difference.mean:+.4f}, of too few users for a test"
-    for_all = f", both corrected for {compared} comparisons" if compared > 1 else ""
-    printed = p_text(p_value)
-    said = (
-        f"interval {difference.low:+.4f} to {difference.high:+.4f}, p {printed if '<' in printed else f'= {printed}'}"
-    )
-    said += for_all
+def _sentence(finding: str, difference: Interval, p: float, reference: str, compared: int) -> str:
+    """The finding with its figures, as one sentence."""
+    if np.isnan(p):
+        return f"{finding} from {reference}: difference {signed_metric(difference.mean)}, too few users for a test"
+    figures = f"interval {interval_text(difference.low, difference.high, signed=True)}, {p_value(p)}"
+    if compared > 1:
+        figures += f", both corrected for {compared} comparisons"
     if finding == NOT_DIFFERENT:
-        return f"{finding} from {reference}: difference {difference.mean:+.4f}, {said}"
-    return f"{finding} than {reference} by {abs(difference.mean):.4f} ({said})"
+        return f"{finding} from {reference}: difference {signed_metric(difference.mean)}, {figures}"
+    return f"{finding} than {reference} by {metric_value(abs(difference.mean))} ({figures})"
 
 
 def _interval(values: SeedValues, seed: int) -> Interval:
@@ -201,52 +148,10 @@ def _interval(values: SeedValues, seed: int) -> Interval:
     return mean_test(values).interval()
 
 
-def _known(value: float) -> float | None:
-    return None if np.isnan(value) else value
-
-
 def _means(entry: Entry) -> dict[str, float]:
     """Mean of each metric over users and seeds."""
     by_seed = [mean_metrics(table) for table in sorted(entry.user_metrics, key=lambda table: facts(table)["seed"])]
     return {metric: sum(means[metric] for means in by_seed) / len(by_seed) for metric in by_seed[0]}
-
-
-def _seed_deviation(entry: Entry) -> float | None:
-    means = [mean_metrics(table)[HEADLINE] for table in entry.user_metrics]
-    return float(np.std(sorted(means), ddof=1)) if len(means) > 1 else None
-
-
-def _cut_tied(entry: Entry) -> float | None:
-    tied = [table["cut_is_tied"] for table in entry.user_metrics]
-    if any(column.null_count for column in tied):
-        return None
-    return sum(int(np.count_nonzero(column.to_numpy())) for column in tied) / sum(len(column) for column in tied)
-
-
-def _schema(depth: int) -> pa.Schema:
-    def floats(*names: str) -> list[tuple[str, pa.DataType]]:
-        return [(name, pa.float64()) for name in names]
-
-    return pa.schema(
-        [
-            ("position", pa.int16()),
-            *((name, pa.string()) for name in ("recommender", "title", "kind")),
-            *floats(*metrics_of_depth(depth), f"{HEADLINE}_low", f"{HEADLINE}_high"),
-            ("reference", pa.string()),
-            *floats("difference", "difference_low", "difference_high", "difference_confidence"),
-            *floats("p_value", "p_value_adjusted"),
-            *((name, pa.string()) for name in ("finding", "verdict", "beats")),
-            ("users", pa.int64()),
-            ("catalogue", pa.int64()),
-            ("seed", pa.int32()),
-            ("seeds", pa.int16()),
-            *floats("seed_deviation", "cut_tied"),
-            ("fit_on", pa.string()),
-            ("loss", pa.string()),
-            ("parameters", pa.int64()),
-            ("model_bytes", pa.int64()),
-        ]
-    )
 
 
 def _check(entries: Sequence[Entry], training_set: TrainingSet | None = None, digest: str = "") -> None:

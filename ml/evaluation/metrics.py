@@ -34,6 +34,16 @@ _CUT = int(HEADLINE.split("@")[1])
 _NOT_TESTED = -2
 _NOT_RANKED = np.iinfo(np.int16).max
 
+METRIC_NAMES = {"ndcg": "nDCG", "recall": "Recall", "mrr": "MRR", "map": "MAP", "precision": "Precision"}
+"""Metrics as they are printed, in the order of tables."""
+
+
+def metric_name(metric: str) -> str:
+    """``ndcg@10`` as it is printed: ``nDCG@10``."""
+    name, _, cut_off = metric.partition("@")
+    printed = METRIC_NAMES.get(name, name)
+    return f"{printed}@{cut_off}" if cut_off else printed
+
 
 def metrics_of_depth(depth: int) -> tuple[str, ...]:
     """The metrics of :data:`METRICS` that can be computed from rankings of this depth."""

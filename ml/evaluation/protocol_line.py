@@ -1,4 +1,4 @@
-"""Every choice that the numbers of a leaderboard depend on, to be printed with each of its tables."""
+"""The protocol of a leaderboard: every choice that its numbers depend on, printed with each table."""
 
 from __future__ import annotations
 
@@ -76,18 +76,17 @@ def protocol_of(
             else "users"
         )
         choices["tests"] = (
-            f"two-sided t-tests of {HEADLINE.replace('ndcg', 'nDCG')}, paired by user, over {over}; {compared} of "
-            f"them, corrected by Holm, level {LEVEL:g}"
+            f"{compared} two-sided t-test{'' if compared == 1 else 's'} of {HEADLINE.replace('ndcg', 'nDCG')}, paired "
+            f"by user, over {over}, corrected by Holm, level {LEVEL:g}"
         )
         choices["compared with"] = (
-            f"{reference}, the best training-free baseline on these test users; it was chosen on the same users, which "
-            "favours it"
+            f"{reference}, the best training-free baseline; it was selected on the same test users, which favours it"
         )
     bootstrap = f"bootstrap over users, {RESAMPLES:,} resamples"
     alone = f"{bootstrap} with one seed, t over users and seeds with several" if several else bootstrap
-    choices["intervals"] = f"{100 * CONFIDENCE:.0f} % for each recommender alone ({alone})"
+    choices["intervals"] = f"{100 * CONFIDENCE:.0f} % for each recommender ({alone})"
     if reference is not None and compared:
-        choices["intervals"] += "; those of differences are of the tests and corrected like them"
+        choices["intervals"] += "; intervals of differences belong to the tests and are corrected like them"
     return choices
 
 
@@ -96,7 +95,7 @@ def _test_history(training_set: TrainingSet) -> str:
     between = any(
         part is not None and len(part.items) for part in (training_set.before_validation, training_set.before_test)
     )
-    rest = ", and what lies between these and the target" if between else ""
+    rest = ", and the interactions between these and the target" if between else ""
     if not len(training_set.validation_users):
         return f"training items (there is no validation item){rest}"
     both = len(np.intersect1d(training_set.validation_users, training_set.test_users))

@@ -27,8 +27,8 @@ from ml.objectives.chunked_loss import (
 
 # The product with the whole table does items / candidates times the work, and pays where it does it so many times
 # faster; measured on a CPU (equal at about 10, from 64 to 128 dimensions), a guess elsewhere.
-_ITEMS_A_CANDIDATE = {"cpu": 10}
-_ITEMS_A_CANDIDATE_ELSEWHERE = 32
+_ITEMS_PER_CANDIDATE = {"cpu": 10}
+_ITEMS_PER_CANDIDATE_ELSEWHERE = 32
 # candidates that are fetched at once: each chunk sorts them and goes over the table's whole gradient
 _FETCHED_AT_ONCE = 1 << 20
 
@@ -56,7 +56,7 @@ def loss_among_own(
         leave_out_hits: score a negative that is the row's target as low as can be.
     """
     kind, product, columns = loss_type(states), product_type(states), negatives.shape[1] + 1
-    worth = _ITEMS_A_CANDIDATE.get(states.device.type, _ITEMS_A_CANDIDATE_ELSEWHERE)
+    worth = _ITEMS_PER_CANDIDATE.get(states.device.type, _ITEMS_PER_CANDIDATE_ELSEWHERE)
     scorer: type[_Scorer]
     if embedding.items <= worth * columns:
         inputs: tuple[Tensor, ...] = (item_table(embedding),)

@@ -44,7 +44,7 @@ REGISTERED = Registered(
 _SCORES_AT_ONCE = {"cpu": 1 << 22}
 _SCORES_AT_ONCE_ELSEWHERE = 1 << 27
 _LEAST_STATES_AT_ONCE = 32
-_STATES_OF_A_BLOCK = 512
+_STATES_PER_BLOCK = 512
 
 
 class Softmax:
@@ -60,7 +60,7 @@ class Softmax:
         rows = at_once // embedding.items
         if rows >= min(_LEAST_STATES_AT_ONCE, len(states)):
             return softmax_by_rows(states, targets, embedding, rows)
-        return softmax_by_blocks(states, targets, embedding, _STATES_OF_A_BLOCK, at_once // _STATES_OF_A_BLOCK)
+        return softmax_by_blocks(states, targets, embedding, _STATES_PER_BLOCK, at_once // _STATES_PER_BLOCK)
 
 
 def softmax_by_rows(states: Tensor, targets: Targets, embedding: ItemEmbedding, rows: int) -> Tensor:

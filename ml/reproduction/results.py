@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ml.data.files import atomic_folder
+from ml.data.versions import versioned_folder
 from ml.evaluation.intervals import Interval, bootstrap_interval
 from ml.evaluation.significance import SeedValues, compare_with_reference
-from ml.number_format import p_text
+from ml.number_format import interval as interval_text
+from ml.number_format import p_value, signed_metric
 from ml.reproduction.claims import Claim
 
 REACHED, MISSED, REPORTED, NOT_RUN = "reached", "not reached", "reported", "not run"
@@ -44,7 +45,7 @@ class Result:
     def save(self, folder: Path) -> None:
         """Write ``values.npy`` and ``result.json``, whole or not at all."""
         described = {name: value for name, value in vars(self).items() if name != "values"}
-        with atomic_folder(folder) as working:
+        with versioned_folder(folder) as working:
             np.save(working / "values.npy", self.values, allow_pickle=False)
             (working / "result.json").write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
 
@@ -110,8 +111,10 @@ def judge(claim: Claim, results: list[Result], others: dict[str, list[Result]]) 
     for name, test in tests.items():
         # the test is of the other against ours
         low, high = -test.difference.high, -test.difference.low
-        p_value = p_text(test.p_value_adjusted)
-        said = f"{-test.difference.mean:+.4f} ({low:+.4f} to {high:+.4f}, p {p_value}) against {name}"
+        said = (
+            f"{signed_metric(-test.difference.mean)} ({interval_text(low, high, signed=True)}, "
+            f"{p_value(test.p_value_adjusted)}) against {name}"
+        )
         (better if test.is_significant and low > 0 else problems).append(said)
     asked = claim.lowest is not None or claim.highest is not None or bool(claim.above)
     finding = MISSED if problems else REACHED if asked else REPORTED

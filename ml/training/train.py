@@ -12,8 +12,8 @@ from typing import Any
 import torch
 
 from ml.codes.codes import Codes
-from ml.data.files import atomic_folder
 from ml.data.training_set import FIT_ON_TRAIN, TrainingSet
+from ml.data.versions import versioned_folder
 from ml.models.sequential_model import SequentialModel
 from ml.training.checkpoint import checkpoint_folder, remove_checkpoints
 from ml.training.derived import described
@@ -133,7 +133,7 @@ def train(
         remove_checkpoints(checkpoints)
         raise
     if world.is_first:
-        with atomic_folder(folder) as working:
+        with versioned_folder(folder) as working:
             recommender.save(working)
             if tensorboard:
                 write_board(recommender.log, working / "tensorboard")

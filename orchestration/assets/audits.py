@@ -163,17 +163,19 @@ assert _READ_FROM.keys() == ARGUMENTS.keys()
 
 def audit_code(name: str) -> str:
     """Code version of an audit, with all that it may fit or load: baselines, codes and models are named in registries
-    and recipes, where imports do not lead."""
+    and recipes, where imports do not lead. Recipes of codes count where codes are assigned again."""
     audit = AUDITS[name]
     modules = {audit.module}
+    fitted_again = ""
     if {"candidates", "codes"} & set(audit.needs):
         modules |= {"ml.recommenders.fit", *modules_by_name()}
+        fitted_again = f"-{digest_of({name: recipe.digest() for name, recipe in codes_recipes().items()})[:12]}"
     if "leading" in audit.needs:
         baselines = (module for baseline in BASELINES for module in modules_of(baseline))
         modules |= {"ml.recommenders.fused", *baselines}
     if {"candidates", "codes", "leading", "trained"} & set(audit.needs):
         modules |= {module for recipe in recipes() for module in modules_of(recipe)}
-    return code_version(*sorted(modules))
+    return code_version(*sorted(modules)) + fitted_again
 
 
 def _audit_asset(audit: Registered) -> dg.AssetsDefinition:

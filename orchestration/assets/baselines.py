@@ -47,7 +47,7 @@ def _baseline_asset(baseline: Baseline) -> dg.AssetsDefinition:
         },
     )
     def fitted(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-        from ml.data.files import atomic_folder
+        from ml.data.versions import versioned_folder
 
         dataset = context.partition_key
         paths = Workspace.current().dataset(dataset)
@@ -57,7 +57,7 @@ def _baseline_asset(baseline: Baseline) -> dg.AssetsDefinition:
         seed = read_settings("training", dataset)["seed"] if baseline.seeded else 0
         recommender = baseline.create(seed).fit(training_set)
         folder = paths.asset("baselines", baseline.name)
-        with atomic_folder(folder) as temporary:
+        with versioned_folder(folder) as temporary:
             recommender.save(temporary)
             (temporary / FIT).write_text(json.dumps({"fit_on": fit_on}) + "\n")
         return materialization(

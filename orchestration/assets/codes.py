@@ -40,7 +40,7 @@ def _codes_asset(recipe: CodesRecipe) -> dg.AssetsDefinition:
         },
     )
     def assigned(context: dg.AssetExecutionContext, settings: Settings) -> dg.MaterializeResult:
-        from ml.data.files import atomic_folder
+        from ml.data.versions import versioned_folder
 
         dataset = context.partition_key
         paths = Workspace.current().dataset(dataset)
@@ -49,7 +49,7 @@ def _codes_asset(recipe: CodesRecipe) -> dg.AssetsDefinition:
             training_set = load_training_set(paths, with_vectors=recipe.needs_text)
             codes = recipe.assign(training_set, read_settings("training", dataset)["seed"])
         folder = paths.asset("codes", recipe.name)
-        with atomic_folder(folder) as temporary:
+        with versioned_folder(folder) as temporary:
             codes.save(temporary)
         report = codes.report
         return materialization(

@@ -24,35 +24,6 @@ from orchestration.reporting import (
 RANKINGS = [["rankings", name] for name in recommender_names()]
 RECOMMENDERS = [[layer_of(name), name] for name in recommender_names()]
 
-COLUMNS = {
-    "position": "1 is the best nDCG@10",
-    "recommender": "its name",
-    "title": "its name for readers",
-    "kind": "baseline (training-free), model, or fusion of the lists of several of these",
-    "ndcg@10_low": "lower end of its 95 % interval",
-    "ndcg@10_high": "upper end of its 95 % interval",
-    "reference": "the best training-free recommender",
-    "difference": "paired difference in nDCG@10 to the reference",
-    "difference_low": "lower end of the interval of the difference",
-    "difference_high": "upper end of the interval of the difference",
-    "difference_confidence": "of that interval: at least .95, corrected like the test",
-    "p_value": "of the paired t-test of nDCG@10 against the reference, over users and seeds",
-    "p_value_adjusted": "the same by Holm, for all that are compared with the reference",
-    "finding": "better, worse or not significantly different, by the adjusted p-value at .05",
-    "verdict": "the finding as a sentence",
-    "beats": "which others it is better than, every pair tested and corrected by Holm",
-    "users": "test users",
-    "catalogue": "items ranked for each of them",
-    "seed": "the first seed it was fitted with",
-    "seeds": "how many seeds it was fitted with",
-    "seed_deviation": "standard deviation of nDCG@10 over the seeds",
-    "cut_tied": "share of users whose tenth and eleventh item have equal scores, so that the rule chose",
-    "fit_on": "splits that its final fit saw",
-    "loss": "objective of a model",
-    "parameters": "trained numbers of a model",
-    "model_bytes": "size of what is needed to rank",
-}
-
 _common: dict[str, Any] = {
     "group_name": "evaluation",
     "owners": RECOMMENDATION_OWNERS,
@@ -76,7 +47,7 @@ def compared_for(dataset: str) -> list[str]:
     **_common,
 )
 def user_metrics(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-    from ml.data.files import atomic_folder
+    from ml.data.versions import versioned_folder
     from ml.evaluation.metrics import user_metrics as measure
     from ml.evaluation.rankings import RankingError, read_rankings, write_table
 
@@ -85,7 +56,7 @@ def user_metrics(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     training_set = load_training_set(paths)
     folder = paths.asset("evaluation", "user_metrics")
     names = compared_for(dataset)
-    with told_plainly(dataset, RankingError), atomic_folder(folder) as temporary:
+    with told_plainly(dataset, RankingError), versioned_folder(folder) as temporary:
         for name in names:
             rankings = read_rankings(paths.asset("rankings") / f"{name}.parquet", training_set)
             write_table(measure(rankings, training_set), temporary / f"{name}.parquet")
@@ -140,6 +111,7 @@ with warnings.catch_warnings():
 def leaderboard(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     from ml.data.content_digest import parquet_digest
     from ml.evaluation.leaderboard import build_leaderboard
+    from ml.evaluation.leaderboard_columns import descriptions
     from ml.evaluation.protocol_line import protocol
     from ml.evaluation.rankings import RankingError, write_table
 
@@ -152,18 +124,9 @@ def leaderboard(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     return materialization(
         # what the protocol line says is no part of the rows
         digest_of([parquet_digest(paths.leaderboard), protocol(table)]),
-        {**parquet_metadata(paths.leaderboard, _described_columns()), **_shown(paths)},
+        {**parquet_metadata(paths.leaderboard, descriptions()), **_shown(paths)},
         [_compared_with_popularity(entries)],
     )
-
-
-def _described_columns() -> dict[str, str]:
-    """Descriptions of the columns of the leaderboard."""
-    from ml.evaluation.metrics import METRICS
-
-    measured = (metric.partition("@") for metric in METRICS)
-    metrics = {f"{name}@{k}": f"{name} of the first {k} items, mean over the test users" for name, _, k in measured}
-    return {**metrics, **COLUMNS}
 
 
 def entries_of(paths: DatasetPaths) -> list:
@@ -227,9 +190,9 @@ def _shown(paths: DatasetPaths) -> dict:
         tables["loss curves"] = plots.markdown_image(plots.loss_curves(curves))
     return {
         "best": board.rows[0].title,
-        "best ndcg@10": board.rows[0].metrics["ndcg@10"].value,
+        "best ndcg@10": board.rows[0]["ndcg@10"],
         # numbers are drawn over time in the UI
-        **{f"ndcg@10 of {row.recommender}": row.metrics["ndcg@10"].value for row in board.rows},
+        **{f"ndcg@10 of {row.recommender}": row["ndcg@10"] for row in board.rows},
         **{name: dg.MetadataValue.md(text) for name, text in tables.items()},
     }
 

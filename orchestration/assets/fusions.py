@@ -55,7 +55,7 @@ def _fusion_asset(recipe: FusionRecipe) -> dg.AssetsDefinition:
         },
     )
     def fusion(context: dg.AssetExecutionContext, settings: Settings) -> dg.MaterializeResult:
-        from ml.data.files import atomic_folder
+        from ml.data.versions import versioned_folder
         from ml.recommenders.fused import FUSION_FILE
 
         dataset = context.partition_key
@@ -66,7 +66,7 @@ def _fusion_asset(recipe: FusionRecipe) -> dg.AssetsDefinition:
         chosen = _choose(recipe, paths, training_set, exclude_seen)
         fit_on = read_settings("fit", dataset)["fit_on"]
         folder = paths.asset("models", recipe.name)
-        with atomic_folder(folder) as temporary:
+        with versioned_folder(folder) as temporary:
             (temporary / FUSION_FILE).write_text(json.dumps(chosen, indent=2) + "\n")
             (temporary / FIT).write_text(json.dumps({"fit_on": fit_on}) + "\n")
         return materialization(

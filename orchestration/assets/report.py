@@ -24,6 +24,8 @@ from orchestration.reporting import RECOMMENDATION_OWNERS, array_schema, digest_
 from orchestration.resources import DEFAULTS
 
 TEMPLATES = REPOSITORY / "ml" / "reports" / "render" / "templates"
+# Reports before the current one that can still be compared with it.
+REPORTS_KEPT = 4
 
 
 @dg.asset(
@@ -72,7 +74,7 @@ TEMPLATES = REPOSITORY / "ml" / "reports" / "render" / "templates"
     },
 )
 def report(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-    from ml.data.files import atomic_folder
+    from ml.data.versions import versioned_folder
     from ml.reports.collect import report as collect
     from ml.reports.render.markdown import evaluation as markdown_evaluation
     from ml.reports.render.markdown import report as markdown
@@ -95,8 +97,8 @@ def report(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
         made_by={"Dagster run": context.run_id},
     )
-    with atomic_folder(paths.report.parent) as temporary:
-        write_report(content, temporary, facts)
+    with versioned_folder(paths.report.parent, keep=REPORTS_KEPT) as temporary:
+        write_report(content, temporary, paths.leaderboard, facts)
         _write_sample(paths, temporary)
     return materialization(
         # all but the clock and the machine

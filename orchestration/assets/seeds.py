@@ -43,7 +43,7 @@ from orchestration.resources import Settings
     },
 )
 def further_seeds(context: dg.AssetExecutionContext, settings: Settings) -> dg.MaterializeResult:
-    from ml.data.files import atomic_folder
+    from ml.data.versions import versioned_folder
     from ml.evaluation.metrics import user_metrics
     from ml.evaluation.rankings import RankingError, rank, write_table
     from ml.recommenders.fit import Conditions, depends_on_seed, fit
@@ -56,7 +56,7 @@ def further_seeds(context: dg.AssetExecutionContext, settings: Settings) -> dg.M
     names = [name for name in compared_for(dataset) if depends_on_seed(name)]
     exclude_seen = read_settings("ranking", dataset)["exclude_seen"]
     rows = 0
-    with told_plainly(dataset, RankingError), atomic_folder(folder) as temporary:
+    with told_plainly(dataset, RankingError), versioned_folder(folder) as temporary:
         training_set = None
         for seed in seeds:
             if training_set is None:

@@ -58,7 +58,9 @@ def _settings_asset(name: str, description: str, fields: tuple[str, ...]) -> dg.
             if name == "dataset":
                 for text in notices_of_file(context.partition_key):
                     context.log.warning(text)
-                context.log.info(f"settings {origins(settings, context.partition_key, 'as before')}")
+                # a command gives every setting, and has said on the terminal which it was given
+                if "raw2rank/command" not in context.run.tags:
+                    context.log.info(f"settings {origins(settings, context.partition_key, 'as before')}")
             check_settings(settings)
             values = chosen(settings, name, kept_for(context.partition_key))
             check_audit_model(values.get("audit_model", ""))

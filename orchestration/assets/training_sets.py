@@ -67,8 +67,8 @@ _common: dict[str, Any] = {
 )
 def sequences(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     from ml.data.build_training_set import SplitError, build_training_set
-    from ml.data.files import atomic_folder
     from ml.data.protocol import split_protocol
+    from ml.data.versions import versioned_folder
 
     dataset = context.partition_key
     paths = Workspace.current().dataset(dataset)
@@ -77,7 +77,7 @@ def sequences(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     with told_plainly(dataset, SplitError):
         training_set = build_training_set(dataset, paths.table("marts", "splits"), protocol)
     folder = paths.asset("training_sets", "sequences")
-    with atomic_folder(folder) as temporary:
+    with versioned_folder(folder) as temporary:
         training_set.save(temporary)
     lengths = training_set.train.lengths
     return materialization(
@@ -133,15 +133,15 @@ def protocol(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
 def item_text(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     from ml.data import item_text as library
     from ml.data.content_digest import parquet_digest
-    from ml.data.files import atomic_folder
     from ml.data.training_set import TrainingSet
+    from ml.data.versions import versioned_folder
 
     paths = Workspace.current().dataset(context.partition_key)
     require_passed_checks(context)
     training_set = TrainingSet.load(paths.asset("training_sets", "sequences"))
     texts = library.item_texts(paths.table("marts", "items"), training_set.item_ids)
     folder = paths.asset("training_sets", "item_text")
-    with atomic_folder(folder) as temporary:
+    with versioned_folder(folder) as temporary:
         library.save_item_text(temporary, training_set.item_ids, texts)
     (table,) = folder.glob("*.parquet")
     return materialization(parquet_digest(table), {**parquet_metadata(table), "example": texts[0]})
@@ -157,12 +157,12 @@ def item_text(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     **_common,
 )
 def hugging_face(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-    from ml.data.files import atomic_folder
     from ml.data.hugging_face import export
+    from ml.data.versions import versioned_folder
 
     paths = Workspace.current().dataset(context.partition_key)
     folder = paths.asset("training_sets", "hugging_face")
-    with atomic_folder(folder) as temporary:
+    with versioned_folder(folder) as temporary:
         export(load_training_set(paths, with_text=True), temporary)
     parts = {path.name: parquet_metadata(path) for path in sorted(folder.glob("data/*.parquet"))}
     train = next(metadata for name, metadata in parts.items() if name.startswith("train"))
@@ -196,13 +196,13 @@ def hugging_face(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     **_common,
 )
 def text_vectors(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-    from ml.data.files import atomic_folder
+    from ml.data.versions import versioned_folder
     from ml.text.vectors import save_text_vectors
 
     paths = Workspace.current().dataset(context.partition_key)
     training_set = load_training_set(paths, with_text=True)
     folder = paths.asset("training_sets", "text_vectors")
-    with atomic_folder(folder) as temporary:
+    with versioned_folder(folder) as temporary:
         vectors = save_text_vectors(temporary, training_set)
     return materialization(
         digest_of_files(folder, "*"),

@@ -1,8 +1,7 @@
-"""``make compare A=folder B=folder``: what changed between two reports in data, rankings and metrics, and whether it
-matters.
+"""``make compare``: what changed between two reports in data, rankings and metrics, and whether it matters.
 
-A folder is one that a report was written to, or a dataset's folder in the lake. A run writes its report over the last
-one, so what is to be compared later has to be copied away first.
+``DATASET=name`` compares the report of a dataset with the one before it, which is kept. ``A=folder B=folder`` compares
+any two; a folder is one that a report was written to, or a dataset's folder in the lake.
 """
 
 from __future__ import annotations
@@ -10,14 +9,22 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from orchestration.exits import EXIT_FAILED, ends_plainly
+
+if TYPE_CHECKING:
+    from ml.data.versions import Version
+    from orchestration.paths import DatasetPaths
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     from orchestration.options import Parser
 
     parser = Parser(prog="make compare", description=__doc__)
+    parser.add_argument(
+        "--dataset", default="Demo", help="name of the dataset whose last two reports are compared, without --a and --b"
+    )
     parser.add_argument("folders", nargs="*", type=Path, help="the two folders, in place of --a and --b")
     parser.add_argument("--a", dest="before", type=Path, help="folder of the first report")
     parser.add_argument("--b", dest="after", type=Path, help="folder of the second report")
@@ -28,9 +35,41 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     if len(chosen.folders) == 2:
         chosen.before, chosen.after = chosen.folders
     # an empty variable of make is the current folder to Path
-    if None in (chosen.before, chosen.after) or Path() in (chosen.before, chosen.after):
-        parser.error("name the folders of two reports: make compare A=before B=workspace/lake/Demo/evaluation/report")
+    given = [folder for folder in (chosen.before, chosen.after) if folder not in (None, Path())]
+    if len(given) == 1 or len(chosen.folders) not in (0, 2):
+        parser.error(
+            "name the folders of two reports: make compare A=before B=workspace/lake/Demo/evaluation/report; or "
+            "neither, to compare the last two reports of a dataset: make compare DATASET=Demo"
+        )
+    if not given:
+        chosen.before = chosen.after = None
     return chosen
+
+
+def last_two(paths: DatasetPaths) -> tuple[Version, Version]:
+    """The report of a dataset before the current one, and the current one.
+
+    Raises:
+        ReportError: the dataset has no report, or only one.
+    """
+    from ml.data.versions import versions_of
+    from ml.reports.compare.written_report import ReportError
+
+    found = versions_of(paths.report.parent)
+    again = f"make run DATASET={paths.dataset}"
+    if not found or not found[0].is_current:
+        raise ReportError(f"{paths.dataset} has no report: {again} makes one")
+    if len(found) == 1:
+        raise ReportError(
+            f"{paths.dataset} has only one report, made at {_time(found[0])}: {again} with other settings or other "
+            "dumps makes another and keeps this one; two reports that lie elsewhere are compared by make compare "
+            "A=folder B=folder"
+        )
+    return found[1], found[0]
+
+
+def _time(version: Version) -> str:
+    return f"{version.put_in_place:%Y-%m-%d %H:%M:%S} UTC"
 
 
 @ends_plainly
@@ -42,8 +81,18 @@ def main(arguments: list[str] | None = None) -> int:
     from ml.reports.compare.text import to_markdown, to_text
     from ml.reports.compare.written_report import ReportError, read_report
     from orchestration.commands.console import problem, say
+    from orchestration.paths import Workspace, check_dataset_name
 
     try:
+        check_dataset_name(chosen.dataset)
+    except ValueError as error:
+        problem(str(error))
+        return EXIT_FAILED
+    try:
+        if chosen.before is None:
+            before, after = last_two(Workspace.current().dataset(chosen.dataset))
+            say(f"{chosen.dataset}: the report of {_time(before)} before, that of {_time(after)} after")
+            chosen.before, chosen.after = before.path, after.path
         found = compare(read_report(chosen.before), read_report(chosen.after))
     except ReportError as error:
         problem(str(error))

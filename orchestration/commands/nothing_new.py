@@ -20,8 +20,9 @@ from orchestration.paths import REPOSITORY, DatasetPaths, Workspace
 
 _CODE = ("orchestration", "ml", "dbt_project", "data_contracts")
 _NOT_CODE = {"__pycache__", "target", "logs", "dbt_packages"}
-# in the workspace: what runs write beside their results, and the dumps, which are looked at for themselves
-_NOT_RESULTS = {"landing", "temporary", "up_to_date"}
+# in the workspace: what runs write beside their results, previous versions of results, and the dumps, which are looked
+# at for themselves
+_NOT_RESULTS = {"landing", "temporary", "up_to_date", ".versions"}
 
 
 @dataclass(frozen=True)

@@ -43,10 +43,10 @@ def write_data_docs(
     Returns:
         Path of the index.
     """
-    from ml.data.files import atomic_folder
+    from ml.data.versions import versioned_folder
 
     contracts = [name for name in names if (results / f"{name}.json").exists()]
-    with atomic_folder(folder) as temporary:
+    with versioned_folder(folder) as temporary:
         for name in contracts:
             page = temporary / f"{name}.html"
             page.parent.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,7 @@
 """What is asked for without anybody asking: the sensor, the schedule and the condition, tick by tick."""
 
 import gzip
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import (
 )
 from workbench import write_small_dump
 
+from ml.recommenders.registry import codes_recipes
 from orchestration import code_versions
 from orchestration.assets.audits import audit_code
 from orchestration.assets.raw import observe
@@ -174,6 +176,16 @@ def test_a_changed_recommender_makes_the_audits_again_that_fit_it(module: str, m
     # these load what is fitted, and do not fit it again
     assert ("calibration" in changed) is module.startswith("ml.models.")
     assert ("shortcuts" in changed) is not module.startswith("ml.codes.")
+
+
+def test_another_recipe_of_codes_makes_the_audits_again_that_assign_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("duplicates", "ties", "temporal", "leakage", "calibration", "shortcuts")
+    before = {name: audit_code(name) for name in names}
+    recipes = codes_recipes()
+    for changed, audits in (("description", set()), ("seed_offset", {"duplicates", "ties", "temporal", "leakage"})):
+        other = replace(recipes["svd"], **{changed: "Other." if changed == "description" else 1})
+        monkeypatch.setattr("orchestration.assets.audits.codes_recipes", lambda other=other: {**recipes, "svd": other})
+        assert {name for name in names if audit_code(name) != before[name]} == audits
 
 
 def test_what_states_the_protocol_is_made_again_with_it_and_no_model() -> None:

@@ -21,7 +21,6 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project and a workspace with a few files of each kind."""
     monkeypatch.setattr(nothing_new, "REPOSITORY", tmp_path / "project")
     monkeypatch.setenv("RAW2RANK_HOME", str(tmp_path / "workspace"))
-    monkeypatch.setattr(sys, "path", [str(tmp_path / "packages")])
     for name in (
         "project/ml/models/sasrec.py",
         "project/orchestration/commands/run.py",
@@ -37,6 +36,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ):
         write(tmp_path / name)
     Workspace.current().dataset("Small").register(None, source=tmp_path / "said/source.toml")
+    # last, since nothing can be imported after that
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "packages")])
     return tmp_path
 
 

@@ -142,9 +142,10 @@ def test_switches_of_downloads() -> None:
     assert (chosen_.core, chosen_.no_metadata) == (None, False)
 
 
-def test_compare_without_reports_names_what_is_missing(capsys) -> None:
+@pytest.mark.parametrize("given", [["--a=before"], ["--b=after"], ["one"], ["--a=", "--b=after"]])
+def test_compare_with_one_report_names_what_is_missing(given, capsys) -> None:
     with pytest.raises(SystemExit):
-        compare.parse([])
+        compare.parse(given)
     assert "name the folders of two reports: make compare A=" in capsys.readouterr().err
 
 
@@ -404,6 +405,6 @@ def test_the_page_of_options_is_up_to_date() -> None:
 def test_searches_take_threads(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     monkeypatch.setenv("RAW2RANK_HOME", str(tmp_path))
     assert search.parse(["--recipe=x", "THREADS=2"]).threads == 2
-    assert search.parse(["--recipe=x"]).threads == DEFAULTS["threads"]
+    assert search.parse(["--recipe=x"]).threads is None, "as in the file of the dataset"
     assert search.main(["--recipe=tiny_softmax", "--threads=0"]) == 1
     assert "THREADS must be at least 1, not 0" in capsys.readouterr().err

@@ -93,6 +93,14 @@ def test_a_run_without_files_named_leaves_the_file_alone(instance, paths: Datase
     assert paths.registration.read_text() == text + "k_core = 3\n"
 
 
+def test_a_folder_that_cannot_be_written_as_text_is_refused(paths: DatasetPaths, tmp_path: Path) -> None:
+    paths.register(None)
+    before = paths.registration.read_text()
+    with pytest.raises(RegistrationError, match="is not text in UTF-8"):
+        paths.register(tmp_path / "a\udcffb")
+    assert paths.registration.read_text() == before
+
+
 @pytest.mark.parametrize("text", ["[settings", "k_core = ", "a = 1\na = 2"])
 def test_a_file_that_is_no_toml_is_named_and_never_written_over(paths: DatasetPaths, text: str) -> None:
     write(paths, text)
@@ -220,6 +228,19 @@ def test_the_file_holds_where_nothing_is_given_and_is_never_written(instance, pa
     assert materialized(instance).success
     assert json.loads((paths.asset("settings") / "dataset.json").read_text()) == {**written, "k_core": 3}
     assert paths.registration.read_text() == text
+
+
+def test_the_log_of_a_run_says_which_values_come_from_where(
+    instance, paths: DatasetPaths, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(paths, "[settings]\nk_core = 3\nseed = 1\n")
+    assert materialized(instance, k_core=4).success
+    said = [line for line in capsys.readouterr().err.splitlines() if "from datasets/Shop.toml" in line]
+    assert len(said) == 1
+    assert said[0].endswith(
+        "settings given: K_CORE=4 (instead of K_CORE=3 in datasets/Shop.toml); from datasets/Shop.toml: SEED=1; all "
+        "others: as before"
+    )
 
 
 def test_options_come_before_the_file_and_the_file_before_defaults(paths: DatasetPaths) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from ml.audits.audit import CONCERN, NO_CONCERN, NOT_APPLICABLE, NOTE, Audit, Chart, Line, Table
+from ml.audits.audit import CONCERN, NO_CONCERN, NOT_APPLICABLE, NOTE, Audit
 from ml.reports.content.report import Estimate, LeaderboardRow, SliceRow
+from ml.tables import Chart, Line, Table
 
 _BASELINES = ("Popular", "Recently popular", "Markov chain", "Item graph", "BM25 of the last item", "Repeat last")
 _RULES = ("file", "item", "hash", "shuffle 1", "shuffle 2", "shuffle 3")
@@ -189,7 +190,7 @@ def slices(rows: tuple[LeaderboardRow, ...]) -> tuple[SliceRow, ...]:
         for place, bucket in enumerate(buckets, start=1):
             users = 3000 // place**2
             for row in rows:
-                value = row.metrics["ndcg@10"].value * (1.4 - 0.2 * place)
+                value = row["ndcg@10"] * (1.4 - 0.2 * place)
                 reach = 0.2 / users**0.5
                 estimate = Estimate(value, max(0.0, value - reach), value + reach) if users > 1 else Estimate(value)
                 found.append(SliceRow(name, bucket, place, users, row.recommender, estimate, 1.8 * value))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,9 @@ import report_audits
 from ml.data.training_set import Sequences, TrainingSet
 from ml.evaluation.entry import Entry
 from ml.evaluation.leaderboard import build_leaderboard
-from ml.evaluation.metrics import user_metrics
+from ml.evaluation.leaderboard_columns import LEADERBOARD, columns, schema_of
+from ml.evaluation.metrics import METRICS, user_metrics
+from ml.evaluation.protocol_line import choices_as_metadata
 from ml.evaluation.rankings import rank, write_table
 from ml.recommender import Recommendations
 from ml.reports.content.report import (
@@ -25,7 +28,6 @@ from ml.reports.content.report import (
     CodesReport,
     Described,
     DumpFile,
-    Estimate,
     Example,
     ExampleItem,
     Examples,
@@ -39,35 +41,60 @@ from ml.reports.content.report import (
     RunFacts,
     TrainingCurve,
 )
+from ml.reports.render.write import write_report
 
 
 def row(name: str, trained: bool, ndcg: float, difference: float | None = None, **changes: Any) -> LeaderboardRow:
     """A row whose headline has an interval of ± .004, and whose difference, where it has one, of ± .002.
 
-    A difference beyond that is a finding, with the p-values of one.
+    A difference beyond that is a finding, with the p-values of one. ``changes`` are values of columns, ``note``, and
+    ``fused`` for a fusion.
     """
-    compared: dict[str, Any] = {}
+    left_out = {*METRICS} - {"ndcg@10", "recall@10", "mrr@10"}
+    values: dict[str, Any] = dict.fromkeys(column.name for column in LEADERBOARD if column.name not in left_out)
+    values |= {"recommender": name, "title": name.capitalize(), "kind": "model" if trained else "baseline"}
+    values |= {"ndcg@10": ndcg, "ndcg@10_low": ndcg - 0.004, "ndcg@10_high": ndcg + 0.004}
+    values |= {"recall@10": 2 * ndcg, "mrr@10": ndcg / 2, "beats": "", "seed": 0, "seeds": 1, "fit_on": "train"}
     if difference is not None:
         differs = abs(difference) > 0.002
         finding = ("better" if difference > 0 else "worse") if differs else "not significantly different"
-        compared = {"finding": finding, "p_value": 0.004 if differs else 0.2, "difference_confidence": 0.95}
-        compared["p_value_adjusted"] = 3 * compared["p_value"]
-    return LeaderboardRow(
-        recommender=name,
-        title=name.capitalize(),
-        trained=trained,
-        metrics={
-            "ndcg@10": Estimate(ndcg, ndcg - 0.004, ndcg + 0.004),
-            "recall@10": Estimate(2 * ndcg),
-            "mrr@10": Estimate(ndcg / 2),
-        },
-        difference=None if difference is None else Estimate(difference, difference - 0.002, difference + 0.002),
-        **{**compared, **changes},
-    )
+        values |= {"finding": finding, "p_value": 0.004 if differs else 0.2, "difference_confidence": 0.95}
+        values |= {"p_value_adjusted": 3 * values["p_value"], "difference": difference}
+        values |= {"difference_low": difference - 0.002, "difference_high": difference + 0.002}
+    note = changes.pop("note", "")
+    if changes.pop("fused", False):
+        values["kind"] = "fusion"
+    return LeaderboardRow(values | changes, note)
+
+
+def changed(one: LeaderboardRow, **changes: Any) -> LeaderboardRow:
+    """The row with other values."""
+    return dataclasses.replace(one, values={**one.values, **changes})
 
 
 def board(*rows: LeaderboardRow, test_users: int = 4000) -> Leaderboard:
-    return Leaderboard(rows, test_users, 700, (("split", "leave-one-out"), ("k-core", "5")))
+    """Rows in the order given, as ranks 1, 2, ..."""
+    reference = next((one.recommender for one in rows if not one.trained), None)
+    whole = {"users": test_users, "catalogue": 700}
+    placed = (
+        changed(one, **whole, position=place, reference=reference if one.difference else None)
+        for place, one in enumerate(rows, start=1)
+    )
+    return Leaderboard(tuple(placed), test_users, 700, (("split", "leave-one-out"), ("k-core", "5")))
+
+
+def write_leaderboard(found: Leaderboard, path: Path) -> Path:
+    """The Parquet file that the rows could have been read from."""
+    schema = schema_of(columns(found.columns)).with_metadata(choices_as_metadata(dict(found.protocol)))
+    pq.write_table(pa.Table.from_pylist([dict(one.values) for one in found.rows], schema), path)
+    return path
+
+
+def write_made_up_report(content: ReportContent, folder: Path, run: RunFacts | None = None) -> None:
+    """Every file of a report, of a leaderboard that holds the rows of the content."""
+    with tempfile.TemporaryDirectory() as elsewhere:
+        leaderboard = write_leaderboard(content.leaderboard, Path(elsewhere) / "leaderboard.parquet")
+        write_report(content, folder, leaderboard, run)
 
 
 def made_up_content() -> ReportContent:
@@ -170,7 +197,7 @@ def made_up_run() -> RunFacts:
 
 def with_texts(content: Any, change: Callable[[str], str]) -> Any:
     """The same content with every free text changed; words of a fixed vocabulary and empty texts stay."""
-    fixed = {"role", "severity", "finding", "outcome"}
+    fixed = {"role", "severity", "finding", "outcome", "kind"}
     if isinstance(content, str):
         return change(content) if content else content
     if isinstance(content, tuple):
@@ -178,7 +205,10 @@ def with_texts(content: Any, change: Callable[[str], str]) -> Any:
     if isinstance(content, Mapping):
         # names of metrics and statistics are the project's own
         own = any(name in content for name in ("ndcg@10", "users", "coverage@10"))
-        return {name if own else with_texts(name, change): with_texts(value, change) for name, value in content.items()}
+        return {
+            name if own else with_texts(name, change): value if name in fixed else with_texts(value, change)
+            for name, value in content.items()
+        }
     if dataclasses.is_dataclass(content):
         names = [field.name for field in dataclasses.fields(content) if field.name not in fixed]
         return dataclasses.replace(content, **{name: with_texts(getattr(content, name), change) for name in names})

@@ -104,7 +104,7 @@ def test_a_model_that_is_sure_of_what_comes_is_none(models, training_set):
     chosen = {"softmax": with_objectives(models)["softmax"]}
     audit = audit_calibration(chosen, training_set, exclude_seen=False)
     assert audit.outcome == NO_CONCERN
-    assert audit.verdict.startswith("No model is overconfident: predicted over observed for the first item is softmax")
+    assert audit.verdict.startswith("No model is overconfident: ")
     assert audit.facts["softmax: predicted at 1"] > 0.5
     assert audit.facts["softmax: observed at 1"] > 0.8
     assert audit == audit_calibration(chosen, training_set, exclude_seen=False)
@@ -114,10 +114,7 @@ def test_what_may_be_chance_is_called_so(models, surprised):
     chosen = {"gbce": with_objectives(models)["gbce"]}
     few = audit_calibration(chosen, surprised, exclude_seen=False, users=1)
     assert few.outcome == CANNOT_TELL
-    assert few.verdict == (
-        "Too few users to tell whether gbce is overconfident: predicted over observed for the first item is not known "
-        "for gbce, which had no hit."
-    )
+    assert few.verdict.startswith("Too few users to tell")
     assert few.facts["overconfident"] is None
     assert "A seeded sample of 1 test users" in few.tables[0].note
     # one user without a hit says little of a probability below its interval's bound

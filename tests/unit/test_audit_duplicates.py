@@ -13,7 +13,6 @@ from ml.audits.audit import CANNOT_TELL, NO_CONCERN, NOT_APPLICABLE, NOTE, Audit
 from ml.audits.duplicates import audit_duplicates
 from ml.audits.variant_runs import Candidate, cheap_candidates
 from ml.baselines.registry import BASELINES
-from ml.number_format import change, listed, percent
 
 
 def doubled(share: float, users: int = 300):
@@ -51,7 +50,7 @@ def test_quiet_where_a_few_copies_change_nothing():
     audit = audit_duplicates(*dataset(rows))
     assert audit.facts["duplicates"] == 2
     assert not audit.concern
-    assert "no recommender is shown to change" in audit.verdict
+    assert audit.facts["recommenders_changed"] == 0
 
 
 def test_many_copies_that_change_nothing_are_a_note():
@@ -69,7 +68,7 @@ def test_few_users_cannot_rule_a_change_out():
     audit = audit_duplicates(*dataset(rows))
     assert audit.facts["duplicates_share"] < 0.01
     assert audit.outcome == CANNOT_TELL
-    assert audit.verdict.endswith("by more than 5.0\u00a0% without them, but 60 test users are too few to tell.")
+    assert audit.verdict.endswith("60 test users are too few to tell.")
 
 
 def test_in_a_global_temporal_split_no_target_is_a_copy():
@@ -92,15 +91,3 @@ def test_is_the_same_each_time_and_survives_json():
     first, second = audit_duplicates(made, kept), audit_duplicates(made, kept)
     assert first == second
     assert Audit.from_json(json.loads(json.dumps(first.as_json(), allow_nan=False))) == first
-
-
-def test_figures_say_what_they_are():
-    shares = [0, 0.0004, 0.05, 0.1314, 0.9996, 1]
-    assert [percent(share).replace("\u00a0", " ") for share in shares] == [
-        "0.0 %", "< 0.1 %", "5.0 %", "13.1 %", "> 99.9 %", "100.0 %",
-    ]  # fmt: skip
-    changes = [(0.2, 0.1), (0.1, 0.2), (0.1, 0.1), (0.1, 0.09999), (0, 0), (0, 0.1)]
-    assert [change(*one).replace("\u00a0", " ") for one in changes] == [
-        "−50.0 %", "+100.0 %", "0.0 %", "0.0 %", "none", "from nothing",
-    ]  # fmt: skip
-    assert [listed(names) for names in (["a"], ["a", "b"], ["a", "b", "c"])] == ["a", "a and b", "a, b and c"]

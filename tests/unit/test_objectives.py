@@ -111,7 +111,7 @@ def tiny_chunks(monkeypatch):
     """So few scores at once that every loss needs several chunks, and a full softmax blocks of the catalogue."""
     monkeypatch.setattr(fused, "_SCORES_AT_ONCE", {"cpu": 100})
     monkeypatch.setattr(softmax, "_SCORES_AT_ONCE", {"cpu": 100})
-    monkeypatch.setattr(softmax, "_STATES_OF_A_BLOCK", 10)
+    monkeypatch.setattr(softmax, "_STATES_PER_BLOCK", 10)
     monkeypatch.setattr(lambdarank, "_SCORES_AT_ONCE", {"cpu": 100})
     monkeypatch.setattr(own_negatives, "_FETCHED_AT_ONCE", 40)
 
@@ -204,7 +204,7 @@ def test_deterministic_algorithms_change_nothing(objective_settings, embedding, 
     torch.use_deterministic_algorithms(True)
     try:
         ours = _run(objective_settings, states, targets, table)
-        monkeypatch.setattr(own_negatives, "_ITEMS_A_CANDIDATE", {"cpu": 0})
+        monkeypatch.setattr(own_negatives, "_ITEMS_PER_CANDIDATE", {"cpu": 0})
         fetched = _run(objective_settings, states, targets, table)
     finally:
         torch.use_deterministic_algorithms(False)
@@ -517,7 +517,7 @@ def test_ways_to_score_own_negatives_agree(objective_settings, monkeypatch):
     torch.manual_seed(0)
     table, states, targets = _dense(), torch.randn(23, 6), _several(23)
     by_product = _run(objective_settings, states, targets, table)
-    monkeypatch.setattr(own_negatives, "_ITEMS_A_CANDIDATE", {"cpu": 0})
+    monkeypatch.setattr(own_negatives, "_ITEMS_PER_CANDIDATE", {"cpu": 0})
     _assert_same(_run(objective_settings, states, targets, table), by_product, rtol=1e-5, atol=1e-6)
     quantised = _quantised()
     differentiated = _run(objective_settings, states, targets, quantised)

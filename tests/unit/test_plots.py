@@ -17,12 +17,12 @@ import pytest
 import report_audits
 from report_contents import board, made_up_content, row
 
-from ml.audits.audit import Chart, Line
 from ml.reports.content.report import Estimate, Funnel, FunnelStep, ReportContent, SliceRow, TrainingCurve
 from ml.reports.render.html import render_html
 from ml.reports.render.plots import report as plots
 from ml.reports.render.plots.chart import chart
 from ml.reports.words import evaluation as wording_evaluation
+from ml.tables import Chart, Line
 
 NAMES = ("leaderboard", "funnel-reviews", "validation", "loss", "history-lengths", "quality-size", "quality-time")
 NAMES += ("ties", "calibration", "cuts", "groups")

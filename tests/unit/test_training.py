@@ -16,6 +16,7 @@ from training_toys import GBCE, ITEMS, SAMPLED_SOFTMAX, fitted, ring_training_se
 
 from ml.codes.svd import assign_svd_codes
 from ml.data.training_set import Sequences
+from ml.data.versions import VERSIONS, versions_of
 from ml.recommender import NO_ITEM, Recommender
 from ml.retrieval.top_k import tie_break_order, top_k
 from ml.tasks.batch import history_batch, next_item_batch, shuffled_batches
@@ -197,7 +198,8 @@ def test_a_failed_training_leaves_the_old_model(tmp_path):
     with pytest.raises(DivergedError, match=r"Toy: the loss is \w+ at step \d+.*learning_rate"):
         train(exploding, training_set, folder, progress=False, threads=1)
     assert json.loads((folder / "config.json").read_text())["weights_digest"] == before.weights_digest
-    assert [path.name for path in tmp_path.iterdir()] == ["toy"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [VERSIONS, "toy"]
+    assert len(versions_of(folder)) == 1
 
 
 def test_without_validation_users_the_last_epoch_is_kept():

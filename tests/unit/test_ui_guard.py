@@ -12,6 +12,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from ml.data.versions import VERSIONS, current_version, versioned_folder
 from orchestration.paths import Workspace
 from orchestration.webserver.guard import Guard, changes_something
 from orchestration.webserver.pages import routes
@@ -207,16 +208,22 @@ def test_a_post_of_json_is_answered() -> None:
 def pages(tmp_path: Path) -> TestClient:
     workspace = Workspace(tmp_path / "workspace")
     paths = workspace.dataset("Small")
-    for folder in (paths.report.parent, paths.data_docs / "landing"):
-        folder.mkdir(parents=True)
-    paths.report.write_text("<h1>Report</h1>")
-    (paths.report.parent / "leaderboard.csv").write_text("a,b\n")
-    (paths.report.parent / "leaderboard.parquet").write_bytes(b"PAR1")
-    (paths.data_docs / "landing" / "reviews.html").write_text("<h1>Reviews</h1>")
+    with versioned_folder(paths.report.parent) as folder:
+        (folder / "report.html").write_text("secret: the report before")
+    earlier = current_version(paths.report.parent)
+    with versioned_folder(paths.report.parent) as folder:
+        (folder / "report.html").write_text("<h1>Report</h1>")
+        (folder / "leaderboard.csv").write_text("a,b\n")
+        (folder / "leaderboard.parquet").write_bytes(b"PAR1")
+    with versioned_folder(paths.data_docs) as folder:
+        (folder / "landing").mkdir()
+        (folder / "landing" / "reviews.html").write_text("<h1>Reviews</h1>")
     (tmp_path / "secret.html").write_text("secret")
     (paths.lake / "secret.html").write_text("secret")
     (paths.report.parent / "link.html").symlink_to(tmp_path / "secret.html")
     (paths.report.parent / "folder").symlink_to(tmp_path, target_is_directory=True)
+    (paths.report.parent / "earlier").symlink_to(earlier, target_is_directory=True)
+    (paths.report.parent.parent / VERSIONS / "report" / "secret.html").write_text("secret")
     return TestClient(Starlette(routes=routes(workspace)), base_url=HOME)
 
 
@@ -243,6 +250,9 @@ def test_reports_and_data_docs_are_served_without_scripts(pages: TestClient) -> 
         "Small/..%2f..%2f..%2f..%2f..%2fsecret.html",
         "Small/link.html",
         "Small/folder/secret.html",
+        "Small/earlier/report.html",
+        "Small/..%2fsecret.html",
+        "Small/..%2f.versions%2freport%2fsecret.html",
         "Small//etc/passwd",
         "Small/%2fetc%2fpasswd",
         "Small/report.html%00.png",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import dagster as dg
@@ -14,9 +15,10 @@ import pytest
 from ml.data.build_training_set import build_training_set
 from ml.data.database import connect, quoted
 from ml.data.landing.file_lines import LandingError
+from ml.data.versions import VERSIONS, current_version, versioned_folder
 from orchestration.commands.run import configure_instance
 from orchestration.contracts.data_docs import write_data_docs
-from orchestration.execution.crash_recovery import missing, usable_warehouse
+from orchestration.execution.crash_recovery import clean_tree, missing, usable_warehouse
 from orchestration.execution.dagster_sqlite import open_instance, reference_for_services
 from orchestration.faults import reason
 from orchestration.paths import LONGEST_DATASET_NAME, DatasetPaths, Workspace, WorkspaceError, check_dataset_name
@@ -218,3 +220,30 @@ def test_an_asset_whose_files_were_removed_is_missed(tmp_path: Path) -> None:
         path.parent.mkdir(parents=True)
         path.write_text(json.dumps({}))
     assert missing(paths, keys) == set()
+    # the link to a version, or the version that it leads to
+    with versioned_folder(paths.asset("models", "y")) as folder:
+        (folder / "config.json").write_text("{}")
+    written = [dg.AssetKey(["models", "y"])]
+    assert missing(paths, written) == set()
+    shutil.rmtree(current_version(paths.asset("models", "y")))
+    assert missing(paths, written) == set(written)
+    with versioned_folder(paths.asset("models", "y")) as folder:
+        (folder / "config.json").write_text("{}")
+    paths.asset("models", "y").unlink()
+    assert missing(paths, written) == set(written)
+
+
+def test_a_folder_that_was_away_for_a_moment_is_back_before_anything_is_missed(tmp_path: Path) -> None:
+    """A folder of an earlier release is exchanged for a link in two steps; a process may be killed between them."""
+    paths = DatasetPaths(tmp_path, "Small")
+    place = paths.asset("models", "x")
+    with versioned_folder(place) as folder:
+        (folder / "config.json").write_text("{}")
+    ready = place.parent / ".writing-0123456789abcdef" / "taken_over" / "x"
+    ready.parent.mkdir(parents=True)
+    place.rename(ready)
+    assert missing(paths, [dg.AssetKey(["models", "x"])])
+    clean_tree(paths.lake)
+    assert not missing(paths, [dg.AssetKey(["models", "x"])])
+    assert (place / "config.json").read_text() == "{}"
+    assert sorted(os.listdir(place.parent)) == [VERSIONS, "x"]

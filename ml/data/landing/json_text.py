@@ -22,7 +22,7 @@ DEEPEST = 1000
 LEAST_DEEP_BYTES = 2 * DEEPEST
 # how an object of Python begins that is none of JSON
 LITERAL_STARTS = (b"{'", b"{u'", b'{u"')
-_BYTES_AN_OBJECT = len('{"":}')
+_BYTES_PER_OBJECT = len('{"":}')
 _MOST_DIGITS = 4000
 
 
@@ -75,7 +75,7 @@ def may_be_nested_deeply(text: str | bytes) -> bool:
         arrays = 1 if text.find("[", text.find("[") + 1) < 0 else text.count("[")
     else:
         arrays = 1 if text.find(b"[", text.find(b"[") + 1) < 0 else text.count(b"[")
-    if arrays + (size - 2 * arrays) // _BYTES_AN_OBJECT < DEEPEST:
+    if arrays + (size - 2 * arrays) // _BYTES_PER_OBJECT < DEEPEST:
         return False
     return arrays + (text.count("{") if isinstance(text, str) else text.count(b"{")) >= DEEPEST
 

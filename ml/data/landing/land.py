@@ -26,7 +26,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ml.data.files import atomic_folder, fingerprint
+from ml.data.files import fingerprint
 from ml.data.landing.file_lines import LandingError, complaint
 from ml.data.landing.line_files import read_lines
 from ml.data.landing.processes import processors, run_in_processes
@@ -40,6 +40,7 @@ from ml.data.landing.schema import (
     Unit,
 )
 from ml.data.landing.unit import LandedUnit, land_unit, write_table
+from ml.data.versions import versioned_folder
 
 __all__ = [
     "FILES_SCHEMA",
@@ -161,7 +162,8 @@ def land(
     previous = _notes(folder)
     identities = [_identity(unit, schema, code_version) for unit in units]
     landed: dict[str, LandedUnit] = {}
-    with atomic_folder(folder) as new:
+    # no earlier version: what is unchanged is taken from this one, and nobody else reads it
+    with versioned_folder(folder, keep=0) as new:
         for part in ("rows", "rejects", "units"):
             (new / part).mkdir()
         to_read: list[tuple[str, functools.partial[LandedUnit]]] = []

@@ -37,7 +37,7 @@ BYTES_PER_BATCH = 2 << 20
 # A file of fewer bytes is parsed before processes have started.
 LEAST_BYTES_FOR_PROCESSES = 48 << 20
 # More of them wait for what is decompressed.
-PROCESSES_A_FILE = 2
+PROCESSES_PER_FILE = 2
 # A record of several lines that is longer than this is not waited for: its first line is a reject.
 LONGEST_RECORD_BYTES = 1 << 20
 BLANK_LINE = "blank line"
@@ -137,7 +137,7 @@ def _parsed(
 ) -> Generator[_Parsed, None, None]:
     """Rows and rejects of each piece in turn; of a large file parsed in processes, while this one decompresses."""
     # on two processors this one, which decompresses and writes, leaves too little for others
-    processes = PROCESSES_A_FILE if processors() > PROCESSES_A_FILE else 1
+    processes = PROCESSES_PER_FILE if processors() > PROCESSES_PER_FILE else 1
     is_large = _size(file) >= LEAST_BYTES_FOR_PROCESSES
     if processes > 1 and is_large and getattr(reader, "reads_each_line_alone", False) and not is_worker():
         jobs = (partial(_parse_anew, piece, file.name, make_reader, schema) for piece in pieces)

@@ -20,8 +20,8 @@ from ml.data.landing.schema import REJECTS_SCHEMA, FileCounts, SourceFile, Unit
 # No two of these are equal, so a dictionary would only cost time.
 _WITHOUT_DICTIONARY = ("line_number", "byte_offset", "line_digest", "line")
 _ASCENDING = ("line_number", "byte_offset")
-ROWS_A_GROUP = 1 << 16
-BYTES_A_GROUP = 32 << 20
+ROWS_PER_GROUP = 1 << 16
+BYTES_PER_GROUP = 32 << 20
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,7 @@ class _ParquetSink:
         self._held[part].append(batch)
         self._rows_held[part] += batch.num_rows
         self._bytes_held[part] += batch.nbytes
-        if self._rows_held[part] >= ROWS_A_GROUP or self._bytes_held[part] >= BYTES_A_GROUP:
+        if self._rows_held[part] >= ROWS_PER_GROUP or self._bytes_held[part] >= BYTES_PER_GROUP:
             self._write_held(part)
 
     def _write_held(self, part: str) -> None:

@@ -34,7 +34,7 @@ _BETWEEN_VALUES = "\x1f"
 # up to here every whole number has a float of its own, of 16, 32 and 64 bits
 _EXACT_NUMBERS = {pa.float16(): 1 << 11, pa.float32(): 1 << 24, pa.float64(): 1 << 53}
 # what a time of a unit counts, in parts of a millisecond or in milliseconds
-_PARTS_OF_A_MILLISECOND = {"ms": 1, "us": 1000, "ns": 1_000_000}
+_PARTS_PER_MILLISECOND = {"ms": 1, "us": 1000, "ns": 1_000_000}
 
 
 @dataclass
@@ -292,7 +292,7 @@ class RowReader:
         if values.type.unit == "s":
             milliseconds = np.clip(times, 0, END_OF_TIME) * 1000
         else:
-            parts = _PARTS_OF_A_MILLISECOND[values.type.unit]
+            parts = _PARTS_PER_MILLISECOND[values.type.unit]
             milliseconds = times // parts + (times % parts * 2 >= parts) * (parts > 1)
         is_possible = (milliseconds >= 1000) & (milliseconds < END_OF_TIME * 1000)
         problems.add(

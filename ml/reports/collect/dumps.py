@@ -13,7 +13,7 @@ from ml.reports.content.report import DumpFile, Funnel, FunnelStep, RejectedLine
 from ml.reports.render.text import visible
 
 SOURCES = ("reviews", "metadata")
-_EXAMPLES_A_REASON = 2
+_EXAMPLES_PER_REASON = 2
 _EXAMPLES = 12
 _LINE_CHARACTERS = 240
 
@@ -108,10 +108,10 @@ def _duplicates(label: str, sums: Counter) -> list[FunnelStep]:
 
 
 def _reasons(lake: Path, source: str) -> dict[str, int]:
-    reasons: Counter = Counter()
-    for path in _rejects(lake, source):
-        reasons.update(pq.read_table(path, columns=["reason"])["reason"].to_pylist())
-    return dict(reasons)
+    import polars as pl
+
+    paths = _rejects(lake, source)
+    return dict(pl.scan_parquet(paths).group_by("reason").len().collect().rows()) if paths else {}
 
 
 def _rejects(lake: Path, source: str) -> list[Path]:
@@ -160,24 +160,31 @@ def rejected_lines(lake: Path) -> tuple[RejectedLine, ...]:
     """The first rejected lines of each reason, in the order of the files."""
     found: list[RejectedLine] = []
     for source in SOURCES:
-        seen: Counter = Counter()
-        candidates = []
         paths = _rejects(lake, source)
-        for number, path in enumerate(paths):
-            for row, reason in enumerate(pq.read_table(path, columns=["reason"])["reason"].to_pylist()):
-                seen[reason] += 1
-                if seen[reason] <= _EXAMPLES_A_REASON:
-                    candidates.append((seen[reason], number, row))
-        # every reason once before any reason twice
-        chosen = sorted(candidates)[:_EXAMPLES]
+        chosen = _first_of_each_reason(paths)
         of_source = []
         for number, path in enumerate(paths):
-            rows = sorted(row for _, of_file, row in chosen if of_file == number)
+            rows = sorted(row for of_file, row in chosen if of_file == number)
             if rows:
                 with pq.ParquetFile(path) as file:
                     of_source += [_rejected(record) for record in _rows(file, rows)]
         found += sorted(of_source, key=lambda line: (line.source_file, line.line_number))
     return tuple(found)
+
+
+def _first_of_each_reason(paths: list[Path]) -> list[tuple[int, int]]:
+    """File and row of the lines to show: every reason once before any reason twice."""
+    import polars as pl
+
+    if not paths:
+        return []
+    reasons = pl.concat(
+        pl.read_parquet(path, columns=["reason"]).with_row_index("row").with_columns(file=pl.lit(number))
+        for number, path in enumerate(paths)
+    )
+    place = pl.int_range(pl.len()).over("reason")
+    first = reasons.with_columns(place=place).filter(pl.col("place") < _EXAMPLES_PER_REASON)
+    return first.sort("place", "file", "row").head(_EXAMPLES).select("file", "row").rows()
 
 
 def _rows(file: pq.ParquetFile, chosen: list[int]) -> list[dict]:

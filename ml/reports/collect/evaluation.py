@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ml.audits.audit import Audit
 from ml.data.files import read_json
-from ml.evaluation.metrics import HEADLINE, METRICS
+from ml.evaluation.metrics import HEADLINE
 from ml.evaluation.protocol_line import protocol
-from ml.recommender import BASELINE, FUSION
+from ml.recommender import BASELINE
 from ml.reports.content.report import Estimate, Leaderboard, LeaderboardRow, SliceRow
 from ml.reports.words.verdict import gravity
 
@@ -31,48 +32,18 @@ def leaderboard_content(table: pa.Table) -> Leaderboard:
     records = table.to_pylist()
     several_seeds = len({record["seed"] for record in records if record["kind"] != BASELINE}) > 1
     several_fits = len({record["fit_on"] for record in records}) > 1
-    metrics = [metric for metric in METRICS if metric in table.schema.names]
-    rows = []
-    for record in records:
-        trained = record["kind"] != BASELINE
+
+    def note(record: Mapping[str, Any]) -> str:
         loss = loss_name(record)
-        note = [loss] if loss and loss.lower() not in record["title"].lower() else []
+        found = [loss] if loss and loss.lower() not in record["title"].lower() else []
         if several_fits:
-            note.append(f"fit on {record['fit_on']}")
-        if several_seeds and trained and record["seeds"] == 1:
-            note.append(f"seed {record['seed']}")
-        estimates = {metric: Estimate(record[metric]) for metric in metrics}
-        estimates[HEADLINE] = Estimate(record[HEADLINE], record[f"{HEADLINE}_low"], record[f"{HEADLINE}_high"])
-        difference = None
-        if record["difference"] is not None:
-            difference = Estimate(record["difference"], record["difference_low"], record["difference_high"])
-        rows.append(
-            LeaderboardRow(
-                recommender=record["recommender"],
-                title=record["title"],
-                trained=trained,
-                fused=record["kind"] == FUSION,
-                metrics=estimates,
-                difference=difference,
-                difference_confidence=record["difference_confidence"],
-                finding=record["finding"] or "",
-                verdict=record["verdict"] or "",
-                beats=tuple(name for name in record["beats"].split(", ") if name),
-                p_value=record["p_value"],
-                p_value_adjusted=record["p_value_adjusted"],
-                note=", ".join(note),
-                seed=record["seed"],
-                seeds=record["seeds"],
-                seed_deviation=record["seed_deviation"],
-                cut_tied=record["cut_tied"],
-                fit_on=record["fit_on"],
-                loss=record["loss"] or "",
-                parameters=record["parameters"],
-                model_bytes=record["model_bytes"],
-            )
-        )
-    first = records[0]
-    return Leaderboard(tuple(rows), first["users"], first["catalogue"], tuple(protocol(table).items()))
+            found.append(f"fit on {record['fit_on']}")
+        if several_seeds and record["kind"] != BASELINE and record["seeds"] == 1:
+            found.append(f"seed {record['seed']}")
+        return ", ".join(found)
+
+    rows = tuple(LeaderboardRow(record, note(record)) for record in records)
+    return Leaderboard(rows, records[0]["users"], records[0]["catalogue"], tuple(protocol(table).items()))
 
 
 def loss_name(record: Mapping) -> str:

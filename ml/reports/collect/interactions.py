@@ -18,8 +18,8 @@ _HISTORY_TAIL = 5
 _RECOMMENDED = 5
 _ORDER = ("user_id", "position", "timestamp", "split")
 _RULE = (
-    "The users are taken at even steps from all test users in the order of their identities, not for what was "
-    "recommended to them."
+    "The users are taken at even steps from all test users, ordered by id; they are not selected by their "
+    "recommendations."
 )
 
 
@@ -73,9 +73,10 @@ def count_repeated_targets(training_set: TrainingSet) -> int:
 
 def history_lengths(lake: Path) -> tuple[tuple[int, int], ...]:
     """``(interactions, users with so many)``, ascending."""
-    lengths = pq.read_table(lake / "marts" / "users.parquet", columns=["interactions"])["interactions"]
-    counted = ((entry["values"], entry["counts"]) for entry in lengths.value_counts().to_pylist())
-    return tuple(sorted(counted))
+    import polars as pl
+
+    users = pl.read_parquet(lake / "marts" / "users.parquet", columns=["interactions"])
+    return tuple(users["interactions"].value_counts(sort=False).sort("interactions").rows())
 
 
 def examples(lake: Path, leader: LeaderboardRow) -> Examples:
@@ -122,9 +123,10 @@ def examples(lake: Path, leader: LeaderboardRow) -> Examples:
 
 def _titles(lake: Path, identities: list[str]) -> dict[str, str]:
     """Titles by identity, of the given items that have one."""
-    items = pq.read_table(lake / "marts" / "items.parquet", columns=["item_id", "title"])
-    known = items.filter(pc.is_in(items["item_id"], pa.array(identities, pa.string())))
-    return {record["item_id"]: record["title"] for record in known.to_pylist() if record["title"]}
+    import polars as pl
+
+    items = pl.scan_parquet(lake / "marts" / "items.parquet").select("item_id", "title")
+    return dict(items.filter(pl.col("item_id").is_in(identities) & (pl.col("title") != "")).collect().rows())
 
 
 def _training_set(lake: Path) -> TrainingSet:

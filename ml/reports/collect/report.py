@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from ml import number_format as numbers
 from ml.codes.codes import CODES_PER_BOOK
 from ml.data.files import read_json
 from ml.data.setting_names import by_new_name
@@ -43,7 +44,6 @@ from ml.reports.content.report import (
     RunFacts,
     TrainingCurve,
 )
-from ml.reports.words import wording
 from ml.reports.words.recommenders import described
 
 __all__ = [
@@ -237,11 +237,11 @@ def machine_facts() -> dict[str, str]:
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     facts = {
-        "processor": f"{_processor_name()}, {wording.of(cores, 'core')}",
+        "processor": f"{_processor_name()}, {numbers.of(cores, 'core')}",
         "operating system": f"{platform.system()} {platform.release()}",
     }
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-        facts["memory"] = wording.size(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+        facts["memory"] = numbers.size(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         facts["accelerator"] = torch.cuda.get_device_name(0)

@@ -12,12 +12,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ml import number_format as numbers
 from ml.audits.audit import CONCERN
+from ml.evaluation.metrics import metric_name
 from ml.reports.compare import comparison
 from ml.reports.compare.comparison import Change, Comparison, MetricChange
-from ml.reports.render.markdown.table import table as markdown_table
+from ml.reports.render.markdown.table import markdown_table
 from ml.reports.render.text import escape_markdown, visible
-from ml.reports.words import wording
+from ml.tables import Table
+from ml.tables import to_text as aligned
 
 _WIDTH = 100
 # a cell of a terminal table; Markdown shows all of it
@@ -26,21 +29,12 @@ _NAMED = 3
 
 
 @dataclass(frozen=True)
-class Table:
-    """Cells of a table; ``right`` holds the places of the columns aligned to the right."""
-
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    right: frozenset[int] = frozenset()
-
-
-@dataclass(frozen=True)
 class Section:
-    """A heading, what is said under it, and tables, each with a line above it."""
+    """A heading, the paragraphs under it, and tables with their titles."""
 
     heading: str
     paragraphs: tuple[str, ...]
-    tables: tuple[tuple[str, Table], ...] = ()
+    tables: tuple[Table, ...] = ()
 
 
 def to_text(found: Comparison) -> str:
@@ -49,7 +43,7 @@ def to_text(found: Comparison) -> str:
     for section in sections(found):
         parts.append(f"{section.heading}\n{'-' * len(section.heading)}")
         parts += (textwrap.fill(visible(paragraph), _WIDTH) for paragraph in section.paragraphs)
-        parts += (f"{caption}:\n{_aligned(table)}" for caption, table in section.tables)
+        parts += (f"{table.title}:\n{aligned(table, _cell)}" for table in section.tables)
     return "\n\n".join([visible(parts[0]), *parts[1:]]) + "\n"
 
 
@@ -59,40 +53,37 @@ def to_markdown(found: Comparison) -> str:
     for section in sections(found):
         parts.append(f"## {section.heading}")
         parts += map(escape_markdown, section.paragraphs)
-        parts += (
-            f"{caption}:\n\n{markdown_table(table.header, table.rows, table.right)}"
-            for caption, table in section.tables
-        )
+        parts += (f"{table.title}:\n\n{markdown_table(table)}" for table in section.tables)
     return "\n\n".join(parts) + "\n"
 
 
 def sections(found: Comparison) -> tuple[Section, ...]:
-    """Everything that is said, in reading order, not escaped."""
+    """All sections, in reading order, not escaped."""
     judged = (data_sentence(found), rankings_sentence(found), metrics_sentence(found))
-    parts = (Section("Whether it matters", judged), _data(found), _audits(found), _rankings(found), _metrics(found))
+    parts = (Section("Summary", judged), _data(found), _audits(found), _rankings(found), _metrics(found))
     return tuple(part for part in parts if part is not None)
 
 
 def data_sentence(found: Comparison) -> str:
-    """Whether both are of equal data, and what makes them differ."""
+    """Whether both reports are about equal data, and why not."""
     files = _listed([f"{file.name} {file.state}" for file in found.files if file.state not in ("same", "renamed")])
     choices = _listed([change.name for change in found.choices])
     if found.same_training_set:
         if files:
-            made = f"The files differ ({files}), but the training set made of them is equal"
+            made = f"The files differ ({files}), but the training sets made from them are equal"
         else:
-            made = "Equal data: files and training set are the same"
+            made = "The data are equal (files and training set)"
         said = [made + (f", while the protocol differs in {choices}" if choices else ", under the same protocol")]
     else:
         causes = [f"files ({files})"] if files else []
         causes += [f"protocol ({choices})"] if choices else []
-        unexplained = "though files and protocol are equal: code or libraries made them otherwise"
+        unexplained = "although files and protocol are equal: the code or the libraries differ"
         said = [f"The data differ {f'in {_and(causes)}' if causes else unexplained}"]
         counted = [one for one in found.statistics if isinstance(one.before, int) and isinstance(one.after, int)]
         said += [f"{_label(one.name)} {_value(one.before)} to {_value(one.after)}" for one in counted[:_NAMED]]
     versions = [change.name for change in _all_versions(found)]
     if versions:
-        said.append(f"another version of {_listed(versions)}")
+        said.append(f"the versions of {_listed(versions)} differ")
     raised = [one.title for one in found.audits if one.outcome_after == CONCERN != one.outcome_before]
     if raised:
         said.append(f"{'an audit raises' if len(raised) == 1 else 'audits raise'} a new concern: {_listed(raised)}")
@@ -104,27 +95,27 @@ def _all_versions(found: Comparison) -> tuple[Change, ...]:
 
 
 def rankings_sentence(found: Comparison) -> str:
-    """Whether the lists are the same, and where they are least alike."""
+    """Whether the lists are equal, and where they differ most."""
     if not found.metrics:
-        return "No recommender is in both reports, so no lists can be compared."
+        return "No recommender is in both reports, so lists cannot be compared."
     if not found.lists:
         lacking = "No recommender" if found.sampled[2] else "No user"
-        return f"{lacking} is in both samples, so no lists can be compared."
-    users = wording.of(found.lists[0].users, "user")
+        return f"{lacking} is in both samples, so lists cannot be compared."
+    users = numbers.of(found.lists[0].users, "user")
     other = [change for change in found.lists if change.equal < 1]
     if not other:
-        return f"Every list is equal ({wording.of(len(found.lists), 'recommender')}, {users} of both samples)."
+        return f"All lists are equal ({numbers.of(len(found.lists), 'recommender')}, {users} in both samples)."
     least = min(other, key=lambda change: change.rank_biased_overlap)
     return (
-        f"{wording.count(len(other))} of {wording.of(len(found.lists), 'recommender')} "
-        f"{'gives' if len(other) == 1 else 'give'} other lists to the {users} of both samples; least alike are those "
-        f"of {least.title}: {wording.percent(least.equal)} are equal, rank-biased overlap "
+        f"{numbers.count(len(other))} of {numbers.of(len(found.lists), 'recommender')} "
+        f"{'has' if len(other) == 1 else 'have'} different lists for the {users} in both samples; those of "
+        f"{least.title} differ most: {numbers.percent(least.equal)} are equal, rank-biased overlap "
         f"{least.rank_biased_overlap:.3f}{_cause(found, least.recommender)}."
     )
 
 
 def _cause(found: Comparison, recommender: str) -> str:
-    """What the reports record that the lists of a recommender may differ by, beside data and versions."""
+    """Why the lists of a recommender may differ, as far as the reports record it."""
     made = next(change.made for change in found.metrics if change.recommender == recommender)
     if made:
         otherwise = [f"{_label(one.name)}: {_value(one.before)}; {_value(one.after)}" for one in made]
@@ -134,23 +125,23 @@ def _cause(found: Comparison, recommender: str) -> str:
     if not found.same_training_set or any(others):
         return ""
     return (
-        "; nothing that the reports record explains it, so a recipe, code of the same version, the number of threads "
-        "or the machine differed"
+        "; the reports record no reason, so a recipe, the code of the same version, the number of threads or the "
+        "machine must have changed"
     )
 
 
 def metrics_sentence(found: Comparison) -> str:
-    """Whether a recommender got better or worse, as far as the two reports can tell."""
+    """Which recommenders became better or worse."""
     if found.incomparable:
         choices = [f"{one.name} ({_value(one.before)}; {_value(one.after)})" for one in found.incomparable]
         return f"The metrics are not comparable: the reports differ in {_and(choices)}."
     if not found.metrics:
-        return "No recommender is in both reports, so no metric can be compared."
+        return "No recommender is in both reports, so metrics cannot be compared."
     summary = _summary(found.metrics)
     if found.same_training_set:
-        return f"On the same test: {summary}."
+        return f"On the same test set: {summary}."
     return (
-        "The data differ, so metrics are of other histories, users or targets, and are not to be read as a change of "
+        "The data differ, so the metrics are about different histories, users or targets, and do not show a change of "
         f"the models: {summary}."
     )
 
@@ -158,7 +149,7 @@ def metrics_sentence(found: Comparison) -> str:
 def _summary(metrics: Sequence[MetricChange]) -> str:
     """The findings, each with the recommenders that it is of, those with the largest differences first."""
     if len(metrics) > 1 and all(one.finding == comparison.EQUAL for one in metrics):
-        return f"all {wording.of(len(metrics), 'recommender')} are equal"
+        return f"all {numbers.of(len(metrics), 'recommender')} are equal"
     parts = []
     for finding in comparison.FINDINGS:
         changes = [one for one in metrics if one.finding == finding]
@@ -167,7 +158,7 @@ def _summary(metrics: Sequence[MetricChange]) -> str:
         named = [one.title for one in changes]
         if finding in (comparison.BETTER, comparison.WORSE):
             changes.sort(key=lambda one: -abs(one.difference.mean))
-            named = [f"{one.title} ({wording.signed_metric(one.difference.mean)})" for one in changes]
+            named = [f"{one.title} ({numbers.signed_metric(one.difference.mean)})" for one in changes]
         elif finding == comparison.NOT_COMPARABLE:
             fits = [next(made for made in one.made if made.name == "fit_on") for one in changes]
             named = [
@@ -180,15 +171,15 @@ def _summary(metrics: Sequence[MetricChange]) -> str:
 
 def _data(found: Comparison) -> Section:
     same = sum(file.state == "same" for file in found.files)
-    said = f"Raw files that are the same: {wording.count(same)} of {wording.count(len(found.files))}."
+    said = f"Unchanged raw files: {numbers.count(same)} of {numbers.count(len(found.files))}."
     files = tuple(
         (file.name, file.state, _value(file.rows_before), _value(file.rows_after))
         for file in found.files
         if file.state != "same"
     )
     contents = tuple(Change(one.name, _short(one.before), _short(one.after)) for one in found.data_versions)
-    tables = [("Files", Table(("File", "State", "Rows before", "Rows after"), files, frozenset({2, 3})))]
-    for caption, column, changes in (
+    tables = [Table("Files", ("File", "State", "Rows before", "Rows after"), files, right=(2, 3))]
+    for title, column, changes in (
         ("Protocol", "Entry", found.protocol),
         ("Settings", "Setting", found.settings),
         ("Statistics", "Statistic", found.statistics),
@@ -196,11 +187,11 @@ def _data(found: Comparison) -> Section:
         ("Data versions", "Asset", contents),
     ):
         rows = tuple((_label(one.name), _value(one.before), _value(one.after)) for one in changes)
-        tables.append((caption, Table((column, "Before", "After"), rows)))
-    unchanged = [caption.lower() for caption, table in tables[1:] if not table.rows]
+        tables.append(Table(title, (column, "Before", "After"), rows, right=()))
+    unchanged = [table.title.lower() for table in tables[1:] if not table.rows]
     if unchanged:
         said += f" No difference in {_and(unchanged)}."
-    return Section("Data", (said,), tuple((caption, table) for caption, table in tables if table.rows))
+    return Section("Data", (said,), tuple(table for table in tables if table.rows))
 
 
 def _audits(found: Comparison) -> Section | None:
@@ -221,37 +212,37 @@ def _audits(found: Comparison) -> Section | None:
         for audit in found.audits
         for change in audit.facts
     )
-    table = Table(("Audit", "Fact", "Before", "After"), facts, frozenset({2, 3}))
-    return Section("Audits", tuple(said), (("Facts that differ", table),) if facts else ())
+    table = Table("Changed facts", ("Audit", "Fact", "Before", "After"), facts, right=(2, 3))
+    return Section("Audits", tuple(said), (table,) if facts else ())
 
 
 def _rankings(found: Comparison) -> Section | None:
     if not found.lists:
         return None
     rows = tuple(
-        (one.title, wording.percent(one.equal), wording.percent(one.overlap), f"{one.rank_biased_overlap:.3f}")
+        (one.title, numbers.percent(one.equal), numbers.percent(one.overlap), f"{one.rank_biased_overlap:.3f}")
         for one in found.lists
     )
     header = ("Recommender", "Equal lists", "Items in common", "Rank-biased overlap")
     said = (
-        f"The first {comparison.LENGTH} items of the {wording.of(found.lists[0].users, 'user')} of both samples. Equal "
-        "are lists of the same items in the same order; rank-biased overlap (Webber, Moffat and Zobel 2010) is "
-        "extrapolated, with persistence 0.9, and is 1 for equal lists."
+        f"The first {comparison.LENGTH} items for the {numbers.of(found.lists[0].users, 'user')} in both samples. "
+        "Lists are equal if they have the same items in the same order; rank-biased overlap (Webber, Moffat and Zobel "
+        "2010) is extrapolated, with persistence 0.9, and is 1 for equal lists."
     )
-    return Section("Rankings", (said,), (("Lists", Table(header, rows, frozenset({1, 2, 3}))),))
+    return Section("Rankings", (said,), (Table("Lists", header, rows, right=(1, 2, 3)),))
 
 
 def _metrics(found: Comparison) -> Section:
-    metric = wording.metric_name(comparison.HEADLINE)
+    metric = metric_name(comparison.HEADLINE)
     rows = tuple(
         (
             one.title,
             f"{one.rank_before} → {one.rank_after}" if one.rank_before != one.rank_after else str(one.rank_after),
-            wording.metric_value(one.before),
-            wording.metric_value(one.after),
-            wording.signed_metric(one.difference.mean),
-            _interval(one),
-            _p_value(one.p_value_adjusted),
+            numbers.metric_value(one.before),
+            numbers.metric_value(one.after),
+            numbers.signed_metric(one.difference.mean),
+            numbers.interval(one.difference.low, one.difference.high, signed=True),
+            numbers.p_figure(one.p_value_adjusted),
             one.finding,
         )
         for one in found.metrics
@@ -263,47 +254,51 @@ def _metrics(found: Comparison) -> Section:
         for change in one.made
     )
     tables = (
-        ("All in both reports", Table(header, rows, frozenset({2, 3, 4, 6}))),
-        ("Fitted differently", Table(("Recommender", "Property", "Before", "After"), made)),
+        Table("Recommenders in both reports", header, rows, right=(2, 3, 4, 6)),
+        Table("Fitted differently", ("Recommender", "Property", "Before", "After"), made, right=()),
     )
     said = []
     if found.metrics:
         said.append(_how_tested(found))
     if found.new:
-        said.append(f"New: {', '.join(found.new)}.")
+        said.append(f"Only in the second report: {', '.join(found.new)}.")
     if found.gone:
-        said.append(f"Gone: {', '.join(found.gone)}.")
-    return Section("Metrics", tuple(said), tuple((caption, table) for caption, table in tables if table.rows))
+        said.append(f"Only in the first report: {', '.join(found.gone)}.")
+    return Section("Metrics", tuple(said), tuple(table for table in tables if table.rows))
 
 
 def _how_tested(found: Comparison) -> str:
-    first, second, both, kept = (wording.count(number) for number in found.sampled)
+    first, second, both, kept = (numbers.count(number) for number in found.sampled)
     by_method = {one.method: one for one in found.metrics}
     paired, unpaired = by_method.get(comparison.PAIRED), by_method.get(comparison.UNPAIRED)
-    said = ["Before and after are means over all test users."]
+    said = ["“Before” and “after” are means over all test users."]
     if paired:
         said.append(
-            f"Difference, interval and paired t-test are over the {wording.of(paired.users[0], 'user')} of "
-            f"both samples ({first} and {second} users) whose target is the same item."
+            f"Differences, intervals and paired t-tests use the {numbers.of(paired.users[0], 'user')} in both samples "
+            f"({first} and {second} users) whose target is the same item."
         )
     if unpaired:
-        where = "Where a sample does not know a recommender, the" if paired else "The"
-        why = "" if paired else f"; of the {both} users of both samples {kept} kept their target, too few to pair"
-        before, after = map(wording.count, unpaired.users)
+        where = "Where a recommender is missing in a sample, the" if paired else "The"
+        why = (
+            ""
+            if paired
+            else f"; of the {both} users in both samples, {kept} kept their target, too few for a paired test"
+        )
+        before, after = map(numbers.count, unpaired.users)
         said.append(
-            f"{where} difference is between all test users ({before} and {after}), tested by Welch's unpaired t-test "
-            f"with the standard errors that the 95 % intervals of both imply{why}."
+            f"{where} difference is between all test users ({before} and {after}), tested with Welch's unpaired t-test "
+            f"and standard errors derived from both 95 % intervals{why}."
         )
     if any((row.get("seeds") or 1) > 1 for report in (found.before, found.after) for row in report.board.values()):
         said.append(
-            "The samples hold the lists of one seed; intervals and tests take in the spread between seeds that the "
-            "leaderboards state."
+            "The samples contain the lists of one seed; intervals and tests include the deviation between seeds that "
+            "the leaderboards state."
         )
     tested = sum(one.differs and one.finding != comparison.NOT_COMPARABLE for one in found.metrics)
     if tested:
         said.append(
-            f"p and intervals are corrected by Holm's method for the {wording.of(tested, 'recommender')} whose values "
-            "differ."
+            f"p-values and intervals are corrected with Holm's method for the {numbers.of(tested, 'recommender')} "
+            "whose values differ."
         )
     return " ".join(said)
 
@@ -311,7 +306,7 @@ def _how_tested(found: Comparison) -> str:
 def _title(found: Comparison) -> str:
     before, after = found.before, found.after
     names = before.dataset if before.dataset == after.dataset else f"{before.dataset} and {after.dataset}"
-    return f"Two reports on {names}: {before.folder} before, {after.folder} after"
+    return f"Two reports on {names}: before in {before.folder}, after in {after.folder}"
 
 
 def _label(name: str) -> str:
@@ -319,27 +314,16 @@ def _label(name: str) -> str:
 
 
 def _value(value: Any) -> str:
-    """As it is printed; a dash where a report does not say it."""
+    """A value as it is printed; a dash where a report does not have it."""
     if value is None:
         return "–"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):
-        return wording.count(value)
+        return numbers.count(value)
     if isinstance(value, float):
         return f"{value:.6g}"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def _interval(change: MetricChange) -> str:
-    """Empty where there is none."""
-    low, high = change.difference.low, change.difference.high
-    return "" if low != low else f"{wording.signed_metric(low)} to {wording.signed_metric(high)}"
-
-
-def _p_value(value: float) -> str:
-    """Empty for a nan: nothing was tested."""
-    return "" if value != value else wording.p_figure(value)
 
 
 def _short(digest: str | None) -> str | None:
@@ -361,19 +345,7 @@ def _is(named: Sequence[object]) -> str:
     return "is" if len(named) == 1 else "are"
 
 
-def _aligned(table: Table) -> str:
-    cells = [[_clipped(visible(cell)) for cell in row] for row in (table.header, *table.rows)]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(table.header))]
-    cells.insert(1, ["-" * width for width in widths])
-    lines = (
-        "  ".join(
-            cell.rjust(width) if column in table.right else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in cells
-    )
-    return "\n".join(line.rstrip() for line in lines)
-
-
-def _clipped(cell: str) -> str:
-    return cell if len(cell) <= _CELL else f"{cell[: _CELL - 1]}…"
+def _cell(text: str) -> str:
+    """A cell on a terminal: shortened, and without control characters."""
+    shown = visible(text)
+    return shown if len(shown) <= _CELL else f"{shown[: _CELL - 1]}…"

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
-from ml.evaluation.leaderboard import BETTER, NOT_DIFFERENT, WORSE
+from ml.evaluation.findings import BETTER, NOT_DIFFERENT, WORSE
+from ml.evaluation.leaderboard_columns import HIGH, LOW
+from ml.evaluation.metrics import HEADLINE, METRICS
+from ml.recommender import BASELINE, FUSION
 
 
 @dataclass(frozen=True)
@@ -19,61 +23,70 @@ class Estimate:
 
 @dataclass(frozen=True)
 class LeaderboardRow:
-    """One recommender's metrics on the test users.
+    """One row of the leaderboard, and what a report derives from it.
+
+    ``row["seeds"]`` is the value of a column of :data:`ml.evaluation.leaderboard_columns.LEADERBOARD`, ``None`` where
+    it is missing.
 
     Attributes:
-        recommender: name in files and tables.
-        title: name shown to readers.
-        trained: whether it is a trained model; ``False`` for a training-free baseline.
-        metrics: mean by metric name (``ndcg@10``, ``recall@20``, ...).
-        difference: paired difference of the headline metric, this recommender less the reference, over the
-            same users, with an interval that agrees with the corrected test; ``None`` for the reference itself or
-            where it was not computed.
-        difference_confidence: of its interval, at least .95.
-        finding: ``better``, ``worse`` or ``not significantly different`` from the reference, as the leaderboard
-            decided it after correction for the number of comparisons; empty where nothing decided it.
-        verdict: the same as a sentence.
-        beats: names of all recommenders that it is better than, each pair tested and corrected for all pairs.
-        p_value: of the paired test against the reference, by itself.
-        p_value_adjusted: the same, corrected for all comparisons of the leaderboard.
-        note: what it is in a few words (loss, size, ...).
-        seed: it was fitted or draws with; the first of several.
-        seeds: how many it was fitted with; metrics are means over them.
-        seed_deviation: standard deviation of the headline metric over the seeds; ``None`` with one.
-        cut_tied: share of the users for whom equal scores stand at ranks 10 and 11, so that the rule for equal
-            scores chose the last of the ten.
-        fit_on: the splits that its final fit saw.
-        loss: objective as recipes name it, empty where there is none.
-        parameters: trained numbers, where it has any.
-        model_bytes: size of what is kept of it on disk.
-        fused: whether it is made of the lists of other rows; ``trained`` is true of it too.
+        values: by name of the column.
+        note: what tells the recommender from others in a few words (loss, splits of the fit, seed); may be empty.
+
+    Raises:
+        ValueError: the finding is none that the leaderboard makes.
     """
 
-    recommender: str
-    title: str
-    trained: bool
-    metrics: Mapping[str, Estimate]
-    difference: Estimate | None = None
-    difference_confidence: float | None = None
-    finding: str = ""
-    verdict: str = ""
-    beats: tuple[str, ...] = ()
-    p_value: float | None = None
-    p_value_adjusted: float | None = None
+    values: Mapping[str, Any]
     note: str = ""
-    seed: int = 0
-    seeds: int = 1
-    seed_deviation: float | None = None
-    cut_tied: float | None = None
-    fit_on: str = "train"
-    loss: str = ""
-    parameters: int | None = None
-    model_bytes: int | None = None
-    fused: bool = False
 
     def __post_init__(self) -> None:
-        if self.finding not in ("", BETTER, WORSE, NOT_DIFFERENT):
-            raise ValueError(f"a finding is {BETTER}, {WORSE} or {NOT_DIFFERENT}, not {self.finding!r}")
+        if self["finding"] not in (None, BETTER, WORSE, NOT_DIFFERENT):
+            raise ValueError(f"a finding is {BETTER}, {WORSE} or {NOT_DIFFERENT}, not {self['finding']!r}")
+
+    def __getitem__(self, column: str) -> Any:
+        return self.values.get(column)
+
+    @property
+    def recommender(self) -> str:
+        """Its name in files and tables."""
+        return self.values["recommender"]
+
+    @property
+    def title(self) -> str:
+        """Its name for readers."""
+        return self.values["title"]
+
+    @property
+    def trained(self) -> bool:
+        """Whether it is a trained model or a fusion; ``False`` for a training-free baseline."""
+        return self.values["kind"] != BASELINE
+
+    @property
+    def fused(self) -> bool:
+        """Whether it is made of the lists of other recommenders; ``trained`` is true of it too."""
+        return self.values["kind"] == FUSION
+
+    @property
+    def headline(self) -> Estimate:
+        """The mean of nDCG@10 and its interval."""
+        return Estimate(self.values[HEADLINE], self[LOW], self[HIGH])
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The mean of every metric that was computed, by name."""
+        return {metric: self.values[metric] for metric in METRICS if self[metric] is not None}
+
+    @property
+    def difference(self) -> Estimate | None:
+        """The paired difference of nDCG@10 from the reference; ``None`` for the reference itself."""
+        if self["difference"] is None:
+            return None
+        return Estimate(self["difference"], self["difference_low"], self["difference_high"])
+
+    @property
+    def beats(self) -> tuple[str, ...]:
+        """Names of the recommenders that it is significantly better than."""
+        return tuple(name for name in (self["beats"] or "").split(", ") if name)
 
 
 @dataclass(frozen=True)
@@ -108,6 +121,11 @@ class Leaderboard:
     test_users: int
     catalogue: int
     protocol: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def columns(self) -> tuple[str, ...] | None:
+        """Names of the columns of the leaderboard; ``None`` where it has no row to tell."""
+        return tuple(self.rows[0].values) if self.rows else None
 
     @property
     def reference(self) -> LeaderboardRow | None:

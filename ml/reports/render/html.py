@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from ml.audits.audit import Table
+from ml import number_format as numbers
 from ml.data.files import atomic_file
+from ml.evaluation.leaderboard_columns import COMPARISON, LEADERBOARD, LOW, RANKING, Column, printed_columns
+from ml.evaluation.metrics import metric_name
 from ml.reports.content.report import (
     HEADLINE,
     Check,
@@ -26,10 +28,17 @@ from ml.reports.render.text import visible
 from ml.reports.words import evaluation as wording_evaluation
 from ml.reports.words import verdict, wording
 from ml.reports.words.row_marks import row_marks
+from ml.tables import Table
 
 # characters of a name that are not broken, and that half of the page has room for
 _NAME = 24
 _HALF = 54
+# the columns that the templates lay out themselves, with drawings, intervals below figures, or marks
+_RANKING = ("position", "title", "kind", HEADLINE, LOW, "difference")
+_COMPARISON = (
+    *("title", "difference", "difference_low", "p_value", "p_value_adjusted", "finding", "beats"),
+    *("seeds", "seed_deviation"),
+)
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -59,11 +68,13 @@ def render_html(content: ReportContent, run: RunFacts | None = None) -> str:
     )
     environment.globals.update(
         wording=wording,
+        numbers=numbers,
         labels=wording_evaluation,
         verdict=verdict,
-        metric_name=wording.metric_name,
-        count=wording.count,
-        percent=wording.percent,
+        metric_name=metric_name,
+        headings={column.name: column.label for column in LEADERBOARD},
+        count=numbers.count,
+        percent=numbers.percent,
     )
     environment.filters.update(breakable=_breakable, sentence=_sentence)
     template = environment.get_template("report.html.j2")
@@ -84,7 +95,7 @@ def render_html(content: ReportContent, run: RunFacts | None = None) -> str:
         costs=[
             (place, row)
             for place, row in enumerate(board.rows, start=1)
-            if row.parameters or row.model_bytes or row.recommender in seconds
+            if row["parameters"] or row["model_bytes"] or row.recommender in seconds
         ],
         seconds=seconds,
         funnels=[_funnel_view(funnel) for funnel in content.funnels],
@@ -124,7 +135,7 @@ class _Mark:
 def _board_view(content: ReportContent) -> dict:
     """The leaderboard as the template prints it: the scale, and the dot and the marks of each row."""
     board = content.leaderboard
-    estimates = [row.metrics[HEADLINE] for row in board.rows]
+    estimates = [row.headline for row in board.rows]
     longest = max([e.value for e in estimates] + [e.high for e in estimates if e.high is not None], default=0.0)
     full = (longest or 1.0) * 1.04
     reference = board.reference
@@ -135,21 +146,27 @@ def _board_view(content: ReportContent) -> dict:
     marks = row_marks(content)
     rows = []
     for row in board.rows:
-        estimate = row.metrics[HEADLINE]
+        estimate = row.headline
         mark = _Mark(place(estimate.value) or 0.0, place(estimate.low), place(estimate.high))
         rows.append({"row": row, "mark": mark, "wrong": marks.get(row.recommender, ())})
     return {
         "rows": rows,
-        "side": wording.side_metrics(board),
+        "columns": _further(RANKING, _RANKING, board.columns),
+        "compared_columns": _further(COMPARISON, _COMPARISON, board.columns),
         "ticks": [(round(100 * tick / full, 2), label) for tick, label in _ticks(full)],
-        "reference": place(reference.metrics[HEADLINE].value) if reference else None,
+        "reference": place(reference[HEADLINE]) if reference else None,
         "compared": any(row.difference is not None for row in board.rows),
-        "corrected": any(row.p_value_adjusted is not None for row in board.rows),
-        "several_seeds": any(row.seeds > 1 for row in board.rows),
+        "corrected": any(row["p_value_adjusted"] is not None for row in board.rows),
+        "several_seeds": any(row["seeds"] > 1 for row in board.rows),
         "beats": any(row.beats for row in board.rows),
-        "cuts": any(row.cut_tied is not None for row in board.rows),
+        "cuts": any(row["cut_tied"] is not None for row in board.rows),
         "has_intervals": any(estimate.low is not None for estimate in estimates),
     }
+
+
+def _further(table: str, laid_out: Sequence[str], names: Sequence[str] | None) -> tuple[Column, ...]:
+    """The columns of a printed table but those that the template lays out itself."""
+    return tuple(column for column in printed_columns(table, names) if column.name not in laid_out)
 
 
 def _ticks(full: float, most: int = 4) -> list[tuple[float, str]]:
@@ -200,7 +217,7 @@ def _is_wide(table: Table) -> bool:
     """Whether a table needs the whole width of the page; the names of its rows may be broken."""
     # a heading is broken between its words
     headings = [max(map(len, ["", *re.split(r"[\s-]", column)])) for column in table.columns]
-    cells = [[len(wording_evaluation.cell(value)) for value in row] for row in table.rows]
+    cells = [[len(text) for text in row] for row in table.texts]
     widths = [max(column) for column in zip(headings, *cells, strict=True)]
     return min(widths[0], _NAME) + sum(width + 2 for width in widths[1:]) > _HALF
 

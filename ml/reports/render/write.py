@@ -9,19 +9,17 @@ from __future__ import annotations
 import json
 import math
 import re
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ml.evaluation.metrics import HEADLINE, METRICS
-from ml.recommender import BASELINE, FUSION, MODEL
+from ml.evaluation.metrics import HEADLINE
 from ml.reports.content.report import FORMAT, ReportContent, RunFacts
 from ml.reports.render.html import render_html
 from ml.reports.render.markdown.model_card import model_card
-from ml.reports.words import wording
 
 FILES = (
     "report.html",
@@ -39,17 +37,18 @@ _FORMULA = re.compile(r"(^|[;\t\r\n])([\s\"]*)(?=['=+\-@＝＋－＠])")
 _GUARDED = re.compile(r"(^|[;\t\r\n])([\s\"]*)'(?=['=+\-@＝＋－＠])")
 
 
-def write_report(content: ReportContent, folder: Path, run: RunFacts | None = None) -> None:
+def write_report(content: ReportContent, folder: Path, leaderboard: Path, run: RunFacts | None = None) -> None:
     """Write every file of a report (:data:`FILES`) into a folder that exists.
 
     Equal content gives equal bytes, but for what ``run`` adds to the page, the card and ``report.json``.
 
     Args:
         content: what it says.
-        folder: where to; give one that is put in place as a whole (:func:`ml.data.files.atomic_folder`).
+        folder: where to; give one that is put in place as a whole (:func:`ml.data.versions.versioned_folder`).
+        leaderboard: Parquet file of the leaderboard that ``content`` was collected from; it is copied.
         run: machine and seconds; left out where ``None``.
     """
-    table = leaderboard_table(content)
+    table = pq.read_table(leaderboard)
     texts = {
         "report.html": render_html(content, run),
         "report.md": model_card(content, run),
@@ -61,7 +60,7 @@ def write_report(content: ReportContent, folder: Path, run: RunFacts | None = No
     }
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8", newline="")
-    pq.write_table(table, folder / "leaderboard.parquet", compression="zstd")
+    shutil.copyfile(leaderboard, folder / "leaderboard.parquet")
 
 
 def report_facts(content: ReportContent, run: RunFacts | None = None) -> dict:
@@ -88,58 +87,6 @@ def report_facts(content: ReportContent, run: RunFacts | None = None) -> dict:
         "statistics": dict(content.statistics),
         "run": asdict(run) if run else None,
     }
-
-
-def leaderboard_table(content: ReportContent) -> pa.Table:
-    """The leaderboard, one row a recommender in its order, with the protocol in the metadata of the schema."""
-    board = content.leaderboard
-    found = wording.metrics_of(board)
-    metrics = [metric for metric in METRICS if metric in found]
-    reference = board.reference
-    rows = []
-    for position, row in enumerate(board.rows, start=1):
-        headline, difference = row.metrics[HEADLINE], row.difference
-        rows.append(
-            {
-                "position": position,
-                "recommender": row.recommender,
-                "title": row.title,
-                "kind": FUSION if row.fused else MODEL if row.trained else BASELINE,
-                **{metric: row.metrics[metric].value if metric in row.metrics else None for metric in metrics},
-                f"{HEADLINE}_low": headline.low,
-                f"{HEADLINE}_high": headline.high,
-                "reference": reference.recommender if reference and difference else None,
-                "difference": difference.value if difference else None,
-                "difference_low": difference.low if difference else None,
-                "difference_high": difference.high if difference else None,
-                "difference_confidence": row.difference_confidence,
-                "p_value": row.p_value,
-                "p_value_adjusted": row.p_value_adjusted,
-                "finding": row.finding or None,
-                "verdict": row.verdict or None,
-                "beats": ", ".join(row.beats),
-                "users": board.test_users,
-                "catalogue": board.catalogue,
-                "seed": row.seed,
-                "seeds": row.seeds,
-                "seed_deviation": row.seed_deviation,
-                "cut_tied": row.cut_tied,
-                "fit_on": row.fit_on,
-                "loss": row.loss or None,
-                "parameters": row.parameters,
-                "model_bytes": row.model_bytes,
-            }
-        )
-    texts = ("recommender", "title", "kind", "reference", "finding", "verdict", "beats", "fit_on", "loss")
-    numbers = ("users", "catalogue", "parameters", "model_bytes")
-    small = {"position": pa.int16(), "seed": pa.int32(), "seeds": pa.int16()}
-    order = list(rows[0]) if rows else ["position", "recommender", "title", "kind"]
-    types = {**dict.fromkeys(texts, pa.string()), **dict.fromkeys(numbers, pa.int64()), **small}
-    schema = pa.schema(
-        [(name, types.get(name, pa.float64())) for name in order],
-        metadata={b"protocol": json.dumps(dict(board.protocol)).encode()},
-    )
-    return pa.Table.from_pylist(rows, schema)
 
 
 def _slices(content: ReportContent) -> tuple[Sequence[str], list[dict]]:

@@ -1,34 +1,33 @@
-"""Labels and figures of audits, slices and list metrics, as both the page and Markdown print them.
+"""Labels and figures of audits, slices and list metrics, shared by the page and Markdown.
 
-Returns plain text that may hold text from a dump: whoever shows it escapes it.
+Returns plain text that may contain text from a dump: the renderer escapes it.
 """
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ml.audits.audit import CANNOT_TELL, CONCERN, NOTE, Audit, Cell, Chart, Line
+from ml.audits.audit import CANNOT_TELL, CONCERN, NOTE, Audit
+from ml.evaluation.metrics import metric_name
+from ml.number_format import listed, percent
 from ml.reports.content.report import HEADLINE, Leaderboard, LeaderboardRow, ReportContent, SliceRow
-from ml.reports.words.wording import NO_BREAK, count, listed, metric_name, metric_value, metrics_of, percent
+from ml.reports.words.wording import metrics_of
+from ml.tables import Chart, Line
 
-# what the figures of a metric family are with one held-out item a user, where that is not plain
+# how a metric relates to others when each user has one held-out item
 _FAMILIES = {
-    "recall": "With one held-out item a user it is the hit rate.",
-    "precision": "With one held-out item a user it is recall at k divided by k.",
+    "recall": "With one held-out item per user, it equals the hit rate.",
+    "precision": "With one held-out item per user, it equals recall at k divided by k.",
 }
-# a cell that is figures although it is text: a percentage, a signed difference, a time, a range, a part of a whole
-_NUMBER = r"(?:[<>≈±+−-]\s?)?\d[\d.,]*(?:\s?(?:%|‰|×|k|M|ms|s|min|h|days?|bits?|users?|items?))?"
-_FIGURE = re.compile(rf"{_NUMBER}(?:(?: to | of | × |\s?/\s?){_NUMBER})?(?: \({_NUMBER}(?: to {_NUMBER})?\))?")
 
 
 def audits_summary(audits: Sequence[Audit]) -> str:
-    """How many of the audits raise a concern, make a note, or cannot tell, in a sentence."""
+    """A sentence on how many audits raise a concern, add a note, or cannot tell."""
     counts = Counter(audit.outcome for audit in audits)
 
-    def said(outcome: str, one: str, several: str) -> list[str]:
+    def part(outcome: str, one: str, several: str) -> list[str]:
         return [f"{counts[outcome]} {one if counts[outcome] == 1 else several}"] if counts[outcome] else []
 
     if len(audits) == 1:
@@ -37,27 +36,8 @@ def audits_summary(audits: Sequence[Audit]) -> str:
         f"{counts[CONCERN] or 'None'} of {len(audits)} audits {'raise' if counts[CONCERN] > 1 else 'raises'} a concern"
     )
     concerns += " about these numbers" if counts[CONCERN] else ""
-    more = [*said(NOTE, "makes a note", "make a note"), *said(CANNOT_TELL, "cannot tell", "cannot tell")]
+    more = [*part(NOTE, "adds a note", "add a note"), *part(CANNOT_TELL, "cannot tell", "cannot tell")]
     return f"{listed([concerns, *more])}."
-
-
-def cell(value: Cell) -> str:
-    """A cell of an audit's table: floats with four decimals, whole numbers with separators, nothing where none is."""
-    if value is None:
-        return ""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, int):
-        return count(value).replace("-", "−")
-    return metric_value(value).replace("-", "−")
-
-
-def figures(rows: Sequence[Sequence[Cell]], column: int) -> bool:
-    """Whether a column of an audit's table holds figures, to be aligned to the right."""
-    found = [row[column] for row in rows if row[column] not in (None, "")]
-    return bool(found) and all(
-        not isinstance(value, str) or _FIGURE.fullmatch(value.replace(NO_BREAK, " ")) for value in found
-    )
 
 
 # --- metrics
@@ -79,14 +59,14 @@ class Family:
 
 
 def families(board: Leaderboard) -> tuple[Family, ...]:
-    """All metrics that any row has, by kind, nDCG first; MAP is left out where it is MRR, and that is noted."""
+    """All metrics that any row has, by kind, nDCG first; MAP is omitted, with a note, where it equals MRR."""
     names: dict[str, list[str]] = {}
     for metric in metrics_of(board):
         names.setdefault(metric.partition("@")[0], []).append(metric)
     notes = dict(_FAMILIES)
     if "map" in names and "mrr" in names and _is_reciprocal_rank(board):
         del names["map"]
-        notes["mrr"] = "With one held-out item a user MAP is equal to it."
+        notes["mrr"] = "With one held-out item per user, MAP is equal to it."
     return tuple(
         Family(
             metric_name(name),
@@ -121,20 +101,25 @@ class ListMetric:
 
 
 _LIST_METRICS = (
-    ListMetric("coverage@10", "Coverage", "share of the catalogue that stands in any list", None),
-    ListMetric("gini@10", "Gini", "0 where all items are recommended equally often, near 1 where few are", 3),
+    ListMetric("coverage@10", "Coverage", "share of the catalogue that is in at least one list", None),
+    ListMetric("gini@10", "Gini", "0 if all items are recommended equally often, near 1 if only a few are", 3),
     ListMetric(
         "popularity_percentile@10",
         "Popularity percentile",
-        "mean share of the catalogue that is less popular than what is recommended; random lists have 0.5",
+        "mean share of the catalogue that is less popular than the recommended items; random lists have 0.5",
         3,
     ),
-    ListMetric("novelty@10", "Novelty, bits", "mean self-information of what is recommended", 2),
-    ListMetric("text_diversity@10", "Diversity by text", "1 less the mean cosine of two items of a list", 3),
+    ListMetric("novelty@10", "Novelty, bits", "mean self-information of the recommended items", 2),
     ListMetric(
-        "category_diversity@10", "Diversity by category", "share of the pairs in a list whose categories differ", 3
+        "text_diversity@10", "Diversity by text", "1 minus the mean cosine similarity of two items of a list", 3
     ),
-    ListMetric("personalisation@10", "Personalisation", "1 less the mean overlap of the lists of two users", 3),
+    ListMetric(
+        "category_diversity@10",
+        "Diversity by category",
+        "share of the pairs of items in a list whose categories differ",
+        3,
+    ),
+    ListMetric("personalisation@10", "Personalisation", "1 minus the mean overlap of the lists of two users", 3),
 )
 
 

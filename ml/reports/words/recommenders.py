@@ -1,4 +1,4 @@
-"""What each recommender of a leaderboard is, and what it was fitted with, for readers who do not know its name."""
+"""A description of each recommender of a leaderboard and its hyperparameters."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from ml.baselines.registry import BASELINES
 from ml.reports.content.evaluation import Described, LeaderboardRow
 
 _ARCHITECTURES = {
-    "sasrec": "A transformer that reads a history from the left and predicts the next item at each place.",
-    "bert4rec": "A transformer that reads a history in both directions and predicts items that are masked in it.",
+    "sasrec": "A transformer that reads a history from left to right and predicts the next item at each position.",
+    "bert4rec": "A transformer that reads a history in both directions and predicts masked items.",
     "gru4rec": "A recurrent network (GRU) that reads a history item by item and predicts the next one.",
-    "caser": "Convolutions over the last items of a history, and a vector for the user.",
-    "fpmc": "A factorised Markov chain of the last item, and a vector for the user.",
-    "matrix_factorisation": "A vector for each user and each item, without order in time.",
+    "caser": "Convolutions over the last items of a history, and a user vector.",
+    "fpmc": "A factorised Markov chain of the last item, and a user vector.",
+    "matrix_factorisation": "A vector for each user and each item; the order of the history is ignored.",
 }
-_CODES = " Its item vectors are put together from shared codes, which takes less memory."
+_CODES = " Its item vectors are composed of shared codes, which saves memory."
 _FUSION = (
-    "The lists of several recommenders as one: their scores are brought to one scale and added, with weights that were "
-    "chosen on the validation users."
+    "Combines the lists of several recommenders: their scores are normalised and added, with weights chosen on the "
+    "validation users."
 )
 
 

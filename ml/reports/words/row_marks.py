@@ -1,14 +1,14 @@
-"""What is wrong with a trained row of the leaderboard although its figures look like any others."""
+"""Warnings for trained recommenders whose metrics alone do not show that something is wrong."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ml.number_format import listed, metric_value, percent
 from ml.reports.content.report import HEADLINE, LeaderboardRow, ReportContent
-from ml.reports.words.wording import listed, metric_value, percent
 
 POPULARITY = "most_popular"
-# of the items of two users' lists, the least mean share that differs; below, all users get nearly the same list
+# mean share of the items by which the lists of two users differ; below this all users get nearly the same list
 LEAST_PERSONALISATION = 0.05
 ONE_LIST = "one list for everyone"
 BELOW_POPULAR = "below most popular"
@@ -16,9 +16,9 @@ NOT_ABOVE_POPULAR = "not significantly above most popular"
 
 
 def row_marks(content: ReportContent) -> dict[str, tuple[str, ...]]:
-    """Marks to stand in the row of each trained recommender that has any, by its name.
+    """The marks of each trained recommender that has any, by its name.
 
-    A baseline may give everyone one list, or be below the most popular items: that is what it is there for.
+    Baselines get no marks: some of them give everyone the same list by design.
     """
     board = content.leaderboard
     popular = next((row for row in board.rows if row.recommender == POPULARITY), None)
@@ -41,7 +41,7 @@ def row_marks(content: ReportContent) -> dict[str, tuple[str, ...]]:
 
 
 def mark_sentences(content: ReportContent) -> Iterator[str]:
-    """The same in sentences, each with the rows that it is about."""
+    """The same as sentences, each with the recommenders that it is about."""
     marks = row_marks(content)
     rows = {row.recommender: row for row in content.leaderboard.rows}
 
@@ -60,8 +60,8 @@ def mark_sentences(content: ReportContent) -> Iterator[str]:
             yield f"{listed(same)} {recommends} the same list to every user."
         else:
             yield (
-                f"{listed(same)} {recommends} nearly the same list to every user: on average the lists of two users "
-                f"differ in {percent(highest)} of their items or less."
+                f"{listed(same)} {recommends} nearly the same list to every user: on average, the lists of two users "
+                f"differ in at most {percent(highest)} of their items."
             )
     if POPULARITY not in rows:
         return
@@ -69,8 +69,9 @@ def mark_sentences(content: ReportContent) -> Iterator[str]:
     for mark, words in ((BELOW_POPULAR, "no better than"), (NOT_ABOVE_POPULAR, "not significantly better than")):
         named = titles(mark)
         if named:
-            yield f"{listed(named)} {'is' if len(named) == 1 else 'are'} {words} {popular}, which knows no user."
+            verb = "is" if len(named) == 1 else "are"
+            yield f"{listed(named)} {verb} {words} {popular}, which is the same for every user."
 
 
 def _value(row: LeaderboardRow) -> float:
-    return row.metrics[HEADLINE].value
+    return row[HEADLINE]

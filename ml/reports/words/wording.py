@@ -1,6 +1,6 @@
 """The sentences and labels of a report, computed from its content alone.
 
-Returns plain text that may hold text from a dump: whoever shows it escapes it.
+Returns plain text that may contain text from a dump: the renderer escapes it.
 """
 
 from __future__ import annotations
@@ -9,7 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ml.number_format import p_text
+from ml.evaluation.leaderboard_columns import KINDS
+from ml.evaluation.metrics import METRIC_NAMES
+from ml.number_format import NO_BREAK, count, day, metric_value
+from ml.number_format import interval as interval_of
 from ml.reports.content.report import (
     HEADLINE,
     CodesReport,
@@ -20,18 +23,6 @@ from ml.reports.content.report import (
     LeaderboardRow,
     ReportContent,
 )
-
-NO_BREAK = "\u00a0"
-_METRIC_NAMES = {
-    "ndcg": "nDCG",
-    "recall": "Recall",
-    "mrr": "MRR",
-    "hit_rate": "Hit rate",
-    "map": "MAP",
-    "precision": "Precision",
-}
-_SIDE_METRICS = ("recall@10", "mrr@10", "recall@1")
-
 
 GLOSSARY = (
     (
@@ -50,137 +41,48 @@ GLOSSARY = (
     ),
     (
         "Not significantly different",
-        "These users, and seeds, do not show which of the two is better. It does not say that they are equally good.",
+        "The test users and seeds do not show which of the two is better. It does not mean that they are equally good.",
     ),
     (
         "Holm’s correction",
-        "Of many tests some are below 0.05 by chance. It raises the p-values so that the probability of even one false "
-        "finding stays below 0.05 (Holm, 1979).",
+        "Among many tests, some p-values are below 0.05 by chance. The correction raises p-values so that the "
+        "probability of even one false finding stays below 0.05 (Holm, 1979).",
     ),
     (
         "95 % interval",
-        "Where the mean of other users of the same kind would be expected, by a bootstrap over the users; over users "
-        "and seeds where a recommender has several seeds.",
+        "The range in which the mean of another sample of such users is expected, by a bootstrap over the users; over "
+        "users and seeds where a recommender has several seeds.",
     ),
-    ("Training-free", "Nothing is trained: the recommender counts."),
-    ("Fused", "Made of the lists of several other recommenders."),
-    ("logQ corrected", "Scores of sampled negatives are corrected for how often an item is drawn."),
+    ("Training-free", "Nothing is trained: the recommender only counts."),
+    ("Fused", "A combination of the lists of several recommenders."),
+    ("logQ corrected", "Scores of sampled negatives are corrected for how often each item is drawn."),
 )
-
-
-def metric_name(metric: str) -> str:
-    """``ndcg@10`` as it is printed: ``nDCG@10``."""
-    name, _, cutoff = metric.partition("@")
-    printed = _METRIC_NAMES.get(name, name)
-    return f"{printed}@{cutoff}" if cutoff else printed
-
-
-def metric_value(value: float) -> str:
-    return f"{value:.4f}"
-
-
-def signed_metric(value: float) -> str:
-    """With its sign; a difference that rounds to nothing has none."""
-    printed = f"{value:+.4f}"
-    return printed[1:] if float(printed) == 0 else printed.replace("-", "−")
 
 
 def interval(estimate: Estimate, signed: bool = False) -> str:
     """``0.0512 to 0.0571``; empty without an interval."""
-    if estimate.low is None or estimate.high is None:
-        return ""
-    write = signed_metric if signed else metric_value
-    return f"{write(estimate.low)} to {write(estimate.high)}"
-
-
-def p_value(value: float) -> str:
-    """``p = 0.012``, ``p < 0.0001``; never 0, and never rounded onto the level of a finding."""
-    printed = p_figure(value)
-    return f"p{NO_BREAK}{printed}" if printed.startswith("<") else f"p{NO_BREAK}={NO_BREAK}{printed}"
-
-
-def p_figure(value: float | None) -> str:
-    """The same without its name: ``0.012``, ``< 0.0001``; empty where there is none."""
-    if value is None:
-        return ""
-    return p_text(value).replace(" ", NO_BREAK)
-
-
-def count(value: float | int) -> str:
-    return f"{value:,.0f}"
-
-
-def compact(value: float) -> str:
-    """A tick label: ``0.5``, ``20``, ``200 k``, ``1.5 M``."""
-    for unit, name in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= unit:
-            return f"{value / unit:g}{NO_BREAK}{name}"
-    return f"{value:g}"
-
-
-def of(number: int, singular: str, plural: str | None = None) -> str:
-    """``1 user``, ``2,328 users``."""
-    return f"{count(number)} {singular if number == 1 else plural or singular + 's'}"
-
-
-def listed(names: Sequence[str]) -> str:
-    """``a``, ``a and b``, ``a, b and c``."""
-    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
-
-
-def percent(share: float) -> str:
-    """A share as a percentage that never rounds something to nothing, nor almost all to all."""
-    if 0 < share < 0.001:
-        number = "< 0.1"
-    elif 0.999 < share < 1:
-        number = "> 99.9"
-    elif 0 < share < 0.1 or 0.995 <= share < 1:
-        number = f"{100 * share:.1f}"
-    else:
-        number = f"{100 * share:.0f}"
-    return f"{number}{NO_BREAK}%"
-
-
-def size(number: float) -> str:
-    """Bytes in decimal units, as file managers and download pages print them."""
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if number < 1000 or unit == "GB":
-            break
-        number /= 1000
-    return f"{number:.0f}{NO_BREAK}{unit}" if unit == "bytes" else f"{number:.1f}{NO_BREAK}{unit}"
-
-
-def duration(seconds: float) -> str:
-    if seconds < 1:
-        return f"{1000 * seconds:.0f}{NO_BREAK}ms"
-    if seconds < 120:
-        return f"{seconds:.1f}{NO_BREAK}s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 120:
-        return f"{minutes}{NO_BREAK}min {rest:02d}{NO_BREAK}s"
-    return f"{minutes // 60}{NO_BREAK}h {minutes % 60:02d}{NO_BREAK}min"
+    return interval_of(estimate.low, estimate.high, signed)
 
 
 def reading(files: Sequence[DumpFile]) -> tuple[DumpFile, ...]:
-    """The files of which it is known how they were read."""
+    """The files for which it is recorded how they were read."""
     return tuple(file for file in files if file.layout or file.reading or file.warnings)
 
 
 def funnel_label(step: FunnelStep) -> str:
-    """What a step is, where no indentation tells a stage from what is taken out of it."""
+    """The label of a step with a sign of its role, for tables that cannot indent."""
     return {"removed": "− ", "of which": "of which ", "part": "· "}.get(step.role, "") + step.label
 
 
 def kind(row: LeaderboardRow) -> str:
-    if row.fused:
-        return "fused"
-    return "trained" if row.trained else "training-free"
+    """``trained``, ``training-free`` or ``fused``."""
+    return KINDS[row["kind"]]
 
 
 def metrics_of(board: Leaderboard) -> tuple[str, ...]:
     """Every metric any row has, the headline first, then by name and cutoff."""
     found = {metric for row in board.rows for metric in row.metrics}
-    order = list(_METRIC_NAMES)
+    order = list(METRIC_NAMES)
 
     def place(metric: str) -> tuple:
         name, _, cutoff = metric.partition("@")
@@ -190,29 +92,23 @@ def metrics_of(board: Leaderboard) -> tuple[str, ...]:
     return tuple(sorted(found, key=place))
 
 
-def side_metrics(board: Leaderboard) -> tuple[str, ...]:
-    """The metrics that stand beside the headline on the first screen."""
-    known = metrics_of(board)
-    return tuple(metric for metric in _SIDE_METRICS if metric in known)
-
-
 def seeds(row: LeaderboardRow) -> str:
     """``3 seeds, deviation 0.0008``; empty for one seed."""
-    if row.seeds < 2:
+    if row["seeds"] < 2:
         return ""
-    spread = "" if row.seed_deviation is None else f", deviation {metric_value(row.seed_deviation)}"
-    return f"{row.seeds} seeds{spread}"
+    spread = "" if row["seed_deviation"] is None else f", deviation {metric_value(row['seed_deviation'])}"
+    return f"{row['seeds']} seeds{spread}"
 
 
 def beats(row: LeaderboardRow, board: Leaderboard) -> str:
-    """``5 of 11``: recommenders that it is found better than; empty where no pair was tested."""
+    """``5 of 11``: number of recommenders that it is significantly better than; empty where no pair was tested."""
     if not any(one.beats for one in board.rows):
         return ""
     return f"{len(row.beats)} of {len(board.rows) - 1}"
 
 
 def note(row: LeaderboardRow) -> str:
-    """What stands below the name of a recommender."""
+    """The line below the name of a recommender."""
     return ", ".join(part for part in (row.note, seeds(row)) if part)
 
 
@@ -273,8 +169,12 @@ def statistics(content: ReportContent) -> tuple[tuple[str, tuple[Statistic, ...]
         (
             "Ties and repeats",
             lines(
-                ("Interactions that share user and timestamp", "tied_interactions", "interactions"),
-                ("Test targets that share it with the item before", "test_targets_tied", "users_with_test"),
+                (
+                    "Interactions that share their timestamp with another of the user",
+                    "tied_interactions",
+                    "interactions",
+                ),
+                ("Test targets that share it with the item before them", "test_targets_tied", "users_with_test"),
                 ("Interactions that repeat an earlier item", "repeated_interactions", "interactions"),
                 ("Test targets already in the history", "test_targets_repeated", "users_with_test"),
             ),
@@ -301,10 +201,3 @@ def _printed(name: str, value: Any) -> str:
     if name in ("mean_history_length", "median_history_length"):
         return f"{float(value):.4g}"
     return count(value)
-
-
-def day(timestamp: int) -> str:
-    """Unix seconds as a date (UTC)."""
-    from datetime import UTC, datetime
-
-    return datetime.fromtimestamp(timestamp, UTC).date().isoformat()

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from ml.audits.audit import Audit, Table
+from ml import number_format as numbers
+from ml.audits.audit import Audit
+from ml.evaluation.leaderboard_columns import COMPARISON
+from ml.evaluation.metrics import metric_name
 from ml.reports.content.report import HEADLINE, Leaderboard, ReportContent
-from ml.reports.render.markdown.table import table
+from ml.reports.render.markdown.table import leaderboard_table, markdown_table, table
 from ml.reports.render.plots.chart import chart
 from ml.reports.render.plots.drawing import markdown_image
 from ml.reports.render.text import escape_markdown
 from ml.reports.words import evaluation as wording_evaluation
 from ml.reports.words import wording
 from ml.reports.words.verdict import gravity
+from ml.tables import Table
 
 
 def audit(audit: Audit, images: bool = True, most_rows: int | None = None) -> str:
@@ -19,7 +23,7 @@ def audit(audit: Audit, images: bool = True, most_rows: int | None = None) -> st
     Args:
         audit: what to show.
         images: whether its charts are drawn, as PNG that needs no file beside it; many viewers show none of these.
-        most_rows: of a table; a longer one is left out, and that is said.
+        most_rows: of a table; a longer one is replaced by a note.
     """
     parts = [
         f"### {escape_markdown(audit.title)}",
@@ -36,11 +40,9 @@ def audit(audit: Audit, images: bool = True, most_rows: int | None = None) -> st
 def audit_table(found: Table, most_rows: int | None = None) -> str:
     """A table of an audit below its title."""
     if most_rows is not None and len(found.rows) > most_rows:
-        return f"**{escape_markdown(found.title)}.** {wording.of(len(found.rows), 'row')}, left out here."
-    right = {place for place in range(1, len(found.columns)) if wording_evaluation.figures(found.rows, place)}
-    rows = [[wording_evaluation.cell(value) for value in row] for row in found.rows]
+        return f"**{escape_markdown(found.title)}.** {numbers.of(len(found.rows), 'row')}, omitted here."
     note = f" {escape_markdown(found.note)}" if found.note else ""
-    return f"**{escape_markdown(found.title)}.**{note}\n\n{table(found.columns, rows, right)}"
+    return f"**{escape_markdown(found.title)}.**{note}\n\n{markdown_table(found)}"
 
 
 def audits(content: ReportContent) -> str:
@@ -57,18 +59,18 @@ def slices(content: ReportContent) -> str:
     for view in wording_evaluation.slice_views(content):
         lines = []
         for bucket, users, found in view.buckets:
-            cells = [bucket, wording.count(users)]
+            cells = [bucket, numbers.count(users)]
             for row in rows:
                 estimate = found[row.recommender].headline if row.recommender in found else None
                 bounds = wording.interval(estimate) if estimate else ""
-                value = wording.metric_value(estimate.value) if estimate else ""
+                value = numbers.metric_value(estimate.value) if estimate else ""
                 cells.append(f"{value} ({bounds})" if bounds else value)
             lines.append(cells)
         header = (view.name[:1].upper() + view.name[1:], "Users", *(row.title for row in rows))
         parts.append(table(header, lines, set(range(1, len(header)))))
     if not parts:
         return ""
-    return "\n\n".join([f"{wording.metric_name(HEADLINE)} with its 95 % interval.", *parts])
+    return "\n\n".join([f"{metric_name(HEADLINE)} with its 95 % interval.", *parts])
 
 
 def list_metrics(content: ReportContent) -> str:
@@ -90,11 +92,11 @@ def all_metrics(board: Leaderboard) -> str:
     """A table a kind of metric, at all cut-offs."""
     parts = []
     for family in wording_evaluation.families(board):
-        header = ("Recommender", *map(wording.metric_name, family.metrics))
+        header = ("Recommender", *map(metric_name, family.metrics))
         rows = [
             (
                 row.title,
-                *(wording.metric_value(row.metrics[one].value) if one in row.metrics else "" for one in family.metrics),
+                *(numbers.metric_value(row[one]) if one in row.metrics else "" for one in family.metrics),
             )
             for row in board.rows
         ]
@@ -105,30 +107,7 @@ def all_metrics(board: Leaderboard) -> str:
 
 def comparison(board: Leaderboard) -> str:
     """Each recommender against the best baseline: difference, interval, p alone and corrected, finding."""
-    header = (
-        "Recommender",
-        "Difference",
-        "Interval, corrected",
-        "p alone",
-        "p corrected",
-        "Finding",
-        "Better than",
-        "Seeds",
-        "Deviation",
+    compared = [row for row in board.rows if row.difference is not None]
+    return markdown_table(
+        leaderboard_table(board, COMPARISON, {"beats": lambda row: wording.beats(row, board)}, rows=compared)
     )
-    rows = [
-        (
-            row.title,
-            wording.signed_metric(row.difference.value),
-            wording.interval(row.difference, signed=True),
-            wording.p_figure(row.p_value),
-            wording.p_figure(row.p_value_adjusted),
-            row.finding,
-            wording.beats(row, board),
-            str(row.seeds),
-            "" if row.seed_deviation is None else wording.metric_value(row.seed_deviation),
-        )
-        for row in board.rows
-        if row.difference is not None
-    ]
-    return table(header, rows, {1, 2, 3, 4, 6, 7, 8})

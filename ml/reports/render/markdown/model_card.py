@@ -7,16 +7,18 @@ After Mitchell et al., "Model cards for model reporting" (FAT* 2019), with the f
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 
-from ml.reports.content.report import HEADLINE, LeaderboardRow, ReportContent, RunFacts
+from ml import number_format as numbers
+from ml.evaluation.leaderboard_columns import SIZES
+from ml.evaluation.metrics import metric_name
+from ml.reports.content.report import HEADLINE, ReportContent, RunFacts
 from ml.reports.render.markdown import report as markdown
-from ml.reports.render.markdown.table import table
+from ml.reports.render.markdown.table import leaderboard_table, markdown_table, table
 from ml.reports.render.text import escape_markdown, visible
 from ml.reports.words import verdict, wording
 from ml.reports.words.row_marks import row_marks
 
-# a longer table of an audit has no place in a card; audits.json holds all
+# longer tables of audits are omitted from the card; audits.json has them
 _ROWS = 24
 
 
@@ -35,12 +37,12 @@ def model_card(content: ReportContent, run: RunFacts | None = None) -> str:
             "### Evaluation data",
             markdown.statistics(content) if content.statistics else "",
             *_reading(content),
-            "### Training data, and the way of every row to it",
+            "### Training data, and how every row of the dump was used",
             *(markdown.funnel(funnel) for funnel in content.funnels),
         ),
         *_section("Protocol", f"{escape_markdown(protocol)}." if protocol else ""),
         *_section("Results", *_results(content)),
-        *_section("Limits", *_limits(content)),
+        *_section("Limitations", *_limits(content)),
         *_section("Training", markdown.training(content.training) if content.training else "", *_codes(content)),
         *_section("Provenance", *_provenance(content, run)),
     ]
@@ -73,9 +75,8 @@ def _front_matter(content: ReportContent) -> str:
             f"    dataset: {dataset}",
             "    metrics:",
             *(
-                f"    - {{type: {_quoted(metric)}, name: {_quoted(wording.metric_name(metric))}, "
-                f"value: {estimate.value:.6f}}}"
-                for metric, estimate in row.metrics.items()
+                f"    - {{type: {_quoted(metric)}, name: {_quoted(metric_name(metric))}, value: {value:.6f}}}"
+                for metric, value in row.metrics.items()
             ),
         ]
     return "\n".join([*lines, "---"])
@@ -86,29 +87,19 @@ def _quoted(text: str) -> str:
 
 
 def _models(content: ReportContent, run: RunFacts | None) -> str:
-    seconds = run.fit_seconds if run else {}
-    header = ["Recommender", "Kind", "Loss", "Fit on", "Seeds", "Parameters", "Size", *(["Fit"] if seconds else [])]
-
-    def cells(row: LeaderboardRow) -> Iterable[str]:
-        yield from (row.title, wording.kind(row), row.loss.replace("_", " "), row.fit_on, str(row.seeds))
-        yield wording.count(row.parameters) if row.parameters else ""
-        yield wording.size(row.model_bytes) if row.model_bytes else ""
-        if seconds:
-            yield wording.duration(seconds[row.recommender]) if row.recommender in seconds else ""
-
-    return table(header, [tuple(cells(row)) for row in content.leaderboard.rows], {4, 5, 6, 7})
+    return markdown_table(leaderboard_table(content.leaderboard, SIZES, {}, (run.fit_seconds if run else {}) or None))
 
 
 def _use(content: ReportContent) -> tuple[str, ...]:
     dataset = escape_markdown(content.dataset)
     return (
-        f"- To compare these recommenders with one another, and others made under the protocol below, on {dataset}.\n"
-        "- To repeat the run: the digests, settings and versions under provenance name all that it was made of.",
+        f"- To compare these recommenders with one another, and with others under the protocol below, on {dataset}.\n"
+        "- To repeat the run: digests, settings and versions of everything that it depends on are under “Provenance”.",
         "Not intended:\n\n"
-        "- As a forecast of clicks, sales or satisfaction: what is measured is how well one held-out item of each "
-        "user's past is found.\n"
-        "- For a comparison with figures of another data file, split, core or rule for ties.\n"
-        "- For decisions on single persons.",
+        "- To forecast clicks, sales or satisfaction: the metrics measure how well one held-out item of each user's "
+        "past is found.\n"
+        "- To compare with results on another data file, split, core or tie rule.\n"
+        "- To make decisions about individual people.",
     )
 
 
@@ -118,7 +109,7 @@ def _results(content: ReportContent) -> list[str]:
         return []
     parts = [markdown.leaderboard(board, marks=row_marks(content))]
     if any(row.difference is not None for row in board.rows):
-        parts += [f"### {wording.metric_name(HEADLINE)} against the best baseline", markdown.comparison(board)]
+        parts += [f"### {metric_name(HEADLINE)} against the best baseline", markdown.comparison(board)]
     parts += ["### All metrics", markdown.all_metrics(board)]
     for title, found in (
         ("Slices of the users", markdown.slices(content)),
@@ -151,7 +142,7 @@ def _provenance(content: ReportContent, run: RunFacts | None) -> list[str]:
     parts = []
     if source.files:
         rows = [
-            (file.name, file.source, wording.size(file.bytes), wording.count(file.rows_read), file.sha256)
+            (file.name, file.source, numbers.size(file.bytes), numbers.count(file.rows_read), file.sha256)
             for file in source.files
         ]
         parts.append(table(("File", "Holds", "Size", "Rows", "SHA-256"), rows, {2, 3}))

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from ml import number_format as numbers
+from ml.evaluation.leaderboard_columns import RANKING
+from ml.evaluation.metrics import metric_name
 from ml.reports.content.report import (
     HEADLINE,
     Check,
@@ -16,12 +19,13 @@ from ml.reports.content.report import (
     Examples,
     Funnel,
     Leaderboard,
+    LeaderboardRow,
     RejectedLine,
     ReportContent,
     TrainingCurve,
 )
 from ml.reports.render.markdown.evaluation import all_metrics, audit, audits, comparison, list_metrics, slices
-from ml.reports.render.markdown.table import table
+from ml.reports.render.markdown.table import leaderboard_table, markdown_table, table
 from ml.reports.render.text import escape_markdown
 from ml.reports.words import verdict, wording
 from ml.reports.words.row_marks import row_marks
@@ -59,32 +63,15 @@ def leaderboard(
         marks: of :func:`ml.reports.words.row_marks.row_marks`, to stand beside the names.
     """
     marks = marks or {}
-    side = wording.side_metrics(board)
-    header = ["Rank", "Recommender", "Kind", wording.metric_name(HEADLINE), "95 % interval"]
-    header += [*map(wording.metric_name, side), "Against the best baseline"]
-    right = {0, 3, *range(5, 5 + len(side))}
-    if fit_seconds is not None:
-        right.add(len(header))
-        header.append("Fit")
-    rows = []
-    for place, row in enumerate(board.rows, start=1):
-        estimate = row.metrics[HEADLINE]
-        against = "is the best baseline" if row == board.reference else ""
-        if row.difference is not None:
-            against = f"{wording.signed_metric(row.difference.value)} {row.finding}".strip()
-        below = [wording.seeds(row) if row.seeds > 1 else "", *marks.get(row.recommender, ())]
-        named = f"{row.title} ({', '.join(filter(None, below))})" if any(below) else row.title
-        cells = [str(place), named, wording.kind(row), wording.metric_value(estimate.value)]
-        cells.append(wording.interval(estimate))
-        cells += [wording.metric_value(row.metrics[m].value) if m in row.metrics else "" for m in side]
-        cells.append(against)
-        if fit_seconds is not None:
-            taken = fit_seconds.get(row.recommender)
-            cells.append("" if taken is None else wording.duration(taken))
-        rows.append(cells)
+
+    def name(row: LeaderboardRow) -> str:
+        below = [wording.seeds(row), *marks.get(row.recommender, ())]
+        return f"{row.title} ({', '.join(filter(None, below))})" if any(below) else row.title
+
+    ranking = leaderboard_table(board, RANKING, {"title": name}, fit_seconds)
     protocol = "; ".join(f"{label}: {value}" for label, value in board.protocol)
     ending = f"\n\n**Protocol.** {escape_markdown(protocol)}." if protocol else ""
-    return table(header, rows, right) + ending
+    return markdown_table(ranking) + ending
 
 
 def funnel(funnel: Funnel) -> str:
@@ -93,12 +80,12 @@ def funnel(funnel: Funnel) -> str:
     rows = [
         (
             wording.funnel_label(step),
-            wording.count(step.rows),
-            wording.percent(step.rows / first),
+            numbers.count(step.rows),
+            numbers.percent(step.rows / first),
         )
         for step in funnel.steps
     ]
-    rows.append(("Unexplained", wording.count(funnel.unexplained), ""))
+    rows.append(("Unexplained", numbers.count(funnel.unexplained), ""))
     return table((funnel.source.capitalize(), "Rows", "Share"), rows, {1, 2})
 
 
@@ -114,7 +101,7 @@ def reading(files: Sequence[DumpFile]) -> str:
 def statistics(content: ReportContent) -> str:
     """The statistics of the dataset."""
     rows = [
-        (heading, line.label, line.value, "" if line.share is None else wording.percent(line.share))
+        (heading, line.label, line.value, "" if line.share is None else numbers.percent(line.share))
         for heading, lines in wording.statistics(content)
         for line in lines
     ]
@@ -126,11 +113,11 @@ def training(curves: Sequence[TrainingCurve]) -> str:
     rows = []
     for curve in curves:
         kept = curve.kept_validation
-        size = "" if curve.parameters is None else wording.count(curve.parameters)
+        size = "" if curve.parameters is None else numbers.count(curve.parameters)
         best = "" if curve.best_epoch is None else str(curve.best_epoch)
-        value = "" if kept is None else wording.metric_value(kept)
+        value = "" if kept is None else numbers.metric_value(kept)
         rows.append((curve.title, curve.loss_name, size, str(len(curve.epochs)), best, value))
-    header = ("Model", "Loss", "Parameters", "Epochs", "Kept", f"Validation {wording.metric_name(HEADLINE)}")
+    header = ("Model", "Loss", "Parameters", "Epochs", "Kept", f"Validation {metric_name(HEADLINE)}")
     return table(header, rows, {2, 3, 4, 5})
 
 
@@ -140,11 +127,11 @@ def codes(reports: Sequence[CodesReport]) -> str:
         (
             report.name,
             report.method,
-            wording.count(report.items),
-            f"{len(report.books)} × {wording.count(report.codes_per_book)}",
+            numbers.count(report.items),
+            f"{len(report.books)} × {numbers.count(report.codes_per_book)}",
             wording.code_use(report),
-            wording.count(report.colliding_items),
-            wording.count(report.largest_collision),
+            numbers.count(report.colliding_items),
+            numbers.count(report.largest_collision),
         )
         for report in reports
     ]
@@ -172,7 +159,7 @@ def checks(results: Iterable[Check]) -> str:
 
 def rejected(lines: Iterable[RejectedLine]) -> str:
     """Examples of rejected lines."""
-    rows = [(line.source_file, wording.count(line.line_number), line.reason, line.detail, line.line) for line in lines]
+    rows = [(line.source_file, numbers.count(line.line_number), line.reason, line.detail, line.line) for line in lines]
     return table(("File", "Line", "Reason", "Detail", "Beginning"), rows, {1})
 
 
@@ -184,7 +171,7 @@ def examples(found: Examples) -> str:
         rank = f"at rank {user.target_rank}" if user.target_rank else f"not among the first {user.depth}"
         lines = [
             f"**User {escape_markdown(user.user_id)}**",
-            f"- last {len(user.history)} of {wording.of(user.history_length, 'item')}: {history}",
+            f"- last {len(user.history)} of {numbers.of(user.history_length, 'item')}: {history}",
             f"- next: {_item(user.target)}, {rank}",
             *(f"{place}. {_item(entry)}" for place, entry in enumerate(user.recommended, start=1)),
         ]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from ml.audits.audit import Chart, Line
+from ml import number_format as numbers
 from ml.reports.render.plots.drawing import DASHES, MARKERS, SERIES, Colours, Plot, in_lines, short
-from ml.reports.words import wording
+from ml.tables import Chart, Line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -91,24 +91,24 @@ def _numbers(chart: Chart):
     def draw(figure: Figure, colours: Colours) -> None:
         axes = figure.subplots()
         # a chart with places by name is drawn elsewhere
-        numbers: list[Any] = [x for line in chart.lines for x in line.x]
+        values: list[Any] = [x for line in chart.lines for x in line.x]
         for number, line in enumerate(chart.lines):
             colour, dashes = colours.series[number % len(SERIES)], DASHES[number % len(DASHES)]
             axes.plot(line.x, line.y, color=colour, lw=1.5, ls=(0, dashes) if dashes else "-")
             for x, y, low, high in _points(line):
                 _dot(axes, number, (x, x), (low, high), (x, y), colours)
         if chart.diagonal:
-            ends = [*numbers, *(y for line in chart.lines for y in line.y)]
+            ends = [*values, *(y for line in chart.lines for y in line.y)]
             axes.plot([min(ends), max(ends)], [min(ends), max(ends)], color=colours.muted, lw=0.8, ls=(0, (3, 2)))
-        elif numbers and min(numbers) > 0 and max(numbers) > _WIDE * min(numbers):
+        elif values and min(values) > 0 and max(values) > _WIDE * min(values):
             from matplotlib.ticker import NullLocator
 
             axes.set_xscale("log")
-            places = sorted(set(numbers))
+            places = sorted(set(values))
             if len(places) <= _FEW:
                 axes.set_xticks(places)
             axes.xaxis.set_minor_locator(NullLocator())
-            axes.xaxis.set_major_formatter(lambda value, _: wording.compact(value))
+            axes.xaxis.set_major_formatter(lambda value, _: numbers.compact(value))
         if chart.logarithmic:
             _logarithmic(axes)
         axes.set_xlabel(short(chart.x, 60) + ("\ndashed: equal" if chart.diagonal else ""))
@@ -212,7 +212,7 @@ def _described(chart: Chart) -> str:
         pairs: list[tuple[Any, float]] = list(zip(line.x, line.y, strict=True))
         if points > _DESCRIBED:
             pairs = [pairs[0], pairs[-1]] if len(pairs) > 1 else pairs
-        told.append(f"{line.title}: {', '.join(f'{_place(x)} {wording.metric_value(y)}' for x, y in pairs)}")
+        told.append(f"{line.title}: {', '.join(f'{_place(x)} {numbers.metric_value(y)}' for x, y in pairs)}")
     return f"{chart.y} by {chart.x}. {'; '.join(told)}."
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from ml import number_format as numbers
+from ml.evaluation.metrics import metric_name
 from ml.reports.content.report import HEADLINE, Funnel, Leaderboard, ReportContent, TrainingCurve
 from ml.reports.render.plots.drawing import (
     DASHES,
@@ -47,19 +49,19 @@ _DASHED = (0, (3, 2))
 def leaderboard(board: Leaderboard) -> Plot:
     """The headline metric of every recommender as a dot with its interval, best on top."""
     rows = board.rows[::-1]
-    name = wording.metric_name(HEADLINE)
+    name = metric_name(HEADLINE)
 
     def draw(figure: Figure, colours: Colours) -> None:
         axes = figure.subplots()
         for place, row in enumerate(rows):
-            estimate = row.metrics[HEADLINE]
+            estimate = row.headline
             colour = colours.accent if row.trained else colours.muted
             if estimate.low is not None and estimate.high is not None:
                 axes.plot([estimate.low, estimate.high], [place, place], color=colour, lw=2)
             inside = colour if row.trained else colours.paper
             axes.plot([estimate.value], [place], "o", color=colour, ms=6, mfc=inside, mew=1.6)
         if board.reference is not None:
-            best = board.reference.metrics[HEADLINE].value
+            best = board.reference[HEADLINE]
             axes.axvline(best, color=colours.muted, lw=0.8, ls=_DASHED, zorder=0)
         axes.set_yticks(range(len(rows)), [in_lines(row.title, _TITLE) for row in rows], color=colours.ink)
         for label in axes.get_yticklabels():
@@ -71,7 +73,7 @@ def leaderboard(board: Leaderboard) -> Plot:
         axes.spines["left"].set_visible(False)
         axes.set_xlabel(f"{name} with 95 % interval\nfilled: trained; dashed: the best training-free")
 
-    described = "; ".join(f"{row.title} {wording.metric_value(row.metrics[HEADLINE].value)}" for row in board.rows)
+    described = "; ".join(f"{row.title} {numbers.metric_value(row[HEADLINE])}" for row in board.rows)
     height = 1.05 + 0.32 * max(len(rows), 1)
     return Plot("leaderboard", f"{name} by recommender", described, (7.0, height), draw)
 
@@ -87,7 +89,7 @@ def funnel(funnel: Funnel) -> Plot:
         for place, (step, (start, width)) in enumerate(zip(steps, bars, strict=True)):
             axes.barh(place, width, left=start, height=0.62, color=painted.get(step.role, colours.muted))
             end = (start + width, place)
-            axes.annotate(wording.count(step.rows), end, (4, 0), textcoords="offset points", va="center_baseline")
+            axes.annotate(numbers.count(step.rows), end, (4, 0), textcoords="offset points", va="center_baseline")
         labels = [short(wording.funnel_label(step)) for step in steps]
         axes.set_yticks(range(len(steps)), labels, color=colours.ink)
         axes.set_xlim(0, max([1, *(step.rows for step in steps)]) * 1.15)
@@ -95,7 +97,7 @@ def funnel(funnel: Funnel) -> Plot:
         axes.tick_params(length=0)
         axes.spines[["left", "bottom"]].set_visible(False)
 
-    described = "; ".join(f"{step.label} {wording.count(step.rows)}" for step in funnel.steps)
+    described = "; ".join(f"{step.label} {numbers.count(step.rows)}" for step in funnel.steps)
     title = f"From raw {funnel.source} to what is used"
     return Plot(f"funnel-{funnel.source}", title, described, (7.0, 0.4 + 0.3 * len(steps)), draw)
 
@@ -127,7 +129,7 @@ def funnel_bars(funnel: Funnel) -> list[tuple[int, int]]:
 
 def validation_curves(curves: tuple[TrainingCurve, ...]) -> Plot:
     """The headline metric on the validation users by epoch, all models on one scale."""
-    name = wording.metric_name(HEADLINE)
+    name = metric_name(HEADLINE)
     measured = [(place, curve) for place, curve in enumerate(curves) if any(v is not None for v in curve.validation)]
 
     def draw(figure: Figure, colours: Colours) -> None:
@@ -147,7 +149,7 @@ def validation_curves(curves: tuple[TrainingCurve, ...]) -> Plot:
 
     kept = [(curve.title, curve.kept_validation) for curve in curves]
     described = "; ".join(
-        f"{title}: {wording.metric_value(value)} at the kept epoch" for title, value in kept if value is not None
+        f"{title}: {numbers.metric_value(value)} at the kept epoch" for title, value in kept if value is not None
     )
     height = 3.1 + 0.19 * -(-len(measured) // _legend_columns(measured))
     return Plot("validation", f"Validation {name} by epoch", described, (4.4, height), draw)
@@ -201,7 +203,7 @@ def history_lengths(lengths: tuple[tuple[int, int], ...]) -> Plot:
     for length, number in lengths:
         start = first + (min(length, cut + 1) - first) // width * width
         bars[start] = bars.get(start, 0) + number
-    reach = f"; last bar: up to {wording.count(longest)}" if longest > cut else ""
+    reach = f"; last bar: up to {numbers.count(longest)}" if longest > cut else ""
 
     def draw(figure: Figure, colours: Colours) -> None:
         axes = figure.subplots()
@@ -211,22 +213,22 @@ def history_lengths(lengths: tuple[tuple[int, int], ...]) -> Plot:
         axes.set_xlabel(f"interactions of a user{reach}")
         axes.set_ylabel("users")
         axes.locator_params(axis="both", integer=True)
-        axes.yaxis.set_major_formatter(lambda value, _: wording.count(value))
+        axes.yaxis.set_major_formatter(lambda value, _: numbers.count(value))
         axes.grid(axis="y")
         axes.tick_params(axis="x", length=3)
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
 
     described = (
-        f"{wording.of(users, 'user')}; 99 in 100 have {wording.count(cut)} interactions or fewer, the longest "
-        f"history has {wording.count(longest)}."
+        f"{numbers.of(users, 'user')}; 99 in 100 have {numbers.count(cut)} interactions or fewer, the longest "
+        f"history has {numbers.count(longest)}."
     )
     return Plot("history-lengths", "Users by length of history", described, (4.4, 2.7), draw)
 
 
 def quality_by_size(content: ReportContent) -> Plot | None:
     """The headline metric against the number of parameters; ``None`` for fewer than two trained models."""
-    sizes = {row.recommender: row.parameters for row in content.leaderboard.rows if row.parameters}
+    sizes = {row.recommender: row["parameters"] for row in content.leaderboard.rows if row["parameters"]}
     return _quality(content.leaderboard, sizes, "quality-size", "model size", "parameters")
 
 
@@ -239,7 +241,7 @@ def _quality(board: Leaderboard, cost: Mapping[str, float], name: str, against: 
     rows = [row for row in board.rows if row.trained and cost.get(row.recommender, 0) > 0]
     if len(rows) < 2:
         return None
-    metric = wording.metric_name(HEADLINE)
+    metric = metric_name(HEADLINE)
     numbered = len(rows) > _NAMED
 
     def draw(figure: Figure, colours: Colours) -> None:
@@ -247,7 +249,7 @@ def _quality(board: Leaderboard, cost: Mapping[str, float], name: str, against: 
 
         axes = figure.subplots()
         for place, row in enumerate(rows):
-            estimate, x = row.metrics[HEADLINE], cost[row.recommender]
+            estimate, x = row.headline, cost[row.recommender]
             colour = colours.series[place % len(SERIES)]
             if estimate.low is not None and estimate.high is not None:
                 axes.plot([x, x], [estimate.low, estimate.high], color=colour, lw=1.5)
@@ -263,22 +265,21 @@ def _quality(board: Leaderboard, cost: Mapping[str, float], name: str, against: 
                 ha="right" if left else "left",
             ).set_in_layout(False)
         if board.reference is not None:
-            best = board.reference.metrics[HEADLINE].value
+            best = board.reference[HEADLINE]
             axes.axhline(best, color=colours.muted, lw=0.8, ls=_DASHED, zorder=0)
         axes.set_xscale("log")
         costs = [cost[row.recommender] for row in rows]
         axes.set_xlim(min(costs) / 2, max(costs) * (2 if numbered else 5))
         axes.set_ylim(bottom=0)
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if max(costs) <= 30 * min(costs) else (1,)))
-        axes.xaxis.set_major_formatter(lambda value, _: wording.compact(value))
+        axes.xaxis.set_major_formatter(lambda value, _: numbers.compact(value))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.grid(axis="y")
         places = "; numbers: the rank" if numbered else ""
         axes.set_xlabel(f"{unit} (logarithmic)\ndashed: the best training-free baseline{places}")
 
     described = "; ".join(
-        f"{row.title}: {wording.metric_value(row.metrics[HEADLINE].value)} at "
-        f"{wording.count(cost[row.recommender])} {unit}"
+        f"{row.title}: {numbers.metric_value(row[HEADLINE])} at {numbers.count(cost[row.recommender])} {unit}"
         for row in rows
     )
     return Plot(name, f"{metric} against {against}", described, (4.4, 3.1), draw)
