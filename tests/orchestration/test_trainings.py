@@ -113,9 +113,7 @@ def test_as_many_trainings_as_the_cores_hold(cores: int, threads: int, at_once: 
     assert Trainings(cores).at_once(threads) == at_once
 
 
-def test_a_failure_is_told_by_the_step_it_belongs_to(
-    paths: DatasetPaths, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failure_is_told_by_the_step_it_belongs_to(paths: DatasetPaths, monkeypatch: pytest.MonkeyPatch) -> None:
     command = models.command
 
     def broken(recipe: Path, **options) -> list[str]:
