@@ -9,7 +9,7 @@ import pytest
 from core_environment import REPOSITORY, make_core_environment
 
 # in none of the core's requirements, however deep
-ABSENT = ("torch", "safetensors", "optuna", "tensorboard", "matplotlib", "transformers", "datasets", "polars", "ranx")
+ABSENT = ("torch", "safetensors", "optuna", "tensorboard", "matplotlib", "transformers", "datasets", "ranx")
 SHOP = "user,item,timestamp,rating\n" + "".join(
     f"u{user},i{(user * 7 + step * step) % 30},{1_500_000_000 + 86_400 * step + user},{1 + step % 5}\n"
     for user in range(60)

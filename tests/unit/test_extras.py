@@ -88,7 +88,7 @@ def test_modules_that_an_extra_is_recognised_by_are_installed_by_it() -> None:
 
 def test_the_core_leads_to_no_library_of_models_and_plots() -> None:
     assert not closure(core_requirements()).keys() & {
-        *("torch", "safetensors", "optuna", "tensorboard", "matplotlib", "transformers", "ranx", "numba", "polars")
+        *("torch", "safetensors", "optuna", "tensorboard", "matplotlib", "transformers", "ranx", "numba")
     }
 
 
