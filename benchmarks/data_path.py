@@ -718,7 +718,7 @@ def measure_refresh(bench: Bench, reviews: int, repeats: int, files: int = 4, ne
             with bench.scratch() as out:
                 lake = Path(out) / "lake"
                 if name == refresh:
-                    shutil.copytree(known, lake)
+                    shutil.copytree(known, lake, symlinks=True)
                 runs.append(bench.measure(name, "from_raw", files=names, lake=str(lake), out=f"{out}/work"))
     shutil.rmtree(known)
     if len({tuple(run.found[key] for key in ("interactions", "users", "items")) for run in runs}) != 1:

@@ -10,7 +10,7 @@ class IsChosen(dg.AutomationCondition):
 
     def evaluate(self, context: dg.AutomationContext) -> dg.AutomationResult:
         from orchestration.dataset_settings import chosen_for
-        from orchestration.reporting import noted_plainly
+        from orchestration.reporting import collect_problems
         from orchestration.resources import Settings
         from orchestration.selection import is_chosen
 
@@ -21,7 +21,7 @@ class IsChosen(dg.AutomationCondition):
         # of a dataset whose settings cannot be read nothing is known to be chosen
         problems: list[str] = []
         for dataset in candidates.expensively_compute_partition_keys():
-            with noted_plainly(dataset, problems):
+            with collect_problems(dataset, problems):
                 if is_chosen(context.key, chosen_for(Settings(), dataset)):
                     names.add(dataset)
         for problem in problems:

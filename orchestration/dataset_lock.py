@@ -227,7 +227,7 @@ def descriptor_of(paths: DatasetPaths) -> int | None:
 
 
 @contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
+def exclusive_lock(folder: Path) -> Iterator[None]:
     """Hold an exclusive lock on a folder, which is created if needed; waits for it."""
     folder.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

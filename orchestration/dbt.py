@@ -12,7 +12,7 @@ from pathlib import Path
 
 from dagster_dbt import DbtCliResource, DbtProject
 
-from orchestration.dataset_lock import alone_in
+from orchestration.dataset_lock import exclusive_lock
 from orchestration.paths import IS_CHECKOUT, REPOSITORY, Workspace
 
 DBT_FOLDER = REPOSITORY / "dbt_project"
@@ -50,7 +50,7 @@ def ensure_manifest(folder: Path = DBT_FOLDER, target: Path | None = None) -> Db
     if target is None and not IS_CHECKOUT:
         target = Workspace.current().dbt_parsed / _content_digest(folder)
     project = DbtProject(project_dir=folder, profiles_dir=folder, target_path=target or Path("target"))
-    with alone_in(project.manifest_path.parent):
+    with exclusive_lock(project.manifest_path.parent):
         newest = _newest(folder)
         manifest = project.manifest_path
         if not manifest.exists() or manifest.stat().st_mtime_ns < newest:

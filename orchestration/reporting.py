@@ -70,7 +70,7 @@ def materialization(
 
 
 @contextmanager
-def told_plainly(dataset: str, *errors: type[Exception]) -> Iterator[None]:
+def as_dagster_failure(dataset: str, *errors: type[Exception]) -> Iterator[None]:
     """Turn the given errors, which say what is wrong with the input, into a failure without retries.
 
     The message becomes the failure's description, which the UI and ``make run`` show as it is. Errors that are
@@ -83,7 +83,7 @@ def told_plainly(dataset: str, *errors: type[Exception]) -> Iterator[None]:
 
 
 @contextmanager
-def noted_plainly(name: str, problems: list[str]) -> Iterator[None]:
+def collect_problems(name: str, problems: list[str]) -> Iterator[None]:
     """Note what is wrong with the files, the name or the settings of one dataset, where others are to go on.
 
     A fault of the code is raised.

@@ -12,7 +12,7 @@ from ml.recommenders.registry import chosen_names, compared, needed_codes
 from orchestration.dagster_internals import BaseAssetGraph
 
 # the group of assets that no run makes unasked
-ASKED_FOR = "searches"
+ON_DEMAND = "searches"
 # the job of the default recipes
 EVERYTHING = "everything"
 # what needs the extra `report`
@@ -38,7 +38,7 @@ def unwanted(graph: BaseAssetGraph, named: Iterable[str]) -> set[dg.AssetKey]:
     return {
         key
         for key in graph.materializable_asset_keys
-        if not is_chosen(key, chosen) or graph.get(key).group_name == ASKED_FOR
+        if not is_chosen(key, chosen) or graph.get(key).group_name == ON_DEMAND
     }
 
 

@@ -72,7 +72,7 @@ class Checkpoint:
 
     Attributes:
         path: of the file.
-        binding: :func:`binding_of` the run; a checkpoint of another run is not read.
+        binding: :func:`run_fingerprint` the run; a checkpoint of another run is not read.
         every_seconds: at least so long between two of them; 0 for one after each step.
         at_end: also one when the phase has ended, for a run of several phases.
         writes: whether this process writes; all may read.
@@ -161,7 +161,7 @@ def remove_checkpoints(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def binding_of(**decisive: Any) -> str:
+def run_fingerprint(**decisive: Any) -> str:
     """SHA-256 of what decides the weights, JSON values; of the version of torch; and of the code that trains, since
     a run that starts with one version of it and ends with another is a run of neither."""
     digest = hashlib.sha256(f"{FORMAT} {torch.__version__}".encode())

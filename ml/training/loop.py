@@ -157,7 +157,7 @@ def train_model(
             clock.read_into(state)
             last = state.epoch == settings.max_epochs
             due = state.epoch % settings.validate_every == 0 or last
-            with average.in_place_of_the_weights(model):
+            with average.swapped_in(model):
                 quality = validate() if validate is not None and due else None
                 better = quality is not None and (state.best is None or quality > state.best)
                 if better or (validate is None and last):

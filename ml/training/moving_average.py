@@ -41,7 +41,7 @@ class WeightAverage:
         self.steps += 1
 
     @contextmanager
-    def in_place_of_the_weights(self, model: nn.Module) -> Iterator[None]:
+    def swapped_in(self, model: nn.Module) -> Iterator[None]:
         """The model with the averages as its weights; with its own again afterwards."""
         if not self.decay:
             yield

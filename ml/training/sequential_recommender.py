@@ -26,7 +26,7 @@ from ml.recommender import NO_ITEM, Recommendations
 from ml.retrieval.quantised_top_k import QuantisedTopK, pays
 from ml.retrieval.top_k import tie_break_order, top_k
 from ml.tasks.build import build_task
-from ml.training.checkpoint import Checkpoint, binding_of
+from ml.training.checkpoint import Checkpoint, run_fingerprint
 from ml.training.derived import Derived, derive, described, filled_in, read_described
 from ml.training.devices import choose_device
 from ml.training.distributed import World
@@ -190,7 +190,7 @@ class SequentialRecommender:
         execution, world = self.execution, World.current()
         if execution.checkpoints is None:
             return None
-        binding = binding_of(
+        binding = run_fingerprint(
             recipe=self.recipe.digest(),
             training_set=self.training_set_digest,
             codes=None if self.codes is None else self.codes.digest(),

@@ -11,7 +11,7 @@ from orchestration.condition import on_new_data
 from orchestration.execution.staleness import require_passed_checks
 from orchestration.partitions import datasets
 from orchestration.paths import Workspace
-from orchestration.reporting import DATA_OWNERS, array_schema, digest_of, materialization, told_plainly
+from orchestration.reporting import DATA_OWNERS, array_schema, as_dagster_failure, digest_of, materialization
 
 
 @dg.asset(
@@ -43,7 +43,7 @@ def accepted(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     paths = Workspace.current().dataset(dataset)
     require_passed_checks(context)
     folder = paths.asset("marts", "accepted")
-    with told_plainly(dataset, acceptance.AcceptanceError):
+    with as_dagster_failure(dataset, acceptance.AcceptanceError):
         profiles = {
             kind: acceptance.accept(kind, paths.table("staging", f"stg_{kind}"), folder / kind)
             for kind in acceptance.KINDS

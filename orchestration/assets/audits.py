@@ -21,7 +21,7 @@ from ml.recommenders.registry import (
     title_of,
 )
 from ml.registry import Registered
-from orchestration.assets.evaluation import RECOMMENDERS, compared_for, measured
+from orchestration.assets.evaluation import RECOMMENDERS, compared_recommenders, measured
 from orchestration.assets.rankings import load
 from orchestration.assets.training_sets import load_training_set
 from orchestration.code_versions import code_version
@@ -86,7 +86,7 @@ class Material:
 
     @property
     def codes(self) -> "list[CodesRecipe]":
-        return [codes_recipes()[name] for name in sorted(needed_codes(compared_for(self.paths.dataset)))]
+        return [codes_recipes()[name] for name in sorted(needed_codes(compared_recommenders(self.paths.dataset)))]
 
     @cached_property
     def leaderboard(self) -> list[dict]:
@@ -114,7 +114,7 @@ class Material:
     def trained(self) -> dict:
         return {
             title_of(name): (load(self.paths, name, self.sequences.items), recipes()[name].objective)
-            for name in compared_for(self.paths.dataset)
+            for name in compared_recommenders(self.paths.dataset)
             if name in recipes()
         }
 

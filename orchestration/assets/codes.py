@@ -10,7 +10,7 @@ from orchestration.condition import on_new_data
 from orchestration.dataset_settings import chosen_for, read_settings
 from orchestration.partitions import datasets
 from orchestration.paths import Workspace
-from orchestration.reporting import RECOMMENDATION_OWNERS, array_schema, materialization, told_plainly
+from orchestration.reporting import RECOMMENDATION_OWNERS, array_schema, as_dagster_failure, materialization
 from orchestration.resources import Settings
 from orchestration.selection import group_of, require_chosen
 
@@ -45,7 +45,7 @@ def _codes_asset(recipe: CodesRecipe) -> dg.AssetsDefinition:
         dataset = context.partition_key
         paths = Workspace.current().dataset(dataset)
         require_chosen(context.asset_key, chosen_for(settings, dataset), dataset)
-        with told_plainly(dataset, ValueError):
+        with as_dagster_failure(dataset, ValueError):
             training_set = load_training_set(paths, with_vectors=recipe.needs_text)
             codes = recipe.assign(training_set, read_settings("training", dataset)["seed"])
         folder = paths.asset("codes", recipe.name)

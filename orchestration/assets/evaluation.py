@@ -14,11 +14,11 @@ from orchestration.partitions import datasets
 from orchestration.paths import DatasetPaths, Workspace
 from orchestration.reporting import (
     RECOMMENDATION_OWNERS,
+    as_dagster_failure,
     digest_of,
     digest_of_files,
     materialization,
     parquet_metadata,
-    told_plainly,
 )
 
 RANKINGS = [["rankings", name] for name in recommender_names()]
@@ -32,7 +32,7 @@ _common: dict[str, Any] = {
 }
 
 
-def compared_for(dataset: str) -> list[str]:
+def compared_recommenders(dataset: str) -> list[str]:
     """Recommenders that the settings of a dataset compare."""
     return compared(read_settings("comparison", dataset)["recipes"])
 
@@ -55,8 +55,8 @@ def user_metrics(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     paths = Workspace.current().dataset(dataset)
     training_set = load_training_set(paths)
     folder = paths.asset("evaluation", "user_metrics")
-    names = compared_for(dataset)
-    with told_plainly(dataset, RankingError), versioned_folder(folder) as temporary:
+    names = compared_recommenders(dataset)
+    with as_dagster_failure(dataset, RankingError), versioned_folder(folder) as temporary:
         for name in names:
             rankings = read_rankings(paths.asset("rankings") / f"{name}.parquet", training_set)
             write_table(measure(rankings, training_set), temporary / f"{name}.parquet")
@@ -117,7 +117,7 @@ def leaderboard(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
 
     dataset = context.partition_key
     paths = Workspace.current().dataset(dataset)
-    with told_plainly(dataset, RankingError):
+    with as_dagster_failure(dataset, RankingError):
         entries = entries_of(paths)
         table = build_leaderboard(entries, load_training_set(paths))
     write_table(table, paths.leaderboard)
@@ -150,7 +150,7 @@ def measured(paths: DatasetPaths) -> dict[str, tuple]:
         name: tuple(
             pq.read_table(path) for path in (first / f"{name}.parquet", *sorted(further.glob(f"{name}@*.parquet")))
         )
-        for name in compared_for(paths.dataset)
+        for name in compared_recommenders(paths.dataset)
     }
 
 

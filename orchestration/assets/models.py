@@ -20,7 +20,7 @@ from orchestration.execution.training_process import command, failure_told_by, r
 from orchestration.execution.trainings import Trainings
 from orchestration.partitions import datasets
 from orchestration.paths import DatasetPaths, Workspace
-from orchestration.reporting import RECOMMENDATION_OWNERS, array_schema, materialization, told_plainly
+from orchestration.reporting import RECOMMENDATION_OWNERS, array_schema, as_dagster_failure, materialization
 from orchestration.resources import Settings
 from orchestration.selection import group_of, require_chosen
 
@@ -102,7 +102,7 @@ def _train_here(recipe: Recipe, paths: DatasetPaths, options: dict, say: Callabl
     codes = Codes.load(paths.asset("codes", recipe.codes)) if recipe.codes else None
     chosen = dict(options)
     seen = chosen.pop("exclude_seen")
-    with told_plainly(paths.dataset, DivergedError, ValueError):
+    with as_dagster_failure(paths.dataset, DivergedError, ValueError):
         train(
             recipe,
             load_training_set(paths),

@@ -11,7 +11,13 @@ from orchestration.condition import on_new_data
 from orchestration.dataset_settings import chosen_for, read_settings
 from orchestration.partitions import datasets
 from orchestration.paths import DatasetPaths, Workspace
-from orchestration.reporting import RECOMMENDATION_OWNERS, digest_of, materialization, parquet_metadata, told_plainly
+from orchestration.reporting import (
+    RECOMMENDATION_OWNERS,
+    as_dagster_failure,
+    digest_of,
+    materialization,
+    parquet_metadata,
+)
 from orchestration.resources import Settings
 from orchestration.selection import group_of, require_chosen
 
@@ -62,7 +68,7 @@ def _ranking_asset(name: str) -> dg.AssetsDefinition:
         require_chosen(context.asset_key, chosen_for(settings, dataset), dataset)
         path = paths.asset("rankings") / f"{name}.parquet"
         training_set = load_training_set(paths)
-        with told_plainly(dataset, RankingError):
+        with as_dagster_failure(dataset, RankingError):
             table = rank(
                 load(paths, name, training_set.items),
                 training_set,

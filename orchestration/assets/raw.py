@@ -13,10 +13,10 @@ from orchestration.paths import DatasetPaths, RegistrationError, Workspace
 from orchestration.reporting import (
     DATA_OWNERS,
     array_schema,
+    as_dagster_failure,
     digest_of,
     materialization,
     parquet_metadata,
-    told_plainly,
 )
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def raw_version(paths: DatasetPaths, kind: str) -> tuple[str, dict]:
 def raw_dumps(context: dg.AssetExecutionContext):
     paths = Workspace.current().dataset(context.partition_key)
     for key in sorted(context.selected_asset_keys):
-        with told_plainly(context.partition_key, RegistrationError):
+        with as_dagster_failure(context.partition_key, RegistrationError):
             version, metadata = raw_version(paths, key.path[-1])
         yield dg.ObserveResult(asset_key=key, data_version=dg.DataVersion(version), metadata=metadata)
 
@@ -172,7 +172,7 @@ def _landing_asset(kind: str) -> dg.AssetsDefinition:
         paths = Workspace.current().dataset(context.partition_key)
         folder = paths.asset("landing", kind)
         schema = {"reviews": library.INTERACTIONS_SCHEMA, "metadata": library.METADATA_SCHEMA}[kind]
-        with told_plainly(context.partition_key, library.LandingError), shared_with_children(paths):
+        with as_dagster_failure(context.partition_key, library.LandingError), shared_with_children(paths):
             units, _ = find_units(paths, kind)
             counts = library.land(units, folder, schema, fingerprints=paths.fingerprints, code_version=_CODE)
         context.log.info(_sentence(kind, counts))

@@ -12,7 +12,7 @@ from ml.audits.registry import AUDITS
 from ml.data.setting_names import by_new_name
 from ml.recommenders.registry import codes_recipes, fusion_names, needed_codes, recipe_names
 from ml.reports.content.libraries import LIBRARIES
-from orchestration.assets.evaluation import RANKINGS, compared_for
+from orchestration.assets.evaluation import RANKINGS, compared_recommenders
 from orchestration.assets.training_sets import load_training_set
 from orchestration.code_versions import code_version
 from orchestration.condition import on_new_data
@@ -150,7 +150,7 @@ def _write_sample(paths: DatasetPaths, folder: Path) -> None:
     users = training_set.test_users[sampled_cases(training_set)].tolist()
     rankings = {
         name: pq.read_table(paths.asset("rankings") / f"{name}.parquet", filters=[("user_index", "in", users)])
-        for name in compared_for(paths.dataset)
+        for name in compared_recommenders(paths.dataset)
     }
     write_table(sample_rankings(rankings, training_set), folder / SAMPLE_FILE)
 
@@ -181,7 +181,7 @@ def check_results(instance: dg.DagsterInstance, graph, dataset: str) -> list:
 
 def _data_versions(instance: dg.DagsterInstance, graph, dataset: str, but: dg.AssetKey) -> dict[str, str]:
     """Data versions of all inputs of the report, in the order of the lineage."""
-    names = set(compared_for(dataset))
+    names = set(compared_recommenders(dataset))
     shown = dict.fromkeys(("baselines", "models", "rankings"), names) | {"codes": needed_codes(names)}
     keys = [
         key

@@ -10,7 +10,7 @@ from orchestration.assets.training_sets import load_training_set
 from orchestration.dataset_settings import execution_of, read_settings
 from orchestration.partitions import datasets
 from orchestration.paths import DatasetPaths, Workspace
-from orchestration.reporting import RECOMMENDATION_OWNERS, array_schema, digest_of, materialization, told_plainly
+from orchestration.reporting import RECOMMENDATION_OWNERS, array_schema, as_dagster_failure, digest_of, materialization
 from orchestration.resources import Settings
 
 
@@ -77,7 +77,7 @@ def hyperparameters(context: dg.AssetExecutionContext, config: SearchConfig) -> 
             raise dg.Failure(f"{dataset}: make codes/{recipe.codes} first", allow_retries=False)
         codes = Codes.load(folder)
     folder = search_folder(paths, recipe.name)
-    with told_plainly(dataset, ValueError):
+    with as_dagster_failure(dataset, ValueError):
         found = search(
             recipe,
             load_training_set(paths),

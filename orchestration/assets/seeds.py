@@ -3,7 +3,7 @@
 import dagster as dg
 
 from ml.recommenders.registry import registry
-from orchestration.assets.evaluation import RANKINGS, compared_for
+from orchestration.assets.evaluation import RANKINGS, compared_recommenders
 from orchestration.assets.training_sets import load_training_set
 from orchestration.code_versions import code_version
 from orchestration.condition import on_new_data
@@ -13,9 +13,9 @@ from orchestration.paths import Workspace
 from orchestration.reporting import (
     RECOMMENDATION_OWNERS,
     array_schema,
+    as_dagster_failure,
     digest_of_files,
     materialization,
-    told_plainly,
 )
 from orchestration.resources import Settings
 
@@ -53,10 +53,10 @@ def further_seeds(context: dg.AssetExecutionContext, settings: Settings) -> dg.M
     folder = paths.asset("evaluation", "further_seeds")
     first = read_settings("training", dataset)["seed"]
     seeds = range(first + 1, first + read_settings("seeds", dataset)["seeds"])
-    names = [name for name in compared_for(dataset) if depends_on_seed(name)]
+    names = [name for name in compared_recommenders(dataset) if depends_on_seed(name)]
     exclude_seen = read_settings("ranking", dataset)["exclude_seen"]
     rows = 0
-    with told_plainly(dataset, RankingError), versioned_folder(folder) as temporary:
+    with as_dagster_failure(dataset, RankingError), versioned_folder(folder) as temporary:
         training_set = None
         for seed in seeds:
             if training_set is None:

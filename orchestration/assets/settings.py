@@ -20,7 +20,7 @@ from orchestration.dataset_settings import (
 from orchestration.options import kind_of
 from orchestration.partitions import datasets
 from orchestration.paths import Workspace
-from orchestration.reporting import DATA_OWNERS, array_schema, materialization, told_plainly
+from orchestration.reporting import DATA_OWNERS, array_schema, as_dagster_failure, materialization
 from orchestration.resources import Settings
 from orchestration.settings_file import RegistrationError
 
@@ -54,7 +54,7 @@ def _settings_asset(name: str, description: str, fields: tuple[str, ...]) -> dg.
         for old, new in RENAMED.items():
             if new in fields and getattr(settings, old) is not None:
                 context.log.warning(notice(old, new))
-        with told_plainly(context.partition_key, ValueError, RegistrationError, MissingExtra):
+        with as_dagster_failure(context.partition_key, ValueError, RegistrationError, MissingExtra):
             if name == "dataset":
                 for text in notices_of_file(context.partition_key):
                     context.log.warning(text)

@@ -4,7 +4,7 @@ from typing import Any
 
 import dagster as dg
 
-from orchestration.assets.evaluation import RANKINGS, compared_for, measured
+from orchestration.assets.evaluation import RANKINGS, compared_recommenders, measured
 from orchestration.assets.training_sets import load_training_set
 from orchestration.code_versions import code_version
 from orchestration.condition import on_new_data
@@ -43,7 +43,7 @@ def list_metrics(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     training_set = load_training_set(paths, with_vectors=True)
     vectors, categories = library.text_vectors_of(training_set), library.categories_of(training_set)
     rows = {}
-    for name in compared_for(dataset):
+    for name in compared_recommenders(dataset):
         rankings = read_rankings(paths.asset("rankings") / f"{name}.parquet", training_set)
         rows[name] = library.list_metrics(rankings, training_set, text_vectors=vectors, categories=categories)
     path = paths.asset("evaluation") / "list_metrics.parquet"

@@ -18,11 +18,11 @@ from orchestration.paths import DatasetPaths, Workspace
 from orchestration.reporting import (
     DATA_OWNERS,
     array_schema,
+    as_dagster_failure,
     digest_of,
     digest_of_files,
     materialization,
     parquet_metadata,
-    told_plainly,
 )
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def sequences(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     paths = Workspace.current().dataset(dataset)
     require_passed_checks(context)
     protocol = split_protocol(read_settings("dataset", dataset), paths.table("marts", "interactions"))
-    with told_plainly(dataset, SplitError):
+    with as_dagster_failure(dataset, SplitError):
         training_set = build_training_set(dataset, paths.table("marts", "splits"), protocol)
     folder = paths.asset("training_sets", "sequences")
     with versioned_folder(folder) as temporary:

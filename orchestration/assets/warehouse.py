@@ -25,7 +25,7 @@ from orchestration.execution.crash_recovery import WarehouseBusy, usable_warehou
 from orchestration.execution.staleness import CONTRACT_DIGEST
 from orchestration.partitions import datasets
 from orchestration.paths import DatasetPaths, Workspace
-from orchestration.reporting import digest_of, parquet_metadata, told_plainly
+from orchestration.reporting import as_dagster_failure, digest_of, parquet_metadata
 from orchestration.resources import Dbt
 from orchestration.warehouse.dbt_process import places, why
 
@@ -105,7 +105,7 @@ def warehouse(context: dg.AssetExecutionContext, dbt: Dbt) -> Iterator[Any]:
     variables = ["--vars", json.dumps(settings)]
     threads = os.environ.get("RAW2RANK_DUCKDB_THREADS", str(os.cpu_count() or 1))
     target = paths.dbt_target
-    with told_plainly(dataset, WarehouseBusy):
+    with as_dagster_failure(dataset, WarehouseBusy):
         usable = usable_warehouse(paths)
     limits = {"RAW2RANK_DUCKDB_THREADS": threads, "RAW2RANK_DUCKDB_MEMORY": memory_limit()}
     with places(paths) as where, _environment(**where, **limits), shared_with_children(paths):

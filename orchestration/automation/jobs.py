@@ -8,7 +8,7 @@ from orchestration.automation.registration import register
 from orchestration.automation.shown_staleness import up_to_date
 from orchestration.execution.staleness import CHECKED_LAYERS
 from orchestration.resources import DEFAULTS
-from orchestration.selection import ASKED_FOR, EVERYTHING, MORE_RECIPES
+from orchestration.selection import EVERYTHING, MORE_RECIPES, ON_DEMAND
 
 DATA_GROUPS = (*CHECKED_LAYERS, "training_sets")
 
@@ -19,7 +19,7 @@ _HOW = (
     "landing/<its name> in the workspace and launch the job register first. A setting that is null stays as it is for "
     "the dataset."
 )
-_ALL = dg.AssetSelection.all() - dg.AssetSelection.groups("raw", ASKED_FOR)
+_ALL = dg.AssetSelection.all() - dg.AssetSelection.groups("raw", ON_DEMAND)
 
 everything = dg.define_asset_job(
     EVERYTHING,
@@ -48,7 +48,7 @@ fingerprint = dg.define_asset_job(
 )
 search = dg.define_asset_job(
     "search",
-    selection=dg.AssetSelection.groups(ASKED_FOR),
+    selection=dg.AssetSelection.groups(ON_DEMAND),
     description="Look for better values of one recipe on one dataset.",
 )
 jobs: list[Any] = [everything, all_recipes, data, fingerprint, search, register, up_to_date]

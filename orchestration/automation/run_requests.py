@@ -16,7 +16,7 @@ from orchestration.dataset_settings import versions_of
 from orchestration.execution.plan import plan
 from orchestration.partitions import datasets
 from orchestration.paths import Workspace
-from orchestration.reporting import digest_of, noted_plainly
+from orchestration.reporting import collect_problems, digest_of
 from orchestration.resources import Settings
 
 # a run and one more, where the first failed
@@ -39,7 +39,7 @@ def run_requests(
     requests: list[dg.RunRequest] = []
     problems: list[str] = []
     for dataset in instance.get_dynamic_partitions(datasets.name):
-        with noted_plainly(dataset, problems):
+        with collect_problems(dataset, problems):
             observe(instance, dataset)
             if selected := plan(instance, graph, dataset):
                 requests.append(
@@ -64,7 +64,7 @@ def sense(instance: dg.DagsterInstance, graph: BaseAssetGraph, cursor: str | Non
     found = find(Workspace.current())
     problems = list(found.passed_over)
     for dataset in found.datasets:
-        with noted_plainly(dataset, problems):
+        with collect_problems(dataset, problems):
             dumps = dump_versions(dataset)
             observations = changed_dumps(instance, dataset, dumps)
             versions = version_by_key(dumps)

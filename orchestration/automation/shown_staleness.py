@@ -15,7 +15,7 @@ import dagster as dg
 from orchestration.dagster_internals import IN_PROGRESS_RUN_STATUSES, BaseAssetGraph
 from orchestration.execution.staleness import UP_TO_DATE, asset_graph, latest_evaluations
 from orchestration.partitions import PARTITION_NAME_TAG, datasets
-from orchestration.reporting import noted_plainly
+from orchestration.reporting import collect_problems
 
 CURRENT = "made of what is there now"
 WATCHED = (dg.AssetKey(["evaluation", "leaderboard"]), dg.AssetKey(["evaluation", "report"]))
@@ -84,7 +84,7 @@ def show_staleness(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     for dataset in context.instance.get_dynamic_partitions(datasets.name):
         if _under_way(context.instance, dataset):
             continue
-        with noted_plainly(dataset, problems):
+        with collect_problems(dataset, problems):
             state = _to_say(context.instance, graph, dataset)
             if state and state != asked.get(dataset):
                 # by its tag: a job of checks alone has no partitions to Dagster

@@ -62,8 +62,8 @@ def run_quietly(
     Raises:
         Stopped: somebody stopped it.
     """
-    teller = _Teller(sys.stdout)
-    instance.add_event_listener(run_id, teller)
+    printer = _Printer(sys.stdout)
+    instance.add_event_listener(run_id, printer)
     # dbt tells every test on standard output; the checks say the same
     with redirect_stdout(io.StringIO()):
         result = job.execute_in_process(
@@ -75,14 +75,14 @@ def run_quietly(
             tags=dict(tags or {}),
             raise_on_error=False,
         )
-    if teller.reasons.interrupted:
+    if printer.reasons.interrupted:
         raise Stopped
     if not result.success:
-        teller.conclude(dataset)
+        printer.conclude(dataset)
     return result.success
 
 
-class _Teller:
+class _Printer:
     """Prints events as they are stored, and keeps the reasons of a failure for the end."""
 
     def __init__(self, terminal: TextIO) -> None:

@@ -258,7 +258,7 @@ def _settings(chosen: argparse.Namespace, file: Mapping[str, Any] | None = None,
 def _instance(workspace):
     """The Dagster instance of the workspace, made on first use; offline, without telemetry."""
     from orchestration.commands.console import quiet
-    from orchestration.dataset_lock import alone_in
+    from orchestration.dataset_lock import exclusive_lock
     from orchestration.execution.dagster_sqlite import open_instance
 
     quiet()
@@ -266,7 +266,7 @@ def _instance(workspace):
     configure_instance(workspace)
     os.environ["DAGSTER_HOME"] = str(workspace.dagster_home)
     # of two processes that find no storage both would make its tables
-    with alone_in(workspace.dagster_home):
+    with exclusive_lock(workspace.dagster_home):
         return open_instance(workspace.dagster_home)
 
 

@@ -10,7 +10,7 @@ from warehouse_dbt import CompiledProject, DbtRun, run_dbt
 from warehouse_landing import Landing, dirty_landing
 from warehouse_reference import Settings
 
-from orchestration.dataset_lock import alone_in
+from orchestration.dataset_lock import exclusive_lock
 
 BUILD_SETTINGS = Settings(
     from_date="1970-01-03",
@@ -39,7 +39,7 @@ def build(landing: Landing, tmp_path_factory: pytest.TempPathFactory) -> DbtRun:
     base = tmp_path_factory.getbasetemp()
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "it's a {lake} [1]"
     ended = folder / "ended.json"
-    with alone_in(folder):
+    with exclusive_lock(folder):
         if not ended.exists():
             landing.write(folder)
             run = run_dbt(folder, ["build"], BUILD_SETTINGS)

@@ -84,7 +84,7 @@ def test_help_lists_every_setting_once_in_its_group_with_its_default(capsys) -> 
     assert places == sorted(places)
     for name in DEFAULTS:
         assert told.count(f" --{name.replace('_', '-')} ") == 1, name
-    assert told.index("--minimum-history") < places[2] < told.index("--tie-order") < places[3] < told.index("--recipes")
+    assert told.index("--min-history") < places[2] < told.index("--tie-order") < places[3] < told.index("--recipes")
     assert "falls below; 0 switches the filter off. (default: 5)" in told
     assert "(default: Demo)" in told
     assert "(default: off)" in told

@@ -7,7 +7,7 @@ from ml.baselines.registry import BASELINES
 from ml.recommenders.registry import chosen_names, codes_recipes, fusion_names, recipe_names, recommender_names
 from orchestration.definitions import defs
 from orchestration.resources import DEFAULTS
-from orchestration.selection import ASKED_FOR, MORE_RECIPES, is_chosen, unwanted
+from orchestration.selection import MORE_RECIPES, ON_DEMAND, is_chosen, unwanted
 
 GRAPH = defs.resolve_asset_graph()
 KEYS = sorted(GRAPH.materializable_asset_keys | GRAPH.external_asset_keys)
@@ -37,7 +37,7 @@ def test_every_asset_says_what_it_is(key: dg.AssetKey) -> None:
 
 def test_every_made_asset_has_a_code_version_and_the_condition() -> None:
     for key in GRAPH.materializable_asset_keys:
-        if key.path[0] == ASKED_FOR:
+        if key.path[0] == ON_DEMAND:
             # no change elsewhere makes them again
             assert GRAPH.get(key).automation_condition is None, key
             continue
@@ -137,7 +137,7 @@ def test_the_job_of_the_default_recipes_plans_nothing_else() -> None:
     planned = defs.resolve_job_def("everything").asset_layer.selected_asset_keys
     assert planned == GRAPH.materializable_asset_keys - unwanted(GRAPH, [])
     every = defs.resolve_job_def("all_recipes").asset_layer.selected_asset_keys
-    assert {key for key in GRAPH.materializable_asset_keys if key.path[0] != ASKED_FOR} == every
+    assert {key for key in GRAPH.materializable_asset_keys if key.path[0] != ON_DEMAND} == every
 
 
 @pytest.mark.parametrize("name", ["everything", "all_recipes", "data"])

@@ -405,6 +405,7 @@ def test_the_page_of_options_is_up_to_date() -> None:
 def test_searches_take_threads(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     monkeypatch.setenv("RAW2RANK_HOME", str(tmp_path))
     assert search.parse(["--recipe=x", "THREADS=2"]).threads == 2
-    assert search.parse(["--recipe=x"]).threads is None, "as in the file of the dataset"
+    # as in the file of the dataset, else the default
+    assert search.parse(["--recipe=x"]).threads is None
     assert search.main(["--recipe=tiny_softmax", "--threads=0"]) == 1
     assert "THREADS must be at least 1, not 0" in capsys.readouterr().err

@@ -29,7 +29,7 @@ from ml.reports.content.report import ReportContent
 from ml.reports.render.write import (
     FILES,
     csv_text,
-    csv_text_as_it_was,
+    plain_csv_text,
     report_facts,
     to_csv,
     write_report,
@@ -163,17 +163,17 @@ FORMULA = re.compile(r"(?:^|[;\t\r\n])[\s\"]*[=+\-@＝＋－＠]")
 )
 def test_no_text_is_a_formula(text, written):
     assert csv_text(text) == written
-    assert csv_text_as_it_was(written) == text
+    assert plain_csv_text(written) == text
 
 
 @given(st.text("=+-@＝＠'\"; \t\r\nax", max_size=12) | st.text(max_size=12))
 def test_any_text_is_kept_and_none_is_a_formula(text):
     safe = csv_text(text)
     assert not FORMULA.search(safe)
-    assert csv_text_as_it_was(safe) == text
+    assert plain_csv_text(safe) == text
     written = to_csv(("a", "b"), [{"a": text, "b": 1.5}])
     (found,) = list(csv.DictReader(io.StringIO(written, newline="")))
-    assert csv_text_as_it_was(found["a"]) == text
+    assert plain_csv_text(found["a"]) == text
     assert found["b"] == "1.5"
 
 

@@ -13,7 +13,7 @@ from training_processes import train_in_child, train_killed_after
 from training_toys import fitted, ring_training_set, toy_recipe
 
 from ml.data.versions import VERSIONS
-from ml.training.checkpoint import Checkpoint, TrainingState, binding_of, checkpoint_folder
+from ml.training.checkpoint import Checkpoint, TrainingState, checkpoint_folder, run_fingerprint
 from ml.training.log import EpochRecord
 from ml.training.loop import DivergedError, build_optimiser
 from ml.training.moving_average import WeightAverage
@@ -109,10 +109,10 @@ def test_a_checkpoint_of_another_run_is_passed_over(tmp_path, changed):
 
 
 def test_other_code_is_another_run(monkeypatch, tmp_path):
-    before = binding_of(recipe="one")
-    assert binding_of(recipe="one") == before != binding_of(recipe="two")
+    before = run_fingerprint(recipe="one")
+    assert run_fingerprint(recipe="one") == before != run_fingerprint(recipe="two")
     monkeypatch.setattr("ml.training.checkpoint._CODE", ("training",))
-    assert binding_of(recipe="one") != before
+    assert run_fingerprint(recipe="one") != before
 
 
 def test_a_diverged_run_leaves_no_checkpoint(tmp_path):

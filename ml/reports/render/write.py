@@ -147,11 +147,11 @@ def csv_text(text: str) -> str:
 
     An apostrophe goes before every ``=``, ``+``, ``-``, ``@`` or apostrophe that begins the text, or begins what
     follows a semicolon, a tab or a new line in it, which some take for the end of a cell; spaces and quotes between
-    are passed over. :func:`csv_text_as_it_was` takes it away again.
+    are passed over. :func:`plain_csv_text` takes it away again.
     """
     return _FORMULA.sub(r"\1\2'", text)
 
 
-def csv_text_as_it_was(text: str) -> str:
+def plain_csv_text(text: str) -> str:
     """What :func:`csv_text` was given."""
     return _GUARDED.sub(r"\1\2", text)
