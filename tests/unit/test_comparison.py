@@ -662,7 +662,7 @@ def test_the_command_compares_the_last_two_reports_of_a_dataset(tmp_path, capsys
     # an empty variable of make is none
     assert main(["--dataset=Made_Up", "--a=", "--b="]) == 0
     found = capsys.readouterr().out
-    assert f"{previous.path} before, {current.path} after" in found
+    assert f"before in {previous.path}, after in {current.path}" in found
     assert ") is better; " in found
     # the plain path is that of the current one, and an earlier one can be named
     assert main([str(previous.path), str(place)]) == 0
