@@ -299,7 +299,7 @@ def test_the_report_tells_of_the_audits_and_lies_beside_its_tables(bench: Workbe
 def test_a_report_compared_with_itself_has_not_changed(bench: Workbench) -> None:
     folder = str(bench.lake("evaluation", "report"))
     assert compare.main([folder, folder]) == 0
-    assert "Every list is equal" in bench.capture()
+    assert "All lists are equal" in bench.capture()
     assert compare.main([folder, str(bench.home / "nothing")]) == 1
     assert "nothing" in bench.capture()
 
