@@ -59,7 +59,7 @@ def _settings_asset(name: str, description: str, fields: tuple[str, ...]) -> dg.
                 for text in notices_of_file(context.partition_key):
                     context.log.warning(text)
                 # a command gives every setting, and has said on the terminal which it was given
-                if "raw2rank/command" not in context.run.tags:
+                if any(getattr(settings, field) is None for field in fields):
                     context.log.info(f"settings {origins(settings, context.partition_key, 'as before')}")
             check_settings(settings)
             values = chosen(settings, name, kept_for(context.partition_key))
