@@ -145,7 +145,8 @@ def _trained(
         result = train(
             recipe,
             training_set,
-            folder,
+            # with its earlier versions and checkpoints, which lie beside it, in a folder that goes as a whole
+            folder / "model",
             seed,
             codes,
             progress=False,
@@ -153,6 +154,7 @@ def _trained(
             validate_with_seen_excluded=exclude_seen,
         )
     except DivergedError as error:
+        shutil.rmtree(folder, ignore_errors=True)
         return _NO_VALUE, {"diverged": str(error)}
     shutil.rmtree(folder)
     facts: dict[str, Any] = {

@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from xxhash import xxh3_64_intdigest
 
-from ml.data import files
+from ml.data import versions
 from ml.data.landing import file_lines as lines
 from ml.data.landing import line_files as landing_lines
 from ml.data.landing.file_lines import LandingError
@@ -137,7 +137,7 @@ def test_every_line_is_a_row_or_a_reject_as_a_naive_reading_says(dump, chunk, ba
         tempfile.TemporaryDirectory() as folder,
         patch.object(lines, "CHUNK_BYTES", chunk),
         patch.object(landing_lines, "ROWS_PER_BATCH", batch),
-        patch.object(files, "_flush"),
+        patch.object(versions, "flush"),
     ):
         dump_file = Path(folder) / "Some.json.gz"
         dump_file.write_bytes(compressed)
