@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 
 gc.disable()  # nothing that is made here is garbage; see orchestration/__init__.py
@@ -12,3 +13,5 @@ try:
 finally:
     gc.enable()
 gc.freeze()
+# extension modules look for what they have leaked when the interpreter ends, and say so on the terminal
+atexit.register(gc.unfreeze)

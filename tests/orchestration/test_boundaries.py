@@ -74,6 +74,18 @@ def test_definitions_import_nothing_heavy() -> None:
     assert json.loads(ran.stdout.splitlines()[-1]) == []
 
 
+def test_nothing_stays_frozen_when_a_process_ends() -> None:
+    # what was registered first is called last
+    code = (
+        "import atexit, gc; atexit.register(lambda: print(gc.get_freeze_count()));"
+        "import orchestration.definitions; print(gc.get_freeze_count())"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    loaded, ended = map(int, ran.stdout.split()[-2:])
+    assert loaded > 0
+    assert ended == 0
+
+
 def test_no_module_is_longer_than_one_can_hold_in_mind() -> None:
     long = {str(path): len(path.read_text().splitlines()) for path in modules("ml", "orchestration")}
     assert {path: lines for path, lines in long.items() if lines > 600} == {}
