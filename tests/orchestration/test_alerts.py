@@ -135,7 +135,7 @@ def test_what_the_webhook_does_not_take_is_an_error_without_its_secret(webhook: 
     assert len(webhook.posted) == 1, "no redirect is followed"
 
 
-@pytest.mark.parametrize("address", ["file:///x", "ftp://127.0.0.1/x", "hooks.example.org/x", "https:///x"])
+@pytest.mark.parametrize("address", ["file://localhost/x", "ftp://127.0.0.1/x", "hooks.example.org/x", "https://?x"])
 def test_other_addresses_are_refused(address: str) -> None:
     with pytest.raises(AlertError, match="RAW2RANK_WEBHOOK is no address of a webhook"):
         post(address, {})
