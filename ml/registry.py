@@ -29,7 +29,7 @@ from typing import Any, TypeVar
 NAME = "REGISTERED"
 
 
-class RegistrationError(ValueError):
+class RegistryError(ValueError):
     """A module that does not describe itself as it should; the message names file, line and remedy."""
 
 
@@ -94,7 +94,7 @@ def registered(package: str, kind: type[Kind]) -> Mapping[str, Kind]:
         A mapping that cannot be written to.
 
     Raises:
-        RegistrationError: a module's assignment holds more than literals or lacks something, or two have one name.
+        RegistryError: a module's assignment holds more than literals or lacks something, or two have one name.
     """
     found: dict[str, Kind] = {}
     files: dict[str, Path] = {}
@@ -103,9 +103,9 @@ def registered(package: str, kind: type[Kind]) -> Mapping[str, Kind]:
             try:
                 one = kind(**values)
             except (TypeError, ValueError) as error:
-                raise RegistrationError(f"{path}, line {line}: {NAME}: {error}") from error
+                raise RegistryError(f"{path}, line {line}: {NAME}: {error}") from error
             if one.name in found:
-                raise RegistrationError(
+                raise RegistryError(
                     f"{path}, line {line}: {one.name} is registered in {files[one.name]} too; choose another name"
                 )
             found[one.name], files[one.name] = one, path
@@ -135,9 +135,9 @@ def _registrations(path: Path) -> Iterator[tuple[dict[str, Any], int]]:
 def _keywords(call: ast.expr, path: Path) -> dict[str, Any]:
     known = {field.name for field in fields(Registered)}
     if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == Registered.__name__):
-        raise RegistrationError(f"{path}, line {call.lineno}: {NAME} must be Registered(...), or a tuple of these")
+        raise RegistryError(f"{path}, line {call.lineno}: {NAME} must be Registered(...), or a tuple of these")
     if call.args or any(keyword.arg not in known for keyword in call.keywords):
-        raise RegistrationError(
+        raise RegistryError(
             f"{path}, line {call.lineno}: {NAME} takes keyword arguments alone, of {', '.join(sorted(known))}"
         )
     values = {}
@@ -145,7 +145,7 @@ def _keywords(call: ast.expr, path: Path) -> dict[str, Any]:
         try:
             values[str(keyword.arg)] = ast.literal_eval(keyword.value)
         except ValueError as error:
-            raise RegistrationError(
+            raise RegistryError(
                 f"{path}, line {keyword.value.lineno}: {NAME}: {keyword.arg} must be a literal, since the module is "
                 "not imported to read it"
             ) from error

@@ -23,7 +23,7 @@ from ml.objectives.build import build_objective
 from ml.objectives.registry import OBJECTIVES
 from ml.objectives.settings import SoftmaxSettings, describe
 from ml.objectives.targets import Targets
-from ml.registry import Registered, RegistrationError, registered
+from ml.registry import Registered, RegistryError, registered
 from ml.text.registry import ENCODERS, Encoder
 from ml.text.vectors import text_vectors
 from ml.training.recipe import load_recipe, recipe_from_tables
@@ -287,7 +287,7 @@ def test_what_is_wrong_is_named_with_file_and_line(
     (tmp_path / "made_up_package" / "one.py").write_text(source)
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "made_up_package", raising=False)
-    with pytest.raises(RegistrationError, match=rf"one\.py, line {line}: .*{message}"):
+    with pytest.raises(RegistryError, match=rf"one\.py, line {line}: .*{message}"):
         registered("made_up_package", Registered)
 
 
