@@ -122,12 +122,16 @@ class FusedRecommender:
             described = json.loads((folder / FUSION_FILE).read_text(encoding="utf-8"))
             fusion = Fusion.from_json(described)
             options = {name: described[name] for name in ("fit_on", "exclude_seen", "seed", "items")}
-        parts = {name: _load_part(name, folder / name) for name in fusion.parts}
+        parts = {name: load_part(name, folder / name) for name in fusion.parts}
         return cls(parts, fusion.depth, fusion=fusion, **options)
 
 
-def _load_part(name: str, folder: Path) -> Recommender:
-    """A baseline or a trained model from the folder that its ``save`` filled."""
+def load_part(name: str, folder: Path) -> Recommender:
+    """A baseline, or a model of any name, from the folder that its ``save`` filled.
+
+    Raises:
+        ValueError: the folder does not hold what was saved; the message names it.
+    """
     if name in BASELINES:
         return BASELINES[name].load(folder)
     from ml.training.sequential_recommender import SequentialRecommender
