@@ -64,17 +64,17 @@ def file_settings(dataset: str) -> dict[str, Any]:
     paths = Workspace.current().dataset(dataset)
     values = {}
     for name, value in paths.settings_written.items():
-        where = place(paths.registration, name, SETTINGS_TABLE)
-        if name not in SETTINGS and name not in RENAMED:
-            raise RegistrationError(
-                f"{where}: there is no setting {name}{nearest(name, SETTINGS)}; docs/options.md lists them, which are "
-                "written in lower case here"
-            )
         try:
+            if name not in SETTINGS and name not in RENAMED:
+                raise ValueError(
+                    f"there is no setting {name}{nearest(name, SETTINGS)}; docs/options.md lists them, which are "
+                    "written in lower case here"
+                )
             made = made_of({name: _from_toml(RENAMED.get(name, name), value)})
             check_settings(made)
         except ValueError as error:
-            raise RegistrationError(f"{where}: {error}") from error
+            # the line is looked for only where there is something to say of it
+            raise RegistrationError(f"{place(paths.registration, name, SETTINGS_TABLE)}: {error}") from error
         values[name] = made.model_dump(mode="json")[RENAMED.get(name, name)]
     try:
         return by_new_name(values)
