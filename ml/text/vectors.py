@@ -44,9 +44,9 @@ def text_vectors(training_set: TrainingSet, encoder: str = DEFAULT_ENCODER) -> n
 
 
 def name_vectors(training_set: TrainingSet) -> np.ndarray:
-    """What each item is called as a vector: TF-IDF of title, brand and category, 64 dimensions of an SVD.
+    """Vectors of the items' names: TF-IDF of title, brand and category, reduced to 64 dimensions by SVD.
 
-    The labels of the fields, fields that are unknown, and the price say nothing of what an item is, and are left out:
+    The labels of the fields, fields that are unknown, and the price say nothing about an item and are left out:
     with them all items would be alike. Computed on the first call and kept with the texts.
 
     Returns:
