@@ -8,7 +8,7 @@ Scores are sums of log-probabilities in float32. They never rise along a path, s
 level bounds the scores of all items that were not found: if the k-th best item found is above it, the k best items
 found are the k best of the whole catalogue (:attr:`Beams.cut`).
 
-Equal scores are decided by the order of ties that the trie was given, also where a prefix is cut: a prefix has the
+Equal scores are decided by :func:`ml.retrieval.top_k.tie_break_order`, also where a prefix is cut: a prefix has the
 place of its first item in this order. Which other rows are in the batch, and how it is padded, makes no difference.
 """
 
@@ -21,8 +21,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ml.generation.trie import Trie
+from ml.codes.trie import Trie
 from ml.recommender import NO_ITEM
+from ml.retrieval.top_k import tie_break_order
 
 # log-probabilities may exceed 0 by rounding, not by more
 _ROUNDING = 1e-3
@@ -62,37 +63,26 @@ class TrieTensors:
     """A trie as tensors of one device.
 
     Attributes:
-        codes: see :class:`ml.generation.trie.Trie`.
-        parents: see there.
-        child_offsets: see there.
+        child_offsets: see :class:`ml.codes.trie.Trie`.
         leaf_items: see there.
         priorities: of each node of each level, higher wins a tie: the number of items that come after the first of its
             items in the order of ties, int64 ``[nodes of the level]``.
     """
 
-    codes: tuple[Tensor, ...]
-    parents: tuple[Tensor, ...]
     child_offsets: tuple[Tensor, ...]
     leaf_items: Tensor
     priorities: tuple[Tensor, ...]
 
     @classmethod
-    def of(cls, trie: Trie, tie_order: np.ndarray, device: torch.device | str = "cpu") -> TrieTensors:
+    def of(cls, trie: Trie, device: torch.device | str = "cpu") -> TrieTensors:
         """The tensors of a trie.
 
         Args:
             trie: identifiers of all items.
-            tie_order: a permutation of the items, the first one wins every tie, ``[items]``
-                (``ml.retrieval.top_k.tie_break_order``).
             device: where the search takes place.
-
-        Raises:
-            ValueError: the order is not a permutation of the items.
         """
-        if not np.array_equal(np.sort(tie_order), np.arange(trie.items)):
-            raise ValueError(f"the order of ties is not a permutation of the {trie.items} items of the trie")
         priority = np.empty(trie.items, dtype=np.int64)
-        priority[tie_order] = np.arange(trie.items)[::-1]
+        priority[tie_break_order(trie.items)] = np.arange(trie.items)[::-1]
         levels = [priority[trie.leaf_items]]
         for offsets in trie.child_offsets[:0:-1]:
             levels.append(np.maximum.reduceat(levels[-1], offsets[:-1]))
@@ -101,8 +91,6 @@ class TrieTensors:
             return tuple(torch.from_numpy(np.ascontiguousarray(each)).to(device) for each in arrays)
 
         return cls(
-            codes=tensors(trie.codes),
-            parents=tensors(trie.parents),
             child_offsets=tensors(trie.child_offsets),
             leaf_items=tensors((trie.leaf_items,))[0],
             priorities=tensors(tuple(levels[::-1])),
@@ -114,7 +102,7 @@ class TrieTensors:
 
     @property
     def levels(self) -> int:
-        return len(self.codes)
+        return len(self.priorities)
 
 
 @dataclass(frozen=True)
@@ -195,7 +183,7 @@ def children_of(trie: TrieTensors, level: int, nodes: Tensor, wanted: Tensor) ->
     first = offsets[nodes]
     counts = torch.where(wanted, offsets[nodes + 1] - first, 0)
     place = torch.arange(max(1, int(counts.max())) if counts.numel() else 1, device=nodes.device)
-    children = (first[:, :, None] + place).clamp_(max=len(trie.codes[level]) - 1)
+    children = (first[:, :, None] + place).clamp_(max=len(trie.priorities[level]) - 1)
     return children, place < counts[:, :, None]
 
 

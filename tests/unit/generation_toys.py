@@ -7,7 +7,7 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from ml.generation.trie import Trie
+from ml.codes.trie import Trie
 
 
 class TableScorer:

@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from ml.codes.trie import Trie
 from ml.generation.beam_search import Beams, PrefixScorer, TrieTensors, beam_search
-from ml.generation.trie import Trie
 from ml.recommender import NO_ITEM
 from ml.retrieval.top_k import tie_break_order, top_k
 
 
 def search(scorer: PrefixScorer, trie: Trie, width: int) -> Beams:
-    return beam_search(scorer, TrieTensors.of(trie, tie_break_order(trie.items)), width)
+    return beam_search(scorer, TrieTensors.of(trie), width)
 
 
 @given(identifiers(), st.integers(0, 2**16), st.sampled_from([None, 1, 2]))
@@ -146,10 +146,8 @@ def test_what_is_no_log_probability_is_refused(value: float, message: str) -> No
         search(scorer, trie, 2)
 
 
-def test_a_width_below_one_and_another_order_of_ties_are_refused() -> None:
+def test_a_width_below_one_is_refused() -> None:
     trie = Trie.of(np.array([[0], [1]]))
     scorer = random_scorer(trie, 1, seed=0)
     with pytest.raises(ValueError, match="width of at least 1"):
         search(scorer, trie, 0)
-    with pytest.raises(ValueError, match="permutation of the 2 items"):
-        TrieTensors.of(trie, np.arange(3))

@@ -9,8 +9,8 @@ import pytest
 from generation_toys import identifiers
 from hypothesis import given, settings
 
+from ml.codes.trie import FILE, Trie
 from ml.data.files import DamagedFile
-from ml.generation.trie import FILE, Trie
 
 
 @given(identifiers())
