@@ -238,7 +238,7 @@ class SequentialRecommender:
         """Which histories, int64 ``[rows]``, and their lists; each history once, in no stated order."""
         model, task = self.model, self._task
         quantised = self._quantised_top_k(int(np.count_nonzero(histories.lengths)))
-        if quantised is None:
+        if quantised is None or isinstance(model, GeneratingModel):
             chunks = scored_chunks(model, task, histories, self._popularity())
         else:
             for rows, states in chunks_of_states(model, task, histories):
@@ -298,10 +298,11 @@ class SequentialRecommender:
             recipe = recipe_from_tables(config["recipe_name"], config["recipe"], str(folder / "config.json"))
             derived = read_described(config.get("derived", {}))
             trained = recipe_from_tables(recipe.name, filled_in(config["recipe"], derived), str(folder / "config.json"))
-            codes = next((weights[name] for name in _CODES_IN_WEIGHTS if name in weights), None)
-            if codes is not None:
-                sizes = config["codes"].get("book_sizes", [CODES_PER_BOOK])
-                codes = Codes(codes.numpy().astype(code_type(sizes)), config["codes"])
+            codes = None
+            for name in _CODES_IN_WEIGHTS:
+                if name in weights:
+                    sizes = config["codes"].get("book_sizes", [CODES_PER_BOOK])
+                    codes = Codes(weights[name].numpy().astype(code_type(sizes)), config["codes"])
             recommender = cls(
                 recipe,
                 config["seed"],
