@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from ml.codes.codes import LARGEST_BOOK
-from ml.codes.registry import BOOK_SIZES, METHODS, VECTORS, Method
+from ml.codes.codes import LARGEST_BOOK, check_assignable
+from ml.codes.quality import with_identifier_report
+from ml.codes.registry import BOOK_SIZES, METHODS, TEXT, VECTORS, Method
 from ml.codes.vectors import VectorPart, input_vectors
 from ml.config import TableError, read_table, read_toml, take_choice, take_table
 
@@ -74,8 +75,8 @@ class CodesRecipe:
 
     @property
     def needs_text(self) -> bool:
-        """Whether the vectors of the item text are read."""
-        return any(part.of == "text" for part in self.vectors)
+        """Whether the item text or the vectors of it are read."""
+        return TEXT in METHODS[self.method_name].needs or any(part.of == "text" for part in self.vectors)
 
     def assign(self, training_set: TrainingSet, seed: int = 0) -> Codes:
         """Assign the codes now.
@@ -87,9 +88,11 @@ class CodesRecipe:
         Raises:
             ValueError: no codes can be assigned: the training histories are empty, or the item text is missing.
         """
+        check_assignable(training_set)
         seed += self.seed_offset
         vectors = input_vectors(training_set, self.vectors, seed) if self.vectors else None
-        return self.method.assign(training_set, self.book_sizes, seed, vectors)
+        codes = self.method.assign(training_set, self.book_sizes, seed, vectors)
+        return with_identifier_report(codes, training_set, vectors)
 
 
 @dataclass(frozen=True)
