@@ -76,9 +76,7 @@ def generated_validation_ndcg(
     filled = np.flatnonzero(histories.lengths > 0)
     width = min(_VALIDATION_WIDTH, model.beam_width)
     settings = GenerationSettings("beam", width, width)
-    lists, _ = generate(
-        model, task, histories.take(filled), VALIDATION_DEPTH, exclude_seen, settings, training_counts
-    )
+    lists, _ = generate(model, task, histories.take(filled), VALIDATION_DEPTH, exclude_seen, settings, training_counts)
     targets = np.asarray(training_set.validation_targets)[part[filled]]
     hits = lists.items == targets[:, None]
     ranks = np.zeros(users, dtype=np.int64)

@@ -54,7 +54,9 @@ def _codes() -> np.ndarray:
 def _model(name: str, codes: np.ndarray | None = None) -> GeneratingModel:
     architecture, table = MODELS[name]
     torch.manual_seed(0)
-    model = build_model(MODEL_SETTINGS[architecture](**table), ITEMS, USERS, _codes() if codes is None else codes, SIZES)
+    model = build_model(
+        MODEL_SETTINGS[architecture](**table), ITEMS, USERS, _codes() if codes is None else codes, SIZES
+    )
     assert isinstance(model, GeneratingModel)
     return model
 
@@ -231,7 +233,7 @@ class TestCodeCrossEntropy:
         assert loss == pytest.approx((2 * self.parts[0] + 0.5 * (self.parts[1] + self.parts[2])) / 20, rel=1e-5)
 
     def test_refuses_fewer_weights_than_levels(self):
-        with pytest.raises(ValueError, match="level_weights has 1 weights for identifiers of 2 levels"):
+        with pytest.raises(ValueError, match="level_weights has 1 weights, and identifiers have 2 levels"):
             self._loss(level_weights=(1.0,))
 
     def test_smooths_over_the_choices_that_exist(self):
@@ -240,9 +242,7 @@ class TestCodeCrossEntropy:
         logits = torch.tensor([[1.0, 2.0, -torch.inf]], requires_grad=True)
         objective = CodeCrossEntropy(CodeCrossEntropySettings(label_smoothing=0.3), np.zeros(1))
         loss = objective([CodePredictions(0, logits, torch.tensor([1]))], 1)
-        expected = torch.nn.functional.cross_entropy(
-            logits[:, :2].detach(), torch.tensor([1]), label_smoothing=0.3
-        )
+        expected = torch.nn.functional.cross_entropy(logits[:, :2].detach(), torch.tensor([1]), label_smoothing=0.3)
         assert loss.item() == pytest.approx(expected.item())
         loss.backward()
         assert torch.isfinite(logits.grad).all()
