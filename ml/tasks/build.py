@@ -9,9 +9,16 @@ import numpy as np
 from ml.data.training_set import Sequences
 from ml.tasks.batch import Batch
 from ml.tasks.cloze import Cloze
+from ml.tasks.every_prefix import EveryPrefix
 from ml.tasks.next_item import NextItem
 from ml.tasks.recency_sampling import RecencySampling
-from ml.tasks.settings import ClozeSettings, NextItemSettings, RecencySamplingSettings, TaskSettings
+from ml.tasks.settings import (
+    ClozeSettings,
+    EveryPrefixSettings,
+    NextItemSettings,
+    RecencySamplingSettings,
+    TaskSettings,
+)
 
 
 class Task(Protocol):
@@ -41,4 +48,6 @@ def build_task(settings: TaskSettings, items: int) -> Task:
             return Cloze(settings, items)
         case RecencySamplingSettings():
             return RecencySampling(settings)
+        case EveryPrefixSettings():
+            return EveryPrefix(settings)
     raise TypeError(f"no task has the settings {settings!r}")

@@ -5,10 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
+
 
 @dataclass(frozen=True)
 class NextItemSettings:
     """After each item, the next one; nothing to set."""
+
+    reads_states_before_targets: ClassVar[bool] = True
 
 
 @dataclass(frozen=True)
@@ -53,22 +57,66 @@ class RecencySamplingSettings:
             raise ValueError(f"recency must be above 0 and at most 1, not {self.recency}")
 
 
-TaskSettings = NextItemSettings | ClozeSettings | RecencySamplingSettings
+@dataclass(frozen=True)
+class EveryPrefixSettings:
+    """Every prefix of a sequence is a sample of its own, with the item after it as the target.
+
+    Attributes:
+        prefixes: how many prefixes of a sequence are taken in an epoch, at most; of a sequence with more of them so
+            many are drawn, all with the same probability, anew in each epoch. 0 takes all.
+
+    A sequence of ``n`` items becomes up to ``n - 1`` samples: ``batch_size`` counts sequences, and ``batch_items`` the
+    input items of all their samples.
+    """
+
+    prefixes: int
+
+    def __post_init__(self) -> None:
+        if self.prefixes < 0:
+            raise ValueError(f"prefixes must not be negative, not {self.prefixes}; 0 takes all")
+
+    def items_read(self, lengths: np.ndarray, max_length: int) -> np.ndarray:
+        """Input items of all samples of a sequence, on average over the draws.
+
+        Args:
+            lengths: items of each sequence, at least one, int64 ``[sequences]``.
+            max_length: items of a sample, at most.
+
+        Returns:
+            float64 ``[sequences]``.
+        """
+        samples = lengths - 1
+        short = np.minimum(samples, max_length)
+        items = short * (short + 1) / 2 + (samples - short) * max_length
+        if not self.prefixes:
+            return items
+        return items * np.minimum(self.prefixes / np.maximum(samples, 1), 1)
+
+
+TaskSettings = NextItemSettings | ClozeSettings | RecencySamplingSettings | EveryPrefixSettings
 
 TASK_SETTINGS: dict[str, type[TaskSettings]] = {
     "next_item": NextItemSettings,
     "cloze": ClozeSettings,
     "recency_sampling": RecencySamplingSettings,
+    "every_prefix": EveryPrefixSettings,
 }
 
 
 def check_task_of_model(task: TaskSettings, model: Any) -> None:
-    """That the model can be trained by the task: masks go with models that read in both directions, which would see
-    the next item if they were asked for it unmasked.
+    """Check that the model can be trained by the task.
+
+    Masks go with models that have a vector for them (``reads_masks``). A model whose states depend on later items of
+    the window (``reads_later_items``) must not be asked for an item of its own window.
 
     Raises:
         ValueError: it cannot.
     """
+    if getattr(model, "reads_later_items", False) and getattr(task, "reads_states_before_targets", False):
+        raise ValueError(
+            "the states of this model depend on later items too, so with the task next_item they would see what they "
+            "are to predict; use the task every_prefix, in which each prefix is a sample of its own"
+        )
     uses_masks, reads_masks = getattr(task, "uses_masks", False), getattr(model, "reads_masks", False)
     if uses_masks and not reads_masks:
         raise ValueError("the task cloze masks items, and this model has no vector for a mask; it goes with bert4rec")

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from ml.models.settings import AUTO
+from ml.tasks.settings import EveryPrefixSettings
 from ml.training.recipe import Recipe, TrainingSettings
 
 # candidates for the longest history that is read
@@ -67,7 +68,7 @@ def derive(
         recipe = replace(recipe, model=replace(recipe.model, max_length=value))
     training = recipe.training
     if training.batch_items:
-        value, reason = batch_size_for(training, np.minimum(trained, recipe.model.max_length))
+        value, reason = batch_size_for(training, _items_read(recipe, trained))
         found.append(Derived("training.batch_size", value, reason))
         training = replace(training, batch_size=value)
     steps = max(1, -(-len(trained) // training.batch_size))
@@ -114,6 +115,13 @@ def batch_size_for(training: TrainingSettings, lengths: np.ndarray) -> tuple[int
     size = min(training.batch_size, 2 ** int(np.log2(fitting)))
     limit = f"at most {training.batch_size} sequences and {training.batch_items:,} items on average"
     return size, f"{limit}; {mean:.1f} items are read of a history"
+
+
+def _items_read(recipe: Recipe, lengths: np.ndarray) -> np.ndarray:
+    """Input items of the samples that each history of the given length becomes."""
+    if isinstance(recipe.task, EveryPrefixSettings):
+        return recipe.task.items_read(lengths, recipe.model.max_length)
+    return np.minimum(lengths, recipe.model.max_length)
 
 
 def described(derived: tuple[Derived, ...]) -> dict[str, Any]:

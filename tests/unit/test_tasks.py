@@ -12,11 +12,13 @@ from ml.data.training_set import Sequences
 from ml.tasks.batch import Batch
 from ml.tasks.build import build_task
 from ml.tasks.cloze import Cloze
+from ml.tasks.every_prefix import EveryPrefix
 from ml.tasks.next_item import NextItem
 from ml.tasks.recency_sampling import RecencySampling
 from ml.tasks.settings import (
     TASK_SETTINGS,
     ClozeSettings,
+    EveryPrefixSettings,
     NextItemSettings,
     RecencySamplingSettings,
     check_task_of_model,
@@ -158,7 +160,77 @@ def test_an_item_drawn_at_two_places_is_one_target():
     assert batch.targets.states.tolist() == [0, 1, 2]
 
 
-@pytest.mark.parametrize("task", [NextItem(), RecencySampling(RecencySamplingSettings(0.2, 0.8))])
+def _prefix_samples(rows: list[list[int]], max_length: int, prefixes: int, seed: int) -> list[list[tuple]]:
+    """Of each row the samples of a batch of ``every_prefix``, as inputs and target, in their order."""
+    sequences = _sequences([[0, 1], *rows[::-1], [2, 3]])
+    order = np.arange(len(rows), 0, -1)
+    task = EveryPrefix(EveryPrefixSettings(prefixes))
+    batch = task.training_batch(sequences, order, max_length, np.random.default_rng(seed))
+    _check_shapes(batch, len(batch.lengths), max_length)
+    assert batch.targets.one_each
+    width = batch.items.shape[1]
+    assert batch.positions.tolist() == [
+        number * width + length - 1 for number, length in enumerate(batch.lengths.tolist())
+    ]
+    samples = [
+        (batch.users[number].item(), tuple(batch.items[number, :length].tolist()), batch.targets.items[number].item())
+        for number, length in enumerate(batch.lengths.tolist())
+    ]
+    assert [sample[0] for sample in samples] == sorted((sample[0] for sample in samples), reverse=True)
+    return [[sample[1:] for sample in samples if sample[0] == row * 3 + 1] for row in order.tolist()]
+
+
+def _all_prefixes(row: list[int], max_length: int) -> list[tuple]:
+    return [(tuple(row[:place][-max_length:]), row[place]) for place in range(1, len(row))]
+
+
+@given(rows=ROWS, max_length=st.integers(1, 9))
+@settings(deadline=None, max_examples=60)
+def test_every_prefix_gives_exactly_all_prefixes_and_their_targets(rows, max_length):
+    found = _prefix_samples(rows, max_length, 0, 0)
+    assert found == [_all_prefixes(row, max_length) for row in rows]
+
+
+@given(rows=ROWS, max_length=st.integers(1, 9), prefixes=st.integers(1, 6), seed=st.integers(0, 99))
+@settings(deadline=None, max_examples=60)
+def test_every_prefix_draws_no_prefix_twice_and_no_more_than_asked_for(rows, max_length, prefixes, seed):
+    # each item a number of its own, so that a sample says which prefix it is
+    rows = [[ITEMS * number + place for place in range(len(row))] for number, row in enumerate(rows)]
+    for row, samples in zip(rows, _prefix_samples(rows, max_length, prefixes, seed), strict=True):
+        everything = _all_prefixes(row, max_length)
+        assert len(samples) == len(set(samples)) == min(prefixes, len(everything))
+        assert [sample for sample in everything if sample in samples] == samples
+
+
+def test_every_prefix_draws_all_prefixes_alike():
+    """20,000 copies of a row of six items, two of its five prefixes each."""
+    samples = _prefix_samples([[1, 2, 3, 4, 5, 6]] * 20_000, 6, 2, 0)
+    shares = np.bincount([target for row in samples for _, target in row], minlength=7)[2:] / len(samples)
+    assert np.abs(shares - 2 / 5).max() < 5 * (0.25 / len(samples)) ** 0.5
+
+
+@given(lengths=st.lists(st.integers(1, 30), min_size=1, max_size=8), max_length=st.integers(1, 12))
+def test_every_prefix_knows_how_many_items_it_reads(lengths, max_length):
+    task = EveryPrefix(EveryPrefixSettings(0))
+    expected = [
+        task.training_batch(
+            _sequences([list(range(length))]), np.array([0]), max_length, np.random.default_rng(0)
+        ).inputs
+        if length >= task.least_items
+        else 0
+        for length in lengths
+    ]
+    counts = np.array(lengths, dtype=np.int64)
+    assert task.settings.items_read(counts, max_length).tolist() == expected
+    of_two = EveryPrefixSettings(2).items_read(counts, max_length)
+    share = [min(1.0, 2 / max(1, length - 1)) for length in lengths]
+    assert of_two == pytest.approx(np.array(expected) * share)
+
+
+@pytest.mark.parametrize(
+    "task",
+    [NextItem(), RecencySampling(RecencySamplingSettings(0.2, 0.8)), EveryPrefix(EveryPrefixSettings(0))],
+)
 def test_other_tasks_rank_by_the_state_after_the_last_item(task):
     rows = [[3], [1, 2, 3, 4, 5], [7, 8]]
     batch = task.history_batch(_sequences(rows), np.array([1, 0, 2]), 4)
@@ -167,9 +239,9 @@ def test_other_tasks_rank_by_the_state_after_the_last_item(task):
     assert batch.users.tolist() == [4, 1, 7]
 
 
-@pytest.mark.parametrize("name", ["cloze", "recency_sampling"])
+@pytest.mark.parametrize("name", ["cloze", "recency_sampling", "every_prefix"])
 def test_batches_are_drawn_anew_from_the_generator_given(name):
-    values = {"cloze": (0.3, 0.1), "recency_sampling": (0.3, 0.8)}[name]
+    values = {"cloze": (0.3, 0.1), "recency_sampling": (0.3, 0.8), "every_prefix": (3,)}[name]
     task = build_task(TASK_SETTINGS[name](*values), ITEMS)
     sequences = _sequences([list(range(length)) for length in range(5, 20)])
     rows = np.arange(15)
@@ -188,6 +260,7 @@ def test_settings_become_tasks():
     assert isinstance(build_task(NextItemSettings(), ITEMS), NextItem)
     assert build_task(ClozeSettings(0.2, 0.1), ITEMS).mask == ITEMS
     assert build_task(RecencySamplingSettings(0.2, 0.8), ITEMS).settings.recency == 0.8
+    assert build_task(EveryPrefixSettings(4), ITEMS).settings.prefixes == 4
     with pytest.raises(TypeError, match="no task"):
         build_task(None, ITEMS)
 
@@ -201,6 +274,7 @@ def test_settings_become_tasks():
         (RecencySamplingSettings, (1.0, 0.8), "sampled_share must be above 0 and below 1"),
         (RecencySamplingSettings, (0.2, 0.0), "recency must be above 0"),
         (RecencySamplingSettings, (0.2, 1.5), "recency must be above 0 and at most 1"),
+        (EveryPrefixSettings, (-1,), "prefixes must not be negative, not -1; 0 takes all"),
     ],
 )
 def test_settings_out_of_range_are_refused(kind, values, message):
@@ -219,3 +293,15 @@ def test_masks_go_with_models_that_read_them():
         check_task_of_model(cloze, object())
     with pytest.raises(ValueError, match="needs the task cloze"):
         check_task_of_model(other, ReadsMasks())
+
+
+def test_models_that_read_later_items_need_samples_that_end_before_their_target():
+    class ReadsLaterItems:
+        reads_later_items = True
+
+    check_task_of_model(EveryPrefixSettings(0), ReadsLaterItems())
+    # its inputs hold no target
+    check_task_of_model(RecencySamplingSettings(0.2, 0.8), ReadsLaterItems())
+    check_task_of_model(EveryPrefixSettings(0), object())
+    with pytest.raises(ValueError, match="use the task every_prefix"):
+        check_task_of_model(NextItemSettings(), ReadsLaterItems())

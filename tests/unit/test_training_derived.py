@@ -68,6 +68,16 @@ def test_lengths_of_alike_histories(longest, expected):
     assert recipe.model.max_length == expected
 
 
+@given(lengths=HISTORIES, items=st.integers(1, 4000))
+def test_a_batch_of_prefixes_counts_the_items_of_all_samples(lengths, items):
+    task = {"name": "every_prefix", "prefixes": 3}
+    recipe, _ = derive(toy_recipe(task=task, training=FEW | {"batch_items": items}), lengths)
+    trained = lengths[lengths >= 2]
+    if len(trained):
+        mean = recipe.task.items_read(trained, recipe.model.max_length).mean()
+        assert recipe.training.batch_size == 1 or recipe.training.batch_size * mean <= items
+
+
 @given(lengths=HISTORIES, items=st.integers(1, 4000), more=st.integers(0, 4000))
 def test_a_batch_holds_so_many_items_on_average(lengths, items, more):
     recipe, _ = _derived(lengths, batch_items=items)

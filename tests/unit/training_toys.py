@@ -43,6 +43,7 @@ def toy_recipe(
     model: dict | None = None,
     optimiser: dict | None = None,
     training: dict | None = None,
+    task: dict | None = None,
 ) -> Recipe:
     tables = {
         "title": "Toy",
@@ -63,7 +64,7 @@ def toy_recipe(
         }
         | (model or {}),
         "set": "quick",
-        "task": {"name": "next_item"},
+        "task": task or {"name": "next_item"},
         "objective": objective or SAMPLED_SOFTMAX,
         "optimiser": {"learning_rate": 0.01, "betas": [0.9, 0.98], "weight_decay": 0.01, "warm_up_steps": 2}
         | (optimiser or {}),
