@@ -121,9 +121,7 @@ class PositionBias(nn.Module):
 
     def __init__(self, sizes: T5Sizes, bidirectional: bool) -> None:
         super().__init__()
-        self.weight = nn.Parameter(
-            torch.empty(sizes.position_buckets, sizes.heads).normal_(std=sizes.dimensions**-0.5)
-        )
+        self.weight = nn.Parameter(torch.empty(sizes.position_buckets, sizes.heads).normal_(std=sizes.dimensions**-0.5))
         self.bidirectional = bidirectional
         self.most = sizes.position_distance
 
