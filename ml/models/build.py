@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ml.models.catalogue import Catalogue
@@ -44,7 +45,7 @@ def build_model(
     return _model_class(type(settings))(settings, Catalogue(items, users, codes, book_sizes))
 
 
-def _model_class(settings: type) -> type[SequentialModel | GeneratingModel]:
+def _model_class(settings: type) -> Callable[[ModelSettings, Catalogue], SequentialModel | GeneratingModel]:
     """The class that settings name, else ``Model`` of the file that they stand in."""
     module, _, name = getattr(settings, "model", f"{settings.__module__}:Model").partition(":")
     return getattr(importlib.import_module(module), name)

@@ -213,8 +213,9 @@ class CodeCrossEntropySettings:
 
 
 def check_objective_of_model(objective: Any, model: Any) -> None:
-    """Check that the model can be trained by the objective: cross-entropy of codes goes with models that generate codes,
-    all others with models that score items.
+    """Check that the model can be trained by the objective.
+
+    Cross-entropy of codes goes with models that generate codes, all others go with models that score items.
 
     Raises:
         ValueError: it cannot.

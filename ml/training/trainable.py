@@ -1,8 +1,8 @@
 """What the training loop asks of a model: a loss for a batch, and nothing about how items are ranked.
 
-:class:`ScoredSequences` is the kind that ranks items by dot products, :class:`GeneratedCodes` the kind that generates the
-codes of the next item. A model of another kind is trained by the same loop through a class of its own with the same few
-members.
+:class:`ScoredSequences` is the kind that ranks items by dot products, :class:`GeneratedCodes` the kind that generates
+the codes of the next item. A model of another kind is trained by the same loop through a class of its own with the
+same few members.
 """
 
 from __future__ import annotations
