@@ -82,6 +82,13 @@ class CodesRecipe:
         return METHODS[self.method_name].module
 
     @property
+    def modules(self) -> list[str]:
+        """Dotted names of all modules whose code decides the codes, besides what these import."""
+        vectors = ["ml.codes.vectors"] if self.vectors else []
+        collisions = ["ml.codes.collisions"] if self.collisions == RESOLVED else []
+        return ["ml.codes.codes", self.module, *vectors, *collisions]
+
+    @property
     def needs_text(self) -> bool:
         """Whether the vectors of the item text are read, where there are any."""
         return any(part.of == "text" for part in self.vectors)
