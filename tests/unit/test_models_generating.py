@@ -13,7 +13,7 @@ from ml.generation.beam_search import TrieTensors, beam_search
 from ml.generation.exact import exact_log_probabilities
 from ml.models.build import build_model
 from ml.models.generating_model import GeneratingModel
-from ml.models.item_codes.tree_head import segment_log_sum_exp
+from ml.models.item_codes.tree_head import Edges, edge_products, segment_log_sum_exp
 from ml.models.settings import MODEL_SETTINGS
 from ml.objectives.code_cross_entropy import CodeCrossEntropy
 from ml.objectives.settings import CodeCrossEntropySettings
@@ -246,3 +246,16 @@ class TestCodeCrossEntropy:
         assert loss.item() == pytest.approx(expected.item())
         loss.backward()
         assert torch.isfinite(logits.grad).all()
+
+
+def test_products_of_pairs_have_the_gradients_of_autograd():
+    generator = torch.Generator().manual_seed(2)
+    queries = torch.randn(5, 3, dtype=torch.float64, generator=generator, requires_grad=True)
+    table = torch.randn(7, 3, dtype=torch.float64, generator=generator, requires_grad=True)
+    counts = torch.tensor([2, 0, 4, 1, 0])
+    of_edge = torch.repeat_interleave(torch.arange(5), counts)
+    edges = Edges(of_edge, torch.tensor([6, 0, 3, 3, 1, 0, 5]), counts.cumsum(0) - counts)
+    torch.testing.assert_close(
+        edge_products(queries, table, edges), (queries[edges.queries] * table[edges.rows]).sum(dim=1)
+    )
+    assert torch.autograd.gradcheck(lambda *inputs: edge_products(*inputs, edges), (queries, table))
