@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from ml.data.training_set import Sequences, TrainingSet
+from ml.generation.beam_search import TrieTensors
+from ml.generation.exact import exact_log_probabilities
 from ml.models.generating_model import GeneratingModel
 from ml.models.sequential_model import SequentialModel
 from ml.retrieval.top_k import tie_break_order
@@ -132,13 +134,13 @@ def _log_probability_chunks(
     """Log-probabilities of the whole catalogue for every history but the empty ones."""
     model.eval()
     filled = np.flatnonzero(histories.lengths > 0)
+    trie = None
     for chunk, batch in history_batches(model, task, histories, filled, _scored_together(model)):
         inputs = (batch.items, batch.lengths, batch.users, batch.positions)
         scores = model.score_all(*inputs)
         if scores is None:
-            from ml.generation.exact import exact_log_probabilities
-
-            scores = exact_log_probabilities(model.prefix_scorer(*inputs), model.trie)
+            trie = TrieTensors.of(model.trie, model.device) if trie is None else trie
+            scores = exact_log_probabilities(model.prefix_scorer(*inputs), trie)
         yield filled[chunk], scores
 
 
