@@ -260,6 +260,7 @@ class ItemCodesSettings:
         head: ``tree``, a vector for each node of the prefix tree and a softmax over siblings; ``prefix``, codes one
             after the other by a perceptron on state and prefix; ``parallel``, all codes at once (RPG).
         beam_width: prefixes that are kept at each level when items are generated; 0 scores the whole catalogue.
+        widest_beam: where a list is not certain to be the exact one, the beam is widened up to this.
         embedding_deviation: standard deviation of the normal distribution that the vectors that are read start from.
         head_deviation: the same of the vectors of the head; the parallel head has unit normal ones.
         head_dimensions: inner width of the perceptron of the head ``prefix``.
@@ -277,6 +278,7 @@ class ItemCodesSettings:
     head: Literal["tree", "prefix", "parallel"]
     beam_width: int
     embedding_deviation: float
+    widest_beam: int = 400
     head_deviation: float = 0.05
     head_dimensions: int = 128
     temperature: float = 0.07

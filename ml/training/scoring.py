@@ -24,7 +24,7 @@ _SCORES_AT_ONCE = {"cpu": 1 << 20, "cuda": 1 << 27}
 _LEAST_ROWS = 32
 _POSITIONS_AT_ONCE = 1 << 14
 # of the metric that training stops by
-_DEPTH = 10
+VALIDATION_DEPTH = 10
 # float32 counts to here
 _MOST_COUNTED = 1 << 24
 
@@ -223,9 +223,9 @@ def validation_ndcg(
             hide_seen(scores, histories.take(rows))
         if memory is None or len(memory) < len(scores):
             memory = torch.empty_like(scores)
-        found = target_ranks(scores, torch.from_numpy(targets[rows]).to(model.device), order, _DEPTH, memory)
+        found = target_ranks(scores, torch.from_numpy(targets[rows]).to(model.device), order, VALIDATION_DEPTH, memory)
         ranks[part[rows]] = found.cpu().numpy()
-    return ndcg(world.sum(ranks, model.device), _DEPTH)
+    return ndcg(world.sum(ranks, model.device), VALIDATION_DEPTH)
 
 
 def ndcg(ranks: np.ndarray, k: int) -> float:
