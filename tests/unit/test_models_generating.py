@@ -233,7 +233,7 @@ class TestCodeCrossEntropy:
         assert loss == pytest.approx((2 * self.parts[0] + 0.5 * (self.parts[1] + self.parts[2])) / 20, rel=1e-5)
 
     def test_refuses_fewer_weights_than_levels(self):
-        with pytest.raises(ValueError, match="level_weights has 1 weights for identifiers of 2 levels"):
+        with pytest.raises(ValueError, match="level_weights has 1 weights, and identifiers have 2 levels"):
             self._loss(level_weights=(1.0,))
 
     def test_smooths_over_the_choices_that_exist(self):
