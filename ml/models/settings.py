@@ -369,6 +369,7 @@ class GenRecSettings(TIGERSettings):
 
     model: ClassVar[str] = "ml.models.genrec:GenRec"
     reads_masks: ClassVar[bool] = True
+    reads_one_mask: ClassVar[bool] = True
     reads_later_items: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
