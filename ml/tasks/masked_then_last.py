@@ -1,4 +1,4 @@
-"""One item of each sample is masked and to be filled in: any item at first, the last one then (Cao and Lio, "GenRec:
+"""One item of each sample is masked and to be filled in: at first any item, later the last one (Cao and Lio, "GenRec:
 Generative Sequential Recommendation with Large Language Models", arXiv 2407.21191)."""
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ class MaskedThenLast:
     least_items = 2
 
     def __init__(self, settings: MaskedThenLastSettings, items: int) -> None:
+        self.settings = settings
         self.mask = items
         self.pretraining_epochs = settings.pretraining_epochs
         self._prefixes = EveryPrefix(settings)

@@ -95,12 +95,14 @@ class EveryPrefixSettings:
 
 @dataclass(frozen=True)
 class MaskedThenLastSettings(EveryPrefixSettings):
-    """One item of each prefix of a sequence is masked and to be filled in: any item at first, the last one then (Cao and
-    Lio, GenRec, arXiv 2407.21191).
+    """One item of each prefix of a sequence is masked and to be filled in: at first any item, later the last one (Cao
+    and Lio, GenRec, arXiv 2407.21191).
 
     Attributes:
         pretraining_epochs: epochs in which any item is masked; 0 for none. Training does not stop before they are over,
             and patience counts from their end.
+
+    Histories to be ranked for end with a mask.
     """
 
     pretraining_epochs: int
@@ -133,9 +135,9 @@ TASK_SETTINGS: dict[str, type[TaskSettings]] = {
 def check_task_of_model(task: TaskSettings, model: Any) -> None:
     """Check that the model can be trained by the task.
 
-    Masks go with models that have a vector for them (``reads_masks``), one mask a sample with those that can tell but one
-    (``reads_one_mask``). A model whose states depend on later items of
-    the window (``reads_later_items``) must not be asked for an item of its own window.
+    Masks go with models that have a vector for them (``reads_masks``), a single mask with those that fill in one item
+    of a history (``reads_one_mask``). A model whose states depend on later items of the window (``reads_later_items``)
+    must not be asked for an item of its own window.
 
     Raises:
         ValueError: it cannot.

@@ -67,8 +67,8 @@ class Trainable(Protocol[SomeBatch]):
         """Epochs before training may stop; patience counts from their end. 0 for most models."""
 
     def start_epoch(self, epoch: int) -> None:
-        """Called before the first batch of an epoch, from 1, and where a run is resumed within it. Batches may depend on
-        the epoch, not on what was called before."""
+        """Called before the first batch of an epoch, from 1, and when a run is resumed within one. Batches may depend
+        on the epoch, but not on earlier calls."""
 
     def batch(self, sequences: Sequences, rows: np.ndarray, generator: np.random.Generator) -> SomeBatch:
         """Inputs and targets of the given rows, on the CPU.
