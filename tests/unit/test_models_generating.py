@@ -33,12 +33,33 @@ _ITEM_CODES = {
     "beam_width": 0,
     "embedding_deviation": 0.7,
 }
+_TIGER = {
+    "dimensions": 12,
+    "heads": 2,
+    "head_dimensions": 5,
+    "feed_forward_dimensions": 20,
+    "encoder_blocks": 2,
+    "decoder_blocks": 2,
+    "feed_forward": "relu",
+    "dropout": 0.3,
+    "max_length": MAX_LENGTH,
+    "reads": "codes",
+    "user_tokens": 0,
+    "tied_heads": False,
+    "beam_width": 7,
+    "embedding_deviation": 1.0,
+}
 MODELS: dict[str, tuple[str, dict]] = {
     "tree": ("item_codes", _ITEM_CODES | {"head": "tree", "head_deviation": 0.7}),
     "tree_of_codes_alone": ("item_codes", _ITEM_CODES | {"head": "tree", "reads": "codes", "head_deviation": 0.7}),
     "prefix": ("item_codes", _ITEM_CODES | {"head": "prefix", "head_deviation": 0.7, "beam_width": 7}),
     "prefix_of_items": ("item_codes", _ITEM_CODES | {"head": "prefix", "reads": "items", "head_deviation": 0.7}),
     "parallel": ("item_codes", _ITEM_CODES | {"head": "parallel"}),
+    "tiger": ("tiger", _TIGER),
+    "tiger_with_users": (
+        "tiger",
+        _TIGER | {"user_tokens": 6, "tied_heads": True, "feed_forward": "gated_gelu", "reads": "codes_and_items"},
+    ),
 }
 PREFIXES = [name for name in MODELS if name != "parallel"]
 
