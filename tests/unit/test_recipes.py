@@ -119,6 +119,17 @@ def test_words_do_not_change_the_digest_and_values_do(tmp_path):
     assert _read(tmp_path, TEXT.replace("blocks = 1", "blocks = 2")).digest() != digest
 
 
+def test_the_default_kind_of_weight_decay_is_not_part_of_the_digest(tmp_path):
+    recipe = _read(tmp_path, TEXT)
+    assert "decay" not in recipe.as_tables()["optimiser"]
+    assert (
+        _read(tmp_path, TEXT.replace("weight_decay", 'decay = "decoupled"\nweight_decay')).digest() == recipe.digest()
+    )
+    other = _read(tmp_path, TEXT.replace("weight_decay", 'decay = "in_gradient"\nweight_decay'))
+    assert other.digest() != recipe.digest()
+    assert recipe_from_tables("one", other.as_tables(), "here") == other
+
+
 def test_a_folder_without_recipes(tmp_path):
     with pytest.raises(TableError, match="no recipe"):
         load_recipes(tmp_path)
