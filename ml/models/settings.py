@@ -144,6 +144,49 @@ class BERT4RecSettings(_TransformerSettings):
 
 
 @dataclass(frozen=True)
+class BSARecSettings(_TransformerSettings):
+    """BSARec (Shin et al., AAAI 2024).
+
+    Attributes:
+        attention_dropout: share of attention weights dropped while training; ``dropout`` is of all else.
+        alpha: share of the frequency branch in each block, from 0 (a causal transformer, SASRec in post-norm form) to
+            1 (no attention).
+        low_pass: ``fourier``, the published filter over the whole window, with which a state depends on later items
+            too: the model is then trained by the task ``every_prefix``; or ``causal_mean``, the mean of an item and
+            all earlier ones in its place, with which the task ``next_item`` trains all positions at once.
+        cutoff: how many of the lowest components of the Fourier transform the low-pass keeps, ``c`` of the paper; odd,
+            since all but the mean come in pairs. 0, the default, with ``causal_mean``.
+    """
+
+    attention_dropout: float
+    alpha: float
+    low_pass: Literal["fourier", "causal_mean"]
+    cutoff: int = 0
+
+    model: ClassVar[str] = "ml.models.bsarec:BSARec"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.attention_dropout < 1:
+            raise ValueError(f"attention_dropout must be in [0, 1), not {self.attention_dropout}")
+        if not 0 <= self.alpha <= 1:
+            raise ValueError(f"alpha must be from 0 to 1, not {self.alpha}")
+        if self.low_pass == "causal_mean":
+            if self.cutoff:
+                raise ValueError('cutoff is of the Fourier transform; remove it with low_pass = "causal_mean"')
+            return
+        if self.cutoff < 1 or self.cutoff % 2 == 0:
+            raise ValueError(f"cutoff must be an odd number above 0, not {self.cutoff}")
+        if isinstance(self.max_length, int) and self.cutoff > self.max_length:
+            raise ValueError(f"cutoff must be at most max_length ({self.max_length}), not {self.cutoff}")
+
+    @property
+    def reads_later_items(self) -> bool:
+        """Whether states depend on later items of their window."""
+        return self.low_pass == "fourier" and self.alpha > 0
+
+
+@dataclass(frozen=True)
 class GRU4RecSettings(ItemVectorSettings):
     """GRU4Rec (Hidasi et al., ICLR 2016).
 
@@ -282,6 +325,7 @@ class _Architectures(Mapping[str, type]):
 MODEL_SETTINGS: Mapping[str, type] = _Architectures(
     {
         "bert4rec": BERT4RecSettings,
+        "bsarec": BSARecSettings,
         "caser": CaserSettings,
         "fpmc": FPMCSettings,
         "gru4rec": GRU4RecSettings,

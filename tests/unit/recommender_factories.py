@@ -95,6 +95,21 @@ _SMALL_RECIPES = {
         "task": {"name": "cloze", "masked_share": 0.2, "last_item_share": 0.2},
         "objective": {"name": "softmax"},
     },
+    "bsarec": {
+        "model": _SMALL_VECTORS
+        | {
+            "architecture": "bsarec",
+            "blocks": 1,
+            "heads": 2,
+            "feed_forward_dimensions": 16,
+            "attention_dropout": 0.1,
+            "alpha": 0.7,
+            "low_pass": "fourier",
+            "cutoff": 3,
+        },
+        "task": {"name": "every_prefix", "prefixes": 3},
+        "objective": {"name": "softmax"},
+    },
     "gru4rec": {
         "model": _SMALL_VECTORS | {"architecture": "gru4rec", "layers": 1, "hidden_dimensions": 12},
         "objective": {"name": "softmax"},
