@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ml.codes.codes import Codes, check_assignable, code_type, described_books, quality_report, sizes_of
+from ml.codes.codes import Codes, check_assignable, code_type, described_books, sizes_of
+from ml.codes.quality import quality_report
 from ml.data.training_set import TrainingSet
 from ml.registry import Registered
 

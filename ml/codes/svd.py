@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ml.codes.codes import Codes, check_assignable, described_books, quality_report, sizes_of
+from ml.codes.codes import Codes, check_assignable, described_books, sizes_of
 from ml.codes.factors import item_factors
+from ml.codes.quality import quality_report
 from ml.codes.quantiles import quantise_factors
 from ml.data.training_set import TrainingSet
 from ml.registry import Registered

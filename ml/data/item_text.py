@@ -114,6 +114,12 @@ def text_fields(text: str) -> list[str | None]:
     return [None if field == UNKNOWN else field for field in fields.groups()]
 
 
+def item_categories(texts: Sequence[str]) -> list[str | None]:
+    """The category that each text of the usual form says, ``None`` for items without."""
+    fields = map(text_fields, texts)
+    return [known[2] if len(known) == 3 else None for known in fields]
+
+
 def _read(items: Path | pa.Table, where: str) -> pa.Table:
     columns = ["item_id", *_FIELDS]
     stored = items.schema.names if isinstance(items, pa.Table) else pq.read_schema(items).names

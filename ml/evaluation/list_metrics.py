@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from scipy import sparse
 
-from ml.data.item_text import text_fields
+from ml.data.item_text import item_categories
 from ml.data.training_set import TrainingSet
 from ml.evaluation.rankings import RankingError, facts
 from ml.text.vectors import name_vectors
@@ -166,7 +166,7 @@ def categories_of(training_set: TrainingSet) -> list[str | None] | None:
     """
     if training_set.item_text is None:
         return None
-    categories = [fields[2] if len(fields) == 3 else None for fields in map(text_fields, training_set.item_text)]
+    categories = item_categories(training_set.item_text)
     return categories if len(set(categories) - {None}) > 1 else None
 
 

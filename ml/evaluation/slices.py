@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from ml.data.popularity import HEAD_PERCENT, TAIL_PERCENT, popularity_groups
 from ml.data.timed_interactions import Interactions
 from ml.data.training_set import TrainingSet
 from ml.evaluation.intervals import bootstrap_interval
@@ -28,9 +29,6 @@ COLUMNS = pa.schema(
 METRICS = ("ndcg@10", "recall@10")
 # fewer than the leaderboard's: there are some hundred intervals, and the second digit of a bound is not read here
 RESAMPLES = 2_000
-# of the training interactions, what makes the head and the tail of the catalogue
-HEAD_PERCENT = 20
-TAIL_PERCENT = 20
 _DAY = 24 * 60 * 60 * 1000
 # the shortest history of each bucket but the first
 _LENGTHS = (1, 2, 5, 10, 20, 50)
@@ -154,28 +152,6 @@ def slices_of(training_set: TrainingSet, interactions: Interactions | None = Non
         parts.append(_time_slice(training_set, interactions))
     parts.append(Slice("repeated target", ("new target", "target in the history"), is_repeated * 1))
     return tuple(parts)
-
-
-def popularity_groups(popularity: np.ndarray) -> np.ndarray:
-    """Head (0), middle (1) or tail (2) of the catalogue for each item, int64 ``[items]``.
-
-    The head are the most popular items, as few as make up 20 % of the training interactions; the tail are the least
-    popular, as few as make up 20 %, and all items without an interaction; the middle is what is left (Abdollahpouri et
-    al., "User-centered evaluation of popularity bias in recommender systems", UMAP 2021). Equally popular items are
-    never parted: the head takes all those that reach into its 20 %, then the tail all those that reach into its own. So
-    both may hold more, and no order of the items plays a part.
-
-    Args:
-        popularity: training interactions of each item, ``[items]``.
-    """
-    amounts, place, items = np.unique(popularity, return_inverse=True, return_counts=True)
-    held = amounts * items
-    up_to = np.cumsum(held)
-    total = held.sum()
-    below, above = up_to - held, total - up_to
-    is_head = 100 * above < HEAD_PERCENT * total
-    is_tail = (100 * below < TAIL_PERCENT * total) | (amounts == 0)
-    return np.where(is_head, 0, np.where(is_tail, 2, 1))[place]
 
 
 def _time_slice(training_set: TrainingSet, interactions: Interactions) -> Slice:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ml.models.catalogue import Catalogue
+from ml.models.generating_model import GeneratingModel
 from ml.models.sequential_model import SequentialModel
 from ml.models.settings import AUTO, ModelSettings, needs_codes
 
@@ -13,7 +15,13 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-def build_model(settings: ModelSettings, items: int, users: int, codes: np.ndarray | None) -> SequentialModel:
+def build_model(
+    settings: ModelSettings,
+    items: int,
+    users: int,
+    codes: np.ndarray | None,
+    book_sizes: tuple[int, ...] | None = None,
+) -> SequentialModel | GeneratingModel:
     """A model with fresh weights, drawn from torch's global generator.
 
     Args:
@@ -21,6 +29,7 @@ def build_model(settings: ModelSettings, items: int, users: int, codes: np.ndarr
         items: size of the catalogue.
         users: of the training set, for models with a vector for each.
         codes: uint8 or uint16 ``[items, books]`` for models that need codes, else ``None``.
+        book_sizes: codes of each book; by default those in use.
 
     Raises:
         ValueError: codes are missing, not wanted, or of another catalogue; or the maximum length is still open.
@@ -33,10 +42,10 @@ def build_model(settings: ModelSettings, items: int, users: int, codes: np.ndarr
         raise ValueError("codes were given to a model that has no use for them")
     if codes is not None and len(codes) != items:
         raise ValueError(f"the codes are of {len(codes)} items, the catalogue has {items}")
-    return _model_class(type(settings))(settings, Catalogue(items, users, codes))
+    return _model_class(type(settings))(settings, Catalogue(items, users, codes, book_sizes))
 
 
-def _model_class(settings: type) -> type[SequentialModel]:
+def _model_class(settings: type) -> Callable[[ModelSettings, Catalogue], SequentialModel | GeneratingModel]:
     """The class that settings name, else ``Model`` of the file that they stand in."""
     module, _, name = getattr(settings, "model", f"{settings.__module__}:Model").partition(":")
     return getattr(importlib.import_module(module), name)

@@ -16,12 +16,21 @@ class Catalogue:
     Attributes:
         items: size of the catalogue.
         users: users of the training set, for models with a vector for each.
-        codes: uint8 ``[items, books]`` where items are joint product quantised, else ``None``.
+        codes: uint8 or uint16 ``[items, books]`` for models that are built on codes, else ``None``.
+        book_sizes: codes of each book; by default those in use.
     """
 
     items: int
     users: int = 0
     codes: np.ndarray | None = None
+    book_sizes: tuple[int, ...] | None = None
+
+    @property
+    def sizes_of_books(self) -> tuple[int, ...]:
+        """Codes of each book; none without codes."""
+        if self.book_sizes is not None or self.codes is None:
+            return self.book_sizes or ()
+        return tuple(int(largest) + 1 for largest in self.codes.max(axis=0))
 
     def item_embedding(self, dimensions: int, deviation: float) -> ItemEmbedding:
         """Fresh item vectors: quantised ones where there are codes, else a row an item.

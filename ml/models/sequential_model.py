@@ -40,6 +40,11 @@ class SequentialModel(nn.Module, ABC):
         """
 
     @property
+    def items(self) -> int:
+        """Size of the catalogue."""
+        return self.output_embedding.items
+
+    @property
     def device(self) -> torch.device:
         return next(self.parameters()).device
 

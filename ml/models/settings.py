@@ -285,6 +285,64 @@ class MatrixFactorisationSettings:
         _check_deviation(self.embedding_deviation)
 
 
+@dataclass(frozen=True)
+class ItemCodesSettings:
+    """A causal transformer over items that predicts the codes of the next one (``ml.models.item_codes``).
+
+    Attributes:
+        dimensions: width of item vectors and states.
+        blocks: number of transformer blocks.
+        heads: attention heads in each block; divides ``dimensions``.
+        feed_forward_dimensions: inner width of the feed-forward layers.
+        dropout: share of activations dropped while training.
+        max_length: longest history that is read, in items; of a longer one the most recent are read. ``auto``
+            derives it from the training histories.
+        block: as for SASRec.
+        reads: vectors of the items that are read: the sum of the vectors of their ``codes``, one of their own
+            (``items``), or both (``codes_and_items``).
+        head: ``tree``, a vector for each node of the prefix tree and a softmax over siblings; ``prefix``, codes one
+            after the other by a perceptron on state and prefix; ``parallel``, all codes at once (RPG).
+        beam_width: prefixes that are kept at each level when items are generated; 0 scores the whole catalogue.
+        embedding_deviation: standard deviation of the normal distribution that the vectors that are read start from.
+        head_deviation: the same of the vectors of the head; the parallel head has unit normal ones.
+        head_dimensions: inner width of the perceptron of the head ``prefix``.
+        temperature: of the cosines of the head ``parallel``.
+    """
+
+    dimensions: int
+    blocks: int
+    heads: int
+    feed_forward_dimensions: int
+    dropout: float
+    max_length: MaxLength
+    block: Literal["sasrec", "pre_norm", "gpt2", "ligr"]
+    reads: Literal["codes", "items", "codes_and_items"]
+    head: Literal["tree", "prefix", "parallel"]
+    beam_width: int
+    embedding_deviation: float
+    head_deviation: float = 0.05
+    head_dimensions: int = 128
+    temperature: float = 0.07
+
+    model: ClassVar[str] = "ml.models.item_codes.model:ItemCodes"
+    needs_codes: ClassVar[bool] = True
+    generates: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        _check_at_least_one(self, "dimensions", "blocks", "heads", "feed_forward_dimensions", "head_dimensions")
+        _check_max_length(self.max_length)
+        _check_dropout(self.dropout)
+        _check_deviation(self.embedding_deviation)
+        if self.head_deviation <= 0 or self.temperature <= 0:
+            raise ValueError("head_deviation and temperature must be above 0")
+        if self.dimensions % self.heads:
+            raise ValueError(f"heads ({self.heads}) must divide dimensions ({self.dimensions})")
+        if self.beam_width < 0:
+            raise ValueError(f"beam_width must not be negative, not {self.beam_width}")
+        if self.head == "parallel" and self.beam_width:
+            raise ValueError("beam_width must be 0 for the head parallel: its codes have no order to search along")
+
+
 # a dataclass; of one's own models it is the class `Settings` of the model's file
 ModelSettings = Any
 
@@ -292,6 +350,11 @@ ModelSettings = Any
 def needs_codes(settings: ModelSettings) -> bool:
     """Whether a model is built on codes: what its settings say under ``needs_codes``, a property or class variable."""
     return bool(getattr(settings, "needs_codes", False))
+
+
+def generates(settings: ModelSettings) -> bool:
+    """Whether a model generates identifiers, code by code: ``generates`` of its settings."""
+    return bool(getattr(settings, "generates", False))
 
 
 class _Architectures(Mapping[str, type]):
@@ -329,6 +392,7 @@ MODEL_SETTINGS: Mapping[str, type] = _Architectures(
         "caser": CaserSettings,
         "fpmc": FPMCSettings,
         "gru4rec": GRU4RecSettings,
+        "item_codes": ItemCodesSettings,
         "matrix_factorisation": MatrixFactorisationSettings,
         "sasrec": SASRecSettings,
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from torch import Tensor
@@ -12,9 +12,12 @@ from ml.models.item_embeddings import ItemEmbedding
 from ml.objectives.settings import ObjectiveSettings
 from ml.objectives.targets import Targets
 
+if TYPE_CHECKING:
+    from ml.objectives.code_cross_entropy import CodeCrossEntropy
+
 
 class Objective(Protocol):
-    """A loss of what a model computes, as a training step calls it."""
+    """A loss of the states of a model that scores items, as a training step calls it."""
 
     def __call__(
         self, states: Tensor, targets: Targets, embedding: ItemEmbedding, generator: np.random.Generator
@@ -33,7 +36,7 @@ class Objective(Protocol):
         """
 
 
-def build_objective(settings: ObjectiveSettings, counts: np.ndarray) -> Objective:
+def build_objective(settings: ObjectiveSettings, counts: np.ndarray) -> Objective | CodeCrossEntropy:
     """The objective that the settings describe.
 
     Args:

@@ -174,6 +174,58 @@ class LambdaRankSettings:
         return f"LambdaRank, nDCG@{self.ndcg_at}, top {self.truncate_at:,} items{normalised}"
 
 
+@dataclass(frozen=True)
+class CodeCrossEntropySettings:
+    """Cross-entropy of the codes of the next item, level by level; for models that generate identifiers.
+
+    Attributes:
+        level_weights: weight of each level's loss, the first level first; empty for 1 each. APAO (arXiv 2603.02730)
+            weighs early levels more, since a beam that loses the prefix cannot get it back.
+        label_smoothing: share of the probability that is spread over all choices of a step.
+        label_temperature: logits are divided by it before the softmax while training; above 1 the model is asked for
+            larger differences (the ranking guided loss of LETTER, arXiv 2405.07314).
+    """
+
+    level_weights: tuple[float, ...] = ()
+    label_smoothing: float = 0.0
+    label_temperature: float = 1.0
+
+    objective: ClassVar[str] = "ml.objectives.code_cross_entropy:CodeCrossEntropy"
+    generates: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if any(weight < 0 for weight in self.level_weights):
+            raise ValueError(f"level_weights must not be negative, not {list(self.level_weights)}")
+        if not 0 <= self.label_smoothing < 1:
+            raise ValueError(f"label_smoothing must be in [0, 1), not {self.label_smoothing}")
+        if self.label_temperature <= 0:
+            raise ValueError(f"label_temperature must be above 0, not {self.label_temperature}")
+
+    def describe(self, items: int | None = None) -> str:
+        said = "cross-entropy of codes"
+        if self.level_weights:
+            said += f", levels weighted {', '.join(f'{weight:g}' for weight in self.level_weights)}"
+        if self.label_smoothing:
+            said += f", label smoothing {self.label_smoothing:g}"
+        if self.label_temperature != 1:
+            said += f", temperature {self.label_temperature:g}"
+        return said
+
+
+def check_objective_of_model(objective: Any, model: Any) -> None:
+    """Check that the model can be trained by the objective.
+
+    Cross-entropy of codes goes with models that generate codes, all others go with models that score items.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    if getattr(model, "generates", False) and not getattr(objective, "generates", False):
+        raise ValueError("this model generates identifiers code by code; its objective is code_cross_entropy")
+    if getattr(objective, "generates", False) and not getattr(model, "generates", False):
+        raise ValueError("code_cross_entropy is a loss of codes, and this model scores items; choose another objective")
+
+
 # a dataclass with `describe` and `objective`; that of an objective of your own stands in the objective's file
 ObjectiveSettings = Any
 

@@ -23,7 +23,12 @@ from ml.recommender import BASELINE, FUSION, MODEL
 from ml.training.recipe import RECIPE_SETS, RECIPES, Recipe, load_recipes
 
 # what each name of a set stands for, and the set that is taken where nothing is named
-_SETS = {"quick": ("quick",), "full": ("quick", "full"), "published": ("published",)}
+_SETS = {
+    "quick": ("quick",),
+    "full": ("quick", "full"),
+    "generative": ("quick", "generative"),
+    "published": ("published",),
+}
 DEFAULT_SET = "quick"
 assert set(_SETS) == set(RECIPE_SETS)
 

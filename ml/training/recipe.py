@@ -15,12 +15,13 @@ from typing import Any, Literal
 from ml.config import TableError, read_table, read_toml, take_choice, take_table
 from ml.models.settings import MODEL_SETTINGS, ModelSettings, needs_codes
 from ml.objectives.registry import OBJECTIVES
-from ml.objectives.settings import ObjectiveSettings
+from ml.objectives.settings import ObjectiveSettings, check_objective_of_model
 from ml.tasks.settings import TASK_SETTINGS, TaskSettings, check_task_of_model
 
 RECIPES = Path(__file__).parents[1] / "recipes"
-# `quick` is trained by default, `full` holds the quick ones too; `published` are sizes of papers, for a GPU, by name
-RECIPE_SETS = ("quick", "full", "published")
+# `quick` is trained by default, `full` holds the quick ones too; `generative` are the models that generate identifiers;
+# `published` are sizes of papers, for a GPU, by name
+RECIPE_SETS = ("quick", "full", "generative", "published")
 
 
 @dataclass(frozen=True)
@@ -224,6 +225,7 @@ def recipe_from_tables(name: str, tables: dict[str, Any], where: str) -> Recipe:
         raise TableError(f"{where}: codes are named, and this model has no use for them; remove the key codes")
     try:
         check_task_of_model(recipe.task, recipe.model)
+        check_objective_of_model(recipe.objective, recipe.model)
     except ValueError as error:
         raise TableError(f"{where}: {error}") from error
     return recipe
@@ -236,5 +238,5 @@ class _Words:
     title: str
     source: str
     notes: str
-    set: Literal["quick", "full", "published"]
+    set: Literal["quick", "full", "generative", "published"]
     codes: str | None = None

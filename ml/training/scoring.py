@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 
 from ml.data.training_set import Sequences, TrainingSet
+from ml.models.generating_model import GeneratingModel
 from ml.models.sequential_model import SequentialModel
 from ml.retrieval.top_k import tie_break_order
+from ml.tasks.batch import Batch
 from ml.tasks.build import Task
 from ml.training.distributed import World
 
@@ -25,6 +27,38 @@ _DEPTH = 10
 _MOST_COUNTED = 1 << 24
 
 
+def history_batches(
+    model: SequentialModel | GeneratingModel,
+    task: Task,
+    histories: Sequences,
+    rows: np.ndarray,
+    most_rows: int | None = None,
+) -> Iterator[tuple[np.ndarray, Batch]]:
+    """The given rows, none of them empty, in batches of histories of like length.
+
+    Args:
+        model: gives device and maximum length.
+        task: shows it a history as it was trained to read one.
+        histories: oldest item first.
+        rows: int64 ``[rows]``.
+        most_rows: of a batch; ``None`` for as many as fit.
+
+    Yields:
+        Which of the rows, indices into them, int64 ``[batch]``, and their batch, on the device of the model.
+    """
+    order = np.argsort(histories.lengths[rows], kind="stable")
+    start = 0
+    while start < len(rows):
+        # ordered by length, so the width of a batch is that of its last row
+        length = min(int(histories.lengths[rows[order[start]]]), model.max_length)
+        most = max(1, _POSITIONS_AT_ONCE // length)
+        chunk = order[start : start + (most if most_rows is None else min(most, most_rows))]
+        width = min(int(histories.lengths[rows[chunk[-1]]]), model.max_length)
+        chunk = chunk[: max(1, _POSITIONS_AT_ONCE // width)]
+        yield chunk, task.history_batch(histories, rows[chunk], model.max_length).to(model.device)
+        start += len(chunk)
+
+
 @torch.inference_mode()
 def final_states(model: SequentialModel, task: Task, histories: Sequences, rows: np.ndarray) -> Tensor:
     """The state that each of the given rows is ranked by, none of them empty, ``[rows, dimensions]``.
@@ -32,20 +66,10 @@ def final_states(model: SequentialModel, task: Task, histories: Sequences, rows:
     A state does not depend on the rows it is computed with, up to rounding.
     """
     model.eval()
-    device = model.device
-    order = np.argsort(histories.lengths[rows], kind="stable")
-    states = torch.empty(len(rows), model.output_embedding.dimensions, device=device)
-    start = 0
-    while start < len(rows):
-        # ordered by length, so the width of a batch is that of its last row
-        length = min(int(histories.lengths[rows[order[start]]]), model.max_length)
-        chunk = order[start : start + max(1, _POSITIONS_AT_ONCE // length)]
-        width = min(int(histories.lengths[rows[chunk[-1]]]), model.max_length)
-        chunk = chunk[: max(1, _POSITIONS_AT_ONCE // width)]
-        batch = task.history_batch(histories, rows[chunk], model.max_length).to(device)
+    states = torch.empty(len(rows), model.output_embedding.dimensions, device=model.device)
+    for chunk, batch in history_batches(model, task, histories, rows):
         found = model.states(batch.items, batch.lengths, batch.users, batch.positions)
-        states[torch.from_numpy(chunk).to(device)] = found
-        start += len(chunk)
+        states[torch.from_numpy(chunk).to(model.device)] = found
     return states
 
 
@@ -63,7 +87,7 @@ def chunks_of_states(model: SequentialModel, task: Task, histories: Sequences) -
 
 
 def fallback_chunks(
-    model: SequentialModel, histories: Sequences, fallback: Tensor
+    model: SequentialModel | GeneratingModel, histories: Sequences, fallback: Tensor
 ) -> Iterator[tuple[np.ndarray, Tensor]]:
     """Scores for the empty histories, as :func:`scored_chunks` yields them."""
     step = _scored_together(model)
@@ -75,7 +99,7 @@ def fallback_chunks(
 
 @torch.inference_mode()
 def scored_chunks(
-    model: SequentialModel, task: Task, histories: Sequences, fallback: Tensor
+    model: SequentialModel | GeneratingModel, task: Task, histories: Sequences, fallback: Tensor
 ) -> Iterator[tuple[np.ndarray, Tensor]]:
     """Scores of the whole catalogue for every history, some histories at a time.
 
@@ -89,6 +113,10 @@ def scored_chunks(
         Which histories, int64 ``[rows]``, and their scores, float32 ``[rows, items]``, to do with as one likes until
         the next are asked for; each history once, in no stated order.
     """
+    if isinstance(model, GeneratingModel):
+        yield from _log_probability_chunks(model, task, histories)
+        yield from fallback_chunks(model, histories, fallback)
+        return
     # fresh memory for every product would cost as much as the product
     buffer = None
     for rows, states in chunks_of_states(model, task, histories):
@@ -98,9 +126,25 @@ def scored_chunks(
     yield from fallback_chunks(model, histories, fallback)
 
 
-def _scored_together(model: SequentialModel) -> int:
+def _log_probability_chunks(
+    model: GeneratingModel, task: Task, histories: Sequences
+) -> Iterator[tuple[np.ndarray, Tensor]]:
+    """Log-probabilities of the whole catalogue for every history but the empty ones."""
+    model.eval()
+    filled = np.flatnonzero(histories.lengths > 0)
+    for chunk, batch in history_batches(model, task, histories, filled, _scored_together(model)):
+        inputs = (batch.items, batch.lengths, batch.users, batch.positions)
+        scores = model.score_all(*inputs)
+        if scores is None:
+            from ml.generation.exact import exact_log_probabilities
+
+            scores = exact_log_probabilities(model.prefix_scorer(*inputs), model.trie)
+        yield filled[chunk], scores
+
+
+def _scored_together(model: SequentialModel | GeneratingModel) -> int:
     """Number of histories in a chunk."""
-    return max(_LEAST_ROWS, _SCORES_AT_ONCE[model.device.type] // model.output_embedding.items)
+    return max(_LEAST_ROWS, _SCORES_AT_ONCE[model.device.type] // model.items)
 
 
 @torch.inference_mode()
@@ -150,7 +194,11 @@ def target_ranks(
 
 
 def validation_ndcg(
-    model: SequentialModel, task: Task, training_set: TrainingSet, fallback: Tensor, exclude_seen: bool
+    model: SequentialModel | GeneratingModel,
+    task: Task,
+    training_set: TrainingSet,
+    fallback: Tensor,
+    exclude_seen: bool,
 ) -> float:
     """nDCG@10 of the model's rankings for the validation users; under torchrun each process ranks a part of them.
 

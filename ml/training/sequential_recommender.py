@@ -14,11 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ml.codes.codes import Codes
+from ml.codes.codes import CODES_PER_BOOK, Codes, code_type
 from ml.data.files import whole
 from ml.data.item_index import check_items
 from ml.data.training_set import FIT_ON_BOTH, FIT_ON_TRAIN, Sequences, TrainingSet
 from ml.models.build import build_model
+from ml.models.generating_model import GeneratingModel
 from ml.models.item_embeddings import JointProductQuantisedItemEmbedding
 from ml.models.sequential_model import SequentialModel
 from ml.objectives.build import build_objective
@@ -37,12 +38,14 @@ from ml.training.recipe import Recipe, recipe_from_tables
 from ml.training.reproducible import generator_for, reproducible
 from ml.training.runtime import Execution
 from ml.training.scoring import chunks_of_states, fallback_chunks, hide_seen, scored_chunks, validation_ndcg
-from ml.training.trainable import ScoredSequences
+from ml.training.trainable import trainable_of
 from ml.training.weights_digest import contiguous, weights_digest
 
 FORMAT = "raw2rank-sequential-recommender-2"
 # how much of the validation lists is kept, for what is built on several recommenders
 VALIDATION_DEPTH = 200
+# where a model keeps the codes that it is built on: quantised item vectors, and models that generate codes
+_CODES_IN_WEIGHTS = ("input_embedding.codes", "codes")
 
 
 class SequentialRecommender:
@@ -85,14 +88,14 @@ class SequentialRecommender:
         self.training_set_digest = ""
         self.validation_lists: Recommendations | None = None
         self.derived: tuple[Derived, ...] = ()
-        self._model: SequentialModel | None = None
+        self._model: SequentialModel | GeneratingModel | None = None
         self._task = build_task(recipe.task, 0)
         self._quantised: QuantisedTopK | None = None
         self._users = 0
         self._training_counts = np.zeros(0, dtype=np.int64)
 
     @property
-    def model(self) -> SequentialModel:
+    def model(self) -> SequentialModel | GeneratingModel:
         """The trained model.
 
         Raises:
@@ -144,19 +147,18 @@ class SequentialRecommender:
         """Fresh weights, trained on the training histories, in ``self.model``; the recipe leaves nothing open."""
         execution = self.execution
         device = choose_device(execution.device)
-        codes = None if self.codes is None else self.codes.values
         counts = np.bincount(training_set.train.items, minlength=training_set.items)
         with reproducible(execution.threads, device):
             generator_for(self.seed, 0)
             try:
-                model = build_model(recipe.model, training_set.items, training_set.users, codes).to(device)
+                model = self._build(recipe, training_set.items, training_set.users).to(device)
             except ValueError as error:
                 raise ValueError(f"recipe {recipe.name}: {error}") from error
             task = build_task(recipe.task, training_set.items)
             self._model, self._users, self._training_counts, self._task = model, training_set.users, counts, task
 
             return train_model(
-                ScoredSequences(model, task, build_objective(recipe.objective, counts)),
+                trainable_of(model, task, build_objective(recipe.objective, counts)),
                 training_set.histories("train"),
                 partial(self.validate, training_set) if len(training_set.validation_users) else None,
                 recipe.optimiser,
@@ -164,6 +166,12 @@ class SequentialRecommender:
                 phase,
                 execution,
             )
+
+    def _build(self, recipe: Recipe, items: int, users: int) -> SequentialModel | GeneratingModel:
+        """A model with fresh weights, of a recipe that leaves nothing open."""
+        codes = self.codes
+        values, sizes = (None, None) if codes is None else (codes.values, codes.book_sizes)
+        return build_model(recipe.model, items, users, values, sizes)
 
     def validate(self, training_set: TrainingSet) -> float:
         """nDCG@10 for the validation users, of the weights as they are now: what training stops by.
@@ -215,7 +223,7 @@ class SequentialRecommender:
         Raises:
             ValueError: a history holds an item index outside the catalogue.
         """
-        items = self.model.output_embedding.items
+        items = self.model.items
         check_items(histories, items)
         top_items = np.full((len(histories), k), NO_ITEM, dtype=np.int32)
         top_scores = np.full((len(histories), k), -np.inf, dtype=np.float32)
@@ -230,13 +238,13 @@ class SequentialRecommender:
         """Which histories, int64 ``[rows]``, and their lists; each history once, in no stated order."""
         model, task = self.model, self._task
         quantised = self._quantised_top_k(int(np.count_nonzero(histories.lengths)))
-        if quantised is None:
+        if quantised is None or isinstance(model, GeneratingModel):
             chunks = scored_chunks(model, task, histories, self._popularity())
         else:
             for rows, states in chunks_of_states(model, task, histories):
                 yield rows, quantised.top_k(states, k, histories.take(rows) if exclude_seen else None)
             chunks = fallback_chunks(model, histories, self._popularity())
-        order = tie_break_order(model.output_embedding.items)
+        order = tie_break_order(model.items)
         for rows, scores in chunks:
             if exclude_seen:
                 hide_seen(scores, histories.take(rows))
@@ -244,6 +252,8 @@ class SequentialRecommender:
 
     def _quantised_top_k(self, histories: int) -> QuantisedTopK | None:
         """What ranks so many histories by PQTopK; ``None`` where scoring every item in batches is as fast."""
+        if isinstance(self.model, GeneratingModel):
+            return None
         embedding = self.model.output_embedding
         if not isinstance(embedding, JointProductQuantisedItemEmbedding) or self.model.device.type != "cpu":
             return None
@@ -288,19 +298,21 @@ class SequentialRecommender:
             recipe = recipe_from_tables(config["recipe_name"], config["recipe"], str(folder / "config.json"))
             derived = read_described(config.get("derived", {}))
             trained = recipe_from_tables(recipe.name, filled_in(config["recipe"], derived), str(folder / "config.json"))
-            codes = weights.get("input_embedding.codes")
+            codes = None
+            for name in _CODES_IN_WEIGHTS:
+                if name in weights:
+                    sizes = config["codes"].get("book_sizes", [CODES_PER_BOOK])
+                    codes = Codes(weights[name].numpy().astype(code_type(sizes)), config["codes"])
             recommender = cls(
                 recipe,
                 config["seed"],
-                None if codes is None else Codes(codes.numpy(), config["codes"]),
+                codes,
                 execution=Execution(threads=config["threads"]),
                 fit_on=config["fit_on"],
                 validate_with_seen_excluded=config["validate_with_seen_excluded"],
             )
             with torch.random.fork_rng(devices=[]):
-                model = build_model(
-                    trained.model, config["items"], config["users"], None if codes is None else codes.numpy()
-                )
+                model = recommender._build(trained, config["items"], config["users"])
             model.load_state_dict(weights)
             recommender._model, recommender._users = model, config["users"]
             recommender._task = build_task(recipe.task, config["items"])
@@ -336,7 +348,7 @@ class SequentialRecommender:
             "threads": self.execution.threads,
             "fit_on": self.fit_on,
             "validate_with_seen_excluded": self.validate_with_seen_excluded,
-            "items": self.model.output_embedding.items,
+            "items": self.model.items,
             "users": self._users,
             "codes": None if self.codes is None else self.codes.method,
             "codes_digest": None if self.codes is None else self.codes.digest(),

@@ -43,9 +43,7 @@ def facts_of_trained(folder: Path) -> dict[str, Any]:
         "fit_on": config["fit_on"],
         "parameters": result["parameters"],
         "bytes": result["size_in_bytes"],
-        "output embedding, bytes": sizes["output_embedding_bytes"],
-        "output embedding, share of a dense one": sizes["output_embedding_bytes"]
-        / sizes["dense_output_embedding_bytes"],
+        **_output_embedding(sizes),
         "seconds": result["seconds"],
         "sequences_per_second": result["sequences_per_second"],
         "share_of_padding": sizes["share_of_padding"],
@@ -57,6 +55,17 @@ def facts_of_trained(folder: Path) -> dict[str, Any]:
         "derived from the data": {
             key: f"{entry['value']:,} ({entry['reason']})" for key, entry in derived_of_trained(folder).items()
         },
+    }
+
+
+def _output_embedding(sizes: dict[str, Any]) -> dict[str, Any]:
+    """Sizes of the embedding that items are scored with; none for a model that generates identifiers."""
+    if "output_embedding_bytes" not in sizes:
+        return {}
+    stored = sizes["output_embedding_bytes"]
+    return {
+        "output embedding, bytes": stored,
+        "output embedding, share of a dense one": stored / sizes["dense_output_embedding_bytes"],
     }
 
 

@@ -14,6 +14,7 @@ import torch
 from ml.codes.codes import Codes
 from ml.data.training_set import FIT_ON_TRAIN, TrainingSet
 from ml.data.versions import versioned_folder
+from ml.models.generating_model import GeneratingModel
 from ml.models.sequential_model import SequentialModel
 from ml.training.checkpoint import checkpoint_folder, remove_checkpoints
 from ml.training.derived import described
@@ -168,13 +169,16 @@ def _result(recommender: SequentialRecommender, folder: Path, weights: Path) -> 
     )
 
 
-def _sizes(model: SequentialModel) -> dict[str, int]:
-    """Bytes of the embeddings that items are scored with, and of all weights."""
+def _sizes(model: SequentialModel | GeneratingModel) -> dict[str, int]:
+    """Bytes of all weights, and of the embeddings that items are scored with, where there are such."""
+    sizes = {"bytes": sum(tensor.nbytes for tensor in model.state_dict().values())}
+    if isinstance(model, GeneratingModel):
+        return sizes
     embedding = model.output_embedding.state_dict().values()
     return {
         "output_embedding_bytes": sum(tensor.nbytes for tensor in embedding),
-        "dense_output_embedding_bytes": 4 * model.output_embedding.items * model.output_embedding.dimensions,
-        "bytes": sum(tensor.nbytes for tensor in model.state_dict().values()),
+        "dense_output_embedding_bytes": 4 * model.items * model.output_embedding.dimensions,
+        **sizes,
     }
 
 

@@ -1,21 +1,24 @@
 """What the training loop asks of a model: a loss for a batch, and nothing about how items are ranked.
 
-:class:`ScoredSequences` is the kind that ranks items by dot products. A model of another kind, say one that generates
-the codes of the next item, is trained by the same loop through a class of its own with the same few members.
+:class:`ScoredSequences` is the kind that ranks items by dot products, :class:`GeneratedCodes` the kind that generates
+the codes of the next item. A model of another kind is trained by the same loop through a class of its own with the
+same few members.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ml.data.training_set import Sequences
+from ml.models.generating_model import GeneratingModel
 from ml.models.sequential_model import SequentialModel
 from ml.objectives.build import Objective
+from ml.objectives.code_cross_entropy import CodeCrossEntropy
 from ml.tasks.batch import Batch
 from ml.tasks.build import Task
 
@@ -113,3 +116,51 @@ class ScoredSequences:
 
     def compile(self) -> None:
         self._states = torch.compile(self.module.states, dynamic=True)
+
+
+@dataclass
+class GeneratedCodes:
+    """A model that generates identifiers, with its task and objective, as a :class:`Trainable`.
+
+    Attributes:
+        module: from histories to predictions of codes.
+        task: which items of a sequence are inputs, and which are to be predicted: one item from each state.
+        objective: mean loss over targets.
+    """
+
+    module: GeneratingModel
+    task: Task
+    objective: CodeCrossEntropy
+    least_items: int = field(init=False)
+    max_length: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.least_items = self.task.least_items
+        self.max_length = self.module.max_length
+        self._predictions = self.module.predictions
+
+    def batch(self, sequences: Sequences, rows: np.ndarray, generator: np.random.Generator) -> Batch:
+        return self.task.training_batch(sequences, rows, self.max_length, generator)
+
+    def loss(self, batch: Batch, generator: np.random.Generator) -> Tensor:
+        """See :class:`Trainable`.
+
+        Raises:
+            ValueError: a state has several targets.
+        """
+        if not batch.targets.one_each:
+            raise ValueError(
+                "a model that generates identifiers predicts one item from each state; choose another task"
+            )
+        inputs = (batch.items, batch.lengths, batch.users, batch.positions)
+        return self.objective(self._predictions(*inputs, batch.targets.items), len(batch.targets))
+
+    def compile(self) -> None:
+        self._predictions = torch.compile(self.module.predictions, dynamic=True)
+
+
+def trainable_of(module: SequentialModel | GeneratingModel, task: Task, objective: Any) -> Trainable[Any]:
+    """What the loop trains, for a model with its task and objective."""
+    if isinstance(module, GeneratingModel):
+        return GeneratedCodes(module, task, objective)
+    return ScoredSequences(module, task, objective)

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from ml.codes.bpr import BATCH_SIZE, Factors, Triples, _draw_others, bpr_gradients, bpr_loss, train_factors
-from ml.codes.codes import Codes, quality_report
+from ml.codes.codes import Codes
 from ml.codes.factors import item_factors
+from ml.codes.quality import quality_report
 from ml.codes.quantiles import quantile_bins, quantise_factors
 from ml.codes.random_codes import assign_random_codes
 from ml.codes.recipe import load_codes_recipes

@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from recommender_factories import made_up_training_set
 
+from ml.data.popularity import popularity_groups
 from ml.data.timed_interactions import NO_TIME, SPLITS, Interactions
 from ml.data.training_set import Sequences, TrainingSet
 from ml.evaluation.intervals import bootstrap_interval
-from ml.evaluation.slices import COLUMNS, RESAMPLES, build_slices, popularity_groups, slices_of
+from ml.evaluation.slices import COLUMNS, RESAMPLES, build_slices, slices_of
 
 DAY = 24 * 60 * 60 * 1000
 TIME = "time since the last interaction"
