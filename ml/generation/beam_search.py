@@ -25,6 +25,9 @@ from ml.codes.trie import Trie
 from ml.recommender import NO_ITEM
 from ml.retrieval.top_k import tie_break_order
 
+# children of kept prefixes of all rows of a search, padding included
+_CHILDREN_AT_ONCE = {"cpu": 1 << 21, "cuda": 1 << 25}
+_MOST_ROWS = 256
 # log-probabilities may exceed 0 by rounding, not by more
 _ROUNDING = 1e-3
 _MISSING = torch.iinfo(torch.int64).min
@@ -63,14 +66,20 @@ class TrieTensors:
     """A trie as tensors of one device.
 
     Attributes:
-        child_offsets: see :class:`ml.codes.trie.Trie`.
+        parents: see :class:`ml.codes.trie.Trie`.
+        child_offsets: see there.
         leaf_items: see there.
+        nodes: number of nodes of each level.
+        most_children: for each level the largest number of nodes that share a parent.
         priorities: of each node of each level, higher wins a tie: the number of items that come after the first of its
             items in the order of ties, int64 ``[nodes of the level]``.
     """
 
+    parents: tuple[Tensor, ...]
     child_offsets: tuple[Tensor, ...]
     leaf_items: Tensor
+    nodes: tuple[int, ...]
+    most_children: tuple[int, ...]
     priorities: tuple[Tensor, ...]
 
     @classmethod
@@ -91,8 +100,11 @@ class TrieTensors:
             return tuple(torch.from_numpy(np.ascontiguousarray(each)).to(device) for each in arrays)
 
         return cls(
+            parents=tensors(trie.parents),
             child_offsets=tensors(trie.child_offsets),
             leaf_items=tensors((trie.leaf_items,))[0],
+            nodes=trie.nodes,
+            most_children=trie.most_children,
             priorities=tensors(tuple(levels[::-1])),
         )
 
@@ -102,7 +114,11 @@ class TrieTensors:
 
     @property
     def levels(self) -> int:
-        return len(self.priorities)
+        return len(self.nodes)
+
+    @property
+    def device(self) -> torch.device:
+        return self.leaf_items.device
 
 
 @dataclass(frozen=True)
@@ -138,7 +154,7 @@ def beam_search(scorer: PrefixScorer, trie: TrieTensors, width: int) -> Beams:
     """
     if width < 1:
         raise ValueError(f"a beam has a width of at least 1, not {width}")
-    device = trie.leaf_items.device
+    device = trie.device
     nodes = torch.zeros(scorer.rows, 1, dtype=torch.int64, device=device)
     scores = torch.zeros(scorer.rows, 1, device=device)
     cut = torch.full((scorer.rows,), -torch.inf, device=device)
@@ -166,6 +182,18 @@ def beam_search(scorer: PrefixScorer, trie: TrieTensors, width: int) -> Beams:
     )
 
 
+def rows_at_once(trie: TrieTensors, width: int) -> int:
+    """How many users are searched for together, so that the children of their prefixes stay within some memory.
+
+    Args:
+        trie: identifiers of all items.
+        width: prefixes kept at each level.
+    """
+    prefixes = (1, *(min(width, nodes) for nodes in trie.nodes[:-1]))
+    children = max(beams * most for beams, most in zip(prefixes, trie.most_children, strict=True))
+    return min(_MOST_ROWS, max(1, _CHILDREN_AT_ONCE[trie.device.type] // children))
+
+
 def children_of(trie: TrieTensors, level: int, nodes: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
     """The children of nodes, in one gather.
 
@@ -183,7 +211,7 @@ def children_of(trie: TrieTensors, level: int, nodes: Tensor, wanted: Tensor) ->
     first = offsets[nodes]
     counts = torch.where(wanted, offsets[nodes + 1] - first, 0)
     place = torch.arange(max(1, int(counts.max())) if counts.numel() else 1, device=nodes.device)
-    children = (first[:, :, None] + place).clamp_(max=len(trie.priorities[level]) - 1)
+    children = (first[:, :, None] + place).clamp_(max=trie.nodes[level] - 1)
     return children, place < counts[:, :, None]
 
 

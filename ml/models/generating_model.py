@@ -49,6 +49,7 @@ class GeneratingModel(nn.Module, ABC):
     Args:
         codes: the identifiers, ``[items, levels]``; where they are generated as prefixes they are unique.
         beam_width: prefixes that are kept at each level when items are generated; 0 scores all items instead.
+        widest_beam: where a list is not certain to be the exact one, the beam is widened up to this.
 
     Attributes:
         max_length: longest history that is read, in items; of a longer one the most recent are read.
@@ -58,10 +59,11 @@ class GeneratingModel(nn.Module, ABC):
     max_length: int
     codes: Tensor
 
-    def __init__(self, codes: np.ndarray, beam_width: int) -> None:
+    def __init__(self, codes: np.ndarray, beam_width: int, widest_beam: int = 0) -> None:
         super().__init__()
         self.register_buffer("codes", torch.from_numpy(codes.astype(np.int32)))
         self.beam_width = beam_width
+        self.widest_beam = max(beam_width, widest_beam)
         self._trie: Trie | None = None
 
     @property

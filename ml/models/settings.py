@@ -303,6 +303,7 @@ class ItemCodesSettings:
         head: ``tree``, a vector for each node of the prefix tree and a softmax over siblings; ``prefix``, codes one
             after the other by a perceptron on state and prefix; ``parallel``, all codes at once (RPG).
         beam_width: prefixes that are kept at each level when items are generated; 0 scores the whole catalogue.
+        widest_beam: where a list is not certain to be the exact one, the beam is widened up to this.
         embedding_deviation: standard deviation of the normal distribution that the vectors that are read start from.
         head_deviation: the same of the vectors of the head; the parallel head has unit normal ones.
         head_dimensions: inner width of the perceptron of the head ``prefix``.
@@ -320,6 +321,7 @@ class ItemCodesSettings:
     head: Literal["tree", "prefix", "parallel"]
     beam_width: int
     embedding_deviation: float
+    widest_beam: int = 400
     head_deviation: float = 0.05
     head_dimensions: int = 128
     temperature: float = 0.07
@@ -341,6 +343,81 @@ class ItemCodesSettings:
             raise ValueError(f"beam_width must not be negative, not {self.beam_width}")
         if self.head == "parallel" and self.beam_width:
             raise ValueError("beam_width must be 0 for the head parallel: its codes have no order to search along")
+
+
+@dataclass(frozen=True)
+class TIGERSettings:
+    """TIGER (Rajput et al., NeurIPS 2023, arXiv 2305.05065): ``ml.models.tiger``.
+
+    Attributes:
+        dimensions: width of tokens and states.
+        heads: attention heads in each block.
+        head_dimensions: width of a head; the heads together need not be as wide as the states.
+        feed_forward_dimensions: inner width of the feed-forward layers.
+        encoder_blocks: blocks that read the history.
+        decoder_blocks: blocks that generate codes.
+        feed_forward: ``relu``, or ``gated_gelu`` as in version 1.1 of T5.
+        dropout: share of activations dropped while training.
+        max_length: longest history that is read, in items; of a longer one the most recent are read. ``auto``
+            derives it from the training histories.
+        reads: ``codes``, a token for each code of an item; ``codes_and_items`` adds a vector of the item to them.
+        user_tokens: tokens that users are hashed to, one of which is read before the history; 0 for none. A user who
+            is not known has none.
+        tied_heads: score codes with the vectors of their tokens instead of vectors of their own.
+        beam_width: prefixes that are kept at each level when items are generated; 0 scores the whole catalogue.
+        embedding_deviation: standard deviation of the normal distribution that tokens start from; 1 in T5.
+    """
+
+    dimensions: int
+    heads: int
+    head_dimensions: int
+    feed_forward_dimensions: int
+    encoder_blocks: int
+    decoder_blocks: int
+    feed_forward: Literal["relu", "gated_gelu"]
+    dropout: float
+    max_length: MaxLength
+    reads: Literal["codes", "codes_and_items"]
+    user_tokens: int
+    tied_heads: bool
+    beam_width: int
+    embedding_deviation: float
+
+    model: ClassVar[str] = "ml.models.tiger:TIGER"
+    needs_codes: ClassVar[bool] = True
+    generates: ClassVar[bool] = True
+    reads_later_items: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        _check_at_least_one(
+            self,
+            "dimensions",
+            "heads",
+            "head_dimensions",
+            "feed_forward_dimensions",
+            "encoder_blocks",
+            "decoder_blocks",
+        )
+        _check_max_length(self.max_length)
+        _check_dropout(self.dropout)
+        _check_deviation(self.embedding_deviation)
+        for name in ("user_tokens", "beam_width"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, not {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
+class GenRecSettings(TIGERSettings):
+    """GenRec (Cao and Lio, arXiv 2407.21191): ``ml.models.genrec``. ``max_length`` counts the mask."""
+
+    model: ClassVar[str] = "ml.models.genrec:GenRec"
+    reads_masks: ClassVar[bool] = True
+    reads_later_items: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if isinstance(self.max_length, int) and self.max_length < 2:
+            raise ValueError(f"max_length must be at least 2, an item and a mask, not {self.max_length}")
 
 
 # a dataclass; of one's own models it is the class `Settings` of the model's file
@@ -391,9 +468,11 @@ MODEL_SETTINGS: Mapping[str, type] = _Architectures(
         "bsarec": BSARecSettings,
         "caser": CaserSettings,
         "fpmc": FPMCSettings,
+        "genrec": GenRecSettings,
         "gru4rec": GRU4RecSettings,
         "item_codes": ItemCodesSettings,
         "matrix_factorisation": MatrixFactorisationSettings,
         "sasrec": SASRecSettings,
+        "tiger": TIGERSettings,
     }
 )

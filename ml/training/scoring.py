@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from ml.data.training_set import Sequences, TrainingSet
+from ml.generation.beam_search import TrieTensors
+from ml.generation.exact import exact_log_probabilities
 from ml.models.generating_model import GeneratingModel
 from ml.models.sequential_model import SequentialModel
 from ml.retrieval.top_k import tie_break_order
@@ -22,7 +24,7 @@ _SCORES_AT_ONCE = {"cpu": 1 << 20, "cuda": 1 << 27}
 _LEAST_ROWS = 32
 _POSITIONS_AT_ONCE = 1 << 14
 # of the metric that training stops by
-_DEPTH = 10
+VALIDATION_DEPTH = 10
 # float32 counts to here
 _MOST_COUNTED = 1 << 24
 
@@ -136,9 +138,7 @@ def _log_probability_chunks(
         inputs = (batch.items, batch.lengths, batch.users, batch.positions)
         scores = model.score_all(*inputs)
         if scores is None:
-            from ml.generation.exact import exact_log_probabilities
-
-            scores = exact_log_probabilities(model.prefix_scorer(*inputs), model.trie)
+            scores = exact_log_probabilities(model.prefix_scorer(*inputs), TrieTensors.of(model.trie, model.device))
         yield filled[chunk], scores
 
 
@@ -221,9 +221,9 @@ def validation_ndcg(
             hide_seen(scores, histories.take(rows))
         if memory is None or len(memory) < len(scores):
             memory = torch.empty_like(scores)
-        found = target_ranks(scores, torch.from_numpy(targets[rows]).to(model.device), order, _DEPTH, memory)
+        found = target_ranks(scores, torch.from_numpy(targets[rows]).to(model.device), order, VALIDATION_DEPTH, memory)
         ranks[part[rows]] = found.cpu().numpy()
-    return ndcg(world.sum(ranks, model.device), _DEPTH)
+    return ndcg(world.sum(ranks, model.device), VALIDATION_DEPTH)
 
 
 def ndcg(ranks: np.ndarray, k: int) -> float:

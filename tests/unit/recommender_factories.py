@@ -73,6 +73,19 @@ _SMALL_VECTORS = {
     )
 }  # fmt: skip
 _SMALL_FACTORS = {"dimensions": 16, "max_length": 6, "embedding_deviation": 0.1}
+_SMALL_CODES = {"name": "code_cross_entropy"}
+_SMALL_ITEM_CODES = {
+    "architecture": "item_codes",
+    **{
+        name: _SMALL_MODEL[name]
+        for name in (
+            "dimensions", "blocks", "heads", "feed_forward_dimensions", "dropout", "max_length", "embedding_deviation",
+        )
+    },
+    "block": "pre_norm",
+    "reads": "codes_and_items",
+    "beam_width": 0,
+}  # fmt: skip
 _SMALL_RECIPES = {
     "sasrec": {
         "model": _SMALL_MODEL,
@@ -126,6 +139,17 @@ _SMALL_RECIPES = {
         },
         "objective": {"name": "binary_cross_entropy"},
     },
+    "item_codes_tree": {"codes": "unique", "model": _SMALL_ITEM_CODES | {"head": "tree"}, "objective": _SMALL_CODES},
+    "item_codes_ar": {
+        "codes": "unique",
+        "model": _SMALL_ITEM_CODES | {"head": "prefix", "beam_width": 10, "widest_beam": 80},
+        "objective": _SMALL_CODES,
+    },
+    "item_codes_parallel": {
+        "codes": "svd",
+        "model": _SMALL_ITEM_CODES | {"head": "parallel"},
+        "objective": _SMALL_CODES,
+    },
     "fpmc": {"model": _SMALL_FACTORS | {"architecture": "fpmc"}, "objective": _SMALL_BPR},
     "mf_bpr": {"model": _SMALL_FACTORS | {"architecture": "matrix_factorisation"}, "objective": _SMALL_BPR},
 }
@@ -148,9 +172,22 @@ def _create_transformer(name: str, seed: int) -> Recommender:
         "training": {"batch_size": 16, "max_epochs": 2, "patience": 2},
         **_SMALL_RECIPES[name],
     }
-    codes = assign_svd_codes(made_up_training_set(), books=4) if "codes" in tables else None
+    codes = None
+    if "codes" in tables:
+        made_up = made_up_training_set()
+        codes = assign_svd_codes(made_up, books=4) if tables["codes"] == "svd" else _unique_codes(made_up.items)
     # on more threads such small sums would wait for each other
     return SequentialRecommender(recipe_from_tables(name, tables, name), seed, codes, execution=Execution(threads=1))
+
+
+def _unique_codes(items: int):
+    """Identifiers of three codes, in an order that means nothing."""
+    from ml.codes.codes import Codes
+
+    sizes = [4, 5, -(-items // 20)]
+    order = np.random.default_rng(0).permutation(items)
+    values = np.stack(np.unravel_index(order, sizes), axis=1).astype(np.uint8)
+    return Codes(values, {"name": "unique", "books": 3, "book_sizes": sizes})
 
 
 def _load_transformer(folder: Path) -> Recommender:

@@ -34,7 +34,7 @@ class ItemCodes(GeneratingModel):
 
     def __init__(self, settings: ItemCodesSettings, catalogue: Catalogue) -> None:
         assert catalogue.codes is not None
-        super().__init__(catalogue.codes, settings.beam_width)
+        super().__init__(catalogue.codes, settings.beam_width, settings.widest_beam)
         self.max_length = decided_length(settings.max_length)
         dimensions, deviation = settings.dimensions, settings.embedding_deviation
         sizes = catalogue.sizes_of_books

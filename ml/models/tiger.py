@@ -1,0 +1,179 @@
+"""TIGER: a transformer that reads the codes of a history and generates the codes of the next item (Rajput et al.,
+"Recommender Systems with Generative Retrieval", NeurIPS 2023, arXiv 2305.05065)."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ml.models.catalogue import Catalogue
+from ml.models.generating_model import CodePredictions, GeneratingModel
+from ml.models.settings import TIGERSettings, decided_length
+from ml.models.t5 import T5, Cache, Memory, T5Sizes
+
+# of Fibonacci hashing: 2 ** 32 divided by the golden ratio, and odd
+_MULTIPLIER = 2654435769
+
+
+class TIGER(GeneratingModel):
+    """Histories as tokens, one for each code of each item, to distributions over the codes of the item that follows.
+
+    A token stands for a code of one level: equal codes of two levels have different vectors. The encoder reads the
+    tokens of all items of a history, behind a token of the user where there are such. The decoder starts from a vector
+    of its own and reads the codes generated so far; each level has its own distribution, over the codes of that level
+    alone. All items have as many codes as there are levels, so nothing marks the end.
+
+    The encoder sees the whole history at once, so each history is a row with one prediction, after its last item.
+
+    Args:
+        settings: sizes and options.
+        catalogue: gives the codes, unique for each item.
+    """
+
+    def __init__(self, settings: TIGERSettings, catalogue: Catalogue) -> None:
+        assert catalogue.codes is not None
+        super().__init__(catalogue.codes, settings.beam_width)
+        self.max_length = decided_length(settings.max_length)
+        ends = np.cumsum(catalogue.sizes_of_books)
+        self._levels = [
+            slice(int(end - size), int(end)) for end, size in zip(ends, catalogue.sizes_of_books, strict=True)
+        ]
+        tokens, width, deviation = int(ends[-1]), settings.dimensions, settings.embedding_deviation
+        self.tokens = nn.Parameter(torch.empty(tokens, width).normal_(std=deviation))
+        self.beginning = nn.Parameter(torch.empty(width).normal_(std=deviation))
+        self.users = _normal(settings.user_tokens, width, deviation)
+        self.item_vectors = _normal(catalogue.items if settings.reads == "codes_and_items" else 0, width, deviation)
+        # states have a norm of about sqrt(dimensions), so that logits start with a variance of about 1
+        self.heads = None if settings.tied_heads else nn.Parameter(torch.empty(tokens, width).normal_(std=width**-0.5))
+        self.t5 = T5(
+            T5Sizes(
+                dimensions=width,
+                heads=settings.heads,
+                head_dimensions=settings.head_dimensions,
+                feed_forward_dimensions=settings.feed_forward_dimensions,
+                encoder_blocks=settings.encoder_blocks,
+                decoder_blocks=settings.decoder_blocks,
+                feed_forward=settings.feed_forward,
+                dropout=settings.dropout,
+            )
+        )
+        first = torch.tensor([level.start for level in self._levels])
+        self.register_buffer("first_tokens", first, persistent=False)
+        # of each node of the trie its code, and the token of its parent, which is what the decoder has read
+        for level, (of_level, parents) in enumerate(zip(self.trie.codes, self.trie.parents, strict=True)):
+            above = self.trie.codes[level - 1][parents] + self._levels[level - 1].start if level else parents
+            self.register_buffer(f"node_codes_{level}", torch.from_numpy(of_level), persistent=False)
+            self.register_buffer(f"parent_tokens_{level}", torch.from_numpy(above), persistent=False)
+
+    @property
+    def levels(self) -> int:
+        """Codes of an item."""
+        return len(self._levels)
+
+    def predictions(
+        self, items: Tensor, lengths: Tensor, users: Tensor, positions: Tensor, targets: Tensor
+    ) -> list[CodePredictions]:
+        """See :class:`GeneratingModel`; one part for each level.
+
+        Raises:
+            ValueError: a row has several positions.
+        """
+        memory = self._read(items, lengths, users, positions)
+        codes = self.codes[targets].long()
+        states = self.t5.decode(self._shifted(codes), memory)
+        return [
+            CodePredictions(level, self._logits(states[:, level], level), codes[:, level])
+            for level in range(self.levels)
+        ]
+
+    def prefix_scorer(self, items: Tensor, lengths: Tensor, users: Tensor, positions: Tensor) -> Prefixes:
+        """See :class:`GeneratingModel`.
+
+        Raises:
+            ValueError: a row has several positions.
+        """
+        return Prefixes(self, self._read(items, lengths, users, positions))
+
+    def _read(self, items: Tensor, lengths: Tensor, users: Tensor, positions: Tensor) -> Memory:
+        """What the decoder attends to, of each row."""
+        if len(positions) != len(items):
+            raise ValueError(
+                f"{len(positions)} predictions from {len(items)} histories: TIGER reads a history as a whole, so each "
+                "prediction needs a row of its own; train it with the task every_prefix"
+            )
+        vectors = self._vectors_of(items).flatten(1, 2)
+        visible = torch.arange(items.shape[1], device=items.device) < lengths[:, None]
+        visible = visible.repeat_interleave(self.levels, dim=1)
+        if self.users is not None:
+            vectors = torch.cat([F.embedding(hashed(users, len(self.users)), self.users)[:, None], vectors], dim=1)
+            # a user who is not known has no token
+            visible = torch.cat([(users >= 0)[:, None], visible], dim=1)
+        return self.t5.encode(vectors, visible)
+
+    def _vectors_of(self, items: Tensor) -> Tensor:
+        """Vectors of the tokens of items, int64 ``[rows, length]`` to ``[rows, length, levels, dimensions]``."""
+        vectors = F.embedding(self._tokens_of(self.codes[items].long()), self.tokens)
+        if self.item_vectors is None:
+            return vectors
+        return vectors + F.embedding(items, self.item_vectors)[:, :, None]
+
+    def _tokens_of(self, codes: Tensor) -> Tensor:
+        """Tokens of codes of the first levels, int64 ``[..., levels]`` to the same."""
+        return codes + self.get_buffer("first_tokens")[: codes.shape[-1]]
+
+    def _shifted(self, codes: Tensor) -> Tensor:
+        """What the decoder reads to predict codes, int64 ``[rows, levels]`` to ``[rows, levels, dimensions]``."""
+        read = F.embedding(self._tokens_of(codes[:, :-1]), self.tokens)
+        return torch.cat([self.beginning.expand(len(codes), 1, -1), read], dim=1)
+
+    def _logits(self, states: Tensor, level: int) -> Tensor:
+        """Of all codes of a level, ``[..., dimensions]`` to ``[..., codes]``."""
+        if self.heads is not None:
+            return states @ self.heads[self._levels[level]].T
+        # as T5 does where the vectors that are read are those that score
+        return states * states.shape[-1] ** -0.5 @ self.tokens[self._levels[level]].T
+
+
+class Prefixes:
+    """Scores continuations of prefixes of identifiers: a :class:`ml.generation.beam_search.PrefixScorer`.
+
+    The history of a user is encoded once, and what the decoder attends to of it is computed once and shared by all
+    prefixes. Each prefix keeps keys and values of its own codes alone.
+
+    Args:
+        model: in evaluation mode.
+        memory: of the users' histories.
+    """
+
+    def __init__(self, model: TIGER, memory: Memory) -> None:
+        self.rows = memory.rows
+        self._model = model
+        self._memory = memory
+        self._cache = Cache()
+
+    def log_probabilities(self, level: int, children: Tensor, exists: Tensor, beams: Tensor | None) -> Tensor:
+        """See :class:`ml.generation.beam_search.PrefixScorer`. The distribution is over all codes of the level, those
+        that do not continue a prefix included, as in training."""
+        model = self._model
+        if beams is None:
+            self._cache = Cache()
+            vectors = model.beginning.expand(self.rows, 1, -1)
+        else:
+            self._cache.reorder(beams)
+            # one of its children tells a prefix
+            child = children.gather(2, exists.byte().argmax(dim=2, keepdim=True)).squeeze(2)
+            vectors = F.embedding(model.get_buffer(f"parent_tokens_{level}")[child], model.tokens)
+        logits = model._logits(model.t5.step(vectors, self._memory, self._cache), level)
+        return logits.float().log_softmax(dim=-1).gather(2, model.get_buffer(f"node_codes_{level}")[children])
+
+
+def hashed(users: Tensor, tokens: int) -> Tensor:
+    """Which of so many tokens stands for a user, int64 of any shape to the same; any token where the user is -1."""
+    return users.clamp(min=0) * _MULTIPLIER % (1 << 32) * tokens >> 32
+
+
+def _normal(rows: int, width: int, deviation: float) -> nn.Parameter | None:
+    """A table that is not there where it has no rows."""
+    return nn.Parameter(torch.empty(rows, width).normal_(std=deviation)) if rows else None
