@@ -346,6 +346,48 @@ class ItemCodesSettings:
 
 
 @dataclass(frozen=True)
+class GPTRecCodesSettings:
+    """GPTRec on codes (Petrov and Macdonald, arXiv 2306.11114): GPT-2 over the codes of a history.
+
+    Attributes:
+        dimensions: width of code vectors and states.
+        blocks: number of transformer blocks.
+        heads: attention heads in each block; divides ``dimensions``.
+        feed_forward_dimensions: inner width of the feed-forward layers; four times ``dimensions`` in GPT-2.
+        dropout: share of activations dropped while training.
+        max_length: longest history that is read, in items; of a longer one the most recent are read. ``auto``
+            derives it from the training histories.
+        beam_width: prefixes that are kept at each level when items are generated; 0 scores the whole catalogue.
+        embedding_deviation: standard deviation of the normal distribution that vectors start from.
+        widest_beam: where a list is not certain to be the exact one, the beam is widened up to this.
+    """
+
+    dimensions: int
+    blocks: int
+    heads: int
+    feed_forward_dimensions: int
+    dropout: float
+    max_length: MaxLength
+    beam_width: int
+    embedding_deviation: float
+    widest_beam: int = 400
+
+    model: ClassVar[str] = "ml.models.gptrec_codes:GPTRecCodes"
+    needs_codes: ClassVar[bool] = True
+    generates: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        _check_at_least_one(self, "dimensions", "blocks", "heads", "feed_forward_dimensions")
+        _check_max_length(self.max_length)
+        _check_dropout(self.dropout)
+        _check_deviation(self.embedding_deviation)
+        if self.dimensions % self.heads:
+            raise ValueError(f"heads ({self.heads}) must divide dimensions ({self.dimensions})")
+        if self.beam_width < 0:
+            raise ValueError(f"beam_width must not be negative, not {self.beam_width}")
+
+
+@dataclass(frozen=True)
 class TIGERSettings:
     """TIGER (Rajput et al., NeurIPS 2023, arXiv 2305.05065): ``ml.models.tiger``.
 
@@ -469,6 +511,7 @@ MODEL_SETTINGS: Mapping[str, type] = _Architectures(
         "caser": CaserSettings,
         "fpmc": FPMCSettings,
         "genrec": GenRecSettings,
+        "gptrec_codes": GPTRecCodesSettings,
         "gru4rec": GRU4RecSettings,
         "item_codes": ItemCodesSettings,
         "matrix_factorisation": MatrixFactorisationSettings,

@@ -150,6 +150,12 @@ _SMALL_RECIPES = {
         "model": _SMALL_ITEM_CODES | {"head": "parallel"},
         "objective": _SMALL_CODES,
     },
+    "gptrec_codes": {
+        "codes": "unique",
+        "model": {name: value for name, value in _SMALL_ITEM_CODES.items() if name not in ("block", "reads")}
+        | {"architecture": "gptrec_codes", "beam_width": 10, "widest_beam": 80},
+        "objective": _SMALL_CODES,
+    },
     "fpmc": {"model": _SMALL_FACTORS | {"architecture": "fpmc"}, "objective": _SMALL_BPR},
     "mf_bpr": {"model": _SMALL_FACTORS | {"architecture": "matrix_factorisation"}, "objective": _SMALL_BPR},
 }

@@ -39,6 +39,10 @@ MODELS: dict[str, tuple[str, dict]] = {
     "prefix": ("item_codes", _ITEM_CODES | {"head": "prefix", "head_deviation": 0.7, "beam_width": 7}),
     "prefix_of_items": ("item_codes", _ITEM_CODES | {"head": "prefix", "reads": "items", "head_deviation": 0.7}),
     "parallel": ("item_codes", _ITEM_CODES | {"head": "parallel"}),
+    "gptrec_codes": (
+        "gptrec_codes",
+        {name: value for name, value in _ITEM_CODES.items() if name not in ("block", "reads")},
+    ),
 }
 PREFIXES = [name for name in MODELS if name != "parallel"]
 
@@ -162,7 +166,7 @@ def test_every_weight_gets_a_gradient(name: str):
     assert without == []
 
 
-@pytest.mark.parametrize("name", ["tree", "prefix"])
+@pytest.mark.parametrize("name", ["tree", "prefix", "gptrec_codes"])
 def test_identifiers_that_two_items_share_are_refused(name: str):
     codes = _codes()
     codes[1] = codes[0]
