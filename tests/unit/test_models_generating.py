@@ -60,6 +60,10 @@ MODELS: dict[str, tuple[str, dict]] = {
         "tiger",
         _TIGER | {"user_tokens": 6, "tied_heads": True, "feed_forward": "gated_gelu", "reads": "codes_and_items"},
     ),
+    "gptrec_codes": (
+        "gptrec_codes",
+        {name: value for name, value in _ITEM_CODES.items() if name not in ("block", "reads")},
+    ),
 }
 PREFIXES = [name for name in MODELS if name != "parallel"]
 
@@ -183,7 +187,7 @@ def test_every_weight_gets_a_gradient(name: str):
     assert without == []
 
 
-@pytest.mark.parametrize("name", ["tree", "prefix"])
+@pytest.mark.parametrize("name", ["tree", "prefix", "gptrec_codes"])
 def test_identifiers_that_two_items_share_are_refused(name: str):
     codes = _codes()
     codes[1] = codes[0]
