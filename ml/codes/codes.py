@@ -181,7 +181,7 @@ def check_assignable(training_set: TrainingSet, book_sizes: Sequence[int] | None
     """
     if book_sizes is not None and not book_sizes:
         raise ValueError("books must be at least 1")
-    if not all(1 <= size <= LARGEST_BOOK for size in book_sizes or ()):
+    if book_sizes is not None and not all(1 <= size <= LARGEST_BOOK for size in book_sizes):
         raise ValueError(f"books must have from 1 to {LARGEST_BOOK:,} codes, not {list(book_sizes)}")
     if len(training_set.train.items) == 0:
         raise ValueError(f"the training histories of {training_set.dataset} are empty: no codes can be assigned")

@@ -8,9 +8,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from ml.codes.codes import LARGEST_BOOK
+from ml.codes.codes import LARGEST_BOOK, check_assignable
 from ml.codes.collisions import with_unique_codes
-from ml.codes.registry import BOOK_SIZES, METHODS, VECTORS, Method
+from ml.codes.quality import with_identifier_report
+from ml.codes.registry import BOOK_SIZES, METHODS, TEXT, VECTORS, Method
 from ml.codes.vectors import Trained, VectorPart, input_vectors
 from ml.config import TableError, read_table, read_toml, take_choice, take_table
 
@@ -90,8 +91,8 @@ class CodesRecipe:
 
     @property
     def needs_text(self) -> bool:
-        """Whether the vectors of the item text are read, where there are any."""
-        return any(part.of == "text" for part in self.vectors)
+        """Whether the item text or the vectors of it are read, where there are any."""
+        return TEXT in METHODS[self.method_name].needs or any(part.of == "text" for part in self.vectors)
 
     @property
     def needs_recipes(self) -> tuple[str, ...]:
@@ -110,10 +111,13 @@ class CodesRecipe:
             ValueError: no codes can be assigned: the training histories are empty, the item text or the vectors of a
                 trained recipe are missing, or too many items share one identifier to be told apart.
         """
+        check_assignable(training_set)
         seed += self.seed_offset
         vectors = input_vectors(training_set, self.vectors, seed, trained) if self.vectors else None
         codes = self.method.assign(training_set, self.book_sizes, seed, vectors)
-        return with_unique_codes(codes, training_set) if self.collisions == RESOLVED else codes
+        if self.collisions == RESOLVED:
+            codes = with_unique_codes(codes, training_set)
+        return with_identifier_report(codes, training_set, vectors)
 
 
 @dataclass(frozen=True)
