@@ -26,6 +26,8 @@ def _outcome(recipe: CodesRecipe, training_set: TrainingSet) -> tuple[str, ...]:
 @pytest.mark.parametrize("name", RECIPES)
 def test_permuted_and_replaced_held_out_items_change_no_code(name: str):
     training_set = made_up_training_set()
+    labelled = (f"{text} Category: {text[-5:]} Price: Unknown" for text in training_set.item_text)
+    training_set = training_set.with_text(tuple(labelled))
     random = np.random.default_rng(1)
     permuted = replace(
         training_set,
