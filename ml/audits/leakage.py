@@ -337,8 +337,7 @@ def baseline_refits(training_set: TrainingSet, exclude_seen: bool, seed: int = 0
 
 
 def code_refits(recipes: Iterable[CodesRecipe], seed: int = 0) -> dict[str, Refit]:
-    """Codes by the given recipes, by title; without those by methods that take long (not in :data:`CHEAP_CODES`) or from
-    the vectors of trained models."""
+    """Codes by the given recipes, by title, without slow methods (not in :data:`CHEAP_CODES`) and trained vectors."""
 
     def refit(recipe: CodesRecipe) -> Refit:
         return lambda data: (recipe.assign(data, seed).values,)

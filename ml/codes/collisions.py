@@ -123,8 +123,8 @@ def with_unique_codes(codes: Codes, training_set: TrainingSet) -> Codes:
     return replace(codes, values=found.values, method=method, report=report, last_distances=None)
 
 
-def _groups(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The group of each row, of equal ones, int64 ``[rows]``, and the size of each group."""
+def equal_rows(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Groups of equal rows: the group of each row, int64 ``[rows]``, and the size of each group."""
     if rows.shape[1] == 0:
         return np.zeros(len(rows), dtype=np.int64), np.array([len(rows)])
     _, group, sizes = np.unique(rows, axis=0, return_inverse=True, return_counts=True)
@@ -133,8 +133,8 @@ def _groups(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _crowded_prefixes(values: np.ndarray) -> list[np.ndarray]:
     """The items of each prefix (all codes but the last) under which two items share their last code, ascending."""
-    prefix, sizes = _groups(values[:, :-1])
-    whole, copies = _groups(values)
+    prefix, sizes = equal_rows(values[:, :-1])
+    whole, copies = equal_rows(values)
     crowded = np.zeros(len(sizes), dtype=bool)
     crowded[prefix[copies[whole] > 1]] = True
     order = np.argsort(prefix, kind="stable")
@@ -156,7 +156,7 @@ def _assign(values: np.ndarray, items: np.ndarray, costs: Costs) -> None:
 
 def _numbers(values: np.ndarray, popularity: np.ndarray) -> tuple[np.ndarray, int]:
     """The place of each item among those of equal codes, the most popular first, and how many items have equals."""
-    group, sizes = _groups(values)
+    group, sizes = equal_rows(values)
     order = np.lexsort((np.arange(len(values)), -np.asarray(popularity), group))
     starts = np.cumsum(sizes) - sizes
     numbers = np.empty(len(values), dtype=np.int64)

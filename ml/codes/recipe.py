@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -83,6 +83,13 @@ class CodesRecipe:
         return METHODS[self.method_name].module
 
     @property
+    def modules(self) -> list[str]:
+        """Dotted names of all modules whose code decides the codes, besides what these import."""
+        vectors = ["ml.codes.vectors"] if self.vectors else []
+        collisions = ["ml.codes.collisions"] if self.collisions == RESOLVED else []
+        return ["ml.codes.codes", self.module, *vectors, *collisions]
+
+    @property
     def needs_text(self) -> bool:
         """Whether the item text or the vectors of it are read, where there are any."""
         return TEXT in METHODS[self.method_name].needs or any(part.of == "text" for part in self.vectors)
@@ -102,7 +109,7 @@ class CodesRecipe:
 
         Raises:
             ValueError: no codes can be assigned: the training histories are empty, the item text or the vectors of a
-                trained recipe are missing, or too many items share one identifier to be told apart.
+                trained recipe are missing, or too many items share one identifier.
         """
         check_assignable(training_set)
         seed += self.seed_offset
@@ -110,6 +117,8 @@ class CodesRecipe:
         codes = self.method.assign(training_set, self.book_sizes, seed, vectors)
         if self.collisions == RESOLVED:
             codes = with_unique_codes(codes, training_set)
+        # what it holds of the vectors is not needed any more
+        codes = replace(codes, last_distances=None)
         return with_identifier_report(codes, training_set, vectors)
 
 

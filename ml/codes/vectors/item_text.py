@@ -23,7 +23,7 @@ def texts_known(training_set: TrainingSet) -> np.ndarray:
 
     if training_set.item_text is None:
         return np.zeros(training_set.items, dtype=bool)
-    return np.asarray(name_vectors(training_set)).any(axis=1)
+    return np.any(name_vectors(training_set), axis=1)
 
 
 def has_text(training_set: TrainingSet) -> bool:
