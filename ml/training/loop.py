@@ -120,7 +120,8 @@ def train_model(
     )
     log_to, tell = (execution.log_to, execution.tell) if world.is_first else (None, None)
     with closing(bar), GrowingLog(log_to, [*phase.known, *state.log], tell) as growing_log:
-        while state.epoch <= settings.max_epochs and not _has_stopped(state, settings):
+        while state.epoch <= settings.max_epochs and not _has_stopped(state, settings, trainable.pretraining_epochs):
+            trainable.start_epoch(state.epoch)
             generator = generator_for(phase.seed, state.epoch)
             batches = shuffled_batches(sequences, rows, settings.batch_size, trainable.max_length, generator)
             model.train()
@@ -176,7 +177,7 @@ def train_model(
 
 
 def build_optimiser(model: torch.nn.Module, settings: OptimiserSettings) -> torch.optim.Optimizer:
-    """AdamW, with weight decay on matrices only."""
+    """Adam with weight decay on matrices only, decoupled (AdamW) or in the gradient."""
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     decayed = [parameter for parameter in parameters if parameter.dim() >= 2 and settings.weight_decay]
     spared = [parameter for parameter in parameters if parameter.dim() < 2 or not settings.weight_decay]
@@ -185,7 +186,8 @@ def build_optimiser(model: torch.nn.Module, settings: OptimiserSettings) -> torc
         for group, decay in ((decayed, settings.weight_decay), (spared, 0.0))
         if group
     ]
-    return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=settings.betas, fused=True)
+    kind = torch.optim.AdamW if settings.decay == "decoupled" else torch.optim.Adam
+    return kind(groups, lr=settings.learning_rate, betas=settings.betas, fused=True)
 
 
 def set_learning_rate(optimiser: torch.optim.Optimizer, settings: OptimiserSettings, step: int) -> None:
@@ -195,11 +197,11 @@ def set_learning_rate(optimiser: torch.optim.Optimizer, settings: OptimiserSetti
         group["lr"] = settings.learning_rate * share
 
 
-def _has_stopped(state: TrainingState, settings: TrainingSettings) -> bool:
+def _has_stopped(state: TrainingState, settings: TrainingSettings, pretraining_epochs: int) -> bool:
     """Whether the last epoch's validation was one too many without a better one."""
     if not state.log or state.log[-1].validation_ndcg_at_10 is None:
         return False
-    return state.log[-1].epoch - state.best_epoch >= settings.patience
+    return state.log[-1].epoch - max(state.best_epoch, pretraining_epochs) >= settings.patience
 
 
 def _record(fit_on: str, state: TrainingState, quality: float | None, sequences: int) -> EpochRecord:

@@ -86,6 +86,21 @@ _SMALL_ITEM_CODES = {
     "reads": "codes_and_items",
     "beam_width": 0,
 }  # fmt: skip
+_SMALL_TIGER = {
+    "architecture": "tiger",
+    **{
+        name: _SMALL_MODEL[name] for name in ("dimensions", "heads", "feed_forward_dimensions", "dropout", "max_length")
+    },
+    "head_dimensions": 8,
+    "encoder_blocks": 1,
+    "decoder_blocks": 1,
+    "feed_forward": "relu",
+    "reads": "codes",
+    "user_tokens": 9,
+    "tied_heads": False,
+    "beam_width": 10,
+    "embedding_deviation": 1.0,
+}
 _SMALL_RECIPES = {
     "sasrec": {
         "model": _SMALL_MODEL,
@@ -106,6 +121,21 @@ _SMALL_RECIPES = {
         "model": _SMALL_VECTORS
         | {"architecture": "bert4rec", "blocks": 1, "heads": 2, "feed_forward_dimensions": 16, "item_biases": True},
         "task": {"name": "cloze", "masked_share": 0.2, "last_item_share": 0.2},
+        "objective": {"name": "softmax"},
+    },
+    "bsarec": {
+        "model": _SMALL_VECTORS
+        | {
+            "architecture": "bsarec",
+            "blocks": 1,
+            "heads": 2,
+            "feed_forward_dimensions": 16,
+            "attention_dropout": 0.1,
+            "alpha": 0.7,
+            "low_pass": "fourier",
+            "cutoff": 3,
+        },
+        "task": {"name": "every_prefix", "prefixes": 3},
         "objective": {"name": "softmax"},
     },
     "gru4rec": {
@@ -133,6 +163,24 @@ _SMALL_RECIPES = {
     "item_codes_parallel": {
         "codes": "svd",
         "model": _SMALL_ITEM_CODES | {"head": "parallel"},
+        "objective": _SMALL_CODES,
+    },
+    "tiger": {
+        "codes": "unique",
+        "model": _SMALL_TIGER,
+        "task": {"name": "every_prefix", "prefixes": 3},
+        "objective": _SMALL_CODES,
+    },
+    "genrec": {
+        "codes": "unique",
+        "model": _SMALL_TIGER | {"architecture": "genrec", "reads": "codes_and_items", "user_tokens": 0},
+        "task": {"name": "masked_then_last", "prefixes": 0, "pretraining_epochs": 1},
+        "objective": _SMALL_CODES,
+    },
+    "gptrec_codes": {
+        "codes": "unique",
+        "model": {name: value for name, value in _SMALL_ITEM_CODES.items() if name not in ("block", "reads")}
+        | {"architecture": "gptrec_codes", "beam_width": 10, "widest_beam": 80},
         "objective": _SMALL_CODES,
     },
     "fpmc": {"model": _SMALL_FACTORS | {"architecture": "fpmc"}, "objective": _SMALL_BPR},
