@@ -15,7 +15,8 @@ class GenRec(TIGER):
     """Histories with one masked item to distributions over the codes of that item.
 
     The item index ``items``, one past the catalogue, stands for the masked item. Each of its tokens is a vector that
-    stands for a mask of its level. The encoder sees the items before and after it.
+    stands for a mask of its level. The encoder sees the items before and after it, and predictions are read at its
+    place.
 
     The paper starts from BART, whose tokens are pieces of text; here tokens are codes and weights are drawn anew.
 
@@ -29,6 +30,9 @@ class GenRec(TIGER):
         self.mask = nn.Parameter(
             torch.empty(self.levels, settings.dimensions).normal_(std=settings.embedding_deviation)
         )
+
+    def _read_up_to(self, lengths: Tensor, places: Tensor) -> Tensor:
+        return lengths
 
     def _vectors_of(self, items: Tensor) -> Tensor:
         masked = items == self.items

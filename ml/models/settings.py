@@ -408,6 +408,8 @@ class TIGERSettings:
         tied_heads: score codes with the vectors of their tokens instead of vectors of their own.
         beam_width: prefixes that are kept at each level when items are generated; 0 scores the whole catalogue.
         embedding_deviation: standard deviation of the normal distribution that tokens start from; 1 in T5.
+        widest_beam: where a list is not certain to be the exact one, the beam is widened up to this; 0 for never, as
+            published.
     """
 
     dimensions: int
@@ -424,11 +426,11 @@ class TIGERSettings:
     tied_heads: bool
     beam_width: int
     embedding_deviation: float
+    widest_beam: int = 0
 
     model: ClassVar[str] = "ml.models.tiger:TIGER"
     needs_codes: ClassVar[bool] = True
     generates: ClassVar[bool] = True
-    reads_later_items: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         _check_at_least_one(
@@ -443,7 +445,7 @@ class TIGERSettings:
         _check_max_length(self.max_length)
         _check_dropout(self.dropout)
         _check_deviation(self.embedding_deviation)
-        for name in ("user_tokens", "beam_width"):
+        for name in ("user_tokens", "beam_width", "widest_beam"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, not {getattr(self, name)}")
 
@@ -454,7 +456,7 @@ class GenRecSettings(TIGERSettings):
 
     model: ClassVar[str] = "ml.models.genrec:GenRec"
     reads_masks: ClassVar[bool] = True
-    reads_later_items: ClassVar[bool] = False
+    reads_one_mask: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()

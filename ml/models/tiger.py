@@ -25,7 +25,8 @@ class TIGER(GeneratingModel):
     of its own and reads the codes generated so far; each level has its own distribution, over the codes of that level
     alone. All items have as many codes as there are levels, so nothing marks the end.
 
-    The encoder sees the whole history at once, so each history is a row with one prediction, after its last item.
+    The encoder sees a history as a whole, so each prediction needs an encoding of its own: a row with predictions from
+    several places is read once for each of them, up to there.
 
     Args:
         settings: sizes and options.
@@ -34,7 +35,7 @@ class TIGER(GeneratingModel):
 
     def __init__(self, settings: TIGERSettings, catalogue: Catalogue) -> None:
         assert catalogue.codes is not None
-        super().__init__(catalogue.codes, settings.beam_width)
+        super().__init__(catalogue.codes, settings.beam_width, settings.widest_beam)
         self.max_length = decided_length(settings.max_length)
         ends = np.cumsum(catalogue.sizes_of_books)
         self._levels = [
@@ -75,11 +76,7 @@ class TIGER(GeneratingModel):
     def predictions(
         self, items: Tensor, lengths: Tensor, users: Tensor, positions: Tensor, targets: Tensor
     ) -> list[CodePredictions]:
-        """See :class:`GeneratingModel`; one part for each level.
-
-        Raises:
-            ValueError: a row has several positions.
-        """
+        """See :class:`GeneratingModel`; one part for each level."""
         memory = self._read(items, lengths, users, positions)
         codes = self.codes[targets].long()
         states = self.t5.decode(self._shifted(codes), memory)
@@ -89,28 +86,24 @@ class TIGER(GeneratingModel):
         ]
 
     def prefix_scorer(self, items: Tensor, lengths: Tensor, users: Tensor, positions: Tensor) -> Prefixes:
-        """See :class:`GeneratingModel`.
-
-        Raises:
-            ValueError: a row has several positions.
-        """
         return Prefixes(self, self._read(items, lengths, users, positions))
 
     def _read(self, items: Tensor, lengths: Tensor, users: Tensor, positions: Tensor) -> Memory:
-        """What the decoder attends to, of each row."""
-        if len(positions) != len(items):
-            raise ValueError(
-                f"{len(positions)} predictions from {len(items)} histories: TIGER reads a history as a whole, so each "
-                "prediction needs a row of its own; train it with the task every_prefix"
-            )
+        """What the decoder attends to, of each of the positions."""
+        rows = torch.div(positions, items.shape[1], rounding_mode="floor")
+        items, users, read = items[rows], users[rows], self._read_up_to(lengths[rows], positions % items.shape[1])
         vectors = self._vectors_of(items).flatten(1, 2)
-        visible = torch.arange(items.shape[1], device=items.device) < lengths[:, None]
+        visible = torch.arange(items.shape[1], device=items.device) < read[:, None]
         visible = visible.repeat_interleave(self.levels, dim=1)
         if self.users is not None:
             vectors = torch.cat([F.embedding(hashed(users, len(self.users)), self.users)[:, None], vectors], dim=1)
             # a user who is not known has no token
             visible = torch.cat([(users >= 0)[:, None], visible], dim=1)
         return self.t5.encode(vectors, visible)
+
+    def _read_up_to(self, lengths: Tensor, places: Tensor) -> Tensor:
+        """How many items are read for a prediction from a place of a row of so many, all int64 ``[states]``."""
+        return places + 1
 
     def _vectors_of(self, items: Tensor) -> Tensor:
         """Vectors of the tokens of items, int64 ``[rows, length]`` to ``[rows, length, levels, dimensions]``."""

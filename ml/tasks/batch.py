@@ -111,6 +111,18 @@ def history_batch(sequences: Sequences, rows: np.ndarray, max_length: int) -> Ba
     return batch_of(items, lengths, users_of(sequences, rows), last)
 
 
+def history_batch_with_mask(sequences: Sequences, rows: np.ndarray, max_length: int, mask: int) -> Batch:
+    """Whole histories as inputs, each with the item index ``mask`` after its last item, and the state there; the mask
+    counts for ``max_length``."""
+    ends = sequences.offsets[rows + 1]
+    shown = np.minimum(ends - sequences.offsets[rows], max_length - 1)
+    items, _ = padded(sequences.items, ends - shown, shown)
+    items = np.pad(items, ((0, 0), (0, 1)))
+    items[np.arange(len(rows)), shown] = mask
+    last = np.arange(len(rows)) * items.shape[1] + shown
+    return batch_of(items, shown + 1, users_of(sequences, rows), last)
+
+
 def padded(flat: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Runs of a flat array side by side, padded with 0 at the end: int64 ``[batch, length]``, and which of them are
     no padding, bool ``[batch, length]``."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -10,11 +10,13 @@ from ml.data.training_set import Sequences
 from ml.tasks.batch import Batch
 from ml.tasks.cloze import Cloze
 from ml.tasks.every_prefix import EveryPrefix
+from ml.tasks.masked_then_last import MaskedThenLast
 from ml.tasks.next_item import NextItem
 from ml.tasks.recency_sampling import RecencySampling
 from ml.tasks.settings import (
     ClozeSettings,
     EveryPrefixSettings,
+    MaskedThenLastSettings,
     NextItemSettings,
     RecencySamplingSettings,
     TaskSettings,
@@ -39,6 +41,21 @@ class Task(Protocol):
         """Histories to be ranked for, none of them empty: of each row one state, in the order of the rows."""
 
 
+@runtime_checkable
+class StagedTask(Task, Protocol):
+    """A task that is another one in its first epochs.
+
+    Attributes:
+        pretraining_epochs: how many these are.
+    """
+
+    pretraining_epochs: int
+
+    def start_epoch(self, epoch: int) -> None:
+        """Make batches for this epoch from now on, from 1. What a batch holds depends on the epoch alone, not on the
+        epochs before, so that an interrupted run can be resumed."""
+
+
 def build_task(settings: TaskSettings, items: int) -> Task:
     """The task that the settings describe, for a catalogue of so many items."""
     match settings:
@@ -48,6 +65,8 @@ def build_task(settings: TaskSettings, items: int) -> Task:
             return Cloze(settings, items)
         case RecencySamplingSettings():
             return RecencySampling(settings)
+        case MaskedThenLastSettings():
+            return MaskedThenLast(settings, items)
         case EveryPrefixSettings():
             return EveryPrefix(settings)
     raise TypeError(f"no task has the settings {settings!r}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ml.data.training_set import Sequences
-from ml.tasks.batch import Batch, batch_of, padded, users_of
+from ml.tasks.batch import Batch, batch_of, history_batch_with_mask, padded, users_of
 from ml.tasks.settings import ClozeSettings
 
 
@@ -39,13 +39,7 @@ class Cloze:
         )
 
     def history_batch(self, sequences: Sequences, rows: np.ndarray, max_length: int) -> Batch:
-        ends = sequences.offsets[rows + 1]
-        shown = np.minimum(ends - sequences.offsets[rows], max_length - 1)
-        items, _ = padded(sequences.items, ends - shown, shown)
-        items = np.pad(items, ((0, 0), (0, 1)))
-        items[np.arange(len(rows)), shown] = self.mask
-        last = np.arange(len(rows)) * items.shape[1] + shown
-        return batch_of(items, shown + 1, users_of(sequences, rows), last)
+        return history_batch_with_mask(sequences, rows, max_length, self.mask)
 
     def _masked(self, lengths: np.ndarray, width: int, generator: np.random.Generator) -> np.ndarray:
         """Which places are masked, bool ``[batch, width]``, none of them padding."""

@@ -93,21 +93,51 @@ class EveryPrefixSettings:
         return items * np.minimum(self.prefixes / np.maximum(samples, 1), 1)
 
 
-TaskSettings = NextItemSettings | ClozeSettings | RecencySamplingSettings | EveryPrefixSettings
+@dataclass(frozen=True)
+class MaskedThenLastSettings(EveryPrefixSettings):
+    """One item of each prefix of a sequence is masked and to be filled in: at first any item, later the last one (Cao
+    and Lio, GenRec, arXiv 2407.21191).
+
+    Attributes:
+        pretraining_epochs: epochs in which any item is masked; 0 for none. Training does not stop before they are over,
+            and patience counts from their end.
+
+    Histories to be ranked for end with a mask.
+    """
+
+    pretraining_epochs: int
+
+    uses_masks: ClassVar[bool] = True
+    masks_one_item: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.pretraining_epochs < 0:
+            raise ValueError(f"pretraining_epochs must not be negative, not {self.pretraining_epochs}")
+
+    def items_read(self, lengths: np.ndarray, max_length: int) -> np.ndarray:
+        """See :class:`EveryPrefixSettings`; masks count as items."""
+        samples = np.minimum(lengths - 1, self.prefixes) if self.prefixes else lengths - 1
+        return super().items_read(lengths, max_length - 1) + samples
+
+
+TaskSettings = NextItemSettings | ClozeSettings | RecencySamplingSettings | EveryPrefixSettings | MaskedThenLastSettings
 
 TASK_SETTINGS: dict[str, type[TaskSettings]] = {
     "next_item": NextItemSettings,
     "cloze": ClozeSettings,
     "recency_sampling": RecencySamplingSettings,
     "every_prefix": EveryPrefixSettings,
+    "masked_then_last": MaskedThenLastSettings,
 }
 
 
 def check_task_of_model(task: TaskSettings, model: Any) -> None:
     """Check that the model can be trained by the task.
 
-    Masks go with models that have a vector for them (``reads_masks``). A model whose states depend on later items of
-    the window (``reads_later_items``) must not be asked for an item of its own window.
+    Masks go with models that have a vector for them (``reads_masks``), a single mask with those that fill in one item
+    of a history (``reads_one_mask``). A model whose states depend on later items of the window (``reads_later_items``)
+    must not be asked for an item of its own window.
 
     Raises:
         ValueError: it cannot.
@@ -119,8 +149,18 @@ def check_task_of_model(task: TaskSettings, model: Any) -> None:
         )
     uses_masks, reads_masks = getattr(task, "uses_masks", False), getattr(model, "reads_masks", False)
     if uses_masks and not reads_masks:
-        raise ValueError("the task cloze masks items, and this model has no vector for a mask; it goes with bert4rec")
+        raise ValueError(
+            "the tasks cloze and masked_then_last mask items, and this model has no vector for a mask; they go with "
+            "bert4rec and genrec"
+        )
+    reads_one = getattr(model, "reads_one_mask", False)
     if reads_masks and not uses_masks:
         raise ValueError(
-            "this model reads later items too and would see what it is to predict; it needs the task cloze"
+            "this model reads later items too and would see what it is to predict; it needs the task "
+            + ("masked_then_last" if reads_one else "cloze")
+        )
+    if reads_one and not getattr(task, "masks_one_item", False):
+        raise ValueError(
+            "this model generates the one masked item of a history, and the task masks several; it needs the task "
+            "masked_then_last"
         )

@@ -120,7 +120,8 @@ def train_model(
     )
     log_to, tell = (execution.log_to, execution.tell) if world.is_first else (None, None)
     with closing(bar), GrowingLog(log_to, [*phase.known, *state.log], tell) as growing_log:
-        while state.epoch <= settings.max_epochs and not _has_stopped(state, settings):
+        while state.epoch <= settings.max_epochs and not _has_stopped(state, settings, trainable.pretraining_epochs):
+            trainable.start_epoch(state.epoch)
             generator = generator_for(phase.seed, state.epoch)
             batches = shuffled_batches(sequences, rows, settings.batch_size, trainable.max_length, generator)
             model.train()
@@ -196,11 +197,11 @@ def set_learning_rate(optimiser: torch.optim.Optimizer, settings: OptimiserSetti
         group["lr"] = settings.learning_rate * share
 
 
-def _has_stopped(state: TrainingState, settings: TrainingSettings) -> bool:
+def _has_stopped(state: TrainingState, settings: TrainingSettings, pretraining_epochs: int) -> bool:
     """Whether the last epoch's validation was one too many without a better one."""
     if not state.log or state.log[-1].validation_ndcg_at_10 is None:
         return False
-    return state.log[-1].epoch - state.best_epoch >= settings.patience
+    return state.log[-1].epoch - max(state.best_epoch, pretraining_epochs) >= settings.patience
 
 
 def _record(fit_on: str, state: TrainingState, quality: float | None, sequences: int) -> EpochRecord:

@@ -20,7 +20,7 @@ from ml.models.sequential_model import SequentialModel
 from ml.objectives.build import Objective
 from ml.objectives.code_cross_entropy import CodeCrossEntropy
 from ml.tasks.batch import Batch
-from ml.tasks.build import Task
+from ml.tasks.build import StagedTask, Task
 
 
 class TrainingBatch(Protocol):
@@ -61,6 +61,14 @@ class Trainable(Protocol[SomeBatch]):
     def max_length(self) -> int:
         """Items of a sequence that are read at most; the loop puts sequences of similar length into a batch, where
         longer ones count as this long."""
+
+    @property
+    def pretraining_epochs(self) -> int:
+        """Epochs before training may stop; patience counts from their end. 0 for most models."""
+
+    def start_epoch(self, epoch: int) -> None:
+        """Called before the first batch of an epoch, from 1, and when a run is resumed within one. Batches may depend
+        on the epoch, but not on earlier calls."""
 
     def batch(self, sequences: Sequences, rows: np.ndarray, generator: np.random.Generator) -> SomeBatch:
         """Inputs and targets of the given rows, on the CPU.
@@ -107,6 +115,14 @@ class ScoredSequences:
         self.max_length = self.module.max_length
         self._states = self.module.states
 
+    @property
+    def pretraining_epochs(self) -> int:
+        return self.task.pretraining_epochs if isinstance(self.task, StagedTask) else 0
+
+    def start_epoch(self, epoch: int) -> None:
+        if isinstance(self.task, StagedTask):
+            self.task.start_epoch(epoch)
+
     def batch(self, sequences: Sequences, rows: np.ndarray, generator: np.random.Generator) -> Batch:
         return self.task.training_batch(sequences, rows, self.max_length, generator)
 
@@ -138,6 +154,14 @@ class GeneratedCodes:
         self.least_items = self.task.least_items
         self.max_length = self.module.max_length
         self._predictions = self.module.predictions
+
+    @property
+    def pretraining_epochs(self) -> int:
+        return self.task.pretraining_epochs if isinstance(self.task, StagedTask) else 0
+
+    def start_epoch(self, epoch: int) -> None:
+        if isinstance(self.task, StagedTask):
+            self.task.start_epoch(epoch)
 
     def batch(self, sequences: Sequences, rows: np.ndarray, generator: np.random.Generator) -> Batch:
         return self.task.training_batch(sequences, rows, self.max_length, generator)

@@ -86,6 +86,21 @@ _SMALL_ITEM_CODES = {
     "reads": "codes_and_items",
     "beam_width": 0,
 }  # fmt: skip
+_SMALL_TIGER = {
+    "architecture": "tiger",
+    **{
+        name: _SMALL_MODEL[name] for name in ("dimensions", "heads", "feed_forward_dimensions", "dropout", "max_length")
+    },
+    "head_dimensions": 8,
+    "encoder_blocks": 1,
+    "decoder_blocks": 1,
+    "feed_forward": "relu",
+    "reads": "codes",
+    "user_tokens": 9,
+    "tied_heads": False,
+    "beam_width": 10,
+    "embedding_deviation": 1.0,
+}
 _SMALL_RECIPES = {
     "sasrec": {
         "model": _SMALL_MODEL,
@@ -148,6 +163,18 @@ _SMALL_RECIPES = {
     "item_codes_parallel": {
         "codes": "svd",
         "model": _SMALL_ITEM_CODES | {"head": "parallel"},
+        "objective": _SMALL_CODES,
+    },
+    "tiger": {
+        "codes": "unique",
+        "model": _SMALL_TIGER,
+        "task": {"name": "every_prefix", "prefixes": 3},
+        "objective": _SMALL_CODES,
+    },
+    "genrec": {
+        "codes": "unique",
+        "model": _SMALL_TIGER | {"architecture": "genrec", "reads": "codes_and_items", "user_tokens": 0},
+        "task": {"name": "masked_then_last", "prefixes": 0, "pretraining_epochs": 1},
         "objective": _SMALL_CODES,
     },
     "gptrec_codes": {

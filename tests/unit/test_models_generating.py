@@ -13,7 +13,7 @@ from ml.generation.beam_search import TrieTensors, beam_search
 from ml.generation.exact import exact_log_probabilities
 from ml.models.build import build_model
 from ml.models.generating_model import GeneratingModel
-from ml.models.item_codes.tree_head import segment_log_sum_exp
+from ml.models.item_codes.tree_head import Edges, edge_products, segment_log_sum_exp
 from ml.models.settings import MODEL_SETTINGS
 from ml.objectives.code_cross_entropy import CodeCrossEntropy
 from ml.objectives.settings import CodeCrossEntropySettings
@@ -33,12 +33,33 @@ _ITEM_CODES = {
     "beam_width": 0,
     "embedding_deviation": 0.7,
 }
+_TIGER = {
+    "dimensions": 12,
+    "heads": 2,
+    "head_dimensions": 5,
+    "feed_forward_dimensions": 20,
+    "encoder_blocks": 2,
+    "decoder_blocks": 2,
+    "feed_forward": "relu",
+    "dropout": 0.3,
+    "max_length": MAX_LENGTH,
+    "reads": "codes",
+    "user_tokens": 0,
+    "tied_heads": False,
+    "beam_width": 7,
+    "embedding_deviation": 1.0,
+}
 MODELS: dict[str, tuple[str, dict]] = {
     "tree": ("item_codes", _ITEM_CODES | {"head": "tree", "head_deviation": 0.7}),
     "tree_of_codes_alone": ("item_codes", _ITEM_CODES | {"head": "tree", "reads": "codes", "head_deviation": 0.7}),
     "prefix": ("item_codes", _ITEM_CODES | {"head": "prefix", "head_deviation": 0.7, "beam_width": 7}),
     "prefix_of_items": ("item_codes", _ITEM_CODES | {"head": "prefix", "reads": "items", "head_deviation": 0.7}),
     "parallel": ("item_codes", _ITEM_CODES | {"head": "parallel"}),
+    "tiger": ("tiger", _TIGER),
+    "tiger_with_users": (
+        "tiger",
+        _TIGER | {"user_tokens": 6, "tied_heads": True, "feed_forward": "gated_gelu", "reads": "codes_and_items"},
+    ),
     "gptrec_codes": (
         "gptrec_codes",
         {name: value for name, value in _ITEM_CODES.items() if name not in ("block", "reads")},
@@ -250,3 +271,16 @@ class TestCodeCrossEntropy:
         assert loss.item() == pytest.approx(expected.item())
         loss.backward()
         assert torch.isfinite(logits.grad).all()
+
+
+def test_products_of_pairs_have_the_gradients_of_autograd():
+    generator = torch.Generator().manual_seed(2)
+    queries = torch.randn(5, 3, dtype=torch.float64, generator=generator, requires_grad=True)
+    table = torch.randn(7, 3, dtype=torch.float64, generator=generator, requires_grad=True)
+    counts = torch.tensor([2, 0, 4, 1, 0])
+    of_edge = torch.repeat_interleave(torch.arange(5), counts)
+    edges = Edges(of_edge, torch.tensor([6, 0, 3, 3, 1, 0, 5]), counts.cumsum(0) - counts)
+    torch.testing.assert_close(
+        edge_products(queries, table, edges), (queries[edges.queries] * table[edges.rows]).sum(dim=1)
+    )
+    assert torch.autograd.gradcheck(lambda *inputs: edge_products(*inputs, edges), (queries, table))

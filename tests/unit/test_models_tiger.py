@@ -201,11 +201,16 @@ def test_items_that_share_an_identifier_are_refused():
         build_model(SETTINGS, 3, 0, codes)
 
 
-def test_a_row_has_one_prediction(settings):
-    model = _model(settings)
+def test_a_place_amid_a_row_stands_for_the_items_up_to_there():
+    model = _model(VARIANTS["with_users"])
     items, lengths, users, last = _inputs(model)
-    with pytest.raises(ValueError, match=r"5 predictions from 4 histories.*every_prefix"):
-        model.predictions(items, lengths, users, torch.cat([last, last[:1]]), torch.zeros(5, dtype=torch.int64))
+    places = torch.cat([last, torch.tensor([6, 8, 6])])
+    targets = torch.tensor([3, 1, 4, 1, 5, 9, 2])
+    levels = model.predictions(items, lengths, users, places, targets)
+    rows, shorter = torch.tensor([0, 1, 2, 3, 1, 1, 1]), torch.tensor([3, 6, 1, 5, 1, 3, 1])
+    alone = model.predictions(items[rows], shorter, users[rows], torch.arange(7) * 6 + shorter - 1, targets)
+    for level, expected in zip(levels, alone, strict=True):
+        torch.testing.assert_close(level.logits, expected.logits)
 
 
 def test_every_weight_is_trained(settings):
@@ -226,6 +231,7 @@ def test_every_weight_is_trained(settings):
         ({"dropout": 1.0}, "dropout must be in"),
         ({"user_tokens": -1}, "user_tokens must not be negative, not -1"),
         ({"beam_width": -1}, "beam_width must not be negative, not -1"),
+        ({"widest_beam": -1}, "widest_beam must not be negative, not -1"),
         ({"embedding_deviation": 0.0}, "embedding_deviation must be above 0"),
         ({"max_length": 0}, "max_length must be at least 1"),
     ],

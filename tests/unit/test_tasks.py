@@ -10,15 +10,17 @@ from hypothesis import strategies as st
 
 from ml.data.training_set import Sequences
 from ml.tasks.batch import Batch
-from ml.tasks.build import build_task
+from ml.tasks.build import StagedTask, build_task
 from ml.tasks.cloze import Cloze
 from ml.tasks.every_prefix import EveryPrefix
+from ml.tasks.masked_then_last import MaskedThenLast
 from ml.tasks.next_item import NextItem
 from ml.tasks.recency_sampling import RecencySampling
 from ml.tasks.settings import (
     TASK_SETTINGS,
     ClozeSettings,
     EveryPrefixSettings,
+    MaskedThenLastSettings,
     NextItemSettings,
     RecencySamplingSettings,
     check_task_of_model,
@@ -89,10 +91,12 @@ def test_cloze_asks_for_the_last_item_alone_in_the_share_stated():
             assert alone.double().mean() == share
 
 
+@pytest.mark.parametrize(
+    "task", [Cloze(ClozeSettings(0.2, 0.1), MASK), MaskedThenLast(MaskedThenLastSettings(0, 3), MASK)]
+)
 @given(rows=ROWS, max_length=st.integers(2, 9))
 @settings(deadline=None, max_examples=40)
-def test_cloze_ranks_by_a_mask_after_the_history(rows, max_length):
-    task = Cloze(ClozeSettings(0.2, 0.1), MASK)
+def test_a_mask_after_the_history_is_ranked_by(task, rows, max_length):
     rows = [row[1:] for row in rows]
     batch = task.history_batch(_sequences(rows), np.arange(len(rows)), max_length)
     _check_shapes(batch, len(rows), max_length)
@@ -261,6 +265,11 @@ def test_settings_become_tasks():
     assert build_task(ClozeSettings(0.2, 0.1), ITEMS).mask == ITEMS
     assert build_task(RecencySamplingSettings(0.2, 0.8), ITEMS).settings.recency == 0.8
     assert build_task(EveryPrefixSettings(4), ITEMS).settings.prefixes == 4
+    masked = build_task(MaskedThenLastSettings(0, 7), ITEMS)
+    assert isinstance(masked, MaskedThenLast)
+    assert (masked.mask, masked.pretraining_epochs) == (ITEMS, 7)
+    assert isinstance(masked, StagedTask)
+    assert not isinstance(build_task(EveryPrefixSettings(4), ITEMS), StagedTask)
     with pytest.raises(TypeError, match="no task"):
         build_task(None, ITEMS)
 
@@ -275,6 +284,8 @@ def test_settings_become_tasks():
         (RecencySamplingSettings, (0.2, 0.0), "recency must be above 0"),
         (RecencySamplingSettings, (0.2, 1.5), "recency must be above 0 and at most 1"),
         (EveryPrefixSettings, (-1,), "prefixes must not be negative, not -1; 0 takes all"),
+        (MaskedThenLastSettings, (-1, 3), "prefixes must not be negative, not -1; 0 takes all"),
+        (MaskedThenLastSettings, (0, -1), "pretraining_epochs must not be negative, not -1"),
     ],
 )
 def test_settings_out_of_range_are_refused(kind, values, message):
@@ -293,6 +304,24 @@ def test_masks_go_with_models_that_read_them():
         check_task_of_model(cloze, object())
     with pytest.raises(ValueError, match="needs the task cloze"):
         check_task_of_model(other, ReadsMasks())
+
+
+def test_models_that_fill_in_one_item_need_a_task_that_masks_one():
+    class ReadsOneMask:
+        reads_masks = True
+        reads_one_mask = True
+
+    class ReadsMasks:
+        reads_masks = True
+
+    check_task_of_model(MaskedThenLastSettings(0, 3), ReadsOneMask())
+    check_task_of_model(MaskedThenLastSettings(0, 3), ReadsMasks())
+    with pytest.raises(ValueError, match="no vector for a mask"):
+        check_task_of_model(MaskedThenLastSettings(0, 3), object())
+    with pytest.raises(ValueError, match="the task masks several; it needs the task masked_then_last"):
+        check_task_of_model(ClozeSettings(0.2, 0.1), ReadsOneMask())
+    with pytest.raises(ValueError, match="needs the task masked_then_last"):
+        check_task_of_model(EveryPrefixSettings(0), ReadsOneMask())
 
 
 def test_models_that_read_later_items_need_samples_that_end_before_their_target():

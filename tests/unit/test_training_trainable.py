@@ -139,10 +139,15 @@ class _Counting:
 
     least_items = 2
     max_length = 3
+    pretraining_epochs = 0
 
     def __init__(self) -> None:
         self.module = nn.Linear(1, 1)
         self.compiled = 0
+        self.epochs: list[int] = []
+
+    def start_epoch(self, epoch: int) -> None:
+        self.epochs.append(epoch)
 
     def batch(self, sequences: Sequences, rows: np.ndarray, generator: np.random.Generator) -> _Rows:
         return _Rows(torch.from_numpy(rows), len(rows), 4 * len(rows), int((rows + 1).sum()))
