@@ -51,7 +51,7 @@ GRAPHS = (
 )
 """Baselines that walk the graph of the training transitions."""
 # methods that assign codes in a few seconds; BPR takes about ten seconds per hundred thousand interactions
-CHEAP_CODES = ("svd", "random", "principal_components")
+CHEAP_CODES = ("svd", "random", "principal_components", "residual_kmeans")
 HISTORIES = 300
 DEPTH = 100
 _DAY = 24 * 60 * 60 * 1000
@@ -337,12 +337,13 @@ def baseline_refits(training_set: TrainingSet, exclude_seen: bool, seed: int = 0
 
 
 def code_refits(recipes: Iterable[CodesRecipe], seed: int = 0) -> dict[str, Refit]:
-    """Codes by the given recipes, by title; methods that take long (not in :data:`CHEAP_CODES`) are left out."""
+    """Codes by the given recipes, by title, without slow methods (not in :data:`CHEAP_CODES`) and trained vectors."""
 
     def refit(recipe: CodesRecipe) -> Refit:
         return lambda data: (recipe.assign(data, seed).values,)
 
-    return {f"Codes by {recipe.title}": refit(recipe) for recipe in recipes if recipe.method_name in CHEAP_CODES}
+    cheap = (recipe for recipe in recipes if recipe.method_name in CHEAP_CODES and not recipe.needs_recipes)
+    return {f"Codes by {recipe.title}": refit(recipe) for recipe in cheap}
 
 
 def _outcome(concerns: list[str], notes: list[str], known: bool) -> str:

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ml.data.files import whole
+from ml.data.files import sha256_of_file, whole
+from ml.extras import require
 
 if TYPE_CHECKING:
     from ml.data.training_set import TrainingSet
@@ -25,6 +26,7 @@ LARGEST_BOOK = 1 << 16
 FORMAT = "raw2rank-codes-2"
 # books of 256 codes alone
 _FIRST_FORMAT = "raw2rank-codes-1"
+_CENTROIDS = "centroids.safetensors"
 
 
 @dataclass(frozen=True)
@@ -37,11 +39,19 @@ class Codes:
         method: how they were assigned, with the settings of the method, and ``book_sizes`` where these are not all 256
             (see :func:`described_books`).
         report: quality of the assignment, see :mod:`ml.codes.quality`.
+        centroids: of methods that quantise vectors, for each book the vectors of its codes, float32
+            ``[codes, dimensions]``, with at most as many codes as the book; there are none for a further book that only
+            numbers the items of a collision. ``method["centroids"]`` names how they add up to the vector of an item.
+            They do not change the :meth:`digest`.
+        last_distances: of methods that quantise vectors, a function from items (int64 ``[n]``) to their squared
+            distances from the codes of the last book, float64 ``[n, codes]``; collisions are resolved by it. Not saved.
     """
 
     values: np.ndarray
     method: dict[str, Any]
     report: dict[str, Any] = field(default_factory=dict)
+    centroids: tuple[np.ndarray, ...] = ()
+    last_distances: Callable[[np.ndarray], np.ndarray] | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.values.ndim != 2 or self.values.dtype not in (np.uint8, np.uint16):
@@ -54,6 +64,14 @@ class Codes:
             raise ValueError(f"codes of books of {max(self.book_sizes)} are not {self.values.dtype}")
         if self.items and (self.values.max(axis=0) >= np.array(self.book_sizes)).any():
             raise ValueError(f"there are codes that are not below their book_sizes, {list(self.book_sizes)}")
+        if self.centroids and len(self.centroids) not in (self.books, self.books - 1):
+            raise ValueError(f"centroids of {len(self.centroids)} books for codes of {self.books} books")
+        for book, centroids in enumerate(self.centroids):
+            if centroids.ndim != 2 or centroids.dtype != np.float32 or len(centroids) > self.book_sizes[book]:
+                raise ValueError(
+                    f"the centroids of book {book} must be float32 [at most {self.book_sizes[book]}, dimensions], not "
+                    f"{centroids.dtype} of shape {list(centroids.shape)}"
+                )
 
     @property
     def items(self) -> int:
@@ -78,7 +96,19 @@ class Codes:
         return digest.hexdigest()
 
     def save(self, folder: Path) -> None:
-        """Write ``codes.npy`` and ``codes.json`` into an existing folder."""
+        """Write ``codes.npy`` and ``codes.json``, and ``centroids.safetensors`` where there are any, into an existing
+        folder.
+
+        Raises:
+            MissingExtra: there are centroids, and safetensors is not installed.
+        """
+        centroids = folder / _CENTROIDS
+        if self.centroids:
+            require("train", "saving the centroids of codes", ("safetensors",))
+            from safetensors.numpy import save_file
+
+            arrays = {str(book): np.ascontiguousarray(array) for book, array in enumerate(self.centroids)}
+            save_file(arrays, centroids)
         np.save(folder / "codes.npy", self.values, allow_pickle=False)
         description = {
             "format": FORMAT,
@@ -88,6 +118,8 @@ class Codes:
             "report": self.report,
             "digest": self.digest(),
         }
+        if self.centroids:
+            description["centroids"] = {"books": len(self.centroids), "sha256": sha256_of_file(centroids)}
         (folder / "codes.json").write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
 
     @classmethod
@@ -96,15 +128,29 @@ class Codes:
 
         Raises:
             DamagedFile: the folder holds another format, or the arrays are not those that were described.
+            MissingExtra: there are centroids, and safetensors is not installed.
         """
+        if (folder / _CENTROIDS).exists():
+            require("train", f"reading {folder / _CENTROIDS}", ("safetensors",))
         with whole(folder):
             description = json.loads((folder / "codes.json").read_text(encoding="utf-8"))
             if description["format"] not in (FORMAT, _FIRST_FORMAT):
                 raise ValueError(f"it holds {description['format']}, this version reads {FORMAT} and {_FIRST_FORMAT}")
-            codes = cls(np.load(folder / "codes.npy", allow_pickle=False), description["method"], description["report"])
+            values = np.load(folder / "codes.npy", allow_pickle=False)
+            centroids = _load_centroids(folder, description["centroids"]) if "centroids" in description else ()
+            codes = cls(values, description["method"], description["report"], centroids)
             if codes.digest() != description["digest"]:
                 raise ValueError("codes.npy does not hold the codes that codes.json describes")
             return codes
+
+
+def _load_centroids(folder: Path, described: dict[str, Any]) -> tuple[np.ndarray, ...]:
+    from safetensors.numpy import load_file
+
+    if sha256_of_file(folder / _CENTROIDS) != described["sha256"]:
+        raise ValueError(f"{_CENTROIDS} does not hold the centroids that codes.json describes")
+    arrays = load_file(folder / _CENTROIDS)
+    return tuple(arrays[str(book)] for book in range(described["books"]))
 
 
 def sizes_of(books: int | Sequence[int]) -> tuple[int, ...]:
@@ -135,7 +181,7 @@ def check_assignable(training_set: TrainingSet, book_sizes: Sequence[int] | None
     """
     if book_sizes is not None and not book_sizes:
         raise ValueError("books must be at least 1")
-    if not all(1 <= size <= LARGEST_BOOK for size in book_sizes or ()):
+    if book_sizes is not None and not all(1 <= size <= LARGEST_BOOK for size in book_sizes):
         raise ValueError(f"books must have from 1 to {LARGEST_BOOK:,} codes, not {list(book_sizes)}")
     if len(training_set.train.items) == 0:
         raise ValueError(f"the training histories of {training_set.dataset} are empty: no codes can be assigned")

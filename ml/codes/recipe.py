@@ -6,17 +6,20 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
-from ml.codes.codes import LARGEST_BOOK
-from ml.codes.registry import BOOK_SIZES, METHODS, VECTORS, Method
-from ml.codes.vectors import VectorPart, input_vectors
+from ml.codes.codes import LARGEST_BOOK, check_assignable
+from ml.codes.collisions import with_unique_codes
+from ml.codes.quality import with_identifier_report
+from ml.codes.registry import BOOK_SIZES, METHODS, TEXT, VECTORS, Method
+from ml.codes.vectors import Trained, VectorPart, input_vectors
 from ml.config import TableError, read_table, read_toml, take_choice, take_table
 
 if TYPE_CHECKING:
     from ml.codes.codes import Codes
     from ml.data.training_set import TrainingSet
 
+ALLOWED, RESOLVED = "allowed", "resolved"
 CODES_RECIPES = Path(__file__).parents[1] / "recipes" / "codes"
 
 
@@ -34,6 +37,8 @@ class CodesRecipe:
         book_sizes: codes of each book; empty where the method decides that itself.
         vectors: what is quantised, end to end; empty where the method takes no vectors.
         seed_offset: added to the seed of the run, so that recipes of one method can differ.
+        collisions: ``allowed``, or ``resolved``: every item has an identifier of its own
+            (:mod:`ml.codes.collisions`), for models that generate them.
     """
 
     name: str
@@ -45,6 +50,7 @@ class CodesRecipe:
     book_sizes: tuple[int, ...]
     vectors: tuple[VectorPart, ...]
     seed_offset: int
+    collisions: str = ALLOWED
 
     def as_tables(self) -> dict[str, Any]:
         """The recipe as the tables of its file, for JSON."""
@@ -54,6 +60,7 @@ class CodesRecipe:
             "source": self.source,
             "book_sizes": self.book_sizes,
             "seed_offset": self.seed_offset,
+            "collisions": self.collisions,
             # a method's settings are a dataclass, which a protocol cannot say
             "method": {"name": self.method_name, **asdict(cast(Any, self.method))},
             "vectors": [asdict(part) for part in self.vectors],
@@ -65,6 +72,9 @@ class CodesRecipe:
         tables = self.as_tables()
         for words in ("title", "description", "source"):
             del tables[words]
+        # recipes of before this key was there keep their digest
+        if self.collisions == ALLOWED:
+            del tables["collisions"]
         return hashlib.sha256(json.dumps(tables, sort_keys=True).encode()).hexdigest()
 
     @property
@@ -73,23 +83,41 @@ class CodesRecipe:
         return METHODS[self.method_name].module
 
     @property
-    def needs_text(self) -> bool:
-        """Whether the vectors of the item text are read."""
-        return any(part.of == "text" for part in self.vectors)
+    def modules(self) -> list[str]:
+        """Dotted names of all modules whose code decides the codes, besides what these import."""
+        vectors = ["ml.codes.vectors"] if self.vectors else []
+        collisions = ["ml.codes.collisions"] if self.collisions == RESOLVED else []
+        return ["ml.codes.codes", self.module, *vectors, *collisions]
 
-    def assign(self, training_set: TrainingSet, seed: int = 0) -> Codes:
+    @property
+    def needs_text(self) -> bool:
+        """Whether the item text or the vectors of it are read, where there are any."""
+        return TEXT in METHODS[self.method_name].needs or any(part.of == "text" for part in self.vectors)
+
+    @property
+    def needs_recipes(self) -> tuple[str, ...]:
+        """Recipes of models whose trained item vectors are read."""
+        return tuple(dict.fromkeys(part.recipe for part in self.vectors if part.recipe))
+
+    def assign(self, training_set: TrainingSet, seed: int = 0, trained: Trained | None = None) -> Codes:
         """Assign the codes now.
 
         Args:
             training_set: whose items get codes, with item text where :attr:`needs_text`. Held-out targets are not read.
             seed: of the run.
+            trained: from the name of one of :attr:`needs_recipes` to the vectors of its items.
 
         Raises:
-            ValueError: no codes can be assigned: the training histories are empty, or the item text is missing.
+            ValueError: no codes can be assigned: the training histories are empty, the item text or the vectors of a
+                trained recipe are missing, or too many items share one identifier to be told apart.
         """
+        check_assignable(training_set)
         seed += self.seed_offset
-        vectors = input_vectors(training_set, self.vectors, seed) if self.vectors else None
-        return self.method.assign(training_set, self.book_sizes, seed, vectors)
+        vectors = input_vectors(training_set, self.vectors, seed, trained) if self.vectors else None
+        codes = self.method.assign(training_set, self.book_sizes, seed, vectors)
+        if self.collisions == RESOLVED:
+            codes = with_unique_codes(codes, training_set)
+        return with_identifier_report(codes, training_set, vectors)
 
 
 @dataclass(frozen=True)
@@ -101,6 +129,7 @@ class _Top:
     source: str
     book_sizes: tuple[int, ...] = ()
     seed_offset: int = 0
+    collisions: Literal["allowed", "resolved"] = "allowed"
 
     def __post_init__(self) -> None:
         for size in self.book_sizes:
@@ -139,6 +168,7 @@ def load_codes_recipe(path: Path) -> CodesRecipe:
         book_sizes=top.book_sizes,
         vectors=tuple(read_table(VectorPart, dict(part), where, "vectors.") for part in parts),
         seed_offset=top.seed_offset,
+        collisions=top.collisions,
     )
 
 

@@ -4,8 +4,8 @@ A method is one module of this package with a ``REGISTERED`` (:mod:`ml.registry`
 frozen dataclass of what a recipe's table ``[method]`` may hold, with the function of :class:`Method`. Recipes are read
 wherever the graph of assets is loaded, so the module imports nothing heavier than numpy at its top.
 
-What a method needs of a recipe is in ``needs``: ``book_sizes`` where the recipe decides how many codes each book has,
-``vectors`` where vectors of the items are quantised.
+What a method needs is in ``needs``: ``book_sizes`` where the recipe decides how many codes each book has, ``vectors``
+where vectors of the items are quantised, ``text`` where the method reads the item text itself.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 BOOK_SIZES = "book_sizes"
 VECTORS = "vectors"
+TEXT = "text"
 
 METHODS = registered("ml.codes", Registered)
 

@@ -20,14 +20,7 @@ import numpy as np
 from ml.baselines.popularity import fill_by_popularity, popularity_order, popularity_shares
 from ml.data.training_set import Sequences
 from ml.generation.beam_search import Beams, PrefixScorer, TrieTensors, beam_search, rows_at_once
-from ml.generation.exact import exact_log_probabilities
-from ml.generation.settings import GenerationSettings
 from ml.recommender import NO_ITEM, Recommendations
-from ml.retrieval.top_k import exclude_seen as hide_seen
-from ml.retrieval.top_k import tie_break_order, top_k
-
-# rows for which every item is scored together
-_SCORES_AT_ONCE = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -56,8 +49,9 @@ def generated_lists(
     histories: Sequences,
     k: int,
     exclude_seen: bool,
-    settings: GenerationSettings,
     training_counts: np.ndarray,
+    width: int,
+    widest: int,
 ) -> tuple[Recommendations, ListCounts]:
     """The k best items of each history, best first, equal scores by :func:`ml.retrieval.top_k.tie_break_order`.
 
@@ -72,40 +66,22 @@ def generated_lists(
         histories: oldest item first, items of the catalogue; empty ones only if ``scorer_of`` takes them.
         k: length of the lists, at least 1.
         exclude_seen: leave out the items of a row's own history.
-        settings: method and width.
         training_counts: interactions of each item in training, ``[items]``.
+        width: prefixes kept at each level, at least 1; more for rows where k and the items to be left out need it.
+        widest: rows whose list is not certified are searched again with twice the width, until it is this one. With
+            ``widest`` no more than ``width`` nothing is searched again.
 
     Raises:
-        ValueError: k is below 1, or a log-probability is not a number or above 0.
+        ValueError: k or the width is below 1, or a log-probability is not a number or above 0.
     """
-    if k < 1:
-        raise ValueError(f"k must be at least 1, not {k}")
+    if k < 1 or width < 1:
+        raise ValueError(f"k and the width must be at least 1, not {k} and {width}")
     found = Recommendations(
         np.full((len(histories), k), NO_ITEM, dtype=np.int32), np.full((len(histories), k), -np.inf, dtype=np.float32)
     )
-    if settings.method == "exact":
-        counts = _score_all(scorer_of, trie, histories, exclude_seen, found)
-    else:
-        counts = _search(scorer_of, trie, histories, exclude_seen, settings, found)
+    widths = _first_widths(histories, k, exclude_seen, width, trie.items)
+    counts = _search(scorer_of, trie, histories, exclude_seen, widths, min(widest, trie.items), found)
     return found, counts + ListCounts(filled=_fill(found, histories, exclude_seen, training_counts))
-
-
-def _score_all(
-    scorer_of: Callable[[np.ndarray], PrefixScorer],
-    trie: TrieTensors,
-    histories: Sequences,
-    exclude_seen: bool,
-    found: Recommendations,
-) -> ListCounts:
-    """Write the lists that scoring every item gives."""
-    order = tie_break_order(trie.items)
-    for rows in _chunks(np.arange(len(histories)), max(1, _SCORES_AT_ONCE // trie.items)):
-        scores = exact_log_probabilities(scorer_of(rows), trie).cpu().numpy()
-        if exclude_seen:
-            hide_seen(scores, histories.take(rows))
-        ranked = top_k(scores, found.items.shape[1], order)
-        found.items[rows], found.scores[rows] = ranked.items, ranked.scores
-    return ListCounts(lists=len(histories), certified=len(histories))
 
 
 def _search(
@@ -113,12 +89,21 @@ def _search(
     trie: TrieTensors,
     histories: Sequences,
     exclude_seen: bool,
-    settings: GenerationSettings,
+    widths: np.ndarray,
+    widest: int,
     found: Recommendations,
 ) -> ListCounts:
-    """Write the lists that beam search finds, with wider beams for those that are not certified."""
-    widths = _first_widths(histories, found.items.shape[1], exclude_seen, settings.width, trie.items)
-    widest = min(settings.widest, trie.items)
+    """Write the lists that beam search finds, with wider beams for those that are not certified.
+
+    Args:
+        scorer_of: see :func:`generated_lists`.
+        trie: identifiers of all items.
+        histories: one a row.
+        exclude_seen: leave out the items of a row's own history.
+        widths: of the first search of each row; changed where it is searched again.
+        widest: of the last one.
+        found: written to.
+    """
     certified, repeated = 0, np.zeros(len(histories), dtype=bool)
     pending = np.arange(len(histories))
     while len(pending):

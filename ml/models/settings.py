@@ -144,6 +144,49 @@ class BERT4RecSettings(_TransformerSettings):
 
 
 @dataclass(frozen=True)
+class BSARecSettings(_TransformerSettings):
+    """BSARec (Shin et al., AAAI 2024).
+
+    Attributes:
+        attention_dropout: share of attention weights dropped while training; ``dropout`` is of all else.
+        alpha: share of the frequency branch in each block, from 0 (a causal transformer, SASRec in post-norm form) to
+            1 (no attention).
+        low_pass: ``fourier``, the published filter over the whole window, with which a state depends on later items
+            too: the model is then trained by the task ``every_prefix``; or ``causal_mean``, the mean of an item and
+            all earlier ones in its place, with which the task ``next_item`` trains all positions at once.
+        cutoff: how many of the lowest components of the Fourier transform the low-pass keeps, ``c`` of the paper; odd,
+            since all but the mean come in pairs. 0, the default, with ``causal_mean``.
+    """
+
+    attention_dropout: float
+    alpha: float
+    low_pass: Literal["fourier", "causal_mean"]
+    cutoff: int = 0
+
+    model: ClassVar[str] = "ml.models.bsarec:BSARec"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.attention_dropout < 1:
+            raise ValueError(f"attention_dropout must be in [0, 1), not {self.attention_dropout}")
+        if not 0 <= self.alpha <= 1:
+            raise ValueError(f"alpha must be from 0 to 1, not {self.alpha}")
+        if self.low_pass == "causal_mean":
+            if self.cutoff:
+                raise ValueError('cutoff is of the Fourier transform; remove it with low_pass = "causal_mean"')
+            return
+        if self.cutoff < 1 or self.cutoff % 2 == 0:
+            raise ValueError(f"cutoff must be an odd number above 0, not {self.cutoff}")
+        if isinstance(self.max_length, int) and self.cutoff > self.max_length:
+            raise ValueError(f"cutoff must be at most max_length ({self.max_length}), not {self.cutoff}")
+
+    @property
+    def reads_later_items(self) -> bool:
+        """Whether states depend on later items of their window."""
+        return self.low_pass == "fourier" and self.alpha > 0
+
+
+@dataclass(frozen=True)
 class GRU4RecSettings(ItemVectorSettings):
     """GRU4Rec (Hidasi et al., ICLR 2016).
 
@@ -303,6 +346,48 @@ class ItemCodesSettings:
 
 
 @dataclass(frozen=True)
+class GPTRecCodesSettings:
+    """GPTRec on codes (Petrov and Macdonald, arXiv 2306.11114): GPT-2 over the codes of a history.
+
+    Attributes:
+        dimensions: width of code vectors and states.
+        blocks: number of transformer blocks.
+        heads: attention heads in each block; divides ``dimensions``.
+        feed_forward_dimensions: inner width of the feed-forward layers; four times ``dimensions`` in GPT-2.
+        dropout: share of activations dropped while training.
+        max_length: longest history that is read, in items; of a longer one the most recent are read. ``auto``
+            derives it from the training histories.
+        beam_width: prefixes that are kept at each level when items are generated; 0 scores the whole catalogue.
+        embedding_deviation: standard deviation of the normal distribution that vectors start from.
+        widest_beam: where a list is not certain to be the exact one, the beam is widened up to this.
+    """
+
+    dimensions: int
+    blocks: int
+    heads: int
+    feed_forward_dimensions: int
+    dropout: float
+    max_length: MaxLength
+    beam_width: int
+    embedding_deviation: float
+    widest_beam: int = 400
+
+    model: ClassVar[str] = "ml.models.gptrec_codes:GPTRecCodes"
+    needs_codes: ClassVar[bool] = True
+    generates: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        _check_at_least_one(self, "dimensions", "blocks", "heads", "feed_forward_dimensions")
+        _check_max_length(self.max_length)
+        _check_dropout(self.dropout)
+        _check_deviation(self.embedding_deviation)
+        if self.dimensions % self.heads:
+            raise ValueError(f"heads ({self.heads}) must divide dimensions ({self.dimensions})")
+        if self.beam_width < 0:
+            raise ValueError(f"beam_width must not be negative, not {self.beam_width}")
+
+
+@dataclass(frozen=True)
 class TIGERSettings:
     """TIGER (Rajput et al., NeurIPS 2023, arXiv 2305.05065): ``ml.models.tiger``.
 
@@ -424,9 +509,11 @@ class _Architectures(Mapping[str, type]):
 MODEL_SETTINGS: Mapping[str, type] = _Architectures(
     {
         "bert4rec": BERT4RecSettings,
+        "bsarec": BSARecSettings,
         "caser": CaserSettings,
         "fpmc": FPMCSettings,
         "genrec": GenRecSettings,
+        "gptrec_codes": GPTRecCodesSettings,
         "gru4rec": GRU4RecSettings,
         "item_codes": ItemCodesSettings,
         "matrix_factorisation": MatrixFactorisationSettings,

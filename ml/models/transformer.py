@@ -34,19 +34,39 @@ class _Attention(nn.Module):
             visible: which inputs are seen, bool ``[batch, length]``; ``None`` shows each place itself and all
                 earlier ones.
         """
-        batch, length, dimensions = inputs.shape
-        split = (batch, length, self.heads, dimensions // self.heads)
+        keys, values = self.keys_and_values(inputs)
+        return self.mix(self.split(self.query(queries)), keys, values, visible)
+
+    def split(self, vectors: Tensor) -> Tensor:
+        """Vectors of all heads, ``[batch, length, dimensions]``, to ``[batch, heads, length, dimensions / heads]``."""
+        batch, length, dimensions = vectors.shape
+        return vectors.view(batch, length, self.heads, dimensions // self.heads).transpose(1, 2)
+
+    def keys_and_values(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """What is attended to: of ``[batch, length, dimensions]``, each as :meth:`split` returns it."""
         keys, values = self.key_value(inputs).chunk(2, dim=-1)
-        query, key, value = (part.view(split).transpose(1, 2) for part in (self.query(queries), keys, values))
+        return self.split(keys), self.split(values)
+
+    def mix(self, queries: Tensor, keys: Tensor, values: Tensor, visible: Tensor | None) -> Tensor:
+        """Attend from queries to keys and values, all as :meth:`split` returns them; ``visible`` as in :meth:`attend`.
+
+        Returns:
+            ``[batch, length, dimensions]``.
+        """
         seen = None if visible is None else visible[:, None, None, :]
         rate = self.dropout if self.training else 0.0
-        if rate and inputs.device.type == "cpu":
-            mixed = _attention_with_dropout(query, key, value, seen, rate)
+        if rate and queries.device.type == "cpu":
+            mixed = _attention_with_dropout(queries, keys, values, seen, rate)
         else:
             mixed = F.scaled_dot_product_attention(
-                query, key, value, attn_mask=seen, dropout_p=rate, is_causal=seen is None
+                queries, keys, values, attn_mask=seen, dropout_p=rate, is_causal=seen is None
             )
-        return self.output(mixed.transpose(1, 2).reshape(batch, length, dimensions))
+        return self.joined(mixed)
+
+    def joined(self, mixed: Tensor) -> Tensor:
+        """The output for what heads return: ``[batch, heads, length, dimensions / heads]`` to
+        ``[batch, length, dimensions]``."""
+        return self.output(mixed.transpose(1, 2).flatten(2))
 
 
 def _attention_with_dropout(queries: Tensor, keys: Tensor, values: Tensor, seen: Tensor | None, rate: float) -> Tensor:

@@ -1,17 +1,21 @@
-"""Exact top-k of a catalogue of joint product quantised items, without the table of their vectors.
+"""Exact top-k of a catalogue whose items are scored by their codes, without a table of item vectors.
 
 An item's score is the sum of one partial score from each book (PQTopK: Petrov, Macdonald and Tonellotto, "Efficient
 Inference of Sub-Item Id-based Sequential Recommendation Models with Millions of Items", RecSys 2024), so a query
 costs ``256 * dimensions`` multiplications whatever the number of items, and some additions for each item. Two books
-are joined here: their two codes are one number below 65,536, and their two partial scores one looked-up sum, which
-halves what is read for an item. The other method visits only the items that can be among the best, see
+are joined here where their two codes make one number below 65,536: their two partial scores are then one looked-up sum,
+which halves what is read for an item. The other method visits only the items that can be among the best, see
 ``ml.retrieval.pruning``.
+
+Partial scores are those of joint product quantised vectors (:class:`QuantisedCatalogue`), or any others
+(:class:`CodeCatalogue`), such as the log-probabilities of codes that a model predicts independently of one another.
 
 Needs numpy alone and runs on one core.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
@@ -29,6 +33,7 @@ if TYPE_CHECKING:
 Method = Literal["pqtopk", "pruned"]
 
 _ITEMS_AT_ONCE = 1 << 16  # a chunk's scores and one table of sums stay in a core's own cache
+_MOST_SUMS = 1 << 16  # that a column of codes can look up
 _NOTHING = np.empty(0, dtype=np.int64)
 
 
@@ -59,30 +64,32 @@ class CatalogueMemory:
         return self.total / self.dense
 
 
-class QuantisedCatalogue:
-    """Scores and ranks a catalogue of joint product quantised items.
+class CodeCatalogue:
+    """Scores and ranks a catalogue by sums of one partial score from each book.
 
-    Scores are float32 and do not depend on the method, on the other states of a call or on k: the partial scores of
-    books 0 and 1 are added, those of books 2 and 3, and so on (a last book without partner stands alone), and then
-    the sums from left to right. Both methods give exactly the items and scores of a full sort of these scores. They
-    differ from those of a dense product by rounding alone.
+    Scores are float32 and do not depend on the method, on the other rows of a call or on k: from left to right, the
+    partial scores of two books are added where the product of their sizes is at most 65,536 (a book without such a
+    partner stands alone), and then the sums from left to right. Both methods give exactly the items and scores of a
+    full sort of these scores.
 
     Args:
-        codes: uint8 ``[items, books]``.
-        centroids: vectors of the books, ``[books, 256, dimensions / books]``, used as float32.
+        codes: uint8 or uint16 ``[items, books]``.
+        book_sizes: codes of each book, at most 65,536.
         order: equal scores are ranked by their place in this permutation of the items, int64 ``[items]``; by
             default that of ``ml.retrieval.top_k.tie_break_order``.
 
     Raises:
-        ValueError: shapes or types do not fit.
+        ValueError: shapes or types do not fit, or a code is not below the size of its book.
     """
 
-    def __init__(self, codes: np.ndarray, centroids: np.ndarray, order: np.ndarray | None = None) -> None:
-        if codes.ndim != 2 or codes.dtype != np.uint8 or codes.shape[1] < 1:
-            raise ValueError(f"codes are uint8 [items, books], not {codes.dtype} of shape {list(codes.shape)}")
+    def __init__(self, codes: np.ndarray, book_sizes: Sequence[int], order: np.ndarray | None = None) -> None:
+        if codes.ndim != 2 or codes.dtype not in (np.uint8, np.uint16) or codes.shape[1] < 1:
+            raise ValueError(f"codes are uint8 or uint16 [items, books], not {codes.dtype} {list(codes.shape)}")
         items, books = codes.shape
-        if centroids.ndim != 3 or centroids.shape[:2] != (books, 256):
-            raise ValueError(f"centroids are [{books}, 256, width] for {books} books, not {list(centroids.shape)}")
+        if len(book_sizes) != books or not all(1 <= size <= _MOST_SUMS for size in book_sizes):
+            raise ValueError(f"{books} books have as many sizes, from 1 to {_MOST_SUMS:,}, not {list(book_sizes)}")
+        if items and (codes.max(axis=0) >= np.array(book_sizes)).any():
+            raise ValueError(f"there are codes that are not below the sizes of their books, {list(book_sizes)}")
         order = tie_break_order(items) if order is None else np.asarray(order)
         if items == 0 or order.shape != (items,):
             raise ValueError(
@@ -92,17 +99,111 @@ class QuantisedCatalogue:
             raise ValueError("the tie order is no permutation of the items: see ml.retrieval.top_k.tie_break_order")
         self.items = items
         self.books = books
-        self.centroids = np.ascontiguousarray(centroids, dtype=np.float32)
+        self.book_sizes = tuple(book_sizes)
         # Items lie in the order of ties, so that of two equal scores the first one wins.
         self._order = order.astype(np.int32)
         self._place = np.empty(items, dtype=np.int32)
         self._place[self._order] = np.arange(items, dtype=np.int32)
-        self._columns = np.empty((-(-books // 2), items), dtype=np.uint16)
-        for column, book in enumerate(range(0, books, 2)):
-            self._columns[column] = codes[self._order, book]
-            if book + 1 < books:
-                self._columns[column] *= np.uint16(256)
-                self._columns[column] += codes[self._order, book + 1]
+        joined = _joined(self.book_sizes)
+        self._columns = np.empty((len(joined), items), dtype=np.uint16)
+        for column, together in zip(self._columns, joined, strict=True):
+            number = np.zeros(items, dtype=np.int64)
+            for book in together:
+                number = number * self.book_sizes[book] + codes[self._order, book]
+            column[:] = number
+
+    def scores_by_partial_scores(self, partial: Sequence[np.ndarray]) -> np.ndarray:
+        """Scores of all items, float32 ``[rows, items]``.
+
+        Args:
+            partial: scores of the codes of each book, float32 ``[rows, codes of the book]``.
+        """
+        self._check(partial)
+        out = np.empty((len(partial[0]), self.items), dtype=np.float32)
+        for row in range(len(out)):
+            out[row, self._order] = _add_up(_sums([of_book[row] for of_book in partial]), self._columns)
+        return out
+
+    def top_k_by_partial_scores(
+        self, partial: Sequence[np.ndarray], k: int, method: Method = "pqtopk", excluded: Sequences | None = None
+    ) -> Recommendations:
+        """The k best items of each row, exactly; lists that run out of items end in ``NO_ITEM``.
+
+        Args:
+            partial: scores of the codes of each book, float32 ``[rows, codes of the book]``.
+            k: length of the lists, at least 1.
+            method: ``pqtopk`` scores every item; ``pruned`` visits items by their best partial scores until no
+                other can be among the k best, which is the faster the more the scores of a state differ, and scores
+                every item where that would save nothing.
+            excluded: items that a row must not get, one row each.
+
+        Raises:
+            ValueError: shapes do not fit, k is below 1, the method is unknown, or a score is not finite.
+        """
+        self._check(partial)
+        rows = len(partial[0])
+        if k < 1:
+            raise ValueError(f"k must be at least 1, not {k}")
+        if method not in ("pqtopk", "pruned"):
+            raise ValueError(f'the method is "pqtopk" or "pruned", not {method!r}')
+        if excluded is not None and len(excluded) != rows:
+            raise ValueError(f"{rows} states but {len(excluded)} rows of excluded items")
+        if excluded is not None and len(excluded.items):
+            lowest, highest = excluded.items.min(), excluded.items.max()
+            if lowest < 0 or highest >= self.items:
+                raise ValueError(f"excluded items must be of this catalogue, 0 to {self.items - 1}")
+        top_items = np.full((rows, k), NO_ITEM, dtype=np.int32)
+        top_scores = np.full((rows, k), -np.inf, dtype=np.float32)
+        for row in range(rows):
+            sums = _sums([of_book[row] for of_book in partial])
+            barred = _NOTHING if excluded is None else np.unique(self._place[excluded[row]]).astype(np.int64)
+            visited = could_be_best(sums, self._columns, self._index, k, barred) if method == "pruned" else None
+            if visited is None:
+                scores, places = _best_of_all(sums, self._columns, k, barred)
+            else:
+                scores, places = _best(_add_up(sums, self._columns, visited), visited, k)
+            ranked = np.argsort(-scores, kind="stable")
+            top_items[row, : len(ranked)] = self._order[places[ranked]]
+            top_scores[row, : len(ranked)] = scores[ranked] + np.float32(0)  # -0.0 becomes 0.0
+        return Recommendations(top_items, top_scores)
+
+    def _check(self, partial: Sequence[np.ndarray]) -> None:
+        """Refuse partial scores of other books."""
+        shapes = [list(of_book.shape) for of_book in partial]
+        rows = shapes[0][0] if shapes and shapes[0] else 0
+        if shapes != [[rows, size] for size in self.book_sizes]:
+            raise ValueError(
+                f"partial scores are [rows, codes] of books of {list(self.book_sizes)}, not of shapes {shapes}"
+            )
+
+    @cached_property
+    def _index(self) -> InvertedIndex:
+        return InvertedIndex(self._columns)
+
+
+class QuantisedCatalogue(CodeCatalogue):
+    """Scores and ranks a catalogue of joint product quantised items: partial scores are products of a state's parts
+    with the vectors of the books.
+
+    Scores differ from those of a dense product by rounding alone.
+
+    Args:
+        codes: uint8 ``[items, books]``.
+        centroids: vectors of the books, ``[books, 256, dimensions / books]``, used as float32.
+        order: see :class:`CodeCatalogue`.
+
+    Raises:
+        ValueError: shapes or types do not fit.
+    """
+
+    def __init__(self, codes: np.ndarray, centroids: np.ndarray, order: np.ndarray | None = None) -> None:
+        if codes.ndim != 2 or codes.dtype != np.uint8 or codes.shape[1] < 1:
+            raise ValueError(f"codes are uint8 [items, books], not {codes.dtype} of shape {list(codes.shape)}")
+        books = codes.shape[1]
+        if centroids.ndim != 3 or centroids.shape[:2] != (books, 256):
+            raise ValueError(f"centroids are [{books}, 256, width] for {books} books, not {list(centroids.shape)}")
+        super().__init__(codes, [256] * books, order)
+        self.centroids = np.ascontiguousarray(centroids, dtype=np.float32)
 
     @classmethod
     def from_embedding(
@@ -130,88 +231,52 @@ class QuantisedCatalogue:
 
     def scores(self, states: np.ndarray) -> np.ndarray:
         """Scores of all items, float32 ``[rows, items]``, for states ``[rows, dimensions]``."""
-        out = np.empty((len(states), self.items), dtype=np.float32)
-        for row, partial in enumerate(self._partial_scores(states)):
-            out[row, self._order] = _add_up(_sums(partial), self._columns)
-        return out
+        return self.scores_by_partial_scores(self._partial_scores(states))
 
     def top_k(
         self, states: np.ndarray, k: int, method: Method = "pqtopk", excluded: Sequences | None = None
     ) -> Recommendations:
-        """The k best items of each row, exactly; lists that run out of items end in ``NO_ITEM``.
-
-        Args:
-            states: hidden states, ``[rows, dimensions]``, used as float32.
-            k: length of the lists, at least 1.
-            method: ``pqtopk`` scores every item; ``pruned`` visits items by their best partial scores until no
-                other can be among the k best, which is the faster the more the scores of a state differ, and scores
-                every item where that would save nothing.
-            excluded: items that a row must not get, one row each.
+        """:meth:`top_k_by_partial_scores` of hidden states, ``[rows, dimensions]``, used as float32.
 
         Raises:
-            ValueError: shapes do not fit, k is below 1, the method is unknown, or a score is not finite.
+            ValueError: see there.
         """
         return self.top_k_by_partial_scores(self._partial_scores(states), k, method, excluded)
 
-    def top_k_by_partial_scores(
-        self, partial: np.ndarray, k: int, method: Method = "pqtopk", excluded: Sequences | None = None
-    ) -> Recommendations:
-        """:meth:`top_k` of states whose partial scores are known, float32 ``[rows, books, 256]``.
-
-        Raises:
-            ValueError: as :meth:`top_k`.
-        """
-        if k < 1:
-            raise ValueError(f"k must be at least 1, not {k}")
-        if method not in ("pqtopk", "pruned"):
-            raise ValueError(f'the method is "pqtopk" or "pruned", not {method!r}')
-        if excluded is not None and len(excluded) != len(partial):
-            raise ValueError(f"{len(partial)} states but {len(excluded)} rows of excluded items")
-        if excluded is not None and len(excluded.items):
-            lowest, highest = excluded.items.min(), excluded.items.max()
-            if lowest < 0 or highest >= self.items:
-                raise ValueError(f"excluded items must be of this catalogue, 0 to {self.items - 1}")
-        top_items = np.full((len(partial), k), NO_ITEM, dtype=np.int32)
-        top_scores = np.full((len(partial), k), -np.inf, dtype=np.float32)
-        for row, of_row in enumerate(partial):
-            sums = _sums(of_row)
-            barred = _NOTHING if excluded is None else np.unique(self._place[excluded[row]]).astype(np.int64)
-            visited = could_be_best(sums, self._columns, self._index, k, barred) if method == "pruned" else None
-            if visited is None:
-                scores, places = _best_of_all(sums, self._columns, k, barred)
-            else:
-                scores, places = _best(_add_up(sums, self._columns, visited), visited, k)
-            ranked = np.argsort(-scores, kind="stable")
-            top_items[row, : len(ranked)] = self._order[places[ranked]]
-            top_scores[row, : len(ranked)] = scores[ranked] + np.float32(0)  # -0.0 becomes 0.0
-        return Recommendations(top_items, top_scores)
-
-    @cached_property
-    def _index(self) -> InvertedIndex:
-        return InvertedIndex(self._columns)
-
-    def _partial_scores(self, states: np.ndarray) -> np.ndarray:
-        """Scores of all centroids, float32 ``[rows, books, 256]``, for states ``[rows, dimensions]``."""
+    def _partial_scores(self, states: np.ndarray) -> list[np.ndarray]:
+        """Scores of the centroids of each book, float32 ``[rows, 256]``, for states ``[rows, dimensions]``."""
         if states.ndim != 2 or states.shape[1] != self.dimensions:
             raise ValueError(f"states are [rows, {self.dimensions}] for this catalogue, not {list(states.shape)}")
         partial = np.empty((len(states), self.books, 256), dtype=np.float32)
         for row, state in enumerate(np.asarray(states, dtype=np.float32)):
             # einsum adds in a fixed order, whatever the number of threads
             np.einsum("bw,bcw->bc", state.reshape(self.books, -1), self.centroids, out=partial[row])
-        return partial
+        return list(partial.transpose(1, 0, 2))
 
 
-def _sums(partial: np.ndarray) -> list[np.ndarray]:
-    """What each column of codes looks up: sums of two partial scores ``[65536]``, of one book's ``[256]``.
+def _joined(book_sizes: Sequence[int]) -> list[tuple[int, ...]]:
+    """Which books make a column of codes: one, or two whose codes are one number below 65,536."""
+    joined, book = [], 0
+    while book < len(book_sizes):
+        pair = book_sizes[book : book + 2]
+        together = 2 if len(pair) == 2 and pair[0] * pair[1] <= _MOST_SUMS else 1
+        joined.append(tuple(range(book, book + together)))
+        book += together
+    return joined
+
+
+def _sums(partial: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """What each column of codes looks up: sums of the partial scores of two books, or the partial scores of one.
 
     Args:
-        partial: scores of the centroids, ``[books, 256]``.
+        partial: scores of the codes of each book, ``[codes of the book]``.
     """
-    if not np.isfinite(np.abs(partial).max(axis=1).sum()):
+    if not np.isfinite(np.array([np.abs(of_book).max() for of_book in partial]).sum()):
         raise ValueError("a score is not finite: the state or the weights have diverged")
-    books = len(partial)
-    sums = [(partial[book][:, None] + partial[book + 1]).ravel() for book in range(0, books - 1, 2)]
-    return sums if books % 2 == 0 else [*sums, partial[-1]]
+    return [
+        (partial[books[0]][:, None] + partial[books[1]]).ravel() if len(books) == 2 else partial[books[0]]
+        for books in _joined([len(of_book) for of_book in partial])
+    ]
 
 
 def _add_up(sums: list[np.ndarray], columns: np.ndarray, places: np.ndarray | slice = slice(None)) -> np.ndarray:

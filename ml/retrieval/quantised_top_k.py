@@ -73,7 +73,8 @@ class QuantisedTopK:
         largest = np.abs(partial).max(axis=2).sum(axis=1, dtype=np.float64)
         if not np.isfinite(largest.astype(np.float32)).all():
             return self._by_all_scores(partial, k, excluded)
-        found = self.catalogue.top_k_by_partial_scores(partial, k + _SPARE, method, excluded)
+        by_book = list(partial.transpose(1, 0, 2))
+        found = self.catalogue.top_k_by_partial_scores(by_book, k + _SPARE, method, excluded)
         # Either way of adding has a rounding error of at most (books - 1) * rounding * largest. An item that is not
         # in the list and would be below the k-th by more than four times that error is not among the k best.
         doubt = 4 * books * _ROUNDING * largest

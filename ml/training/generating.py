@@ -8,7 +8,6 @@ import torch
 from ml.data.training_set import Sequences, TrainingSet
 from ml.generation.beam_search import PrefixScorer, TrieTensors
 from ml.generation.lists import ListCounts, generated_lists
-from ml.generation.settings import GenerationSettings
 from ml.models.generating_model import GeneratingModel
 from ml.recommender import Recommendations
 from ml.tasks.build import Task
@@ -26,8 +25,9 @@ def generate(
     histories: Sequences,
     k: int,
     exclude_seen: bool,
-    settings: GenerationSettings,
     training_counts: np.ndarray,
+    width: int,
+    widest: int,
 ) -> tuple[Recommendations, ListCounts]:
     """The k best items of each history, none of them empty, and how the lists were found.
 
@@ -37,8 +37,9 @@ def generate(
         histories: oldest item first.
         k: length of the lists.
         exclude_seen: leave out the items of a history.
-        settings: method and widths.
         training_counts: interactions of each item in training, ``[items]``.
+        width: of the beam, see :func:`ml.generation.lists.generated_lists`.
+        widest: of the beam where a list is not certified.
     """
     model.eval()
     # histories of like length are searched together
@@ -50,7 +51,7 @@ def generate(
         return model.prefix_scorer(batch.items, batch.lengths, batch.users, batch.positions)
 
     trie = TrieTensors.of(model.trie, model.device)
-    lists, counts = generated_lists(scorer_of, trie, ordered, k, exclude_seen, settings, training_counts)
+    lists, counts = generated_lists(scorer_of, trie, ordered, k, exclude_seen, training_counts, width, widest)
     back = np.argsort(order)
     return Recommendations(lists.items[back], lists.scores[back]), counts
 
@@ -75,8 +76,9 @@ def generated_validation_ndcg(
     histories = training_set.histories("validation").take(part)
     filled = np.flatnonzero(histories.lengths > 0)
     width = min(_VALIDATION_WIDTH, model.beam_width)
-    settings = GenerationSettings("beam", width, width)
-    lists, _ = generate(model, task, histories.take(filled), VALIDATION_DEPTH, exclude_seen, settings, training_counts)
+    lists, _ = generate(
+        model, task, histories.take(filled), VALIDATION_DEPTH, exclude_seen, training_counts, width, width
+    )
     targets = np.asarray(training_set.validation_targets)[part[filled]]
     hits = lists.items == targets[:, None]
     ranks = np.zeros(users, dtype=np.int64)

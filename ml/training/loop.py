@@ -177,7 +177,7 @@ def train_model(
 
 
 def build_optimiser(model: torch.nn.Module, settings: OptimiserSettings) -> torch.optim.Optimizer:
-    """AdamW, with weight decay on matrices only."""
+    """Adam with weight decay on matrices only, decoupled (AdamW) or in the gradient."""
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     decayed = [parameter for parameter in parameters if parameter.dim() >= 2 and settings.weight_decay]
     spared = [parameter for parameter in parameters if parameter.dim() < 2 or not settings.weight_decay]
@@ -186,7 +186,8 @@ def build_optimiser(model: torch.nn.Module, settings: OptimiserSettings) -> torc
         for group, decay in ((decayed, settings.weight_decay), (spared, 0.0))
         if group
     ]
-    return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=settings.betas, fused=True)
+    kind = torch.optim.AdamW if settings.decay == "decoupled" else torch.optim.Adam
+    return kind(groups, lr=settings.learning_rate, betas=settings.betas, fused=True)
 
 
 def set_learning_rate(optimiser: torch.optim.Optimizer, settings: OptimiserSettings, step: int) -> None:

@@ -26,19 +26,23 @@ RECIPE_SETS = ("quick", "full", "generative", "published")
 
 @dataclass(frozen=True)
 class OptimiserSettings:
-    """Adam with decoupled weight decay (AdamW); plain Adam where ``weight_decay`` is 0.
+    """Adam with weight decay; plain Adam where ``weight_decay`` is 0.
 
     Attributes:
         learning_rate: after the warm-up.
         betas: decay of the running means of the gradient and of its square.
         weight_decay: on weight matrices and embeddings; biases and layer norms are spared.
         warm_up_steps: steps over which the learning rate rises from 0 in a straight line.
+        decay: ``decoupled`` shrinks the weights beside the step (AdamW); ``in_gradient`` adds ``weight_decay`` times
+            the weights to the gradient, an L2 penalty, as ``torch.optim.Adam`` does and many public implementations
+            with it. What Adam divides by is then smaller for rare items, and they are shrunk more.
     """
 
     learning_rate: float
     betas: tuple[float, float]
     weight_decay: float
     warm_up_steps: int
+    decay: Literal["decoupled", "in_gradient"] = "decoupled"
 
     def __post_init__(self) -> None:
         if self.learning_rate <= 0:
@@ -138,6 +142,9 @@ class Recipe:
         tables["task"] = {"name": self.task_name, **asdict(self.task)}
         tables["objective"] = {"name": self.objective_name, **asdict(self.objective)}
         tables["optimiser"] = asdict(self.optimiser)
+        if self.optimiser.decay == OptimiserSettings.decay:
+            # younger than most recipes, whose digests are to stay
+            del tables["optimiser"]["decay"]
         tables["training"] = asdict(self.training)
         return json.loads(json.dumps(tables))
 

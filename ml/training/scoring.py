@@ -134,11 +134,13 @@ def _log_probability_chunks(
     """Log-probabilities of the whole catalogue for every history but the empty ones."""
     model.eval()
     filled = np.flatnonzero(histories.lengths > 0)
+    trie = None
     for chunk, batch in history_batches(model, task, histories, filled, _scored_together(model)):
         inputs = (batch.items, batch.lengths, batch.users, batch.positions)
         scores = model.score_all(*inputs)
         if scores is None:
-            scores = exact_log_probabilities(model.prefix_scorer(*inputs), TrieTensors.of(model.trie, model.device))
+            trie = TrieTensors.of(model.trie, model.device) if trie is None else trie
+            scores = exact_log_probabilities(model.prefix_scorer(*inputs), trie)
         yield filled[chunk], scores
 
 

@@ -19,7 +19,6 @@ from ml.data.files import whole
 from ml.data.item_index import check_items
 from ml.data.training_set import FIT_ON_BOTH, FIT_ON_TRAIN, Sequences, TrainingSet
 from ml.generation.lists import ListCounts
-from ml.generation.settings import GenerationSettings
 from ml.models.build import build_model
 from ml.models.generating_model import GeneratingModel
 from ml.models.item_embeddings import JointProductQuantisedItemEmbedding
@@ -267,9 +266,15 @@ class SequentialRecommender:
     ) -> Iterator[tuple[np.ndarray, Recommendations]]:
         """As :meth:`_ranked_chunks`, by beam search."""
         filled = np.flatnonzero(histories.lengths > 0)
-        settings = GenerationSettings("beam", model.beam_width, model.widest_beam)
         lists, self.list_counts = generate(
-            model, self._task, histories.take(filled), k, exclude_seen, settings, self._training_counts
+            model,
+            self._task,
+            histories.take(filled),
+            k,
+            exclude_seen,
+            self._training_counts,
+            model.beam_width,
+            model.widest_beam,
         )
         yield filled, lists
         order = tie_break_order(model.items)

@@ -18,7 +18,6 @@ from orchestration.selection import group_of, require_chosen
 def _codes_asset(recipe: CodesRecipe) -> dg.AssetsDefinition:
     deps = [["training_sets", "sequences"], ["settings", "training"]]
     deps += [["training_sets", "item_text"], ["training_sets", "text_vectors"]] if recipe.needs_text else []
-    modules = ["ml.codes.codes", recipe.module, *(["ml.codes.vectors"] if recipe.vectors else [])]
 
     @dg.asset(
         key=["codes", recipe.name],
@@ -32,7 +31,7 @@ def _codes_asset(recipe: CodesRecipe) -> dg.AssetsDefinition:
         partitions_def=datasets,
         automation_condition=on_new_data,
         # what decides the codes besides the data: the code and the recipe, not its prose
-        code_version=f"{code_version(*modules)}-{recipe.digest()[:12]}",
+        code_version=f"{code_version(*recipe.modules)}-{recipe.digest()[:12]}",
         metadata={
             "dagster/column_schema": array_schema(
                 values=("uint8 or uint16 [items, books]", "code of each item in each code book")

@@ -123,6 +123,21 @@ _SMALL_RECIPES = {
         "task": {"name": "cloze", "masked_share": 0.2, "last_item_share": 0.2},
         "objective": {"name": "softmax"},
     },
+    "bsarec": {
+        "model": _SMALL_VECTORS
+        | {
+            "architecture": "bsarec",
+            "blocks": 1,
+            "heads": 2,
+            "feed_forward_dimensions": 16,
+            "attention_dropout": 0.1,
+            "alpha": 0.7,
+            "low_pass": "fourier",
+            "cutoff": 3,
+        },
+        "task": {"name": "every_prefix", "prefixes": 3},
+        "objective": {"name": "softmax"},
+    },
     "gru4rec": {
         "model": _SMALL_VECTORS | {"architecture": "gru4rec", "layers": 1, "hidden_dimensions": 12},
         "objective": {"name": "softmax"},
@@ -160,6 +175,12 @@ _SMALL_RECIPES = {
         "codes": "unique",
         "model": _SMALL_TIGER | {"architecture": "genrec", "reads": "codes_and_items", "user_tokens": 0},
         "task": {"name": "masked_then_last", "prefixes": 0, "pretraining_epochs": 1},
+        "objective": _SMALL_CODES,
+    },
+    "gptrec_codes": {
+        "codes": "unique",
+        "model": {name: value for name, value in _SMALL_ITEM_CODES.items() if name not in ("block", "reads")}
+        | {"architecture": "gptrec_codes", "beam_width": 10, "widest_beam": 80},
         "objective": _SMALL_CODES,
     },
     "fpmc": {"model": _SMALL_FACTORS | {"architecture": "fpmc"}, "objective": _SMALL_BPR},

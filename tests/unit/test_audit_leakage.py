@@ -28,6 +28,7 @@ from ml.audits.near_duplicates import near_duplicate_users, near_duplicates
 from ml.baselines.registry import BASELINES
 from ml.codes.recipe import load_codes_recipes
 from ml.codes.svd import assign_svd_codes
+from ml.codes.vectors import VectorPart
 from ml.data.training_set import FIT_ON_BOTH, Sequences
 
 WORDS = ["red", "green", "blue", "small", "large", "soft", "hard", "cold"]
@@ -249,7 +250,11 @@ def test_replaced_held_out_items_change_no_code(name):
 
 
 def test_codes_that_take_long_are_left_out():
-    assert list(code_refits(CODES.values())) == ["Codes by Random", "Codes by Truncated SVD"]
+    names = ("bpr", "graph", "random", "svd", "text", "text_and_graph")
+    titles = ["Item graph", "Random", "Truncated SVD", "Text", "Text and item graph"]
+    assert list(code_refits(CODES[name] for name in names)) == [f"Codes by {title}" for title in titles]
+    of_a_model = replace(CODES["graph"], vectors=(VectorPart("recipe", 8, recipe="sasrec"),))
+    assert code_refits([of_a_model]) == {}
 
 
 @pytest.mark.parametrize("exclude_seen", [False, True])

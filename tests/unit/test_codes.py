@@ -421,3 +421,67 @@ def test_codes_saved_by_the_first_version_are_read(tmp_path):
 def test_codes_that_are_not_of_their_books_are_an_error(values, sizes, message):
     with pytest.raises(ValueError, match=message):
         Codes(values, {"book_sizes": sizes})
+
+
+def _with_centroids(books: int = 2) -> Codes:
+    random = np.random.default_rng(0)
+    centroids = tuple(random.normal(size=(4 + book, 3)).astype(np.float32) for book in range(books))
+    return Codes(random.integers(4, size=(9, 2)).astype(np.uint8), {"centroids": "residual"}, {}, centroids)
+
+
+@pytest.mark.parametrize("books", [1, 2])
+def test_centroids_are_saved_with_the_codes(tmp_path, books):
+    codes = _with_centroids(books)
+    codes.save(tmp_path)
+    loaded = Codes.load(tmp_path)
+    assert len(loaded.centroids) == books
+    for one, other in zip(codes.centroids, loaded.centroids, strict=True):
+        assert other.dtype == np.float32
+        assert np.array_equal(one, other)
+    without = replace(codes, centroids=())
+    assert loaded.digest() == codes.digest() == without.digest()
+    described = json.loads((tmp_path / "codes.json").read_text())
+    assert described["format"] == "raw2rank-codes-2"
+    (tmp_path / "plain").mkdir()
+    without.save(tmp_path / "plain")
+    assert sorted(path.name for path in (tmp_path / "plain").iterdir()) == ["codes.json", "codes.npy"]
+    assert Codes.load(tmp_path / "plain").centroids == ()
+
+
+@pytest.mark.parametrize("harm", ["changed", "gone", "cut short"])
+def test_centroids_that_are_not_those_described_are_an_error(tmp_path, harm):
+    codes = _with_centroids()
+    codes.save(tmp_path)
+    path = tmp_path / "centroids.safetensors"
+    if harm == "gone":
+        path.unlink()
+    elif harm == "cut short":
+        path.write_bytes(path.read_bytes()[:-4])
+    else:
+        (tmp_path / "other").mkdir()
+        replace(codes, centroids=tuple(2 * centroids for centroids in codes.centroids)).save(tmp_path / "other")
+        (tmp_path / "other" / "centroids.safetensors").rename(path)
+    with pytest.raises(ValueError, match=r"centroids\.safetensors"):
+        Codes.load(tmp_path)
+
+
+def test_centroids_need_safetensors_before_anything_is_written(tmp_path, monkeypatch):
+    monkeypatch.setattr("ml.extras.find_spec", lambda name: None)
+    with pytest.raises(
+        ModuleNotFoundError, match=r"saving the centroids of codes needs safetensors.*raw2rank\[train\]"
+    ):
+        _with_centroids().save(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("centroids", "message"),
+    [
+        ((np.zeros((4, 3), np.float32),) * 3, "centroids of 3 books for codes of 2 books"),
+        ((np.zeros((4, 3)),) * 2, r"the centroids of book 0 must be float32 \[at most 256, dimensions\]"),
+        ((np.zeros((4, 3), np.float32), np.zeros((257, 3), np.float32)), "the centroids of book 1 must be"),
+    ],
+)
+def test_centroids_that_do_not_belong_to_the_codes_are_an_error(centroids, message):
+    with pytest.raises(ValueError, match=message):
+        Codes(np.zeros((9, 2), dtype=np.uint8), {}, {}, centroids)

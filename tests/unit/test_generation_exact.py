@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import pytest
 import torch
@@ -10,8 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml.codes.trie import Trie
-from ml.generation.beam_search import TrieTensors, beam_search
+from ml.generation.beam_search import PrefixScorer, TrieTensors, beam_search
 from ml.generation.exact import exact_log_probabilities
+from ml.models.item_codes.model import _TreeScorer as TreeScorer
+from ml.models.item_codes.prefix_head import PrefixHead
+from ml.models.item_codes.prefix_head import PrefixScorer as PrefixHeadScorer
+from ml.models.item_codes.tree_head import TreeHead
 
 
 @given(identifiers(), st.integers(0, 2**16), st.integers(0, 3), st.sampled_from([None, 1, 20]))
@@ -66,3 +72,25 @@ def test_a_score_that_is_not_a_number_is_refused() -> None:
     scorer = TableScorer([np.zeros((1, 1), np.float32), np.array([[np.nan, -1]], np.float32)])
     with pytest.raises(ValueError, match="NaN"):
         exact_log_probabilities(scorer, TrieTensors.of(trie))
+
+
+@pytest.mark.parametrize("head", ["tree", "prefix"])
+def test_models_give_the_same_scores_however_the_tree_is_parted(head: Literal["tree", "prefix"]) -> None:
+    values = np.unique(np.random.default_rng(7).integers(0, 4, size=(40, 3)), axis=0)
+    trie = Trie.of(values)
+    torch.manual_seed(0)
+    part = TreeHead(trie, 8, 0.5) if head == "tree" else PrefixHead((4, 4, 4), 8, 16, 0.5)
+    states, tensors = torch.randn(3, 8), TrieTensors.of(trie)
+
+    def scorer() -> PrefixScorer:
+        return TreeScorer(part, states) if isinstance(part, TreeHead) else PrefixHeadScorer(part, states, trie)
+
+    with torch.inference_mode():
+        together = exact_log_probabilities(scorer(), tensors)
+        parted = exact_log_probabilities(scorer(), tensors, at_once=1)
+        beams = beam_search(scorer(), tensors, trie.items)
+    np.testing.assert_allclose(parted, together, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(together.gather(1, beams.items), beams.scores, rtol=0, atol=1e-5)
+    if isinstance(part, TreeHead):
+        with torch.inference_mode():
+            np.testing.assert_allclose(together, part.score_all(states), rtol=0, atol=1e-5)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from generation_toys import TableScorer, identifiers, item_scores, random_scorer
@@ -14,12 +12,9 @@ from ml.codes.trie import Trie
 from ml.data.training_set import Sequences
 from ml.generation.beam_search import TrieTensors
 from ml.generation.lists import ListCounts, generated_lists
-from ml.generation.settings import GenerationSettings
 from ml.recommender import NO_ITEM, Recommendations
 from ml.retrieval.top_k import exclude_seen as hide_seen
 from ml.retrieval.top_k import tie_break_order, top_k
-
-EXACT = GenerationSettings("exact")
 
 
 def lists(
@@ -28,11 +23,11 @@ def lists(
     histories: Sequences,
     k: int,
     exclude_seen: bool,
-    how: GenerationSettings,
+    widths: tuple[int, int] = (50, 400),
     counts: np.ndarray | None = None,
 ) -> tuple[Recommendations, ListCounts]:
     counts = np.arange(trie.items) if counts is None else counts
-    return generated_lists(scorer.take, TrieTensors.of(trie), histories, k, exclude_seen, how, counts)
+    return generated_lists(scorer.take, TrieTensors.of(trie), histories, k, exclude_seen, counts, *widths)
 
 
 def expected_lists(
@@ -66,7 +61,7 @@ def test_without_a_limit_every_list_is_exact(
 ) -> None:
     trie = Trie.of(values)
     scorer, histories = random_scorer(trie, 5, seed, distinct), random_histories(trie.items, 5, seed)
-    found, counts = lists(scorer, trie, histories, k, exclude_seen, GenerationSettings("beam", width, 1000))
+    found, counts = lists(scorer, trie, histories, k, exclude_seen, (width, 1000))
     expected = expected_lists(scorer, trie, histories, k, exclude_seen)
     np.testing.assert_array_equal(found.items, expected.items)
     np.testing.assert_array_equal(found.scores, expected.scores)
@@ -81,7 +76,7 @@ def test_certified_lists_are_exact_and_all_are_lists(
 ) -> None:
     trie = Trie.of(values)
     scorer, histories = random_scorer(trie, 1, seed, distinct), random_histories(trie.items, 1, seed)
-    found, counts = lists(scorer, trie, histories, k, exclude_seen, GenerationSettings("beam", width, width))
+    found, counts = lists(scorer, trie, histories, k, exclude_seen, (width, width))
     expected = expected_lists(scorer, trie, histories, k, exclude_seen)
     if counts.certified:
         np.testing.assert_array_equal(found.items, expected.items)
@@ -97,20 +92,6 @@ def test_certified_lists_are_exact_and_all_are_lists(
     assert counts.repeated == 0
 
 
-@cases
-@settings(deadline=None)
-def test_scoring_every_item_gives_the_lists_of_a_full_sort(
-    values: np.ndarray, seed: int, distinct: int | None, k: int, width: int, exclude_seen: bool
-) -> None:
-    trie = Trie.of(values)
-    scorer, histories = random_scorer(trie, 3, seed, distinct), random_histories(trie.items, 3, seed)
-    found, counts = lists(scorer, trie, histories, k, exclude_seen, EXACT)
-    expected = expected_lists(scorer, trie, histories, k, exclude_seen)
-    np.testing.assert_array_equal(found.items, expected.items)
-    np.testing.assert_array_equal(found.scores, expected.scores)
-    assert counts == ListCounts(lists=3, certified=3)
-
-
 def wide_trie() -> Trie:
     return Trie.of(np.unique(np.random.default_rng(0).integers(0, 8, size=(300, 3)), axis=0))
 
@@ -120,7 +101,7 @@ def test_wider_beams_certify_more_lists_and_are_counted() -> None:
     scorer, histories = random_scorer(trie, 40, seed=1), random_histories(trie.items, 40, seed=2)
     certified = []
     for widest in (10, 12, 160):
-        _, counts = lists(scorer, trie, histories, 10, False, GenerationSettings("beam", 10, widest))
+        _, counts = lists(scorer, trie, histories, 10, False, (10, widest))
         certified.append(counts.certified)
         assert counts.repeated == (0 if widest == 10 else 40 - certified[0])
     assert 0 < certified[0] < certified[1] < certified[2]
@@ -132,11 +113,11 @@ def test_a_list_does_not_depend_on_the_other_rows() -> None:
         random_scorer(trie, 20, seed=1, distinct=2),
         random_histories(trie.items, 20, seed=2, longest=30),
     )
-    how = GenerationSettings("beam", 4, 8)
-    together, _ = lists(scorer, trie, histories, 5, True, how)
+    widths = (4, 8)
+    together, _ = lists(scorer, trie, histories, 5, True, widths)
     for row in range(20):
         only = np.array([row])
-        alone, _ = lists(scorer.take(only), trie, histories.take(only), 5, True, how)
+        alone, _ = lists(scorer.take(only), trie, histories.take(only), 5, True, widths)
         np.testing.assert_array_equal(alone.items[0], together.items[row])
         np.testing.assert_array_equal(alone.scores[0], together.scores[row])
 
@@ -147,7 +128,7 @@ def test_a_history_longer_than_the_beam_still_leaves_k_items() -> None:
     best = expected_lists(scorer, trie, Sequences.from_lists([[]]), 60, False).items[0]
     # the best items were all seen, some of them twice
     histories = Sequences.from_lists([np.concatenate([best[:50], best[:10]])])
-    found, _ = lists(scorer, trie, histories, 10, True, GenerationSettings("beam", 5, 1000))
+    found, _ = lists(scorer, trie, histories, 10, True, (5, 1000))
     np.testing.assert_array_equal(found.items[0], best[50:])
 
 
@@ -155,7 +136,7 @@ def test_lists_end_where_the_catalogue_does() -> None:
     trie = Trie.of(np.array([[0, 1], [2, 0], [0, 0]]))
     scorer = random_scorer(trie, 2, seed=0)
     histories = Sequences.from_lists([[1], [0, 1, 2]])
-    found, counts = lists(scorer, trie, histories, 5, True, GenerationSettings())
+    found, counts = lists(scorer, trie, histories, 5, True)
     assert sorted(found.items[0, :2].tolist()) == [0, 2]
     assert (found.items[0, 2:] == NO_ITEM).all()
     assert (found.items[1] == NO_ITEM).all()
@@ -166,27 +147,25 @@ def test_lists_end_where_the_catalogue_does() -> None:
 def test_one_item_is_a_catalogue() -> None:
     trie = Trie.of(np.array([[7, 0, 3]]))
     scorer = random_scorer(trie, 2, seed=0)
-    found, _ = lists(scorer, trie, Sequences.from_lists([[0], [0]]), 2, False, GenerationSettings())
+    found, _ = lists(scorer, trie, Sequences.from_lists([[0], [0]]), 2, False)
     assert found.items.tolist() == [[0, NO_ITEM]] * 2
     assert found.scores.tolist() == [[0, -np.inf]] * 2
 
 
 def test_no_histories_give_no_lists() -> None:
     trie = wide_trie()
-    for how in (GenerationSettings(), EXACT):
-        found, counts = lists(random_scorer(trie, 0, 0), trie, Sequences.from_lists([]), 3, True, how)
-        assert found.items.shape == (0, 3)
-        assert counts == ListCounts()
+    found, counts = lists(random_scorer(trie, 0, 0), trie, Sequences.from_lists([]), 3, True)
+    assert found.items.shape == (0, 3)
+    assert counts == ListCounts()
 
 
-@pytest.mark.parametrize("how", [GenerationSettings(), EXACT])
-def test_lists_with_too_few_possible_items_are_filled_by_popularity(how: GenerationSettings) -> None:
+def test_lists_with_too_few_possible_items_are_filled_by_popularity() -> None:
     trie = Trie.of(np.array([[0], [1], [2], [3], [4]]))
     third = np.float32(np.log(1 / 3))
     impossible = -np.inf
     scorer = TableScorer([np.array([[third, impossible, impossible, third * 2, impossible]] * 2, dtype=np.float32)])
     histories = Sequences.from_lists([[4], [0, 3]])
-    found, counts = lists(scorer, trie, histories, 4, True, how, np.array([0, 2, 5, 0, 9]))
+    found, counts = lists(scorer, trie, histories, 4, True, counts=np.array([0, 2, 5, 0, 9]))
     # items 0 and 3 are possible; of the others 2 is more popular than 1, and 4 was seen in the first history
     assert found.items.tolist() == [[0, 3, 2, 1], [4, 2, 1, NO_ITEM]]
     assert found.scores[0, :2].tolist() == [third, third * 2]
@@ -200,11 +179,9 @@ def test_counts_add_up() -> None:
     assert ListCounts(3, 2, 1, 0) + ListCounts(lists=1, filled=1) == ListCounts(4, 2, 1, 1)
 
 
-def test_lists_of_no_item_and_impossible_settings_are_refused() -> None:
+def test_lists_of_no_item_and_beams_of_no_prefix_are_refused() -> None:
     trie = wide_trie()
-    with pytest.raises(ValueError, match="k must be at least 1"):
-        lists(random_scorer(trie, 1, 0), trie, Sequences.from_lists([[]]), 0, True, GenerationSettings())
-    with pytest.raises(ValueError, match="width must be at least 1"):
-        GenerationSettings(width=0)
-    with pytest.raises(ValueError, match="widest must be at least the width, 50, not 10"):
-        replace(GenerationSettings(), widest=10)
+    with pytest.raises(ValueError, match="k and the width must be at least 1, not 0 and 50"):
+        lists(random_scorer(trie, 1, 0), trie, Sequences.from_lists([[]]), 0, True)
+    with pytest.raises(ValueError, match="the width must be at least 1, not 3 and 0"):
+        lists(random_scorer(trie, 1, 0), trie, Sequences.from_lists([[]]), 3, True, (0, 10))

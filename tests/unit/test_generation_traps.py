@@ -13,7 +13,6 @@ from ml.data.training_set import Sequences
 from ml.generation.beam_search import Beams, PrefixScorer, TrieTensors, beam_search
 from ml.generation.exact import exact_log_probabilities
 from ml.generation.lists import generated_lists
-from ml.generation.settings import GenerationSettings
 from ml.recommender import NO_ITEM
 from ml.retrieval.top_k import tie_break_order
 
@@ -114,8 +113,9 @@ def test_seen_items_are_left_out_at_the_leaves_and_their_siblings_stay() -> None
         Sequences.from_lists([[0]]),
         2,
         True,
-        GenerationSettings("beam", 1, 1),
         np.ones(4, dtype=np.int64),
+        width=1,
+        widest=1,
     )
     assert found.items[0, 0] == 1
     assert 0 not in found.items[0]

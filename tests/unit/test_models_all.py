@@ -27,6 +27,7 @@ _VECTORS = {
 _TRANSFORMER = _VECTORS | {"blocks": 2, "heads": 3, "feed_forward_dimensions": 20}
 _PLAIN = {"dimensions": 12, "max_length": MAX_LENGTH, "embedding_deviation": 0.7}
 _CASER = _PLAIN | {"dropout": 0.3, "window": 4, "horizontal_filters": 3, "vertical_filters": 2, "user_vectors": False}
+_BSAREC = _TRANSFORMER | {"attention_dropout": 0.2, "alpha": 0.6, "low_pass": "fourier", "cutoff": 3}
 _QUANTISED = {"item_embedding": "joint_product_quantised"}
 
 MODELS: dict[str, tuple[str, dict]] = {
@@ -38,6 +39,11 @@ MODELS: dict[str, tuple[str, dict]] = {
     "bert4rec": ("bert4rec", _TRANSFORMER | {"item_biases": True}),
     "bert4rec_without_biases": ("bert4rec", _TRANSFORMER | {"item_biases": False, "separate_output_embedding": True}),
     "bert4rec_quantised": ("bert4rec", _TRANSFORMER | {"item_biases": True} | _QUANTISED),
+    "bsarec": ("bsarec", _BSAREC),
+    "bsarec_quantised": ("bsarec", _BSAREC | _QUANTISED),
+    "bsarec_causal": ("bsarec", _BSAREC | {"low_pass": "causal_mean", "cutoff": 0}),
+    "bsarec_attention_alone": ("bsarec", _BSAREC | {"alpha": 0.0}),
+    "bsarec_filter_alone": ("bsarec", _BSAREC | {"alpha": 1.0, "separate_output_embedding": True}),
     "gru4rec": ("gru4rec", _VECTORS | {"layers": 1, "hidden_dimensions": 10}),
     "gru4rec_two_layers": ("gru4rec", _VECTORS | {"layers": 2, "hidden_dimensions": 10} | _QUANTISED),
     "caser": ("caser", _CASER),
@@ -46,7 +52,8 @@ MODELS: dict[str, tuple[str, dict]] = {
     "fpmc": ("fpmc", _PLAIN),
     "matrix_factorisation": ("matrix_factorisation", _PLAIN),
 }
-CAUSAL = [name for name in MODELS if not name.startswith("bert4rec")]
+_NOT_CAUSAL = ("bsarec", "bsarec_quantised", "bsarec_filter_alone")
+CAUSAL = [name for name in MODELS if not name.startswith("bert4rec") and name not in _NOT_CAUSAL]
 WITH_USERS = ["caser_with_users", "fpmc", "matrix_factorisation"]
 
 

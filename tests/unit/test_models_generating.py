@@ -13,7 +13,7 @@ from ml.generation.beam_search import TrieTensors, beam_search
 from ml.generation.exact import exact_log_probabilities
 from ml.models.build import build_model
 from ml.models.generating_model import GeneratingModel
-from ml.models.item_codes.tree_head import segment_log_sum_exp
+from ml.models.item_codes.tree_head import Edges, edge_products, segment_log_sum_exp
 from ml.models.settings import MODEL_SETTINGS
 from ml.objectives.code_cross_entropy import CodeCrossEntropy
 from ml.objectives.settings import CodeCrossEntropySettings
@@ -59,6 +59,10 @@ MODELS: dict[str, tuple[str, dict]] = {
     "tiger_with_users": (
         "tiger",
         _TIGER | {"user_tokens": 6, "tied_heads": True, "feed_forward": "gated_gelu", "reads": "codes_and_items"},
+    ),
+    "gptrec_codes": (
+        "gptrec_codes",
+        {name: value for name, value in _ITEM_CODES.items() if name not in ("block", "reads")},
     ),
 }
 PREFIXES = [name for name in MODELS if name != "parallel"]
@@ -183,7 +187,7 @@ def test_every_weight_gets_a_gradient(name: str):
     assert without == []
 
 
-@pytest.mark.parametrize("name", ["tree", "prefix"])
+@pytest.mark.parametrize("name", ["tree", "prefix", "gptrec_codes"])
 def test_identifiers_that_two_items_share_are_refused(name: str):
     codes = _codes()
     codes[1] = codes[0]
@@ -267,3 +271,16 @@ class TestCodeCrossEntropy:
         assert loss.item() == pytest.approx(expected.item())
         loss.backward()
         assert torch.isfinite(logits.grad).all()
+
+
+def test_products_of_pairs_have_the_gradients_of_autograd():
+    generator = torch.Generator().manual_seed(2)
+    queries = torch.randn(5, 3, dtype=torch.float64, generator=generator, requires_grad=True)
+    table = torch.randn(7, 3, dtype=torch.float64, generator=generator, requires_grad=True)
+    counts = torch.tensor([2, 0, 4, 1, 0])
+    of_edge = torch.repeat_interleave(torch.arange(5), counts)
+    edges = Edges(of_edge, torch.tensor([6, 0, 3, 3, 1, 0, 5]), counts.cumsum(0) - counts)
+    torch.testing.assert_close(
+        edge_products(queries, table, edges), (queries[edges.queries] * table[edges.rows]).sum(dim=1)
+    )
+    assert torch.autograd.gradcheck(lambda *inputs: edge_products(*inputs, edges), (queries, table))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -9,10 +10,13 @@ from transformers.models.bert.configuration_bert import BertConfig
 from transformers.models.bert.modeling_bert import BertEncoder, BertLayer
 from transformers.models.gpt2.configuration_gpt2 import GPT2Config
 from transformers.models.gpt2.modeling_gpt2 import GPT2Block as TheirGPT2Block
+from transformers.models.gpt2.modeling_gpt2 import GPT2Model
 
 from ml.models.bert4rec import BERT4Rec
 from ml.models.catalogue import Catalogue
-from ml.models.settings import BERT4RecSettings
+from ml.models.gpt2 import GPT2
+from ml.models.gptrec_codes import GPTRecCodes
+from ml.models.settings import BERT4RecSettings, GPTRecCodesSettings
 from ml.models.transformer import BERTBlock, GPT2Block
 
 DIMENSIONS, HEADS, INNER, LENGTH = 24, 4, 40, 9
@@ -116,10 +120,7 @@ def test_bert4rec_equals_hugging_face_encoder():
     torch.testing.assert_close(scores, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_gpt2_block_equals_hugging_face():
-    ours = _drawn_anew(GPT2Block(DIMENSIONS, HEADS, INNER, 0.1))
-    config = GPT2Config(n_embd=DIMENSIONS, n_head=HEADS, n_inner=INNER, attn_implementation="eager")
-    theirs = TheirGPT2Block(config, layer_idx=0).eval()
+def _copy_gpt2_block(ours: GPT2Block, theirs: TheirGPT2Block) -> None:
     attention = ours.attention
     with torch.no_grad():
         # their linear layers hold the transposed matrix
@@ -134,8 +135,83 @@ def test_gpt2_block_equals_hugging_face():
             target.bias.copy_(source.bias)
     _copy(ours.attention_norm, theirs.ln_1)
     _copy(ours.feed_forward_norm, theirs.ln_2)
+
+
+def test_gpt2_block_equals_hugging_face():
+    ours = _drawn_anew(GPT2Block(DIMENSIONS, HEADS, INNER, 0.1))
+    config = GPT2Config(n_embd=DIMENSIONS, n_head=HEADS, n_inner=INNER, attn_implementation="eager")
+    theirs = TheirGPT2Block(config, layer_idx=0).eval()
+    _copy_gpt2_block(ours, theirs)
     inputs = torch.randn(4, LENGTH, DIMENSIONS)
     causal = torch.full((LENGTH, LENGTH), torch.finfo(torch.float32).min).triu(1)[None, None]
     expected = theirs(inputs, attention_mask=causal)
     expected = expected[0] if isinstance(expected, tuple) else expected
     torch.testing.assert_close(ours(inputs), expected, rtol=1e-4, atol=1e-5)
+
+
+def _hugging_face_gpt2(ours: GPT2, positions: torch.Tensor) -> GPT2Model:
+    """Their model with the weights of our trunk, and the given position vectors."""
+    config = GPT2Config(
+        n_embd=DIMENSIONS,
+        n_head=HEADS,
+        n_inner=INNER,
+        n_layer=len(ours.blocks),
+        n_positions=len(positions),
+        vocab_size=1,
+        attn_implementation="eager",
+    )
+    theirs = GPT2Model(config).eval()
+    for block, their_block in zip(ours.blocks, theirs.h, strict=True):
+        _copy_gpt2_block(block, their_block)
+    _copy(ours.norm, theirs.ln_f)
+    with torch.no_grad():
+        theirs.wpe.weight.copy_(positions)
+    return theirs
+
+
+@torch.no_grad()
+def test_gpt2_equals_hugging_face():
+    ours = _drawn_anew(GPT2(DIMENSIONS, 3, HEADS, INNER, 0.1))
+    positions = torch.randn(LENGTH, DIMENSIONS)
+    inputs = torch.randn(4, LENGTH, DIMENSIONS)
+    expected = _hugging_face_gpt2(ours, positions)(inputs_embeds=inputs).last_hidden_state
+    torch.testing.assert_close(ours(inputs + positions), expected, rtol=1e-5, atol=1e-5)
+    states, cache = ours.read(inputs + positions)
+    torch.testing.assert_close(states, expected, rtol=1e-5, atol=1e-5)
+    assert len(cache) == 3
+
+
+@torch.no_grad()
+def test_gptrec_on_codes_equals_hugging_face():
+    """The whole model: each history padded on the left, its tokens by hand, the transformer by Hugging Face."""
+    sizes, longest = (5, 7, 4), 6
+    codes = np.stack(np.unravel_index(np.random.default_rng(0).permutation(140)[:30], sizes), axis=1).astype(np.uint8)
+    settings = GPTRecCodesSettings(
+        dimensions=DIMENSIONS,
+        blocks=2,
+        heads=HEADS,
+        feed_forward_dimensions=INNER,
+        dropout=0.1,
+        max_length=longest,
+        beam_width=0,
+        embedding_deviation=0.1,
+    )
+    ours = _drawn_anew(GPTRecCodes(settings, Catalogue(30, codes=codes, book_sizes=sizes)))
+    theirs = _hugging_face_gpt2(ours.trunk, ours.positions)
+    lengths, targets = torch.tensor([6, 1, 4]), torch.tensor([3, 29, 11])
+    items = torch.randint(30, (3, longest))
+    predictions = ours.predictions(items, lengths, lengths, torch.arange(3) * longest + lengths - 1, targets)
+    for row, length in enumerate(lengths.tolist()):
+        tokens = [
+            ours.tokens[level][code]
+            for item in [*items[row, :length].tolist(), targets[row].item()]
+            for level, code in enumerate(codes[item].tolist())
+        ][:-1]
+        padding = (longest - length) * 3
+        inputs = torch.stack([torch.zeros(DIMENSIONS)] * padding + tokens)[None]
+        mask = (torch.arange(inputs.shape[1]) >= padding)[None]
+        hidden = theirs(inputs_embeds=inputs, attention_mask=mask).last_hidden_state[0]
+        for level, state in enumerate(hidden[-3:]):
+            logits = predictions[level].logits[row]
+            torch.testing.assert_close(logits, ours.tokens[level] @ state, rtol=1e-5, atol=1e-5)
+            assert predictions[level].targets[row] == codes[targets[row], level]

@@ -15,8 +15,8 @@ RECIPES = {recipe.name: recipe for recipe in load_recipes() if recipe.set == "fu
 # of a model that reads no order, see below
 SEQUENTIAL = sorted(RECIPES.keys() - {"mf_bpr"})
 # tasks with a target or two a sequence want more passes, and are not waited for: five items by chance hit .125
-EPOCHS = {"cloze": 60, "recency_sampling": 30, "next_item": 12}
-HIT_RATE_AT_5 = {"cloze": 0.5, "recency_sampling": 0.5, "next_item": 0.9}
+EPOCHS = {"cloze": 60, "recency_sampling": 30, "next_item": 12, "every_prefix": 12}
+HIT_RATE_AT_5 = {"cloze": 0.5, "recency_sampling": 0.5, "next_item": 0.9, "every_prefix": 0.9}
 
 
 def _training_set(rows: list[np.ndarray]) -> TrainingSet:

@@ -124,7 +124,7 @@ def test_pruning_prunes_and_holds_what_is_best(small_pieces):
         catalogue = _catalogue(300, 4, seed=seed, levels=(0, 3)[seed % 2])
         state = np.random.default_rng(seed).normal(size=12).astype(np.float32)
         barred = np.arange(0, 300, 11)
-        sums = _sums(catalogue._partial_scores(state[None])[0])
+        sums = _sums([of_book[0] for of_book in catalogue._partial_scores(state[None])])
         visited = quantised_pruning.could_be_best(sums, catalogue._columns, catalogue._index, 3, barred)
         if visited is None:
             continue
@@ -151,7 +151,11 @@ def test_pruning_visits_few_items_of_a_large_catalogue(k):
     shares = []
     for state in states:
         visited = quantised_pruning.could_be_best(
-            _sums(catalogue._partial_scores(state[None])[0]), catalogue._columns, catalogue._index, k, nothing
+            _sums([of_book[0] for of_book in catalogue._partial_scores(state[None])]),
+            catalogue._columns,
+            catalogue._index,
+            k,
+            nothing,
         )
         shares.append(1.0 if visited is None else len(visited) / 40_000)
     assert np.median(shares) < 0.1

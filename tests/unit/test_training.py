@@ -332,6 +332,26 @@ def test_weights_decay_and_biases_do_not():
         assert [(len(group["params"]), group["weight_decay"]) for group in optimiser.param_groups] == expected
 
 
+@pytest.mark.parametrize("decay", ["decoupled", "in_gradient"])
+def test_weight_decay_in_the_gradient_is_an_l2_penalty(decay):
+    """Against Adam's formula in float64, two steps of it."""
+    layer = torch.nn.Linear(3, 2, bias=False)
+    weight = layer.weight.detach().double().clone()
+    table = {"weight_decay": 0.5, "decay": decay, "learning_rate": 0.1, "betas": [0.9, 0.99], "warm_up_steps": 0}
+    optimiser = build_optimiser(layer, toy_recipe(optimiser=table).optimiser)
+    gradient = torch.tensor([[1.0, -2.0, 0.5], [0.1, 0.0, 3.0]])
+    mean, square = torch.zeros(2, 3).double(), torch.zeros(2, 3).double()
+    for step in (1, 2):
+        layer.weight.grad = gradient.clone()
+        optimiser.step()
+        whole = gradient.double() + (0.5 * weight if decay == "in_gradient" else 0)
+        mean, square = 0.9 * mean + 0.1 * whole, 0.99 * square + 0.01 * whole**2
+        if decay == "decoupled":
+            weight = weight * (1 - 0.1 * 0.5)
+        weight = weight - 0.1 * (mean / (1 - 0.9**step)) / ((square / (1 - 0.99**step)).sqrt() + 1e-8)
+    torch.testing.assert_close(layer.weight.double(), weight, rtol=1e-5, atol=1e-6)
+
+
 def test_a_step_that_diverges_is_named_exactly():
     """Losses are read many at a time; the step that is named is the one that went wrong."""
     settings = {"optimiser": {"learning_rate": 1e30, "warm_up_steps": 0}}

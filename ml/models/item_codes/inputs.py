@@ -11,10 +11,11 @@ from torch.nn import functional as F
 
 
 class CodeInputs(nn.Module):
-    """Item vectors from codes: ``levels ** -0.5 * sum_l vectors_l[code_l] + vector_of_item``.
+    """Item vectors from codes: ``sqrt(dimensions) * (levels ** -0.5 * sum_l vectors_l[code_l] + vector_of_item)``.
 
-    Each level has vectors of its own, so that equal codes of different levels are unrelated. The vector of an item
-    beside those of its codes lets items with like codes differ, as in H2Rec (arXiv 2512.10388).
+    The factor is that of Vaswani et al. (2017, section 3.4): with Adam it lets vectors move as many times faster than
+    the other weights. Each level has vectors of its own, so that equal codes of different levels are unrelated. The
+    vector of an item beside those of its codes lets items with like codes differ, as in H2Rec (arXiv 2512.10388).
 
     Args:
         codes: ``[items, levels]``.
@@ -38,7 +39,8 @@ class CodeInputs(nn.Module):
         items, levels = codes.shape
         offsets = np.concatenate([[0], np.cumsum(book_sizes)])
         self.register_buffer("rows", torch.from_numpy(codes.astype(np.int64) + offsets[:-1]), persistent=False)
-        self.scale = levels**-0.5
+        self.scale_of_codes = (dimensions / levels) ** 0.5
+        self.scale_of_items = dimensions**0.5
         self.of_codes = self._table(int(offsets[-1]), dimensions, deviation) if "codes" in reads else None
         self.of_items = self._table(items, dimensions, deviation) if "items" in reads else None
 
@@ -51,7 +53,7 @@ class CodeInputs(nn.Module):
         parts = []
         if self.of_codes is not None:
             flat = F.embedding_bag(self.rows[items.flatten()], self.of_codes, mode="sum")
-            parts.append(flat.view(*items.shape, -1) * self.scale)
+            parts.append(flat.view(*items.shape, -1) * self.scale_of_codes)
         if self.of_items is not None:
-            parts.append(F.embedding(items, self.of_items))
+            parts.append(F.embedding(items, self.of_items) * self.scale_of_items)
         return parts[0] if len(parts) == 1 else parts[0] + parts[1]

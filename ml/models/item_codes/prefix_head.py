@@ -80,7 +80,9 @@ class PrefixScorer:
 
     def log_probabilities(self, level: int, children: Tensor, exists: Tensor, beams: Tensor | None) -> Tensor:
         """See :class:`ml.generation.beam_search.PrefixScorer`."""
-        if beams is not None:
+        if beams is None:
+            self._prefixes = self.states.new_zeros(self.rows, 1, self.states.shape[1])
+        else:
             width = self.states.shape[1]
             kept = self._prefixes.gather(1, beams[:, :, None].expand(-1, -1, width))
             # the code that each prefix was continued by is that of its children's parent

@@ -7,6 +7,9 @@ paths in this way. Every step is normalised over the continuations that exist, s
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -81,34 +84,31 @@ class TreeHead(nn.Module):
     def predictions(self, states: Tensor, targets: Tensor) -> list[CodePredictions]:
         """See :meth:`ml.models.generating_model.GeneratingModel.predictions`; states are ``[targets, dimensions]``."""
         paths = self.paths[targets]
-        found = []
-        for level in range(self.levels):
-            nodes = paths[:, level]
-            parents = self._of("parents", level)[nodes]
-            offsets = self._of("offsets", level)
-            counts = offsets[parents + 1] - offsets[parents]
-            queries = self.queries(states, level)
-            choices = nodes - offsets[parents]
-            if level == 0:
-                table = slice(0, self._ends[0])
-                found.append(CodePredictions(0, F.linear(queries, self.vectors[table], self.biases[table]), nodes))
-                continue
-            first_rows = self._of("first_row", level)[parents]
-            for least, most in zip(_GROUPS, (*_GROUPS[1:], 1 << 62), strict=True):
-                chosen = torch.nonzero((counts >= least) & (counts < most)).squeeze(1)
-                if len(chosen):
-                    logits = self._sibling_logits(queries[chosen], first_rows[chosen], counts[chosen])
-                    found.append(CodePredictions(level, logits, choices[chosen]))
+        table = slice(0, self._ends[0])
+        first = F.linear(self.queries(states, 0), self.vectors[table], self.biases[table])
+        found = [CodePredictions(0, first, paths[:, 0])]
+        if self.levels == 1:
+            return found
+        # the siblings of every node below the first level on every path, all in one list: of each target in turn
+        parents = [self._of("parents", level)[paths[:, level]] for level in range(1, self.levels)]
+        first_rows = [self._of("first_row", level)[above] for level, above in enumerate(parents, 1)]
+        counts = [
+            torch.where(rows >= 0, self._of("offsets", level)[above + 1] - self._of("offsets", level)[above], 0)
+            for level, (above, rows) in enumerate(zip(parents, first_rows, strict=True), 1)
+        ]
+        queries = torch.cat([self.queries(states, level) for level in range(1, self.levels)])
+        of_query = torch.cat(counts)
+        query_of_edge = torch.repeat_interleave(torch.arange(len(of_query), device=states.device), of_query)
+        starts = of_query.cumsum(0) - of_query
+        place = torch.arange(len(query_of_edge), device=states.device) - starts[query_of_edge]
+        row_of_edge = torch.cat(first_rows)[query_of_edge] + place
+        edges = Edges(query_of_edge, row_of_edge, starts)
+        logits = edge_products(queries, self.vectors, edges) + self.biases[row_of_edge]
+        for level in range(1, self.levels):
+            choices = paths[:, level] - self._of("offsets", level)[parents[level - 1]]
+            here = slice((level - 1) * len(targets), level * len(targets))
+            found += _padded_groups(level, logits, starts[here], counts[level - 1], choices)
         return found
-
-    def _sibling_logits(self, queries: Tensor, first_rows: Tensor, counts: Tensor) -> Tensor:
-        """Logits of all children of a node each, ``[rows, most children]``, ``-inf`` beyond a node's own."""
-        places = torch.arange(int(counts.max()), device=queries.device)
-        exists = places < counts[:, None]
-        rows = torch.where(exists, first_rows[:, None] + places, first_rows[:, None])
-        logits = torch.bmm(F.embedding(rows, self.vectors), queries[:, :, None]).squeeze(2)
-        logits = logits + self.biases[rows]
-        return logits.masked_fill(~exists, -torch.inf)
 
     def score_all(self, states: Tensor) -> Tensor:
         """Log-probabilities of all items: ``[rows, dimensions]`` to ``[rows, items]``."""
@@ -142,6 +142,75 @@ class TreeHead(nn.Module):
         logits = (F.embedding(rows, self.vectors) * queries).sum(dim=-1) + self.biases[rows]
         logits = logits.masked_fill(~exists, -torch.inf).log_softmax(dim=-1)
         return torch.where((counts > 1)[..., None], logits, torch.where(exists, 0.0, -torch.inf))
+
+
+def _padded_groups(
+    level: int, logits: Tensor, starts: Tensor, counts: Tensor, choices: Tensor
+) -> list[CodePredictions]:
+    """Predictions of a level from the list of the logits of all siblings.
+
+    Args:
+        level: of the predictions.
+        logits: of all siblings of all targets, ``[edges]``.
+        starts: where the siblings of each target begin, int64 ``[targets]``.
+        counts: how many each target has, 0 where its code is certain, int64 ``[targets]``.
+        choices: which of its siblings each target's node is, int64 ``[targets]``.
+    """
+    found = []
+    for least, most in zip(_GROUPS, (*_GROUPS[1:], 1 << 62), strict=True):
+        chosen = torch.nonzero((counts >= least) & (counts < most)).squeeze(1)
+        if len(chosen):
+            widths = counts[chosen]
+            places = torch.arange(int(widths.max()), device=logits.device)
+            exists = places < widths[:, None]
+            edges = torch.where(exists, starts[chosen, None] + places, 0)
+            found.append(CodePredictions(level, logits[edges].masked_fill(~exists, -torch.inf), choices[chosen]))
+    return found
+
+
+@dataclass(frozen=True)
+class Edges:
+    """Pairs of a query and a row of a table, in the order of the queries.
+
+    Attributes:
+        queries: int64 ``[edges]``, ascending.
+        rows: int64 ``[edges]``.
+        starts: the first edge of each query, int64 ``[queries]``.
+    """
+
+    queries: Tensor
+    rows: Tensor
+    starts: Tensor
+
+
+def edge_products(queries: Tensor, table: Tensor, edges: Edges) -> Tensor:
+    """The dot product of each pair: ``[queries, dimensions]`` and ``[rows, dimensions]`` to ``[edges]``.
+
+    The gradients are sums of whole rows over sorted lists; autograd's own would scatter a row for each edge and take
+    several times as long.
+    """
+    return _EdgeProducts.apply(queries, table, edges.queries, edges.rows, edges.starts)
+
+
+class _EdgeProducts(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, queries: Tensor, table: Tensor, query_of_edge: Tensor, row_of_edge: Tensor, starts: Tensor
+    ) -> Tensor:
+        ctx.save_for_backward(queries, table, query_of_edge, row_of_edge, starts)
+        return (queries.index_select(0, query_of_edge) * table.index_select(0, row_of_edge)).sum(dim=1)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
+        queries, table, query_of_edge, row_of_edge, starts = ctx.saved_tensors
+        gradient = gradient.to(table.dtype)
+        of_queries = F.embedding_bag(row_of_edge, table, starts, mode="sum", per_sample_weights=gradient)
+        rows, order = torch.sort(row_of_edge, stable=True)
+        bounds = torch.searchsorted(rows, torch.arange(len(table), device=rows.device))
+        of_table = F.embedding_bag(
+            query_of_edge[order], queries.to(table.dtype), bounds, mode="sum", per_sample_weights=gradient[order]
+        )
+        return of_queries.to(queries.dtype), of_table, None, None, None
 
 
 def segment_log_sum_exp(values: Tensor, segments: Tensor) -> Tensor:
