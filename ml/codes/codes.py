@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ml.codes.trie import Trie
 from ml.data.files import sha256_of_file, whole
 from ml.extras import require
 
@@ -96,8 +97,8 @@ class Codes:
         return digest.hexdigest()
 
     def save(self, folder: Path) -> None:
-        """Write ``codes.npy`` and ``codes.json``, and ``centroids.safetensors`` where there are any, into an existing
-        folder.
+        """Write ``codes.npy`` and ``codes.json`` into an existing folder, ``centroids.safetensors`` where there are
+        any, and ``trie.npz`` (:mod:`ml.codes.trie`) where collisions were resolved.
 
         Raises:
             MissingExtra: there are centroids, and safetensors is not installed.
@@ -110,6 +111,8 @@ class Codes:
             arrays = {str(book): np.ascontiguousarray(array) for book, array in enumerate(self.centroids)}
             save_file(arrays, centroids)
         np.save(folder / "codes.npy", self.values, allow_pickle=False)
+        if self.method.get("collisions") == "resolved":
+            Trie.of(self.values).save(folder)
         description = {
             "format": FORMAT,
             "items": self.items,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -109,7 +109,7 @@ class CodesRecipe:
 
         Raises:
             ValueError: no codes can be assigned: the training histories are empty, the item text or the vectors of a
-                trained recipe are missing, or too many items share one identifier to be told apart.
+                trained recipe are missing, or too many items share one identifier.
         """
         check_assignable(training_set)
         seed += self.seed_offset
@@ -117,6 +117,8 @@ class CodesRecipe:
         codes = self.method.assign(training_set, self.book_sizes, seed, vectors)
         if self.collisions == RESOLVED:
             codes = with_unique_codes(codes, training_set)
+        # what it holds of the vectors is not needed any more
+        codes = replace(codes, last_distances=None)
         return with_identifier_report(codes, training_set, vectors)
 
 

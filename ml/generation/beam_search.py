@@ -26,11 +26,10 @@ from ml.recommender import NO_ITEM
 from ml.retrieval.top_k import tie_break_order
 
 # children of kept prefixes of all rows of a search, padding included
-_CHILDREN_AT_ONCE = {"cpu": 1 << 21, "cuda": 1 << 25}
+_CHILDREN_AT_ONCE = {"cpu": 1 << 20, "cuda": 1 << 25}
 _MOST_ROWS = 256
 # log-probabilities may exceed 0 by rounding, not by more
 _ROUNDING = 1e-3
-_MISSING = torch.iinfo(torch.int64).min
 
 
 class PrefixScorer(Protocol):
@@ -72,7 +71,7 @@ class TrieTensors:
         nodes: number of nodes of each level.
         most_children: for each level the largest number of nodes that share a parent.
         priorities: of each node of each level, higher wins a tie: the number of items that come after the first of its
-            items in the order of ties, int64 ``[nodes of the level]``.
+            items in the order of ties, int32 ``[nodes of the level]``.
     """
 
     parents: tuple[Tensor, ...]
@@ -90,8 +89,8 @@ class TrieTensors:
             trie: identifiers of all items.
             device: where the search takes place.
         """
-        priority = np.empty(trie.items, dtype=np.int64)
-        priority[tie_break_order(trie.items)] = np.arange(trie.items)[::-1]
+        priority = np.empty(trie.items, dtype=np.int32)
+        priority[tie_break_order(trie.items)] = np.arange(trie.items, dtype=np.int32)[::-1]
         levels = [priority[trie.leaf_items]]
         for offsets in trie.child_offsets[:0:-1]:
             levels.append(np.maximum.reduceat(levels[-1], offsets[:-1]))
@@ -231,12 +230,12 @@ def checked(steps: Tensor, exists: Tensor) -> Tensor:
 
 
 def _keys(scores: Tensor, priorities: Tensor) -> Tensor:
-    """One integer for (score, priority) that sorts as the pair does, int64; the lowest one where a score is ``-inf``.
+    """One integer for (score, priority) that sorts as the pair does, int64.
 
     Args:
         scores: float32, at most 0.
-        priorities: from 0, below 2 ** 31, same shape.
+        priorities: int32 from 0, same shape.
     """
     # without their sign, the bits of floats of at most 0 sort downwards; 0.0 and -0.0 become equal
-    bits = scores.view(torch.int32).bitwise_and(0x7FFFFFFF).long()
-    return torch.where(scores == -torch.inf, _MISSING, (-bits << 32) | priorities)
+    keys = scores.view(torch.int32).bitwise_and(0x7FFFFFFF).long()
+    return keys.neg_().bitwise_left_shift_(32).bitwise_or_(priorities)

@@ -74,8 +74,9 @@ def generated_lists(
     Raises:
         ValueError: k or the width is below 1, or a log-probability is not a number or above 0.
     """
-    if k < 1 or width < 1:
-        raise ValueError(f"k and the width must be at least 1, not {k} and {width}")
+    for name, value in (("k", k), ("the width", width)):
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, not {value}")
     found = Recommendations(
         np.full((len(histories), k), NO_ITEM, dtype=np.int32), np.full((len(histories), k), -np.inf, dtype=np.float32)
     )

@@ -53,15 +53,33 @@ class BSARec(ItemSequenceModel):
                 nn.init.zeros_(module.bias)
 
     def forward(self, items: Tensor, lengths: Tensor, users: Tensor) -> Tensor:
+        hidden, real, low_pass = self._read(items, lengths)
+        for block in self.blocks:
+            hidden = block(hidden, hidden, real, low_pass, None)
+        return hidden
+
+    def states(self, items: Tensor, lengths: Tensor, users: Tensor, positions: Tensor) -> Tensor:
+        if len(positions) > len(items):
+            return super().states(items, lengths, users, positions)
+        # a state a history, as with the task every_prefix: the last block need not compute the others
+        hidden, real, low_pass = self._read(items, lengths)
+        for block in self.blocks[:-1]:
+            hidden = block(hidden, hidden, real, low_pass, None)
+        rows = torch.div(positions, items.shape[1], rounding_mode="floor")
+        places = positions - rows * items.shape[1]
+        visible = torch.arange(items.shape[1], device=items.device) <= places[:, None]
+        inputs = hidden.flatten(0, 1).index_select(0, positions)[:, None]
+        low_pass = None if low_pass is None else low_pass.index_select(0, places)[:, None]
+        return self.blocks[-1](inputs, hidden.index_select(0, rows), real[rows], low_pass, visible)[:, 0]
+
+    def _read(self, items: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Inputs of the first block, which places are no padding, bool ``[batch, length, 1]``, and the low-pass."""
         length = items.shape[1]
         places = torch.arange(length, device=items.device) - lengths[:, None] + self.max_length
         real = (places < self.max_length)[..., None]
         hidden = self.input_embedding(items) + F.embedding(places.clamp(max=self.max_length - 1), self.positions)
         hidden = self.dropout(self.norm(hidden))
-        low_pass = None if self.low_pass is None else self.low_pass[:length, :length]
-        for block in self.blocks:
-            hidden = block(hidden, real, low_pass)
-        return hidden
+        return hidden, real, None if self.low_pass is None else self.low_pass[:length, :length]
 
 
 class BSARecBlock(nn.Module):
@@ -87,22 +105,29 @@ class BSARecBlock(nn.Module):
         self.feed_forward_norm = nn.LayerNorm(dimensions, eps=BERT_NORM_EPSILON)
         self.dropout = Dropout(settings.dropout)
 
-    def forward(self, inputs: Tensor, real: Tensor, low_pass: Tensor | None) -> Tensor:
-        """One block.
+    def forward(
+        self, inputs: Tensor, context: Tensor, real: Tensor, low_pass: Tensor | None, visible: Tensor | None
+    ) -> Tensor:
+        """One block, at all places or at some.
 
         Args:
-            inputs: ``[batch, length, dimensions]``, padded at the end.
+            inputs: at the places that are asked for, ``[batch, places, dimensions]``.
+            context: at all places, padded at the end, ``[batch, length, dimensions]``.
             real: which places are no padding, bool ``[batch, length, 1]``.
-            low_pass: ``[length, length]``; needed unless ``alpha`` is 0.
+            low_pass: weights of all places at those that are asked for, ``[places, length]`` or
+                ``[batch, places, length]``; needed unless ``alpha`` is 0.
+            visible: which places are attended to, bool ``[batch, length]``; ``None`` shows each place itself and all
+                earlier ones.
 
         Returns:
-            ``[batch, length, dimensions]``.
+            ``[batch, places, dimensions]``.
         """
         mixed: Tensor | None = None
         if self.filter is not None and low_pass is not None:
-            mixed = self.filter(inputs * real, low_pass)
+            mixed = self.filter(inputs, low_pass @ (context * real))
         if self.attention is not None and self.attention_norm is not None:
-            attended = self.attention_norm(inputs + self.dropout(self.attention(inputs, inputs)))
+            attended = self.attention.attend(inputs, context, visible)
+            attended = self.attention_norm(inputs + self.dropout(attended))
             mixed = attended if mixed is None else self.alpha * mixed + (1 - self.alpha) * attended
         if mixed is None:
             raise ValueError("a block with a frequency filter needs a low-pass matrix")
@@ -120,10 +145,8 @@ class FrequencyFilter(nn.Module):
         self.norm = nn.LayerNorm(dimensions, eps=BERT_NORM_EPSILON)
         self.dropout = Dropout(dropout)
 
-    def forward(self, inputs: Tensor, low_pass: Tensor) -> Tensor:
-        """``[batch, length, dimensions]``, zeros where there is no item, and ``[length, length]``, to
-        ``[batch, length, dimensions]``."""
-        low = low_pass @ inputs
+    def forward(self, inputs: Tensor, low: Tensor) -> Tensor:
+        """Inputs and their low-pass, both ``[..., dimensions]``, to the same."""
         filtered = low + self.high_weight_root.square() * (inputs - low)
         return self.norm(inputs + self.dropout(filtered))
 

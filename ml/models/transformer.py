@@ -26,10 +26,10 @@ class _Attention(nn.Module):
         self.output = nn.Linear(dimensions, dimensions) if output_projection else nn.Identity()
 
     def attend(self, queries: Tensor, inputs: Tensor, visible: Tensor | None) -> Tensor:
-        """Attend from ``queries`` to ``inputs``, both ``[batch, length, dimensions]``.
+        """Attend from ``queries``, ``[batch, places, dimensions]``, to ``inputs``, ``[batch, length, dimensions]``.
 
         Args:
-            queries: at the same places as the inputs.
+            queries: at the same places as the inputs; at any where ``visible`` is given.
             inputs: attended to.
             visible: which inputs are seen, bool ``[batch, length]``; ``None`` shows each place itself and all
                 earlier ones.

@@ -174,6 +174,7 @@ def test_a_recipe_resolves_collisions_where_it_says_so():
     assert allowed.digest() != resolved.digest()
     before, after = allowed.assign(training_set), resolved.assign(training_set)
     assert before.report["items_in_collisions"] > 0
+    assert load_codes_recipes()["graph"].assign(training_set).last_distances is None
     assert np.array_equal(after.values[:, :2], before.values)
     assert Trie.of(after.values).paths.shape == (40, 3)
 

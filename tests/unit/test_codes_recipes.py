@@ -54,6 +54,7 @@ def test_methods_stand_in_the_order_of_their_rank() -> None:
         "random",
         "principal_components",
         "residual_kmeans",
+        "rq_vae",
         "balanced_tree",
         "product_quantisation",
         "sequential",

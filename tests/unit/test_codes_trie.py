@@ -9,6 +9,7 @@ import pytest
 from generation_toys import identifiers
 from hypothesis import given, settings
 
+from ml.codes.codes import Codes
 from ml.codes.trie import FILE, Trie
 from ml.data.files import DamagedFile
 
@@ -116,3 +117,10 @@ def test_items_that_share_an_identifier_are_refused_by_name() -> None:
 def test_what_is_no_table_of_codes_is_refused(values: np.ndarray, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Trie.of(values)
+
+
+def test_identifiers_are_saved_with_their_tree(tmp_path: Path) -> None:
+    values = np.array([[3, 1], [0, 2], [3, 0]], dtype=np.uint8)
+    Codes(values, {"name": "made up", "collisions": "resolved"}).save(tmp_path)
+    assert Trie.load(tmp_path).equals(Trie.of(values))
+    assert Codes.load(tmp_path).values.tolist() == values.tolist()

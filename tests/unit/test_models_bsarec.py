@@ -83,7 +83,7 @@ def test_the_filter_weighs_high_frequencies():
     low = torch.from_numpy(_low_by_numpy(inputs[0].numpy(), WINDOW, 3)).float()
     filtered = low + layer.high_weight_root**2 * (inputs[0] - low)
     expected = nn.functional.layer_norm(inputs[0] + filtered, (3,), eps=1e-12)
-    torch.testing.assert_close(layer(inputs, fourier_low_pass(WINDOW, 3))[0], expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(layer(inputs, fourier_low_pass(WINDOW, 3) @ inputs)[0], expected, rtol=1e-5, atol=1e-5)
 
 
 def _torch_block(block: BSARecBlock) -> nn.TransformerEncoderLayer:
@@ -121,7 +121,7 @@ def test_without_the_frequency_branch_it_is_a_causal_transformer(low_pass):
             theirs = _torch_block(block)
             hidden, before = theirs(hidden, src_mask=mask, is_causal=True), hidden
             real = torch.ones(4, WINDOW, 1, dtype=torch.bool)
-            torch.testing.assert_close(block(before, real, None), hidden, rtol=1e-6, atol=2e-6)
+            torch.testing.assert_close(block(before, before, real, None, None), hidden, rtol=1e-6, atol=2e-6)
         states = model(items, torch.full((4,), WINDOW), torch.full((4,), -1))
     torch.testing.assert_close(states, hidden, rtol=1e-5, atol=5e-6)
 
@@ -155,6 +155,19 @@ _VARIANTS = {
     "causal_mean": {"low_pass": "causal_mean", "cutoff": 0},
     "causal_mean_alone": {"low_pass": "causal_mean", "cutoff": 0, "alpha": 1.0},
 }
+
+
+@pytest.mark.parametrize("variant", _VARIANTS)
+def test_the_last_block_at_some_places_computes_what_it_does_at_all(variant):
+    """Also of places inside a row, of a row without any, and of one with two."""
+    model = _model(**_VARIANTS[variant])
+    items, lengths = torch.randint(ITEMS, (4, WINDOW)), torch.tensor([3, WINDOW, 1, 6])
+    every = model(items, lengths, lengths).flatten(0, 1)
+    for positions in ([2, 17, 18, 32], [1, 12], [0, 9, 15], [28, 30]):
+        found = model.states(items, lengths, lengths, torch.tensor(positions))
+        torch.testing.assert_close(found, every[positions], rtol=1e-5, atol=1e-5)
+
+
 _TASKS = {"next_item": (), "every_prefix": (0,)}
 
 

@@ -10,7 +10,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
+from training_toys import ring_training_set
 
+from ml.codes.recipe import load_codes_recipes
 from ml.data.training_set import Sequences
 from ml.generation.beam_search import TrieTensors, beam_search
 from ml.models import gpt2
@@ -20,6 +22,9 @@ from ml.models.gptrec_codes import GPTRecCodes
 from ml.models.settings import GPTRecCodesSettings
 from ml.tasks.build import build_task
 from ml.tasks.settings import TASK_SETTINGS
+from ml.training.recipe import load_recipe, recipe_from_tables
+from ml.training.runtime import Execution
+from ml.training.sequential_recommender import SequentialRecommender
 
 DIMENSIONS, HEADS, ITEMS, LONGEST, SIZES = 12, 3, 30, 6, (4, 5, 3)
 
@@ -194,6 +199,22 @@ def test_training_asks_for_what_generation_computes(name, values):
             found = predictions[level].logits[number].log_softmax(dim=0)
             torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
             assert predictions[level].targets[number] == codes[level]
+
+
+@pytest.mark.parametrize("task", [{"name": "next_item"}, {"name": "every_prefix", "prefixes": 4}])
+def test_the_recipe_made_small_learns_what_follows(task):
+    """Each item is always followed by the same other one; the list is generated."""
+    training_set = ring_training_set()
+    tables = load_recipe("gptrec_codes").as_tables()
+    tables["model"] |= {"dimensions": 32, "blocks": 1, "max_length": 8, "dropout": 0.1, "beam_width": 5}
+    tables["optimiser"]["learning_rate"] = 0.01
+    tables["training"] |= {"batch_size": 16, "max_epochs": 12, "patience": 12, "max_steps": 0}
+    codes = load_codes_recipes()[tables["codes"]].assign(training_set)
+    recipe = recipe_from_tables("gptrec_codes", tables | {"task": task}, "the test")
+    recommender = SequentialRecommender(recipe, 0, codes, execution=Execution(threads=1)).fit(training_set)
+    assert recommender.log[-1].loss < 0.2 * recommender.log[0].loss
+    found = recommender.recommend(training_set.histories("test"), 1, exclude_seen=False)
+    assert (found.items[:, 0] == training_set.test_targets).mean() > 0.95
 
 
 @torch.no_grad()
