@@ -233,8 +233,8 @@ def hugging_face(model, settings, histories, beams: int, constrained: bool) -> C
         copied(model.t5, theirs)
         for table in (theirs.shared, theirs.encoder.embed_tokens, theirs.decoder.embed_tokens):
             table.weight.copy_(vocabulary)
-        theirs.lm_head.weight.zero_()
-        theirs.lm_head.weight[:beginning] = model.heads
+        # theirs are tied to the vectors that are read
+        theirs.lm_head.weight = torch.nn.Parameter(torch.nn.functional.pad(model.heads, (0, 0, 0, 1)))
     identifiers = model._tokens_of(model.codes.long())
     followers: dict[tuple[int, ...], list[int]] = {}
     for level in range(LEVELS):
