@@ -1,7 +1,7 @@
 """How fast lists are generated, and how wide a beam has to be.
 
     python benchmarks/generation.py beams
-    python benchmarks/generation.py hugging-face [--size paper] [--users 256] [--beams 30]
+    python benchmarks/generation.py hugging-face [--size paper] [--beams 30]
     python benchmarks/generation.py exactness    [--sequences FILE]
 
 *beams*: users/s from histories to lists of ten unseen items: beam search of several widths, and the walk through the
@@ -444,7 +444,7 @@ def main() -> None:
     command.set_defaults(run=beams)
     command = commands.add_parser("hugging-face")
     command.add_argument("--size", choices=list(TIGER_SIZES), default="small")
-    command.add_argument("--beams", type=int, default=30)
+    command.add_argument("--beams", type=int, default=50)
     command.add_argument("--items", type=int, default=2_000)
     command.add_argument("--users", type=int, default=256)
     command.add_argument("--length", type=int, default=10, help="items of each history")
