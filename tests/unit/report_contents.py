@@ -23,8 +23,10 @@ from ml.evaluation.protocol_line import choices_as_metadata
 from ml.evaluation.rankings import rank, write_table
 from ml.recommender import Recommendations
 from ml.reports.content.report import (
+    CategoryAgreement,
     Check,
     CodeBook,
+    CodeLevel,
     CodesReport,
     Described,
     DumpFile,
@@ -155,7 +157,25 @@ def made_up_content() -> ReportContent:
             TrainingCurve("Tower", "sampled softmax", (1, 2, 3), (5.0, 4.0, 3.5), (0.01, 0.05, 0.04), 2, 1_200_000),
             TrainingCurve("Small", "binary cross-entropy", (1, 2), (0.7, 0.6), (None, None), 2),
         ),
-        codes=(CodesReport("svd", "truncated SVD", 700, 256, (CodeBook(256, 7.9, 9), CodeBook(250, 7.5, 20)), 4, 2),),
+        codes=(
+            CodesReport("svd", "truncated SVD", 700, (CodeBook(256, 7.9, 9), CodeBook(250, 7.5, 20)), 4, 2),
+            CodesReport(
+                "text",
+                "residual k-means",
+                700,
+                (CodeBook(16, 3.5, 90, 16, 0.707), CodeBook(60, 5.7, 20, 64, 0.812)),
+                0,
+                1,
+                3,
+                collided_before=41,
+                without_vector=2,
+                levels=(
+                    CodeLevel(16, 16.0, 16, 0.2134, 0.0611, (9, 14, 16)),
+                    CodeLevel(700, 43.75, 90, None, None, (20, 180, 500)),
+                ),
+                category=CategoryAgreement(0.61, 0.25, 0.374),
+            ),
+        ),
         rejected=(RejectedLine("Made_Up.json.gz", 17, "malformed JSON", "unexpected end", '{"asin": "B0'),),
         checks=(
             Check("no_missing_ids", "staging/reviews", True),

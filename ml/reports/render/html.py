@@ -25,6 +25,7 @@ from ml.reports.content.report import (
 from ml.reports.render.plots import report as plots
 from ml.reports.render.plots.chart import chart
 from ml.reports.render.text import visible
+from ml.reports.words import codes as words_of_codes
 from ml.reports.words import evaluation as wording_evaluation
 from ml.reports.words import verdict, wording
 from ml.reports.words.row_marks import row_marks
@@ -68,6 +69,7 @@ def render_html(content: ReportContent, run: RunFacts | None = None) -> str:
     )
     environment.globals.update(
         wording=wording,
+        codes=words_of_codes,
         numbers=numbers,
         labels=wording_evaluation,
         verdict=verdict,
