@@ -1,7 +1,7 @@
 """How fast lists are generated, and how wide a beam has to be.
 
     python benchmarks/generation.py beams
-    python benchmarks/generation.py hugging-face [--size paper] [--users 256] [--beams 30]
+    python benchmarks/generation.py hugging-face [--size paper] [--beams 30]
     python benchmarks/generation.py exactness    [--sequences FILE]
 
 *beams*: users/s from histories to lists of ten unseen items: beam search of several widths, and the walk through the
@@ -233,8 +233,8 @@ def hugging_face(model, settings, histories, beams: int, constrained: bool) -> C
         copied(model.t5, theirs)
         for table in (theirs.shared, theirs.encoder.embed_tokens, theirs.decoder.embed_tokens):
             table.weight.copy_(vocabulary)
-        theirs.lm_head.weight.zero_()
-        theirs.lm_head.weight[:beginning] = model.heads
+        # theirs are tied to the vectors that are read
+        theirs.lm_head.weight = torch.nn.Parameter(torch.nn.functional.pad(model.heads, (0, 0, 0, 1)))
     identifiers = model._tokens_of(model.codes.long())
     followers: dict[tuple[int, ...], list[int]] = {}
     for level in range(LEVELS):
@@ -444,7 +444,7 @@ def main() -> None:
     command.set_defaults(run=beams)
     command = commands.add_parser("hugging-face")
     command.add_argument("--size", choices=list(TIGER_SIZES), default="small")
-    command.add_argument("--beams", type=int, default=30)
+    command.add_argument("--beams", type=int, default=50)
     command.add_argument("--items", type=int, default=2_000)
     command.add_argument("--users", type=int, default=256)
     command.add_argument("--length", type=int, default=10, help="items of each history")

@@ -31,8 +31,8 @@ class GenRec(TIGER):
             torch.empty(self.levels, settings.dimensions).normal_(std=settings.embedding_deviation)
         )
 
-    def _read_up_to(self, lengths: Tensor, places: Tensor) -> Tensor:
-        return lengths
+    def _items_read(self, lengths: Tensor, positions: Tensor, width: int) -> Tensor:
+        return lengths[torch.div(positions, width, rounding_mode="floor")]
 
     def _vectors_of(self, items: Tensor) -> Tensor:
         masked = items == self.items

@@ -15,6 +15,8 @@ from ml.models.t5 import T5, Cache, Memory, T5Sizes
 
 # of Fibonacci hashing: 2 ** 32 divided by the golden ratio, and odd
 _MULTIPLIER = 2654435769
+# of predictions computed together on a CPU
+_MOST_GROUPS, _LEAST_IN_GROUP = 4, 32
 
 
 class TIGER(GeneratingModel):
@@ -76,7 +78,17 @@ class TIGER(GeneratingModel):
     def predictions(
         self, items: Tensor, lengths: Tensor, users: Tensor, positions: Tensor, targets: Tensor
     ) -> list[CodePredictions]:
-        """See :class:`GeneratingModel`; one part for each level."""
+        """See :class:`GeneratingModel`; one part for each level and group of histories of like length."""
+        read = self._items_read(lengths, positions, items.shape[1])
+        return [
+            prediction
+            for group in _alike(read)
+            for prediction in self._predictions(items, lengths, users, positions[group], targets[group])
+        ]
+
+    def _predictions(
+        self, items: Tensor, lengths: Tensor, users: Tensor, positions: Tensor, targets: Tensor
+    ) -> list[CodePredictions]:
         memory = self._read(items, lengths, users, positions)
         codes = self.codes[targets].long()
         states = self.t5.decode(self._shifted(codes), memory)
@@ -91,7 +103,10 @@ class TIGER(GeneratingModel):
     def _read(self, items: Tensor, lengths: Tensor, users: Tensor, positions: Tensor) -> Memory:
         """What the decoder attends to, of each of the positions."""
         rows = torch.div(positions, items.shape[1], rounding_mode="floor")
-        items, users, read = items[rows], users[rows], self._read_up_to(lengths[rows], positions % items.shape[1])
+        read = self._items_read(lengths, positions, items.shape[1])
+        # elsewhere than on a CPU it would have to be waited for
+        width = int(read.max()) if read.device.type == "cpu" else items.shape[1]
+        items, users = items[rows, :width], users[rows]
         vectors = self._vectors_of(items).flatten(1, 2)
         visible = torch.arange(items.shape[1], device=items.device) < read[:, None]
         visible = visible.repeat_interleave(self.levels, dim=1)
@@ -101,9 +116,9 @@ class TIGER(GeneratingModel):
             visible = torch.cat([(users >= 0)[:, None], visible], dim=1)
         return self.t5.encode(vectors, visible)
 
-    def _read_up_to(self, lengths: Tensor, places: Tensor) -> Tensor:
-        """How many items are read for a prediction from a place of a row of so many, all int64 ``[states]``."""
-        return places + 1
+    def _items_read(self, lengths: Tensor, positions: Tensor, width: int) -> Tensor:
+        """How many items of its row are read for each of the positions, int64 ``[states]``."""
+        return positions % width + 1
 
     def _vectors_of(self, items: Tensor) -> Tensor:
         """Vectors of the tokens of items, int64 ``[rows, length]`` to ``[rows, length, levels, dimensions]``."""
@@ -160,6 +175,18 @@ class Prefixes:
             vectors = F.embedding(model.get_buffer(f"parent_tokens_{level}")[child], model.tokens)
         logits = model._logits(model.t5.step(vectors, self._memory, self._cache), level)
         return logits.float().log_softmax(dim=-1).gather(2, model.get_buffer(f"node_codes_{level}")[children])
+
+
+def _alike(read: Tensor) -> list[Tensor]:
+    """Which predictions are computed together, int64 each; ``read`` says how many items each reads.
+
+    The prefixes of a history are of all lengths up to its own, so that half of their places would be padding. On a CPU,
+    where padding takes as long as anything else, they are sorted by length and cut into groups.
+    """
+    groups = min(_MOST_GROUPS, len(read) // _LEAST_IN_GROUP) if read.device.type == "cpu" else 1
+    if groups < 2:
+        return [torch.arange(len(read), device=read.device)]
+    return list(torch.argsort(read, stable=True).tensor_split(groups))
 
 
 def hashed(users: Tensor, tokens: int) -> Tensor:

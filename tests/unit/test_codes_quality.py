@@ -133,9 +133,11 @@ def test_codes_of_a_recipe_carry_the_report() -> None:
     report = replace(recipe, vectors=(VectorPart("interactions", 8),)).assign(training_set).report
     assert report["by_level"][0]["prefixes"] == 40
     assert report["category"]["categories"] == 3
-    # items in no training history take the vectors of their text neighbours
-    assert report["items_never_seen_in_training"] > 0
-    assert report["items_without_vector"] == 0
+    # items in no training history have vectors of items with similar text
+    assert (report["items_without_vector"], report["items_never_seen_in_training"]) == (0, 6)
+    # one text holds no word
+    report = replace(recipe, vectors=(VectorPart("text", 8),)).assign(made_up_training_set()).report
+    assert report["items_without_vector"] == 1
     report = load_codes_recipes()["svd"].assign(replace(training_set, item_text=None)).report
     assert report["category"] is None
     assert report["items_without_vector"] is None

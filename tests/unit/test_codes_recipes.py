@@ -33,6 +33,7 @@ def test_the_library_has_a_recipe_of_each_published_assignment() -> None:
     # of RecJPQ
     for name in ("bpr", "random", "svd"):
         assert (found[name].method_name, found[name].book_sizes) == (name, (256,) * 8)
+        assert found[name].collisions == "allowed"
         assert not found[name].needs_text
     assert {recipe.method_name for recipe in found.values()} == set(METHODS) - {"principal_components"}
     assert load_codes_recipes(CODES_RECIPES / "nowhere") == {}

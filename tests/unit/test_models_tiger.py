@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import replace
 
 import numpy as np
@@ -73,14 +74,16 @@ def _inputs(model: TIGER, rows: int = 4) -> tuple[Tensor, Tensor, Tensor, Tensor
 def _teacher_forced(model: TIGER, inputs: tuple[Tensor, ...]) -> Tensor:
     """Log-probability of every item for each row, ``[rows, items]``, without a cache and without a trie."""
     items, lengths, users, positions = inputs
-    rows = len(items)
-    every = torch.arange(model.items).repeat(rows)
-    repeated = (each.repeat_interleave(model.items, dim=0) for each in (items, lengths, users))
-    last = torch.arange(len(every)) * items.shape[1] + (positions % items.shape[1]).repeat_interleave(model.items)
-    scores = torch.zeros(len(every))
-    for prediction in model.predictions(*repeated, last, every):
-        scores += prediction.logits.log_softmax(dim=1).gather(1, prediction.targets[:, None]).squeeze(1)
-    return scores.view(rows, model.items)
+    rows = []
+    for row, position in enumerate((positions % items.shape[1]).tolist()):
+        repeated = (each[row : row + 1].expand(model.items, *each.shape[1:]) for each in (items, lengths, users))
+        places = torch.arange(model.items) * items.shape[1] + position
+        # parts of a level follow one another, since all histories are of the same length
+        levels: dict[int, list[Tensor]] = defaultdict(list)
+        for part in model.predictions(*repeated, places, torch.arange(model.items)):
+            levels[part.level].append(part.logits.log_softmax(dim=1).gather(1, part.targets[:, None]).squeeze(1))
+        rows.append(sum(torch.cat(parts) for parts in levels.values()))
+    return torch.stack(rows)
 
 
 def _trie(model: TIGER) -> TrieTensors:
@@ -153,6 +156,29 @@ def test_padding_and_other_rows_change_nothing(settings):
     assert torch.equal(_teacher_forced(model, (padded, lengths, users, last)), expected)
     alone = _teacher_forced(model, (items[:1, :3], lengths[:1], users[:1], torch.tensor([2])))
     torch.testing.assert_close(alone, expected[:1], rtol=1e-5, atol=1e-5)
+
+
+def test_histories_of_like_length_are_computed_together():
+    """Which changes the order of the predictions, and nothing else."""
+    model = _model(VARIANTS["with_users"])
+    generator = torch.Generator().manual_seed(2)
+    items, lengths = (
+        torch.randint(ITEMS, (300, 6), generator=generator),
+        torch.randint(1, 7, (300,), generator=generator),
+    )
+    users, targets = torch.arange(300) % 9, torch.randint(ITEMS, (300,), generator=generator)
+    last = torch.arange(300) * 6 + lengths - 1
+    together = model.predictions(items, lengths, users, last, targets)
+    assert len(together) == 4 * 3
+    order = torch.argsort(lengths, stable=True)
+    for level in range(3):
+        parts = [part for part in together if part.level == level]
+        logits, wanted = (torch.cat([getattr(part, name) for part in parts]) for name in ("logits", "targets"))
+        assert torch.equal(wanted, model.codes[targets[order], level].long())
+        for place in (0, 70, 150, 299):
+            row = order[place : place + 1]
+            alone = model.predictions(items[row], lengths[row], users[row], lengths[row] - 1, targets[row])[level]
+            torch.testing.assert_close(logits[place], alone.logits[0], rtol=1e-5, atol=1e-5)
 
 
 def test_only_known_users_have_a_token():
