@@ -202,8 +202,9 @@ class Settings(dg.ConfigurableResource):
         [],
         _COMPARISON,
         "comparison",
-        description="Recipes to train and compare, by name or by set: 'quick', 'full' (with the quick ones) or "
-        "'published' (sizes of papers, for a GPU); empty takes the quick ones. Baselines always run.",
+        description="Recipes to train and compare, by name or by set: 'quick', 'full' (with the quick ones), "
+        "'generative' (the quick ones and models that generate identifiers of items) or 'published' (sizes of papers, "
+        "for a GPU); empty takes the quick ones. Baselines always run.",
     )
     seeds: int | None = _setting(
         1,

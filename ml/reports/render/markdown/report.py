@@ -18,6 +18,7 @@ from ml.reports.content.report import (
     ExampleItem,
     Examples,
     Funnel,
+    Generation,
     Leaderboard,
     LeaderboardRow,
     RejectedLine,
@@ -27,6 +28,7 @@ from ml.reports.content.report import (
 from ml.reports.render.markdown.evaluation import all_metrics, audit, audits, comparison, list_metrics, slices
 from ml.reports.render.markdown.table import leaderboard_table, markdown_table, table
 from ml.reports.render.text import escape_markdown
+from ml.reports.words import generation as words_of_generation
 from ml.reports.words import verdict, wording
 from ml.reports.words.row_marks import row_marks
 
@@ -39,6 +41,7 @@ __all__ = [
     "comparison",
     "examples",
     "funnel",
+    "generation",
     "leaderboard",
     "list_metrics",
     "reading",
@@ -145,6 +148,19 @@ def codes(reports: Sequence[CodesReport]) -> str:
         "Largest collision",
     )
     return table(header, rows, {2, 3, 4, 5, 6})
+
+
+def generation(found: Sequence[Generation]) -> str:
+    """How models that generate identifiers made their lists."""
+    tables = (
+        words_of_generation.decoding(found),
+        words_of_generation.inflation(found),
+        words_of_generation.widths(found),
+    )
+    parts = []
+    for one in filter(None, tables):
+        parts += [f"**{escape_markdown(one.title)}**", escape_markdown(one.note), markdown_table(one)]
+    return "\n\n".join(parts)
 
 
 def checks(results: Iterable[Check]) -> str:
