@@ -21,6 +21,7 @@ def build_model(
     users: int,
     codes: np.ndarray | None,
     book_sizes: tuple[int, ...] | None = None,
+    training_counts: np.ndarray | None = None,
 ) -> SequentialModel | GeneratingModel:
     """A model with fresh weights, drawn from torch's global generator.
 
@@ -30,6 +31,7 @@ def build_model(
         users: of the training set, for models with a vector for each.
         codes: uint8 or uint16 ``[items, books]`` for models that need codes, else ``None``.
         book_sizes: codes of each book; by default those in use.
+        training_counts: training interactions of each item, int64 ``[items]``; by default all items count as seen.
 
     Raises:
         ValueError: codes are missing, not wanted, or of another catalogue; or the maximum length is still open.
@@ -42,7 +44,7 @@ def build_model(
         raise ValueError("codes were given to a model that has no use for them")
     if codes is not None and len(codes) != items:
         raise ValueError(f"the codes are of {len(codes)} items, the catalogue has {items}")
-    return _model_class(type(settings))(settings, Catalogue(items, users, codes, book_sizes))
+    return _model_class(type(settings))(settings, Catalogue(items, users, codes, book_sizes, training_counts))
 
 
 def _model_class(settings: type) -> Callable[[ModelSettings, Catalogue], SequentialModel | GeneratingModel]:

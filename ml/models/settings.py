@@ -308,6 +308,9 @@ class ItemCodesSettings:
         head_deviation: the same of the vectors of the head; the parallel head has unit normal ones.
         head_dimensions: inner width of the perceptron of the head ``prefix``.
         temperature: of the cosines of the head ``parallel``.
+        dense_candidates: 0 ranks by codes alone. Above 0 the model also learns to score items by the dot product of
+            state and the vector that the item is read by, and so many items that codes rank first, together with the
+            items that are in no training history, are ranked by these scores (LIGER, TMLR 2025).
     """
 
     dimensions: int
@@ -325,6 +328,7 @@ class ItemCodesSettings:
     head_deviation: float = 0.05
     head_dimensions: int = 128
     temperature: float = 0.07
+    dense_candidates: int = 0
 
     model: ClassVar[str] = "ml.models.item_codes.model:ItemCodes"
     needs_codes: ClassVar[bool] = True
@@ -341,6 +345,12 @@ class ItemCodesSettings:
             raise ValueError(f"heads ({self.heads}) must divide dimensions ({self.dimensions})")
         if self.beam_width < 0:
             raise ValueError(f"beam_width must not be negative, not {self.beam_width}")
+        if self.dense_candidates < 0:
+            raise ValueError(f"dense_candidates must not be negative, not {self.dense_candidates}")
+        if self.dense_candidates and self.beam_width:
+            raise ValueError("beam_width must be 0 with dense_candidates: they are chosen among all items")
+        if self.dense_candidates and self.head == "prefix":
+            raise ValueError("dense_candidates go with the heads tree and parallel, which score all items at once")
         if self.head == "parallel" and self.beam_width:
             raise ValueError("beam_width must be 0 for the head parallel: its codes have no order to search along")
 

@@ -165,7 +165,7 @@ class SequentialRecommender:
         with reproducible(execution.threads, device):
             generator_for(self.seed, 0)
             try:
-                model = self._build(recipe, training_set.items, training_set.users).to(device)
+                model = self._build(recipe, training_set.items, training_set.users, counts).to(device)
             except ValueError as error:
                 raise ValueError(f"recipe {recipe.name}: {error}") from error
             task = build_task(recipe.task, training_set.items)
@@ -181,11 +181,13 @@ class SequentialRecommender:
                 execution,
             )
 
-    def _build(self, recipe: Recipe, items: int, users: int) -> SequentialModel | GeneratingModel:
+    def _build(
+        self, recipe: Recipe, items: int, users: int, training_counts: np.ndarray
+    ) -> SequentialModel | GeneratingModel:
         """A model with fresh weights, of a recipe that leaves nothing open."""
         codes = self.codes
         values, sizes = (None, None) if codes is None else (codes.values, codes.book_sizes)
-        return build_model(recipe.model, items, users, values, sizes)
+        return build_model(recipe.model, items, users, values, sizes, training_counts)
 
     def validate(self, training_set: TrainingSet) -> float:
         """nDCG@10 for the validation users, of the weights as they are now: what training stops by.
@@ -352,12 +354,13 @@ class SequentialRecommender:
                 fit_on=config["fit_on"],
                 validate_with_seen_excluded=config["validate_with_seen_excluded"],
             )
+            counts = np.load(folder / "training_counts.npy", allow_pickle=False)
             with torch.random.fork_rng(devices=[]):
-                model = recommender._build(trained, config["items"], config["users"])
+                model = recommender._build(trained, config["items"], config["users"], counts)
             model.load_state_dict(weights)
             recommender._model, recommender._users = model, config["users"]
             recommender._task = build_task(recipe.task, config["items"])
-            recommender._training_counts = np.load(folder / "training_counts.npy", allow_pickle=False)
+            recommender._training_counts = counts
             recommender.best_epoch, recommender.derived = config["best_epoch"], derived
             recommender.training_set_digest = config["training_set_digest"]
             if (folder / "validation_items.npy").exists():

@@ -146,6 +146,14 @@ def test_what_is_no_log_probability_is_refused(value: float, message: str) -> No
         search(scorer, trie, 2)
 
 
+def test_a_log_probability_that_rounding_lifts_above_zero_lifts_no_item_above_its_prefix() -> None:
+    trie = Trie.of(np.array([[0, 0], [1, 0]]))
+    scorer = TableScorer([np.array([[-1, -1.00001]], np.float32), np.array([[0, 0.0001]], np.float32)])
+    beams = search(scorer, trie, 1)
+    assert beams.items.tolist() == [[0]]
+    assert search(scorer, trie, 2).scores[0, 1] == beams.cut[0] == np.float32(-1.00001)
+
+
 def test_a_width_below_one_is_refused() -> None:
     trie = Trie.of(np.array([[0], [1]]))
     scorer = random_scorer(trie, 1, seed=0)

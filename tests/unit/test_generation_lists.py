@@ -7,6 +7,7 @@ import pytest
 from generation_toys import TableScorer, identifiers, item_scores, random_scorer
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
 from ml.codes.trie import Trie
 from ml.data.training_set import Sequences
@@ -107,6 +108,44 @@ def test_wider_beams_certify_more_lists_and_are_counted() -> None:
     assert 0 < certified[0] < certified[1] < certified[2]
 
 
+def test_the_width_is_doubled_up_to_the_widest() -> None:
+    trie = wide_trie()
+    # all items score the same, so no list is certified before all are found
+    scorer = random_scorer(trie, 1, seed=1, distinct=1)
+    widths = []
+
+    class Recorded:
+        rows = 1
+
+        def log_probabilities(self, level: int, children: Tensor, exists: Tensor, beams: Tensor | None) -> Tensor:
+            if level == 2:
+                widths.append(children.shape[1])
+            return scorer.log_probabilities(level, children, exists, beams)
+
+    # five different items were seen, one of them twice
+    histories, counts = Sequences.from_lists([[0, 1, 2, 3, 4, 4]]), np.ones(trie.items, dtype=np.int64)
+    for widest, expected in ((5, [10]), (15, [10, 15]), (50, [10, 20, 40, 50])):
+        widths.clear()
+        generated_lists(lambda _: Recorded(), TrieTensors.of(trie), histories, 5, True, counts, 5, widest)
+        assert widths == expected
+
+
+def test_a_list_that_only_equals_what_was_cut_is_not_certified() -> None:
+    # prefixes of .5 and two of .25; the items of the first score as much as those of the others
+    values = np.array([[0, 0], [0, 1], [1, 0], [2, 0]])
+    tables = [np.log([[0.5, 0.25, 0.25]]), np.log([[0.5, 0.5, 1, 1]])]
+    scorer = TableScorer([table.astype(np.float32) for table in tables])
+    order = tie_break_order(4)
+    # the item that comes first among equals is below a prefix that is cut
+    trie = Trie.of(values[np.argsort(order[[3, 1, 2, 0]])])
+    found, counts = lists(scorer, trie, Sequences.from_lists([[]]), 1, False, (1, 1))
+    assert found.items[0, 0] != order[0]
+    assert counts.certified == 0
+    found, counts = lists(scorer, trie, Sequences.from_lists([[]]), 1, False, (1, 4))
+    assert found.items[0, 0] == order[0]
+    assert counts.certified == 1
+
+
 def test_a_list_does_not_depend_on_the_other_rows() -> None:
     trie = wide_trie()
     scorer, histories = (
@@ -183,5 +222,5 @@ def test_lists_of_no_item_and_beams_of_no_prefix_are_refused() -> None:
     trie = wide_trie()
     with pytest.raises(ValueError, match="k must be at least 1, not 0"):
         lists(random_scorer(trie, 1, 0), trie, Sequences.from_lists([[]]), 0, True)
-    with pytest.raises(ValueError, match="the width must be at least 1, not 3 and 0"):
+    with pytest.raises(ValueError, match="the width must be at least 1, not 0"):
         lists(random_scorer(trie, 1, 0), trie, Sequences.from_lists([[]]), 3, True, (0, 10))

@@ -43,14 +43,35 @@ class OfType:
 
 
 class Counted:
-    """Counts the calls of another scorer."""
+    """Counts what another scorer is asked for.
+
+    Attributes:
+        existing: children that exist, of each call.
+    """
+
+    @property
+    def calls(self) -> int:
+        return len(self.existing)
 
     def __init__(self, scorer: TableScorer) -> None:
-        self.scorer, self.rows, self.calls = scorer, scorer.rows, 0
+        self.scorer, self.rows = scorer, scorer.rows
+        self.existing: list[int] = []
 
     def log_probabilities(self, level: int, children: Tensor, exists: Tensor, beams: Tensor | None) -> Tensor:
-        self.calls += 1
+        self.existing.append(int(exists.sum()))
         return self.scorer.log_probabilities(level, children, exists, beams)
+
+
+def test_a_missing_beam_has_no_children() -> None:
+    # of three prefixes one has probability 0, so one of three beams is missing
+    trie = Trie.of(np.array([[0, 0], [1, 0], [1, 1], [2, 0]]))
+    half = np.float32(np.log(0.5))
+    scorer = Counted(
+        TableScorer([np.array([[half, half, -np.inf]], np.float32), np.array([[0, half, half, 0]], np.float32)])
+    )
+    beams = search(scorer, trie, 3)
+    assert scorer.existing == [3, 3]
+    assert sorted(beams.items[0].tolist()) == [0, 1, 2]
 
 
 def test_a_root_with_fewer_children_than_the_beam_gives_no_missing_beam_another_life() -> None:
@@ -133,8 +154,8 @@ def test_equal_scores_follow_the_order_of_ties_also_where_the_beam_is_cut() -> N
     np.testing.assert_array_equal(beams.items[0], order)
 
 
-@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
-def test_log_probabilities_of_half_precision_are_added_in_single_precision(kind: torch.dtype) -> None:
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])
+def test_log_probabilities_of_any_precision_are_added_in_single_precision(kind: torch.dtype) -> None:
     # -120,000 is beyond the range of float16, and in bfloat16 one part in 256 is lost with each addition
     trie = Trie.of(np.array([[0, 0, 0], [0, 0, 1], [0, 1, 0]]))
     tables = [np.array([[-40_000]]), np.array([[-40_000, -41_000]]), np.array([[-40_000, -40_064, -1]])]

@@ -14,9 +14,12 @@ from ml.generation.exact import exact_log_probabilities
 from ml.models.build import build_model
 from ml.models.generating_model import GeneratingModel
 from ml.models.item_codes.tree_head import Edges, edge_products, segment_log_sum_exp
+from ml.models.item_embeddings import DenseItemEmbedding
 from ml.models.settings import MODEL_SETTINGS
 from ml.objectives.code_cross_entropy import CodeCrossEntropy
-from ml.objectives.settings import CodeCrossEntropySettings
+from ml.objectives.settings import CodeCrossEntropySettings, SoftmaxSettings
+from ml.objectives.softmax import Softmax
+from ml.objectives.targets import Targets
 
 ITEMS, USERS, MAX_LENGTH = 30, 5, 8
 SIZES = (4, 5, 6)
@@ -284,3 +287,51 @@ def test_products_of_pairs_have_the_gradients_of_autograd():
         edge_products(queries, table, edges), (queries[edges.queries] * table[edges.rows]).sum(dim=1)
     )
     assert torch.autograd.gradcheck(lambda *inputs: edge_products(*inputs, edges), (queries, table))
+
+
+class TestDenseCandidates:
+    """The tree with ``dense_candidates``: chosen by codes, ranked by dot products."""
+
+    def _model(self, **changes) -> GeneratingModel:
+        table = MODELS["tree"][1] | {"dense_candidates": 5} | changes
+        torch.manual_seed(0)
+        counts = np.ones(ITEMS, dtype=np.int64)
+        counts[[4, 9]] = 0
+        model = build_model(MODEL_SETTINGS["item_codes"](**table), ITEMS, USERS, _codes(), SIZES, counts)
+        assert isinstance(model, GeneratingModel)
+        return model.eval()
+
+    @torch.no_grad()
+    def test_candidates_and_items_never_seen_come_first_in_the_order_of_dot_products(self):
+        model, inputs = self._model(), _inputs()
+        by_codes, scores = _model("tree").eval().score_all(*inputs), model.score_all(*inputs)
+        assert by_codes is not None
+        assert scores is not None
+        states = model.states(inputs[0], inputs[1], inputs[3])
+        dense = states @ model.inputs(torch.arange(ITEMS)).T
+        for row in range(4):
+            first = set(by_codes[row].topk(5).indices.tolist()) | {4, 9}
+            expected = sorted(first, key=lambda item: -dense[row, item])
+            rest = sorted(set(range(ITEMS)) - first, key=lambda item: -by_codes[row, item])
+            assert scores[row].argsort(descending=True).tolist() == expected + rest
+
+    @torch.no_grad()
+    def test_without_the_loss_of_codes_it_is_trained_as_a_softmax_over_all_items(self):
+        model = self._model(reads="items")
+        items, lengths, users, positions = _inputs()
+        targets = torch.tensor([1, 2, 3, 4])
+        objective = CodeCrossEntropy(CodeCrossEntropySettings(level_weights=(0.0, 0.0, 0.0, 1.0)), np.zeros(1))
+        loss = objective(model.predictions(items, lengths, users, positions, targets), 4)
+        embedding = DenseItemEmbedding(ITEMS, 12, 1.0)
+        embedding.weight.data = model.inputs.of_items.data
+        softmax = Softmax(SoftmaxSettings(), np.zeros(1))
+        expected = softmax(
+            model.states(items, lengths, positions), Targets(targets), embedding, np.random.default_rng(0)
+        )
+        torch.testing.assert_close(loss, expected)
+
+    def test_heads_that_search_have_none(self):
+        with pytest.raises(ValueError, match="beam_width must be 0 with dense_candidates"):
+            MODEL_SETTINGS["item_codes"](**MODELS["prefix"][1], dense_candidates=5)
+        with pytest.raises(ValueError, match="go with the heads tree and parallel"):
+            MODEL_SETTINGS["item_codes"](**MODELS["prefix_of_items"][1], dense_candidates=5)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file
 from training_processes import train_in_child, train_together
-from training_toys import SAMPLED_SOFTMAX
+from training_toys import IDENTIFIER_TREE, SAMPLED_SOFTMAX
 
 from ml.training.checkpoint import checkpoint_folder
 from ml.training.distributed import World
@@ -46,6 +46,18 @@ def test_the_loss_curve_is_that_of_one_process(tmp_path, size, users):
         np.testing.assert_allclose(other[name], weights, atol=2e-4, err_msg=name)
     run = json.loads((tmp_path / "together" / "training_run.json").read_text())
     assert run["machine"]["processes"] == size
+
+
+def test_two_processes_train_the_identifiers_that_one_would(tmp_path):
+    model = IDENTIFIER_TREE["model"] | {"dropout": 0.0}
+    options = {"recipe": IDENTIFIER_TREE | {"model": model, "training": {"max_epochs": 3}}}
+    assert train_in_child(tmp_path / "alone", **options) == 0
+    results = train_together(tmp_path / "together", 2, **options)
+    assert len({result["weights_digest"] for result in results}) == 1
+    alone, together = _log(tmp_path / "alone"), _log(tmp_path / "together")
+    np.testing.assert_allclose([r["loss"] for r in together], [r["loss"] for r in alone], rtol=1e-5)
+    qualities = [[r["validation_ndcg_at_10"] for r in log] for log in (alone, together)]
+    np.testing.assert_allclose(*qualities, atol=0.02)
 
 
 def test_killed_together_they_go_on_together(tmp_path):

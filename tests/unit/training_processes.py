@@ -11,7 +11,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from training_toys import ring_training_set, toy_recipe
+from training_toys import identifiers, ring_training_set, toy_recipe
 
 # children are forked from a process that has imported torch and run nothing: a start costs milliseconds
 _context = multiprocessing.get_context("forkserver")
@@ -91,7 +91,10 @@ def _train(
     Checkpoint.due = lambda self: self.writes and next(asked) % every == 0
     recipe = toy_recipe(**options.pop("recipe"))
     users = options.pop("users", 60)
+    codes = identifiers() if recipe.codes == "identifiers" else None
     with joined(torch.device("cpu")):
-        result = train(recipe, ring_training_set(users), Path(folder), progress=False, threads=1, **options)
+        result = train(
+            recipe, ring_training_set(users), Path(folder), codes=codes, progress=False, threads=1, **options
+        )
     if results is not None:
         results.put(asdict(result))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ml.codes.codes import Codes
 from ml.codes.svd import assign_svd_codes
 from ml.data.training_set import Sequences, TrainingSet
 from ml.training.recipe import Recipe, recipe_from_tables
@@ -11,6 +12,25 @@ from ml.training.runtime import Execution
 from ml.training.sequential_recommender import SequentialRecommender
 
 ITEMS = 40
+# a model that generates identifiers, as the arguments of toy_recipe
+IDENTIFIER_TREE = {
+    "codes": "identifiers",
+    "objective": {"name": "code_cross_entropy"},
+    "model": {
+        "architecture": "item_codes",
+        "dimensions": 16,
+        "blocks": 1,
+        "heads": 1,
+        "feed_forward_dimensions": 16,
+        "dropout": 0.3,
+        "max_length": 8,
+        "block": "pre_norm",
+        "reads": "codes_and_items",
+        "head": "tree",
+        "beam_width": 0,
+        "embedding_deviation": 0.1,
+    },
+}
 SAMPLED_SOFTMAX = {"name": "sampled_softmax", "negatives": 16, "log_q_correction": True}
 GBCE = {
     "name": "generalised_binary_cross_entropy",
@@ -49,7 +69,9 @@ def toy_recipe(
         "title": "Toy",
         "source": "none",
         "notes": "",
-        "model": {
+        "model": model
+        if model and "architecture" in model
+        else {
             "architecture": "sasrec",
             "dimensions": 32,
             "blocks": 1,
@@ -73,6 +95,13 @@ def toy_recipe(
     if codes:
         tables["codes"] = codes
     return recipe_from_tables("toy", tables, "the test")
+
+
+def identifiers() -> Codes:
+    """Two codes an item, unrelated to the ring."""
+    order = np.random.default_rng(1).permutation(ITEMS)
+    values = np.stack(np.divmod(order, 8), axis=1).astype(np.uint8)
+    return Codes(values, {"name": "toy", "books": 2, "book_sizes": [5, 8]})
 
 
 def fitted(recipe: Recipe, training_set: TrainingSet, seed: int = 0, **options) -> SequentialRecommender:

@@ -48,6 +48,11 @@ class CodeInputs(nn.Module):
     def _table(rows: int, dimensions: int, deviation: float) -> nn.Parameter:
         return nn.Parameter(torch.empty(rows, dimensions).normal_(std=deviation))
 
+    def all_items(self) -> Tensor:
+        """The vectors of all items without the factor ``sqrt(dimensions)``, ``[items, dimensions]``."""
+        every = torch.arange(len(self.rows), device=self.rows.device)
+        return self(every) / self.scale_of_items
+
     def forward(self, items: Tensor) -> Tensor:
         """int64 ``[...]`` to ``[..., dimensions]``."""
         parts = []

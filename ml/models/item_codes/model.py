@@ -32,12 +32,17 @@ class ItemCodes(GeneratingModel):
         catalogue: holds the identifiers.
     """
 
+    never_seen: Tensor
+
     def __init__(self, settings: ItemCodesSettings, catalogue: Catalogue) -> None:
         assert catalogue.codes is not None
         super().__init__(catalogue.codes, settings.beam_width, settings.widest_beam)
         self.max_length = decided_length(settings.max_length)
         dimensions, deviation = settings.dimensions, settings.embedding_deviation
         sizes = catalogue.sizes_of_books
+        self.dense_candidates = settings.dense_candidates
+        if self.dense_candidates:
+            self.register_buffer("never_seen", torch.from_numpy(catalogue.never_seen))
         self.inputs = CodeInputs(catalogue.codes, sizes, settings.reads, dimensions, deviation)
         self.positions = nn.Parameter(torch.empty(self.max_length, dimensions).normal_(std=deviation))
         self.dropout = Dropout(settings.dropout)
@@ -68,8 +73,13 @@ class ItemCodes(GeneratingModel):
     ) -> list[CodePredictions]:
         states = self.states(items, lengths, positions)
         if isinstance(self.head, TreeHead):
-            return self.head.predictions(states, targets)
-        return self.head.predictions(states, self.codes[targets].long())
+            found = self.head.predictions(states, targets)
+        else:
+            found = self.head.predictions(states, self.codes[targets].long())
+        if self.dense_candidates:
+            # the item itself, after the last code
+            found.append(CodePredictions(self.codes.shape[1], states @ self.inputs.all_items().T, targets))
+        return found
 
     def prefix_scorer(self, items: Tensor, lengths: Tensor, users: Tensor, positions: Tensor) -> Any:
         states = self.states(items, lengths, positions)
@@ -81,7 +91,23 @@ class ItemCodes(GeneratingModel):
     def score_all(self, items: Tensor, lengths: Tensor, users: Tensor, positions: Tensor) -> Tensor | None:
         if isinstance(self.head, PrefixHead):
             return None
-        return self.head.score_all(self.states(items, lengths, positions))
+        states = self.states(items, lengths, positions)
+        scores = self.head.score_all(states)
+        return self._densely_ranked(states, scores) if self.dense_candidates else scores
+
+    def _densely_ranked(self, states: Tensor, scores: Tensor) -> Tensor:
+        """Scores by which the candidates, ordered by dot products, come before all other items, ordered by codes.
+
+        Args:
+            states: ``[states, dimensions]``.
+            scores: log-probabilities by codes, ``[states, items]``.
+        """
+        dense = states @ self.inputs.all_items().T
+        dense = dense - dense.amax(dim=1, keepdim=True)  # at most 0, as log-probabilities are
+        chosen = scores.topk(min(self.dense_candidates, scores.shape[1]), dim=1).indices
+        candidate = self.never_seen.expand_as(scores).scatter(1, chosen, True)
+        lowest = torch.where(candidate, dense, 0.0).amin(dim=1, keepdim=True)
+        return torch.where(candidate, dense, lowest - 1 + scores)
 
 
 class _TreeScorer:
