@@ -203,8 +203,8 @@ class Settings(dg.ConfigurableResource):
         _COMPARISON,
         "comparison",
         description="Recipes to train and compare, by name or by set: 'quick', 'full' (with the quick ones), "
-        "'generative' (the quick ones and models that generate identifiers of items) or 'published' (sizes of papers, "
-        "for a GPU); empty takes the quick ones. Baselines always run.",
+        "'generative' (the quick ones and models that generate identifiers of items), 'slow' (further ones, which take "
+        "an hour or more) or 'published' (sizes of papers, for a GPU); empty takes the quick ones. Baselines always run.",
     )
     seeds: int | None = _setting(
         1,

@@ -22,6 +22,7 @@ from ml.evaluation.metrics import METRICS, user_metrics
 from ml.evaluation.protocol_line import choices_as_metadata
 from ml.evaluation.rankings import rank, write_table
 from ml.recommender import Recommendations
+from ml.reports.content.generation import BeamWidth, Generation, TupleFigures
 from ml.reports.content.report import (
     Check,
     CodeBook,
@@ -97,6 +98,9 @@ def write_made_up_report(content: ReportContent, folder: Path, run: RunFacts | N
         write_report(content, folder, leaderboard, run)
 
 
+_WIDTHS = (BeamWidth(10, 0.4, 0.9, 0.058), BeamWidth(50, 0.94, 0.99, 0.06), BeamWidth(400, 1.0, 1.0, 0.06))
+
+
 def made_up_content() -> ReportContent:
     """A report with something in every section."""
     item = ExampleItem("B01", "Blue pens, 12 pack")
@@ -156,6 +160,12 @@ def made_up_content() -> ReportContent:
             TrainingCurve("Small", "binary cross-entropy", (1, 2), (0.7, 0.6), (None, None), 2),
         ),
         codes=(CodesReport("svd", "truncated SVD", 700, 256, (CodeBook(256, 7.9, 9), CodeBook(250, 7.5, 20)), 4, 2),),
+        generation=(
+            Generation(
+                "Tower", "svd", 2, 50, 0, 150, 141, 12, 1, TupleFigures(4, 0.06, 0.0613, 0.12, 0.125), 150, _WIDTHS
+            ),
+            Generation("Small", "svd", 2, 0, 100),
+        ),
         rejected=(RejectedLine("Made_Up.json.gz", 17, "malformed JSON", "unexpected end", '{"asin": "B0'),),
         checks=(
             Check("no_missing_ids", "staging/reviews", True),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +33,13 @@ def generations(lake: Path, leaderboard: pa.Table) -> tuple[Generation, ...]:
     for record in leaderboard.to_pylist():
         config = lake / "models" / record["recommender"] / "config.json"
         recipe = read_json(config.parent, config.name)["recipe"] if config.exists() else {}
-        beam = recipe.get("model", {}).get("beam_width")
-        if beam is not None:
-            found.append(_generation(lake, record["recommender"], record["title"], recipe["codes"], beam))
+        if "beam_width" in recipe.get("model", {}):
+            found.append(_generation(lake, record["recommender"], record["title"], recipe))
     return tuple(found)
 
 
-def _generation(lake: Path, name: str, title: str, codes: str, beam: int) -> Generation:
+def _generation(lake: Path, name: str, title: str, recipe: Mapping[str, Any]) -> Generation:
+    codes, beam = recipe["codes"], recipe["model"]["beam_width"]
     rankings = pq.read_table(lake / "rankings" / f"{name}.parquet", columns=["user_index", "rank", "item_index"])
     counts = facts(rankings).get("generated", {})
     path = lake / "rankings" / f"{name}.beam_widths.json"
@@ -48,6 +49,7 @@ def _generation(lake: Path, name: str, title: str, codes: str, beam: int) -> Gen
         codes=codes,
         levels=read_json(lake / "codes" / codes, "codes.json")["books"],
         beam=beam,
+        candidates=recipe["model"].get("dense_candidates", 0),
         lists=counts.get("lists"),
         certified=counts.get("certified"),
         repeated=counts.get("repeated"),

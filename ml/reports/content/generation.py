@@ -50,6 +50,7 @@ class Generation:
         codes: name of the code assignment that its identifiers come from.
         levels: codes of an identifier.
         beam: width of its beam; 0 where all items are scored.
+        candidates: items of the list by codes that are then ranked by dot products; 0 where none are.
         lists: lists that were generated; ``None`` where all items are scored.
         certified: those that are certified to be exact.
         repeated: those that were searched again with a wider beam.
@@ -63,6 +64,7 @@ class Generation:
     codes: str
     levels: int
     beam: int
+    candidates: int = 0
     lists: int | None = None
     certified: int | None = None
     repeated: int | None = None

@@ -17,7 +17,7 @@ def decoding(found: Sequence[Generation]) -> Table:
             one.title,
             one.codes,
             str(one.levels),
-            f"beam of {count(one.beam)}" if one.beam else "scores of all items",
+            _decoding(one),
             *(_part(number, one.lists) for number in (one.certified, one.repeated, one.filled)),
         )
         for one in found
@@ -122,6 +122,11 @@ def book_chart(codes: Sequence[CodesReport]) -> Chart | None:
         return None
     title = "Neighbours in training histories with equal prefixes"
     return Chart(title, "codes of the prefix", "share of neighbours", tuple(lines))
+
+
+def _decoding(one: Generation) -> str:
+    found = f"beam of {count(one.beam)}" if one.beam else "scores of all items"
+    return f"{found}, the first {count(one.candidates)} ranked by dot products" if one.candidates else found
 
 
 def _part(number: int | None, whole: int | None) -> str:
