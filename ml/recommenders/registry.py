@@ -27,6 +27,7 @@ _SETS = {
     "quick": ("quick",),
     "full": ("quick", "full"),
     "generative": ("quick", "generative"),
+    "slow": ("slow",),
     "published": ("published",),
 }
 DEFAULT_SET = "quick"

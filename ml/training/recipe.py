@@ -19,9 +19,9 @@ from ml.objectives.settings import ObjectiveSettings, check_objective_of_model
 from ml.tasks.settings import TASK_SETTINGS, TaskSettings, check_task_of_model
 
 RECIPES = Path(__file__).parents[1] / "recipes"
-# `quick` is trained by default, `full` holds the quick ones too; `generative` are the models that generate identifiers;
-# `published` are sizes of papers, for a GPU, by name
-RECIPE_SETS = ("quick", "full", "generative", "published")
+# `quick` is trained by default, `full` holds the quick ones too; `generative` adds models that generate identifiers
+# to them; `slow` ones take an hour or more on two cores; `published` are sizes of papers, for a GPU
+RECIPE_SETS = ("quick", "full", "generative", "slow", "published")
 
 
 @dataclass(frozen=True)
@@ -238,5 +238,5 @@ class _Words:
     title: str
     source: str
     notes: str
-    set: Literal["quick", "full", "generative", "published"]
+    set: Literal["quick", "full", "generative", "slow", "published"]
     codes: str | None = None
