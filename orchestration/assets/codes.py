@@ -1,5 +1,7 @@
 """Codes of the items: one asset a recipe of codes, shared by the models that are built on it."""
 
+from typing import TYPE_CHECKING
+
 import dagster as dg
 
 from ml.codes.recipe import CodesRecipe
@@ -14,6 +16,9 @@ from orchestration.reporting import RECOMMENDATION_OWNERS, array_schema, as_dags
 from orchestration.resources import Settings
 from orchestration.selection import group_of, require_chosen
 
+if TYPE_CHECKING:
+    from ml.tables import Table
+
 
 def _codes_asset(recipe: CodesRecipe) -> dg.AssetsDefinition:
     deps = [["training_sets", "sequences"], ["settings", "training"]]
@@ -23,8 +28,9 @@ def _codes_asset(recipe: CodesRecipe) -> dg.AssetsDefinition:
         key=["codes", recipe.name],
         deps=deps,
         description=f"Codes: {recipe.title}. {recipe.description} Assigned on the training items alone, whatever "
-        "models are fitted on; made where a chosen recipe needs them. With a report on the use of each code book and "
-        f"on collisions. Source: {recipe.source}.",
+        "models are fitted on; made where a chosen recipe needs them. With a report on the use of each code book, "
+        "on collisions, on prefixes, and on what the codes know of neighbours and categories. "
+        f"Source: {recipe.source}.",
         group_name=group_of("codes", recipe.name),
         kinds={"python", "numpy"},
         owners=RECOMMENDATION_OWNERS,
@@ -40,6 +46,8 @@ def _codes_asset(recipe: CodesRecipe) -> dg.AssetsDefinition:
     )
     def assigned(context: dg.AssetExecutionContext, settings: Settings) -> dg.MaterializeResult:
         from ml.data.versions import versioned_folder
+        from ml.reports.collect.codes import codes_report
+        from ml.reports.words.codes import books, knowledge, prefixes
 
         dataset = context.partition_key
         paths = Workspace.current().dataset(dataset)
@@ -50,7 +58,12 @@ def _codes_asset(recipe: CodesRecipe) -> dg.AssetsDefinition:
         folder = paths.asset("codes", recipe.name)
         with versioned_folder(folder) as temporary:
             codes.save(temporary)
-        report = codes.report
+        shown = codes_report(recipe.name, codes.method, codes.report)
+        tables = {
+            "use_of_code_books": books(shown),
+            "prefixes": prefixes(shown),
+            "knowledge_of_the_items": knowledge([shown]),
+        }
         return materialization(
             codes.digest(),
             {
@@ -59,10 +72,10 @@ def _codes_asset(recipe: CodesRecipe) -> dg.AssetsDefinition:
                 "books": codes.books,
                 "book_sizes": list(codes.book_sizes),
                 "method": dg.MetadataValue.json(codes.method),
-                "use_of_code_books": dg.MetadataValue.md(_table(report["by_book"])),
+                **{name: dg.MetadataValue.md(_markdown(table)) for name, table in tables.items() if table},
                 **{
                     name: value
-                    for name, value in report.items()
+                    for name, value in codes.report.items()
                     if isinstance(value, int | float) and name not in ("items", "books")
                 },
             },
@@ -71,13 +84,10 @@ def _codes_asset(recipe: CodesRecipe) -> dg.AssetsDefinition:
     return assigned
 
 
-def _table(books: list[dict]) -> str:
-    lines = ["| book | codes used | entropy, bits | items of the fullest code |", "|---:|---:|---:|---:|"]
-    lines += [
-        f"| {book['book']} | {book['codes_used']} | {book['entropy_bits']:.2f} | {book['largest_code_items']} |"
-        for book in books
-    ]
-    return "\n".join(lines)
+def _markdown(table: "Table") -> str:
+    from ml.reports.render.markdown.table import markdown_table
+
+    return f"{markdown_table(table)}\n\n{table.note}" if table.note else markdown_table(table)
 
 
 codes_assets = [_codes_asset(recipe) for recipe in codes_recipes().values()]

@@ -41,6 +41,7 @@ REPORTS_KEPT = 4
         *(["models", name] for name in (*recipe_names(), *fusion_names())),
         *(["codes", name] for name in codes_recipes()),
         ["training_sets", "sequences"],
+        ["training_sets", "item_text"],
         *(["marts", name] for name in ("statistics", "reconciliation", "items", "users", "splits")),
         ["landing", "reviews"],
         ["landing", "metadata"],

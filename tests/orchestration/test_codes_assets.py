@@ -67,6 +67,15 @@ def test_codes_are_those_of_the_recipe(
     assert saved.book_sizes == expected.book_sizes
     assert made.data_version.value == expected.digest()[:32]
     assert made.metadata["book_sizes"] == list(expected.book_sizes)
+    assert saved.report == expected.report
+    use, prefixes, knowledge = (
+        made.metadata[name].value.splitlines() for name in ("use_of_code_books", "prefixes", "knowledge_of_the_items")
+    )
+    # headings, a row a book, and a note
+    assert len(use) == 2 + saved.books + 2
+    # 40 items have 40 first codes
+    assert prefixes[2].startswith("| 1 | 40 | 40.0 | 40 | ")
+    assert "| not resolved |" in knowledge[2]
 
 
 def test_codes_that_no_chosen_recipe_needs_are_refused(paths: DatasetPaths) -> None:

@@ -24,8 +24,10 @@ from ml.evaluation.rankings import rank, write_table
 from ml.recommender import Recommendations
 from ml.reports.content.generation import BeamWidth, Generation, TupleFigures
 from ml.reports.content.report import (
+    CategoryAgreement,
     Check,
     CodeBook,
+    CodeLevel,
     CodesReport,
     Described,
     DumpFile,
@@ -159,7 +161,25 @@ def made_up_content() -> ReportContent:
             TrainingCurve("Tower", "sampled softmax", (1, 2, 3), (5.0, 4.0, 3.5), (0.01, 0.05, 0.04), 2, 1_200_000),
             TrainingCurve("Small", "binary cross-entropy", (1, 2), (0.7, 0.6), (None, None), 2),
         ),
-        codes=(CodesReport("svd", "truncated SVD", 700, 256, (CodeBook(256, 7.9, 9), CodeBook(250, 7.5, 20)), 4, 2),),
+        codes=(
+            CodesReport("svd", "truncated SVD", 700, (CodeBook(256, 7.9, 9), CodeBook(250, 7.5, 20)), 4, 2),
+            CodesReport(
+                "text",
+                "residual k-means",
+                700,
+                (CodeBook(16, 3.5, 90, 16, 0.707), CodeBook(60, 5.7, 20, 64, 0.812)),
+                0,
+                1,
+                3,
+                collided_before=41,
+                without_vector=2,
+                levels=(
+                    CodeLevel(16, 16.0, 16, 0.2134, 0.0611, (9, 14, 16)),
+                    CodeLevel(700, 43.75, 90, None, None, (20, 180, 500)),
+                ),
+                category=CategoryAgreement(0.61, 0.25, 0.374),
+            ),
+        ),
         generation=(
             Generation(
                 "Tower", "svd", 2, 50, 0, 150, 141, 12, 1, TupleFigures(4, 0.06, 0.0613, 0.12, 0.125), 150, _WIDTHS

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -16,6 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from report_contents import write_made_up_lake
 
+from ml.codes.quality import identifier_report
+from ml.data.item_text import save_item_text
+from ml.data.training_set import Sequences, TrainingSet
 from ml.reports.collect.interactions import count_tied_targets
 from ml.reports.collect.report import MissingInput, _settings, collect, project_version, run_facts
 from ml.reports.content.report import Check, ReportContent
@@ -114,6 +118,31 @@ def test_collected_statistics_and_training(collected):
     assert (curve.best_epoch, curve.kept_validation) == (2, 0.3)
     (codes,) = collected.codes
     assert (codes.method, codes.books[0].used, codes.unseen_items) == ("truncated SVD, seed 0", 20, 13)
+
+
+def test_collected_codes_say_what_they_know_of_the_items(lake, tmp_path):
+    """By the report that a recipe makes; categories of the item text where the codes were assigned without it."""
+    lake = Path(shutil.copytree(lake, tmp_path / "lake"))
+    items, levels = TrainingSet.load(lake / "training_sets" / "sequences").items, ("head", "middle", "tail")
+    described = json.loads((lake / "codes" / "svd" / "codes.json").read_text())
+    values = np.arange(items, dtype=np.uint8)[:, None] % 2
+    described["report"] |= identifier_report(values, Sequences.from_lists([[0, 1, 2]]), np.ones((items, 3)))
+    described["report"] |= {"before_collisions_were_resolved": {"items_in_collisions": 5}}
+    (lake / "codes" / "svd" / "codes.json").write_text(json.dumps(described))
+    (codes,) = collect(lake, "Made_Up").codes
+    assert (codes.collided_before, codes.without_vector, codes.category) == (5, 0, None)
+    (level,) = codes.levels
+    assert (level.prefixes, level.mean_children, level.neighbours) == (2, 2.0, 0.0)
+    by_popularity = described["report"]["by_popularity"]
+    assert level.of_groups == tuple(by_popularity[name]["prefixes"][0] for name in levels)
+    np.save(lake / "codes" / "svd" / "codes.npy", values)
+    ids = TrainingSet.load(lake / "training_sets" / "sequences").item_ids
+    (lake / "training_sets" / "item_text").mkdir()
+    texts = [f"Title: a Brand: b Category: {'even' if item % 2 == 0 else 'odd'} Price: $1.00" for item in range(items)]
+    save_item_text(lake / "training_sets" / "item_text", ids, texts)
+    (codes,) = collect(lake, "Made_Up").codes
+    assert codes.category.purity == 1
+    assert codes.category.mutual_information == 1
 
 
 def test_collected_rejects_are_cut_and_readable(collected):

@@ -18,11 +18,11 @@ from pathlib import Path
 import pyarrow as pa
 
 from ml import number_format as numbers
-from ml.codes.codes import CODES_PER_BOOK
 from ml.data.files import read_json
 from ml.data.setting_names import by_new_name
 from ml.data.training_set import FIT_ON_TRAIN
 from ml.recommender import BASELINE
+from ml.reports.collect.codes import codes_reports
 from ml.reports.collect.dumps import dump_files, funnels, rejected_lines
 from ml.reports.collect.evaluation import (
     MissingInput,
@@ -38,8 +38,6 @@ from ml.reports.collect.interactions import examples, history_lengths, statistic
 from ml.reports.content.libraries import LIBRARIES
 from ml.reports.content.report import (
     Check,
-    CodeBook,
-    CodesReport,
     Provenance,
     ReportContent,
     RunFacts,
@@ -142,36 +140,6 @@ def training_curve(folder: Path, title: str, loss_name: str, parameters: int | N
         best_epoch=read_json(folder, "config.json")["best_epoch"],
         parameters=parameters,
     )
-
-
-def codes_reports(lake: Path, leaderboard: pa.Table) -> tuple[CodesReport, ...]:
-    """The quality report of each code assignment that a model of the leaderboard is built on, by name."""
-    configurations = [lake / "models" / name / "config.json" for name in leaderboard["recommender"].to_pylist()]
-    recipes = [read_json(path.parent, path.name)["recipe"] for path in configurations if path.exists()]
-    reports = []
-    for name in sorted({recipe["codes"] for recipe in recipes if "codes" in recipe}):
-        path = lake / "codes" / name / "codes.json"
-        described = read_json(path.parent, path.name)
-        method, report = described["method"], described["report"]
-        options = ", ".join(
-            f"{name} {value}" for name, value in method.items() if name not in ("name", "books", "book_sizes")
-        )
-        books = (
-            CodeBook(book["codes_used"], book["entropy_bits"], book["largest_code_items"]) for book in report["by_book"]
-        )
-        reports.append(
-            CodesReport(
-                name=path.parent.name,
-                method=f"{method['name']}, {options}" if options else method["name"],
-                items=report["items"],
-                codes_per_book=max(method.get("book_sizes", [CODES_PER_BOOK])),
-                books=tuple(books),
-                colliding_items=report["items_in_collisions"],
-                largest_collision=report["largest_collision"],
-                unseen_items=report["items_never_seen_in_training"],
-            )
-        )
-    return tuple(reports)
 
 
 def run_facts(

@@ -20,8 +20,10 @@ from ml.reports.content.generation import Generation
 __all__ = [
     "HEADLINE",
     "Audit",
+    "CategoryAgreement",
     "Check",
     "CodeBook",
+    "CodeLevel",
     "CodesReport",
     "Described",
     "DumpFile",
@@ -134,36 +136,83 @@ class CodeBook:
         used: codes that some item has.
         entropy_bits: of their use; the binary logarithm of the size of the book where all are used equally.
         fullest: items on the code that most items have.
+        size: codes of the book.
+        perplexity_share: share of the book that as many equally used codes would be as have this entropy; ``None``
+            where it was not computed.
     """
 
     used: int
     entropy_bits: float
     fullest: int
+    size: int = 256
+    perplexity_share: float | None = None
+
+
+@dataclass(frozen=True)
+class CodeLevel:
+    """The prefixes of codes up to one level: different first codes of items.
+
+    Attributes:
+        prefixes: how many different ones there are.
+        mean_children: how many of them continue one prefix of the level before, in the mean.
+        largest_children: and at most.
+        neighbours: share of neighbours in training histories that have the same prefix; ``None`` without neighbours.
+        by_chance: that share of two items drawn as often as they occur.
+        of_groups: different prefixes that items of the head, the middle and the tail of the catalogue have.
+    """
+
+    prefixes: int
+    mean_children: float
+    largest_children: int
+    neighbours: float | None
+    by_chance: float | None
+    of_groups: tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class CategoryAgreement:
+    """How far the first code of an item says its category.
+
+    Attributes:
+        purity: share of the items whose category is the most frequent one of their first code.
+        largest_category: what one code for all items would have.
+        mutual_information: of first code and category, normalised: 0 none, 1 all.
+    """
+
+    purity: float
+    largest_category: float
+    mutual_information: float
 
 
 @dataclass(frozen=True)
 class CodesReport:
-    """How well an assignment of codes tells items apart.
+    """How well an assignment of codes distinguishes items, and what the codes know of them.
 
     Attributes:
         name: of the assignment.
         method: how it was made.
         items: items with codes.
-        codes_per_book: size of each code book.
         books: the code books in order.
         colliding_items: items that share their whole tuple of codes with another.
         largest_collision: most items with one and the same tuple.
         unseen_items: items in no training history, about which the assignment knows nothing.
+        collided_before: colliding items before collisions were resolved; ``None`` where they were not resolved.
+        without_vector: items whose vector is zero; ``None`` where no vectors are quantised.
+        levels: the prefixes, from the first code to the whole tuple.
+        category: ``None`` where fewer than two categories are known.
     """
 
     name: str
     method: str
     items: int
-    codes_per_book: int
     books: tuple[CodeBook, ...]
     colliding_items: int
     largest_collision: int
     unseen_items: int = 0
+    collided_before: int | None = None
+    without_vector: int | None = None
+    levels: tuple[CodeLevel, ...] = ()
+    category: CategoryAgreement | None = None
 
 
 @dataclass(frozen=True)

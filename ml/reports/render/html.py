@@ -25,6 +25,7 @@ from ml.reports.content.report import (
 from ml.reports.render.plots import report as plots
 from ml.reports.render.plots.chart import chart
 from ml.reports.render.text import visible
+from ml.reports.words import codes as words_of_codes
 from ml.reports.words import evaluation as wording_evaluation
 from ml.reports.words import generation as words_of_generation
 from ml.reports.words import verdict, wording
@@ -69,6 +70,7 @@ def render_html(content: ReportContent, run: RunFacts | None = None) -> str:
     )
     environment.globals.update(
         wording=wording,
+        codes=words_of_codes,
         generating=words_of_generation,
         numbers=numbers,
         labels=wording_evaluation,

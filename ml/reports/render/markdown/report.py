@@ -28,6 +28,7 @@ from ml.reports.content.report import (
 from ml.reports.render.markdown.evaluation import all_metrics, audit, audits, comparison, list_metrics, slices
 from ml.reports.render.markdown.table import leaderboard_table, markdown_table, table
 from ml.reports.render.text import escape_markdown
+from ml.reports.words import codes as words_of_codes
 from ml.reports.words import generation as words_of_generation
 from ml.reports.words import verdict, wording
 from ml.reports.words.row_marks import row_marks
@@ -125,13 +126,13 @@ def training(curves: Sequence[TrainingCurve]) -> str:
 
 
 def codes(reports: Sequence[CodesReport]) -> str:
-    """One row a code assignment."""
+    """One row a code assignment, then a table of what the codes know of the items, and the prefixes of each."""
     rows = [
         (
             report.name,
             report.method,
             numbers.count(report.items),
-            f"{len(report.books)} × {numbers.count(report.codes_per_book)}",
+            words_of_codes.book_sizes(report.books),
             wording.code_use(report),
             numbers.count(report.colliding_items),
             numbers.count(report.largest_collision),
@@ -147,7 +148,11 @@ def codes(reports: Sequence[CodesReport]) -> str:
         "Colliding items",
         "Largest collision",
     )
-    return table(header, rows, {2, 3, 4, 5, 6})
+    further = [words_of_codes.knowledge(reports), *map(words_of_codes.prefixes, reports)]
+    parts = [table(header, rows, {2, 3, 4, 5, 6})]
+    for one in filter(None, further):
+        parts += [f"**{escape_markdown(one.title)}**", escape_markdown(one.note), markdown_table(one)]
+    return "\n\n".join(parts)
 
 
 def generation(found: Sequence[Generation]) -> str:
