@@ -44,11 +44,11 @@ def inflation(found: Sequence[Generation]) -> Table | None:
     header = (
         "Model",
         "Items that shared an identifier",
-        "nDCG@10",
-        "of identifiers",
+        "nDCG@10 of items",
+        "nDCG@10 of identifiers",
         "Inflation",
-        "Recall@10",
-        "of identifiers",
+        "Recall@10 of items",
+        "Recall@10 of identifiers",
         "Inflation",
     )
     note = (
