@@ -51,7 +51,18 @@ GRAPHS = (
 )
 """Baselines that walk the graph of the training transitions."""
 # methods that assign codes in a few seconds; BPR takes about ten seconds per hundred thousand interactions
-CHEAP_CODES = ("svd", "random", "principal_components", "residual_kmeans")
+CHEAP_CODES = (
+    "svd",
+    "random",
+    "principal_components",
+    "residual_kmeans",
+    "balanced_tree",
+    "product_quantisation",
+    "sequential",
+    "collaborative",
+    "semantic",
+    "random_identifiers",
+)
 HISTORIES = 300
 DEPTH = 100
 _DAY = 24 * 60 * 60 * 1000

@@ -91,6 +91,9 @@ def tree_paths(
         iterations: of k-means, at most.
     """
     items = len(vectors)
+    if vectors.shape[1] == 0:
+        # nothing is known of any item
+        vectors = np.zeros((items, 1))
     levels = 1
     while branches**levels < items:
         levels += 1

@@ -67,6 +67,8 @@ def principal_components(vectors: np.ndarray, components: int) -> np.ndarray:
     """
     from threadpoolctl import threadpool_limits
 
+    if vectors.shape[1] == 0:
+        return np.zeros((0, len(vectors)))
     centred = vectors - vectors.mean(axis=0)
     with threadpool_limits(limits=1):
         # of the [dimensions, dimensions] covariance: a catalogue has far more items than its vectors have dimensions

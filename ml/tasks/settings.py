@@ -101,19 +101,23 @@ class MaskedThenLastSettings(EveryPrefixSettings):
     Attributes:
         pretraining_epochs: epochs in which any item is masked; 0 for none. Training does not stop before they are over,
             and patience counts from their end.
+        pretraining_steps: the same in steps, where that is longer; 0 for epochs alone. Not read where
+            ``pretraining_epochs`` is 0.
 
     Histories to be ranked for end with a mask.
     """
 
     pretraining_epochs: int
+    pretraining_steps: int = 0
 
     uses_masks: ClassVar[bool] = True
     masks_one_item: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.pretraining_epochs < 0:
-            raise ValueError(f"pretraining_epochs must not be negative, not {self.pretraining_epochs}")
+        for name in ("pretraining_epochs", "pretraining_steps"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, not {getattr(self, name)}")
 
     def items_read(self, lengths: np.ndarray, max_length: int) -> np.ndarray:
         """See :class:`EveryPrefixSettings`; masks count as items."""

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ml.models.settings import AUTO
-from ml.tasks.settings import EveryPrefixSettings
+from ml.tasks.settings import EveryPrefixSettings, MaskedThenLastSettings
 from ml.training.recipe import Recipe, TrainingSettings
 
 # candidates for the longest history that is read
@@ -74,10 +74,14 @@ def derive(
     steps = max(1, -(-len(trained) // training.batch_size))
     for name, in_steps in (("validate_every", training.validate_every_steps), ("patience", training.patience_steps)):
         if in_steps:
-            found.append(_in_epochs(training, name, in_steps, steps))
+            found.append(_in_epochs("training", training, name, in_steps, steps))
             training = replace(training, **{name: found[-1].value})
+    task = recipe.task
+    if isinstance(task, MaskedThenLastSettings) and task.pretraining_epochs and task.pretraining_steps:
+        found.append(_in_epochs("task", task, "pretraining_epochs", task.pretraining_steps, steps))
+        recipe = replace(recipe, task=replace(task, pretraining_epochs=found[-1].value, pretraining_steps=0))
     if training.max_steps and validated:
-        found.append(_in_epochs(training, "max_epochs", training.max_steps, steps))
+        found.append(_in_epochs("training", training, "max_epochs", training.max_steps, steps))
         training = replace(training, max_epochs=found[-1].value)
     closed = {"batch_items": 0, "patience_steps": 0, "validate_every_steps": 0, "max_steps": 0}
     return replace(recipe, training=replace(training, **closed)), tuple(found)
@@ -143,13 +147,13 @@ def filled_in(tables: Mapping[str, Any], derived: tuple[Derived, ...]) -> dict[s
     return filled
 
 
-def _in_epochs(training: TrainingSettings, name: str, in_steps: int, steps: int) -> Derived:
-    """The longer of a number of epochs and a number of steps, in epochs."""
-    epochs = getattr(training, name)
+def _in_epochs(table: str, settings: Any, name: str, in_steps: int, steps: int) -> Derived:
+    """The longer of a number of epochs, under ``name`` in a table of the recipe, and a number of steps; in epochs."""
+    epochs = getattr(settings, name)
     value = max(epochs, -(-in_steps // steps))
     unit = "epoch" if epochs == 1 else "epochs"
     return Derived(
-        f"training.{name}", value, f"the longer of {epochs} {unit} and {in_steps:,} steps, {steps:,} steps an epoch"
+        f"{table}.{name}", value, f"the longer of {epochs} {unit} and {in_steps:,} steps, {steps:,} steps an epoch"
     )
 
 

@@ -40,6 +40,12 @@ def toy(users: int = 120, items: int = 60, seed: int = 0):
     return leave_one_out(random_rows(users, items, seed), items, texts)
 
 
+def labelled(training_set):
+    """With labels in the texts, since some codes are made of the category."""
+    texts = [f"Title: {text} Brand: Unknown Category: {text[:3]} Price: Unknown" for text in training_set.item_text]
+    return training_set.with_text(tuple(texts))
+
+
 def in_turn(training_set) -> list:
     """Moments at which every user is done before any held-out item comes."""
     lengths = training_set.histories("test").lengths + 1
@@ -197,7 +203,7 @@ def test_users_who_come_one_after_another_are_a_note_under_leave_one_out():
 
 
 def test_a_split_by_global_time_of_different_users_is_none():
-    training_set = toy()
+    training_set = labelled(toy())
     interactions = with_moments(training_set, in_turn(training_set))
     audit = audit_leakage(
         training_set, interactions, baseline_refits(training_set, True) | code_refits(CODES.values()), exclude_seen=True
@@ -246,11 +252,7 @@ CODES = load_codes_recipes()
 
 @pytest.mark.parametrize("name", CODES)
 def test_replaced_held_out_items_change_no_code(name):
-    # with labels, since some codes are made of the category
-    training_set = toy()
-    labelled = [f"Title: {text} Brand: Unknown Category: {text[:3]} Price: Unknown" for text in training_set.item_text]
-    training_set = training_set.with_text(tuple(labelled))
-    assert not sees_held_out(lambda data: (CODES[name].assign(data).values,), training_set)
+    assert not sees_held_out(lambda data: (CODES[name].assign(data).values,), labelled(toy()))
 
 
 def test_codes_that_take_long_are_left_out():
@@ -279,7 +281,8 @@ def test_codes_of_whole_histories_are_caught():
 
     for leaking in (whole, validated):
         assert sees_held_out(leaking, toy())
-    audit = audit_leakage(toy(), None, {"Codes of everything": whole} | code_refits(CODES.values()), exclude_seen=True)
+    fitted = labelled(toy())
+    audit = audit_leakage(fitted, None, {"Codes of everything": whole} | code_refits(CODES.values()), exclude_seen=True)
     assert audit.concern
     assert audit.verdict.startswith("Held-out items change Codes of everything; ")
     assert audit.tables[-1].rows[0] == ("Codes of everything", "changed")

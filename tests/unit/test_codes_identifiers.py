@@ -51,6 +51,8 @@ def assign(name: str, training_set: TrainingSet, seed: int = 0) -> Codes:
     recipe = load_codes_recipes()[name]
     if name == "p5_collaborative":
         recipe = replace(recipe, method=CollaborativeSettings(clusters=3, leaf_size=8))
+    elif name == "product_16":
+        recipe = replace(recipe, book_sizes=(8,) * 16)
     return recipe.assign(training_set, seed)
 
 
@@ -158,6 +160,11 @@ def test_a_tree_is_balanced_at_every_level(items: int, branches: int, different:
         assert len(below) == min(items, branches**level)
     assert (paths >= 0).all() & (paths < branches).all()
     assert np.array_equal(paths, tree_paths(vectors, popularity, branches, seed))
+
+
+def test_vectors_without_a_dimension_are_a_tree_too() -> None:
+    paths = tree_paths(np.zeros((11, 0)), np.zeros(11), 3, 0)
+    assert len(np.unique(paths, axis=0)) == 11
 
 
 def test_items_of_the_last_node_are_numbered_by_popularity() -> None:
@@ -360,6 +367,7 @@ def test_rotated_vectors_are_a_rotation() -> None:
     flat = np.concatenate([vectors, vectors[:, :2]], axis=1)
     assert rotated(flat, whiten=True).shape == (300, 6)
     assert rotated(np.ones((5, 3)), whiten=True).shape == (5, 0)
+    assert rotated(np.ones((5, 0)), whiten=True).shape == (5, 0)
 
 
 def test_codes_of_products_are_the_nearest_centres_of_their_blocks(training_set: TrainingSet) -> None:

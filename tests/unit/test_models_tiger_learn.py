@@ -38,8 +38,9 @@ def _codes() -> Codes:
 def _recipe(name: str, epochs: int) -> Recipe:
     tables = load_recipe(name).as_tables()
     tables["model"] |= _SMALL
+    tables["task"]["prefixes"] = 0
     if "pretraining_epochs" in tables["task"]:
-        tables["task"]["pretraining_epochs"] = epochs // 4
+        tables["task"] |= {"pretraining_epochs": epochs // 4, "pretraining_steps": 0}
     tables["optimiser"] |= {"learning_rate": 2e-3, "warm_up_steps": 10}
     tables["training"] = {"batch_size": 16, "max_epochs": epochs, "patience": epochs, "weight_averaging": 0.95}
     return recipe_from_tables(name, tables, name)

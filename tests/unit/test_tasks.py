@@ -286,6 +286,7 @@ def test_settings_become_tasks():
         (EveryPrefixSettings, (-1,), "prefixes must not be negative, not -1; 0 takes all"),
         (MaskedThenLastSettings, (-1, 3), "prefixes must not be negative, not -1; 0 takes all"),
         (MaskedThenLastSettings, (0, -1), "pretraining_epochs must not be negative, not -1"),
+        (MaskedThenLastSettings, (0, 1, -1), "pretraining_steps must not be negative, not -1"),
     ],
 )
 def test_settings_out_of_range_are_refused(kind, values, message):

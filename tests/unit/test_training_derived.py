@@ -15,7 +15,7 @@ from training_toys import fitted, ring_training_set, toy_recipe
 from ml.models.build import build_model
 from ml.training.derived import LENGTHS, SHARE_READ, derive, described, filled_in, read_described
 from ml.training.moving_average import WeightAverage
-from ml.training.recipe import load_recipes, recipe_from_tables
+from ml.training.recipe import load_recipe, load_recipes, recipe_from_tables
 from ml.training.sequential_recommender import SequentialRecommender
 from ml.training.weights_digest import weights_digest
 
@@ -76,6 +76,17 @@ def test_a_batch_of_prefixes_counts_the_items_of_all_samples(lengths, items):
     if len(trained):
         mean = recipe.task.items_read(trained, recipe.model.max_length).mean()
         assert recipe.training.batch_size == 1 or recipe.training.batch_size * mean <= items
+
+
+@pytest.mark.parametrize(("users", "epochs", "expected"), [(64, 3, 10), (640, 3, 3), (64, 0, 0)])
+def test_pretraining_lasts_for_the_longer_of_epochs_and_steps(users, epochs, expected):
+    """A step an epoch, and ten; none where there is no pre-training."""
+    tables = load_recipe("genrec").as_tables()
+    tables["task"] |= {"pretraining_epochs": epochs, "pretraining_steps": 10}
+    recipe, found = derive(recipe_from_tables("genrec", tables, "the test"), np.full(users, 5))
+    assert recipe.task.pretraining_epochs == expected
+    filled = recipe_from_tables("genrec", filled_in(tables, found), "the test")
+    assert filled.task.pretraining_epochs == expected
 
 
 @given(lengths=HISTORIES, items=st.integers(1, 4000), more=st.integers(0, 4000))
@@ -174,7 +185,9 @@ def test_short_histories_of_many_users_are_trained_on_as_the_recipe_says(recipe)
     assert concrete.model.max_length == (recipe.model.max_length if fixed else 50)
     for name in ("batch_size", "max_epochs", "patience", "validate_every"):
         assert getattr(concrete.training, name) == getattr(recipe.training, name)
-    assert len(derived) == (4 if fixed else 5)
+    pretrained = getattr(recipe.task, "pretraining_epochs", None)
+    assert getattr(concrete.task, "pretraining_epochs", None) == pretrained
+    assert len(derived) == 5 - fixed + (pretrained is not None)
 
 
 @pytest.mark.parametrize(
