@@ -184,7 +184,7 @@ def made_up_content() -> ReportContent:
             Generation(
                 "Tower", "svd", 2, 50, 0, 150, 141, 12, 1, TupleFigures(4, 0.06, 0.0613, 0.12, 0.125), 150, _WIDTHS
             ),
-            Generation("Small", "svd", 2, 0, 100),
+            Generation("Small", "text", 2, 0, 100),
         ),
         rejected=(RejectedLine("Made_Up.json.gz", 17, "malformed JSON", "unexpected end", '{"asin": "B0'),),
         checks=(

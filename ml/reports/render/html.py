@@ -243,7 +243,9 @@ def _generation_figures(content: ReportContent) -> list[tuple[str, Markup]]:
     """Drawings of the section on generation, with their titles."""
     if not content.generation:
         return []
-    charts = [words_of_generation.book_chart(content.codes), *words_of_generation.width_charts(content.generation)]
+    generated = {one.codes for one in content.generation}
+    books = words_of_generation.book_chart([report for report in content.codes if report.name in generated])
+    charts = [books, *words_of_generation.width_charts(content.generation)]
     return [
         (drawn.title, _drawing(chart(drawn, f"generation-chart-{place}")))
         for place, drawn in enumerate(filter(None, charts), start=1)
