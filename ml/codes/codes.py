@@ -28,6 +28,8 @@ FORMAT = "raw2rank-codes-2"
 # books of 256 codes alone
 _FIRST_FORMAT = "raw2rank-codes-1"
 _CENTROIDS = "centroids.safetensors"
+# the codes before collisions were resolved
+VALUES_BEFORE = "codes_before.npy"
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,8 @@ class Codes:
             They do not change the :meth:`digest`.
         last_distances: of methods that quantise vectors, a function from items (int64 ``[n]``) to their squared
             distances from the codes of the last book, float64 ``[n, codes]``; collisions are resolved by it. Not saved.
+        values_before: where collisions were resolved, the codes before, ``[items, books]`` with as many books or one
+            less; read by the report alone, and no part of the :meth:`digest`.
     """
 
     values: np.ndarray
@@ -53,6 +57,7 @@ class Codes:
     report: dict[str, Any] = field(default_factory=dict)
     centroids: tuple[np.ndarray, ...] = ()
     last_distances: Callable[[np.ndarray], np.ndarray] | None = field(default=None, repr=False, compare=False)
+    values_before: np.ndarray | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.values.ndim != 2 or self.values.dtype not in (np.uint8, np.uint16):
@@ -98,7 +103,7 @@ class Codes:
 
     def save(self, folder: Path) -> None:
         """Write ``codes.npy`` and ``codes.json`` into an existing folder, ``centroids.safetensors`` where there are
-        any, and ``trie.npz`` (:mod:`ml.codes.trie`) where collisions were resolved.
+        any, and ``trie.npz`` (:mod:`ml.codes.trie`) and ``codes_before.npy`` where collisions were resolved.
 
         Raises:
             MissingExtra: there are centroids, and safetensors is not installed.
@@ -113,6 +118,8 @@ class Codes:
         np.save(folder / "codes.npy", self.values, allow_pickle=False)
         if self.method.get("collisions") == "resolved":
             Trie.of(self.values).save(folder)
+        if self.values_before is not None:
+            np.save(folder / VALUES_BEFORE, self.values_before, allow_pickle=False)
         description = {
             "format": FORMAT,
             "items": self.items,
@@ -141,7 +148,9 @@ class Codes:
                 raise ValueError(f"it holds {description['format']}, this version reads {FORMAT} and {_FIRST_FORMAT}")
             values = np.load(folder / "codes.npy", allow_pickle=False)
             centroids = _load_centroids(folder, description["centroids"]) if "centroids" in description else ()
-            codes = cls(values, description["method"], description["report"], centroids)
+            before = folder / VALUES_BEFORE
+            values_before = np.load(before, allow_pickle=False) if before.exists() else None
+            codes = cls(values, description["method"], description["report"], centroids, values_before=values_before)
             if codes.digest() != description["digest"]:
                 raise ValueError("codes.npy does not hold the codes that codes.json describes")
             return codes

@@ -120,7 +120,9 @@ def with_unique_codes(codes: Codes, training_set: TrainingSet) -> Codes:
         "items_moved": found.items_moved,
         "items_numbered": found.items_numbered,
     }
-    return replace(codes, values=found.values, method=method, report=report, last_distances=None)
+    return replace(
+        codes, values=found.values, method=method, report=report, last_distances=None, values_before=codes.values
+    )
 
 
 def equal_rows(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

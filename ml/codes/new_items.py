@@ -57,6 +57,7 @@ def with_new_items(codes: Codes, vectors: np.ndarray) -> Codes:
         method=_described(codes, sizes),
         report={"items_new": len(vectors)},
         last_distances=None,
+        values_before=None,
     )
 
 

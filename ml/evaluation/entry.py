@@ -28,7 +28,8 @@ class Entry:
         codes: name of the code assignment that it is built on, empty for none.
         maximum_length: how many of the last items of a history it reads, ``None`` where that has no limit.
         derived_from: why it is so long, where the length was derived from the training histories; else empty.
-        beam: width of the beam that its lists are generated with, ``None`` where they are not.
+        beam: width of the beam that its lists are generated with, 0 where a model of identifiers scores all items,
+            ``None`` for all other recommenders.
     """
 
     title: str
@@ -63,6 +64,16 @@ class Entry:
     def seeds(self) -> tuple[int, ...]:
         """The seeds it was fitted with, ascending."""
         return tuple(sorted(facts(table)["seed"] for table in self.user_metrics))
+
+    @property
+    def list_counts(self) -> dict[str, int] | None:
+        """How the lists of all seeds were generated, the fields of :class:`ml.generation.lists.ListCounts`; ``None``
+        where they do not come from a beam search."""
+        of_seeds = [facts(table).get("generated") for table in self.user_metrics]
+        known = [counts for counts in of_seeds if counts is not None]
+        if not known:
+            return None
+        return {name: sum(counts[name] for counts in known) for name in known[0]}
 
     def values(self, metric: str = HEADLINE) -> np.ndarray:
         """A metric of each user, the mean over the seeds, float64 ``[users]``."""

@@ -63,9 +63,7 @@ def protocol_of(
     losses = sorted(f"{one.title} ({one.loss})" for one in entries if one.loss)
     if losses:
         choices["losses"] = ", ".join(dict.fromkeys(losses))
-    beams = [(one.title, f"{one.beam:,}") for one in entries if one.beam is not None]
-    if beams:
-        choices["beam"] = _grouped(beams, others="")
+    choices |= _generation(entries)
     choices["seeds"] = _grouped((one.title, ", ".join(map(str, one.seeds))) for one in entries)
     several = any(len(one.seeds) > 1 for one in entries)
     if reference is not None and compared:
@@ -87,6 +85,22 @@ def protocol_of(
     choices["intervals"] = f"{100 * CONFIDENCE:.0f} % for each recommender ({alone})"
     if reference is not None and compared:
         choices["intervals"] += "; intervals of differences belong to the tests and are corrected like them"
+    return choices
+
+
+def _generation(entries: Sequence[Entry]) -> dict[str, str]:
+    """How the lists of models that generate identifiers were found; empty without such a model."""
+    choices = {}
+    beams = [
+        (one.title, f"{one.beam:,}" if one.beam else "scores of all items") for one in entries if one.beam is not None
+    ]
+    if beams:
+        choices["beam"] = _grouped(beams, others="")
+    counted = [(one.title, counts) for one in entries if (counts := one.list_counts) is not None]
+    for label, name in (("lists certified to be exact", "certified"), ("lists filled by popularity", "filled")):
+        if counted:
+            found = ((title, f"{counts[name]:,} of {counts['lists']:,}") for title, counts in counted)
+            choices[label] = _grouped(found, others="")
     return choices
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -82,10 +83,15 @@ def rank(
     cases = len(histories)
     items = np.empty((cases, depth), dtype=np.int32)
     scores = np.empty((cases, depth), dtype=np.float32)
+    # of recommenders that generate their lists: ml.generation.lists.ListCounts of each call
+    counts = None
     for start in range(0, cases, block):
         rows = np.arange(start, min(start + block, cases))
         answer = recommender.recommend(histories.take(rows), depth, exclude_seen)
         items[rows], scores[rows] = answer.items, answer.scores
+        of_block = getattr(recommender, "list_counts", None)
+        if of_block is not None:
+            counts = of_block if counts is None else counts + of_block
     kept = items != NO_ITEM
     length = int(kept.sum())
     named = pa.DictionaryArray.from_arrays(np.zeros(length, dtype=np.int8), pa.array([name], pa.string()))
@@ -99,6 +105,8 @@ def rank(
         "depth": depth,
         "exclude_seen": exclude_seen,
     }
+    if counts is not None:
+        about["generated"] = asdict(counts)
     return pa.table(
         {
             "user_index": users[kept],
@@ -115,7 +123,8 @@ def rank(
 def facts(rankings: pa.Table) -> dict:
     """Metadata of a table of rankings.
 
-    ``dataset``, ``training_set`` (digest), ``recommender``, ``seed``, ``depth`` and ``exclude_seen``.
+    ``dataset``, ``training_set`` (digest), ``recommender``, ``seed``, ``depth`` and ``exclude_seen``; and
+    ``generated``, the fields of :class:`ml.generation.lists.ListCounts`, where the lists come from a beam search.
 
     Raises:
         RankingError: the table says nothing, so it was not made by :func:`rank`.

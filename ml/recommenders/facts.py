@@ -51,8 +51,15 @@ def _model(name: str, folder_of: FolderOf, registry: Registry, items: int) -> di
         "parameters": result["parameters"],
         "model_bytes": result["size_in_bytes"],
         "codes": recipe.codes or "",
+        "beam": beam_width_of(recipe.model),
         **_length_of(folder, recipe.model),
     }
+
+
+def beam_width_of(model: Any) -> int | None:
+    """Beam width of the settings of a model that generates identifiers, 0 where it scores all items; ``None`` for
+    other models."""
+    return model.beam_width if getattr(model, "generates", False) else None
 
 
 def _fusion(name: str, folder_of: FolderOf, registry: Registry, items: int) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from ml.objectives.build import build_objective
 from ml.recommender import NO_ITEM, Recommendations
 from ml.retrieval.quantised_top_k import QuantisedTopK, pays
 from ml.retrieval.top_k import tie_break_order, top_k
-from ml.tasks.build import build_task
+from ml.tasks.build import Task, build_task
 from ml.training.checkpoint import Checkpoint, run_fingerprint
 from ml.training.derived import Derived, derive, described, filled_in, read_described
 from ml.training.devices import choose_device
@@ -108,6 +108,16 @@ class SequentialRecommender:
         if self._model is None:
             raise RuntimeError(f"{self.recipe.name} is not trained: call fit or load first")
         return self._model
+
+    @property
+    def task(self) -> Task:
+        """What shows the model a history as it was trained to read one."""
+        return self._task
+
+    @property
+    def training_counts(self) -> np.ndarray:
+        """Interactions of each item in training, int64 ``[items]``."""
+        return self._training_counts
 
     def fit(self, training_set: TrainingSet) -> Self:
         """Train from fresh weights; test targets are never read.

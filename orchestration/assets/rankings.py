@@ -1,9 +1,12 @@
 """Rankings over the whole catalogue: one asset a recommender, one row a user and rank."""
 
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from ml.data.files import atomic_file
+from ml.recommenders.facts import beam_width_of
 from ml.recommenders.registry import layer_of, modules_of, parts_of, recommender_names, registry, title_of
 from orchestration.assets.training_sets import load_training_set
 from orchestration.code_versions import code_version
@@ -22,8 +25,11 @@ from orchestration.resources import Settings
 from orchestration.selection import group_of, require_chosen
 
 if TYPE_CHECKING:
+    from ml.data.training_set import TrainingSet
     from ml.recommender import Recommender
 
+# ending of the file beside the rankings of a model that searches with beams: ml.training.beam_widths
+BEAM_WIDTHS = ".beam_widths.json"
 COLUMNS = {
     "user_index": "the test user",
     "rank": "1 is best",
@@ -41,6 +47,23 @@ def load(paths: DatasetPaths, name: str, items: int) -> "Recommender":
     return load_by_name(name, paths.recommender, registry(), items)
 
 
+def _searches(name: str) -> bool:
+    """Whether the lists come from a beam search: of a model that generates identifiers and does not score all items."""
+    recipe = registry().recipes.get(name)
+    return recipe is not None and bool(beam_width_of(recipe.model))
+
+
+def _beam_widths(
+    name: str, recommender: "Recommender", training_set: "TrainingSet", exclude_seen: bool
+) -> dict[str, Any] | None:
+    """What narrower and wider beams would give; ``None`` where nothing is searched."""
+    if not _searches(name):
+        return None
+    from ml.training.beam_widths import compare_beam_widths
+
+    return compare_beam_widths(recommender, training_set, exclude_seen)
+
+
 def _ranking_asset(name: str) -> dg.AssetsDefinition:
     @dg.asset(
         key=["rankings", name],
@@ -56,7 +79,9 @@ def _ranking_asset(name: str) -> dg.AssetsDefinition:
         owners=RECOMMENDATION_OWNERS,
         partitions_def=datasets,
         automation_condition=on_new_data,
-        code_version=code_version("ml.evaluation.rankings", *modules_of(name)),
+        code_version=code_version(
+            "ml.evaluation.rankings", *modules_of(name), *(["ml.training.beam_widths"] if _searches(name) else [])
+        ),
     )
     def ranking(context: dg.AssetExecutionContext, settings: Settings) -> dg.MaterializeResult:
         from ml.data.content_digest import parquet_digest
@@ -68,17 +93,23 @@ def _ranking_asset(name: str) -> dg.AssetsDefinition:
         require_chosen(context.asset_key, chosen_for(settings, dataset), dataset)
         path = paths.asset("rankings") / f"{name}.parquet"
         training_set = load_training_set(paths)
+        seed = read_settings("training", dataset)["seed"]
+        exclude_seen = read_settings("ranking", dataset)["exclude_seen"]
+        recommender = load(paths, name, training_set.items)
         with as_dagster_failure(dataset, RankingError):
-            table = rank(
-                load(paths, name, training_set.items),
-                training_set,
-                name,
-                seed=read_settings("training", dataset)["seed"],
-                exclude_seen=read_settings("ranking", dataset)["exclude_seen"],
-            )
+            table = rank(recommender, training_set, name, seed=seed, exclude_seen=exclude_seen)
+        widths = _beam_widths(name, recommender, training_set, exclude_seen)
         write_table(table, path)
-        # equal lists under another rule (seen items, seed) are told apart: the protocol line states the rule
-        return materialization(digest_of([parquet_digest(path), facts(table)]), parquet_metadata(path, COLUMNS))
+        if widths is not None:
+            with atomic_file(path.with_name(f"{name}{BEAM_WIDTHS}")) as file:
+                file.write_text(json.dumps(widths, indent=2) + "\n", encoding="utf-8")
+        # equal lists under another rule (seen items, seed) have another version: the protocol line states the rule
+        known = facts(table)
+        made = [parquet_digest(path), known, *([] if widths is None else [widths])]
+        metadata = parquet_metadata(path, COLUMNS)
+        if generated := known.get("generated"):
+            metadata |= {f"{outcome}_lists": number for outcome, number in generated.items() if outcome != "lists"}
+        return materialization(digest_of(made), metadata)
 
     return ranking
 

@@ -22,6 +22,7 @@ from ml.evaluation.metrics import METRICS, user_metrics
 from ml.evaluation.protocol_line import choices_as_metadata
 from ml.evaluation.rankings import rank, write_table
 from ml.recommender import Recommendations
+from ml.reports.content.generation import BeamWidth, Generation, TupleFigures
 from ml.reports.content.report import (
     CategoryAgreement,
     Check,
@@ -97,6 +98,9 @@ def write_made_up_report(content: ReportContent, folder: Path, run: RunFacts | N
     with tempfile.TemporaryDirectory() as elsewhere:
         leaderboard = write_leaderboard(content.leaderboard, Path(elsewhere) / "leaderboard.parquet")
         write_report(content, folder, leaderboard, run)
+
+
+_WIDTHS = (BeamWidth(10, 0.4, 0.9, 0.058), BeamWidth(50, 0.94, 0.99, 0.06), BeamWidth(400, 1.0, 1.0, 0.06))
 
 
 def made_up_content() -> ReportContent:
@@ -175,6 +179,12 @@ def made_up_content() -> ReportContent:
                 ),
                 category=CategoryAgreement(0.61, 0.25, 0.374),
             ),
+        ),
+        generation=(
+            Generation(
+                "Tower", "svd", 2, 50, 0, 150, 141, 12, 1, TupleFigures(4, 0.06, 0.0613, 0.12, 0.125), 150, _WIDTHS
+            ),
+            Generation("Small", "text", 2, 0, 100),
         ),
         rejected=(RejectedLine("Made_Up.json.gz", 17, "malformed JSON", "unexpected end", '{"asin": "B0'),),
         checks=(

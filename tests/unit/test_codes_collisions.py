@@ -167,6 +167,17 @@ def test_codes_with_distances_are_moved_in_their_last_book():
     assert (found.report["items_moved"], found.report["items_numbered"]) == ((found.values[:, 1] > 0).sum(), 0)
 
 
+def test_the_codes_before_are_kept_for_the_report(tmp_path):
+    training_set = made_up_training_set()
+    values = np.zeros((40, 2), dtype=np.uint8)
+    found = with_unique_codes(Codes(values, {"books": 2, "book_sizes": [2, 64]}), training_set)
+    found.save(tmp_path)
+    loaded = Codes.load(tmp_path)
+    assert loaded.values_before is not None
+    np.testing.assert_array_equal(loaded.values_before, values)
+    assert loaded.digest() == found.digest() == replace(found, values_before=None).digest()
+
+
 def test_a_recipe_resolves_collisions_where_it_says_so():
     training_set = made_up_training_set()
     allowed = replace(load_codes_recipes()["random"], book_sizes=(4, 4))

@@ -50,6 +50,12 @@ def test_old_codes_stay_and_all_are_unique(old, new, seed, sizes):
     assert np.array_equal(again.values[: old + new, : found.books], found.values)
 
 
+def test_codes_before_collisions_were_resolved_are_of_the_old_catalogue_alone():
+    codes = _codes(_vectors(30))
+    found = with_new_items(replace(codes, values_before=codes.values), _vectors(5, seed=9))
+    assert found.values_before is None
+
+
 def test_a_new_item_gets_the_first_code_of_similar_ones_and_a_free_last_code():
     codes = _codes(_vectors(30))
     found = with_new_items(codes, _vectors(5, seed=9))

@@ -65,6 +65,7 @@ def test_hostile_text_becomes_neither_markup_nor_link(content):
         markdown.statistics(hostile),
         markdown.training(hostile.training),
         markdown.codes(hostile.codes),
+        markdown.generation(hostile.generation),
         markdown.checks(hostile.checks),
         markdown.rejected(hostile.rejected),
         markdown.examples(hostile.examples),

@@ -33,6 +33,7 @@ from ml.reports.collect.evaluation import (
     read_leaderboard,
     slices,
 )
+from ml.reports.collect.generation import generations
 from ml.reports.collect.interactions import examples, history_lengths, statistics, training_set_digest
 from ml.reports.content.libraries import LIBRARIES
 from ml.reports.content.report import (
@@ -101,6 +102,7 @@ def collect(
         history_lengths=history_lengths(lake),
         training=training_curves(lake, table),
         codes=codes_reports(lake, table),
+        generation=generations(lake, table),
         rejected=rejected_lines(lake),
         checks=tuple(sorted(checks, key=lambda check: (check.asset, check.name))),
         examples=examples(lake, board.rows[0]),

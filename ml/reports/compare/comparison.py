@@ -35,7 +35,10 @@ _MADE = ("kind", "fit_on", "loss", "seed", "seeds", "parameters")
 _VALIDATION_USERS = "validation users"
 _MEASURED = {"dataset", "dataset digest", "test users", _VALIDATION_USERS, "ranked"}
 # entries that sum up the rows of the leaderboard, which are compared one by one
-_OF_RECOMMENDERS = {"fit on", "seeds", "codes", "losses", "maximum length", "beam"}
+_OF_RECOMMENDERS = {
+    *("fit on", "seeds", "codes", "losses", "maximum length", "beam"),
+    *("lists certified to be exact", "lists filled by popularity"),
+}
 # entries that say how figures were made of the same values
 _OF_TESTS = {"intervals", "tests", "compared with"}
 

@@ -15,6 +15,7 @@ from typing import Any
 from ml.audits.audit import Audit
 from ml.evaluation.metrics import HEADLINE
 from ml.reports.content.evaluation import Described, Estimate, Leaderboard, LeaderboardRow, SliceRow
+from ml.reports.content.generation import Generation
 
 __all__ = [
     "HEADLINE",
@@ -32,6 +33,7 @@ __all__ = [
     "Examples",
     "Funnel",
     "FunnelStep",
+    "Generation",
     "Leaderboard",
     "LeaderboardRow",
     "Provenance",
@@ -377,6 +379,7 @@ class ReportContent:
         history_lengths: ``(interactions, users with so many)``, ascending.
         training: one curve a trained model.
         codes: one report a code assignment.
+        generation: one entry a model that generates identifiers.
         rejected: examples of rejected lines; the counts are in the funnels.
         checks: results of contracts and dbt tests.
         examples: recommendations for a few users.
@@ -394,6 +397,7 @@ class ReportContent:
     history_lengths: tuple[tuple[int, int], ...] = ()
     training: tuple[TrainingCurve, ...] = ()
     codes: tuple[CodesReport, ...] = ()
+    generation: tuple[Generation, ...] = ()
     rejected: tuple[RejectedLine, ...] = ()
     checks: tuple[Check, ...] = ()
     examples: Examples | None = None

@@ -27,6 +27,7 @@ from ml.reports.render.plots.chart import chart
 from ml.reports.render.text import visible
 from ml.reports.words import codes as words_of_codes
 from ml.reports.words import evaluation as wording_evaluation
+from ml.reports.words import generation as words_of_generation
 from ml.reports.words import verdict, wording
 from ml.reports.words.row_marks import row_marks
 from ml.tables import Table
@@ -70,6 +71,7 @@ def render_html(content: ReportContent, run: RunFacts | None = None) -> str:
     environment.globals.update(
         wording=wording,
         codes=words_of_codes,
+        generating=words_of_generation,
         numbers=numbers,
         labels=wording_evaluation,
         verdict=verdict,
@@ -103,6 +105,7 @@ def render_html(content: ReportContent, run: RunFacts | None = None) -> str:
         funnels=[_funnel_view(funnel) for funnel in content.funnels],
         checks=_checks_view(content.checks),
         figures=_figures(content, run),
+        generation_figures=_generation_figures(content),
         headline=HEADLINE,
     )
 
@@ -234,6 +237,19 @@ def _slice_views(content: ReportContent) -> list[dict]:
         drawing = _drawing(chart(found, f"slice-{number}-chart")) if has_points else None
         views.append({"slice": view, "drawing": drawing})
     return views
+
+
+def _generation_figures(content: ReportContent) -> list[tuple[str, Markup]]:
+    """Drawings of the section on generation, with their titles."""
+    if not content.generation:
+        return []
+    generated = {one.codes for one in content.generation}
+    books = words_of_generation.book_chart([report for report in content.codes if report.name in generated])
+    charts = [books, *words_of_generation.width_charts(content.generation)]
+    return [
+        (drawn.title, _drawing(chart(drawn, f"generation-chart-{place}")))
+        for place, drawn in enumerate(filter(None, charts), start=1)
+    ]
 
 
 def _drawing(plot: plots.Plot) -> Markup:

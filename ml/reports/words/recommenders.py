@@ -16,6 +16,19 @@ _ARCHITECTURES = {
     "gru4rec": "A recurrent network (GRU) that reads a history item by item and predicts the next one.",
     "caser": "Convolutions over the last items of a history, and a user vector.",
     "fpmc": "A factorised Markov chain of the last item, and a user vector.",
+    "bsarec": "A transformer with a filter of low and high frequencies beside its attention, which predicts the next "
+    "item.",
+    "gptrec_codes": "GPT-2 on the codes of a history: it generates the codes of the next item one after the other, by "
+    "beam search.",
+    "item_codes, tree": "A transformer that reads a history from left to right, and goes down the prefix tree of the "
+    "items’ codes: at each node it chooses among the codes that exist there. Every item is scored.",
+    "item_codes, prefix": "A transformer that reads a history from left to right, and generates the codes of the next "
+    "item one after the other, by beam search.",
+    "item_codes, parallel": "A transformer that reads a history from left to right, and predicts all codes of the next "
+    "item at once. Every item is scored.",
+    "tiger": "An encoder reads the codes of a history, and a decoder generates those of the next item one after the "
+    "other, by beam search.",
+    "genrec": "As TIGER, with item vectors, and pre-trained by filling in masked items.",
     "matrix_factorisation": "A vector for each user and each item; the order of the history is ignored.",
 }
 _CODES = " Its item vectors are composed of shared codes, which saves memory."
@@ -48,11 +61,18 @@ def _described(lake: Path, row: LeaderboardRow) -> Described:
         return Described(row.title, _FUSION, "", settings)
     config = _read(folder / "config.json")
     recipe = config.get("recipe", {})
-    architecture = recipe.get("model", {}).get("architecture", "")
-    text = _ARCHITECTURES.get(architecture, f"A model of the architecture {architecture}." if architecture else "")
+    model = recipe.get("model", {})
+    architecture = model.get("architecture", "")
+    name = f"item_codes, {model.get('head')}" if architecture == "item_codes" else architecture
+    text = _ARCHITECTURES.get(name, f"A model of the architecture {architecture}." if architecture else "")
     settings = {name: value for table in _TABLES for name, value in _settings(table, recipe.get(table, {}))}
     settings |= {name: str(config[name]) for name in ("seed", "threads", "fit_on", "best_epoch") if name in config}
-    return Described(row.title, text + (_CODES if recipe.get("codes") else ""), recipe.get("source", ""), settings)
+    return Described(row.title, text + _on_codes(recipe), recipe.get("source", ""), settings)
+
+
+def _on_codes(recipe: Mapping[str, Any]) -> str:
+    """A sentence on what codes are for, where the text on the architecture does not say it."""
+    return _CODES if recipe.get("codes") and "beam_width" not in recipe.get("model", {}) else ""
 
 
 _TABLES = ("model", "task", "objective", "optimiser", "training")

@@ -134,7 +134,10 @@ def _reading(content: ReportContent) -> list[str]:
 
 
 def _codes(content: ReportContent) -> list[str]:
-    return ["### Codes", markdown.codes(content.codes)] if content.codes else []
+    parts = ["### Codes", markdown.codes(content.codes)] if content.codes else []
+    if content.generation:
+        parts += ["### Identifiers and generation", markdown.generation(content.generation)]
+    return parts
 
 
 def _provenance(content: ReportContent, run: RunFacts | None) -> list[str]:

@@ -18,6 +18,7 @@ from ml.reports.content.report import (
     ExampleItem,
     Examples,
     Funnel,
+    Generation,
     Leaderboard,
     LeaderboardRow,
     RejectedLine,
@@ -28,6 +29,7 @@ from ml.reports.render.markdown.evaluation import all_metrics, audit, audits, co
 from ml.reports.render.markdown.table import leaderboard_table, markdown_table, table
 from ml.reports.render.text import escape_markdown
 from ml.reports.words import codes as words_of_codes
+from ml.reports.words import generation as words_of_generation
 from ml.reports.words import verdict, wording
 from ml.reports.words.row_marks import row_marks
 
@@ -40,6 +42,7 @@ __all__ = [
     "comparison",
     "examples",
     "funnel",
+    "generation",
     "leaderboard",
     "list_metrics",
     "reading",
@@ -148,6 +151,19 @@ def codes(reports: Sequence[CodesReport]) -> str:
     further = [words_of_codes.knowledge(reports), *map(words_of_codes.prefixes, reports)]
     parts = [table(header, rows, {2, 3, 4, 5, 6})]
     for one in filter(None, further):
+        parts += [f"**{escape_markdown(one.title)}**", escape_markdown(one.note), markdown_table(one)]
+    return "\n\n".join(parts)
+
+
+def generation(found: Sequence[Generation]) -> str:
+    """How models that generate identifiers made their lists."""
+    tables = (
+        words_of_generation.decoding(found),
+        words_of_generation.inflation(found),
+        words_of_generation.widths(found),
+    )
+    parts = []
+    for one in filter(None, tables):
         parts += [f"**{escape_markdown(one.title)}**", escape_markdown(one.note), markdown_table(one)]
     return "\n\n".join(parts)
 
