@@ -138,7 +138,7 @@ def test_recency_sampling_parts_a_row_in_inputs_and_targets(rows, max_length, sh
 
 @pytest.mark.parametrize("recency", [0.6, 0.8, 1.0])
 def test_recency_sampling_draws_late_items_as_often_as_the_paper_says(recency):
-    """20,000 copies of a row of six and one draw each; probabilities in proportion to ``recency ** (n - k)``."""
+    """2,000 copies of a row of six and one draw each; probabilities in proportion to ``recency ** (n - k)``."""
     rows = [[1, 2, 3, 4, 5, 6]] * 20_000
     batch = _batch(RecencySampling(RecencySamplingSettings(0.2, recency)), rows, 6, 0)
     assert batch.targets.states.tolist() == list(range(len(rows)))
@@ -208,7 +208,7 @@ def test_every_prefix_draws_no_prefix_twice_and_no_more_than_asked_for(rows, max
 
 def test_every_prefix_draws_all_prefixes_alike():
     """20,000 copies of a row of six items, two of its five prefixes each."""
-    samples = _prefix_samples([[1, 2, 3, 4, 5, 6]] * 20_000, 6, 2, 0)
+    samples = _prefix_samples([[1, 2, 3, 4, 5, 6]] * 2_000, 6, 2, 0)
     shares = np.bincount([target for row in samples for _, target in row], minlength=7)[2:] / len(samples)
     assert np.abs(shares - 2 / 5).max() < 5 * (0.25 / len(samples)) ** 0.5
 
