@@ -400,11 +400,15 @@ def cold_items(
     if targets == 0:
         raise ValueError(f"no test target is among the {int(cold.sum())} cold items: give a larger share as --cold")
     warm = without_cold(training_set, cold)
-    tree = replace(recipes["item_codes_tree"], codes=COLD_CODES)
+    tree, prefix, dense = (
+        replace(recipes[name], codes=COLD_CODES) for name in ("item_codes_tree", "item_codes_ar", "item_codes_liger")
+    )
     compared = {
         f"tree, {COLD_CODES}": tree,
         f"tree, {COLD_CODES}, reads codes alone": with_values(tree, {"model.reads": "codes"}),
         "SASRec, items alone": recipes["sasrec_sampled_softmax"],
+        f"code by code, {COLD_CODES}, reads codes alone": with_values(prefix, {"model.reads": "codes"}),
+        f"tree, {COLD_CODES}, ranked densely, reads codes alone": with_values(dense, {"model.reads": "codes"}),
     }
     results: dict[str, list[dict[str, Any]]] = defaultdict(list)
     codes_recipe = load_codes_recipes()[COLD_CODES]

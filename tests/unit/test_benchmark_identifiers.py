@@ -152,8 +152,11 @@ def test_models_are_trained_on_each_codes_once_and_tabulated(tmp_path, monkeypat
 def test_cold_items_are_compared_for_all_recommenders(tmp_path):
     pytest.importorskip("torch")
     by_name = {one.name: one for one in FACTORIES}
+    tree = by_name["item_codes_tree"].create(0).recipe
     recipes = {
-        "item_codes_tree": by_name["item_codes_tree"].create(0).recipe,
+        "item_codes_tree": tree,
+        "item_codes_ar": by_name["item_codes_ar"].create(0).recipe,
+        "item_codes_liger": bench.with_values(tree, {"model.dense_candidates": 10}),
         "sasrec_sampled_softmax": by_name["sasrec"].create(0).recipe,
     }
     setting = bench.Setting(tmp_path, exclude_seen=False)
@@ -163,6 +166,8 @@ def test_cold_items_are_compared_for_all_recommenders(tmp_path):
         "tree, text_and_graph",
         "tree, text_and_graph, reads codes alone",
         "SASRec, items alone",
+        "code by code, text_and_graph, reads codes alone",
+        "tree, text_and_graph, ranked densely, reads codes alone",
         "BM25 on text",
         "two-hop graph",
         "chance",
