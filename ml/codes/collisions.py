@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ml.codes.codes import LARGEST_BOOK, Codes, code_type, described_books
+from ml.codes.equal_rows import collisions_of, equal_rows, numbers_within
 from ml.codes.quality import quality_report
 from ml.data.training_set import TrainingSet
 
@@ -71,7 +72,9 @@ def resolve_collisions(
         for group in _crowded_prefixes(resolved):
             _assign(resolved, group, costs)
     moved = int((resolved[:, -1] != values[:, -1]).sum())
-    numbers, numbered = _numbers(resolved, popularity)
+    group, copies = equal_rows(resolved)
+    numbers = numbers_within(group, copies, -np.asarray(popularity))
+    numbered = int(copies[copies > 1].sum())
     sizes = tuple(book_sizes)
     if numbered:
         further = int(numbers.max()) + 1
@@ -83,16 +86,6 @@ def resolve_collisions(
         resolved = np.column_stack([resolved, numbers])
         sizes = (*sizes, further)
     return Resolved(resolved.astype(code_type(sizes)), sizes, before, moved, numbered)
-
-
-def collisions_of(values: np.ndarray) -> dict[str, int]:
-    """How many tuples are distinct, how many items share theirs with another, and the largest group of such items."""
-    groups = np.unique(values, axis=0, return_counts=True)[1] if len(values) else np.zeros(0, dtype=np.int64)
-    return {
-        "distinct_codes": len(groups),
-        "items_in_collisions": int(groups[groups > 1].sum()),
-        "largest_collision": int(groups.max(initial=0)),
-    }
 
 
 def with_unique_codes(codes: Codes, training_set: TrainingSet) -> Codes:
@@ -125,14 +118,6 @@ def with_unique_codes(codes: Codes, training_set: TrainingSet) -> Codes:
     )
 
 
-def equal_rows(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Groups of equal rows: the group of each row, int64 ``[rows]``, and the size of each group."""
-    if rows.shape[1] == 0:
-        return np.zeros(len(rows), dtype=np.int64), np.array([len(rows)])
-    _, group, sizes = np.unique(rows, axis=0, return_inverse=True, return_counts=True)
-    return group.reshape(-1), sizes
-
-
 def _crowded_prefixes(values: np.ndarray) -> list[np.ndarray]:
     """The items of each prefix (all codes but the last) under which two items share their last code, ascending."""
     prefix, sizes = equal_rows(values[:, :-1])
@@ -154,13 +139,3 @@ def _assign(values: np.ndarray, items: np.ndarray, costs: Costs) -> None:
         return
     rows, chosen = linear_sum_assignment(of_items)
     values[items[rows], -1] = chosen
-
-
-def _numbers(values: np.ndarray, popularity: np.ndarray) -> tuple[np.ndarray, int]:
-    """The place of each item among those of equal codes, the most popular first, and how many items have equals."""
-    group, sizes = equal_rows(values)
-    order = np.lexsort((np.arange(len(values)), -np.asarray(popularity), group))
-    starts = np.cumsum(sizes) - sizes
-    numbers = np.empty(len(values), dtype=np.int64)
-    numbers[order] = np.arange(len(values)) - np.repeat(starts, sizes)
-    return numbers, int(sizes[sizes > 1].sum())

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
+from ml.codes.codes import LARGEST_BOOK
 from ml.data.training_set import Sequences
+
+
+def check_base(base: int) -> None:
+    """Check that the digits of a base fit into books.
+
+    Raises:
+        ValueError: the base is below 2, or larger than a book may be.
+    """
+    if not 2 <= base <= LARGEST_BOOK:
+        raise ValueError(f"base must be from 2 to {LARGEST_BOOK:,}, not {base}")
 
 
 def in_digits(numbers: np.ndarray, base: int) -> tuple[np.ndarray, tuple[int, ...]]:

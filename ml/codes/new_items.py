@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ml.codes.codes import LARGEST_BOOK, Codes, code_type, described_books
-from ml.codes.collisions import equal_rows
+from ml.codes.equal_rows import equal_rows
 from ml.codes.quality import quality_report
 from ml.codes.residuals import RESIDUAL
 from ml.data.training_set import TrainingSet

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from ml.codes.codes import CODES_PER_BOOK, Codes
+from ml.codes.equal_rows import collisions_of
 from ml.data.popularity import GROUPS, popularity_groups
 
 if TYPE_CHECKING:
@@ -61,15 +62,12 @@ def quality_report(values: np.ndarray, histories: Sequences, book_sizes: Sequenc
                 "popularity_rank_correlation": _rank_correlation(values[:, book], training_counts),
             }
         )
-    groups = np.unique(values, axis=0, return_counts=True)[1] if items else np.zeros(0, dtype=np.int64)
     together, by_chance = _sharing(values, _neighbours(histories), training_counts)
     return {
         "items": items,
         "books": books,
         "by_book": by_book,
-        "distinct_codes": len(groups),
-        "items_in_collisions": int(groups[groups > 1].sum()),
-        "largest_collision": int(groups.max(initial=0)),
+        **collisions_of(values),
         "items_never_seen_in_training": int((training_counts == 0).sum()),
         "neighbours_sharing_a_code": together,
         "sharing_a_code_by_chance": by_chance,

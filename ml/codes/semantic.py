@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ml.codes.codes import LARGEST_BOOK, Codes, check_assignable, code_type, described_books
-from ml.codes.digits import in_digits, order_of_appearance
+from ml.codes.digits import check_base, in_digits, order_of_appearance
+from ml.codes.equal_rows import equal_rows, numbers_within
 from ml.codes.quality import quality_report
 from ml.data.training_set import TrainingSet
 from ml.registry import Registered
@@ -43,8 +44,7 @@ class SemanticSettings:
     base: int = 256
 
     def __post_init__(self) -> None:
-        if not 2 <= self.base <= LARGEST_BOOK:
-            raise ValueError(f"base must be from 2 to {LARGEST_BOOK:,}, not {self.base}")
+        check_base(self.base)
 
     def assign(
         self,
@@ -77,7 +77,7 @@ class SemanticSettings:
             )
         categories = _category_codes(paths)
         order = order_of_appearance(training_set.train, training_set.items)
-        digits, sizes = in_digits(_number_within(categories, order), self.base)
+        digits, sizes = in_digits(numbers_within(*equal_rows(categories), order), self.base)
         sizes = (*(int(size) for size in categories.max(axis=0) + 1), *sizes)
         if max(sizes) > LARGEST_BOOK:
             raise ValueError(
@@ -114,14 +114,3 @@ def _category_codes(paths: Sequence[tuple[str, ...]]) -> np.ndarray:
         }
         codes[:, level] = [numbers[path[: level + 1]] if len(path) > level else 0 for path in paths]
     return codes
-
-
-def _number_within(groups: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """The place of each item among those of an equal row, by the order of the items, int64 ``[items]`` from 0."""
-    _, group = np.unique(groups, axis=0, return_inverse=True)
-    by_group = np.lexsort((order, group))
-    starts = np.flatnonzero(np.diff(group[by_group], prepend=-1))
-    numbers = np.empty(len(group), dtype=np.int64)
-    sizes = np.diff(np.append(starts, len(group)))
-    numbers[by_group] = np.arange(len(group)) - np.repeat(starts, sizes)
-    return numbers

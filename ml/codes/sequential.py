@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ml.codes.codes import LARGEST_BOOK, Codes, check_assignable, code_type, described_books
-from ml.codes.digits import in_digits, order_of_appearance
+from ml.codes.codes import Codes, check_assignable, code_type, described_books
+from ml.codes.digits import check_base, in_digits, order_of_appearance
 from ml.codes.quality import quality_report
 from ml.data.training_set import TrainingSet
 from ml.registry import Registered
@@ -40,8 +40,7 @@ class SequentialSettings:
     base: int = 256
 
     def __post_init__(self) -> None:
-        if not 2 <= self.base <= LARGEST_BOOK:
-            raise ValueError(f"base must be from 2 to {LARGEST_BOOK:,}, not {self.base}")
+        check_base(self.base)
 
     def assign(
         self,

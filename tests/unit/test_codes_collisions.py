@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from recommender_factories import made_up_training_set
 
 from ml.codes.codes import Codes
-from ml.codes.collisions import collisions_of, resolve_collisions, with_unique_codes
+from ml.codes.collisions import resolve_collisions, with_unique_codes
+from ml.codes.equal_rows import collisions_of
 from ml.codes.recipe import load_codes_recipes
 from ml.codes.trie import Trie
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ml.codes.codes import VALUES_BEFORE
-from ml.codes.collisions import collisions_of
+from ml.codes.equal_rows import collisions_of
 from ml.codes.quality import tuple_metrics
 from ml.data.files import read_json
 from ml.data.training_set import TrainingSet
