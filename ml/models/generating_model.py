@@ -35,6 +35,28 @@ class CodePredictions:
     targets: Tensor
 
 
+class NodeCodes:
+    """The codes of the nodes of a prefix tree, for scorers of prefixes, which are asked for nodes.
+
+    Args:
+        trie: the identifiers.
+        device: of the nodes that are asked for.
+    """
+
+    def __init__(self, trie: Trie, device: torch.device) -> None:
+        self._codes = [torch.from_numpy(codes).to(device) for codes in trie.codes]
+        self._parents = [torch.from_numpy(parents).to(device) for parents in trie.parents]
+
+    def of(self, level: int, nodes: Tensor) -> Tensor:
+        """The last code of each node of a level, int64 ``[...]`` to the same."""
+        return self._codes[level][nodes]
+
+    def before(self, level: int, children: Tensor) -> Tensor:
+        """The last code of the prefixes that children of a level continue, int64 ``[rows, beams, choices]`` to
+        ``[rows, beams]``: that of the parent of the first child."""
+        return self._codes[level - 1][self._parents[level][children[..., 0]]]
+
+
 class GeneratingModel(nn.Module, ABC):
     """From histories to distributions over identifiers.
 

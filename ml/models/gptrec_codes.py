@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from ml.models.catalogue import Catalogue
 from ml.models.dropout import Dropout
-from ml.models.generating_model import CodePredictions, GeneratingModel
+from ml.models.generating_model import CodePredictions, GeneratingModel, NodeCodes
 from ml.models.gpt2 import GPT2, Continuations, KeysAndValues
 from ml.models.settings import GPTRecCodesSettings, decided_length
 
@@ -126,9 +126,7 @@ class CodesScorer:
         self.model = model
         self.rows = len(states)
         self._histories, self._visible, self._states, self._following = histories, visible, states, following
-        trie = model.trie
-        self._codes = [torch.from_numpy(codes).to(states.device) for codes in trie.codes]
-        self._parents = [torch.from_numpy(parents).to(states.device) for parents in trie.parents]
+        self._codes = NodeCodes(model.trie, states.device)
         self._continuations = self._start()
 
     def _start(self) -> Continuations:
@@ -142,8 +140,8 @@ class CodesScorer:
             states = self._states[:, None]
         else:
             self._continuations.reorder(beams)
-            chosen = self._codes[level - 1][self._parents[level][children[..., 0]]]
+            chosen = self._codes.before(level, children)
             places = F.embedding(self._following + level - 1, model.positions)[:, None]
             states = self._continuations.extend(F.embedding(chosen, model.tokens[level - 1]) + places)
         scores = F.linear(states, model.tokens[level]).log_softmax(dim=-1)
-        return scores.gather(2, self._codes[level][children])
+        return scores.gather(2, self._codes.of(level, children))

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ml.models.catalogue import Catalogue
-from ml.models.generating_model import CodePredictions, GeneratingModel
+from ml.models.generating_model import CodePredictions, GeneratingModel, NodeCodes
 from ml.models.settings import TIGERSettings, decided_length
 from ml.models.t5 import T5, Cache, Memory, T5Sizes
 
@@ -33,12 +33,16 @@ class TIGER(GeneratingModel):
     Args:
         settings: sizes and options.
         catalogue: gives the codes, unique for each item.
+
+    Raises:
+        ValueError: two items have the same identifier.
     """
 
     def __init__(self, settings: TIGERSettings, catalogue: Catalogue) -> None:
         assert catalogue.codes is not None
         super().__init__(catalogue.codes, settings.beam_width, settings.widest_beam)
         self.max_length = decided_length(settings.max_length)
+        self.levels = self.trie.levels
         ends = np.cumsum(catalogue.sizes_of_books)
         self._levels = [
             slice(int(end - size), int(end)) for end, size in zip(ends, catalogue.sizes_of_books, strict=True)
@@ -64,16 +68,6 @@ class TIGER(GeneratingModel):
         )
         first = torch.tensor([level.start for level in self._levels])
         self.register_buffer("first_tokens", first, persistent=False)
-        # of each node of the trie its code, and the token of its parent, which is what the decoder has read
-        for level, (of_level, parents) in enumerate(zip(self.trie.codes, self.trie.parents, strict=True)):
-            above = self.trie.codes[level - 1][parents] + self._levels[level - 1].start if level else parents
-            self.register_buffer(f"node_codes_{level}", torch.from_numpy(of_level), persistent=False)
-            self.register_buffer(f"parent_tokens_{level}", torch.from_numpy(above), persistent=False)
-
-    @property
-    def levels(self) -> int:
-        """Codes of an item."""
-        return len(self._levels)
 
     def predictions(
         self, items: Tensor, lengths: Tensor, users: Tensor, positions: Tensor, targets: Tensor
@@ -160,6 +154,7 @@ class Prefixes:
         self._model = model
         self._memory = memory
         self._cache = Cache()
+        self._codes = NodeCodes(model.trie, model.device)
 
     def log_probabilities(self, level: int, children: Tensor, exists: Tensor, beams: Tensor | None) -> Tensor:
         """See :class:`ml.generation.beam_search.PrefixScorer`. The distribution is over all codes of the level, those
@@ -170,11 +165,10 @@ class Prefixes:
             vectors = model.beginning.expand(self.rows, 1, -1)
         else:
             self._cache.reorder(beams)
-            # one of its children tells a prefix
-            child = children.gather(2, exists.byte().argmax(dim=2, keepdim=True)).squeeze(2)
-            vectors = F.embedding(model.get_buffer(f"parent_tokens_{level}")[child], model.tokens)
+            tokens = self._codes.before(level, children) + model.get_buffer("first_tokens")[level - 1]
+            vectors = F.embedding(tokens, model.tokens)
         logits = model._logits(model.t5.step(vectors, self._memory, self._cache), level)
-        return logits.float().log_softmax(dim=-1).gather(2, model.get_buffer(f"node_codes_{level}")[children])
+        return logits.float().log_softmax(dim=-1).gather(2, self._codes.of(level, children))
 
 
 def _alike(read: Tensor) -> list[Tensor]:

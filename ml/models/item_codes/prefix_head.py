@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ml.codes.trie import Trie
-from ml.models.generating_model import CodePredictions
+from ml.models.generating_model import CodePredictions, NodeCodes
 
 _START_DEVIATION = 0.02
 
@@ -74,8 +74,7 @@ class PrefixScorer:
         self.head = head
         self.states = states
         self.rows = len(states)
-        self._codes = [torch.from_numpy(codes).to(states.device) for codes in trie.codes]
-        self._parents = [torch.from_numpy(parents).to(states.device) for parents in trie.parents]
+        self._codes = NodeCodes(trie, states.device)
         self._prefixes = states.new_zeros(self.rows, 1, states.shape[1])
 
     def log_probabilities(self, level: int, children: Tensor, exists: Tensor, beams: Tensor | None) -> Tensor:
@@ -85,9 +84,8 @@ class PrefixScorer:
         else:
             width = self.states.shape[1]
             kept = self._prefixes.gather(1, beams[:, :, None].expand(-1, -1, width))
-            # the code that each prefix was continued by is that of its children's parent
-            added = self._codes[level - 1][self._parents[level][children[..., 0]]]
+            added = self._codes.before(level, children)
             self._prefixes = kept + F.embedding(added, self.head.prefix_vectors[level - 1])
         states = self.states[:, None, :].expand_as(self._prefixes)
         scores = self.head.logits(level, states, self._prefixes).log_softmax(dim=-1)
-        return scores.gather(2, self._codes[level][children])
+        return scores.gather(2, self._codes.of(level, children))
