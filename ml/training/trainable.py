@@ -7,7 +7,7 @@ same few members.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
@@ -94,8 +94,34 @@ class Trainable(Protocol[SomeBatch]):
         """Have ``torch.compile`` fuse what :meth:`loss` spends its time on; called once, before training."""
 
 
+class _OfTask:
+    """The members of a :class:`Trainable` that follow from a model and its task."""
+
+    module: SequentialModel | GeneratingModel
+    task: Task
+
+    @property
+    def least_items(self) -> int:
+        return self.task.least_items
+
+    @property
+    def max_length(self) -> int:
+        return self.module.max_length
+
+    @property
+    def pretraining_epochs(self) -> int:
+        return self.task.pretraining_epochs if isinstance(self.task, StagedTask) else 0
+
+    def start_epoch(self, epoch: int) -> None:
+        if isinstance(self.task, StagedTask):
+            self.task.start_epoch(epoch)
+
+    def batch(self, sequences: Sequences, rows: np.ndarray, generator: np.random.Generator) -> Batch:
+        return self.task.training_batch(sequences, rows, self.max_length, generator)
+
+
 @dataclass
-class ScoredSequences:
+class ScoredSequences(_OfTask):
     """A model whose states are scored against item vectors, with its task and objective, as a :class:`Trainable`.
 
     Attributes:
@@ -107,24 +133,9 @@ class ScoredSequences:
     module: SequentialModel
     task: Task
     objective: Objective
-    least_items: int = field(init=False)
-    max_length: int = field(init=False)
 
     def __post_init__(self) -> None:
-        self.least_items = self.task.least_items
-        self.max_length = self.module.max_length
         self._states = self.module.states
-
-    @property
-    def pretraining_epochs(self) -> int:
-        return self.task.pretraining_epochs if isinstance(self.task, StagedTask) else 0
-
-    def start_epoch(self, epoch: int) -> None:
-        if isinstance(self.task, StagedTask):
-            self.task.start_epoch(epoch)
-
-    def batch(self, sequences: Sequences, rows: np.ndarray, generator: np.random.Generator) -> Batch:
-        return self.task.training_batch(sequences, rows, self.max_length, generator)
 
     def loss(self, batch: Batch, generator: np.random.Generator) -> Tensor:
         states = self._states(batch.items, batch.lengths, batch.users, batch.positions)
@@ -135,7 +146,7 @@ class ScoredSequences:
 
 
 @dataclass
-class GeneratedCodes:
+class GeneratedCodes(_OfTask):
     """A model that generates identifiers, with its task and objective, as a :class:`Trainable`.
 
     Attributes:
@@ -147,24 +158,9 @@ class GeneratedCodes:
     module: GeneratingModel
     task: Task
     objective: CodeCrossEntropy
-    least_items: int = field(init=False)
-    max_length: int = field(init=False)
 
     def __post_init__(self) -> None:
-        self.least_items = self.task.least_items
-        self.max_length = self.module.max_length
         self._predictions = self.module.predictions
-
-    @property
-    def pretraining_epochs(self) -> int:
-        return self.task.pretraining_epochs if isinstance(self.task, StagedTask) else 0
-
-    def start_epoch(self, epoch: int) -> None:
-        if isinstance(self.task, StagedTask):
-            self.task.start_epoch(epoch)
-
-    def batch(self, sequences: Sequences, rows: np.ndarray, generator: np.random.Generator) -> Batch:
-        return self.task.training_batch(sequences, rows, self.max_length, generator)
 
     def loss(self, batch: Batch, generator: np.random.Generator) -> Tensor:
         """See :class:`Trainable`.
