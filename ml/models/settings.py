@@ -24,6 +24,17 @@ def _check_at_least_one(settings: Any, *names: str) -> None:
             raise ValueError(f"{name} must be at least 1, not {getattr(settings, name)}")
 
 
+def _check_not_negative(settings: Any, *names: str) -> None:
+    for name in names:
+        if getattr(settings, name) < 0:
+            raise ValueError(f"{name} must not be negative, not {getattr(settings, name)}")
+
+
+def _check_heads(settings: Any) -> None:
+    if settings.dimensions % settings.heads:
+        raise ValueError(f"heads ({settings.heads}) must divide dimensions ({settings.dimensions})")
+
+
 def decided_length(max_length: MaxLength) -> int:
     """The number that a maximum length has become.
 
@@ -100,8 +111,7 @@ class _TransformerSettings(ItemVectorSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         _check_at_least_one(self, "blocks", "heads", "feed_forward_dimensions")
-        if self.dimensions % self.heads:
-            raise ValueError(f"heads ({self.heads}) must divide dimensions ({self.dimensions})")
+        _check_heads(self)
 
 
 @dataclass(frozen=True)
@@ -341,12 +351,8 @@ class ItemCodesSettings:
         _check_deviation(self.embedding_deviation)
         if self.head_deviation <= 0 or self.temperature <= 0:
             raise ValueError("head_deviation and temperature must be above 0")
-        if self.dimensions % self.heads:
-            raise ValueError(f"heads ({self.heads}) must divide dimensions ({self.dimensions})")
-        if self.beam_width < 0:
-            raise ValueError(f"beam_width must not be negative, not {self.beam_width}")
-        if self.dense_candidates < 0:
-            raise ValueError(f"dense_candidates must not be negative, not {self.dense_candidates}")
+        _check_heads(self)
+        _check_not_negative(self, "beam_width", "dense_candidates")
         if self.dense_candidates and self.beam_width:
             raise ValueError("beam_width must be 0 with dense_candidates: they are chosen among all items")
         if self.dense_candidates and self.head == "prefix":
@@ -391,10 +397,8 @@ class GPTRecCodesSettings:
         _check_max_length(self.max_length)
         _check_dropout(self.dropout)
         _check_deviation(self.embedding_deviation)
-        if self.dimensions % self.heads:
-            raise ValueError(f"heads ({self.heads}) must divide dimensions ({self.dimensions})")
-        if self.beam_width < 0:
-            raise ValueError(f"beam_width must not be negative, not {self.beam_width}")
+        _check_heads(self)
+        _check_not_negative(self, "beam_width")
 
 
 @dataclass(frozen=True)
@@ -455,9 +459,7 @@ class TIGERSettings:
         _check_max_length(self.max_length)
         _check_dropout(self.dropout)
         _check_deviation(self.embedding_deviation)
-        for name in ("user_tokens", "beam_width", "widest_beam"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative, not {getattr(self, name)}")
+        _check_not_negative(self, "user_tokens", "beam_width", "widest_beam")
 
 
 @dataclass(frozen=True)

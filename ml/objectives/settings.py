@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+from ml.models.settings import generates
+
 
 @dataclass(frozen=True)
 class SoftmaxSettings:
@@ -220,9 +222,10 @@ def check_objective_of_model(objective: Any, model: Any) -> None:
     Raises:
         ValueError: it cannot.
     """
-    if getattr(model, "generates", False) and not getattr(objective, "generates", False):
+    of_model, of_objective = generates(model), bool(getattr(objective, "generates", False))
+    if of_model and not of_objective:
         raise ValueError("this model generates identifiers code by code; its objective is code_cross_entropy")
-    if getattr(objective, "generates", False) and not getattr(model, "generates", False):
+    if of_objective and not of_model:
         raise ValueError("code_cross_entropy is a loss of codes, and this model scores items; choose another objective")
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ml.data.files import read_json
+from ml.models.settings import generates
 from ml.objectives.settings import describe
 from ml.recommender import BASELINE, FUSION, MODEL
 from ml.recommenders.load import FolderOf
@@ -59,7 +60,7 @@ def _model(name: str, folder_of: FolderOf, registry: Registry, items: int) -> di
 def beam_width_of(model: Any) -> int | None:
     """Beam width of the settings of a model that generates identifiers, 0 where it scores all items; ``None`` for
     other models."""
-    return model.beam_width if getattr(model, "generates", False) else None
+    return model.beam_width if generates(model) else None
 
 
 def _fusion(name: str, folder_of: FolderOf, registry: Registry, items: int) -> dict[str, Any]:
