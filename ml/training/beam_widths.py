@@ -13,8 +13,9 @@ import numpy as np
 from ml.data.training_set import TrainingSet
 from ml.models.generating_model import GeneratingModel
 from ml.recommender import Recommender
-from ml.training.generating import generate
+from ml.training.generating import generate, ranks_in_lists
 from ml.training.reproducible import reproducible
+from ml.training.scoring import ndcg
 from ml.training.sequential_recommender import SequentialRecommender
 
 WIDTHS = (10, 20, 50, 100)
@@ -71,13 +72,8 @@ def compare_beam_widths(
                 "width": width,
                 "certified": certified[width],
                 "equal": float((items == reference).all(axis=1).mean()),
-                "ndcg@10": _ndcg(items, targets),
+                "ndcg@10": ndcg(ranks_in_lists(items, targets), depth),
             }
             for width, items in lists.items()
         ],
     }
-
-
-def _ndcg(items: np.ndarray, targets: np.ndarray) -> float:
-    hits = items == targets[:, None]
-    return float((hits / np.log2(np.arange(items.shape[1]) + 2)).sum(axis=1).mean())

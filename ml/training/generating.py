@@ -80,8 +80,18 @@ def generated_validation_ndcg(
         model, task, histories.take(filled), VALIDATION_DEPTH, exclude_seen, training_counts, width, width
     )
     targets = np.asarray(training_set.validation_targets)[part[filled]]
-    hits = lists.items == targets[:, None]
     ranks = np.zeros(users, dtype=np.int64)
     ranks[part] = VALIDATION_DEPTH + 1
-    ranks[part[filled]] = np.where(hits.any(axis=1), hits.argmax(axis=1) + 1, VALIDATION_DEPTH + 1)
+    ranks[part[filled]] = ranks_in_lists(lists.items, targets)
     return ndcg(world.sum(ranks, model.device), VALIDATION_DEPTH)
+
+
+def ranks_in_lists(items: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Rank of the target of each list, int64 ``[rows]`` from 1; behind the last one where it is not in the list.
+
+    Args:
+        items: the lists, ``[rows, k]``.
+        targets: one item a list, ``[rows]``.
+    """
+    hits = items == targets[:, None]
+    return np.where(hits.any(axis=1), hits.argmax(axis=1), items.shape[1]) + 1

@@ -257,11 +257,11 @@ class SequentialRecommender:
     ) -> Iterator[tuple[np.ndarray, Recommendations]]:
         """Which histories, int64 ``[rows]``, and their lists; each history once, in no stated order."""
         model, task = self.model, self._task
+        filled = np.flatnonzero(histories.lengths > 0)
         if isinstance(model, GeneratingModel) and model.beam_width:
-            yield from self._generated(model, histories, k, exclude_seen)
-            return
-        quantised = self._quantised_top_k(int(np.count_nonzero(histories.lengths)))
-        if quantised is None or isinstance(model, GeneratingModel):
+            yield filled, self._generated(model, histories.take(filled), k, exclude_seen)
+            chunks = fallback_chunks(model, histories, self._popularity())
+        elif isinstance(model, GeneratingModel) or (quantised := self._quantised_top_k(model, len(filled))) is None:
             chunks = scored_chunks(model, task, histories, self._popularity())
         else:
             for rows, states in chunks_of_states(model, task, histories):
@@ -273,32 +273,18 @@ class SequentialRecommender:
                 hide_seen(scores, histories.take(rows))
             yield rows, top_k(scores.cpu().numpy(), k, order)
 
-    def _generated(
-        self, model: GeneratingModel, histories: Sequences, k: int, exclude_seen: bool
-    ) -> Iterator[tuple[np.ndarray, Recommendations]]:
-        """As :meth:`_ranked_chunks`, by beam search."""
-        filled = np.flatnonzero(histories.lengths > 0)
+    def _generated(self, model: GeneratingModel, histories: Sequences, k: int, exclude_seen: bool) -> Recommendations:
+        """Lists by beam search for histories that are not empty; :attr:`list_counts` says how they were found."""
+        widths = (model.beam_width, model.widest_beam)
         lists, self.list_counts = generate(
-            model,
-            self._task,
-            histories.take(filled),
-            k,
-            exclude_seen,
-            self._training_counts,
-            model.beam_width,
-            model.widest_beam,
+            model, self._task, histories, k, exclude_seen, self._training_counts, *widths
         )
-        yield filled, lists
-        order = tie_break_order(model.items)
-        for rows, scores in fallback_chunks(model, histories, self._popularity()):
-            yield rows, top_k(scores.cpu().numpy(), k, order)
+        return lists
 
-    def _quantised_top_k(self, histories: int) -> QuantisedTopK | None:
+    def _quantised_top_k(self, model: SequentialModel, histories: int) -> QuantisedTopK | None:
         """What ranks so many histories by PQTopK; ``None`` where scoring every item in batches is as fast."""
-        if isinstance(self.model, GeneratingModel):
-            return None
-        embedding = self.model.output_embedding
-        if not isinstance(embedding, JointProductQuantisedItemEmbedding) or self.model.device.type != "cpu":
+        embedding = model.output_embedding
+        if not isinstance(embedding, JointProductQuantisedItemEmbedding) or model.device.type != "cpu":
             return None
         if not pays(histories, embedding.items, self.execution.threads):
             return None
