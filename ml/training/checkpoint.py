@@ -163,7 +163,7 @@ def read_checkpoint(path: Path, binding: str) -> tuple[dict[str, Any], dict[str,
 
 def optimiser_tensors(optimiser: torch.optim.Optimizer, prefix: str) -> dict[str, Tensor]:
     """The state of an optimiser, as ``prefix``, number of the parameter, ``/`` and name."""
-    found = {}
+    found: dict[str, Tensor] = {}
     for place, values in optimiser.state_dict()["state"].items():
         found |= {f"{prefix}{place}/{name}": tensor for name, tensor in values.items()}
     return found
