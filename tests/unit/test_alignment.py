@@ -97,7 +97,8 @@ def test_the_one_target_is_found(method, tmp_path):
     torch.nn.init.zeros_(model.output_embedding.weight)
     known = world(histories.tolist(), ITEMS)
     before = lists_of(student.with_model(model), known)
-    assert (before[0] == before).all() and before[0, 0] != 7  # all items are equally good
+    assert (before == before[0]).all()  # all items are equally good
+    assert before[0, 0] != 7
     recipe = toy_recipe(**method, cut="last", weights=(0.0,))
     align(recipe, student.with_model(model), training_set, DIVERSITY, tmp_path / "toy")
     lists = lists_of(SequentialRecommender.load(policy_folder(tmp_path / "toy", 0.0)), known)
@@ -164,7 +165,7 @@ def test_the_best_step_is_kept(front):
     assert all(record.reward is None for record in told if record.step == 0)
     last = told[-1]
     assert last.reward == pytest.approx(last.accuracy + 2 * last.goal)
-    assert last.divergence > 0 and last.entropy > 0 and last.value_loss > 0
+    assert min(last.divergence, last.entropy, last.value_loss) > 0
 
 
 def test_more_weight_more_goal(front):
@@ -253,13 +254,13 @@ def test_the_student_is_left_as_it_is(student, popular_half, tmp_path):
 
 
 def test_equal_seeds_equal_policies(student, popular_half, tmp_path):
-    recipe = toy_recipe(steps=4, validate_every=2, batch_size=8)
+    recipe = toy_recipe(steps=40, validate_every=40, weights=(5.0,))
     found = []
     for name, seed in (("one", 0), ("two", 0), ("three", 1)):
         result = align(recipe, student, popular_half, DIVERSITY, tmp_path / name, seed=seed)
         torch.manual_seed(5)  # nothing outside counts
         found.append(read_alignment(result.folder)["policies"][0]["weights_digest"])
-    assert found[0] == found[1]
+    assert found[0] == found[1] != found[2]
 
 
 def test_test_targets_are_not_read(student, popular_half, tmp_path):
@@ -305,7 +306,7 @@ def test_the_choice():
 
 def test_diverged_training_leaves_nothing(student, popular_half, tmp_path):
     recipe = toy_recipe(policy_learning_rate=1e30, gradient_norm=0.0)
-    with pytest.raises((DivergedError, ValueError), match="diverged|policy_learning_rate"):
+    with pytest.raises((DivergedError, ValueError), match=r"diverged|policy_learning_rate"):
         align(recipe, student, popular_half, DIVERSITY, tmp_path / "toy")
     assert list(tmp_path.iterdir()) == []
 
@@ -317,7 +318,7 @@ def test_a_student_that_writes_no_lists(popular_half, tmp_path):
 
 
 def test_a_student_of_another_catalogue(student, tmp_path):
-    with pytest.raises(ValueError, match="catalogue of 12 items.* has 13"):
+    with pytest.raises(ValueError, match=r"catalogue of 12 items.* has 13"):
         align(toy_recipe(), student, world([[1, 2, 3]], 13), DIVERSITY, tmp_path / "toy")
 
 
@@ -337,5 +338,5 @@ def test_lists_as_long_as_the_catalogue_allows(tmp_path):
 def test_the_first_goal_that_there_is(popular_half):
     recipe = toy_recipe(goals=("category_diversity", "popularity"))
     assert first_available_goal(recipe, popular_half).goal.name == "popularity"
-    with pytest.raises(GoalUnavailable, match="Toy: .*no categories"):
+    with pytest.raises(GoalUnavailable, match=r"Toy: .*no categories"):
         first_available_goal(toy_recipe(), popular_half)
