@@ -32,7 +32,7 @@ class FusionRecipe:
     title: str
     source: str
     notes: str
-    set: Literal["quick", "full", "generative", "slow", "published"]
+    set: Literal["quick", "full", "generative", "beyond_accuracy", "slow", "published"]
     parts: tuple[str, ...]
     depth: int = 200
 

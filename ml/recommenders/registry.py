@@ -27,6 +27,7 @@ _SETS = {
     "quick": ("quick",),
     "full": ("quick", "full"),
     "generative": ("quick", "generative"),
+    "beyond_accuracy": ("quick", "beyond_accuracy"),
     "slow": ("slow",),
     "published": ("published",),
 }

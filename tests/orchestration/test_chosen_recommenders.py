@@ -40,6 +40,7 @@ FULL = ["tiny_gsasrec", *QUICK]
         (["quick"], QUICK),
         (["full"], FULL),
         (["full", "quick"], FULL),
+        (["beyond_accuracy"], QUICK),
         (["published"], ["tiny_published"]),
         (["quick", "tiny_published"], ["tiny_published", *QUICK]),
         (["tiny_gsasrec"], ["tiny_gsasrec"]),
@@ -161,6 +162,13 @@ def test_a_part_of_a_narrower_set_is_named(folder: Path) -> None:
     rewrite(folder / "fusions" / "tiny_fusion.toml", 'set = "quick"', 'set = "full"')
     recommenders.fusions.cache_clear()
     assert chosen_names(["full"])[-1] == "tiny_fusion"
+
+
+def test_the_set_beyond_accuracy_holds_its_recipes_and_the_quick_ones(folder: Path) -> None:
+    rewrite(folder / "tiny_gsasrec.toml", 'set = "full"', 'set = "beyond_accuracy"')
+    assert chosen_names(["beyond_accuracy"]) == FULL
+    assert "tiny_gsasrec" not in chosen_names(["full"])
+    check_recipes(["beyond_accuracy"])
 
 
 def test_a_fusion_has_a_name_of_its_own(folder: Path) -> None:
