@@ -120,7 +120,7 @@ def align(
             validation=validation_of(
                 training_set, goal, exclude_seen, model.list_length, recipe.validation_users, seed
             ),
-            mark=None if model.marks is None else 0,
+            mark=student.mark,
             exclude_seen=exclude_seen,
             seed=seed,
         )

@@ -32,7 +32,7 @@ class Surroundings:
 
     Attributes:
         recipe: how.
-        student: with weights on the device of the alignment; shows histories to the policy.
+        student: with weights on the device of the alignment.
         training: the training histories.
         goal: what lists are measured with.
         validation: users to stop by; ``None`` for none.
@@ -138,9 +138,7 @@ def _step(
     recipe, policy = surroundings.recipe, learner.policy
     generator = generator_for(surroundings.seed, PLACE, step)
     episodes = draw_episodes(surroundings.training, rows, recipe.batch_size, recipe.cut, recipe.targets, generator)
-    prompts = prompts_of(
-        policy, surroundings.student.task, episodes.histories, surroundings.mark, surroundings.exclude_seen
-    )
+    prompts = prompts_of(policy, episodes.histories, surroundings.mark, surroundings.exclude_seen)
     draws = torch.Generator().manual_seed(int(generator.integers(2**63)))
     sampled = write_lists(policy, prompts, policy.list_length, draws)
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from ml.data.training_set import Sequences
 from ml.generation.next_k import GeneratedLists, generate_lists, list_states
 from ml.models.gptrec import GPTRec
-from ml.tasks.build import Task
+from ml.tasks.batch import history_batch
 
 
 @dataclass(frozen=True)
@@ -47,17 +47,16 @@ class Prompts:
         )
 
 
-def prompts_of(model: GPTRec, task: Task, histories: Sequences, mark: int | None, exclude_seen: bool) -> Prompts:
+def prompts_of(model: GPTRec, histories: Sequences, mark: int | None, exclude_seen: bool) -> Prompts:
     """Histories as the model reads them.
 
     Args:
         model: gives maximum length, catalogue and device.
-        task: shows it a history as it was trained to read one.
         histories: none of them empty.
         mark: that follows the histories; ``None`` for a model without marks.
         exclude_seen: leave the items of the whole history out of the list.
     """
-    batch = task.history_batch(histories, np.arange(len(histories)), model.max_length).to(model.device)
+    batch = history_batch(histories, np.arange(len(histories)), model.max_length).to(model.device)
     hidden = None
     if exclude_seen:
         seen = np.zeros((len(histories), model.items), dtype=bool)

@@ -46,7 +46,7 @@ def student(popular_half) -> SequentialRecommender:
 def lists_of(recommender: SequentialRecommender, training_set: TrainingSet) -> np.ndarray:
     """Greedy lists for the training histories, int64 ``[users, 4]``."""
     model, histories = recommender.model, training_set.histories("train")
-    return write_lists(model, prompts_of(model, recommender.task, histories, None, False), 4).items.numpy()
+    return write_lists(model, prompts_of(model, histories, recommender.mark, False), 4).items.numpy()
 
 
 def mean_measure(goal: GoalOnData, lists: np.ndarray, training_set: TrainingSet) -> float:
