@@ -235,11 +235,11 @@ def test_training_stops_when_validation_does(student, popular_half, tmp_path):
 @pytest.mark.parametrize("start", ["student", "policy_before"])
 def test_what_a_policy_starts_from(start, student, popular_half, tmp_path):
     told = []
-    recipe = toy_recipe(start=start, weights=(2.0, 3.0), steps=20, batch_size=64)
+    recipe = toy_recipe(start=start, weights=(2.0, 3.0), steps=40, validate_every=40)
     align(recipe, student, popular_half, DIVERSITY, tmp_path / "toy", execution=AlignmentExecution(tell=told.append))
     first, best, second = told[0], max(told[:2], key=lambda record: record.validation_reward), told[2]
     before = first if start == "student" else best
-    assert best.step == 20
+    assert best.step == 40
     assert (second.validation_ndcg_at_10, second.validation_goal) == (
         before.validation_ndcg_at_10, before.validation_goal,
     )  # fmt: skip

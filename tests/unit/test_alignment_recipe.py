@@ -99,7 +99,7 @@ def test_a_missing_key(tmp_path):
 
 
 def test_students_write_lists():
-    with pytest.raises(TableError, match="mine.toml: the student some_student does not generate its lists"):
+    with pytest.raises(TableError, match=r"mine\.toml: the student some_student does not generate its lists"):
         check_student(replace(toy_recipe(), student="some_student"), load_recipe("sasrec_softmax").model, "mine.toml")
 
 
