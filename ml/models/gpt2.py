@@ -65,7 +65,8 @@ class GPT2(nn.Module):
         for block in self.each_block():
             normalised = block.attention_norm(inputs)
             attention = block.attention
-            keys, values = attention.keys_and_values(normalised)
+            # contiguous, or every product with them while a history is continued would copy them
+            keys, values = (part.contiguous() for part in attention.keys_and_values(normalised))
             cache.append(KeysAndValues(keys, values))
             attended = attention.mix(attention.split(attention.query(normalised)), keys, values, None)
             inputs = inputs + block.attention_dropout(attended)
