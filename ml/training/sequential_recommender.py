@@ -17,6 +17,7 @@ from torch import Tensor
 from ml.codes.codes import CODES_PER_BOOK, Codes, code_type
 from ml.data.files import whole
 from ml.data.item_index import check_items
+from ml.data.teacher_lists import TeacherLists
 from ml.data.training_set import FIT_ON_BOTH, FIT_ON_TRAIN, Sequences, TrainingSet
 from ml.generation.lists import ListCounts
 from ml.models.build import build_model
@@ -40,6 +41,7 @@ from ml.training.recipe import Recipe, recipe_from_tables
 from ml.training.reproducible import generator_for, reproducible
 from ml.training.runtime import Execution
 from ml.training.scoring import chunks_of_states, fallback_chunks, hide_seen, scored_chunks, validation_ndcg
+from ml.training.tradeoffs import check_lists_of_recipe
 from ml.training.trainable import trainable_of
 from ml.training.weights_digest import contiguous, weights_digest
 
@@ -64,6 +66,7 @@ class SequentialRecommender:
         fit_on: what the final weights are trained on, ``train`` or ``train+validation``.
         validate_with_seen_excluded: leave the items of a history out when validation users are ranked; as the
             final ranking does.
+        teacher_lists: what is trained on, for recipes that name a recipe of them.
     """
 
     def __init__(
@@ -75,6 +78,7 @@ class SequentialRecommender:
         execution: Execution | None = None,
         fit_on: str = FIT_ON_TRAIN,
         validate_with_seen_excluded: bool = False,
+        teacher_lists: TeacherLists | None = None,
     ) -> None:
         self.recipe = recipe
         self.seed = seed
@@ -84,6 +88,9 @@ class SequentialRecommender:
             raise ValueError(f"fit_on is {FIT_ON_TRAIN!r} or {FIT_ON_BOTH!r}, not {fit_on!r}")
         self.fit_on = fit_on
         self.validate_with_seen_excluded = validate_with_seen_excluded
+        self.teacher_lists = teacher_lists
+        # what the lists were, where the model was taught some
+        self.taught: dict[str, Any] | None = None
         self.log: list[EpochRecord] = []
         self.best_epoch = 0
         self.share_of_padding = 0.0
@@ -126,10 +133,11 @@ class SequentialRecommender:
         away, and fresh ones are trained on the validation items too, for as many epochs as were best.
 
         Raises:
-            ValueError: codes are missing or of another catalogue, or all histories are too short.
+            ValueError: codes or teacher lists are missing or of another dataset, or all histories are too short.
             DivergedError: the loss is no finite number any more.
         """
         self.training_set_digest = training_set.digest()
+        self._check_teacher_lists()
         refits = self.fit_on == FIT_ON_BOTH and len(training_set.validation_users) > 0
         # of the histories of the search; the refit is trained with the same values
         recipe, self.derived = derive(
@@ -157,6 +165,24 @@ class SequentialRecommender:
             self.log = found.log + self._train(training_set.to_fit_on(FIT_ON_BOTH), as_long, refit).log
         return self
 
+    def _check_teacher_lists(self) -> None:
+        """Check that the lists are there where the recipe asks for some, and that the model can be taught them."""
+        recipe, lists = self.recipe, self.teacher_lists
+        if recipe.teacher_lists is None and lists is not None:
+            raise ValueError(f"recipe {recipe.name}: teacher lists were given to a model that is taught none")
+        if recipe.teacher_lists is None:
+            return
+        if lists is None:
+            raise ValueError(
+                f"recipe {recipe.name}: this model is taught the lists {recipe.teacher_lists}, and none were given"
+            )
+        try:
+            check_lists_of_recipe(recipe, lists.tradeoffs, lists.depth)
+            lists.of(self.fit_on)
+        except ValueError as error:
+            raise ValueError(f"recipe {recipe.name}: {error}") from error
+        self.taught = lists.described() | {"digest": lists.digest()}
+
     def _train(self, training_set: TrainingSet, recipe: Recipe, phase: Phase) -> Trained:
         """Fresh weights, trained on the training histories, in ``self.model``; the recipe leaves nothing open."""
         execution = self.execution
@@ -168,17 +194,19 @@ class SequentialRecommender:
                 model = self._build(recipe, training_set.items, training_set.users, counts).to(device)
             except ValueError as error:
                 raise ValueError(f"recipe {recipe.name}: {error}") from error
-            task = build_task(recipe.task, training_set.items)
+            lists = None if self.teacher_lists is None else self.teacher_lists.of(phase.fit_on)
+            task = build_task(recipe.task, training_set.items, lists)
             self._model, self._users, self._training_counts, self._task = model, training_set.users, counts, task
 
             return train_model(
                 trainable_of(model, task, build_objective(recipe.objective, counts)),
-                training_set.histories("train"),
+                training_set.histories("train") if lists is None else lists.histories(training_set),
                 partial(self.validate, training_set) if len(training_set.validation_users) else None,
                 recipe.optimiser,
                 recipe.training,
                 phase,
                 execution,
+                None if lists is None else lists.rows_of_epoch,
             )
 
     def _build(
@@ -222,6 +250,7 @@ class SequentialRecommender:
             recipe=self.recipe.digest(),
             training_set=self.training_set_digest,
             codes=None if self.codes is None else self.codes.digest(),
+            teacher_lists=None if self.taught is None else self.taught["digest"],
             seed=self.seed,
             fit_on=self.fit_on,
             validate_with_seen_excluded=self.validate_with_seen_excluded,
@@ -347,6 +376,7 @@ class SequentialRecommender:
             recommender._model, recommender._users = model, config["users"]
             recommender._task = build_task(recipe.task, config["items"])
             recommender._training_counts = counts
+            recommender.taught = config.get("teacher_lists")
             recommender.best_epoch, recommender.derived = config["best_epoch"], derived
             recommender.training_set_digest = config["training_set_digest"]
             if (folder / "validation_items.npy").exists():
@@ -368,7 +398,7 @@ class SequentialRecommender:
         return torch.from_numpy(self._training_counts.astype(np.float32))
 
     def _config(self) -> dict[str, Any]:
-        return {
+        config = {
             "format": FORMAT,
             "recipe_name": self.recipe.name,
             "recipe": self.recipe.as_tables(),
@@ -387,3 +417,4 @@ class SequentialRecommender:
             "best_validation_ndcg_at_10": self.best_validation_ndcg_at_10,
             "weights_digest": weights_digest(self.model.state_dict()),
         }
+        return config if self.taught is None else config | {"teacher_lists": self.taught}
