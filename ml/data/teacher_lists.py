@@ -171,6 +171,9 @@ class TeacherLists:
         seed: of the sub-histories.
         tables: the lists by what the teacher was fitted on: of ``train``, for choosing when to stop; and of
             ``train+validation``, for a final fit on both, where there is one.
+        goal_vectors: of the items, float32 ``[items, dimensions]``: what the goal is measured by on the training items,
+            for the choice of a trade-off; ``None`` without a goal, and for one that is measured by values.
+        goal_values: the same as values, float32 ``[items]``.
         teacher_validation_ndcg_at_10: of the teacher fitted on the training items alone, to compare the student with;
             ``None`` without validation users. It decides nothing.
     """
@@ -181,6 +184,8 @@ class TeacherLists:
     exclude_seen: bool
     seed: int
     tables: Mapping[str, ListTable]
+    goal_vectors: np.ndarray | None = None
+    goal_values: np.ndarray | None = None
     teacher_validation_ndcg_at_10: float | None = None
 
     @property
@@ -207,8 +212,16 @@ class TeacherLists:
         return self.tables[fit_on]
 
     def digest(self) -> str:
-        """SHA-256 of all lists."""
-        return hashlib.sha256(" ".join(self.tables[name].digest() for name in sorted(self.tables)).encode()).hexdigest()
+        """SHA-256 of all lists, and of what the goal is measured by."""
+        digest = hashlib.sha256(" ".join(self.tables[name].digest() for name in sorted(self.tables)).encode())
+        for array in self._goal_arrays().values():
+            digest.update(f"{array.dtype.str} {array.shape}".encode())
+            digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()
+
+    def _goal_arrays(self) -> dict[str, np.ndarray]:
+        arrays = {"goal_vectors": self.goal_vectors, "goal_values": self.goal_values}
+        return {name: array for name, array in arrays.items() if array is not None}
 
     def described(self) -> dict[str, Any]:
         """As JSON, without the lists."""
@@ -223,14 +236,17 @@ class TeacherLists:
         }
 
     def save(self, folder: Path) -> None:
-        """Write ``teacher_lists.json`` and a Parquet file for each fit of the teacher into an existing folder."""
+        """Write ``teacher_lists.json``, a Parquet file for each fit of the teacher, and what the goal is measured by as
+        an ``.npy`` file, into an existing folder."""
+        for name, array in self._goal_arrays().items():
+            np.save(folder / f"{name}.npy", array, allow_pickle=False)
         for fit_on, table in self.tables.items():
             table.save(folder / _FILES[fit_on])
         fits = {
             fit_on: {"digest": table.digest(), "histories_digest": table.histories_digest}
             for fit_on, table in self.tables.items()
         }
-        description = {"format": FORMAT, **self.described(), "fits": fits}
+        description = {"format": FORMAT, **self.described(), "fits": fits, "digest": self.digest()}
         (folder / _DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
 
     @classmethod
@@ -250,7 +266,13 @@ class TeacherLists:
                 tables[fit_on] = ListTable.load(folder / _FILES[fit_on], tradeoffs, known["histories_digest"])
                 if tables[fit_on].digest() != known["digest"]:
                     raise ValueError(f"{_FILES[fit_on]} does not hold the lists that {_DESCRIPTION} describes")
-            return cls(
+            arrays = {
+                name: np.load(folder / f"{name}.npy", allow_pickle=False)
+                for name in ("goal_vectors", "goal_values")
+                if (folder / f"{name}.npy").exists()
+            }
+            loaded = cls(
+                **arrays,
                 name=description["name"],
                 teacher=description["teacher"],
                 goal=description["goal"],
@@ -259,6 +281,9 @@ class TeacherLists:
                 tables=tables,
                 teacher_validation_ndcg_at_10=description["teacher_validation_ndcg_at_10"],
             )
+            if loaded.digest() != description["digest"]:
+                raise ValueError(f"the files of the goal are not those that {_DESCRIPTION} describes")
+            return loaded
 
 
 def file_of(fit_on: str) -> str:

@@ -7,7 +7,7 @@ beside the recipes. Baselines always run; of the others those that are chosen, b
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -20,7 +20,9 @@ from ml.config import nearest
 from ml.extras import missing, require
 from ml.fusion.recipe import FusionRecipe, load_fusions
 from ml.recommender import BASELINE, FUSION, MODEL
+from ml.teaching.recipe import TeacherListsRecipe, load_teacher_lists_recipes
 from ml.training.recipe import RECIPE_SETS, RECIPES, Recipe, load_recipes
+from ml.training.tradeoffs import check_lists_of_recipe
 
 # what each name of a set stands for, and the set that is taken where nothing is named
 _SETS = {
@@ -43,11 +45,13 @@ class Registry:
         recipes: of models, by name.
         fusions: recipes of fusions, by name.
         codes: recipes of codes, by name; by default those of the library.
+        teacher_lists: recipes of teacher lists, by name; by default those of the library.
     """
 
     recipes: Mapping[str, Recipe]
     fusions: Mapping[str, FusionRecipe]
     codes: Mapping[str, CodesRecipe] = field(default_factory=load_codes_recipes)
+    teacher_lists: Mapping[str, TeacherListsRecipe] = field(default_factory=load_teacher_lists_recipes)
 
     def kind_of(self, name: str) -> str:
         """``baseline``, ``model`` or ``fusion``.
@@ -64,10 +68,15 @@ class Registry:
         """The parts of a fusion; any other recommender is its own only part."""
         return self.fusions[name].parts if self.kind_of(name) == FUSION else (name,)
 
+    def teacher_of(self, name: str) -> str | None:
+        """The recommender whose lists a model is taught; ``None`` for one that is taught none."""
+        lists = self.recipes[name].teacher_lists if name in self.recipes else None
+        return None if lists is None else self.teacher_lists[lists].teacher
+
 
 def registry() -> Registry:
     """The recommenders of the recipes' folder (:func:`recipes_folder`)."""
-    return Registry(recipes(), fusions(), codes_recipes())
+    return Registry(recipes(), fusions(), codes_recipes(), teacher_lists_recipes())
 
 
 def library_registry() -> Registry:
@@ -138,6 +147,54 @@ def codes_recipes() -> dict[str, CodesRecipe]:
     return found
 
 
+@cache
+def teacher_lists_recipes() -> dict[str, TeacherListsRecipe]:
+    """Recipes of teacher lists by name, in the order of their names: those of the folder ``teacher_lists`` beside the
+    recipes; none where there is no such folder.
+
+    Raises:
+        ValueError: a recipe of a model names lists that have no recipe, or that do not go with its marks; or lists name
+            a teacher that does not exist, that is taught by others itself, or that is not in all sets of its student.
+    """
+    folder = recipes_folder() / "teacher_lists"
+    found = load_teacher_lists_recipes(folder)
+    for name, lists in found.items():
+        known = [*BASELINES, *recipe_names(), *fusion_names()]
+        if lists.teacher not in known:
+            raise ValueError(
+                f"{folder / name}.toml: there is no recommender {lists.teacher} to be the teacher"
+                f"{nearest(lists.teacher, known)}; there are {', '.join(known)}"
+            )
+    for name, recipe in recipes().items():
+        if recipe.teacher_lists is not None:
+            _check_student(name, recipe, found)
+    return found
+
+
+def _check_student(name: str, recipe: Recipe, lists: Mapping[str, TeacherListsRecipe]) -> None:
+    """Check that a model can be taught the lists that its recipe names."""
+    where = recipe_file(name)
+    assert recipe.teacher_lists is not None
+    if recipe.teacher_lists not in lists:
+        raise ValueError(
+            f"{where}: there is no recipe of teacher lists {recipe.teacher_lists}"
+            f"{nearest(recipe.teacher_lists, lists)}; there are {', '.join(lists) or 'none'}"
+        )
+    taught = lists[recipe.teacher_lists]
+    try:
+        check_lists_of_recipe(recipe, taught.tradeoffs, taught.depth)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
+    for part in parts_of(taught.teacher):
+        other = recipes().get(part)
+        if other is None:
+            continue
+        if other.teacher_lists is not None:
+            raise ValueError(f"{where}: its teacher {part} is taught by another recommender itself; name that one")
+        if any(recipe.set in sets and other.set not in sets for sets in _SETS.values()):
+            raise ValueError(f"{where}: in the set {recipe.set}, but its teacher {part} is in {other.set} alone")
+
+
 def recipe_names() -> list[str]:
     return sorted(recipes())
 
@@ -168,6 +225,11 @@ def kind_of(name: str) -> str:
 def layer_of(name: str) -> str:
     """The group of the asset that a recommender is: ``baselines`` or ``models``."""
     return _LAYERS[kind_of(name)]
+
+
+def teacher_of(name: str) -> str | None:
+    """The recommender whose lists a model is taught; ``None`` for one that is taught none."""
+    return registry().teacher_of(name)
 
 
 def parts_of(name: str) -> tuple[str, ...]:
@@ -223,11 +285,18 @@ def chosen_names(named: Iterable[str]) -> list[str]:
     sets = {inner for name in wanted & _SETS.keys() for inner in _SETS[name]}
     models = [name for name in recipe_names() if name in wanted or recipes()[name].set in sets]
     fused = [name for name in fusion_names() if name in wanted or fusions()[name].set in sets]
-    return [*models, *(name for name in fused if not _missing_parts(name, models))]
+    there = {*BASELINES, *models, *fused}
+    # a student stands for itself once its teacher is chosen, and then a fusion can be made of it
+    models = [name for name in models if not _lacking(name, there)]
+    there = {*BASELINES, *models}
+    return [*models, *(name for name in fused if not _lacking(name, there))]
 
 
-def _missing_parts(fusion: str, models: list[str]) -> list[str]:
-    return [part for part in fusions()[fusion].parts if part not in BASELINES and part not in models]
+def _lacking(name: str, there: Collection[str]) -> list[str]:
+    """Recommenders that one is built on and that are not there: the parts of a fusion, the teacher of a model."""
+    teacher = teacher_of(name)
+    built_on = fusions()[name].parts if name in fusions() else () if teacher is None else (teacher,)
+    return [part for part in built_on if part not in there]
 
 
 def check_recipes(named: list[str]) -> None:
@@ -246,9 +315,10 @@ def check_recipes(named: list[str]) -> None:
             f"{', '.join(RECIPE_SETS)}"
         )
     chosen = chosen_names(named)
-    for name in sorted(set(named) & set(fusion_names()) - set(chosen)):
-        lacking = ",".join(_missing_parts(name, chosen))
-        raise ValueError(f"{name} is a fusion, and not all of its parts are chosen: add {lacking} to RECIPES")
+    for name in sorted(set(named) & set(known) - set(chosen)):
+        lacking = ",".join(_lacking(name, {*BASELINES, *chosen}))
+        what = "a fusion, and not all of its parts are chosen" if name in fusions() else "taught by another recommender"
+        raise ValueError(f"{name} is {what}: add {lacking} to RECIPES")
     if named:
         require("train", f"RECIPES={','.join(named)}")
 
@@ -277,3 +347,8 @@ def compared(named: Iterable[str]) -> list[str]:
 def needed_codes(chosen: Iterable[str]) -> set[str]:
     """Names of the codes that the chosen models are built on."""
     return {codes for name in chosen if name in recipes() and (codes := recipes()[name].codes) is not None}
+
+
+def needed_teacher_lists(chosen: Iterable[str]) -> set[str]:
+    """Names of the teacher lists that the chosen models are taught."""
+    return {lists for name in chosen if name in recipes() and (lists := recipes()[name].teacher_lists) is not None}

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
+from ml.beyond_accuracy.affordable import most_of_the_goal
+from ml.beyond_accuracy.goals import GoalOnData, goal_named
+from ml.beyond_accuracy.measures import ndcg
+from ml.data.teacher_lists import TeacherLists
+from ml.data.training_set import TrainingSet
 from ml.training.recipe import Recipe
 
 
@@ -31,17 +40,50 @@ def check_lists_of_recipe(recipe: Recipe, tradeoffs: tuple[float, ...], depth: i
             f"model.list_length is {model.list_length}, and the lists {recipe.teacher_lists} hold {depth} items: it "
             f"must be at least {depth}"
         )
-    if isinstance(recipe.tradeoff, float):
-        mark_of(recipe.tradeoff, tradeoffs)
+    if isinstance(recipe.tradeoff, float) and recipe.tradeoff not in tradeoffs:
+        raise ValueError(f"tradeoff is {recipe.tradeoff:g}, and the lists {recipe.teacher_lists} are at {listed}")
 
 
-def mark_of(tradeoff: float, tradeoffs: tuple[float, ...]) -> int:
-    """The mark that asks for lists at a trade-off.
+@dataclass(frozen=True)
+class MeasuredTradeoffs:
+    """A model at each trade-off that it was taught, on the validation users.
 
-    Raises:
-        ValueError: nothing was taught at this trade-off.
+    Attributes:
+        tradeoffs: ascending.
+        ndcg: nDCG@10 of its lists.
+        goal: mean measure of the goal; ``nan`` where it is undefined.
+        chosen: the one with the most of the goal that loses at most 5 % of the nDCG@10 of the first.
     """
-    if tradeoff not in tradeoffs:
-        listed = ", ".join(f"{each:g}" for each in tradeoffs)
-        raise ValueError(f"there are no lists at the trade-off {tradeoff:g}; there are some at {listed}")
-    return tradeoffs.index(tradeoff)
+
+    tradeoffs: tuple[float, ...]
+    ndcg: tuple[float, ...]
+    goal: tuple[float, ...]
+    chosen: float
+
+    def as_json(self) -> dict[str, Any]:
+        """As JSON values, with ``None`` for ``nan``."""
+        goal = [None if np.isnan(each) else each for each in self.goal]
+        return {"tradeoffs": list(self.tradeoffs), "ndcg@10": list(self.ndcg), "goal@10": goal, "chosen": self.chosen}
+
+
+def measured_tradeoffs(
+    lists_at: Callable[[float], np.ndarray], lists: TeacherLists, training_set: TrainingSet
+) -> MeasuredTradeoffs:
+    """Measure what a model writes at each trade-off, and choose one.
+
+    Args:
+        lists_at: gives the lists of the validation users at a trade-off, int ``[users, k]``.
+        lists: that the model was taught, with their goal.
+        training_set: whose validation users these are; at least one.
+    """
+    histories, targets = training_set.histories("validation"), np.asarray(training_set.validation_targets)
+    on = None if lists.goal is None else GoalOnData(goal_named(lists.goal), lists.goal_vectors, lists.goal_values)
+    ndcgs, goals = [], []
+    for tradeoff in lists.tradeoffs:
+        found = lists_at(tradeoff)
+        ndcgs.append(float(ndcg(found, targets).mean()))
+        measures = np.full(1, np.nan) if on is None else on.measure(found, histories)
+        known = measures[~np.isnan(measures)]
+        goals.append(float(known.mean()) if len(known) else float("nan"))
+    place = most_of_the_goal(ndcgs, goals, on is not None and on.goal.higher_is_better)
+    return MeasuredTradeoffs(lists.tradeoffs, tuple(ndcgs), tuple(goals), lists.tradeoffs[place])
