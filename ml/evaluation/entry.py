@@ -30,6 +30,7 @@ class Entry:
         derived_from: why it is so long, where the length was derived from the training histories; else empty.
         beam: width of the beam that its lists are generated with, 0 where a model of identifiers scores all items,
             ``None`` for all other recommenders.
+        written: how many items of a list are written one by one, ``None`` where all are ranked by the same scores.
     """
 
     title: str
@@ -43,6 +44,7 @@ class Entry:
     maximum_length: int | None = None
     derived_from: str = ""
     beam: int | None = None
+    written: int | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in (BASELINE, MODEL, FUSION):

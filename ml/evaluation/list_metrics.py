@@ -7,45 +7,16 @@ cover the catalogue and are the most personal of all.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-from scipy import sparse
 
-from ml.data.item_text import item_categories
-from ml.data.training_set import TrainingSet
+from ml.beyond_accuracy import measures
+from ml.beyond_accuracy.vectors import category_vectors
+from ml.data.popularity import GROUPS, popularity_groups
+from ml.data.training_set import Sequences, TrainingSet
 from ml.evaluation.rankings import RankingError, facts
-from ml.text.vectors import name_vectors
-
-# sums of vectors held at a time
-_FLOATS_AT_ONCE = 1 << 22
-_LENGTH_TOLERANCE = 1e-3
-
-
-@dataclass(frozen=True)
-class _Lists:
-    """The first items of every list, list after list.
-
-    Attributes:
-        items: int32 ``[entries]``.
-        rows: the list of each entry, int64 ``[entries]``.
-        lengths: of the lists, all at least 1, int64 ``[lists]``.
-        catalogue: items there are to recommend.
-    """
-
-    items: np.ndarray
-    rows: np.ndarray
-    lengths: np.ndarray
-    catalogue: int
-
-    def __len__(self) -> int:
-        return len(self.lengths)
-
-    @property
-    def exposures(self) -> np.ndarray:
-        """In how many lists each item is, int64 ``[catalogue]``."""
-        return np.bincount(self.items, minlength=self.catalogue)
+from ml.recommender import NO_ITEM
 
 
 def list_metrics(
@@ -72,12 +43,19 @@ def list_metrics(
     - ``novelty@k``: mean self-information of the items in a list, in bits: ``-log2`` of the share of the users with a
       training history who have the item in it (Zhou et al., PNAS 107, 2010). An item in no training history counts as
       if one user had it, as in RecTools' ``MeanInvUserFreq``, so that the value is finite.
-    - ``text_diversity@k``: 1 - the mean cosine over all pairs of items within a list (intra-list diversity: Ziegler et
-      al., WWW 2005). Items without a vector are left out, and so are lists with fewer than two others.
-    - ``category_diversity@k``: share of the pairs within a list whose categories differ, by the same rules: items
-      without a category are left out, and so are lists with fewer than two others. Categories are compared as they are
-      written.
-    - ``text_diversity_left_out@k``, ``category_diversity_left_out@k``: share of the tested users who were left out.
+    - ``long_tail@k``: share of the items of a list that are in the tail of the catalogue, the least popular items that
+      make up 20 % of the training interactions (:func:`ml.data.popularity.popularity_groups`; average percentage of
+      long-tail items: Abdollahpouri, Burke and Mobasher, FLAIRS 2019).
+    - ``text_diversity@k``: mean distance, 1 - cosine, of two items of a list
+      (:func:`ml.beyond_accuracy.measures.intra_list_distance`). Items without a vector are left out, and so are lists
+      with fewer than two others.
+    - ``category_diversity@k``: the same by multi-hot vectors of the labels of a category, which are separated by ``|``
+      (:func:`ml.beyond_accuracy.vectors.category_vectors`). Where every item has one label it is the share of the pairs
+      whose categories differ. Categories are compared as they are written.
+    - ``text_novelty@k``, ``category_novelty@k``: mean distance of an item of a list to an item of the user's history,
+      by the same vectors (:func:`ml.beyond_accuracy.measures.novelty_to_history`). Users with no known item in the list
+      or in the history are left out.
+    - ``text_diversity_left_out@k`` and so on: share of the tested users who were left out.
     - ``personalisation@k``: 1 - the mean overlap of the lists of two different users, over all pairs of users. The
       overlap of lists of equal length is the share of their items that both hold (Zhou et al., PNAS 107, 2010), of
       others the cosine, ``shared / sqrt(length * other length)``, as in torch_geometric's ``LinkPredPersonalization``;
@@ -87,10 +65,10 @@ def list_metrics(
         rankings: of :func:`ml.evaluation.rankings.rank`.
         training_set: that was ranked for.
         k: items of each list that are looked at.
-        text_vectors: of :func:`text_vectors_of`: float ``[items, dimensions]``, rows of length 1, or of length 0 for
-            items without text; ``None`` where there is no text.
-        categories: of :func:`categories_of`: one an item, ``None`` or blank for items without; ``None`` where there are
-            none.
+        text_vectors: of :func:`ml.beyond_accuracy.vectors.text_vectors_of`: float ``[items, dimensions]``, rows of
+            length 1, or of length 0 for items without text; ``None`` where there is no text.
+        categories: of :func:`ml.beyond_accuracy.vectors.categories_of`: one an item, ``None`` or blank for items
+            without; ``None`` where there are none.
 
     Returns:
         The metrics above by name, with the number for ``k``. ``None`` stands for what cannot be computed: without
@@ -101,24 +79,21 @@ def list_metrics(
             set does not test or know.
         ValueError: there is not one vector or category an item, or vectors are not of length 1.
     """
-    lists = _first_of_each_list(rankings, training_set, k)
-    text, text_left_out = None, None
-    if text_vectors is not None:
-        text, text_left_out = _text_diversity(lists, text_vectors, len(training_set.test_users))
-    category, category_left_out = None, None
-    if categories is not None:
-        category, category_left_out = _category_diversity(lists, categories, len(training_set.test_users))
-    interactions = np.bincount(training_set.train.items, minlength=lists.catalogue)
+    lists, users = _first_of_each_list(rankings, training_set, k)
+    cases = np.searchsorted(training_set.test_users, users)
+    histories = training_set.histories("test").take(cases)
+    interactions = np.bincount(training_set.train.items, minlength=training_set.items)
+    exposed = measures.exposures(lists, training_set.items)
+    in_tail = popularity_groups(interactions) == GROUPS.index("tail")
     values = {
-        "coverage": float(np.count_nonzero(lists.exposures) / lists.catalogue) if lists.catalogue else None,
-        "gini": gini(lists.exposures),
-        "popularity": _mean_of_lists(lists, interactions),
-        "popularity_percentile": _mean_of_lists(lists, _percentiles(interactions)),
-        "novelty": _mean_of_lists(lists, _self_information(training_set)),
-        "text_diversity": text,
-        "text_diversity_left_out": text_left_out,
-        "category_diversity": category,
-        "category_diversity_left_out": category_left_out,
+        "coverage": measures.coverage(exposed),
+        "gini": measures.gini(exposed),
+        "popularity": _mean_value(lists, interactions),
+        "popularity_percentile": _mean_value(lists, measures.popularity_percentiles(interactions)),
+        "long_tail": _mean_value(lists, in_tail),
+        "novelty": _mean_value(lists, _self_information(training_set)),
+        **_distances("text", lists, histories, text_vectors, training_set),
+        **_category_distances(lists, histories, categories, training_set),
         "personalisation": _personalisation(lists),
     }
     return {f"{name}@{k}": value for name, value in values.items()}
@@ -145,47 +120,8 @@ def list_metrics_table(rows: Mapping[str, Mapping[str, float | None]]) -> pa.Tab
     return pa.Table.from_pylist([{"recommender": name, **values} for name, values in rows.items()], schema)
 
 
-def text_vectors_of(training_set: TrainingSet) -> np.ndarray | None:
-    """Text vectors of items, for diversity by text: those of :func:`ml.text.vectors.name_vectors`.
-
-    Returns:
-        float32 ``[items, dimensions]``; ``None`` where no text was loaded or no item has a word.
-    """
-    if training_set.item_text is None:
-        return None
-    vectors = name_vectors(training_set)
-    return vectors if vectors.any() else None
-
-
-def categories_of(training_set: TrainingSet) -> list[str | None] | None:
-    """The category of each item as its text says it, ``None`` for items without.
-
-    Returns:
-        ``[items]``; ``None`` where no text was loaded, or the texts have fewer than two different categories: with one,
-        no list could be more or less diverse.
-    """
-    if training_set.item_text is None:
-        return None
-    categories = item_categories(training_set.item_text)
-    return categories if len(set(categories) - {None}) > 1 else None
-
-
-def gini(amounts: np.ndarray) -> float | None:
-    """Gini coefficient of amounts that are not negative, ``[holders]``; ``None`` where all are 0.
-
-    Half the mean difference between two holders, relative to the mean: 0 where all hold equally much, ``1 - 1 /
-    holders`` where one holds everything.
-    """
-    amounts = np.sort(amounts)
-    total = amounts.sum()
-    if total == 0:
-        return None
-    holders = len(amounts)
-    weights = 2 * np.arange(1, holders + 1, dtype=np.int64) - holders - 1
-    return float((weights * amounts).sum() / (holders * total))
-
-
-def _first_of_each_list(rankings: pa.Table, training_set: TrainingSet, k: int) -> _Lists:
+def _first_of_each_list(rankings: pa.Table, training_set: TrainingSet, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The lists of the users who have one, int ``[lists, k]``, and their user indices, ``[lists]``."""
     known = facts(rankings)
     if not 1 <= k <= known["depth"]:
         raise RankingError(
@@ -206,22 +142,16 @@ def _first_of_each_list(rankings: pa.Table, training_set: TrainingSet, k: int) -
             "rank again"
         )
     rows = np.cumsum(steps > 0) - 1
-    return _Lists(items, rows, np.bincount(rows), training_set.items)
+    lists = np.full((np.count_nonzero(steps > 0), k), NO_ITEM, dtype=np.int32)
+    lists[rows, rankings["rank"].to_numpy()[is_first] - 1] = items
+    return lists, users[steps > 0]
 
 
-def _mean_of_lists(lists: _Lists, values: np.ndarray | None) -> float | None:
+def _mean_value(lists: np.ndarray, values: np.ndarray | None) -> float | None:
     """Mean over lists of the mean value of their items; ``values`` are ``[catalogue]``."""
     if values is None or not len(lists):
         return None
-    sums = np.bincount(lists.rows, weights=values[lists.items])
-    return float((sums / lists.lengths).mean())
-
-
-def _percentiles(amounts: np.ndarray) -> np.ndarray:
-    """Share of the items below each, equals counted half, float64 ``[items]``; its mean is one half."""
-    ordered = np.sort(amounts)
-    below, up_to = np.searchsorted(ordered, amounts, "left"), np.searchsorted(ordered, amounts, "right")
-    return (below + up_to) / (2 * len(amounts))
+    return float(measures.mean_value(lists, values).mean())
 
 
 def _self_information(training_set: TrainingSet) -> np.ndarray | None:
@@ -239,84 +169,49 @@ def _self_information(training_set: TrainingSet) -> np.ndarray | None:
     return np.log2(users) - np.log2(np.maximum(users_of_items, 1))
 
 
-def _text_diversity(lists: _Lists, vectors: np.ndarray, users: int) -> tuple[float | None, float | None]:
-    """The mean, and the share of users left out.
-
-    Of n unit vectors with the sum s, the cosines of all ordered pairs of different ones sum to ``|s|^2 - n``.
-    """
-    vectors = np.asarray(vectors, dtype=np.float32)
-    if vectors.ndim != 2 or len(vectors) != lists.catalogue:
-        raise ValueError(f"text vectors of shape {vectors.shape} for {lists.catalogue} items: give one row an item")
-    squares = np.einsum("id,id->i", vectors, vectors)
-    has_vector = squares > _LENGTH_TOLERANCE
-    if (np.abs(squares[has_vector] - 1) > _LENGTH_TOLERANCE).any():
-        raise ValueError("text vectors must have length 1, or 0 for items without text: scale their rows")
-    counts, squares_of_sums = _pooled(lists, vectors, has_vector)
-    return _mean_dissimilarity(counts, squares_of_sums - counts, users)
-
-
-def _pooled(lists: _Lists, vectors: np.ndarray, has_vector: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Number of items with a vector in each list, and the squared length of their sum, both ``[lists]``."""
-    counts = np.bincount(lists.rows[has_vector[lists.items]], minlength=len(lists))
-    squares = np.empty(len(lists))
-    starts = np.concatenate([[0], np.cumsum(lists.lengths)])
-    at_once = max(1, _FLOATS_AT_ONCE // max(1, vectors.shape[1]))
-    for first in range(0, len(lists), at_once):
-        last = min(first + at_once, len(lists))
-        items = lists.items[starts[first] : starts[last]]
-        offsets = starts[first : last + 1] - starts[first]
-        shape = (last - first, lists.catalogue)
-        # a sparse matrix of ones times the vectors: no vector is copied for every list that holds its item
-        sums = sparse.csr_array((np.ones(len(items), np.float32), items, offsets), shape=shape) @ vectors
-        squares[first:last] = np.einsum("ld,ld->l", sums, sums)
-    return counts, squares
+def _distances(
+    name: str, lists: np.ndarray, histories: Sequences, vectors: np.ndarray | None, training_set: TrainingSet
+) -> dict[str, float | None]:
+    """Diversity of lists and novelty to histories by one kind of vectors, with the shares of users left out."""
+    of_users: dict[str, np.ndarray | None] = {"diversity": None, "novelty": None}
+    if vectors is not None:
+        if np.ndim(vectors) != 2 or len(vectors) != training_set.items:
+            shape = np.shape(vectors)
+            raise ValueError(f"{name} vectors of shape {shape} for {training_set.items} items: give one row an item")
+        of_users["diversity"] = measures.intra_list_distance(lists, vectors)
+        of_users["novelty"] = measures.novelty_to_history(lists, vectors, histories)
+    found: dict[str, float | None] = {}
+    for kind, values in of_users.items():
+        has_value = np.zeros(0, bool) if values is None else ~np.isnan(values)
+        tested = len(training_set.test_users)
+        found[f"{name}_{kind}"] = None if values is None or not has_value.any() else float(values[has_value].mean())
+        found[f"{name}_{kind}_left_out"] = (
+            None if values is None or not tested else float(1 - np.count_nonzero(has_value) / tested)
+        )
+    return found
 
 
-def _category_diversity(
-    lists: _Lists, categories: Sequence[str | None], users: int
-) -> tuple[float | None, float | None]:
-    """The mean, and the share of users left out."""
-    if len(categories) != lists.catalogue:
-        raise ValueError(f"{len(categories)} categories for {lists.catalogue} items: give one an item")
-    names = {name for name in categories if name and name.strip()}
-    numbers = {name: number for number, name in enumerate(sorted(names))}
-    codes = np.array([numbers.get(name or "", -1) for name in categories], dtype=np.int64)[lists.items]
-    kept = codes >= 0
-    rows = lists.rows[kept]
-    counts = np.bincount(rows, minlength=len(lists))
-    groups, sizes = np.unique(rows * max(1, len(names)) + codes[kept], return_counts=True)
-    same = np.bincount(groups // max(1, len(names)), weights=sizes * (sizes - 1), minlength=len(lists))
-    return _mean_dissimilarity(counts, same, users)
+def _category_distances(
+    lists: np.ndarray, histories: Sequences, categories: Sequence[str | None] | None, training_set: TrainingSet
+) -> dict[str, float | None]:
+    """The same by category."""
+    if categories is None:
+        return _distances("category", lists, histories, None, training_set)
+    if len(categories) != training_set.items:
+        raise ValueError(f"{len(categories)} categories for {training_set.items} items: give one an item")
+    return _distances("category", lists, histories, category_vectors(categories), training_set)
 
 
-def _mean_dissimilarity(counts: np.ndarray, similarity: np.ndarray, users: int) -> tuple[float | None, float | None]:
-    """1 - the mean similarity of the ordered pairs of each list, over lists with a pair; and who has none.
-
-    Args:
-        counts: items of each list that can be compared, ``[lists]``.
-        similarity: summed over its ordered pairs of different items, ``[lists]``.
-        users: tested, with a list or without.
-    """
-    if users == 0:
-        return None, None
-    has_pair = counts > 1
-    left_out = float(1 - np.count_nonzero(has_pair) / users)
-    if not has_pair.any():
-        return None, left_out
-    pairs = counts[has_pair] * (counts[has_pair] - 1)
-    # rounding may carry it below 0 where all items are the same
-    return max(0.0, float((1 - similarity[has_pair] / pairs).mean())), left_out
-
-
-def _personalisation(lists: _Lists) -> float | None:
+def _personalisation(lists: np.ndarray) -> float | None:
     """With each entry weighed by ``1 / sqrt(length of its list)``, the overlap of two lists is the product of their
     weights summed over the items of both. So the overlaps of all ordered pairs of different lists sum to the squares of
     the items' summed weights, less their summed squares."""
     if len(lists) < 2:
         return None
-    weights = (1 / np.sqrt(lists.lengths))[lists.rows]
-    sums = np.bincount(lists.items, weights=weights)
-    squares = np.bincount(lists.items, weights=weights * weights)
+    is_item = lists != NO_ITEM
+    weights = np.broadcast_to(1 / np.sqrt(is_item.sum(axis=1, keepdims=True)), lists.shape)[is_item]
+    sums = np.bincount(lists[is_item], weights=weights)
+    squares = np.bincount(lists[is_item], weights=weights * weights)
     overlap = (sums * sums - squares).sum() / (len(lists) * (len(lists) - 1))
     # rounding may carry it below 0 where all lists are the same
     return max(0.0, float(1 - overlap))

@@ -529,6 +529,11 @@ def generates(settings: ModelSettings) -> bool:
     return bool(getattr(settings, "generates", False))
 
 
+def writes_lists(settings: ModelSettings) -> bool:
+    """Whether a model writes lists item by item: ``writes_lists`` of its settings."""
+    return bool(getattr(settings, "writes_lists", False))
+
+
 class _Architectures(Mapping[str, type]):
     """Settings classes by architecture: those above, and ``Settings`` of ``ml/models/<architecture>.py``.
 

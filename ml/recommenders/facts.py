@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ml.data.files import read_json
-from ml.models.settings import generates
+from ml.models.settings import generates, writes_lists
 from ml.objectives.settings import describe
 from ml.recommender import BASELINE, FUSION, MODEL
 from ml.recommenders.load import FolderOf
@@ -53,6 +53,7 @@ def _model(name: str, folder_of: FolderOf, registry: Registry, items: int) -> di
         "model_bytes": result["size_in_bytes"],
         "codes": recipe.codes or "",
         "beam": beam_width_of(recipe.model),
+        "written": recipe.model.list_length if writes_lists(recipe.model) else None,
         **_length_of(folder, recipe.model),
     }
 

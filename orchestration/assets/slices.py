@@ -29,11 +29,13 @@ _common: dict[str, Any] = {
         ["settings", "comparison"],
     ],
     description="What each recommender recommends, whether it hits or not: coverage of the catalogue, concentration, "
-    "popularity, novelty, diversity by text and by category, personalisation.",
+    "popularity and the long tail, novelty, diversity and distance to the history by text and by category, "
+    "personalisation.",
     code_version=code_version("ml.evaluation.list_metrics"),
     **_common,
 )
 def list_metrics(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+    from ml.beyond_accuracy.vectors import categories_of, text_vectors_of
     from ml.data.content_digest import parquet_digest
     from ml.evaluation import list_metrics as library
     from ml.evaluation.rankings import read_rankings, write_table
@@ -41,7 +43,7 @@ def list_metrics(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     dataset = context.partition_key
     paths = Workspace.current().dataset(dataset)
     training_set = load_training_set(paths, with_vectors=True)
-    vectors, categories = library.text_vectors_of(training_set), library.categories_of(training_set)
+    vectors, categories = text_vectors_of(training_set), categories_of(training_set)
     rows = {}
     for name in compared_recommenders(dataset):
         rankings = read_rankings(paths.asset("rankings") / f"{name}.parquet", training_set)

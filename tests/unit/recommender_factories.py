@@ -86,6 +86,12 @@ _SMALL_ITEM_CODES = {
     "reads": "codes_and_items",
     "beam_width": 0,
 }  # fmt: skip
+_SMALL_GPTREC = {
+    **{name: value for name, value in _SMALL_MODEL.items() if name != "block"},
+    "architecture": "gptrec",
+    "lists": "next_k",
+    "list_length": 4,
+}
 _SMALL_TIGER = {
     "architecture": "tiger",
     **{
@@ -182,6 +188,14 @@ _SMALL_RECIPES = {
         "model": {name: value for name, value in _SMALL_ITEM_CODES.items() if name not in ("block", "reads")}
         | {"architecture": "gptrec_codes", "beam_width": 10, "widest_beam": 80},
         "objective": _SMALL_CODES,
+    },
+    "gptrec_next_k": {
+        "model": _SMALL_GPTREC,
+        "objective": {"name": "softmax"},
+    },
+    "gptrec_top_k": {
+        "model": _SMALL_GPTREC | {"lists": "top_k"},
+        "objective": {"name": "softmax"},
     },
     "fpmc": {"model": _SMALL_FACTORS | {"architecture": "fpmc"}, "objective": _SMALL_BPR},
     "mf_bpr": {"model": _SMALL_FACTORS | {"architecture": "matrix_factorisation"}, "objective": _SMALL_BPR},

@@ -14,15 +14,23 @@ from hypothesis import strategies as st
 from recommender_factories import made_up_training_set
 
 from ml.baselines.registry import BASELINES
+from ml.beyond_accuracy import measures as module
+from ml.beyond_accuracy.measures import gini
+from ml.beyond_accuracy.vectors import categories_of, category_vectors, text_vectors_of
 from ml.data.item_text import item_texts
 from ml.data.training_set import Sequences, TrainingSet
-from ml.evaluation import list_metrics as module
-from ml.evaluation.list_metrics import categories_of, gini, list_metrics, list_metrics_table, text_vectors_of
+from ml.evaluation.list_metrics import list_metrics, list_metrics_table
 from ml.evaluation.rankings import RankingError, rank
 from ml.recommender import NO_ITEM, Recommendations
 from ml.text.encoder import unit_rows
 
 ITEMS = 12
+# metrics that no rounded vector goes into
+EXACT = {
+    "coverage", "gini", "popularity", "popularity_percentile", "long_tail", "novelty", "text_diversity_left_out",
+    "category_diversity", "category_diversity_left_out", "text_novelty_left_out", "category_novelty_left_out",
+    "personalisation",
+}  # fmt: skip
 
 
 class Told:
@@ -103,16 +111,54 @@ def by_definition(
         category, category_left_out = diversity(
             lambda item: bool(categories[item]), lambda one, other: float(categories[one] != categories[other])
         )
+
+    def novelty(has, distance):
+        known = [
+            ([item for item in row if has(item)], [item for item in history if has(item)])
+            for row, history in zip(lists, map(training_set.histories("test").__getitem__, range(users)), strict=True)
+        ]
+        paired = [both for both in known if all(both)]
+        return (
+            mean(mean(distance(one, other) for one in row for other in history) for row, history in paired),
+            1 - len(paired) / users,
+        )
+
+    text_novelty, text_novelty_left_out = (None, None)
+    if vectors is not None:
+        text_novelty, text_novelty_left_out = novelty(
+            lambda item: vectors[item].any(), lambda one, other: 1 - float(vectors[one] @ vectors[other])
+        )
+    category_novelty, category_novelty_left_out = (None, None)
+    if categories is not None:
+        category_novelty, category_novelty_left_out = novelty(
+            lambda item: bool(categories[item]), lambda one, other: float(categories[one] != categories[other])
+        )
+    # items with less than a fifth of the interactions below them, but for those with less than a fifth above them
+    tail = {
+        item
+        for item in items
+        if interactions[item] == 0
+        or 5 * sum(other for other in interactions if other < interactions[item]) < sum(interactions)
+    } - {
+        item
+        for item in items
+        if 5 * sum(other for other in interactions if other > interactions[item]) < sum(interactions)
+    }
     return {
         "coverage": sum(1 for exposure in exposures if exposure) / len(items),
         "gini": differences / (2 * mean(exposures)) if some else None,
         "popularity": mean(mean(interactions[item] for item in row) for row in some),
         "popularity_percentile": mean(mean(percentiles[item] for item in row) for row in some),
+        "long_tail": mean(mean(float(item in tail) for item in row) for row in some),
         "novelty": mean(mean(-math.log2(holders[i] / trained) for i in row) for row in some) if trained else None,
         "text_diversity": text,
         "text_diversity_left_out": text_left_out,
         "category_diversity": category,
         "category_diversity_left_out": category_left_out,
+        "text_novelty": text_novelty,
+        "text_novelty_left_out": text_novelty_left_out,
+        "category_novelty": category_novelty,
+        "category_novelty_left_out": category_novelty_left_out,
         "personalisation": mean(
             1 - len(set(one) & set(other)) / math.sqrt(len(one) * len(other)) for one, other in combinations(some, 2)
         ),
@@ -121,8 +167,8 @@ def by_definition(
 
 def approximately(values: dict) -> dict:
     return {
-        # the vectors are float32
-        name: None if value is None else pytest.approx(value, abs=2e-6 if name == "text_diversity" else 1e-12)
+        # vectors are float32; multi-hot ones of one label are exact, and their means over a history are not
+        name: None if value is None else pytest.approx(value, abs=1e-12 if name in EXACT else 2e-6)
         for name, value in values.items()
     }
 
@@ -158,12 +204,19 @@ def test_a_worked_example():
             "gini": (1 * (-1 + 1) + 4 * 6 + 2 * 11 - 0) / (12 * 6),
             "popularity": ((3 + 1 + 0) / 3 + (3 + 0 + 0) / 3) / 2,
             "popularity_percentile": ((23 / 24 + 21 / 24 + 10 / 24) / 3 + (23 / 24 + 10 / 24 + 10 / 24) / 3) / 2,
+            # the tail are the items that nobody has, and item 1, which has a quarter of the interactions
+            "long_tail": ((0 + 1 + 1) / 3 + (0 + 1 + 1) / 3) / 2,
             "novelty": ((0 + 1 + 1) / 3 + (0 + 1 + 1) / 3) / 2,
             # of the pairs of items with text, (0, 1) is alike; in the second list only one item has text
             "text_diversity": 2 / 3,
             "text_diversity_left_out": 0.5,
             "category_diversity": 2 / 3,
             "category_diversity_left_out": 0.5,
+            # the items 0, 1 and 2 to the history 0, 0, 1; item 0 to the history 0
+            "text_novelty": ((0 + 0 + 1) / 3 + 0) / 2,
+            "text_novelty_left_out": 0,
+            "category_novelty": ((1 / 3 + 2 / 3 + 1 / 3) / 3 + 0) / 2,
+            "category_novelty_left_out": 0,
             "personalisation": 2 / 3,
         }
     )
@@ -175,7 +228,8 @@ def test_are_within_their_bounds(lists, seed):
     vectors = unit_rows(np.random.default_rng(seed).normal(size=(ITEMS, 3)))
     categories = ["A", "B"] * (ITEMS // 2)
     values = measured(lists, 5, training_set_of(len(lists), seed), text_vectors=vectors, categories=categories)
-    upper = {"gini": 1 - 1 / ITEMS, "text_diversity": 2, "popularity": math.inf, "novelty": math.log2(len(lists))}
+    upper = {"gini": 1 - 1 / ITEMS, "text_diversity": 2, "text_novelty": 2, "popularity": math.inf}
+    upper["novelty"] = math.log2(len(lists))
     for name, value in values.items():
         assert value is None or 0 <= value <= upper.get(name, 1) + 1e-9, name
 
@@ -187,7 +241,12 @@ def test_do_not_depend_on_whose_list_is_whose(lists, seed):
     known = {"text_vectors": unit_rows(rng.normal(size=(ITEMS, 3))), "categories": ["A", "B", None] * (ITEMS // 3)}
     training_set = training_set_of(len(lists), seed)
     shuffled = [lists[user] for user in rng.permutation(len(lists))]
-    assert measured(shuffled, 4, training_set, **known) == approximately(measured(lists, 4, training_set, **known))
+
+    def without_histories(values: dict) -> dict:
+        return {name: value for name, value in values.items() if "_novelty" not in name}
+
+    values = without_histories(measured(lists, 4, training_set, **known))
+    assert without_histories(measured(shuffled, 4, training_set, **known)) == approximately(values)
 
 
 @given(lists_of_items, st.integers(1, 3))
@@ -261,13 +320,37 @@ def test_novelty_counts_a_user_once_and_popularity_every_interaction():
     assert measured([[11]] * 4, 1, training_set)["novelty"] == pytest.approx(math.log2(3))
 
 
+def test_categories_of_several_labels_are_as_far_apart_as_the_labels_that_they_do_not_share():
+    training_set = replace(training_set_of(2), train=Sequences.from_lists([[3], []]))
+    categories = ["Animation|Comedy", "Comedy", "Drama", "Animation", *[None] * (ITEMS - 4)]
+    values = measured([[0, 1], [0, 2]], 2, training_set, categories=categories)
+    half = 1 - 1 / math.sqrt(2)
+    assert values["category_diversity"] == pytest.approx((half + 1) / 2, abs=1e-6)
+    # of the first user alone: the other one has no history
+    assert values["category_novelty"] == pytest.approx((half + 1) / 2, abs=1e-6)
+    assert values["category_novelty_left_out"] == 0.5
+
+
+@given(lists_of_items, st.integers(0, 2**16))
+@settings(max_examples=50, deadline=None)
+def test_categories_are_vectors_of_labels(lists, seed):
+    labels = np.random.default_rng(seed).integers(0, 3, (ITEMS, 2))
+    categories = ["|".join(f"label {label}" for label in row if label) for row in labels]
+    training_set = training_set_of(len(lists), seed)
+    by_text = measured(lists, 5, training_set, text_vectors=category_vectors(categories))
+    by_category = measured(lists, 5, training_set, categories=categories)
+    for name in ("diversity", "diversity_left_out", "novelty", "novelty_left_out"):
+        assert by_category[f"category_{name}"] == by_text[f"text_{name}"]
+
+
 def test_what_cannot_be_computed_is_none():
     nothing = measured([[], []], 3, text_vectors=np.eye(ITEMS), categories=["A"] * ITEMS)
     assert nothing["coverage"] == 0
     assert nothing["text_diversity_left_out"] == nothing["category_diversity_left_out"] == 1
+    assert nothing["text_novelty_left_out"] == nothing["category_novelty_left_out"] == 1
     assert {name for name, value in nothing.items() if value is None} == {
-        "gini", "popularity", "popularity_percentile", "novelty", "text_diversity", "category_diversity",
-        "personalisation",
+        "gini", "popularity", "popularity_percentile", "long_tail", "novelty", "text_diversity", "category_diversity",
+        "text_novelty", "category_novelty", "personalisation",
     }  # fmt: skip
     one_user = measured([[0, 1]])
     assert one_user["personalisation"] is None

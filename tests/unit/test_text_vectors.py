@@ -10,9 +10,9 @@ from recommender_factories import made_up_training_set
 
 from ml.audits.transitions import measure_smoothness
 from ml.baselines.registry import BASELINES
+from ml.beyond_accuracy.vectors import text_vectors_of
 from ml.data.files import DamagedFile
 from ml.data.training_set import ItemTexts, TrainingSet
-from ml.evaluation.list_metrics import text_vectors_of
 from ml.text.encoder import TextEncoder
 from ml.text.registry import create_encoder
 from ml.text.tf_idf_svd import TfIdfSvd

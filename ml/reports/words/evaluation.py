@@ -109,6 +109,12 @@ _LIST_METRICS = (
         "mean share of the catalogue that is less popular than the recommended items; random lists have 0.5",
         3,
     ),
+    ListMetric(
+        "long_tail@10",
+        "Long tail",
+        "share of the recommended items that are in the tail: the least popular ones, with 20 % of the interactions",
+        None,
+    ),
     ListMetric("novelty@10", "Novelty, bits", "mean self-information of the recommended items", 2),
     ListMetric(
         "text_diversity@10", "Diversity by text", "1 minus the mean cosine similarity of two items of a list", 3
@@ -116,9 +122,17 @@ _LIST_METRICS = (
     ListMetric(
         "category_diversity@10",
         "Diversity by category",
-        "share of the pairs of items in a list whose categories differ",
+        "1 minus the mean cosine similarity of the categories of two items of a list; with one category an item, the "
+        "share of the pairs whose categories differ",
         3,
     ),
+    ListMetric(
+        "text_novelty@10",
+        "New to the user by text",
+        "1 minus the mean cosine similarity of a recommended item and an item of the user's history",
+        3,
+    ),
+    ListMetric("category_novelty@10", "New to the user by category", "the same by category", 3),
     ListMetric("personalisation@10", "Personalisation", "1 minus the mean overlap of the lists of two users", 3),
 )
 
