@@ -185,7 +185,8 @@ def _check_student(name: str, recipe: Recipe, lists: Mapping[str, TeacherListsRe
         check_lists_of_recipe(recipe, taught.tradeoffs, taught.depth)
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from error
-    for part in parts_of(taught.teacher):
+    # this is asked while the registry is made
+    for part in Registry(recipes(), fusions(), {}, lists).parts_of(taught.teacher):
         other = recipes().get(part)
         if other is None:
             continue
