@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ml.models.gpt2 import Continuations
+from ml.models.gpt2 import Continuation
 from ml.models.gptrec import GPTRec
 from ml.models.item_embeddings import DenseItemEmbedding, ItemEmbedding
 from ml.recommender import NO_ITEM
@@ -117,7 +117,7 @@ def _written(
     states, cache = model.trunk.read(model.embedded(sequences, ends))
     states = states[torch.arange(rows, device=device), first]
     visible = torch.arange(sequences.shape[1], device=device) <= first[:, None]
-    continuations = Continuations(model.trunk, cache, visible)
+    continuation = Continuation(model.trunk, cache, visible, k - 1)
 
     choices = _Choices(model.output_embedding, rows, hidden)
     listed = torch.full((rows, k), NO_ITEM, dtype=torch.int64, device=device)
@@ -128,7 +128,7 @@ def _written(
             tokens = model.vectors(listed[:, step - 1].clamp(min=0))
             # behind the history and its mark, at the same place for all
             position = model.positions[model.max_length + (marks is not None) + step - 1]
-            states = continuations.extend((tokens + position)[:, None]).squeeze(1)
+            states = continuation.extend(tokens + position)
         choices.score(states)
         if step == 0 and first_step:
             first_log_probabilities = choices.log_probabilities()

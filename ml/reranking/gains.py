@@ -67,7 +67,7 @@ class ItemVectors:
             # stable, so that the dimensions of an item stay in their order
             places = np.argsort(vectors == 0, axis=1, kind="stable")[:, :most]
             entries = places.astype(np.int32), np.take_along_axis(vectors, places, axis=1)
-        return cls(vectors, vectors.any(axis=1), entries)
+        return cls(vectors, np.asarray(vectors.any(axis=1)), entries)
 
     def floats_of_candidate(self) -> int:
         """How many floats a gathered candidate takes."""

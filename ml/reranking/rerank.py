@@ -163,11 +163,10 @@ def _choose(items: np.ndarray, relevance: np.ndarray, gain: Gain, tradeoff: floa
 
 def _gains_of(method: str, on: GoalOnData, popularity: np.ndarray | None) -> tuple[_Gains, int]:
     """How the gains of a block are made, and how many floats they take for each candidate."""
-    is_popularity = on.vectors is None
     if method == "calibration":
-        labels = ItemLabels.of_popularity(_values_of(on)) if is_popularity else ItemLabels.of_vectors(on.vectors)
+        labels = ItemLabels.of_popularity(_values_of(on)) if on.vectors is None else ItemLabels.of_vectors(on.vectors)
         return lambda items, histories, rows: Calibration(items, labels, labels.distributions(histories, rows)), 8
-    if is_popularity:
+    if on.vectors is None:
         # little popularity is what is gained
         values = (1 - _values_of(on)).astype(np.float32)
         return lambda items, histories, rows: Fixed(_at(values, items)), 1

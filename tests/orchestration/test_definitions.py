@@ -4,7 +4,14 @@ import dagster as dg
 import pytest
 
 from ml.baselines.registry import BASELINES
-from ml.recommenders.registry import chosen_names, codes_recipes, fusion_names, recipe_names, recommender_names
+from ml.recommenders.registry import (
+    chosen_names,
+    codes_recipes,
+    fusion_names,
+    recipe_names,
+    recommender_names,
+    reranking_names,
+)
 from orchestration.definitions import defs
 from orchestration.resources import DEFAULTS
 from orchestration.selection import MORE_RECIPES, ON_DEMAND, is_chosen, unwanted
@@ -13,7 +20,7 @@ GRAPH = defs.resolve_asset_graph()
 KEYS = sorted(GRAPH.materializable_asset_keys | GRAPH.external_asset_keys)
 LAYERS = {
     "settings", "raw", "landing", "staging", "intermediate", "marts", "training_sets", "baselines", "codes",
-    "models", "rankings", "evaluation", "audits", "searches",
+    "teacher_lists", "models", "rankings", "evaluation", "audits", "searches",
 }  # fmt: skip
 
 
@@ -26,7 +33,7 @@ def test_every_asset_says_what_it_is(key: dg.AssetKey) -> None:
     node = GRAPH.get(key)
     assert len(key.path) == 2
     assert key.path[0] in LAYERS
-    further = key.path[0] in {"models", "rankings", "codes"} and not is_chosen(key, chosen_names([]))
+    further = key.path[0] in {"models", "rankings", "codes", "teacher_lists"} and not is_chosen(key, chosen_names([]))
     assert node.group_name == (MORE_RECIPES if further else key.path[0])
     assert node.description
     assert node.owners
@@ -47,7 +54,7 @@ def test_every_made_asset_has_a_code_version_and_the_condition() -> None:
 
 def test_every_recommender_is_fitted_ranked_and_compared() -> None:
     names = recommender_names()
-    assert names == [*BASELINES, *recipe_names(), *fusion_names()]
+    assert names == [*BASELINES, *recipe_names(), *fusion_names(), *reranking_names()]
     ranked = {key.path[-1] for key in GRAPH.materializable_asset_keys if key.path[0] == "rankings"}
     assert ranked == set(names)
     assert {key.path[-1] for key in GRAPH.get(dg.AssetKey(["evaluation", "user_metrics"])).parent_keys} >= ranked
@@ -57,6 +64,8 @@ def test_identities_alone_lead_to_models_that_read_no_text() -> None:
     """A corrected price must not retrain them: nothing of the metadata lies above."""
     for key in GRAPH.materializable_asset_keys:
         of_text = key.path[0] == "codes" and codes_recipes()[key.path[-1]].needs_text
+        # taught lists that are re-ranked by categories
+        of_text = of_text or key == dg.AssetKey(["models", "tiny_student"])
         if (key.path[0] in {"models", "codes"} and not of_text) or key == dg.AssetKey(["baselines", "markov_chain"]):
             above = {ancestor.to_user_string() for ancestor in ancestors(key)}
             assert "raw/reviews" in above
@@ -73,10 +82,11 @@ def test_what_was_chosen_reaches_exactly_what_reads_it() -> None:
     }
     # the report, in the group of the evaluation, prints all of them
     assert readers == {
-        "training": {"baselines", "codes", "models", "rankings", "evaluation", "audits", "searches"},
-        "fit": {"baselines", "models", "evaluation", "audits"},
+        "training": {"codes", "teacher_lists", "evaluation", "audits", "searches"}
+        | {"baselines", "models", "rankings"},
+        "fit": {"baselines", "models", "teacher_lists", "evaluation", "audits"},
         # the rule for seen items holds for validation users too, who decide when training stops
-        "ranking": {"models", "rankings", "evaluation", "audits", "searches"},
+        "ranking": {"models", "teacher_lists", "rankings", "evaluation", "audits", "searches"},
         "comparison": {"evaluation", "audits"},
         "seeds": {"evaluation"},
         # the report names every choice
@@ -109,6 +119,15 @@ def test_a_fusion_is_made_of_its_parts() -> None:
     parts = {dg.AssetKey(["models", "tiny_softmax"]), dg.AssetKey(["baselines", "markov_chain"])}
     assert parts <= GRAPH.get(model).parent_keys
     assert {model, *parts} <= GRAPH.get(dg.AssetKey(["rankings", "tiny_fusion"])).parent_keys
+
+
+def test_a_re_ranking_is_made_of_its_part_and_the_parts_of_it() -> None:
+    model = dg.AssetKey(["models", "mmr_0.3_of_tiny_fusion"])
+    parts = {dg.AssetKey(["models", name]) for name in ("tiny_fusion", "tiny_softmax")}
+    parts.add(dg.AssetKey(["baselines", "markov_chain"]))
+    assert parts <= GRAPH.get(model).parent_keys
+    assert {model, *parts} <= GRAPH.get(dg.AssetKey(["rankings", "mmr_0.3_of_tiny_fusion"])).parent_keys
+    assert model in GRAPH.get(dg.AssetKey(["evaluation", "report"])).parent_keys
 
 
 def ancestors(key: dg.AssetKey) -> set[dg.AssetKey]:

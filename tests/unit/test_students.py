@@ -55,7 +55,8 @@ def distilled(unvalidated) -> SequentialRecommender:
 def test_a_student_learns_the_lists_of_its_teacher_exactly(ring, unvalidated):
     made = ring_lists(unvalidated)
     lists = made.of(FIT_ON_TRAIN)
-    written = taught(student_recipe(training={"max_epochs": 16}), made, unvalidated).recommend(lists.histories(ring), DEPTH, exclude_seen=True)
+    student = taught(student_recipe(training={"max_epochs": 16}), made, unvalidated)
+    written = student.recommend(lists.histories(ring), DEPTH, exclude_seen=True)
     np.testing.assert_array_equal(written.items, lists.items[:, 0])
 
 

@@ -175,7 +175,9 @@ def test_lists_are_the_same_after_saving_and_loading(ring, tmp_path, fits):
     loaded = TeacherLists.load(tmp_path)
     assert loaded.digest() == lists.digest()
     assert loaded.described() == lists.described()
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["teacher_lists.json", *map(file_of, fits)])
+    np.testing.assert_array_equal(loaded.goal_values, goal_on("popularity", ring).values)
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"teacher_lists.json", "goal_values.npy", *map(file_of, fits)}
     schema = pq.read_schema(tmp_path / file_of(FIT_ON_TRAIN))
     assert schema.field("items").type == pa.list_(pa.int32(), DEPTH)
     assert pq.read_metadata(tmp_path / file_of(FIT_ON_TRAIN)).num_rows == 2 * len(lists.of(FIT_ON_TRAIN))
@@ -229,6 +231,18 @@ def test_damaged_lists_are_refused(ring, tmp_path, damage, message):
     ring_lists(ring, two_tradeoffs()).save(tmp_path)
     damage(tmp_path / file_of(FIT_ON_TRAIN))
     with pytest.raises(DamagedFile, match=f"(?s){tmp_path}.*{message}.*make it again"):
+        TeacherLists.load(tmp_path)
+
+
+@pytest.mark.parametrize("values", [None, np.zeros(ITEMS, np.float32)])
+def test_another_goal_than_that_of_the_lists_is_refused(ring, tmp_path, values):
+    ring_lists(ring, two_tradeoffs()).save(tmp_path)
+    path = tmp_path / "goal_values.npy"
+    if values is None:
+        path.unlink()
+    else:
+        np.save(path, values)
+    with pytest.raises(DamagedFile, match=r"the files of the goal are not those that teacher_lists\.json describes"):
         TeacherLists.load(tmp_path)
 
 
