@@ -368,8 +368,9 @@ def chosen_names(named: Iterable[str]) -> list[str]:
 def _lacking(name: str, chosen: Collection[str]) -> list[str]:
     """What a recommender is built on and is neither a baseline nor chosen: parts of a fusion or re-ranking, and the
     teacher of a model."""
-    built_on = (*parts_of(name), teacher_of(name))
-    return [part for part in built_on if part not in (name, None) and part not in BASELINES and part not in chosen]
+    teacher = teacher_of(name)
+    built_on = (*parts_of(name), *([] if teacher is None else [teacher]))
+    return [part for part in built_on if part != name and part not in BASELINES and part not in chosen]
 
 
 def check_recipes(named: list[str]) -> None:

@@ -241,9 +241,9 @@ class SequentialRecommender:
     def _choose_tradeoff(self, training_set: TrainingSet) -> None:
         """Set the trade-off that the recipe asks for; the model is trained on the training items alone."""
         wanted = self.recipe.tradeoff
-        if self.teacher_lists is None or wanted is None or isinstance(wanted, float):
+        if wanted is None or isinstance(wanted, float):
             self.tradeoff = wanted
-        elif len(training_set.validation_users):
+        elif self.teacher_lists is not None and len(training_set.validation_users):
             histories, seen = training_set.histories("validation"), self.validate_with_seen_excluded
 
             def lists_at(tradeoff: float) -> np.ndarray:

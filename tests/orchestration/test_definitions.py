@@ -81,9 +81,9 @@ def test_what_was_chosen_reaches_exactly_what_reads_it() -> None:
         for name in ("training", "fit", "ranking", "comparison", "seeds", "audits")
     }
     # the report, in the group of the evaluation, prints all of them
+    recommenders = {"baselines", "models", "rankings"}
     assert readers == {
-        "training": {"codes", "teacher_lists", "evaluation", "audits", "searches"}
-        | {"baselines", "models", "rankings"},
+        "training": recommenders | {"codes", "teacher_lists", "evaluation", "audits", "searches"},
         "fit": {"baselines", "models", "teacher_lists", "evaluation", "audits"},
         # the rule for seen items holds for validation users too, who decide when training stops
         "ranking": {"models", "teacher_lists", "rankings", "evaluation", "audits", "searches"},
