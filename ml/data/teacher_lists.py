@@ -13,6 +13,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -255,7 +256,10 @@ class TeacherLists:
 
         Raises:
             DamagedFile: a file is missing or damaged, or does not hold the lists that were described.
+            ModuleNotFoundError: pyarrow is not installed, as on a host that trains alone.
         """
+        if find_spec("pyarrow") is None:
+            raise ModuleNotFoundError(f"{folder}: reading teacher lists needs pyarrow: pip install pyarrow")
         with whole(folder):
             description = json.loads((folder / _DESCRIPTION).read_text(encoding="utf-8"))
             if description["format"] != FORMAT:

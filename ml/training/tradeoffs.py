@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ml.beyond_accuracy.affordable import most_of_the_goal
-from ml.beyond_accuracy.goals import GoalOnData, goal_named
+from ml.beyond_accuracy.goal import GoalOnData, goal_named
 from ml.beyond_accuracy.measures import ndcg
 from ml.data.teacher_lists import TeacherLists
 from ml.data.training_set import TrainingSet

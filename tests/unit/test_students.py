@@ -327,3 +327,22 @@ def test_a_teacher_is_fitted_before_its_student_and_both_before_a_fusion(monkeyp
     assert reproduction._key(bench, student) != results["student"].key
     teacher = next(each for each in fits if each.recommender == "markov_chain")
     assert reproduction._key(bench, teacher) == results["markov_chain"].key
+
+
+def test_the_report_names_the_teacher_and_the_tradeoff(distilled, tmp_path):
+    from ml.reports.content.evaluation import LeaderboardRow
+    from ml.reports.words.recommenders import described
+
+    folder = tmp_path / "models" / "student"
+    folder.mkdir(parents=True)
+    distilled.at_tradeoff(1.0).save(folder)
+    row = LeaderboardRow({"recommender": "student", "title": "Student", "kind": "model"})
+    (entry,) = described(tmp_path, (row,))
+    assert "writes its list item by item" in entry.text
+    assert entry.text.endswith(
+        "It was taught the lists of ring at 2 trade-offs between accuracy and popularity percentile."
+    )
+    assert entry.settings["teacher"] == "ring"
+    assert entry.settings["tradeoff"] == "1"
+    # there were no validation users
+    assert "validation nDCG@10 of the teacher" not in entry.settings
