@@ -6,6 +6,8 @@ why they cannot have it; the :class:`GoalOnData` measures lists, and gives what 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ml.beyond_accuracy import measures
@@ -13,7 +15,7 @@ from ml.beyond_accuracy.goal import GOALS, Goal, GoalOnData, goal_named
 from ml.beyond_accuracy.vectors import categories_of, category_vectors, co_occurrence_vectors, text_vectors_of
 from ml.data.training_set import TrainingSet
 
-__all__ = ["GOALS", "Goal", "GoalOnData", "GoalUnavailable", "available_goals", "goal_named", "goal_on"]
+__all__ = ["GOALS", "Goal", "GoalOnData", "GoalUnavailable", "available_goals", "first_goal", "goal_named", "goal_on"]
 
 # what the items of a dataset lack where a goal cannot be had, by its basis
 _LACK = {
@@ -56,6 +58,16 @@ def goal_on(name: str, training_set: TrainingSet) -> GoalOnData:
 def available_goals(training_set: TrainingSet) -> tuple[str, ...]:
     """Names of the goals that the items of a training set have what they need for, in the order of :data:`GOALS`."""
     return tuple(name for name, goal in GOALS.items() if _has(goal.basis, training_set))
+
+
+def first_goal(names: Sequence[str], training_set: TrainingSet) -> GoalOnData:
+    """The first of some goals that the items of a training set have what they need for.
+
+    Raises:
+        GoalUnavailable: there is none; the message is that of the first goal.
+    """
+    available = available_goals(training_set)
+    return goal_on(next((name for name in names if name in available), names[0]), training_set)
 
 
 def _has(basis: str, training_set: TrainingSet) -> bool:

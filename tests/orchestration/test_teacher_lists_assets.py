@@ -135,7 +135,6 @@ def test_a_goal_that_the_items_do_not_allow_fails_in_words(
     training_set: TrainingSet, paths: DatasetPaths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _train_teacher(paths, training_set, FIT_ON_TRAIN)
-    monkeypatch.setattr("ml.teaching.make_lists.available_goals", lambda _: ())
     monkeypatch.setattr("ml.beyond_accuracy.goals._has", lambda *_: False)
     with pytest.raises(dg.Failure) as failure:
         _make(LISTS)
