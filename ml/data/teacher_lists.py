@@ -36,7 +36,7 @@ class ListTable:
         users: user index of each sub-history, int32 ``[rows]``, ascending.
         starts: where it starts in the flat items of the training histories, int64 ``[rows]``.
         ends: where it ends, the place after its last item, int64 ``[rows]``.
-        tradeoffs: the trade-offs that there are lists at, ascending.
+        tradeoffs: the trade-offs of the lists of each sub-history, ascending.
         items: the lists, int32 ``[rows, trade-offs, depth]``; -1 (``ml.recommender.NO_ITEM``) fills those of a
             small catalogue.
         scores: the teacher's own scores of the listed items, float32, of the same shape; ``-inf`` beside -1.
@@ -191,7 +191,7 @@ class TeacherLists:
 
     @property
     def tradeoffs(self) -> tuple[float, ...]:
-        """The trade-offs that there are lists at, ascending."""
+        """The trade-offs of the lists of each sub-history, ascending."""
         return self.tables[FIT_ON_TRAIN].tradeoffs
 
     @property

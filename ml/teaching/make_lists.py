@@ -18,12 +18,13 @@ from ml.teaching.recipe import TeacherListsRecipe
 _ROWS_AT_ONCE = 10_000
 _VALIDATION_DEPTH = 10
 
-# a teacher that was fitted on the training items alone, or on the validation items too
-Teachers = Mapping[str, Recommender]
-
 
 def make_teacher_lists(
-    recipe: TeacherListsRecipe, teachers: Teachers, training_set: TrainingSet, seed: int, exclude_seen: bool
+    recipe: TeacherListsRecipe,
+    teachers: Mapping[str, Recommender],
+    training_set: TrainingSet,
+    seed: int,
+    exclude_seen: bool,
 ) -> TeacherLists:
     """Make the lists of a recipe.
 
@@ -48,15 +49,15 @@ def make_teacher_lists(
         for fit_on, teacher in teachers.items()
     }
     return TeacherLists(
-        recipe.name,
-        recipe.teacher,
-        None if on is None else on.goal.name,
-        exclude_seen,
-        seed,
-        tables,
-        None if on is None else on.vectors,
-        None if on is None else on.values,
-        _validation_ndcg(teachers[FIT_ON_TRAIN], training_set, exclude_seen),
+        name=recipe.name,
+        teacher=recipe.teacher,
+        goal=None if on is None else on.goal.name,
+        exclude_seen=exclude_seen,
+        seed=seed,
+        tables=tables,
+        goal_vectors=None if on is None else on.vectors,
+        goal_values=None if on is None else on.values,
+        teacher_validation_ndcg_at_10=_validation_ndcg(teachers[FIT_ON_TRAIN], training_set, exclude_seen),
     )
 
 

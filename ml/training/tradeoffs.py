@@ -21,7 +21,7 @@ def check_lists_of_recipe(recipe: Recipe, tradeoffs: tuple[float, ...], depth: i
 
     Args:
         recipe: of the model.
-        tradeoffs: that there are lists at.
+        tradeoffs: of the lists.
         depth: items of a list.
 
     Raises:
