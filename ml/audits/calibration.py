@@ -17,6 +17,7 @@ import numpy as np
 
 from ml.audits.audit import CANNOT_TELL, NO_CONCERN, NOT_APPLICABLE, NOTE, Audit
 from ml.data.training_set import TrainingSet
+from ml.models.settings import writes_lists
 from ml.number_format import listed, percent
 from ml.objectives.settings import (
     BinaryCrossEntropySettings,
@@ -88,6 +89,8 @@ def audit_calibration(
     known, left_out = [], []
     for title, (recommender, objective) in models.items():
         kind, why_not = probability_of(objective)
+        if writes_lists(recommender.recipe.model):
+            kind, why_not = None, "it writes lists item by item, so an item's probability depends on those before it"
         if kind is None:
             left_out.append((title, describe(objective, training_set.items), why_not))
         else:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from ml.evaluation.entry import Entry
 
 PROTOCOL = b"protocol"
+# in words, as in running text
+_NUMBERS = dict(enumerate(("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"), start=1))
 
 
 def protocol(leaderboard: pa.Table) -> dict[str, str]:
@@ -89,13 +91,24 @@ def protocol_of(
 
 
 def _generation(entries: Sequence[Entry]) -> dict[str, str]:
-    """How the lists of models that generate identifiers were found; empty without such a model."""
+    """How the lists of models that generate identifiers or write lists were found; empty without such a model."""
     choices = {}
     beams = [
         (one.title, f"{one.beam:,}" if one.beam else "scores of all items") for one in entries if one.beam is not None
     ]
     if beams:
         choices["beam"] = _grouped(beams, others="")
+    written = [
+        (
+            one.title,
+            f"list of {_NUMBERS.get(one.written, one.written)} generated item by item, further places by the first "
+            "step's probabilities",
+        )
+        for one in entries
+        if one.written is not None
+    ]
+    if written:
+        choices["written lists"] = _grouped(written, others="")
     counted = [(one.title, counts) for one in entries if (counts := one.list_counts) is not None]
     for label, name in (("lists certified to be exact", "certified"), ("lists filled by popularity", "filled")):
         if counted:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ml.models.transformer import GPT2Block
 
@@ -65,7 +66,8 @@ class GPT2(nn.Module):
         for block in self.each_block():
             normalised = block.attention_norm(inputs)
             attention = block.attention
-            keys, values = attention.keys_and_values(normalised)
+            # contiguous, or every product with them while a history is continued would copy them
+            keys, values = (part.contiguous() for part in attention.keys_and_values(normalised))
             cache.append(KeysAndValues(keys, values))
             attended = attention.mix(attention.split(attention.query(normalised)), keys, values, None)
             inputs = inputs + block.attention_dropout(attended)
@@ -83,6 +85,59 @@ class KeysAndValues:
     def take(self, rows: Tensor) -> KeysAndValues:
         """Those of some rows, int64 ``[rows]``."""
         return KeysAndValues(self.keys.index_select(0, rows), self.values.index_select(0, rows))
+
+
+class Continuation:
+    """One sequence that continues each history, token by token, along a :class:`GPT2`: up to ``room`` tokens.
+
+    For several sequences a history, such as the beams of a search, there is :class:`Continuations`. This one keeps
+    histories and tokens in one piece of memory, which is allocated once, so that attention is two products and a
+    softmax.
+
+    Args:
+        trunk: in evaluation mode.
+        histories: keys and values of each block, a row for each history: what :meth:`GPT2.read` returns.
+        visible: which places of a history are no padding, bool ``[rows, length]``.
+        room: tokens that may be added.
+    """
+
+    def __init__(self, trunk: GPT2, histories: list[KeysAndValues], visible: Tensor, room: int) -> None:
+        self.trunk = trunk
+        _, heads, self.place, _ = histories[0].keys.shape
+        # zeros behind the histories: what is not written yet has no weight, but must be a number
+        self.memory = [
+            KeysAndValues(*(F.pad(each.flatten(0, 1), (0, 0, 0, room)) for each in (one.keys, one.values)))
+            for one in histories
+        ]
+        # added to attention scores, [rows * heads, 1, length + room]; a token becomes visible when it is written
+        bias = torch.zeros(visible.shape, device=visible.device).masked_fill_(~visible, -torch.inf)
+        self.bias = F.pad(bias, (0, room), value=-torch.inf).repeat_interleave(heads, dim=0)[:, None]
+
+    def extend(self, inputs: Tensor) -> Tensor:
+        """Add a token to each sequence.
+
+        Args:
+            inputs: embedded tokens, ``[rows, dimensions]``.
+
+        Returns:
+            States after them, of the same shape.
+        """
+        rows, dimensions = inputs.shape
+        self.bias[:, :, self.place] = 0
+        for block, memory in zip(self.trunk.each_block(), self.memory, strict=True):
+            attention = block.attention
+            heads, width = attention.heads, dimensions // attention.heads
+            normalised = block.attention_norm(inputs)
+            query = attention.query(normalised).view(rows * heads, 1, width)
+            keys, values = attention.key_value(normalised).view(rows, 2, heads, width).unbind(dim=1)
+            memory.keys[:, self.place] = keys.flatten(0, 1)
+            memory.values[:, self.place] = values.flatten(0, 1)
+            scores = torch.baddbmm(self.bias, query, memory.keys.transpose(1, 2), alpha=width**-0.5)
+            mixed = torch.bmm(scores.softmax(dim=2), memory.values)
+            inputs = inputs + attention.output(mixed.view(rows, dimensions))
+            inputs = inputs + block.feed_forward(block.feed_forward_norm(inputs))
+        self.place += 1
+        return self.trunk.norm(inputs)
 
 
 class Continuations:

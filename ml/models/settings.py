@@ -362,6 +362,45 @@ class ItemCodesSettings:
 
 
 @dataclass(frozen=True)
+class GPTRecSettings(_TransformerSettings):
+    """GPTRec with items as tokens (Petrov and Macdonald, arXiv 2306.11114 and 2403.04875): ``ml.models.gptrec``.
+
+    Attributes:
+        lists: ``top_k`` takes a list from the scores of one step; ``next_k`` writes it item by item, and each choice
+            depends on the items chosen before.
+        list_length: items of a list that are written; further places follow by the scores of the first step.
+        marks: separators between history and list. 0 for none; 1 for a separator; more for one separator a trade-off,
+            of which the one that is read says which kind of list is asked for.
+
+    The published ``feed_forward_dimensions`` are four times ``dimensions``. ``max_length`` counts the items of a
+    history alone: mark and list have positions of their own behind it.
+    """
+
+    lists: Literal["top_k", "next_k"]
+    list_length: int = 10
+    marks: int = 0
+
+    model: ClassVar[str] = "ml.models.gptrec:GPTRec"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_at_least_one(self, "list_length")
+        _check_not_negative(self, "marks")
+        if self.marks and not self.writes_lists:
+            raise ValueError('marks stand between a history and a written list; use lists = "next_k", or marks = 0')
+
+    @property
+    def writes_lists(self) -> bool:
+        """Whether lists are written item by item."""
+        return self.lists == "next_k"
+
+    @property
+    def reads_marks(self) -> bool:
+        """Whether the model must be trained by a task that shows it marks."""
+        return self.marks > 0
+
+
+@dataclass(frozen=True)
 class GPTRecCodesSettings:
     """GPTRec on codes (Petrov and Macdonald, arXiv 2306.11114): GPT-2 over the codes of a history.
 
@@ -490,6 +529,11 @@ def generates(settings: ModelSettings) -> bool:
     return bool(getattr(settings, "generates", False))
 
 
+def writes_lists(settings: ModelSettings) -> bool:
+    """Whether a model writes lists item by item: ``writes_lists`` of its settings."""
+    return bool(getattr(settings, "writes_lists", False))
+
+
 class _Architectures(Mapping[str, type]):
     """Settings classes by architecture: those above, and ``Settings`` of ``ml/models/<architecture>.py``.
 
@@ -525,6 +569,7 @@ MODEL_SETTINGS: Mapping[str, type] = _Architectures(
         "caser": CaserSettings,
         "fpmc": FPMCSettings,
         "genrec": GenRecSettings,
+        "gptrec": GPTRecSettings,
         "gptrec_codes": GPTRecCodesSettings,
         "gru4rec": GRU4RecSettings,
         "item_codes": ItemCodesSettings,

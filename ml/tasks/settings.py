@@ -141,7 +141,8 @@ def check_task_of_model(task: TaskSettings, model: Any) -> None:
 
     Masks go with models that have a vector for them (``reads_masks``), a single mask with those that fill in one item
     of a history (``reads_one_mask``). A model whose states depend on later items of the window (``reads_later_items``)
-    must not be asked for an item of its own window.
+    must not be asked for an item of its own window. A model with marks between histories and lists (``reads_marks``)
+    needs a task that shows it some (``shows_marks``).
 
     Raises:
         ValueError: it cannot.
@@ -150,6 +151,11 @@ def check_task_of_model(task: TaskSettings, model: Any) -> None:
         raise ValueError(
             "the states of this model depend on later items too, so with the task next_item they would see what they "
             "are to predict; use the task every_prefix, in which each prefix is a sample of its own"
+        )
+    if getattr(model, "reads_marks", False) and not getattr(task, "shows_marks", False):
+        raise ValueError(
+            "this model has marks between histories and lists, and the task shows it none, so they would keep their "
+            "initial vectors; use a task that teaches lists, or marks = 0"
         )
     uses_masks, reads_masks = getattr(task, "uses_masks", False), getattr(model, "reads_masks", False)
     if uses_masks and not reads_masks:

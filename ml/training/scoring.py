@@ -81,7 +81,7 @@ def chunks_of_states(model: SequentialModel, task: Task, histories: Sequences) -
     Yields:
         Which histories, int64 ``[rows]``, and their states, ``[rows, dimensions]``.
     """
-    step = _scored_together(model)
+    step = scored_together(model)
     filled = np.flatnonzero(histories.lengths > 0)
     states = final_states(model, task, histories, filled)
     for start in range(0, len(filled), step):
@@ -92,7 +92,7 @@ def fallback_chunks(
     model: SequentialModel | GeneratingModel, histories: Sequences, fallback: Tensor
 ) -> Iterator[tuple[np.ndarray, Tensor]]:
     """Scores for the empty histories, as :func:`scored_chunks` yields them."""
-    step = _scored_together(model)
+    step = scored_together(model)
     empty = np.flatnonzero(histories.lengths == 0)
     for start in range(0, len(empty), step):
         rows = empty[start : start + step]
@@ -135,7 +135,7 @@ def _log_probability_chunks(
     model.eval()
     filled = np.flatnonzero(histories.lengths > 0)
     trie = None
-    for chunk, batch in history_batches(model, task, histories, filled, _scored_together(model)):
+    for chunk, batch in history_batches(model, task, histories, filled, scored_together(model)):
         inputs = (batch.items, batch.lengths, batch.users, batch.positions)
         scores = model.score_all(*inputs)
         if scores is None:
@@ -144,7 +144,7 @@ def _log_probability_chunks(
         yield filled[chunk], scores
 
 
-def _scored_together(model: SequentialModel | GeneratingModel) -> int:
+def scored_together(model: SequentialModel | GeneratingModel) -> int:
     """Number of histories in a chunk."""
     return max(_LEAST_ROWS, _SCORES_AT_ONCE[model.device.type] // model.items)
 

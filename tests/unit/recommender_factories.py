@@ -86,6 +86,12 @@ _SMALL_ITEM_CODES = {
     "reads": "codes_and_items",
     "beam_width": 0,
 }  # fmt: skip
+_SMALL_GPTREC = {
+    **{name: value for name, value in _SMALL_MODEL.items() if name != "block"},
+    "architecture": "gptrec",
+    "lists": "next_k",
+    "list_length": 4,
+}
 _SMALL_TIGER = {
     "architecture": "tiger",
     **{
@@ -183,6 +189,14 @@ _SMALL_RECIPES = {
         | {"architecture": "gptrec_codes", "beam_width": 10, "widest_beam": 80},
         "objective": _SMALL_CODES,
     },
+    "gptrec_next_k": {
+        "model": _SMALL_GPTREC,
+        "objective": {"name": "softmax"},
+    },
+    "gptrec_top_k": {
+        "model": _SMALL_GPTREC | {"lists": "top_k"},
+        "objective": {"name": "softmax"},
+    },
     "fpmc": {"model": _SMALL_FACTORS | {"architecture": "fpmc"}, "objective": _SMALL_BPR},
     "mf_bpr": {"model": _SMALL_FACTORS | {"architecture": "matrix_factorisation"}, "objective": _SMALL_BPR},
 }
@@ -245,6 +259,33 @@ def _load_fusion(folder: Path) -> Recommender:
     return FusedRecommender.load(folder)
 
 
+# of each method of re-ranking: what it re-ranks, for which goal, with a tradeoff that is given or chosen
+_RERANKED = {
+    "mmr": ("bm25_last_item", "text_diversity", "validation"),
+    "greedy": ("fusion", "popularity", "validation"),
+    "sog": ("markov_chain", "co_occurrence_diversity", 0.6),
+    "calibration": ("markov_chain", "popularity", 0.5),
+}
+
+
+def _create_reranking(method: str, seed: int) -> Recommender:
+    from ml.recommenders.reranked import Reranked
+    from ml.reranking.recipe import RerankingRecipe
+
+    of, goal, tradeoff = _RERANKED[method]
+    recipe = RerankingRecipe(
+        f"{method}_of_{of}", method, "none", "for tests", "quick", of, method, (goal,), tradeoff, candidates=20
+    )
+    part = _create_fusion("train", seed) if of == "fusion" else BASELINES[of].create(seed)
+    return Reranked(recipe, part, seed=seed)
+
+
+def _load_reranking(folder: Path) -> Recommender:
+    from ml.recommenders.reranked import Reranked
+
+    return Reranked.load(folder)
+
+
 FACTORIES: list[Factory] = [
     *(Factory(baseline.name, baseline.create, baseline.load) for baseline in BASELINES.values()),
     *(
@@ -259,6 +300,15 @@ FACTORIES: list[Factory] = [
     ),
     Factory("fusion", partial(_create_fusion, "train"), _load_fusion, reads_validation_targets=True),
     Factory("fusion_refit", partial(_create_fusion, "train+validation"), _load_fusion, reads_validation_targets=True),
+    *(
+        Factory(
+            f"reranked_by_{method}",
+            partial(_create_reranking, method),
+            _load_reranking,
+            reads_validation_targets=tradeoff == "validation" or of == "fusion",
+        )
+        for method, (of, _, tradeoff) in _RERANKED.items()
+    ),
 ]
 
 _WORDS = ["steel", "brass", "copper", "drill", "saw", "hose", "valve", "wire", "tape", "glove", "bolt"]

@@ -28,6 +28,7 @@ _TRANSFORMER = _VECTORS | {"blocks": 2, "heads": 3, "feed_forward_dimensions": 2
 _PLAIN = {"dimensions": 12, "max_length": MAX_LENGTH, "embedding_deviation": 0.7}
 _CASER = _PLAIN | {"dropout": 0.3, "window": 4, "horizontal_filters": 3, "vertical_filters": 2, "user_vectors": False}
 _BSAREC = _TRANSFORMER | {"attention_dropout": 0.2, "alpha": 0.6, "low_pass": "fourier", "cutoff": 3}
+_GPTREC = _TRANSFORMER | {"lists": "next_k", "list_length": 4}
 _QUANTISED = {"item_embedding": "joint_product_quantised"}
 
 MODELS: dict[str, tuple[str, dict]] = {
@@ -44,6 +45,10 @@ MODELS: dict[str, tuple[str, dict]] = {
     "bsarec_causal": ("bsarec", _BSAREC | {"low_pass": "causal_mean", "cutoff": 0}),
     "bsarec_attention_alone": ("bsarec", _BSAREC | {"alpha": 0.0}),
     "bsarec_filter_alone": ("bsarec", _BSAREC | {"alpha": 1.0, "separate_output_embedding": True}),
+    "gptrec": ("gptrec", _GPTREC | {"marks": 0}),
+    "gptrec_marks": ("gptrec", _GPTREC | {"marks": 2, "separate_output_embedding": True}),
+    "gptrec_quantised": ("gptrec", _GPTREC | {"marks": 1} | _QUANTISED),
+    "gptrec_top_k": ("gptrec", _TRANSFORMER | {"lists": "top_k"}),
     "gru4rec": ("gru4rec", _VECTORS | {"layers": 1, "hidden_dimensions": 10}),
     "gru4rec_two_layers": ("gru4rec", _VECTORS | {"layers": 2, "hidden_dimensions": 10} | _QUANTISED),
     "caser": ("caser", _CASER),
@@ -143,6 +148,8 @@ def test_every_weight_is_learnt(name):
     items, lengths, users = _histories()
     if name.startswith("bert4rec"):
         items[:, 0] = ITEMS
+    if name in ("gptrec_marks", "gptrec_quantised"):
+        items[:, 2] = ITEMS + torch.arange(4) % MODELS[name][1]["marks"]
     real = torch.arange(MAX_LENGTH) < lengths[:, None]
     for _ in range(3):  # dropout may hit the whole of something small
         states = model(items, lengths, users)[real]

@@ -17,7 +17,7 @@ from ml.data.training_set import Sequences
 from ml.generation.beam_search import TrieTensors, beam_search
 from ml.models import gpt2
 from ml.models.catalogue import Catalogue
-from ml.models.gpt2 import GPT2, Continuations
+from ml.models.gpt2 import GPT2, Continuation, Continuations
 from ml.models.gptrec_codes import GPTRecCodes
 from ml.models.settings import GPTRecCodesSettings
 from ml.tasks.build import build_task
@@ -90,6 +90,25 @@ def test_continuations_equal_whole_sequences_read_again(lengths, widths, at_once
                 torch.testing.assert_close(found[row, place], trunk(sequence[None])[0, -1], rtol=1e-5, atol=1e-5)
     finally:
         gpt2._WEIGHTS_AT_ONCE = before
+
+
+@given(lengths=st.lists(st.integers(1, 5), min_size=1, max_size=3), room=st.integers(1, 5), seed=st.integers(0, 99))
+@torch.no_grad()
+def test_a_single_continuation_equals_whole_sequences_read_again(lengths, room, seed):
+    """One token after the other, behind histories of different lengths."""
+    trunk = _drawn_anew(GPT2(DIMENSIONS, 2, HEADS, 20, 0.3))
+    generator = torch.Generator().manual_seed(seed)
+    rows = len(lengths)
+    history = torch.randn(rows, max(lengths), DIMENSIONS, generator=generator)
+    tokens = torch.randn(rows, room, DIMENSIONS, generator=generator)
+    _, cache = trunk.read(history)
+    visible = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
+    continuation = Continuation(trunk, cache, visible, room)
+    for step in range(room):
+        found = continuation.extend(tokens[:, step])
+        for row, length in enumerate(lengths):
+            sequence = torch.cat([history[row, :length], tokens[row, : step + 1]])
+            torch.testing.assert_close(found[row], trunk(sequence[None])[0, -1], rtol=1e-5, atol=1e-5)
 
 
 def test_a_history_is_not_copied_for_its_continuations():

@@ -120,7 +120,7 @@ def _cause(found: Comparison, recommender: str) -> str:
     if made:
         otherwise = [f"{_label(one.name)}: {_value(one.before)}; {_value(one.after)}" for one in made]
         return f"; it was fitted differently ({_listed(otherwise)})"
-    fitted = any(change.name in ("codes", "maximum length", "beam") for change in found.protocol)
+    fitted = any(change.name in ("codes", "maximum length", "beam", "written lists") for change in found.protocol)
     others = (found.choices, found.settings, fitted, found.versions, found.code)
     if not found.same_training_set or any(others):
         return ""
