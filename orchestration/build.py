@@ -23,6 +23,7 @@ from orchestration.assets.searches import search_assets
 from orchestration.assets.seeds import seed_assets
 from orchestration.assets.settings import settings_assets
 from orchestration.assets.slices import slice_assets
+from orchestration.assets.teacher_lists import teacher_lists_assets
 from orchestration.assets.training_sets import training_set_assets
 from orchestration.assets.warehouse import warehouse
 from orchestration.automation.alerts import alert_on_failure
@@ -54,6 +55,7 @@ def build_defs(resources: Mapping[str, Any] | None = None) -> dg.Definitions:
             *codes_assets,
             *model_assets,
             *fusion_assets,
+            *teacher_lists_assets,
             *reranking_assets,
             *ranking_assets,
             *seed_assets,

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from ml.recommenders.registry import recipe_names
+from ml.recommenders.registry import recipe_names, recipes, teacher_lists_recipes
 from orchestration.contracts.checks import contract_checks, load_contracts
 from orchestration.contracts.frames import READS, keep_result, load_frame
 from orchestration.partitions import datasets
@@ -41,7 +41,45 @@ def _weights_check(name: str) -> dg.AssetChecksDefinition:
     return weights_are_finite
 
 
+# a student is to keep so much of the accuracy of its teacher
+_LEAST_SHARE = 0.97
+
+
+def _student_check(name: str) -> dg.AssetChecksDefinition:
+    @dg.asset_check(
+        asset=["models", name],
+        name="close_to_its_teacher",
+        partitions_def=datasets,
+        description=f"The validation nDCG@10 of the lists at the trade-off 0 is at least {_LEAST_SHARE:.0%} of that of "
+        "the teacher, both trained on the training items alone.",
+    )
+    def close_to_its_teacher(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+        from ml.training.summary import student_and_teacher
+
+        dataset = context.partition_key
+        own, of_teacher = student_and_teacher(Workspace.current().dataset(dataset).asset("models", name))
+        if own is None or of_teacher is None:
+            return dg.AssetCheckResult(passed=True, description=f"{dataset}: no validation users to compare them by")
+        figures = f"validation nDCG@10 {own:.4f}, of its teacher {of_teacher:.4f}"
+        share = own / of_teacher if of_teacher else 1.0
+        return dg.AssetCheckResult(
+            passed=share >= _LEAST_SHARE,
+            severity=dg.AssetCheckSeverity.WARN,
+            description=f"{dataset}: {figures}: {share:.1%} of it; at least {_LEAST_SHARE:.0%} is expected",
+            metadata={"student": own, "teacher": of_teacher, "share": share},
+        )
+
+    return close_to_its_teacher
+
+
+def _has_own_lists(name: str) -> bool:
+    """Whether a model is taught the own lists of its teacher, perhaps among others."""
+    lists = recipes()[name].teacher_lists
+    return lists is not None and 0 in teacher_lists_recipes()[lists].tradeoffs
+
+
 checks = [
     *contract_checks(load_contracts(), datasets, load_frame, keep_result, READS),
     *(_weights_check(name) for name in recipe_names()),
+    *(_student_check(name) for name in recipe_names() if _has_own_lists(name)),
 ]

@@ -8,7 +8,7 @@ import dagster as dg
 
 from ml.baselines.registry import BASELINES
 from ml.extras import missing, remedy, require
-from ml.recommenders.registry import chosen_names, compared, needed_codes
+from ml.recommenders.registry import chosen_names, compared, needed_codes, needed_teacher_lists
 from orchestration.dagster_internals import BaseAssetGraph
 
 # the group of assets that no run makes unasked
@@ -20,15 +20,18 @@ REPORT = dg.AssetKey(["evaluation", "report"])
 # the group of models, rankings and codes that are made only where their recipes are named
 MORE_RECIPES = "more_recipes"
 
+# layers of assets that are made where a chosen model needs them
+_NEEDED = {"codes": needed_codes, "teacher_lists": needed_teacher_lists}
+
 
 def group_of(layer: str, name: str) -> str:
     """The group of an asset of a recommender or of codes: its layer, or apart where the default recipes do not need it.
 
     Args:
-        layer: ``models``, ``rankings`` or ``codes``.
-        name: of the recommender or of the code assignment.
+        layer: ``models``, ``rankings``, ``codes`` or ``teacher_lists``.
+        name: of the recommender, of the code assignment or of the teacher lists.
     """
-    needed = needed_codes(chosen_names([])) if layer == "codes" else compared([])
+    needed = _NEEDED[layer](chosen_names([])) if layer in _NEEDED else compared([])
     return layer if name in needed else MORE_RECIPES
 
 
@@ -44,14 +47,15 @@ def unwanted(graph: BaseAssetGraph, named: Iterable[str]) -> set[dg.AssetKey]:
 
 def is_chosen(key: dg.AssetKey, chosen: Iterable[str]) -> bool:
     """Whether an asset is made under a choice: all but models, fusions and re-rankings that were not chosen, their
-    rankings, code assignments that no chosen model needs, and the report where the extra for it is not installed.
+    rankings, code assignments and teacher lists that no chosen model needs, and the report where the extra for it is
+    not installed.
 
     Args:
         chosen: models, fusions and re-rankings, as :func:`chosen_names` returns them.
     """
     layer, name = key.path[0], key.path[-1]
-    if layer == "codes":
-        return name in needed_codes(chosen)
+    if layer in _NEEDED:
+        return name in _NEEDED[layer](chosen)
     if key == REPORT:
         return not missing("report")
     return layer not in ("models", "rankings") or name in BASELINES or name in chosen

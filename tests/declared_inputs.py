@@ -13,7 +13,7 @@ from orchestration.paths import DatasetPaths, Workspace
 from orchestration.resources import Settings
 
 # Which recipes were chosen decides whether these are made, not what they are.
-ASK_WHETHER_CHOSEN = ("models", "rankings", "codes")
+ASK_WHETHER_CHOSEN = ("models", "rankings", "codes", "teacher_lists")
 _COMPARISON = dg.AssetKey(["settings", "comparison"])
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ml.baselines.registry import BASELINES
+from ml.data.teacher_lists import TeacherLists
 from ml.data.training_set import FIT_ON_TRAIN, TrainingSet
 from ml.recommender import BASELINE, FUSION, MODEL, RERANKING, Recommender
 from ml.recommenders.registry import Registry
@@ -46,7 +47,7 @@ def fit(
     fitted: dict[str, Recommender] | None = None,
     folder: Path | None = None,
 ) -> Recommender:
-    """Fit a baseline, a model with its codes, or a fusion or re-ranking with its parts.
+    """Fit a baseline, a model with its codes and the lists that it is taught, or a fusion or re-ranking with its parts.
 
     Args:
         name: name of the recommender.
@@ -119,6 +120,7 @@ def _model(asked: _Fit) -> Recommender:
 
     recipe, conditions = asked.registry.recipes[asked.name], asked.conditions
     codes = asked.registry.codes[recipe.codes].assign(asked.training_set, conditions.seed) if recipe.codes else None
+    lists = _teacher_lists(asked, recipe.teacher_lists) if recipe.teacher_lists else None
     threads = DEFAULT_THREADS if conditions.threads is None else conditions.threads
     if asked.folder is not None:
         from ml.training.train import train
@@ -130,6 +132,7 @@ def _model(asked: _Fit) -> Recommender:
             conditions.seed,
             codes,
             progress=False,
+            teacher_lists=lists,
             threads=threads,
             fit_on=conditions.fit_on,
             validate_with_seen_excluded=conditions.exclude_seen,
@@ -144,7 +147,25 @@ def _model(asked: _Fit) -> Recommender:
         execution=Execution(threads=threads, device=conditions.device, precision=conditions.precision),
         fit_on=conditions.fit_on,
         validate_with_seen_excluded=conditions.exclude_seen,
+        teacher_lists=lists,
     ).fit(asked.training_set)
+
+
+def _teacher_lists(asked: _Fit, name: str) -> TeacherLists:
+    """The lists of a recipe, made now by a teacher that is fitted for them, or was fitted before."""
+    from ml.teaching.make_lists import make_teacher_lists, teachers_of
+
+    recipe, conditions = asked.registry.teacher_lists[name], asked.conditions
+
+    def fit_teacher(fit_on: str) -> Recommender:
+        fitted = asked.fitted if fit_on == conditions.fit_on else {}
+        folder = asked.folder and asked.folder.with_name(f"{asked.folder.name}-teacher-{fit_on}")
+        return fit(
+            recipe.teacher, asked.training_set, replace(conditions, fit_on=fit_on), asked.registry, fitted, folder
+        )
+
+    teachers = teachers_of(fit_teacher, conditions.fit_on)
+    return make_teacher_lists(recipe, teachers, asked.training_set, conditions.seed, conditions.exclude_seen)
 
 
 _FITS: dict[str, Callable[[_Fit], Recommender]] = {

@@ -8,7 +8,7 @@ by set.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -22,7 +22,9 @@ from ml.extras import missing, require
 from ml.fusion.recipe import FusionRecipe, load_fusions
 from ml.recommender import BASELINE, FUSION, MODEL, RERANKING
 from ml.reranking.recipe import RerankingRecipe, load_rerankings
+from ml.teaching.recipe import TeacherListsRecipe, load_teacher_lists_recipes
 from ml.training.recipe import RECIPE_SETS, RECIPES, Recipe, load_recipes
+from ml.training.tradeoffs import check_lists_of_recipe
 
 # what each name of a set stands for, and the set that is taken where nothing is named
 _SETS = {
@@ -46,12 +48,14 @@ class Registry:
         fusions: recipes of fusions, by name.
         codes: recipes of codes, by name; by default those of the library.
         rerankings: recipes of re-rankings, by name.
+        teacher_lists: recipes of teacher lists, by name; by default those of the library.
     """
 
     recipes: Mapping[str, Recipe]
     fusions: Mapping[str, FusionRecipe]
     codes: Mapping[str, CodesRecipe] = field(default_factory=load_codes_recipes)
     rerankings: Mapping[str, RerankingRecipe] = field(default_factory=dict)
+    teacher_lists: Mapping[str, TeacherListsRecipe] = field(default_factory=load_teacher_lists_recipes)
 
     def kind_of(self, name: str) -> str:
         """One of :data:`ml.recommender.KINDS`.
@@ -79,10 +83,15 @@ class Registry:
             return tuple(dict.fromkeys((*self.parts_of(of), of)))
         return self.fusions[name].parts if kind == FUSION else (name,)
 
+    def teacher_of(self, name: str) -> str | None:
+        """The recommender whose lists a model is taught; ``None`` for one that is taught none."""
+        lists = self.recipes[name].teacher_lists if name in self.recipes else None
+        return None if lists is None else self.teacher_lists[lists].teacher
+
 
 def registry() -> Registry:
     """The recommenders of the recipes' folder (:func:`recipes_folder`)."""
-    return Registry(recipes(), fusions(), codes_recipes(), rerankings())
+    return Registry(recipes(), fusions(), codes_recipes(), rerankings(), teacher_lists_recipes())
 
 
 def library_registry() -> Registry:
@@ -152,25 +161,26 @@ def _sets_of(recipes: Mapping[str, Any]) -> dict[str, str | None]:
     return {**dict.fromkeys(BASELINES), **{name: recipe.set for name, recipe in recipes.items()}}
 
 
-def _check_part(where: str, set_: str, part: str, known: Mapping[str, str | None]) -> None:
+def _check_part(where: str, set_: str | None, part: str, known: Mapping[str, str | None], role: str = "part") -> None:
     """Check that a part exists, and that every choice of sets that makes the whole makes the part.
 
     Args:
         where: the file, for errors.
-        set_: the set of the whole.
+        set_: the set of the whole; ``None`` for what is in none.
         part: name of the part.
         known: sets of the recommenders that may be parts (:func:`_sets_of`).
+        role: what it is to the whole, for errors.
 
     Raises:
         ValueError: it does not, or not every choice does.
     """
     if part not in known:
         raise ValueError(
-            f"{where}: there is no {part} to be a part{nearest(part, known)}; there are {', '.join(known)}"
+            f"{where}: there is no {part} to be a {role}{nearest(part, known)}; there are {', '.join(known)}"
         )
     of_part = known[part]
     if of_part is not None and any(set_ in sets and of_part not in sets for sets in _SETS.values()):
-        raise ValueError(f"{where}: in the set {set_}, but its part {part} is in {of_part} alone")
+        raise ValueError(f"{where}: in the set {set_}, but its {role} {part} is in {of_part} alone")
 
 
 @cache
@@ -190,6 +200,49 @@ def codes_recipes() -> dict[str, CodesRecipe]:
                 f"there are {', '.join(found) or 'none'}"
             )
     return found
+
+
+@cache
+def teacher_lists_recipes() -> dict[str, TeacherListsRecipe]:
+    """Recipes of teacher lists by name, in the order of their names: those of the folder ``teacher_lists`` beside the
+    recipes; none where there is no such folder.
+
+    Raises:
+        ValueError: a recipe of a model names lists that have no recipe, or that do not go with its marks; or lists name
+            a teacher that does not exist, that is taught by others itself, or that is not in all sets of its student.
+    """
+    folder = recipes_folder() / "teacher_lists"
+    found = load_teacher_lists_recipes(folder)
+    known = _sets_of({**recipes(), **fusions()})
+    for name, lists in found.items():
+        _check_part(f"{folder / name}.toml", None, lists.teacher, known, "teacher")
+    for name, recipe in recipes().items():
+        if recipe.teacher_lists is not None:
+            _check_student(name, recipe, found, known)
+    return found
+
+
+def _check_student(
+    name: str, recipe: Recipe, lists: Mapping[str, TeacherListsRecipe], known: Mapping[str, str | None]
+) -> None:
+    """Check that a model can be taught the lists that its recipe names."""
+    where = str(recipe_file(name))
+    assert recipe.teacher_lists is not None  # it is a student
+    if recipe.teacher_lists not in lists:
+        raise ValueError(
+            f"{where}: there is no recipe of teacher lists {recipe.teacher_lists}"
+            f"{nearest(recipe.teacher_lists, lists)}; there are {', '.join(lists) or 'none'}"
+        )
+    taught = lists[recipe.teacher_lists]
+    try:
+        check_lists_of_recipe(recipe, taught.tradeoffs, taught.depth)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
+    _check_part(where, recipe.set, taught.teacher, known, "teacher")
+    parts = fusions()[taught.teacher].parts if taught.teacher in fusions() else (taught.teacher,)
+    for part in parts:
+        if part in recipes() and recipes()[part].teacher_lists is not None:
+            raise ValueError(f"{where}: its teacher {part} is taught by another recommender itself; name that one")
 
 
 def recipe_names() -> list[str]:
@@ -226,6 +279,11 @@ def kind_of(name: str) -> str:
 def layer_of(name: str) -> str:
     """The group of the asset that a recommender is: ``baselines`` or ``models``."""
     return _LAYERS[kind_of(name)]
+
+
+def teacher_of(name: str) -> str | None:
+    """The recommender whose lists a model is taught; ``None`` for one that is taught none."""
+    return registry().teacher_of(name)
 
 
 def parts_of(name: str) -> tuple[str, ...]:
@@ -268,7 +326,11 @@ _MODULES = {
     RERANKING: _modules_of_reranking,
 }
 # kinds that are made of parts, for sentences
-_IN_WORDS = {FUSION: "a fusion", RERANKING: "a re-ranking"}
+_IN_WORDS = {
+    MODEL: "taught by another recommender, which is not",
+    FUSION: "a fusion, and not all of its parts are",
+    RERANKING: "a re-ranking, and not all of its parts are",
+}
 
 
 def modules_by_name() -> list[str]:
@@ -291,17 +353,24 @@ def chosen_names(named: Iterable[str]) -> list[str]:
             return []
         wanted = {DEFAULT_SET}
     sets = {inner for name in wanted & _SETS.keys() for inner in _SETS[name]}
-    chosen: list[str] = []
-    # each kind after those that its parts may be of
-    for kind in (recipes(), fusions(), rerankings()):
-        asked = [name for name in sorted(kind) if name in wanted or kind[name].set in sets]
-        chosen += [name for name in asked if not _missing_parts(name, chosen)]
+    chosen = [
+        name
+        for kind in (recipes(), fusions(), rerankings())
+        for name in sorted(kind)
+        if name in wanted or kind[name].set in sets
+    ]
+    # what one is built on may be left out itself
+    while lacking := {name for name in chosen if _lacking(name, chosen)}:
+        chosen = [name for name in chosen if name not in lacking]
     return chosen
 
 
-def _missing_parts(name: str, chosen: list[str]) -> list[str]:
-    """Parts of a fusion or re-ranking that are neither baselines nor chosen."""
-    return [part for part in parts_of(name) if part != name and part not in BASELINES and part not in chosen]
+def _lacking(name: str, chosen: Collection[str]) -> list[str]:
+    """What a recommender is built on and is neither a baseline nor chosen: parts of a fusion or re-ranking, and the
+    teacher of a model."""
+    teacher = teacher_of(name)
+    built_on = (*parts_of(name), *([] if teacher is None else [teacher]))
+    return [part for part in built_on if part != name and part not in BASELINES and part not in chosen]
 
 
 def check_recipes(named: list[str]) -> None:
@@ -322,10 +391,8 @@ def check_recipes(named: list[str]) -> None:
         )
     chosen = chosen_names(named)
     for name in sorted(set(named) & set(known) - set(chosen)):
-        lacking = ",".join(_missing_parts(name, chosen))
-        raise ValueError(
-            f"{name} is {_IN_WORDS[kind_of(name)]}, and not all of its parts are chosen: add {lacking} to RECIPES"
-        )
+        lacking = ",".join(_lacking(name, chosen))
+        raise ValueError(f"{name} is {_IN_WORDS[kind_of(name)]} chosen: add {lacking} to RECIPES")
     if named:
         require("train", f"RECIPES={','.join(named)}")
 
@@ -354,3 +421,8 @@ def compared(named: Iterable[str]) -> list[str]:
 def needed_codes(chosen: Iterable[str]) -> set[str]:
     """Names of the codes that the chosen models are built on."""
     return {codes for name in chosen if name in recipes() and (codes := recipes()[name].codes) is not None}
+
+
+def needed_teacher_lists(chosen: Iterable[str]) -> set[str]:
+    """Names of the teacher lists that the chosen models are taught."""
+    return {lists for name in chosen if name in recipes() and (lists := recipes()[name].teacher_lists) is not None}

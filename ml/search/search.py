@@ -17,6 +17,7 @@ from typing import Any
 
 from ml.codes.codes import Codes
 from ml.data.files import atomic_file
+from ml.data.teacher_lists import TeacherLists
 from ml.data.training_set import TrainingSet
 from ml.search.space import Dimension, as_toml, with_values, within
 from ml.training.loop import DivergedError
@@ -55,6 +56,7 @@ def search(
     seed: int = 0,
     codes: Codes | None = None,
     *,
+    teacher_lists: TeacherLists | None = None,
     threads: int = DEFAULT_THREADS,
     validate_with_seen_excluded: bool = False,
     tell: Callable[[str], None] = lambda line: None,
@@ -70,6 +72,7 @@ def search(
         space: what may change; keys that the recipe does not have are left out.
         seed: of proposals and of every training.
         codes: for recipes that name a code assignment.
+        teacher_lists: for recipes that name some.
         threads: torch threads of a training.
         validate_with_seen_excluded: rank validation users without the items of their histories.
         tell: is given a line for each finished trial.
@@ -102,7 +105,7 @@ def search(
         trial = study.ask()
         changed = with_values(recipe, {dimension.key: dimension.suggest(trial) for dimension in space})
         value, facts = _trained(
-            changed, training_set, folder / "trial", seed, codes, threads, validate_with_seen_excluded
+            changed, training_set, folder / "trial", seed, codes, teacher_lists, threads, validate_with_seen_excluded
         )
         for name, fact in facts.items():
             trial.set_user_attr(name, fact)
@@ -137,6 +140,7 @@ def _trained(
     folder: Path,
     seed: int,
     codes: Codes | None,
+    teacher_lists: TeacherLists | None,
     threads: int,
     exclude_seen: bool,
 ) -> tuple[float, dict[str, Any]]:
@@ -150,6 +154,7 @@ def _trained(
             seed,
             codes,
             progress=False,
+            teacher_lists=teacher_lists,
             threads=threads,
             validate_with_seen_excluded=exclude_seen,
         )

@@ -6,6 +6,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from ml.data.teacher_lists import ListTable
 from ml.data.training_set import Sequences
 from ml.tasks.batch import Batch
 from ml.tasks.cloze import Cloze
@@ -20,7 +21,9 @@ from ml.tasks.settings import (
     NextItemSettings,
     RecencySamplingSettings,
     TaskSettings,
+    TeacherListsSettings,
 )
+from ml.tasks.teacher_lists import TeacherListsTask
 
 
 class Task(Protocol):
@@ -56,8 +59,14 @@ class StagedTask(Task, Protocol):
         epochs before, so that an interrupted run can be resumed."""
 
 
-def build_task(settings: TaskSettings, items: int) -> Task:
-    """The task that the settings describe, for a catalogue of so many items."""
+def build_task(settings: TaskSettings, items: int, lists: ListTable | None = None) -> Task:
+    """The task that the settings describe.
+
+    Args:
+        settings: which task, and its options.
+        items: size of the catalogue.
+        lists: what the task ``teacher_lists`` trains on; ``None`` where nothing is trained.
+    """
     match settings:
         case NextItemSettings():
             return NextItem()
@@ -69,4 +78,6 @@ def build_task(settings: TaskSettings, items: int) -> Task:
             return MaskedThenLast(settings, items)
         case EveryPrefixSettings():
             return EveryPrefix(settings)
+        case TeacherListsSettings():
+            return TeacherListsTask(items, lists)
     raise TypeError(f"no task has the settings {settings!r}")

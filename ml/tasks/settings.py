@@ -125,7 +125,28 @@ class MaskedThenLastSettings(EveryPrefixSettings):
         return super().items_read(lengths, max_length - 1) + samples
 
 
-TaskSettings = NextItemSettings | ClozeSettings | RecencySamplingSettings | EveryPrefixSettings | MaskedThenLastSettings
+@dataclass(frozen=True)
+class TeacherListsSettings:
+    """The lists of a teacher for sub-histories are to be written, item by item; nothing to set."""
+
+    shows_marks: ClassVar[bool] = True
+
+    def items_read(self, lengths: np.ndarray, max_length: int) -> np.ndarray:
+        """Input items of the sub-history that is drawn of a history, on average, and of its list: about ten, with the
+        mark. See :meth:`EveryPrefixSettings.items_read`."""
+        return np.minimum((lengths + 1) / 2, max_length) + _LISTED
+
+
+_LISTED = 10
+
+TaskSettings = (
+    NextItemSettings
+    | ClozeSettings
+    | RecencySamplingSettings
+    | EveryPrefixSettings
+    | MaskedThenLastSettings
+    | TeacherListsSettings
+)
 
 TASK_SETTINGS: dict[str, type[TaskSettings]] = {
     "next_item": NextItemSettings,
@@ -133,6 +154,7 @@ TASK_SETTINGS: dict[str, type[TaskSettings]] = {
     "recency_sampling": RecencySamplingSettings,
     "every_prefix": EveryPrefixSettings,
     "masked_then_last": MaskedThenLastSettings,
+    "teacher_lists": TeacherListsSettings,
 }
 
 
@@ -142,7 +164,7 @@ def check_task_of_model(task: TaskSettings, model: Any) -> None:
     Masks go with models that have a vector for them (``reads_masks``), a single mask with those that fill in one item
     of a history (``reads_one_mask``). A model whose states depend on later items of the window (``reads_later_items``)
     must not be asked for an item of its own window. A model with marks between histories and lists (``reads_marks``)
-    needs a task that shows it some (``shows_marks``).
+    needs a task that shows it some (``shows_marks``), and such a task a model that has some.
 
     Raises:
         ValueError: it cannot.
@@ -156,6 +178,11 @@ def check_task_of_model(task: TaskSettings, model: Any) -> None:
         raise ValueError(
             "this model has marks between histories and lists, and the task shows it none, so they would keep their "
             "initial vectors; use a task that teaches lists, or marks = 0"
+        )
+    if getattr(task, "shows_marks", False) and not getattr(model, "reads_marks", False):
+        raise ValueError(
+            "the task teacher_lists needs a model that writes its lists behind a mark: gptrec with lists = "
+            '"next_k" and marks of 1 or more'
         )
     uses_masks, reads_masks = getattr(task, "uses_masks", False), getattr(model, "reads_masks", False)
     if uses_masks and not reads_masks:

@@ -1,7 +1,7 @@
 """Train a recipe from a shell: ``python -m ml.training --recipe NAME --training-set FOLDER --out FOLDER``.
 
-Needs torch, numpy and safetensors alone, so that a GPU host needs nothing else. Under ``torchrun`` each batch of the
-recipe is cut among the processes::
+Needs torch, numpy and safetensors alone, so that a GPU host needs nothing else; and pyarrow, for recipes of students,
+which read teacher lists. Under ``torchrun`` each batch of the recipe is cut among the processes::
 
     torchrun --nproc-per-node 2 -m ml.training --recipe NAME --training-set FOLDER --out FOLDER --device cuda
 """
@@ -16,6 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from ml.codes.codes import Codes
+from ml.data.teacher_lists import TeacherLists, is_teacher_lists
 from ml.data.training_set import FIT_ON_BOTH, FIT_ON_TRAIN, TrainingSet
 from ml.training.devices import choose_device
 from ml.training.distributed import joined
@@ -39,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 options.seed,
                 None if options.codes is None else _codes(options.codes),
                 progress=not options.quiet,
+                teacher_lists=None if options.teacher_lists is None else _teacher_lists(options.teacher_lists),
                 threads=options.threads,
                 fit_on=options.fit_on,
                 validate_with_seen_excluded=options.exclude_seen,
@@ -72,6 +74,12 @@ def _codes(folder: Path) -> Codes:
     return Codes.load(folder)
 
 
+def _teacher_lists(folder: Path) -> TeacherLists:
+    if not is_teacher_lists(folder):
+        raise ValueError(f"{folder} holds no teacher lists (teacher_lists.json): give the folder they were saved in")
+    return TeacherLists.load(folder)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m ml.training",
@@ -82,6 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--training-set", required=True, type=Path, metavar="FOLDER", help="that a training set was saved in")
     add("--out", required=True, type=Path, metavar="FOLDER", help="for the trained model; replaced as a whole")
     add("--codes", type=Path, metavar="FOLDER", help="that codes were saved in, for recipes that name some")
+    add("--teacher-lists", type=Path, metavar="FOLDER", help="that teacher lists were saved in, for students")
     add("--seed", type=int, default=0, help="of everything random (default: 0)")
     add(
         "--fit-on",

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ml.models.settings import AUTO
-from ml.tasks.settings import EveryPrefixSettings, MaskedThenLastSettings
+from ml.tasks.settings import EveryPrefixSettings, MaskedThenLastSettings, TeacherListsSettings
 from ml.training.recipe import Recipe, TrainingSettings
 
 # candidates for the longest history that is read
@@ -123,7 +123,7 @@ def batch_size_for(training: TrainingSettings, lengths: np.ndarray) -> tuple[int
 
 def _items_read(recipe: Recipe, lengths: np.ndarray) -> np.ndarray:
     """Input items of the samples that each history of the given length becomes."""
-    if isinstance(recipe.task, EveryPrefixSettings):
+    if isinstance(recipe.task, EveryPrefixSettings | TeacherListsSettings):
         return recipe.task.items_read(lengths, recipe.model.max_length)
     return np.minimum(lengths, recipe.model.max_length)
 

@@ -77,6 +77,7 @@ def train_model(
     settings: TrainingSettings,
     phase: Phase,
     execution: Execution,
+    rows_of_epoch: Callable[[np.random.Generator], np.ndarray] | None = None,
 ) -> Trained:
     """Train a model in place until it stops getting better on validation users.
 
@@ -91,6 +92,8 @@ def train_model(
         settings: batch size, epochs, patience.
         phase: seed, names, and where checkpoints are kept.
         execution: precision, compilation, progress bar, log.
+        rows_of_epoch: draws the sequences that an epoch is to train on, int64, as many each time; ``None`` for all of
+            them in every epoch.
 
     Raises:
         DivergedError: a loss is not finite.
@@ -99,6 +102,7 @@ def train_model(
     rows = np.flatnonzero(sequences.lengths >= trainable.least_items)
     if len(rows) == 0:
         raise ValueError(f"no training history has {trainable.least_items} items, so there is nothing to learn from")
+    sequences_of_epoch = len(rows) if rows_of_epoch is None else len(rows_of_epoch(np.random.default_rng(0)))
     world = World.current()
     model = trainable.module
     device = next(model.parameters()).device
@@ -114,8 +118,8 @@ def train_model(
     clock = _Clock()
     bar = progress_of(
         phase.title,
-        settings.max_epochs * len(rows),
-        (state.epoch - 1) * len(rows) + min(state.batch * settings.batch_size, len(rows)),
+        settings.max_epochs * sequences_of_epoch,
+        (state.epoch - 1) * sequences_of_epoch + min(state.batch * settings.batch_size, sequences_of_epoch),
         execution.progress and world.is_first,
     )
     log_to, tell = (execution.log_to, execution.tell) if world.is_first else (None, None)
@@ -123,7 +127,8 @@ def train_model(
         while state.epoch <= settings.max_epochs and not _has_stopped(state, settings, trainable.pretraining_epochs):
             trainable.start_epoch(state.epoch)
             generator = generator_for(phase.seed, state.epoch)
-            batches = shuffled_batches(sequences, rows, settings.batch_size, trainable.max_length, generator)
+            in_epoch = rows if rows_of_epoch is None else rows_of_epoch(generator)
+            batches = shuffled_batches(sequences, in_epoch, settings.batch_size, trainable.max_length, generator)
             model.train()
             for batch_rows in batches[state.batch :]:
                 for_batch, for_loss = generators_of_step(phase.seed, state.epoch, state.batch, world.rank)
@@ -165,7 +170,7 @@ def train_model(
                     state.best, state.best_epoch = quality, state.epoch
                     state.best_weights = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
             clock.read_into(state, training=False)
-            state.log.append(_record(phase.fit_on, state, quality, len(rows)))
+            state.log.append(_record(phase.fit_on, state, quality, sequences_of_epoch))
             growing_log.add(state.log[-1])
             bar.set_postfix_str(summary(state.log[-1], state.best_epoch))
             state.epoch, state.batch = state.epoch + 1, 0

@@ -16,7 +16,7 @@ from ml.config import TableError, read_table, read_toml, take_choice, take_table
 from ml.models.settings import MODEL_SETTINGS, ModelSettings, needs_codes
 from ml.objectives.registry import OBJECTIVES
 from ml.objectives.settings import ObjectiveSettings, check_objective_of_model
-from ml.tasks.settings import TASK_SETTINGS, TaskSettings, check_task_of_model
+from ml.tasks.settings import TASK_SETTINGS, TaskSettings, TeacherListsSettings, check_task_of_model
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 # `quick` is trained by default, `full` holds the quick ones too; `generative` adds models that generate identifiers
@@ -109,6 +109,9 @@ class Recipe:
         notes: what to know of the choice of values.
         set: the set that trains it: see :data:`RECIPE_SETS`.
         codes: name of the recipe of the codes that the model is built on, or ``None``.
+        teacher_lists: name of the recipe of the lists that the model is taught, or ``None``.
+        tradeoff: of a model that is taught lists at several trade-offs, the one that it recommends at: a number, or
+            ``validation`` (:mod:`ml.training.tradeoffs`). ``None`` for the lowest.
         architecture: key of ``MODEL_SETTINGS``.
         model: sizes and options of the model.
         task_name: key of ``TASK_SETTINGS``.
@@ -125,6 +128,8 @@ class Recipe:
     notes: str
     set: str
     codes: str | None
+    teacher_lists: str | None
+    tradeoff: float | Literal["validation"] | None
     architecture: str
     model: ModelSettings
     task_name: str
@@ -139,6 +144,10 @@ class Recipe:
         tables: dict[str, Any] = {"title": self.title, "source": self.source, "notes": self.notes, "set": self.set}
         if self.codes is not None:
             tables["codes"] = self.codes
+        if self.teacher_lists is not None:
+            tables["teacher_lists"] = self.teacher_lists
+        if self.tradeoff is not None:
+            tables["tradeoff"] = self.tradeoff
         tables["model"] = {"architecture": self.architecture, **asdict(self.model)}
         tables["task"] = {"name": self.task_name, **asdict(self.task)}
         tables["objective"] = {"name": self.objective_name, **asdict(self.objective)}
@@ -211,6 +220,8 @@ def recipe_from_tables(name: str, tables: dict[str, Any], where: str) -> Recipe:
         notes=words.notes,
         set=words.set,
         codes=words.codes,
+        teacher_lists=words.teacher_lists,
+        tradeoff=words.tradeoff,
         architecture=architecture,
         model=read_table(MODEL_SETTINGS[architecture], model_table, where, "model."),
         task_name=task_name,
@@ -224,6 +235,14 @@ def recipe_from_tables(name: str, tables: dict[str, Any], where: str) -> Recipe:
         raise TableError(f'{where}: this model needs codes: name a recipe of codes, as in codes = "svd"')
     if recipe.codes is not None and not needs_codes(recipe.model):
         raise TableError(f"{where}: codes are named, and this model has no use for them; remove the key codes")
+    taught = isinstance(recipe.task, TeacherListsSettings)
+    if taught and recipe.teacher_lists is None:
+        raise TableError(
+            f'{where}: the task teacher_lists needs lists: name a recipe of them, as in teacher_lists = "sasrec_lists"'
+        )
+    for key in ("teacher_lists", "tradeoff"):
+        if not taught and getattr(recipe, key) is not None:
+            raise TableError(f"{where}: the key {key} goes with the task teacher_lists alone; remove it")
     try:
         check_task_of_model(recipe.task, recipe.model)
         check_objective_of_model(recipe.objective, recipe.model)
@@ -241,3 +260,9 @@ class _Words:
     notes: str
     set: Literal["quick", "full", "generative", "beyond_accuracy", "slow", "published"]
     codes: str | None = None
+    teacher_lists: str | None = None
+    tradeoff: float | Literal["validation"] | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.tradeoff, float) and not 0 <= self.tradeoff <= 1:
+            raise ValueError(f"tradeoff must be from 0 (accuracy alone) to 1 (the goal alone), not {self.tradeoff}")

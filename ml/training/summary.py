@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ml.data.files import read_json, sha256_of_file
+from ml.data.files import read_json, sha256_of_file, whole
 
 
 def version_of_trained(folder: Path) -> str:
@@ -72,6 +72,18 @@ def _output_embedding(sizes: dict[str, Any]) -> dict[str, Any]:
 def fit_on_of_trained(folder: Path) -> str:
     """The data that the final fit read: ``train`` or ``train+validation``."""
     return _config(folder)["fit_on"]
+
+
+def student_and_teacher(folder: Path) -> tuple[float | None, float | None]:
+    """Validation nDCG@10 of a model that was taught the lists of a teacher, and that of its teacher; ``None`` without
+    validation users.
+
+    Raises:
+        DamagedFile: it was taught none, or a file of its folder cannot be read.
+    """
+    with whole(folder):
+        config = _config(folder)
+        return config["best_validation_ndcg_at_10"], config["teacher_lists"]["teacher_validation_ndcg_at_10"]
 
 
 def derived_of_trained(folder: Path) -> dict[str, dict[str, Any]]:

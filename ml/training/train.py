@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from ml.codes.codes import Codes
+from ml.data.teacher_lists import TeacherLists
 from ml.data.training_set import FIT_ON_TRAIN, TrainingSet
 from ml.data.versions import versioned_folder
 from ml.models.generating_model import GeneratingModel
@@ -65,6 +66,7 @@ def train(
     codes: Codes | None = None,
     progress: bool = True,
     *,
+    teacher_lists: TeacherLists | None = None,
     threads: int = DEFAULT_THREADS,
     fit_on: str = FIT_ON_TRAIN,
     validate_with_seen_excluded: bool = False,
@@ -94,6 +96,7 @@ def train(
         seed: of everything random.
         codes: for recipes that name a code assignment.
         progress: show a progress bar.
+        teacher_lists: for recipes that name some.
         threads, device, precision, compile, log_to, tell: see :class:`ml.training.runtime.Execution`.
         fit_on: what the final weights are trained on, ``train`` or ``train+validation``.
         validate_with_seen_excluded: rank validation users without the items of their histories.
@@ -102,7 +105,8 @@ def train(
             installed; they hold times.
 
     Raises:
-        ValueError: the recipe does not fit the codes or the training set, or the device is not there.
+        ValueError: the recipe does not fit the codes, the teacher lists or the training set, or the device is not
+            there.
         DivergedError: the loss is no finite number any more.
     """
     chosen, world = choose_device(device), World.current()
@@ -125,6 +129,7 @@ def train(
         execution=execution,
         fit_on=fit_on,
         validate_with_seen_excluded=validate_with_seen_excluded,
+        teacher_lists=teacher_lists,
     )
     start_measuring_memory(chosen)
     try:

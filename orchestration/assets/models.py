@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -34,8 +35,7 @@ _SEQUENCES_WORTH_A_PROCESS = 50_000
 def _model_asset(recipe: Recipe) -> dg.AssetsDefinition:
     code = code_version("ml.training.train", *modules_of(recipe.name))
     deps = [["training_sets", "sequences"], ["settings", "training"], ["settings", "fit"], ["settings", "ranking"]]
-    if recipe.codes:
-        deps.append(["codes", recipe.codes])
+    deps += _built_on(recipe).values()
 
     @dg.asset(
         key=["models", recipe.name],
@@ -94,20 +94,28 @@ def _model_asset(recipe: Recipe) -> dg.AssetsDefinition:
     return model
 
 
+def _built_on(recipe: Recipe) -> dict[str, list[str]]:
+    """Keys of the assets that a model is built on, by the option of the training that takes them."""
+    named = {"codes": recipe.codes, "teacher_lists": recipe.teacher_lists}
+    return {option: [option, name] for option, name in named.items() if name}
+
+
 def _train_here(recipe: Recipe, paths: DatasetPaths, options: dict, say: Callable[[str], None]) -> None:
     from ml.codes.codes import Codes
+    from ml.data.teacher_lists import TeacherLists
     from ml.training.loop import DivergedError
     from ml.training.train import train
 
-    codes = Codes.load(paths.asset("codes", recipe.codes)) if recipe.codes else None
+    loaders: dict[str, Callable[[Path], Any]] = {"codes": Codes.load, "teacher_lists": TeacherLists.load}
     chosen = dict(options)
     seen = chosen.pop("exclude_seen")
     with as_dagster_failure(paths.dataset, DivergedError, ValueError):
+        inputs = {option: loaders[option](paths.asset(*key)) for option, key in _built_on(recipe).items()}
         train(
             recipe,
             load_training_set(paths),
             paths.asset("models", recipe.name),
-            codes=codes,
+            **inputs,
             validate_with_seen_excluded=seen,
             tell=lambda record: say(record.in_words()),
             **chosen,
@@ -166,13 +174,14 @@ def _starts_ahead(
 
 
 def _of_this_run(context: dg.AssetExecutionContext, settings: Settings) -> list[Recipe]:
-    """Recipes that this run is to train and whose codes are there: not of this run, or made by it already."""
+    """Recipes that this run is to train and whose codes and teacher lists are there: not of this run, or made by it
+    already."""
     selected = context.job_def.asset_layer.executable_asset_keys
     dataset = context.partition_key
     chosen = [name for name in chosen_for(settings, dataset) if name in recipes()]
 
-    def is_there(codes: str) -> bool:
-        key = dg.AssetKey(["codes", codes])
+    def is_there(path: list[str]) -> bool:
+        key = dg.AssetKey(path)
         if key not in selected:
             return True
         records = context.instance.fetch_materializations(
@@ -181,7 +190,7 @@ def _of_this_run(context: dg.AssetExecutionContext, settings: Settings) -> list[
         return bool(records) and records[0].event_log_entry.run_id == context.run_id
 
     wanted = [recipes()[name] for name in chosen if dg.AssetKey(["models", name]) in selected]
-    return [recipe for recipe in wanted if not recipe.codes or is_there(recipe.codes)]
+    return [recipe for recipe in wanted if all(map(is_there, _built_on(recipe).values()))]
 
 
 def _worth_a_process(recipe: Recipe, lengths: "np.ndarray") -> bool:
@@ -203,6 +212,7 @@ def _command(recipe: Recipe, paths: DatasetPaths, options: dict, processes: int 
         training_set=paths.asset("training_sets", "sequences"),
         out=paths.asset("models", recipe.name),
         codes=paths.asset("codes", recipe.codes) if recipe.codes else None,
+        teacher_lists=paths.asset("teacher_lists", recipe.teacher_lists) if recipe.teacher_lists else None,
         processes=processes,
         **options,
     )

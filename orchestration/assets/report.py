@@ -10,7 +10,14 @@ import dagster as dg
 
 from ml.audits.registry import AUDITS
 from ml.data.setting_names import by_new_name
-from ml.recommenders.registry import codes_recipes, fusion_names, needed_codes, recipe_names, reranking_names
+from ml.recommenders.registry import (
+    codes_recipes,
+    fusion_names,
+    needed_codes,
+    needed_teacher_lists,
+    recipe_names,
+    reranking_names,
+)
 from ml.reports.content.libraries import LIBRARIES
 from orchestration.assets.evaluation import RANKINGS, compared_recommenders
 from orchestration.assets.training_sets import load_training_set
@@ -184,7 +191,8 @@ def check_results(instance: dg.DagsterInstance, graph, dataset: str) -> list:
 def _data_versions(instance: dg.DagsterInstance, graph, dataset: str, but: dg.AssetKey) -> dict[str, str]:
     """Data versions of all inputs of the report, in the order of the lineage."""
     names = set(compared_recommenders(dataset))
-    shown = dict.fromkeys(("baselines", "models", "rankings"), names) | {"codes": needed_codes(names)}
+    shown = dict.fromkeys(("baselines", "models", "rankings"), names)
+    shown |= {"codes": needed_codes(names), "teacher_lists": needed_teacher_lists(names)}
     keys = [
         key
         for key in graph.toposorted_asset_keys

@@ -52,6 +52,7 @@ def hyperparameters(context: dg.AssetExecutionContext, config: SearchConfig) -> 
     from pathlib import Path
 
     from ml.codes.codes import Codes
+    from ml.data.teacher_lists import TeacherLists
     from ml.extras import require
     from ml.recommenders.registry import recipes
     from ml.search.space import DEFAULT_SPACE, load_space
@@ -70,12 +71,12 @@ def hyperparameters(context: dg.AssetExecutionContext, config: SearchConfig) -> 
     from ml.search.search import search
 
     recipe = recipes()[config.recipe]
-    codes = None
-    if recipe.codes:
-        folder = paths.asset("codes", recipe.codes)
-        if not folder.exists():
-            raise dg.Failure(f"{dataset}: make codes/{recipe.codes} first", allow_retries=False)
-        codes = Codes.load(folder)
+    named = {"codes": recipe.codes, "teacher_lists": recipe.teacher_lists}
+    for layer, name in named.items():
+        if name and not paths.asset(layer, name).exists():
+            raise dg.Failure(f"{dataset}: make {layer}/{name} first", allow_retries=False)
+    codes = Codes.load(paths.asset("codes", recipe.codes)) if recipe.codes else None
+    lists = TeacherLists.load(paths.asset("teacher_lists", recipe.teacher_lists)) if recipe.teacher_lists else None
     folder = search_folder(paths, recipe.name)
     with as_dagster_failure(dataset, ValueError):
         found = search(
@@ -86,6 +87,7 @@ def hyperparameters(context: dg.AssetExecutionContext, config: SearchConfig) -> 
             load_space(Path(config.space) if config.space else DEFAULT_SPACE),
             read_settings("training", dataset)["seed"],
             codes,
+            teacher_lists=lists,
             threads=config.threads or execution_of(Settings(), dataset)["threads"],
             validate_with_seen_excluded=read_settings("ranking", dataset)["exclude_seen"],
             tell=context.log.info,

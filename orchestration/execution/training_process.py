@@ -33,6 +33,7 @@ def command(
     training_set: Path,
     out: Path,
     codes: Path | None,
+    teacher_lists: Path | None,
     seed: int,
     fit_on: str,
     exclude_seen: bool,
@@ -49,6 +50,7 @@ def command(
         training_set: folder of the sequences.
         out: folder of the model, replaced as a whole.
         codes: folder of the code assignment, for a recipe that names one.
+        teacher_lists: folder of the teacher lists, for a recipe that names some.
         seed, fit_on, exclude_seen, device, precision, checkpoint_seconds, threads: options of
             ``python -m ml.training``.
         processes: that share the work; more than one by torchrun.
@@ -61,6 +63,7 @@ def command(
         "--training-set": training_set,
         "--out": out,
         "--codes": codes,
+        "--teacher-lists": teacher_lists,
         "--seed": seed,
         "--fit-on": fit_on,
         "--device": device,

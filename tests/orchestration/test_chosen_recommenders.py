@@ -19,6 +19,8 @@ from ml.recommenders.registry import (
     compared,
     modules_of,
     needed_codes,
+    needed_teacher_lists,
+    teacher_of,
 )
 from ml.training.recipe import RECIPES, load_recipes
 from orchestration import code_versions
@@ -31,6 +33,7 @@ GRAPH = defs.resolve_asset_graph()
 CODES = ("random", "svd", "tiny_text")
 QUICK = ["tiny_recjpq", "tiny_softmax", "tiny_fusion"]
 FULL = ["tiny_gsasrec", *QUICK]
+BEYOND_ACCURACY = ["tiny_recjpq", "tiny_softmax", "tiny_student", "tiny_fusion", "mmr_0.3_of_tiny_fusion"]
 RERANKED = "mmr_0.3_of_tiny_fusion"
 
 
@@ -41,7 +44,7 @@ RERANKED = "mmr_0.3_of_tiny_fusion"
         (["quick"], QUICK),
         (["full"], FULL),
         (["full", "quick"], FULL),
-        (["beyond_accuracy"], [*QUICK, RERANKED]),
+        (["beyond_accuracy"], BEYOND_ACCURACY),
         (["published"], ["tiny_published"]),
         (["quick", "tiny_published"], ["tiny_published", *QUICK]),
         (["tiny_gsasrec"], ["tiny_gsasrec"]),
@@ -52,6 +55,9 @@ RERANKED = "mmr_0.3_of_tiny_fusion"
         # and a re-ranking nothing without what it re-ranks
         (["tiny_softmax", RERANKED], ["tiny_softmax"]),
         (["tiny_softmax", "tiny_fusion", RERANKED], ["tiny_softmax", "tiny_fusion", RERANKED]),
+        # and a student nothing without its teacher
+        (["tiny_student", "tiny_gsasrec"], ["tiny_gsasrec"]),
+        (["tiny_student", "tiny_softmax"], ["tiny_softmax", "tiny_student"]),
     ],
 )
 def test_sets_and_names(named: list[str], stands_for: list[str]) -> None:
@@ -86,6 +92,16 @@ def test_a_re_ranking_asks_for_its_part_and_the_parts_of_it() -> None:
     check_recipes([RERANKED, "tiny_fusion", "tiny_softmax"])
     with pytest.raises(ValueError, match=rf"no recipe mmr_0.3_of_tiny_fuson \(did you mean {RERANKED}\?\)"):
         check_recipes(["mmr_0.3_of_tiny_fuson"])
+
+
+def test_a_student_asks_for_its_teacher() -> None:
+    assert teacher_of("tiny_student") == "tiny_softmax"
+    assert teacher_of("tiny_softmax") is None
+    with pytest.raises(ValueError, match=r"tiny_student is taught by another recommender, which .*add tiny_softmax"):
+        check_recipes(["tiny_student"])
+    check_recipes(["tiny_student", "tiny_softmax"])
+    assert needed_teacher_lists(chosen_names(["tiny_student", "tiny_softmax"])) == {"tiny_lists"}
+    assert needed_teacher_lists(chosen_names(["quick"])) == set()
 
 
 @pytest.fixture
@@ -130,7 +146,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         copied.parent.mkdir(exist_ok=True)
         copied.write_text(path.read_text())
     monkeypatch.setenv("RAW2RANK_RECIPES", str(tmp_path))
-    caches = (recommenders.recipes, recommenders.fusions, recommenders.rerankings, recommenders.codes_recipes)
+    caches = (
+        recommenders.recipes,
+        recommenders.fusions,
+        recommenders.rerankings,
+        recommenders.codes_recipes,
+        recommenders.teacher_lists_recipes,
+    )
     for cached in caches:
         cached.cache_clear()
     yield tmp_path
@@ -162,6 +184,53 @@ def test_recipes_without_codes_of_their_own_take_those_of_the_library(folder: Pa
     assert list(recommenders.codes_recipes()) == list(load_codes_recipes())
 
 
+def test_teacher_lists_without_a_recipe_are_named_with_those_that_have_one(folder: Path) -> None:
+    rewrite(folder / "tiny_student.toml", '"tiny_lists"', '"tiny_list"')
+    with pytest.raises(
+        ValueError,
+        match=r"tiny_student\.toml: there is no recipe of teacher lists tiny_list \(did you mean tiny_lists\?\)",
+    ):
+        recommenders.teacher_lists_recipes()
+
+
+def test_a_teacher_that_does_not_exist_is_named_with_the_nearest(folder: Path) -> None:
+    rewrite(folder / "teacher_lists" / "tiny_lists.toml", '"tiny_softmax"', '"tiny_softmix"')
+    with pytest.raises(
+        ValueError,
+        match=r"tiny_lists\.toml: there is no tiny_softmix to be a teacher \(did you mean tiny_softmax\?\); there are",
+    ):
+        recommenders.teacher_lists_recipes()
+
+
+@pytest.mark.parametrize(
+    ("file", "pattern", "replacement", "message"),
+    [
+        ("tiny_student.toml", "marks = 2", "marks = 3", r"model\.marks is 3, .* are at 2 trade-offs \(0, 0\.5\)"),
+        ("tiny_student.toml", '"validation"', "0.7", r"tradeoff is 0\.7, and the lists tiny_lists are at 0, 0\.5"),
+        ("tiny_student.toml", "list_length = 10", "list_length = 5", "model.list_length is 5, .* hold 10 items"),
+        ("tiny_softmax.toml", 'set = "quick"', 'set = "full"', "in the set beyond_accuracy, but its teacher tiny_soft"),
+        ("teacher_lists/tiny_lists.toml", '"tiny_softmax"', '"tiny_student"', "its teacher tiny_student is taught by"),
+    ],
+)
+def test_a_student_and_lists_that_do_not_go_together_are_refused(
+    folder: Path, file: str, pattern: str, replacement: str, message: str
+) -> None:
+    # that these miss a part too would be said first
+    for other in ("fusions/tiny_fusion.toml", f"rerankings/{RERANKED}.toml"):
+        (folder / other).unlink()
+    rewrite(folder / file, pattern, replacement)
+    with pytest.raises(ValueError, match=f"tiny_student\\.toml: {message}"):
+        recommenders.teacher_lists_recipes()
+
+
+def test_recipes_of_ones_own_need_no_teacher_lists(folder: Path) -> None:
+    (folder / "tiny_student.toml").unlink()
+    (folder / "teacher_lists" / "tiny_lists.toml").unlink()
+    (folder / "teacher_lists").rmdir()
+    assert recommenders.teacher_lists_recipes() == {}
+    assert chosen_names(["beyond_accuracy"]) == [*QUICK, RERANKED]
+
+
 def test_a_part_that_does_not_exist_is_named(folder: Path) -> None:
     rewrite(folder / "fusions" / "tiny_fusion.toml", '"tiny_softmax"', '"tiny_hardmax"')
     with pytest.raises(ValueError, match=r"tiny_fusion\.toml: there is no tiny_hardmax.*markov_chain.*tiny_softmax"):
@@ -173,14 +242,16 @@ def test_a_part_of_a_narrower_set_is_named(folder: Path) -> None:
     with pytest.raises(ValueError, match="in the set quick, but its part tiny_softmax is in full alone"):
         recommenders.fusions()
     rewrite(folder / "fusions" / "tiny_fusion.toml", 'set = "quick"', 'set = "full"')
-    rewrite(folder / "rerankings" / f"{RERANKED}.toml", 'set = "beyond_accuracy"', 'set = "full"')
+    for narrower in (f"rerankings/{RERANKED}.toml", "tiny_student.toml"):
+        rewrite(folder / narrower, 'set = "beyond_accuracy"', 'set = "full"')
+    recommenders.recipes.cache_clear()
     recommenders.fusions.cache_clear()
     assert chosen_names(["full"])[-2:] == ["tiny_fusion", RERANKED]
 
 
 def test_the_set_beyond_accuracy_holds_its_recipes_and_the_quick_ones(folder: Path) -> None:
     rewrite(folder / "tiny_gsasrec.toml", 'set = "full"', 'set = "beyond_accuracy"')
-    assert chosen_names(["beyond_accuracy"]) == [*FULL, RERANKED]
+    assert chosen_names(["beyond_accuracy"]) == ["tiny_gsasrec", *BEYOND_ACCURACY]
     assert "tiny_gsasrec" not in chosen_names(["full"])
     check_recipes(["beyond_accuracy"])
 
@@ -224,9 +295,10 @@ def test_what_was_not_chosen_is_not_wanted() -> None:
         *(
             f"{layer}/{name}"
             for layer in ("models", "rankings")
-            for name in {*FULL, RERANKED, "tiny_published"} - {"tiny_softmax"}
+            for name in {*FULL, RERANKED, "tiny_published", "tiny_student"} - {"tiny_softmax"}
         ),
         *(f"codes/{name}" for name in CODES),
+        "teacher_lists/tiny_lists",
         "searches/hyperparameters",
     }
     assert {key for key in unwanted(GRAPH, []) if key.path[0] == "codes"} == {
@@ -270,4 +342,4 @@ def test_a_folder_of_recipes_may_have_no_re_rankings(folder: Path) -> None:
     (folder / "rerankings" / f"{RERANKED}.toml").unlink()
     (folder / "rerankings").rmdir()
     assert recommenders.rerankings() == {}
-    assert chosen_names(["beyond_accuracy"]) == QUICK
+    assert chosen_names(["beyond_accuracy"]) == [name for name in BEYOND_ACCURACY if name != RERANKED]

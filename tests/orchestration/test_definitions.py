@@ -20,7 +20,7 @@ GRAPH = defs.resolve_asset_graph()
 KEYS = sorted(GRAPH.materializable_asset_keys | GRAPH.external_asset_keys)
 LAYERS = {
     "settings", "raw", "landing", "staging", "intermediate", "marts", "training_sets", "baselines", "codes",
-    "models", "rankings", "evaluation", "audits", "searches",
+    "teacher_lists", "models", "rankings", "evaluation", "audits", "searches",
 }  # fmt: skip
 
 
@@ -33,7 +33,7 @@ def test_every_asset_says_what_it_is(key: dg.AssetKey) -> None:
     node = GRAPH.get(key)
     assert len(key.path) == 2
     assert key.path[0] in LAYERS
-    further = key.path[0] in {"models", "rankings", "codes"} and not is_chosen(key, chosen_names([]))
+    further = key.path[0] in {"models", "rankings", "codes", "teacher_lists"} and not is_chosen(key, chosen_names([]))
     assert node.group_name == (MORE_RECIPES if further else key.path[0])
     assert node.description
     assert node.owners
@@ -64,6 +64,8 @@ def test_identities_alone_lead_to_models_that_read_no_text() -> None:
     """A corrected price must not retrain them: nothing of the metadata lies above."""
     for key in GRAPH.materializable_asset_keys:
         of_text = key.path[0] == "codes" and codes_recipes()[key.path[-1]].needs_text
+        # taught lists that are re-ranked by categories
+        of_text = of_text or key == dg.AssetKey(["models", "tiny_student"])
         if (key.path[0] in {"models", "codes"} and not of_text) or key == dg.AssetKey(["baselines", "markov_chain"]):
             above = {ancestor.to_user_string() for ancestor in ancestors(key)}
             assert "raw/reviews" in above
@@ -79,11 +81,12 @@ def test_what_was_chosen_reaches_exactly_what_reads_it() -> None:
         for name in ("training", "fit", "ranking", "comparison", "seeds", "audits")
     }
     # the report, in the group of the evaluation, prints all of them
+    recommenders = {"baselines", "models", "rankings"}
     assert readers == {
-        "training": {"baselines", "codes", "models", "rankings", "evaluation", "audits", "searches"},
-        "fit": {"baselines", "models", "evaluation", "audits"},
+        "training": recommenders | {"codes", "teacher_lists", "evaluation", "audits", "searches"},
+        "fit": {"baselines", "models", "teacher_lists", "evaluation", "audits"},
         # the rule for seen items holds for validation users too, who decide when training stops
-        "ranking": {"models", "rankings", "evaluation", "audits", "searches"},
+        "ranking": {"models", "teacher_lists", "rankings", "evaluation", "audits", "searches"},
         "comparison": {"evaluation", "audits"},
         "seeds": {"evaluation"},
         # the report names every choice

@@ -193,6 +193,19 @@ _SMALL_RECIPES = {
         "model": _SMALL_GPTREC,
         "objective": {"name": "softmax"},
     },
+    "gptrec_student": {
+        "teacher_lists": "lists",
+        "model": _SMALL_GPTREC | {"marks": 1},
+        "task": {"name": "teacher_lists"},
+        "objective": {"name": "softmax"},
+    },
+    "gptrec_distilled": {
+        "teacher_lists": "lists",
+        "tradeoff": "validation",
+        "model": _SMALL_GPTREC | {"marks": 2},
+        "task": {"name": "teacher_lists"},
+        "objective": {"name": "softmax"},
+    },
     "gptrec_top_k": {
         "model": _SMALL_GPTREC | {"lists": "top_k"},
         "objective": {"name": "softmax"},
@@ -219,12 +232,35 @@ def _create_transformer(name: str, seed: int) -> Recommender:
         "training": {"batch_size": 16, "max_epochs": 2, "patience": 2},
         **_SMALL_RECIPES[name],
     }
+    if "teacher_lists" in tables:
+        return _create_student(recipe_from_tables(name, tables, name), seed)
     codes = None
     if "codes" in tables:
         made_up = made_up_training_set()
         codes = assign_svd_codes(made_up, books=4) if tables["codes"] == "svd" else _unique_codes(made_up.items)
     # on more threads such small sums would wait for each other
     return SequentialRecommender(recipe_from_tables(name, tables, name), seed, codes, execution=Execution(threads=1))
+
+
+def _create_student(recipe, seed: int) -> Recommender:
+    """A student whose teacher, a Markov chain, is fitted on the same training set."""
+    from ml.data.training_set import FIT_ON_TRAIN
+    from ml.teaching.make_lists import make_teacher_lists
+    from ml.teaching.recipe import TeacherListsRecipe
+    from ml.training.runtime import Execution
+    from ml.training.sequential_recommender import SequentialRecommender
+
+    marks = recipe.model.marks
+    reranked = {"tradeoffs": (0.0, 1.0), "method": "greedy", "goals": ("popularity",)} if marks > 1 else {}
+    lists = TeacherListsRecipe("lists", "Lists", "none", "", "markov_chain", 3, depth=4, candidates=10, **reranked)
+
+    class Student(SequentialRecommender):
+        def fit(self, training_set: TrainingSet):
+            teacher = BASELINES["markov_chain"].create(seed).fit(training_set)
+            self.teacher_lists = make_teacher_lists(lists, {FIT_ON_TRAIN: teacher}, training_set, seed, True)
+            return super().fit(training_set)
+
+    return Student(recipe, seed, execution=Execution(threads=1))
 
 
 def _unique_codes(items: int):
