@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
-from ml.beyond_accuracy.goals import GoalOnData, goal_on
+from ml.alignment.summary import policy_folder, read_alignment
+from ml.beyond_accuracy.goals import GoalOnData, available_goals, goal_on
 from ml.data.training_set import FIT_ON_TRAIN, TrainingSet
 from ml.evaluation.trade_offs import ListSeries
 from ml.recommender import RERANKING, Recommendations, Recommender
-from ml.recommenders.fused import validation_lists
+from ml.recommenders.fused import load_part, validation_lists
 from ml.recommenders.registry import Registry
 from ml.reranking.methods import METHODS
 from ml.reranking.recipe import RerankingRecipe
@@ -66,6 +70,11 @@ class Fitted:
         if name not in self._goals:
             self._goals[name] = goal_on(name, self.training_set)
         return self._goals[name]
+
+    def first_goal(self, names: Sequence[str]) -> str:
+        """The first of some goals that the items have what it needs for; the very first where there is none."""
+        available = available_goals(self.training_set)
+        return next((name for name in names if name in available), names[0])
 
     def candidates(self, name: str, split: str, depth: int) -> Recommendations:
         """The best items of a recommender for each case of a split; for validation users of one that was fitted on
@@ -149,8 +158,15 @@ class ListsOfRecommenders:
         return _in_blocks(recommender, fitted.training_set, split, k, fitted.exclude_seen).items
 
 
+class _Taught(Protocol):
+    """A model that was taught lists at several trade-offs."""
+
+    def at_tradeoff(self, tradeoff: float) -> Recommender: ...
+
+
 def list_series(names: Iterable[str], fitted: Fitted) -> list[ListSeries]:
-    """The series that recommenders are made into: one for each re-ranking and each goal of its recipe.
+    """The series that recommenders are made into: one for each re-ranking and each goal of its recipe, and one for each
+    student that was taught lists at several trade-offs.
 
     Re-rankings that differ in their tradeoff alone are one series.
 
@@ -174,7 +190,54 @@ def _rerankings(names: Sequence[str], fitted: Fitted) -> Iterator[ListSeries]:
                 yield RerankedLists(recipe, goal, fitted)
 
 
-PROVIDERS: tuple[Callable[[Sequence[str], Fitted], Iterator[ListSeries]], ...] = (_rerankings,)
+def _students(names: Sequence[str], fitted: Fitted) -> Iterator[ListSeries]:
+    recipes = fitted.registry.recipes
+    for name in names:
+        lists = recipes[name].teacher_lists if name in recipes else None
+        taught = None if lists is None else fitted.registry.teacher_lists[lists]
+        if taught is not None and taught.reranks and taught.tradeoffs[0] == 0:
+            title = fitted.title_of(name)
+            recommenders = [partial(_at_tradeoff, name, tradeoff, fitted) for tradeoff in taught.tradeoffs]
+            described = (name, title, "student", fitted.first_goal(taught.goals), title, "tradeoff", taught.tradeoffs)
+            yield ListsOfRecommenders(*described, recommenders, fitted)
+
+
+def _at_tradeoff(name: str, tradeoff: float, fitted: Fitted) -> Recommender:
+    student: _Taught = fitted.recommender(name)  # type: ignore[assignment] # a student
+    return student.at_tradeoff(tradeoff)
+
+
+def aligned_lists(name: str, folder: Path, fitted: Fitted) -> ListSeries:
+    """The student of an alignment, and its policies by the weight of the goal.
+
+    Args:
+        name: of the alignment.
+        folder: that :func:`ml.alignment.align.align` filled.
+        fitted: where the student is, and how the policies are asked.
+
+    Raises:
+        DamagedFile: the folder does not hold what was saved.
+    """
+    described = read_alignment(folder)
+    student, weights = described["student"]["recipe"], [policy["weight"] for policy in described["policies"]]
+    recommenders = [
+        partial(fitted.recommender, student),
+        *(partial(load_part, name, policy_folder(folder, weight)) for weight in weights),
+    ]
+    return ListsOfRecommenders(
+        name=name,
+        title=fitted.title_of(name),
+        kind="alignment",
+        goal=described["goal"]["name"],
+        start=fitted.title_of(student),
+        parameter="weight",
+        tradeoffs=(0.0, *weights),
+        recommenders=recommenders,
+        fitted=fitted,
+    )
+
+
+PROVIDERS: tuple[Callable[[Sequence[str], Fitted], Iterator[ListSeries]], ...] = (_rerankings, _students)
 
 
 def _in_blocks(

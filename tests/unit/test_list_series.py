@@ -6,17 +6,23 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from alignment_toys import student_recipe, trained_student, world
+from alignment_toys import toy_recipe as aligned_recipe
+from teaching_toys import lists_recipe
 from trade_off_toys import training_set
 
+from ml.alignment.align import align
 from ml.baselines.registry import BASELINES
+from ml.beyond_accuracy.goals import goal_on
 from ml.data.training_set import FIT_ON_BOTH
 from ml.evaluation.trade_offs import compare_series
 from ml.recommender import Recommender
 from ml.recommenders import list_series as module
-from ml.recommenders.list_series import Fitted, ListsOfRecommenders, list_series
+from ml.recommenders.list_series import Fitted, ListsOfRecommenders, aligned_lists, list_series
 from ml.recommenders.registry import Registry
 from ml.recommenders.reranked import Reranked
 from ml.reranking.recipe import RerankingRecipe
+from ml.training.sequential_recommender import SequentialRecommender
 
 DATA = training_set()
 OF = "markov_chain"
@@ -126,6 +132,57 @@ def test_recommenders_are_the_points_of_a_series():
     found = compare_series([[both]], DATA, resamples=50)
     assert found.series[0].bought is None
     assert [point.tradeoff for point in found.series[0].points] == [0, 2.5]
+
+
+class Taught:
+    """A student that recommends one or the other baseline."""
+
+    def __init__(self, by_tradeoff) -> None:
+        self.by_tradeoff = by_tradeoff
+
+    def at_tradeoff(self, tradeoff):
+        return self.by_tradeoff[tradeoff]
+
+
+def test_a_student_that_was_taught_several_tradeoffs_is_a_series():
+    teaching = {
+        "front": lists_recipe(tradeoffs=(0.0, 0.4), method="greedy", goals=("category_diversity", "popularity")),
+        "plain": lists_recipe(),
+        "goal_alone": lists_recipe(tradeoffs=(0.5, 1.0), method="greedy", goals=("popularity",)),
+    }
+    known = {name: replace(student_recipe(), name=name, teacher_lists=name) for name in teaching}
+    known["untaught"] = student_recipe()
+    made = {0.0: BASELINES[OF].create().fit(DATA), 0.4: BASELINES["random"].create().fit(DATA)}
+    bare = replace(DATA, item_text=None)
+    registry = Registry(known, {}, {}, {}, teaching)
+    fitted = Fitted(bare, registry, lambda name: Taught(made), str.title)
+    (series,) = list_series([*known], fitted)
+    assert (series.name, series.kind, series.goal, series.tradeoffs) == ("front", "student", "popularity", (0.0, 0.4))
+    for place, tradeoff in enumerate(series.tradeoffs):
+        expected = made[tradeoff].recommend(DATA.histories("test"), 10, False).items
+        np.testing.assert_array_equal(series.lists(place, "test", 10), expected)
+
+
+def test_an_alignment_is_a_series_of_its_student_and_its_policies(tmp_path):
+    data = world(
+        [[user % 6, (user + 1) % 6, (user + 2) % 6] for user in range(12)], 8, [user % 8 for user in range(12)]
+    )
+    student = trained_student(data, max_epochs=1)
+    recipe = aligned_recipe(
+        goals=("popularity",), weights=(0.0, 3.0), steps=2, validate_every=1, student=student.recipe.name
+    )
+    align(recipe, student, data, goal_on("popularity", data), tmp_path / "aligned")
+    fitted = Fitted(data, Registry({}, {}, {}), lambda name: student, str.title)
+    series = aligned_lists("aligned", tmp_path / "aligned", fitted)
+    assert (series.title, series.start, series.goal, series.kind) == (
+        "Aligned", student.recipe.name.title(), "popularity", "alignment",
+    )  # fmt: skip
+    assert (series.parameter, series.tradeoffs) == ("weight", (0.0, 0.0, 3.0))
+    recommenders = [student, *(SequentialRecommender.load(tmp_path / "aligned" / "policies" / one) for one in "03")]
+    for place, recommender in enumerate(recommenders):
+        expected = recommender.recommend(data.histories("test"), 4, False).items
+        np.testing.assert_array_equal(series.lists(place, "test", 4), expected)
+    assert len(compare_series([[series]], data, resamples=50).series[0].points) == 3
 
 
 def test_goals_that_the_items_cannot_have_are_left_out_and_the_others_compared():
