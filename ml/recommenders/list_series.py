@@ -17,12 +17,11 @@ from ml.evaluation.trade_offs import ListSeries
 from ml.recommender import RERANKING, Recommendations, Recommender
 from ml.recommenders.fused import load_part, validation_lists
 from ml.recommenders.registry import Registry
+from ml.recommenders.reranked import TRADEOFFS
 from ml.reranking.methods import METHODS
 from ml.reranking.recipe import RerankingRecipe
 from ml.reranking.rerank import lists_at
 
-# of a re-ranking, whose recipe knows one tradeoff or none
-TRADEOFFS = tuple(tenths / 10 for tenths in range(11))
 # no goal measures how well it does what it does
 _WITHOUT_GOAL = ("calibration",)
 # users asked for at a time, as for rankings
@@ -77,16 +76,17 @@ class Fitted:
         return next((name for name in names if name in available), names[0])
 
     def candidates(self, name: str, split: str, depth: int) -> Recommendations:
-        """The best items of a recommender for each case of a split; for validation users of one that was fitted on
-        the training items alone."""
+        """The best items of a recommender for each case of a split.
+
+        For validation users they come from a fit on the training items alone, whatever the final fit has read
+        (:func:`ml.recommenders.fused.validation_lists`).
+        """
         depth = min(depth, self.training_set.items)
         key = (name, split, depth)
         if key not in self._candidates:
             recommender = self.recommender(name)
             if split == "validation":
-                found = validation_lists(
-                    name, recommender, self.training_set, depth, self.exclude_seen, self.seed
-                )  # fmt: skip
+                found = validation_lists(name, recommender, self.training_set, depth, self.exclude_seen, self.seed)
             else:
                 found = _in_blocks(recommender, self.training_set, split, depth, self.exclude_seen)
             self._candidates[key] = found
