@@ -1,7 +1,7 @@
 """Accuracy against goals beyond it, of recipes that are fitted with several seeds.
 
     python benchmarks/fronts.py --lake workspace/lake/<dataset> --out build/fronts --seeds 3 --exclude-seen \\
-        --recipes mmr_of_two_hop_graph gptrec_student --alignments gptrec_ppo
+        --recipes mmr_of_sasrec_sampled_softmax gptrec_distilled --alignments gptrec_ppo
 
 The report of a run compares what was fitted with one seed. This fits re-rankings, students and alignments with
 several, on the training set of a dataset that was run before, and compares them as the report does: fronts,
