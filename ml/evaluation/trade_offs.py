@@ -38,6 +38,21 @@ MOST_LOST = 0.05
 RESAMPLES = 2_000
 # drawn counts of users that are held at a time
 _AT_ONCE = 1 << 22
+# columns of the table of points
+_TEXTS = ("series", "title", "kind", "goal", "start", "parameter")
+_FLAGS = ("on_front", "chosen")
+_NUMBERS = (
+    *("tradeoff", "ndcg@10", "ndcg@10_low", "ndcg@10_high", "value", "value_low", "value_high"),
+    *("popularity_percentile@10", "coverage@10"),
+)
+POINTS = pa.schema(
+    [
+        *(pa.field(name, pa.string(), nullable=False) for name in _TEXTS),
+        pa.field("seeds", pa.int32(), nullable=False),
+        *(pa.field(name, pa.float64(), nullable=False) for name in _NUMBERS),
+        *(pa.field(name, pa.bool_(), nullable=False) for name in _FLAGS),
+    ]
+)
 
 
 class ListSeries(Protocol):
@@ -443,22 +458,6 @@ def points_table(found: TradeOffs) -> pa.Table:
         for point in one.points
     ]
     return pa.Table.from_pylist(rows, POINTS)
-
-
-_TEXTS = ("series", "title", "kind", "goal", "start", "parameter")
-_FLAGS = ("on_front", "chosen")
-_NUMBERS = (
-    *("tradeoff", "ndcg@10", "ndcg@10_low", "ndcg@10_high", "value", "value_low", "value_high"),
-    *("popularity_percentile@10", "coverage@10"),
-)
-POINTS = pa.schema(
-    [
-        *(pa.field(name, pa.string(), nullable=False) for name in _TEXTS),
-        pa.field("seeds", pa.int32(), nullable=False),
-        *(pa.field(name, pa.float64(), nullable=False) for name in _NUMBERS),
-        *(pa.field(name, pa.bool_(), nullable=False) for name in _FLAGS),
-    ]
-)
 
 
 def save_trade_offs(found: TradeOffs, folder: Path) -> None:
