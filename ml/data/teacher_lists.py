@@ -13,6 +13,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ class ListTable:
         users: user index of each sub-history, int32 ``[rows]``, ascending.
         starts: where it starts in the flat items of the training histories, int64 ``[rows]``.
         ends: where it ends, the place after its last item, int64 ``[rows]``.
-        tradeoffs: the trade-offs that there are lists at, ascending.
+        tradeoffs: the trade-offs of the lists of each sub-history, ascending.
         items: the lists, int32 ``[rows, trade-offs, depth]``; -1 (``ml.recommender.NO_ITEM``) fills those of a
             small catalogue.
         scores: the teacher's own scores of the listed items, float32, of the same shape; ``-inf`` beside -1.
@@ -190,7 +191,7 @@ class TeacherLists:
 
     @property
     def tradeoffs(self) -> tuple[float, ...]:
-        """The trade-offs that there are lists at, ascending."""
+        """The trade-offs of the lists of each sub-history, ascending."""
         return self.tables[FIT_ON_TRAIN].tradeoffs
 
     @property
@@ -255,7 +256,10 @@ class TeacherLists:
 
         Raises:
             DamagedFile: a file is missing or damaged, or does not hold the lists that were described.
+            ModuleNotFoundError: pyarrow is not installed, as on a host that trains alone.
         """
+        if find_spec("pyarrow") is None:
+            raise ModuleNotFoundError(f"{folder}: reading teacher lists needs pyarrow: pip install pyarrow")
         with whole(folder):
             description = json.loads((folder / _DESCRIPTION).read_text(encoding="utf-8"))
             if description["format"] != FORMAT:

@@ -88,6 +88,13 @@ class Registry:
         lists = self.recipes[name].teacher_lists if name in self.recipes else None
         return None if lists is None else self.teacher_lists[lists].teacher
 
+    def built_on(self, name: str) -> tuple[str, ...]:
+        """All recommenders that are fitted before one, each behind those that it is built on itself: the parts of a
+        fusion or re-ranking, and the teacher of a model."""
+        teacher = self.teacher_of(name)
+        direct = [*(part for part in self.parts_of(name) if part != name), *([] if teacher is None else [teacher])]
+        return tuple(dict.fromkeys(each for part in direct for each in (*self.built_on(part), part)))
+
 
 def registry() -> Registry:
     """The recommenders of the recipes' folder (:func:`recipes_folder`)."""
@@ -366,11 +373,8 @@ def chosen_names(named: Iterable[str]) -> list[str]:
 
 
 def _lacking(name: str, chosen: Collection[str]) -> list[str]:
-    """What a recommender is built on and is neither a baseline nor chosen: parts of a fusion or re-ranking, and the
-    teacher of a model."""
-    teacher = teacher_of(name)
-    built_on = (*parts_of(name), *([] if teacher is None else [teacher]))
-    return [part for part in built_on if part != name and part not in BASELINES and part not in chosen]
+    """What a recommender is built on and is neither a baseline nor chosen."""
+    return [part for part in registry().built_on(name) if part not in BASELINES and part not in chosen]
 
 
 def check_recipes(named: list[str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -11,7 +11,8 @@ from typing import Any, Self
 import numpy as np
 
 from ml.baselines.registry import BASELINES
-from ml.beyond_accuracy.goals import GOALS, GoalOnData, available_goals, goal_on
+from ml.beyond_accuracy.affordable import most_of_the_goal
+from ml.beyond_accuracy.goals import GOALS, GoalOnData, first_goal, goal_on
 from ml.beyond_accuracy.measures import ndcg
 from ml.data.files import whole
 from ml.data.training_set import FIT_ON_TRAIN, Sequences, TrainingSet
@@ -231,16 +232,6 @@ class Reranked:
         return loaded
 
 
-def first_goal(goals: Sequence[str], training_set: TrainingSet) -> GoalOnData:
-    """The first of some goals that the items of a training set have what it needs for.
-
-    Raises:
-        GoalUnavailable: there is none; the message is that of the first goal.
-    """
-    available = available_goals(training_set)
-    return goal_on(next((goal for goal in goals if goal in available), goals[0]), training_set)
-
-
 def choose_tradeoff(
     lists: Recommendations,
     targets: np.ndarray,
@@ -265,13 +256,8 @@ def choose_tradeoff(
     found = lists_at(cut, TRADEOFFS, CUT_OFF, recipe.method, on, histories, popularity=popularity)
     accuracies = [float(ndcg(found[tradeoff], targets).mean()) for tradeoff in TRADEOFFS]
     goals = [_mean(on.measure(found[tradeoff], histories)) for tradeoff in TRADEOFFS]
-    least = (1 - recipe.largest_loss) * accuracies[0]
-    sign = 1 if on.goal.higher_is_better else -1
-    best = 0
-    for place, (accuracy, goal) in enumerate(zip(accuracies, goals, strict=True)):
-        best_goal = goals[best]
-        if accuracy >= least and goal is not None and best_goal is not None and sign * goal > sign * best_goal:
-            best = place
+    measured = [np.nan if goal is None else goal for goal in goals]
+    best = most_of_the_goal(accuracies, measured, on.goal.higher_is_better, recipe.largest_loss)
     return ChosenTradeoff(TRADEOFFS[best], tuple(accuracies), tuple(goals))
 
 

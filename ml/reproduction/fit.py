@@ -16,7 +16,7 @@ from pathlib import Path
 from ml.data.training_set import TrainingSet
 from ml.evaluation.metrics import metric_values, user_metrics
 from ml.evaluation.rankings import rank
-from ml.recommender import FUSION, RERANKING, Recommender
+from ml.recommender import Recommender
 from ml.recommenders.fit import Conditions, depends_on_seed
 from ml.recommenders.fit import fit as fit_by_name
 from ml.recommenders.load import load
@@ -74,7 +74,7 @@ def needed_fits(claims: Sequence[Claim]) -> list[Fit]:
         for name in (claim.recommender, *claim.above)
         for seed in _seeds(name, claim)
     ]
-    parts = [replace(fit, recommender=part) for fit in fits for part in _known().parts_of(fit.recommender)]
+    parts = [replace(fit, recommender=part) for fit in fits for part in _known().built_on(fit.recommender)]
     return sorted(dict.fromkeys(parts + fits), key=_stage)
 
 
@@ -125,12 +125,11 @@ def _fitted(bench: Bench, fit: Fit, folder: Path) -> Recommender:
     known = _known()
     conditions = Conditions(fit.seed, fit.fit_on, bench.exclude_seen, bench.device, threads=bench.threads)
     parts: dict[str, Recommender] = {}
-    for part in known.parts_of(fit.recommender):
-        if part != fit.recommender:
-            part_fit = replace(fit, recommender=part)
-            measured(bench, part_fit)
-            at = _folder(bench.folder, part_fit)
-            parts[part] = _loaded(part, at) or _fitted(bench, part_fit, at)
+    for part in known.built_on(fit.recommender):
+        part_fit = replace(fit, recommender=part)
+        measured(bench, part_fit)
+        at = _folder(bench.folder, part_fit)
+        parts[part] = _loaded(part, at) or _fitted(bench, part_fit, at)
     return fit_by_name(fit.recommender, bench.training_set, conditions, known, parts, folder / _FITTED)
 
 
@@ -147,7 +146,8 @@ def _seeds(name: str, claim: Claim) -> range:
 
 def _stage(fit: Fit) -> int:
     """Fits of a stage need those of the stages before."""
-    return {FUSION: 1, RERANKING: 2}.get(_known().kind_of(fit.recommender), 0)
+    built_on = _known().built_on(fit.recommender)
+    return max((1 + _stage(replace(fit, recommender=part)) for part in built_on), default=0)
 
 
 def _folder(folder: Path, fit: Fit) -> Path:
@@ -169,13 +169,20 @@ def _key(bench: Bench, fit: Fit) -> str:
         "recipes": {part: known.recipes[part].digest() for part in _named_recipes(name)},
         "fusion": known.fusions[name].digest() if name in known.fusions else None,
         **({"reranking": known.rerankings[name].digest()} if name in known.rerankings else {}),
+        **({"teacher_lists": taught} if (taught := _named_lists(name)) else {}),
     }
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 
 def _named_recipes(name: str) -> list[str]:
-    """Recipes that a recommender is, or is made of."""
-    return sorted(part for part in _known().parts_of(name) if part in _known().recipes)
+    """Recipes that a recommender is, or is built on."""
+    return sorted(part for part in (*_known().built_on(name), name) if part in _known().recipes)
+
+
+def _named_lists(name: str) -> dict[str, str]:
+    """Digests of the recipes of the lists that a recommender, or what it is built on, is taught."""
+    named = [_known().recipes[part].teacher_lists for part in _named_recipes(name)]
+    return {lists: _known().teacher_lists[lists].digest() for lists in named if lists is not None}
 
 
 @cache

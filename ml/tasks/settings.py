@@ -127,17 +127,14 @@ class MaskedThenLastSettings(EveryPrefixSettings):
 
 @dataclass(frozen=True)
 class TeacherListsSettings:
-    """The lists of a teacher for sub-histories are to be written, item by item; nothing to set."""
+    """The lists of a teacher are learned (:mod:`ml.tasks.teacher_lists`); nothing to set."""
 
     shows_marks: ClassVar[bool] = True
 
     def items_read(self, lengths: np.ndarray, max_length: int) -> np.ndarray:
-        """Input items of the sub-history that is drawn of a history, on average, and of its list: about ten, with the
-        mark. See :meth:`EveryPrefixSettings.items_read`."""
-        return np.minimum((lengths + 1) / 2, max_length) + _LISTED
+        """See :meth:`EveryPrefixSettings.items_read`: half a history on average, and mark and list, about ten."""
+        return np.minimum((lengths + 1) / 2, max_length) + 10
 
-
-_LISTED = 10
 
 TaskSettings = (
     NextItemSettings

@@ -1,5 +1,5 @@
-"""A teacher's lists for sub-histories are to be written item by item: the first stage of GPTRec beyond accuracy (Petrov
-and Macdonald, "Aligning GPTRec with Beyond-Accuracy Goals with Reinforcement Learning", arXiv 2403.04875)."""
+"""A model learns to write the lists that a teacher gives for sub-histories: the first stage of Petrov and Macdonald,
+"Aligning GPTRec with Beyond-Accuracy Goals with Reinforcement Learning", arXiv 2403.04875."""
 
 from __future__ import annotations
 
@@ -53,5 +53,5 @@ class TeacherListsTask:
         return batch_of(items, lengths, users_of(sequences, rows), positions[predicts], lists[predicts])
 
     def history_batch(self, sequences: Sequences, rows: np.ndarray, max_length: int) -> Batch:
-        """Histories alone: the mark behind them is said to the model that writes the lists."""
+        """Histories alone: the model gets the mark when it writes their lists (:mod:`ml.generation.next_k`)."""
         return history_batch(sequences, rows, max_length)

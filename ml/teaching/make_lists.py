@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
-from ml.beyond_accuracy.goals import GoalOnData, available_goals, goal_on
+from ml.beyond_accuracy.goals import GoalOnData, first_goal
 from ml.beyond_accuracy.measures import ndcg
 from ml.data.teacher_lists import ListTable, TeacherLists, histories_digest, sub_histories
 from ml.data.training_set import FIT_ON_TRAIN, Sequences, TrainingSet
@@ -18,12 +18,13 @@ from ml.teaching.recipe import TeacherListsRecipe
 _ROWS_AT_ONCE = 10_000
 _VALIDATION_DEPTH = 10
 
-# a teacher that was fitted on the training items alone, or on the validation items too
-Teachers = Mapping[str, Recommender]
-
 
 def make_teacher_lists(
-    recipe: TeacherListsRecipe, teachers: Teachers, training_set: TrainingSet, seed: int, exclude_seen: bool
+    recipe: TeacherListsRecipe,
+    teachers: Mapping[str, Recommender],
+    training_set: TrainingSet,
+    seed: int,
+    exclude_seen: bool,
 ) -> TeacherLists:
     """Make the lists of a recipe.
 
@@ -42,22 +43,21 @@ def make_teacher_lists(
     Raises:
         ValueError: no training history has an item, or the items allow none of the goals.
     """
-    goal = first_goal(recipe.goals, training_set) if recipe.goals else None
-    on = None if goal is None else goal_on(goal, training_set)
+    on = first_goal(recipe.goals, training_set) if recipe.goals else None
     tables = {
         fit_on: _table(recipe, teacher, training_set.to_fit_on(fit_on), seed, exclude_seen, on)
         for fit_on, teacher in teachers.items()
     }
     return TeacherLists(
-        recipe.name,
-        recipe.teacher,
-        goal,
-        exclude_seen,
-        seed,
-        tables,
-        None if on is None else on.vectors,
-        None if on is None else on.values,
-        _validation_ndcg(teachers[FIT_ON_TRAIN], training_set, exclude_seen),
+        name=recipe.name,
+        teacher=recipe.teacher,
+        goal=None if on is None else on.goal.name,
+        exclude_seen=exclude_seen,
+        seed=seed,
+        tables=tables,
+        goal_vectors=None if on is None else on.vectors,
+        goal_values=None if on is None else on.values,
+        teacher_validation_ndcg_at_10=_validation_ndcg(teachers[FIT_ON_TRAIN], training_set, exclude_seen),
     )
 
 
@@ -69,13 +69,6 @@ def teachers_of(fit: Callable[[str], Recommender], fit_on: str) -> dict[str, Rec
         fit_on: what the final fit of the student is to read.
     """
     return {each: fit(each) for each in dict.fromkeys((FIT_ON_TRAIN, fit_on))}
-
-
-def first_goal(goals: tuple[str, ...], training_set: TrainingSet) -> str:
-    """Name of the first of some goals that the items of a training set allow; of the first of all where they allow
-    none, so that :func:`~ml.beyond_accuracy.goals.goal_on` says what it lacks."""
-    available = available_goals(training_set)
-    return next((goal for goal in goals if goal in available), goals[0])
 
 
 def draw_sub_histories(train: Sequences, per_user: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

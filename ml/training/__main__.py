@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
             if world.is_first:
                 print(json.dumps(asdict(result) | {"folder": str(result.folder)}), flush=True)
-    except (ValueError, OSError, DivergedError) as error:
+    except (ValueError, OSError, ModuleNotFoundError, DivergedError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return _FAILED
     except KeyboardInterrupt:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ml.beyond_accuracy.affordable import most_of_the_goal
-from ml.beyond_accuracy.goals import GoalOnData, goal_named
+from ml.beyond_accuracy.goal import GoalOnData, goal_named
 from ml.beyond_accuracy.measures import ndcg
 from ml.data.teacher_lists import TeacherLists
 from ml.data.training_set import TrainingSet
@@ -21,7 +21,7 @@ def check_lists_of_recipe(recipe: Recipe, tradeoffs: tuple[float, ...], depth: i
 
     Args:
         recipe: of the model.
-        tradeoffs: that there are lists at.
+        tradeoffs: of the lists.
         depth: items of a list.
 
     Raises:

@@ -318,6 +318,8 @@ def test_the_code_of_a_model_and_of_no_other_decides_its_version() -> None:
             waiting.extend(code_versions._imports(module))
     assert {"ml.models.sequential_model", "ml.training.loop", "ml.objectives.build", "ml.data.training_set"} <= covered
     assert not {module for module in covered if module.endswith((".caser", ".gru4rec", ".bert4rec"))}
+    # goals that students choose a trade-off by are measured without reading the text of the items
+    assert not {module for module in covered if module.startswith(("ml.text", "ml.data.item_text"))}
 
 
 def test_what_a_re_ranking_is_of_has_to_exist(folder: Path) -> None:

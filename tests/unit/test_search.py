@@ -8,6 +8,8 @@ from dataclasses import replace
 
 import pytest
 from recommender_factories import made_up_training_set
+from teaching_toys import ring_lists, student_recipe
+from training_toys import ring_training_set
 
 from ml.config import TableError
 from ml.search.search import search
@@ -146,3 +148,11 @@ def test_recipes_survive_being_written():
     for recipe in load_recipes():
         read = recipe_from_tables(recipe.name, tomllib.loads(as_toml(recipe)), recipe.name)
         assert read == recipe
+
+
+def test_a_student_is_searched_on_its_lists(tmp_path):
+    ring = ring_training_set(60)
+    recipe = student_recipe(training={"max_epochs": 2, "patience": 2})
+    found = search(recipe, ring, tmp_path, 1, SPACE[:1], teacher_lists=ring_lists(ring))
+    assert found.recipe == recipe
+    assert found.value > 0

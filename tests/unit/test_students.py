@@ -293,3 +293,56 @@ def test_a_folder_says_how_good_student_and_teacher_are(ring, student, tmp_path)
 def test_an_empty_history_has_a_list(student):
     found = student.recommend(Sequences.from_lists([[], [3]]), DEPTH, exclude_seen=True)
     assert (found.items >= 0).all()
+
+
+def test_a_teacher_is_fitted_before_its_student_and_both_before_a_fusion(monkeypatch, tmp_path):
+    from ml.fusion.recipe import FusionRecipe
+    from ml.reproduction import fit as reproduction
+    from ml.reproduction.claims import Claim
+
+    recipe = student_recipe(training={"max_epochs": 1, "patience": 1})
+    fusion = FusionRecipe("both", "Both", "none", "", "full", ("student", "most_popular"), depth=20)
+
+    def registry(lists):
+        return Registry({"student": recipe}, {"both": fusion}, {}, teacher_lists={"ring_lists": lists})
+
+    known = registry(lists_recipe(teacher="markov_chain"))
+    assert known.built_on("both") == ("markov_chain", "student", "most_popular")
+    assert known.built_on("student") == ("markov_chain",)
+    assert known.built_on("markov_chain") == ()
+    monkeypatch.setattr(reproduction, "_known", lambda: known)
+    claim = Claim("both", "Both", "ring", "both", FIT_ON_TRAIN, "none", seeds=1)
+    fits = reproduction.needed_fits([claim])
+    order = [each.recommender for each in fits]
+    assert order.index("markov_chain") < order.index("student") < order.index("both")
+    bench = reproduction.Bench(ring_training_set(40), True, tmp_path, "code", threads=1)
+    results = {each.recommender: reproduction.measured(bench, each) for each in fits}
+    assert (tmp_path / "student" / FIT_ON_TRAIN / "seed-0" / "fitted").exists()
+    # no teacher was trained beside the one that was measured
+    assert not list(tmp_path.rglob("*teacher*"))
+    # other lists are another result
+    changed = registry(lists_recipe(teacher="markov_chain", histories_per_user=2))
+    monkeypatch.setattr(reproduction, "_known", lambda: changed)
+    student = next(each for each in fits if each.recommender == "student")
+    assert reproduction._key(bench, student) != results["student"].key
+    teacher = next(each for each in fits if each.recommender == "markov_chain")
+    assert reproduction._key(bench, teacher) == results["markov_chain"].key
+
+
+def test_the_report_names_the_teacher_and_the_tradeoff(distilled, tmp_path):
+    from ml.reports.content.evaluation import LeaderboardRow
+    from ml.reports.words.recommenders import described
+
+    folder = tmp_path / "models" / "student"
+    folder.mkdir(parents=True)
+    distilled.at_tradeoff(1.0).save(folder)
+    row = LeaderboardRow({"recommender": "student", "title": "Student", "kind": "model"})
+    (entry,) = described(tmp_path, (row,))
+    assert "writes its list item by item" in entry.text
+    assert entry.text.endswith(
+        "It was taught the lists of ring at 2 trade-offs between accuracy and popularity percentile."
+    )
+    assert entry.settings["teacher"] == "ring"
+    assert entry.settings["tradeoff"] == "1"
+    # there were no validation users
+    assert "validation nDCG@10 of the teacher" not in entry.settings

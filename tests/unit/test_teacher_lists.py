@@ -17,14 +17,14 @@ from teaching_toys import DEPTH, RingTeacher, lists_recipe, ring_lists, two_trad
 from training_toys import ITEMS, ring_training_set
 
 from ml.baselines.registry import BASELINES
-from ml.beyond_accuracy.goals import GoalUnavailable, goal_on
+from ml.beyond_accuracy.goals import GoalUnavailable, first_goal, goal_on
 from ml.config import TableError
 from ml.data.files import DamagedFile
 from ml.data.teacher_lists import ListTable, TeacherLists, file_of, sub_histories
 from ml.data.training_set import FIT_ON_BOTH, FIT_ON_TRAIN, Sequences, TrainingSet
 from ml.recommender import NO_ITEM
 from ml.tasks.teacher_lists import TeacherListsTask
-from ml.teaching.make_lists import draw_sub_histories, first_goal, make_teacher_lists
+from ml.teaching.make_lists import draw_sub_histories, make_teacher_lists
 from ml.teaching.recipe import load_teacher_lists_recipes
 
 
@@ -161,8 +161,8 @@ def test_empty_training_histories_are_refused():
 
 def test_the_first_goal_that_the_items_allow_is_taken(ring):
     goals = ("category_diversity", "text_diversity", "co_occurrence_diversity", "popularity")
-    assert first_goal(goals, ring) == "co_occurrence_diversity"
-    assert first_goal(goals, made_up_training_set()) == "text_diversity"
+    assert first_goal(goals, ring).goal.name == "co_occurrence_diversity"
+    assert first_goal(goals, made_up_training_set()).goal.name == "text_diversity"
     unavailable = lists_recipe(tradeoffs=(0.5,), method="mmr", goals=goals[:2])
     with pytest.raises(GoalUnavailable, match=r"items of ring have no categories.*choose one of co_occurrence"):
         ring_lists(ring, unavailable)

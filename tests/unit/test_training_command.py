@@ -11,14 +11,17 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
+from teaching_toys import ring_lists, student_recipe
 from training_toys import fitted, ring_training_set, toy_recipe
 
 from ml.codes.svd import assign_svd_codes
+from ml.data.teacher_lists import TeacherLists
 from ml.training import log, progress
 from ml.training.__main__ import main
 from ml.training.log import EpochRecord, GrowingLog, read_log
 from ml.training.progress import PlainLines, progress_of, summary
 from ml.training.recipe import load_recipe
+from ml.training.runtime import Execution
 from ml.training.sequential_recommender import SequentialRecommender
 
 REPOSITORY = Path(__file__).parents[2]
@@ -90,6 +93,40 @@ def test_it_needs_torch_numpy_and_safetensors_alone(files):
     assert SequentialRecommender.load(files / "out").log == read_log(files / "out" / "training_log.jsonl")
     fresh = fitted(recipe, training_set)
     assert fresh.best_validation_ndcg_at_10 == result["best_validation_ndcg_at_10"]
+
+
+@pytest.fixture
+def lists(files):
+    """Teacher lists and a student, beside the files."""
+    (files / "lists").mkdir()
+    ring_lists(ring_training_set(60)).save(files / "lists")
+    tables = student_recipe(training={"max_epochs": 2, "patience": 2}).as_tables()
+    (files / "student.toml").write_text(_toml(tables))
+    return files / "lists"
+
+
+def test_a_student_is_trained_on_saved_lists(files, lists, capsys):
+    assert main(_arguments(files, "student", teacher_lists=str(lists))) == 0
+    result = json.loads(capsys.readouterr().out.splitlines()[-1])
+    student = SequentialRecommender(
+        load_recipe(str(files / "student.toml")), execution=Execution(threads=1), teacher_lists=TeacherLists.load(lists)
+    ).fit(ring_training_set(60))
+    assert student.best_validation_ndcg_at_10 == result["best_validation_ndcg_at_10"]
+
+
+def test_a_student_without_lists_or_with_other_files_says_so_in_a_line(files, lists, capsys):
+    assert main(_arguments(files, "student")) == 1
+    assert "this model is taught the lists ring_lists, and none were given" in capsys.readouterr().err
+    assert main(_arguments(files, "student", teacher_lists=str(files / "set"))) == 1
+    assert "holds no teacher lists (teacher_lists.json)" in capsys.readouterr().err
+    assert not (files / "out").exists()
+
+
+def test_lists_need_pyarrow_and_say_so_in_a_line(files, lists):
+    command = [sys.executable, "-c", BLOCKED, *_arguments(files, "student", teacher_lists=str(lists))]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == f"error: {lists}: reading teacher lists needs pyarrow: pip install pyarrow"
 
 
 def test_the_run_is_described(files, capsys):

@@ -20,6 +20,9 @@ _ARCHITECTURES = {
     "fpmc": "A factorised Markov chain of the last item, and a user vector.",
     "bsarec": "A transformer with a filter of low and high frequencies beside its attention, which predicts the next "
     "item.",
+    "gptrec, top_k": "GPT-2 on the items of a history: it predicts the next item, and its list is that of one step.",
+    "gptrec, next_k": "GPT-2 on the items of a history: it writes its list item by item, and each choice depends on "
+    "those before it.",
     "gptrec_codes": "GPT-2 on the codes of a history: it generates the codes of the next item one after the other, by "
     "beam search.",
     "item_codes, tree": "A transformer that reads a history from left to right, and goes down the prefix tree of the "
@@ -67,11 +70,38 @@ def _described(lake: Path, row: LeaderboardRow) -> Described:
     recipe = config.get("recipe", {})
     model = recipe.get("model", {})
     architecture = model.get("architecture", "")
-    name = f"item_codes, {model.get('head')}" if architecture == "item_codes" else architecture
+    variants = {"item_codes": "head", "gptrec": "lists"}
+    name = f"{architecture}, {model.get(variants[architecture])}" if architecture in variants else architecture
     text = _ARCHITECTURES.get(name, f"A model of the architecture {architecture}." if architecture else "")
     settings = {name: value for table in _TABLES for name, value in _settings(table, recipe.get(table, {}))}
     settings |= {name: str(config[name]) for name in ("seed", "threads", "fit_on", "best_epoch") if name in config}
-    return Described(row.title, text + _on_codes(recipe), recipe.get("source", ""), settings)
+    taught = config.get("teacher_lists") or {}
+    settings |= {name: _in_words(value) for name, value in _of_teacher(taught, config)}
+    return Described(row.title, text + _on_codes(recipe) + _on_teacher(taught), recipe.get("source", ""), settings)
+
+
+def _on_teacher(taught: Mapping[str, Any]) -> str:
+    """A sentence on the lists that a model was taught."""
+    if not taught:
+        return ""
+    goal = GOALS.get(taught["goal"] or "")
+    if goal is None:
+        return f" It was taught the lists of {taught['teacher']}."
+    between = f"{len(taught['tradeoffs'])} trade-offs between accuracy and {goal.title.lower()}"
+    return f" It was taught the lists of {taught['teacher']} at {between}."
+
+
+def _of_teacher(taught: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """What is known of a student's teacher, for the table of its settings."""
+    if taught:
+        yield "teacher", taught["teacher"]
+        if taught["teacher_validation_ndcg_at_10"] is not None:
+            quality = taught["teacher_validation_ndcg_at_10"]
+            yield "validation nDCG@10 of the teacher", f"{quality:.4f}"
+        if len(taught["tradeoffs"]) > 1:
+            tradeoff = config.get("tradeoff")
+            chosen = ", chosen on the validation users" if "validation" in taught else ""
+            yield "tradeoff", f"{taught['tradeoffs'][0] if tradeoff is None else tradeoff:g}{chosen}"
 
 
 def _reranked(title: str, reranking: Mapping[str, Any]) -> Described:
