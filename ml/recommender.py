@@ -22,7 +22,8 @@ BASELINE = "baseline"
 MODEL = "model"
 FUSION = "fusion"
 RERANKING = "reranking"
-KINDS = (BASELINE, MODEL, FUSION, RERANKING)
+ALIGNMENT = "alignment"
+KINDS = (BASELINE, MODEL, FUSION, RERANKING, ALIGNMENT)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Any
 import dagster as dg
 
 from orchestration.assets.accepted import accepted_assets
+from orchestration.assets.alignments import alignment_assets
 from orchestration.assets.audits import audit_assets
 from orchestration.assets.baselines import baseline_assets
 from orchestration.assets.beyond_accuracy import beyond_accuracy_assets
@@ -57,6 +58,7 @@ def build_defs(resources: Mapping[str, Any] | None = None) -> dg.Definitions:
             *fusion_assets,
             *teacher_lists_assets,
             *reranking_assets,
+            *alignment_assets,
             *ranking_assets,
             *seed_assets,
             *evaluation_assets,

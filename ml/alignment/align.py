@@ -20,7 +20,7 @@ from ml.alignment.recipe import AlignmentRecipe, folder_of_weight
 from ml.alignment.runtime import AlignmentExecution
 from ml.alignment.summary import ALIGNMENT_FILE, FORMAT, POLICIES, STUDENT
 from ml.alignment.validation import Quality, validation_of
-from ml.beyond_accuracy.goals import GoalOnData, GoalUnavailable, goal_on
+from ml.beyond_accuracy.goals import GoalOnData
 from ml.data.training_set import TrainingSet
 from ml.data.versions import versioned_folder
 from ml.models.gptrec import GPTRec
@@ -53,21 +53,6 @@ class AlignmentResult:
     policies: tuple[Candidate, ...]
     chosen: float | None
     seconds: float
-
-
-def first_available_goal(recipe: AlignmentRecipe, training_set: TrainingSet) -> GoalOnData:
-    """The first goal of a recipe that the items of a training set have what it needs for.
-
-    Raises:
-        GoalUnavailable: they have it for none.
-    """
-    lacking: list[str] = []
-    for name in recipe.goals:
-        try:
-            return goal_on(name, training_set)
-        except GoalUnavailable as error:
-            lacking.append(str(error))
-    raise GoalUnavailable(f"{recipe.title}: {lacking[0]}")
 
 
 def align(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,6 +55,15 @@ class Choices:
         return Choices(self.lists[rows], self.log_probabilities[rows], self.advantages[rows], self.returns[rows])
 
 
+@dataclass(frozen=True)
+class _Read:
+    """What the networks make of some lists: states of the policy, ``[lists, places, dimensions]``, and expected
+    rewards, ``[lists, places]``, or ``None`` without a value network."""
+
+    states: Tensor
+    values: Tensor | None
+
+
 class Learner:
     """A policy that is trained, with all that its training changes.
 
@@ -101,30 +109,45 @@ class Learner:
         Raises:
             DivergedError: a loss is no finite number.
         """
-        choices = self._choices(prompts, sampled, rewards, baseline_rewards)
+        # what is learned from once, in one part, is read once
+        rows, places = sampled.items.shape
+        once = self.recipe.epochs == self.recipe.minibatches == 1 and rows <= self._lists_at_once(places)
+        with torch.set_grad_enabled(once):
+            read = self._read(prompts, sampled.items)
+        choices = self._choices(sampled, rewards, baseline_rewards, read.values)
         found: list[dict[str, float]] = []
         for _ in range(self.recipe.epochs):
-            order = np.arange(len(prompts))
+            order = np.arange(rows)
             if self.recipe.minibatches > 1:
-                order = generator.permutation(len(prompts))
-            for part in np.array_split(order, min(self.recipe.minibatches, len(order))):
-                rows = torch.from_numpy(part).to(self.policy.device)
-                found.append(self._update(prompts.take(rows), choices.take(rows), measure_divergence))
+                order = generator.permutation(rows)
+            for part in np.array_split(order, min(self.recipe.minibatches, rows)):
+                taken = torch.from_numpy(part).to(self.policy.device)
+                found.append(
+                    self._update(prompts.take(taken), choices.take(taken), measure_divergence, read if once else None)
+                )
         return {name: float(np.mean([each[name] for each in found])) for name in found[0]}
 
-    @torch.no_grad()
+    def _read(self, prompts: Prompts, lists: Tensor) -> _Read:
+        states = states_of(self.policy, prompts, lists)
+        return _Read(states, None if self.values is None else self.values(prompts, lists, states))
+
     def _choices(
-        self, prompts: Prompts, sampled: GeneratedLists, rewards: np.ndarray, baseline_rewards: np.ndarray | None
+        self,
+        sampled: GeneratedLists,
+        rewards: np.ndarray,
+        baseline_rewards: np.ndarray | None,
+        values: Tensor | None,
     ) -> Choices:
         recipe, lists = self.recipe, sampled.items
         listed = (lists >= 0).cpu().numpy()
-        if self.values is not None:
-            values = self.values(prompts, lists, states_of(self.policy, prompts, lists)).cpu().numpy()
-            advantages, returns = generalised_advantages(rewards, values, listed, recipe.discount, recipe.gae)
+        if values is not None:
+            expected = values.detach().cpu().numpy()
+            advantages, returns = generalised_advantages(rewards, expected, listed, recipe.discount, recipe.gae)
         else:
-            assert baseline_rewards is not None
-            expected = discounted_returns(baseline_rewards, recipe.discount)
-            advantages = discounted_returns(rewards, recipe.discount) - expected
+            if baseline_rewards is None:
+                raise ValueError("without a value network the rewards of the greedy lists are needed")
+            advantages = discounted_returns(rewards, recipe.discount)
+            advantages = advantages - discounted_returns(baseline_rewards, recipe.discount)
             returns = np.zeros_like(advantages)
         if recipe.normalise_advantages:
             advantages = normalised(advantages, listed)
@@ -134,17 +157,21 @@ class Learner:
 
         return Choices(lists, sampled.log_probabilities, like_policy(advantages), like_policy(returns))
 
-    def _update(self, prompts: Prompts, choices: Choices, measure_divergence: bool) -> dict[str, float]:
+    def _update(
+        self, prompts: Prompts, choices: Choices, measure_divergence: bool, read: _Read | None
+    ) -> dict[str, float]:
         """One step of the optimisers."""
         for network in (self.policy, self.values):
             if network is not None:
                 network.zero_grad(set_to_none=True)
         total = choices.listed.sum().clamp(min=1)
         sums: dict[str, Tensor] = {}
-        for rows in self._chunks(len(prompts), choices.lists.shape[1]):
+        step = self._lists_at_once(choices.lists.shape[1])
+        for start in range(0, len(prompts), step):
+            rows = slice(start, start + step)
             part = choices.take(rows)
             share = part.listed.sum() / total
-            loss, found = self.loss(prompts.take(rows), part, measure_divergence)
+            loss, found = self.loss(prompts.take(rows), part, measure_divergence, read)
             (loss * share).backward()
             for name, value in {"loss": loss, **found}.items():
                 sums[name] = sums.get(name, torch.zeros_like(share)) + value.detach() * share
@@ -159,19 +186,26 @@ class Learner:
         return means
 
     def loss(
-        self, prompts: Prompts, choices: Choices, measure_divergence: bool = False
+        self, prompts: Prompts, choices: Choices, measure_divergence: bool = False, read: _Read | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss of some choices, with gradients, and what it is made of."""
+        """The loss of some choices, with gradients, and what it is made of.
+
+        Args:
+            prompts: what the lists were written for.
+            choices: the lists, and what is to be learned from them.
+            measure_divergence: measure the divergence even where no loss needs it.
+            read: states and values with gradients, where they are known.
+        """
         recipe, lists, listed = self.recipe, choices.lists, choices.listed
-        states = states_of(self.policy, prompts, lists)
-        distributions = log_distributions(self.policy, states, prompts, lists)
+        read = self._read(prompts, lists) if read is None else read
+        distributions = log_distributions(self.policy, read.states, prompts, lists)
         log_probabilities = chosen(distributions, lists)
         found: dict[str, Tensor] = {}
-        if self.values is not None:
+        if read.values is not None:
             surrogate = clipped_surrogate_loss(
                 log_probabilities, choices.log_probabilities, choices.advantages, listed, recipe.clip
             )
-            found["value_loss"] = value_loss(self.values(prompts, lists, states), choices.returns, listed)
+            found["value_loss"] = value_loss(read.values, choices.returns, listed)
             ratio = (log_probabilities.detach() - choices.log_probabilities).exp()
             found["clipped"] = mean_of_listed(((ratio - 1).abs() > recipe.clip).to(ratio), listed)
             # of networks that share no weights
@@ -191,9 +225,8 @@ class Learner:
             loss = loss + recipe.kl * found["divergence"]
         return loss, found
 
-    def _chunks(self, rows: int, places: int) -> Iterator[slice]:
-        step = max(1, _SCORES_AT_ONCE // (places * self.policy.items))
-        return (slice(start, start + step) for start in range(0, rows, step))
+    def _lists_at_once(self, places: int) -> int:
+        return max(1, _SCORES_AT_ONCE // (places * self.policy.items))
 
 
 def _adam(network: nn.Module, learning_rate: float, weight_decay: float) -> torch.optim.Optimizer:

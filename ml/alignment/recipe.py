@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Literal
 
-from ml.beyond_accuracy.goals import goal_named
+from ml.beyond_accuracy.goals import GOALS, goal_named
 from ml.config import TableError, read_table, read_toml
 from ml.training.recipe import RECIPES
 
@@ -122,6 +122,11 @@ class AlignmentRecipe:
             raise ValueError(f"minibatches must be at most batch_size ({self.batch_size}), not {self.minibatches}")
         if self.method == REINFORCE and (self.epochs, self.minibatches) != (1, 1):
             raise ValueError("epochs and minibatches must be 1 with reinforce, which learns from a list once")
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether a goal may need the texts of the items."""
+        return any(GOALS[goal].basis in ("category", "text") for goal in self.goals)
 
     def digest(self) -> str:
         """SHA-256 of what decides its policies besides the student; no words, and not the set."""

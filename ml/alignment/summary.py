@@ -60,3 +60,21 @@ def chosen_folder(folder: Path) -> Path:
 def version_of_aligned(folder: Path) -> str:
     """Digest of the policies, of the choice, and of all that is measured of them; not of the log, which holds times."""
     return hashlib.sha256(json.dumps(read_alignment(folder), sort_keys=True).encode()).hexdigest()[:32]
+
+
+def facts_of_aligned(folder: Path) -> dict[str, Any]:
+    """Metadata of an alignment for the UI: texts, numbers and JSON."""
+    described = read_alignment(folder)
+    student, chosen = described["student"], described["chosen"]
+    return {
+        "dagster/row_count": described["validation_users"],
+        "dagster/uri": str(folder),
+        "student": student["recipe"],
+        "fit_on": student["fit_on"],
+        "goal": described["goal"]["name"],
+        "chosen weight": "the student" if chosen is None else chosen,
+        "validation of the student": {key: student[key] for key in ("validation_ndcg_at_10", "validation_goal")},
+        "validation of the policies": {folder_of_weight(policy["weight"]): policy for policy in described["policies"]},
+        "seed": described["seed"],
+        "recipe": described["recipe"],
+    }

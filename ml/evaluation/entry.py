@@ -19,8 +19,8 @@ class Entry:
 
     Attributes:
         title: name shown to readers.
-        kind: ``baseline`` (training-free), ``model``, ``fusion`` of the lists of several of these, or
-            ``reranking`` of the lists of one.
+        kind: ``baseline`` (training-free), ``model``, ``fusion`` of the lists of several of these,
+            ``reranking`` of the lists of one, or ``alignment`` of a model with a goal.
         user_metrics: of :func:`ml.evaluation.metrics.user_metrics`, one table a seed.
         fit_on: the splits that its final fit saw.
         loss: objective by name, empty for a baseline.

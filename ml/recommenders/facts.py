@@ -6,10 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ml.alignment.summary import chosen_folder
 from ml.data.files import read_json
 from ml.models.settings import generates, writes_lists
 from ml.objectives.settings import describe
-from ml.recommender import BASELINE, FUSION, MODEL, RERANKING
+from ml.recommender import ALIGNMENT, BASELINE, FUSION, MODEL, RERANKING
 from ml.recommenders.load import FolderOf
 from ml.recommenders.registry import Registry
 from ml.training.summary import derived_of_trained, fit_on_of_trained
@@ -88,6 +89,17 @@ def _reranking(name: str, folder_of: FolderOf, registry: Registry, items: int) -
     }
 
 
+def _alignment(name: str, folder_of: FolderOf, registry: Registry, items: int) -> dict[str, Any]:
+    recipe, folder = registry.alignments[name], chosen_folder(folder_of(name))
+    student = facts_of(recipe.student, folder_of, registry, items)
+    kept = ("parameters", "codes", "written", "maximum_length", "derived_from")
+    return {
+        "fit_on": fit_on_of_trained(folder),
+        "model_bytes": (folder / "model.safetensors").stat().st_size,
+        **{name: student[name] for name in kept if name in student},
+    }
+
+
 def _length_of(folder: Path, model: Any) -> dict[str, Any]:
     """Maximum history length of a trained model, and the reason where it was derived from the data."""
     derived = derived_of_trained(folder).get("model.max_length")
@@ -101,4 +113,5 @@ _FACTS: dict[str, Callable[[str, FolderOf, Registry, int], dict[str, Any]]] = {
     MODEL: _model,
     FUSION: _fusion,
     RERANKING: _reranking,
+    ALIGNMENT: _alignment,
 }

@@ -9,7 +9,7 @@ from pathlib import Path
 from ml.baselines.registry import BASELINES
 from ml.data.teacher_lists import TeacherLists
 from ml.data.training_set import FIT_ON_TRAIN, TrainingSet
-from ml.recommender import BASELINE, FUSION, MODEL, RERANKING, Recommender
+from ml.recommender import ALIGNMENT, BASELINE, FUSION, MODEL, RERANKING, Recommender
 from ml.recommenders.registry import Registry
 
 
@@ -47,7 +47,8 @@ def fit(
     fitted: dict[str, Recommender] | None = None,
     folder: Path | None = None,
 ) -> Recommender:
-    """Fit a baseline, a model with its codes and the lists that it is taught, or a fusion or re-ranking with its parts.
+    """Fit a baseline, a model with its codes and the lists that it is taught, a fusion or re-ranking with its parts, or
+    an alignment with its student.
 
     Args:
         name: name of the recommender.
@@ -106,6 +107,20 @@ def _reranking(asked: _Fit) -> Recommender:
         exclude_seen=conditions.exclude_seen,
         seed=conditions.seed,
     ).choose(asked.training_set)
+
+
+def _alignment(asked: _Fit) -> Recommender:
+    from ml.alignment.runtime import AlignmentExecution
+    from ml.recommenders.aligned import AlignedRecommender
+    from ml.training.runtime import DEFAULT_THREADS
+    from ml.training.sequential_recommender import SequentialRecommender
+
+    recipe, conditions = asked.registry.alignments[asked.name], asked.conditions
+    student = _part(asked, recipe.student)
+    assert isinstance(student, SequentialRecommender)  # the registry checked it
+    threads = DEFAULT_THREADS if conditions.threads is None else conditions.threads
+    execution = AlignmentExecution(threads=threads, device=conditions.device, checkpoint_seconds=None)
+    return AlignedRecommender(recipe, student, conditions.seed, execution).align(asked.training_set)
 
 
 def _part(asked: _Fit, part: str) -> Recommender:
@@ -173,4 +188,5 @@ _FITS: dict[str, Callable[[_Fit], Recommender]] = {
     MODEL: _model,
     FUSION: _fusion,
     RERANKING: _reranking,
+    ALIGNMENT: _alignment,
 }

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ml.data.files import read_json
 from ml.fusion.fusion import Fusion
-from ml.recommender import BASELINE, FUSION, MODEL, RERANKING, Recommender
+from ml.recommender import ALIGNMENT, BASELINE, FUSION, MODEL, RERANKING, Recommender
 from ml.recommenders.fused import FUSION_FILE, FusedRecommender, load_part
 from ml.recommenders.registry import Registry
 
@@ -46,9 +46,16 @@ def _reranking(name: str, folder_of: FolderOf, registry: Registry, items: int) -
     return Reranked.load_choice(folder_of(name), lambda part: load(part, folder_of, registry, items))
 
 
+def _alignment(name: str, folder_of: FolderOf, registry: Registry, items: int) -> Recommender:
+    from ml.recommenders.aligned import AlignedRecommender
+
+    return AlignedRecommender.load(folder_of(name))
+
+
 _LOADS: dict[str, Callable[[str, FolderOf, Registry, int], Recommender]] = {
     BASELINE: _alone,
     MODEL: _alone,
     FUSION: _fusion,
     RERANKING: _reranking,
+    ALIGNMENT: _alignment,
 }

@@ -1,8 +1,8 @@
 """All recommenders by name, and the ones that a choice of recipes selects.
 
-The baselines of the library, one model for each recipe file, and one fusion or re-ranking for each file in the folders
-``fusions`` and ``rerankings`` beside the recipes. Baselines always run; of the others those that are chosen, by name or
-by set.
+The baselines of the library, one model for each recipe file, and one fusion, re-ranking or alignment for each file in
+the folders ``fusions``, ``rerankings`` and ``alignments`` beside the recipes. Baselines always run; of the others those
+that are chosen, by name or by set.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from ml.alignment.recipe import AlignmentRecipe, check_student, load_alignments
 from ml.baselines.registry import BASELINES
 from ml.codes.recipe import CodesRecipe, load_codes_recipes
 from ml.codes.registry import METHODS
 from ml.config import nearest
 from ml.extras import missing, require
 from ml.fusion.recipe import FusionRecipe, load_fusions
-from ml.recommender import BASELINE, FUSION, MODEL, RERANKING
+from ml.recommender import ALIGNMENT, BASELINE, FUSION, MODEL, RERANKING
 from ml.reranking.recipe import RerankingRecipe, load_rerankings
 from ml.teaching.recipe import TeacherListsRecipe, load_teacher_lists_recipes
 from ml.training.recipe import RECIPE_SETS, RECIPES, Recipe, load_recipes
@@ -41,7 +42,8 @@ assert set(_SETS) == set(RECIPE_SETS)
 
 @dataclass(frozen=True)
 class Registry:
-    """Recommenders by name: the baselines of the library, and recipes of models, fusions and re-rankings.
+    """Recommenders by name: the baselines of the library, and recipes of models, fusions, re-rankings and
+    alignments.
 
     Attributes:
         recipes: of models, by name.
@@ -49,6 +51,7 @@ class Registry:
         codes: recipes of codes, by name; by default those of the library.
         rerankings: recipes of re-rankings, by name.
         teacher_lists: recipes of teacher lists, by name; by default those of the library.
+        alignments: recipes of alignments, by name.
     """
 
     recipes: Mapping[str, Recipe]
@@ -56,6 +59,7 @@ class Registry:
     codes: Mapping[str, CodesRecipe] = field(default_factory=load_codes_recipes)
     rerankings: Mapping[str, RerankingRecipe] = field(default_factory=dict)
     teacher_lists: Mapping[str, TeacherListsRecipe] = field(default_factory=load_teacher_lists_recipes)
+    alignments: Mapping[str, AlignmentRecipe] = field(default_factory=dict)
 
     def kind_of(self, name: str) -> str:
         """One of :data:`ml.recommender.KINDS`.
@@ -68,6 +72,7 @@ class Registry:
             MODEL: self.recipes,
             FUSION: self.fusions,
             RERANKING: self.rerankings,
+            ALIGNMENT: self.alignments,
         }
         for kind, known in of_kinds.items():
             if name in known:
@@ -90,15 +95,17 @@ class Registry:
 
     def built_on(self, name: str) -> tuple[str, ...]:
         """All recommenders that are fitted before one, each behind those that it is built on itself: the parts of a
-        fusion or re-ranking, and the teacher of a model."""
+        fusion or re-ranking, the teacher of a model, and the student of an alignment."""
         teacher = self.teacher_of(name)
         direct = [*(part for part in self.parts_of(name) if part != name), *([] if teacher is None else [teacher])]
+        if name in self.alignments:
+            direct.append(self.alignments[name].student)
         return tuple(dict.fromkeys(each for part in direct for each in (*self.built_on(part), part)))
 
 
 def registry() -> Registry:
     """The recommenders of the recipes' folder (:func:`recipes_folder`)."""
-    return Registry(recipes(), fusions(), codes_recipes(), rerankings(), teacher_lists_recipes())
+    return Registry(recipes(), fusions(), codes_recipes(), rerankings(), teacher_lists_recipes(), alignments())
 
 
 def library_registry() -> Registry:
@@ -107,6 +114,7 @@ def library_registry() -> Registry:
         recipes={recipe.name: recipe for recipe in load_recipes()},
         fusions={fusion.name: fusion for fusion in load_fusions()},
         rerankings={reranking.name: reranking for reranking in load_rerankings()},
+        alignments={alignment.name: alignment for alignment in load_alignments()},
     )
 
 
@@ -160,6 +168,27 @@ def rerankings() -> dict[str, RerankingRecipe]:
         if name in known:
             raise ValueError(f"{where}: {name} is the name of another recommender; choose another one")
         _check_part(where, reranking.set, reranking.of, known)
+    return found
+
+
+@cache
+def alignments() -> dict[str, AlignmentRecipe]:
+    """Alignments by name, in the order of their names; none where there is no folder of them.
+
+    Raises:
+        ValueError: an alignment has the name of another recommender, or its student does not exist, writes no lists, or
+            is not in all sets that it is in.
+    """
+    folder = recipes_folder() / "alignments"
+    found = {alignment.name: alignment for alignment in load_alignments(folder)}
+    known = _sets_of({**recipes(), **fusions(), **rerankings()})
+    for name, alignment in found.items():
+        where = f"{folder / name}.toml"
+        if name in known:
+            raise ValueError(f"{where}: {name} is the name of another recommender; choose another one")
+        _check_part(where, alignment.set, alignment.student, _sets_of(recipes()), "student")
+        student = recipes().get(alignment.student)
+        check_student(alignment, None if student is None else student.model, where)
     return found
 
 
@@ -264,13 +293,17 @@ def reranking_names() -> list[str]:
     return sorted(rerankings())
 
 
+def alignment_names() -> list[str]:
+    return sorted(alignments())
+
+
 def recommender_names() -> list[str]:
-    """Baselines first, then models, then fusions, then re-rankings."""
-    return [*BASELINES, *recipe_names(), *fusion_names(), *reranking_names()]
+    """Baselines first, then models, then fusions, then re-rankings, then alignments."""
+    return [*BASELINES, *recipe_names(), *fusion_names(), *reranking_names(), *alignment_names()]
 
 
 def title_of(name: str) -> str:
-    described: dict[str, Any] = {**BASELINES, **recipes(), **fusions(), **rerankings()}
+    described: dict[str, Any] = {**BASELINES, **recipes(), **fusions(), **rerankings(), **alignments()}
     return described[name].title
 
 
@@ -325,18 +358,24 @@ def _modules_of_reranking(name: str) -> list[str]:
     return sorted({"ml.recommenders.reranked", *modules_of(rerankings()[name].of)})
 
 
-_LAYERS = {BASELINE: "baselines", MODEL: "models", FUSION: "models", RERANKING: "models"}
+def _modules_of_alignment(name: str) -> list[str]:
+    return sorted({"ml.recommenders.aligned", *modules_of(alignments()[name].student)})
+
+
+_LAYERS = {BASELINE: "baselines", MODEL: "models", FUSION: "models", RERANKING: "models", ALIGNMENT: "models"}
 _MODULES = {
     BASELINE: _modules_of_baseline,
     MODEL: _modules_of_model,
     FUSION: _modules_of_fusion,
     RERANKING: _modules_of_reranking,
+    ALIGNMENT: _modules_of_alignment,
 }
 # kinds that are made of parts, for sentences
 _IN_WORDS = {
     MODEL: "taught by another recommender, which is not",
     FUSION: "a fusion, and not all of its parts are",
     RERANKING: "a re-ranking, and not all of its parts are",
+    ALIGNMENT: "an alignment, and not all that its student needs is",
 }
 
 
@@ -346,13 +385,13 @@ def modules_by_name() -> list[str]:
 
 
 def chosen_names(named: Iterable[str]) -> list[str]:
-    """Models, fusions and re-rankings that some names of these or of sets stand for; those of ``quick`` where none is
-    named.
+    """Models, fusions, re-rankings and alignments that some names of these or of sets stand for; those of ``quick``
+    where none is named.
 
     Where nothing is named and the extra ``train`` is not installed, there are none.
 
-    Names that do not exist stand for nothing (see :func:`check_recipes`), and so does a fusion or re-ranking whose
-    parts are not all chosen. The answer stands for itself.
+    Names that do not exist stand for nothing (see :func:`check_recipes`), and so does a recommender that is
+    built on others which are not all chosen. The answer stands for itself.
     """
     wanted = set(named)
     if not wanted:
@@ -362,7 +401,7 @@ def chosen_names(named: Iterable[str]) -> list[str]:
     sets = {inner for name in wanted & _SETS.keys() for inner in _SETS[name]}
     chosen = [
         name
-        for kind in (recipes(), fusions(), rerankings())
+        for kind in (recipes(), fusions(), rerankings(), alignments())
         for name in sorted(kind)
         if name in wanted or kind[name].set in sets
     ]
@@ -385,7 +424,7 @@ def check_recipes(named: list[str]) -> None:
             lacks.
         MissingExtra: the extra ``train`` is not installed.
     """
-    known = [*recipe_names(), *fusion_names(), *reranking_names()]
+    known = [*recipe_names(), *fusion_names(), *reranking_names(), *alignment_names()]
     unknown = sorted(set(named) - {*known, *RECIPE_SETS})
     if unknown:
         meant = nearest(unknown[0], [*known, *RECIPE_SETS])

@@ -169,6 +169,7 @@ def _key(bench: Bench, fit: Fit) -> str:
         "recipes": {part: known.recipes[part].digest() for part in _named_recipes(name)},
         "fusion": known.fusions[name].digest() if name in known.fusions else None,
         **({"reranking": known.rerankings[name].digest()} if name in known.rerankings else {}),
+        **({"alignment": known.alignments[name].digest()} if name in known.alignments else {}),
         **({"teacher_lists": taught} if (taught := _named_lists(name)) else {}),
     }
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()

@@ -11,6 +11,7 @@ import dagster as dg
 from ml.audits.registry import AUDITS
 from ml.data.setting_names import by_new_name
 from ml.recommenders.registry import (
+    alignment_names,
     codes_recipes,
     fusion_names,
     needed_codes,
@@ -46,7 +47,7 @@ REPORTS_KEPT = 4
         ["evaluation", "beyond_accuracy"],
         *(["audits", name] for name in AUDITS),
         *RANKINGS,
-        *(["models", name] for name in (*recipe_names(), *fusion_names(), *reranking_names())),
+        *(["models", name] for name in (*recipe_names(), *fusion_names(), *reranking_names(), *alignment_names())),
         *(["codes", name] for name in codes_recipes()),
         ["training_sets", "sequences"],
         ["training_sets", "item_text"],

@@ -150,6 +150,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         recommenders.recipes,
         recommenders.fusions,
         recommenders.rerankings,
+        recommenders.alignments,
         recommenders.codes_recipes,
         recommenders.teacher_lists_recipes,
     )

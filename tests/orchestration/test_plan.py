@@ -183,6 +183,7 @@ def rebuilt() -> Iterator[Callable[[], dg.Definitions]]:
         recommenders.recipes,
         recommenders.fusions,
         recommenders.rerankings,
+        recommenders.alignments,
         code_versions.library_version,
         code_versions._module,
     ]

@@ -322,6 +322,28 @@ def _load_reranking(folder: Path) -> Recommender:
     return Reranked.load(folder)
 
 
+def _create_alignment(method: str, seed: int) -> Recommender:
+    from ml.alignment.recipe import AlignmentRecipe
+    from ml.recommenders.aligned import AlignedRecommender
+
+    recipe = AlignmentRecipe(
+        *(f"aligned_by_{method}", method, "none", "for tests", "quick", "gptrec_next_k", method, ("popularity",)),
+        weights=(0.0, 2.0),
+        steps=6,
+        batch_size=16,
+        policy_learning_rate=0.01,
+        validate_every=3,
+        largest_loss=1.0,
+    )
+    return AlignedRecommender(recipe, _create_transformer("gptrec_next_k", seed), seed)
+
+
+def _load_alignment(folder: Path) -> Recommender:
+    from ml.recommenders.aligned import AlignedRecommender
+
+    return AlignedRecommender.load(folder)
+
+
 FACTORIES: list[Factory] = [
     *(Factory(baseline.name, baseline.create, baseline.load) for baseline in BASELINES.values()),
     *(
@@ -344,6 +366,16 @@ FACTORIES: list[Factory] = [
             reads_validation_targets=tradeoff == "validation" or of == "fusion",
         )
         for method, (of, _, tradeoff) in _RERANKED.items()
+    ),
+    *(
+        Factory(
+            f"aligned_by_{method}",
+            partial(_create_alignment, method),
+            _load_alignment,
+            score_tolerance=1e-5,
+            reads_validation_targets=True,
+        )
+        for method in ("ppo", "reinforce")
     ),
 ]
 

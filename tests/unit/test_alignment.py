@@ -10,13 +10,13 @@ import pytest
 import torch
 from alignment_toys import toy_recipe, trained_student, world
 
-from ml.alignment.align import align, first_available_goal
+from ml.alignment.align import align
 from ml.alignment.choice import Candidate, choose
 from ml.alignment.log import read_log
 from ml.alignment.policy import prompts_of, write_lists
 from ml.alignment.runtime import AlignmentExecution
 from ml.alignment.summary import policy_folder, read_alignment, version_of_aligned, weights_of
-from ml.beyond_accuracy.goals import GOALS, GoalOnData, GoalUnavailable, goal_on
+from ml.beyond_accuracy.goals import GOALS, GoalOnData, goal_on
 from ml.beyond_accuracy.measures import ndcg
 from ml.data.training_set import TrainingSet
 from ml.training.loop import DivergedError
@@ -333,10 +333,3 @@ def test_lists_as_long_as_the_catalogue_allows(tmp_path):
     goal = goal_on("popularity", training_set)
     result = align(toy_recipe(steps=3, batch_size=4), student, training_set, goal, tmp_path / "toy")
     assert result.policies[0].goal == pytest.approx(float(goal.values.mean()))
-
-
-def test_the_first_goal_that_there_is(popular_half):
-    recipe = toy_recipe(goals=("category_diversity", "popularity"))
-    assert first_available_goal(recipe, popular_half).goal.name == "popularity"
-    with pytest.raises(GoalUnavailable, match=r"Toy: .*no categories"):
-        first_available_goal(toy_recipe(), popular_half)

@@ -9,7 +9,7 @@ from typing import Any
 from ml.evaluation.columns import HIGH, LOW
 from ml.evaluation.findings import BETTER, NOT_DIFFERENT, WORSE
 from ml.evaluation.metrics import HEADLINE, METRICS
-from ml.recommender import BASELINE, FUSION, MODEL, RERANKING
+from ml.recommender import ALIGNMENT, BASELINE, FUSION, MODEL, RERANKING
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,11 @@ class LeaderboardRow:
     def reranked(self) -> bool:
         """Whether it re-ranks the lists of another recommender; ``trained`` is true of it too."""
         return self.values["kind"] == RERANKING
+
+    @property
+    def aligned(self) -> bool:
+        """Whether it is a trained model that was aligned with a goal; ``trained`` is true of it too."""
+        return self.values["kind"] == ALIGNMENT
 
     @property
     def is_model(self) -> bool:

@@ -66,6 +66,8 @@ def _described(lake: Path, row: LeaderboardRow) -> Described:
         return Described(row.title, _FUSION, "", settings)
     if row.reranked:
         return _reranked(row.title, _read(folder / "reranking.json"))
+    if row.aligned:
+        return _aligned(row.title, _read(folder / "alignment.json"))
     config = _read(folder / "config.json")
     recipe = config.get("recipe", {})
     model = recipe.get("model", {})
@@ -115,6 +117,25 @@ def _reranked(title: str, reranking: Mapping[str, Any]) -> Described:
         return Described(title, "", "", settings)
     text = f"Re-ranks the lists of {reranking['of']}. {method.description} Goal: {goal.title.lower()}."
     return Described(title, text, method.source, settings)
+
+
+def _aligned(title: str, alignment: Mapping[str, Any]) -> Described:
+    """What was aligned, how, and with which goal."""
+    recipe, goal = alignment.get("recipe", {}), alignment.get("goal", {})
+    if not recipe or not goal:
+        return Described(title, "", "")
+    names = ("method", "steps", "batch_size", "kl", "entropy", "clip", "discount", "gae", "value", "cut")
+    settings = {"student": recipe["student"], "goal": goal["name"]}
+    weights = ", ".join(f"{policy['weight']:g}" for policy in alignment["policies"])
+    chosen = "none: the student" if alignment["chosen"] is None else f"{alignment['chosen']:g}"
+    settings |= {"weights": weights, "chosen weight": chosen, "seed": str(alignment["seed"])}
+    settings |= {name.replace("_", " "): _in_words(recipe[name]) for name in names if name in recipe}
+    method = {"ppo": "proximal policy optimisation", "reinforce": "REINFORCE with a self-critical baseline"}
+    text = (
+        f"{recipe['student']}, aligned by {method.get(recipe['method'], recipe['method'])}: sampled lists are rewarded "
+        f"for accuracy and for a goal. Goal: {goal['title'].lower()}."
+    )
+    return Described(title, text, "arXiv 2403.04875", settings)
 
 
 def _in_words(value: Any) -> str:
