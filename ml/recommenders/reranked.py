@@ -169,7 +169,7 @@ class Reranked:
         if self.reranking is None or self.on is None:
             raise RuntimeError("this re-ranking has no goal: call fit or load first")
         options = {"items": self.items, "fit_on": self.fit_on, "exclude_seen": self.exclude_seen, "seed": self.seed}
-        described = {**options, **asdict(self.reranking), "recipe": asdict(self.recipe), **self.facts()}
+        described = {**options, **asdict(self.reranking), "recipe": self.recipe.decisive(), **self.facts()}
         (folder / RERANKING_FILE).write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
         for name, array in self._arrays().items():
             np.save(folder / name, array, allow_pickle=False)
@@ -214,7 +214,9 @@ class Reranked:
         with whole(folder):
             described = json.loads((folder / RERANKING_FILE).read_text(encoding="utf-8"))
             values = described["recipe"]
-            recipe = RerankingRecipe(**(values | {"goals": tuple(values["goals"])}))
+            # words, which decide nothing, are not kept: others would make another data version
+            words: dict[str, Any] = {"name": "", "title": "", "source": "", "notes": "", "set": "quick"}
+            recipe = RerankingRecipe(**words, **(values | {"goals": tuple(values["goals"])}))
             arrays = {
                 name: np.load(folder / name, allow_pickle=False)
                 for name in (_VECTORS, _VALUES, _POPULARITY)

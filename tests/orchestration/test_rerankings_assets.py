@@ -83,8 +83,10 @@ def test_goal_and_tradeoff_are_chosen_on_the_dataset(paths: DatasetPaths) -> Non
     assert metadata["validation ndcg@10"] == list(expected.chosen.validation_ndcg_at_10)
     folder = paths.asset("models", RECIPE.name)
     assert {path.name for path in folder.iterdir()} == {"reranking.json", "vectors.npy", "fit.json"}
-    # made again, it is the same
-    assert make(RECIPE).data_version == made.data_version
+    # made again, it is the same, and so it is under another title
+    for same in (RECIPE, replace(RECIPE, title="Another", notes="More.")):
+        assert make(same).data_version == made.data_version
+    assert make(replace(RECIPE, candidates=25)).data_version != made.data_version
 
 
 def test_a_re_ranking_for_popularity_reads_no_text(paths: DatasetPaths) -> None:
