@@ -153,8 +153,8 @@ class Reranked:
         items[:, :ranked] = rerank(
             candidates, ranked, how.method, how.tradeoff, self.on, histories, popularity=self.popularity
         )
-        behind = lists.items[:, ranked:k]
-        items[:, ranked : ranked + behind.shape[1]] = behind if ranked == how.candidates else NO_ITEM
+        behind = lists.items[:, how.candidates : k]
+        items[:, how.candidates : how.candidates + behind.shape[1]] = behind
         scores = np.where(items == NO_ITEM, -np.inf, 1 / np.arange(1, k + 1))
         return Recommendations(items, scores.astype(np.float32))
 
