@@ -9,6 +9,7 @@ from a cache of keys and values (:func:`generate_lists`), or a whole list is rea
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -276,9 +277,8 @@ def list_states(model: GPTRec, items: Tensor, lengths: Tensor, marks: Tensor | N
         ValueError: a history is empty, the lists are too long, or marks are missing, not wanted or out of range.
     """
     sequences, ends, first = model.sequences(items, lengths, marks, lists.clamp(min=0))
-    states = model.trunk(model.embedded(sequences, ends))
     places = first[:, None] + torch.arange(lists.shape[1], device=sequences.device)
-    return states.gather(1, places[..., None].expand(-1, -1, states.shape[2]))
+    return model.trunk.states_at(model.embedded(sequences, ends), places)
 
 
 def list_log_probabilities(
@@ -317,20 +317,38 @@ def list_log_probabilities(
 
 
 class _MaskedChoices(torch.autograd.Function):
-    """Log-probabilities of choices and entropies, of scores ``[..., items]`` and choices int64 ``[...]``; keeps one
-    tensor of the size of the scores, where autograd would keep several."""
+    """Log-probabilities of choices and entropies, of scores ``[..., items]`` and choices int64 ``[...]``.
+
+    Keeps one tensor of the size of the scores, where autograd would keep several, and goes through it some rows at a
+    time, which stay in a processor's cache.
+    """
 
     @staticmethod
     def forward(ctx: Any, scores: Tensor, choices: Tensor) -> tuple[Tensor, Tensor]:
-        log_probabilities = F.log_softmax(scores, dim=-1)
-        entropies = -(log_probabilities.exp() * log_probabilities).sum(dim=-1)
+        log_probabilities, entropies = torch.empty_like(scores), scores.new_empty(choices.shape)
+        for rows in _rows_at_once(scores):
+            found = torch.log_softmax(scores.flatten(0, -2)[rows], dim=1, out=log_probabilities.flatten(0, -2)[rows])
+            entropies.view(-1)[rows] = found.exp().mul_(found).sum(dim=1).neg_()
         ctx.save_for_backward(log_probabilities, choices, entropies)
         return log_probabilities.gather(-1, choices[..., None]).squeeze(-1), entropies
 
     @staticmethod
     def backward(ctx: Any, of_choices: Tensor, of_entropies: Tensor) -> tuple[Tensor, None]:
         log_probabilities, choices, entropies = ctx.saved_tensors
+        gradient = torch.empty_like(log_probabilities)
+        columns = [each.flatten()[:, None] for each in (entropies, of_entropies, of_choices)]
         # d log p(c) / d s_j = [j = c] - p_j;  d H / d s_j = -p_j (log p_j + H)
-        inner = (log_probabilities + entropies[..., None]).mul_(of_entropies[..., None]).add_(of_choices[..., None])
-        gradient = inner.mul_(log_probabilities.exp()).neg_()
+        for rows in _rows_at_once(log_probabilities):
+            entropy, of_entropy, of_choice = (each[rows] for each in columns)
+            found = log_probabilities.flatten(0, -2)[rows]
+            inner = torch.add(found, entropy, out=gradient.flatten(0, -2)[rows])
+            inner.mul_(of_entropy).add_(of_choice).mul_(found.exp()).neg_()
         return gradient.scatter_add_(-1, choices[..., None], of_choices[..., None]), None
+
+
+def _rows_at_once(scores: Tensor) -> Iterator[slice]:
+    """Rows of scores ``[..., items]``, all but the last dimension laid flat, as many as are looked at at a time."""
+    rows, items = scores.numel() // scores.shape[-1], scores.shape[-1]
+    step = max(1, _SCORES_AT_ONCE // items) if scores.device.type == "cpu" else max(1, rows)
+    for start in range(0, rows, step):
+        yield slice(start, start + step)
