@@ -16,10 +16,13 @@ from ml.data.training_set import Sequences, TrainingSet
 
 NO_ITEM = -1
 
-# The kinds of recommenders: training-free, trained from a recipe, or made of the lists of several of these.
+# The kinds of recommenders: training-free, trained from a recipe, the lists of several of these combined, or those of
+# one of them re-ranked.
 BASELINE = "baseline"
 MODEL = "model"
 FUSION = "fusion"
+RERANKING = "reranking"
+KINDS = (BASELINE, MODEL, FUSION, RERANKING)
 
 
 @dataclass(frozen=True)

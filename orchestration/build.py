@@ -17,6 +17,7 @@ from orchestration.assets.models import model_assets
 from orchestration.assets.rankings import ranking_assets
 from orchestration.assets.raw import landing_assets, raw_dumps
 from orchestration.assets.report import report_assets
+from orchestration.assets.rerankings import reranking_assets
 from orchestration.assets.searches import search_assets
 from orchestration.assets.seeds import seed_assets
 from orchestration.assets.settings import settings_assets
@@ -52,6 +53,7 @@ def build_defs(resources: Mapping[str, Any] | None = None) -> dg.Definitions:
             *codes_assets,
             *model_assets,
             *fusion_assets,
+            *reranking_assets,
             *ranking_assets,
             *seed_assets,
             *evaluation_assets,

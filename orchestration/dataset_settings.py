@@ -30,7 +30,7 @@ _DESCRIPTIONS = {
     "ranking": "Whether seen items are left out of the rankings, of validation users too.",
     "seeds": "How many seeds everything random is fitted with.",
     "audits": "What the audits train again.",
-    "comparison": "Which models and fusions are trained and compared.",
+    "comparison": "Which models, fusions and re-rankings are made and compared.",
 }
 # what each asset of the settings is for, and the settings that it writes down
 SLICES = {name: (description, settings_of(name)) for name, description in _DESCRIPTIONS.items()}
@@ -246,8 +246,8 @@ def read_settings(name: str, dataset: str) -> dict:
 
 
 def chosen_for(settings: Settings, dataset: str) -> list[str]:
-    """Models and fusions that a run is to make: those that it was given, else those in the file of the dataset, else
-    those last written down, else the quick.
+    """Models, fusions and re-rankings that a run is to make: those that it was given, else those in the file of the
+    dataset, else those last written down, else the quick.
 
     A run that nobody configured (of the schedule, of a sensor) so goes on with what was chosen before.
     """

@@ -147,7 +147,7 @@ class DatasetPaths:
         return self.lake.joinpath(*key)
 
     def recommender(self, name: str) -> Path:
-        """Folder of a fitted baseline, model or fusion."""
+        """Folder of a fitted baseline, model, fusion or re-ranking."""
         from ml.recommenders.registry import layer_of
 
         return self.asset(layer_of(name), name)

@@ -43,11 +43,11 @@ def unwanted(graph: BaseAssetGraph, named: Iterable[str]) -> set[dg.AssetKey]:
 
 
 def is_chosen(key: dg.AssetKey, chosen: Iterable[str]) -> bool:
-    """Whether an asset is made under a choice: all but models and fusions that were not chosen, their rankings,
-    code assignments that no chosen model needs, and the report where the extra for it is not installed.
+    """Whether an asset is made under a choice: all but models, fusions and re-rankings that were not chosen, their
+    rankings, code assignments that no chosen model needs, and the report where the extra for it is not installed.
 
     Args:
-        chosen: models and fusions, as :func:`chosen_names` returns them.
+        chosen: models, fusions and re-rankings, as :func:`chosen_names` returns them.
     """
     layer, name = key.path[0], key.path[-1]
     if layer == "codes":
@@ -71,7 +71,8 @@ def check_extras(keys: Iterable[dg.AssetKey]) -> None:
     """That what is chosen can be made here, whoever chose it: a workspace may come from another environment.
 
     Raises:
-        MissingExtra: there are models, fusions or rankings of them, and the extra ``train`` is not installed.
+        MissingExtra: there are models, fusions, re-rankings or rankings of these, and the extra ``train`` is not
+            installed.
     """
     trained = sorted(key for key in keys if key.path[0] in ("models", "rankings") and key.path[-1] not in BASELINES)
     if trained:

@@ -195,7 +195,9 @@ class Against:
 def graph_against_trained(
     leaderboard: Sequence[Mapping[str, Any]], values: Mapping[str, SeedValues], graphs: Sequence[str]
 ) -> Against | None:
-    """Compare the best of the graph rows with the best trained model (no fusion); ``None`` where either is missing.
+    """Compare the best of the graph rows with the best trained model; ``None`` where either is missing.
+
+    Fusions and re-rankings are not trained models.
 
     The test is that of the leaderboard: all rows against the graph, corrected for their number. Where the graph is the
     best baseline, it has the figures of the leaderboard.

@@ -18,7 +18,7 @@ from ml.evaluation.entry import Entry
 from ml.evaluation.findings import Comparison
 from ml.evaluation.intervals import Interval
 from ml.evaluation.metrics import HEADLINE, METRICS, mean_metrics, metric_name, metrics_of_depth
-from ml.recommender import BASELINE, FUSION, MODEL
+from ml.recommender import BASELINE, FUSION, MODEL, RERANKING
 
 RANKING = "ranking"
 """The first table of every report: what leads, and by how much."""
@@ -31,7 +31,7 @@ SIZES = "sizes"
 
 LOW, HIGH = f"{HEADLINE}_low", f"{HEADLINE}_high"
 _AGAINST = "Against the best baseline"
-KINDS = {BASELINE: "training-free", MODEL: "trained", FUSION: "fused"}
+KINDS = {BASELINE: "training-free", MODEL: "trained", FUSION: "fused", RERANKING: "re-ranked"}
 """How each kind of recommender is printed."""
 
 
@@ -278,7 +278,7 @@ LEADERBOARD: tuple[Column, ...] = (
     Column(
         "kind",
         pa.string(),
-        "baseline (training-free), model, or fusion of the lists of several of these",
+        "baseline (training-free), model, fusion of the lists of several of these, or reranking of the lists of one",
         lambda row: row.entry.kind,
         "Kind",
         _KIND,

@@ -10,7 +10,7 @@ import pyarrow as pa
 from ml.evaluation.metrics import HEADLINE, seed_values
 from ml.evaluation.rankings import RankingError, facts
 from ml.evaluation.significance import SeedValues
-from ml.recommender import BASELINE, FUSION, MODEL
+from ml.recommender import KINDS
 
 
 @dataclass(frozen=True)
@@ -19,12 +19,13 @@ class Entry:
 
     Attributes:
         title: name shown to readers.
-        kind: ``baseline`` (training-free), ``model``, or ``fusion`` of the lists of several of these.
+        kind: ``baseline`` (training-free), ``model``, ``fusion`` of the lists of several of these, or
+            ``reranking`` of the lists of one.
         user_metrics: of :func:`ml.evaluation.metrics.user_metrics`, one table a seed.
         fit_on: the splits that its final fit saw.
         loss: objective by name, empty for a baseline.
         parameters: trained numbers, where it has any.
-        model_bytes: size of what ``save`` writes; of a fusion with that of its parts.
+        model_bytes: size of what ``save`` writes; of a fusion or re-ranking with that of its parts.
         codes: name of the code assignment that it is built on, empty for none.
         maximum_length: how many of the last items of a history it reads, ``None`` where that has no limit.
         derived_from: why it is so long, where the length was derived from the training histories; else empty.
@@ -47,8 +48,8 @@ class Entry:
     written: int | None = None
 
     def __post_init__(self) -> None:
-        if self.kind not in (BASELINE, MODEL, FUSION):
-            raise ValueError(f"a recommender is a {BASELINE}, a {MODEL} or a {FUSION}, not {self.kind!r}")
+        if self.kind not in KINDS:
+            raise ValueError(f"the kind of a recommender is one of {', '.join(KINDS)}, not {self.kind!r}")
         if not isinstance(self.user_metrics, tuple) or not self.user_metrics:
             raise ValueError(f"{self.title} needs a tuple of user metrics, one table a seed")
         names = sorted({facts(table)["recommender"] for table in self.user_metrics})

@@ -9,12 +9,12 @@ from typing import Any
 from ml.data.files import read_json
 from ml.models.settings import generates, writes_lists
 from ml.objectives.settings import describe
-from ml.recommender import BASELINE, FUSION, MODEL
+from ml.recommender import BASELINE, FUSION, MODEL, RERANKING
 from ml.recommenders.load import FolderOf
 from ml.recommenders.registry import Registry
 from ml.training.summary import derived_of_trained, fit_on_of_trained
 
-# beside a baseline and beside a fusion: what the final fit read
+# beside a baseline, a fusion and a re-ranking: what the final fit read
 FIT = "fit.json"
 
 
@@ -65,7 +65,7 @@ def beam_width_of(model: Any) -> int | None:
 
 
 def _fusion(name: str, folder_of: FolderOf, registry: Registry, items: int) -> dict[str, Any]:
-    parts = [facts_of(part, folder_of, registry, items) for part in registry.parts_of(name)]
+    parts = [facts_of(part, folder_of, registry, items) for part in registry.fusions[name].parts]
     longest = max(parts, key=lambda part: part.get("maximum_length") or 0)
     return {
         "fit_on": read_json(folder_of(name), FIT)["fit_on"],
@@ -74,6 +74,17 @@ def _fusion(name: str, folder_of: FolderOf, registry: Registry, items: int) -> d
         "codes": ", ".join(sorted({part["codes"] for part in parts if part.get("codes")})),
         "maximum_length": longest.get("maximum_length"),
         "derived_from": longest.get("derived_from", ""),
+    }
+
+
+def _reranking(name: str, folder_of: FolderOf, registry: Registry, items: int) -> dict[str, Any]:
+    folder = folder_of(name)
+    part = facts_of(registry.rerankings[name].of, folder_of, registry, items)
+    kept = ("parameters", "codes", "maximum_length", "derived_from")
+    return {
+        "fit_on": read_json(folder, FIT)["fit_on"],
+        "model_bytes": part["model_bytes"] + sum(path.stat().st_size for path in folder.glob("*.npy")),
+        **{name: part[name] for name in kept if name in part},
     }
 
 
@@ -89,4 +100,5 @@ _FACTS: dict[str, Callable[[str, FolderOf, Registry, int], dict[str, Any]]] = {
     BASELINE: _baseline,
     MODEL: _model,
     FUSION: _fusion,
+    RERANKING: _reranking,
 }

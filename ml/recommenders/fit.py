@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ml.baselines.registry import BASELINES
 from ml.data.training_set import FIT_ON_TRAIN, TrainingSet
-from ml.recommender import BASELINE, FUSION, MODEL, Recommender
+from ml.recommender import BASELINE, FUSION, MODEL, RERANKING, Recommender
 from ml.recommenders.registry import Registry
 
 
@@ -46,17 +46,17 @@ def fit(
     fitted: dict[str, Recommender] | None = None,
     folder: Path | None = None,
 ) -> Recommender:
-    """Fit a baseline, a model with its codes, or a fusion with its parts.
+    """Fit a baseline, a model with its codes, or a fusion or re-ranking with its parts.
 
     Args:
         name: name of the recommender.
         training_set: with item text where the recommender reads it.
         conditions: seed and protocol.
         registry: the recommenders that names stand for.
-        fitted: recommenders fitted before under the same conditions, by name. They are used for parts of fusions, and
-            what is fitted now is added.
-        folder: where a model is saved as it is trained (:func:`ml.training.train.train`), and models of a fusion in
-            folders of their names below it; ``None`` keeps them in memory.
+        fitted: recommenders fitted before under the same conditions, by name. They are used as parts, and what is
+            fitted now is added.
+        folder: where a model is saved as it is trained (:func:`ml.training.train.train`), and parts in folders of
+            their names below it; ``None`` keeps them in memory.
 
     Raises:
         KeyError: there is no such recommender.
@@ -88,15 +88,29 @@ def _fusion(asked: _Fit) -> Recommender:
     from ml.recommenders.fused import FusedRecommender
 
     fusion, conditions = asked.registry.fusions[asked.name], asked.conditions
-    parts = {
-        part: fit(
-            part, asked.training_set, conditions, asked.registry, asked.fitted, asked.folder and asked.folder / part
-        )
-        for part in fusion.parts
-    }
+    parts = {part: _part(asked, part) for part in fusion.parts}
     return FusedRecommender(
         parts, fusion.depth, fit_on=conditions.fit_on, exclude_seen=conditions.exclude_seen, seed=conditions.seed
     ).choose(asked.training_set)
+
+
+def _reranking(asked: _Fit) -> Recommender:
+    from ml.recommenders.reranked import Reranked
+
+    recipe, conditions = asked.registry.rerankings[asked.name], asked.conditions
+    return Reranked(
+        recipe,
+        _part(asked, recipe.of),
+        fit_on=conditions.fit_on,
+        exclude_seen=conditions.exclude_seen,
+        seed=conditions.seed,
+    ).choose(asked.training_set)
+
+
+def _part(asked: _Fit, part: str) -> Recommender:
+    """A part of the recommender that is asked for, fitted under the same conditions."""
+    folder = asked.folder and asked.folder / part
+    return fit(part, asked.training_set, asked.conditions, asked.registry, asked.fitted, folder)
 
 
 def _model(asked: _Fit) -> Recommender:
@@ -133,4 +147,9 @@ def _model(asked: _Fit) -> Recommender:
     ).fit(asked.training_set)
 
 
-_FITS: dict[str, Callable[[_Fit], Recommender]] = {BASELINE: _baseline, FUSION: _fusion, MODEL: _model}
+_FITS: dict[str, Callable[[_Fit], Recommender]] = {
+    BASELINE: _baseline,
+    MODEL: _model,
+    FUSION: _fusion,
+    RERANKING: _reranking,
+}

@@ -24,8 +24,11 @@ def validation_lists(
 ) -> Recommendations:
     """Lists for the validation users by a recommender fitted on the training items only.
 
-    A trained model keeps these lists from before its final fit; a baseline is fitted anew, which is cheap.
+    A trained model keeps these lists from before its final fit; a baseline is fitted anew, which is cheap; a fusion
+    fuses those of its parts.
     """
+    if isinstance(fitted, FusedRecommender):
+        return fitted.fuse_validation_lists(training_set, depth, exclude_seen, seed)
     kept = getattr(fitted, "validation_lists", None)
     if kept is not None:
         return Recommendations(kept.items[:, :depth], kept.scores[:, :depth])
@@ -104,6 +107,19 @@ class FusedRecommender:
         }
         return replace(self.fusion, depth=depth).fuse(lists, k, self.items)
 
+    def fuse_validation_lists(
+        self, training_set: TrainingSet, depth: int, exclude_seen: bool, seed: int
+    ) -> Recommendations:
+        """The fused lists of the validation users, of parts fitted on the training items alone."""
+        if self.fusion is None:
+            raise RuntimeError("this fusion has no weights: call fit or load first")
+        of_parts = min(self.depth, training_set.items)
+        lists = {
+            name: validation_lists(name, part, training_set, of_parts, exclude_seen, seed)
+            for name, part in self.parts.items()
+        }
+        return self.fusion.fuse(lists, depth, training_set.items)
+
     def save(self, folder: Path) -> None:
         """Write ``fusion.json``, and each part into a folder of its name."""
         if self.fusion is None:
@@ -127,13 +143,15 @@ class FusedRecommender:
 
 
 def load_part(name: str, folder: Path) -> Recommender:
-    """A baseline, or a model of any name, from the folder that its ``save`` filled.
+    """A baseline, or a fusion or a model of any name, from the folder that its ``save`` filled.
 
     Raises:
         ValueError: the folder does not hold what was saved; the message names it.
     """
     if name in BASELINES:
         return BASELINES[name].load(folder)
+    if (folder / FUSION_FILE).exists():
+        return FusedRecommender.load(folder)
     from ml.training.sequential_recommender import SequentialRecommender
 
     return SequentialRecommender.load(folder)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ml.data.files import read_json
 from ml.fusion.fusion import Fusion
-from ml.recommender import FUSION, Recommender
+from ml.recommender import BASELINE, FUSION, MODEL, RERANKING, Recommender
 from ml.recommenders.fused import FUSION_FILE, FusedRecommender, load_part
 from ml.recommenders.registry import Registry
 
@@ -15,11 +15,11 @@ FolderOf = Callable[[str], Path]
 
 
 def load(name: str, folder_of: FolderOf, registry: Registry, items: int) -> Recommender:
-    """A fitted recommender from the folder that its ``save`` filled; a fusion with its parts.
+    """A fitted recommender from the folder that its ``save`` filled; fusions and re-rankings with their parts.
 
     Args:
         name: name of the recommender.
-        folder_of: the folder of a recommender by its name; the parts of a fusion are recommenders of their own.
+        folder_of: the folder of a recommender by its name; parts are recommenders of their own.
         registry: the recommenders that names stand for.
         items: size of the catalogue.
 
@@ -27,8 +27,28 @@ def load(name: str, folder_of: FolderOf, registry: Registry, items: int) -> Reco
         KeyError: there is no such recommender.
         ValueError: a folder does not hold what was saved; the message names it.
     """
-    if registry.kind_of(name) != FUSION:
-        return load_part(name, folder_of(name))
+    return _LOADS[registry.kind_of(name)](name, folder_of, registry, items)
+
+
+def _alone(name: str, folder_of: FolderOf, registry: Registry, items: int) -> Recommender:
+    return load_part(name, folder_of(name))
+
+
+def _fusion(name: str, folder_of: FolderOf, registry: Registry, items: int) -> Recommender:
     fusion = Fusion.from_json(read_json(folder_of(name), FUSION_FILE))
     parts = {part: load(part, folder_of, registry, items) for part in fusion.parts}
     return FusedRecommender(parts, fusion.depth, fusion=fusion, items=items)
+
+
+def _reranking(name: str, folder_of: FolderOf, registry: Registry, items: int) -> Recommender:
+    from ml.recommenders.reranked import Reranked
+
+    return Reranked.load_choice(folder_of(name), lambda part: load(part, folder_of, registry, items))
+
+
+_LOADS: dict[str, Callable[[str, FolderOf, Registry, int], Recommender]] = {
+    BASELINE: _alone,
+    MODEL: _alone,
+    FUSION: _fusion,
+    RERANKING: _reranking,
+}

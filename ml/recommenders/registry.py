@@ -1,7 +1,8 @@
 """All recommenders by name, and the ones that a choice of recipes selects.
 
-The baselines of the library, one model for each recipe file, and one fusion for each file in the folder ``fusions``
-beside the recipes. Baselines always run; of the others those that are chosen, by name or by set.
+The baselines of the library, one model for each recipe file, and one fusion or re-ranking for each file in the folders
+``fusions`` and ``rerankings`` beside the recipes. Baselines always run; of the others those that are chosen, by name or
+by set.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from ml.codes.registry import METHODS
 from ml.config import nearest
 from ml.extras import missing, require
 from ml.fusion.recipe import FusionRecipe, load_fusions
-from ml.recommender import BASELINE, FUSION, MODEL
+from ml.recommender import BASELINE, FUSION, MODEL, RERANKING
+from ml.reranking.recipe import RerankingRecipe, load_rerankings
 from ml.training.recipe import RECIPE_SETS, RECIPES, Recipe, load_recipes
 
 # what each name of a set stands for, and the set that is taken where nothing is named
@@ -37,43 +39,58 @@ assert set(_SETS) == set(RECIPE_SETS)
 
 @dataclass(frozen=True)
 class Registry:
-    """Recommenders by name: the baselines of the library, and recipes of models and of fusions.
+    """Recommenders by name: the baselines of the library, and recipes of models, fusions and re-rankings.
 
     Attributes:
         recipes: of models, by name.
         fusions: recipes of fusions, by name.
         codes: recipes of codes, by name; by default those of the library.
+        rerankings: recipes of re-rankings, by name.
     """
 
     recipes: Mapping[str, Recipe]
     fusions: Mapping[str, FusionRecipe]
     codes: Mapping[str, CodesRecipe] = field(default_factory=load_codes_recipes)
+    rerankings: Mapping[str, RerankingRecipe] = field(default_factory=dict)
 
     def kind_of(self, name: str) -> str:
-        """``baseline``, ``model`` or ``fusion``.
+        """One of :data:`ml.recommender.KINDS`.
 
         Raises:
             KeyError: there is no such recommender.
         """
-        for kind, known in ((BASELINE, BASELINES), (FUSION, self.fusions), (MODEL, self.recipes)):
+        of_kinds: dict[str, Mapping[str, Any]] = {
+            BASELINE: BASELINES,
+            MODEL: self.recipes,
+            FUSION: self.fusions,
+            RERANKING: self.rerankings,
+        }
+        for kind, known in of_kinds.items():
             if name in known:
                 return kind
         raise KeyError(f"there is no recommender {name}")
 
     def parts_of(self, name: str) -> tuple[str, ...]:
-        """The parts of a fusion; any other recommender is its own only part."""
-        return self.fusions[name].parts if self.kind_of(name) == FUSION else (name,)
+        """All that a fusion or re-ranking is made of, each part behind its own parts; any other recommender is its own
+        only part."""
+        kind = self.kind_of(name)
+        if kind == RERANKING:
+            of = self.rerankings[name].of
+            return tuple(dict.fromkeys((*self.parts_of(of), of)))
+        return self.fusions[name].parts if kind == FUSION else (name,)
 
 
 def registry() -> Registry:
     """The recommenders of the recipes' folder (:func:`recipes_folder`)."""
-    return Registry(recipes(), fusions(), codes_recipes())
+    return Registry(recipes(), fusions(), codes_recipes(), rerankings())
 
 
 def library_registry() -> Registry:
     """The recommenders whose recipes come with the library, whatever ``RAW2RANK_RECIPES`` says."""
     return Registry(
-        {recipe.name: recipe for recipe in load_recipes()}, {fusion.name: fusion for fusion in load_fusions()}
+        recipes={recipe.name: recipe for recipe in load_recipes()},
+        fusions={fusion.name: fusion for fusion in load_fusions()},
+        rerankings={reranking.name: reranking for reranking in load_rerankings()},
     )
 
 
@@ -107,16 +124,53 @@ def fusions() -> dict[str, FusionRecipe]:
         if name in BASELINES or name in recipes():
             raise ValueError(f"{where}: {name} is the name of another recommender; choose another one")
         for part in fusion.parts:
-            if part not in BASELINES and part not in recipes():
-                known = ", ".join([*BASELINES, *recipe_names()])
-                raise ValueError(f"{where}: there is no {part} to be a part; there are {known}")
-            if any(
-                fusion.set in sets and part in recipes() and recipes()[part].set not in sets for sets in _SETS.values()
-            ):
-                raise ValueError(
-                    f"{where}: in the set {fusion.set}, but its part {part} is in {recipes()[part].set} alone"
-                )
+            _check_part(where, fusion.set, part, _sets_of(recipes()))
     return found
+
+
+@cache
+def rerankings() -> dict[str, RerankingRecipe]:
+    """Re-rankings by name, in the order of their names; none where there is no folder of them.
+
+    Raises:
+        ValueError: a re-ranking has the name of another recommender, or is of one that does not exist or that is not in
+            all sets that it is in.
+    """
+    folder = recipes_folder() / "rerankings"
+    found = {reranking.name: reranking for reranking in load_rerankings(folder)}
+    known = _sets_of({**recipes(), **fusions()})
+    for name, reranking in found.items():
+        where = f"{folder / name}.toml"
+        if name in known:
+            raise ValueError(f"{where}: {name} is the name of another recommender; choose another one")
+        _check_part(where, reranking.set, reranking.of, known)
+    return found
+
+
+def _sets_of(recipes: Mapping[str, Any]) -> dict[str, str | None]:
+    """The set that each recommender is in, by name; ``None`` for baselines, which always run."""
+    return {**dict.fromkeys(BASELINES), **{name: recipe.set for name, recipe in recipes.items()}}
+
+
+def _check_part(where: str, set_: str, part: str, known: Mapping[str, str | None]) -> None:
+    """Check that a part exists, and that every choice of sets that makes the whole makes the part.
+
+    Args:
+        where: the file, for errors.
+        set_: the set of the whole.
+        part: name of the part.
+        known: sets of the recommenders that may be parts (:func:`_sets_of`).
+
+    Raises:
+        ValueError: it does not, or not every choice does.
+    """
+    if part not in known:
+        raise ValueError(
+            f"{where}: there is no {part} to be a part{nearest(part, known)}; there are {', '.join(known)}"
+        )
+    of_part = known[part]
+    if of_part is not None and any(set_ in sets and of_part not in sets for sets in _SETS.values()):
+        raise ValueError(f"{where}: in the set {set_}, but its part {part} is in {of_part} alone")
 
 
 @cache
@@ -146,18 +200,22 @@ def fusion_names() -> list[str]:
     return sorted(fusions())
 
 
+def reranking_names() -> list[str]:
+    return sorted(rerankings())
+
+
 def recommender_names() -> list[str]:
-    """Baselines first, then models, then fusions."""
-    return [*BASELINES, *recipe_names(), *fusion_names()]
+    """Baselines first, then models, then fusions, then re-rankings."""
+    return [*BASELINES, *recipe_names(), *fusion_names(), *reranking_names()]
 
 
 def title_of(name: str) -> str:
-    described: dict[str, Any] = {**BASELINES, **recipes(), **fusions()}
+    described: dict[str, Any] = {**BASELINES, **recipes(), **fusions(), **rerankings()}
     return described[name].title
 
 
 def kind_of(name: str) -> str:
-    """``baseline``, ``model`` or ``fusion``.
+    """One of :data:`ml.recommender.KINDS`.
 
     Raises:
         KeyError: there is no such recommender.
@@ -171,7 +229,7 @@ def layer_of(name: str) -> str:
 
 
 def parts_of(name: str) -> tuple[str, ...]:
-    """The parts of a fusion; any other recommender is its own only part."""
+    """All that a fusion or re-ranking is made of; any other recommender is its own only part."""
     return registry().parts_of(name)
 
 
@@ -198,8 +256,19 @@ def _modules_of_fusion(name: str) -> list[str]:
     return ["ml.recommenders.fused", *sorted({module for part in parts_of(name) for module in modules_of(part)})]
 
 
-_LAYERS = {BASELINE: "baselines", MODEL: "models", FUSION: "models"}
-_MODULES = {BASELINE: _modules_of_baseline, MODEL: _modules_of_model, FUSION: _modules_of_fusion}
+def _modules_of_reranking(name: str) -> list[str]:
+    return sorted({"ml.recommenders.reranked", *modules_of(rerankings()[name].of)})
+
+
+_LAYERS = {BASELINE: "baselines", MODEL: "models", FUSION: "models", RERANKING: "models"}
+_MODULES = {
+    BASELINE: _modules_of_baseline,
+    MODEL: _modules_of_model,
+    FUSION: _modules_of_fusion,
+    RERANKING: _modules_of_reranking,
+}
+# kinds that are made of parts, for sentences
+_IN_WORDS = {FUSION: "a fusion", RERANKING: "a re-ranking"}
 
 
 def modules_by_name() -> list[str]:
@@ -208,12 +277,13 @@ def modules_by_name() -> list[str]:
 
 
 def chosen_names(named: Iterable[str]) -> list[str]:
-    """Models and fusions that names of sets, recipes and fusions stand for; those of ``quick`` where none is named.
+    """Models, fusions and re-rankings that some names of these or of sets stand for; those of ``quick`` where none is
+    named.
 
     Where nothing is named and the extra ``train`` is not installed, there are none.
 
-    Names that do not exist stand for nothing (see :func:`check_recipes`), and so does a fusion whose parts are not
-    all chosen. The answer stands for itself.
+    Names that do not exist stand for nothing (see :func:`check_recipes`), and so does a fusion or re-ranking whose
+    parts are not all chosen. The answer stands for itself.
     """
     wanted = set(named)
     if not wanted:
@@ -221,23 +291,28 @@ def chosen_names(named: Iterable[str]) -> list[str]:
             return []
         wanted = {DEFAULT_SET}
     sets = {inner for name in wanted & _SETS.keys() for inner in _SETS[name]}
-    models = [name for name in recipe_names() if name in wanted or recipes()[name].set in sets]
-    fused = [name for name in fusion_names() if name in wanted or fusions()[name].set in sets]
-    return [*models, *(name for name in fused if not _missing_parts(name, models))]
+    chosen: list[str] = []
+    # each kind after those that its parts may be of
+    for kind in (recipes(), fusions(), rerankings()):
+        asked = [name for name in sorted(kind) if name in wanted or kind[name].set in sets]
+        chosen += [name for name in asked if not _missing_parts(name, chosen)]
+    return chosen
 
 
-def _missing_parts(fusion: str, models: list[str]) -> list[str]:
-    return [part for part in fusions()[fusion].parts if part not in BASELINES and part not in models]
+def _missing_parts(name: str, chosen: list[str]) -> list[str]:
+    """Parts of a fusion or re-ranking that are neither baselines nor chosen."""
+    return [part for part in parts_of(name) if part != name and part not in BASELINES and part not in chosen]
 
 
 def check_recipes(named: list[str]) -> None:
     """Check that a choice of recipes is possible.
 
     Raises:
-        ValueError: naming the recipes that do not exist, and those that do; or the parts that a fusion lacks.
+        ValueError: naming the recipes that do not exist, and those that do; or the parts that a fusion or re-ranking
+            lacks.
         MissingExtra: the extra ``train`` is not installed.
     """
-    known = [*recipe_names(), *fusion_names()]
+    known = [*recipe_names(), *fusion_names(), *reranking_names()]
     unknown = sorted(set(named) - {*known, *RECIPE_SETS})
     if unknown:
         meant = nearest(unknown[0], [*known, *RECIPE_SETS])
@@ -246,9 +321,11 @@ def check_recipes(named: list[str]) -> None:
             f"{', '.join(RECIPE_SETS)}"
         )
     chosen = chosen_names(named)
-    for name in sorted(set(named) & set(fusion_names()) - set(chosen)):
+    for name in sorted(set(named) & set(known) - set(chosen)):
         lacking = ",".join(_missing_parts(name, chosen))
-        raise ValueError(f"{name} is a fusion, and not all of its parts are chosen: add {lacking} to RECIPES")
+        raise ValueError(
+            f"{name} is {_IN_WORDS[kind_of(name)]}, and not all of its parts are chosen: add {lacking} to RECIPES"
+        )
     if named:
         require("train", f"RECIPES={','.join(named)}")
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from ml.data.training_set import TrainingSet
 from ml.evaluation.metrics import metric_values, user_metrics
 from ml.evaluation.rankings import rank
-from ml.recommender import FUSION, Recommender
+from ml.recommender import FUSION, RERANKING, Recommender
 from ml.recommenders.fit import Conditions, depends_on_seed
 from ml.recommenders.fit import fit as fit_by_name
 from ml.recommenders.load import load
@@ -54,7 +54,7 @@ class Fit:
     """A recommender to fit.
 
     Attributes:
-        recommender: name of a baseline, a recipe or a fusion.
+        recommender: name of a baseline, or of a recipe of a model, fusion or re-ranking.
         fit_on: what the final fit sees.
         seed: of the fit; 0 where nothing is random.
         metric: that is kept for each user.
@@ -67,7 +67,7 @@ class Fit:
 
 
 def needed_fits(claims: Sequence[Claim]) -> list[Fit]:
-    """The fits needed for some claims, without repetition, parts of fusions before the fusions."""
+    """The fits needed for some claims, without repetition, parts before what is made of them."""
     fits = [
         Fit(name, claim.fit_on, seed, claim.metric)
         for claim in claims
@@ -75,12 +75,13 @@ def needed_fits(claims: Sequence[Claim]) -> list[Fit]:
         for seed in _seeds(name, claim)
     ]
     parts = [replace(fit, recommender=part) for fit in fits for part in _known().parts_of(fit.recommender)]
-    return sorted(dict.fromkeys(parts + fits), key=_is_fusion)
+    return sorted(dict.fromkeys(parts + fits), key=_stage)
 
 
 def fit_all(bench: Bench, fits: Sequence[Fit], processes: int, tell: Callable[[str], None]) -> None:
-    """Make what is not there yet, several side by side; fusions after everything else."""
-    for stage in ([fit for fit in fits if not _is_fusion(fit)], [fit for fit in fits if _is_fusion(fit)]):
+    """Make what is not there yet, several side by side; what is made of parts after these."""
+    for number in sorted({_stage(fit) for fit in fits}):
+        stage = [fit for fit in fits if _stage(fit) == number]
         for fit, result in zip(stage, _map(partial(measured, bench), stage, processes), strict=True):
             said = f"{fit.recommender}, {fit.fit_on}, seed {fit.seed}"
             tell(f"    {said}: {result.mean:.4f} ({result.seconds:.0f} s)")
@@ -120,7 +121,7 @@ def results_of(folder: Path, name: str, claim: Claim) -> list[Result]:
 
 
 def _fitted(bench: Bench, fit: Fit, folder: Path) -> Recommender:
-    """The recommender, fitted now; a trained one is left in its folder, for fusions that it is a part of."""
+    """The recommender, fitted now; a trained one is left in its folder, for what it is a part of."""
     known = _known()
     conditions = Conditions(fit.seed, fit.fit_on, bench.exclude_seen, bench.device, threads=bench.threads)
     parts: dict[str, Recommender] = {}
@@ -144,8 +145,9 @@ def _seeds(name: str, claim: Claim) -> range:
     return range(claim.seeds if depends_on_seed(name) else 1)
 
 
-def _is_fusion(fit: Fit) -> bool:
-    return _known().kind_of(fit.recommender) == FUSION
+def _stage(fit: Fit) -> int:
+    """Fits of a stage need those of the stages before."""
+    return {FUSION: 1, RERANKING: 2}.get(_known().kind_of(fit.recommender), 0)
 
 
 def _folder(folder: Path, fit: Fit) -> Path:
@@ -166,6 +168,7 @@ def _key(bench: Bench, fit: Fit) -> str:
         "code": bench.code,
         "recipes": {part: known.recipes[part].digest() for part in _named_recipes(name)},
         "fusion": known.fusions[name].digest() if name in known.fusions else None,
+        **({"reranking": known.rerankings[name].digest()} if name in known.rerankings else {}),
     }
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 

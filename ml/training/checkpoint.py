@@ -92,20 +92,12 @@ class Checkpoint:
         self, state: TrainingState, model: nn.Module, optimiser: torch.optim.Optimizer, average: WeightAverage
     ) -> None:
         """Put a checkpoint in place of the last one, whole or not at all."""
-        from safetensors.torch import save_file
-
         tensors = {f"model/{name}": tensor for name, tensor in model.state_dict().items()}
         tensors |= {f"average/{name}": tensor for name, tensor in average.averages.items()}
         tensors |= {f"best/{name}": tensor for name, tensor in state.best_weights.items()}
-        for place, values in optimiser.state_dict()["state"].items():
-            tensors |= {f"optimiser/{place}/{name}": tensor for name, tensor in values.items()}
-        description = {"format": FORMAT, "binding": self.binding, "average_steps": average.steps}
-        with atomic_file(self.path) as file:
-            save_file(
-                {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
-                file,
-                {"checkpoint": json.dumps(description | {"state": state.as_json()})},
-            )
+        tensors |= optimiser_tensors(optimiser, "optimiser/")
+        description = {"average_steps": average.steps, "state": state.as_json()}
+        write_checkpoint(self.path, self.binding, description, tensors)
         self._last = time.perf_counter()
 
     def restore(
@@ -113,41 +105,77 @@ class Checkpoint:
     ) -> TrainingState | None:
         """Set model, optimiser and average to where the checkpoint was taken; ``None`` where there is none of this
         run, or one that is damaged."""
-        read = self._read()
+        read = read_checkpoint(self.path, self.binding)
         if read is None:
             return None
         description, tensors = read
         device = next(model.parameters()).device
-        model.load_state_dict(_under(tensors, "model/"))
-        moments: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in _under(tensors, "optimiser/").items():
-            place, key = name.split("/")
-            moments.setdefault(int(place), {})[key] = tensor
-        optimiser.load_state_dict({"state": moments, "param_groups": optimiser.state_dict()["param_groups"]})
+        model.load_state_dict(tensors_under(tensors, "model/"))
+        restore_optimiser(optimiser, tensors, "optimiser/")
         average.steps = description["average_steps"]
-        averages = _under(tensors, "average/")
+        averages = tensors_under(tensors, "average/")
         # in the order of the model, which is not that of the file
         average.averages = {name: averages[name].to(device) for name in average.averages}
         kept = description["state"]
         return TrainingState(
             **kept
             | {
-                "best_weights": {name: tensor.to(device) for name, tensor in _under(tensors, "best/").items()},
+                "best_weights": {name: tensor.to(device) for name, tensor in tensors_under(tensors, "best/").items()},
                 "log": [EpochRecord(**record) for record in kept["log"]],
             }
         )
 
-    def _read(self) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
-        from safetensors import SafetensorError, safe_open
 
-        try:
-            with safe_open(self.path, framework="pt") as file:
-                description = json.loads((file.metadata() or {}).get("checkpoint", "{}"))
-                if description.get("format") != FORMAT or description["binding"] != self.binding:
-                    return None
-                return description, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (FileNotFoundError, SafetensorError):
-            return None
+def write_checkpoint(path: Path, binding: str, description: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+    """Put a file of tensors in place of the last one, whole or not at all.
+
+    Args:
+        path: of the file.
+        binding: of the run; :func:`read_checkpoint` reads no file of another one.
+        description: all that is no tensor, as JSON values.
+        tensors: by name.
+    """
+    from safetensors.torch import save_file
+
+    known = {"format": FORMAT, "binding": binding, **description}
+    with atomic_file(path) as file:
+        save_file(
+            {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
+            file,
+            {"checkpoint": json.dumps(known)},
+        )
+
+
+def read_checkpoint(path: Path, binding: str) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
+    """Description and tensors of :func:`write_checkpoint`; ``None`` where there is none of this run, or a damaged
+    one."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            description = json.loads((file.metadata() or {}).get("checkpoint", "{}"))
+            if description.get("format") != FORMAT or description["binding"] != binding:
+                return None
+            return description, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (FileNotFoundError, SafetensorError):
+        return None
+
+
+def optimiser_tensors(optimiser: torch.optim.Optimizer, prefix: str) -> dict[str, Tensor]:
+    """The state of an optimiser, as ``prefix``, number of the parameter, ``/`` and name."""
+    found: dict[str, Tensor] = {}
+    for place, values in optimiser.state_dict()["state"].items():
+        found |= {f"{prefix}{place}/{name}": tensor for name, tensor in values.items()}
+    return found
+
+
+def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor], prefix: str) -> None:
+    """Set an optimiser to what :func:`optimiser_tensors` returned."""
+    moments: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors_under(tensors, prefix).items():
+        place, key = name.split("/")
+        moments.setdefault(int(place), {})[key] = tensor
+    optimiser.load_state_dict({"state": moments, "param_groups": optimiser.state_dict()["param_groups"]})
 
 
 def checkpoint_folder(folder: Path) -> Path:
@@ -161,16 +189,22 @@ def remove_checkpoints(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def run_fingerprint(**decisive: Any) -> str:
+def run_fingerprint(more_code: tuple[str, ...] = (), **decisive: Any) -> str:
     """SHA-256 of what decides the weights, JSON values; of the version of torch; and of the code that trains, since
-    a run that starts with one version of it and ends with another is a run of neither."""
+    a run that starts with one version of it and ends with another is a run of neither.
+
+    Args:
+        more_code: folders of the library that hold it, besides those of training.
+        decisive: what decides the weights.
+    """
     digest = hashlib.sha256(f"{FORMAT} {torch.__version__}".encode())
     digest.update(json.dumps(decisive, sort_keys=True).encode())
     library = Path(__file__).parents[1]
-    for path in sorted(path for part in _CODE for path in (library / part).glob("*.py")):
+    for path in sorted(path for part in _CODE + more_code for path in (library / part).glob("*.py")):
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()
 
 
-def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def tensors_under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Those whose names start with a prefix, by the rest of their names."""
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

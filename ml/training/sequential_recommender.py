@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import sys
 from collections.abc import Iterator
@@ -96,6 +97,8 @@ class SequentialRecommender:
         self.training_set_digest = ""
         self.validation_lists: Recommendations | None = None
         self.derived: tuple[Derived, ...] = ()
+        # how the weights were aligned with a goal after training, where they were (ml.alignment)
+        self.aligned: dict[str, Any] | None = None
         self._model: SequentialModel | GeneratingModel | None = None
         self._task = build_task(recipe.task, 0)
         self._quantised: QuantisedTopK | None = None
@@ -149,6 +152,13 @@ class SequentialRecommender:
     def training_counts(self) -> np.ndarray:
         """Interactions of each item in training, int64 ``[items]``."""
         return self._training_counts
+
+    def with_model(self, model: SequentialModel | GeneratingModel) -> Self:
+        """The same recommender around a model of the same sizes with other weights; without lists of the validation
+        users, which would be those of the weights it has now."""
+        other = copy.copy(self)
+        other._model, other._quantised, other.validation_lists = model, None, None
+        return other
 
     def fit(self, training_set: TrainingSet) -> Self:
         """Train from fresh weights; test targets are never read.
@@ -392,6 +402,7 @@ class SequentialRecommender:
             recommender.tradeoff = config.get("tradeoff")
             recommender.best_epoch, recommender.derived = config["best_epoch"], derived
             recommender.training_set_digest = config["training_set_digest"]
+            recommender.aligned = config.get("aligned")
             if (folder / "validation_items.npy").exists():
                 recommender.validation_lists = Recommendations(
                     *(np.load(folder / f"validation_{part}.npy", allow_pickle=False) for part in ("items", "scores"))
@@ -430,4 +441,6 @@ class SequentialRecommender:
             "best_validation_ndcg_at_10": self.best_validation_ndcg_at_10,
             "weights_digest": weights_digest(self.model.state_dict()),
             **({"tradeoffs": list(self.tradeoffs), "tradeoff": self.tradeoff} if self.tradeoffs else {}),
+            # keys that only some models have, so that the folders of the others stay what they were
+            **({} if self.aligned is None else {"aligned": self.aligned}),
         }

@@ -41,7 +41,7 @@ COLUMNS = {
 
 
 def load(paths: DatasetPaths, name: str, items: int) -> "Recommender":
-    """A fitted recommender as its asset left it; a fusion with its parts."""
+    """A fitted recommender as its asset left it; a fusion or re-ranking with its parts."""
     from ml.recommenders.load import load as load_by_name
 
     return load_by_name(name, paths.recommender, registry(), items)

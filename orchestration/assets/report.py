@@ -10,7 +10,7 @@ import dagster as dg
 
 from ml.audits.registry import AUDITS
 from ml.data.setting_names import by_new_name
-from ml.recommenders.registry import codes_recipes, fusion_names, needed_codes, recipe_names
+from ml.recommenders.registry import codes_recipes, fusion_names, needed_codes, recipe_names, reranking_names
 from ml.reports.content.libraries import LIBRARIES
 from orchestration.assets.evaluation import RANKINGS, compared_recommenders
 from orchestration.assets.training_sets import load_training_set
@@ -38,7 +38,7 @@ REPORTS_KEPT = 4
         ["evaluation", "slices"],
         *(["audits", name] for name in AUDITS),
         *RANKINGS,
-        *(["models", name] for name in (*recipe_names(), *fusion_names())),
+        *(["models", name] for name in (*recipe_names(), *fusion_names(), *reranking_names())),
         *(["codes", name] for name in codes_recipes()),
         ["training_sets", "sequences"],
         ["training_sets", "item_text"],

@@ -31,6 +31,7 @@ GRAPH = defs.resolve_asset_graph()
 CODES = ("random", "svd", "tiny_text")
 QUICK = ["tiny_recjpq", "tiny_softmax", "tiny_fusion"]
 FULL = ["tiny_gsasrec", *QUICK]
+RERANKED = "mmr_0.3_of_tiny_fusion"
 
 
 @pytest.mark.parametrize(
@@ -40,7 +41,7 @@ FULL = ["tiny_gsasrec", *QUICK]
         (["quick"], QUICK),
         (["full"], FULL),
         (["full", "quick"], FULL),
-        (["beyond_accuracy"], QUICK),
+        (["beyond_accuracy"], [*QUICK, RERANKED]),
         (["published"], ["tiny_published"]),
         (["quick", "tiny_published"], ["tiny_published", *QUICK]),
         (["tiny_gsasrec"], ["tiny_gsasrec"]),
@@ -48,6 +49,9 @@ FULL = ["tiny_gsasrec", *QUICK]
         (["tiny_softmax", "tiny_fusion"], ["tiny_softmax", "tiny_fusion"]),
         # a fusion is nothing without its parts
         (["tiny_gsasrec", "tiny_fusion"], ["tiny_gsasrec"]),
+        # and a re-ranking nothing without what it re-ranks
+        (["tiny_softmax", RERANKED], ["tiny_softmax"]),
+        (["tiny_softmax", "tiny_fusion", RERANKED], ["tiny_softmax", "tiny_fusion", RERANKED]),
     ],
 )
 def test_sets_and_names(named: list[str], stands_for: list[str]) -> None:
@@ -74,6 +78,14 @@ def test_a_fusion_asks_for_its_parts() -> None:
     with pytest.raises(ValueError, match=r"tiny_fusion is a fusion.*add tiny_softmax to RECIPES"):
         check_recipes(["tiny_fusion"])
     check_recipes(["tiny_fusion", "tiny_softmax"])
+
+
+def test_a_re_ranking_asks_for_its_part_and_the_parts_of_it() -> None:
+    with pytest.raises(ValueError, match=rf"{RERANKED} is a re-ranking.*add tiny_softmax,tiny_fusion to RECIPES"):
+        check_recipes([RERANKED])
+    check_recipes([RERANKED, "tiny_fusion", "tiny_softmax"])
+    with pytest.raises(ValueError, match=rf"no recipe mmr_0.3_of_tiny_fuson \(did you mean {RERANKED}\?\)"):
+        check_recipes(["mmr_0.3_of_tiny_fuson"])
 
 
 @pytest.fixture
@@ -118,10 +130,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         copied.parent.mkdir(exist_ok=True)
         copied.write_text(path.read_text())
     monkeypatch.setenv("RAW2RANK_RECIPES", str(tmp_path))
-    for cached in (recommenders.recipes, recommenders.fusions, recommenders.codes_recipes):
+    caches = (recommenders.recipes, recommenders.fusions, recommenders.rerankings, recommenders.codes_recipes)
+    for cached in caches:
         cached.cache_clear()
     yield tmp_path
-    for cached in (recommenders.recipes, recommenders.fusions, recommenders.codes_recipes):
+    for cached in caches:
         cached.cache_clear()
 
 
@@ -160,13 +173,14 @@ def test_a_part_of_a_narrower_set_is_named(folder: Path) -> None:
     with pytest.raises(ValueError, match="in the set quick, but its part tiny_softmax is in full alone"):
         recommenders.fusions()
     rewrite(folder / "fusions" / "tiny_fusion.toml", 'set = "quick"', 'set = "full"')
+    rewrite(folder / "rerankings" / f"{RERANKED}.toml", 'set = "beyond_accuracy"', 'set = "full"')
     recommenders.fusions.cache_clear()
-    assert chosen_names(["full"])[-1] == "tiny_fusion"
+    assert chosen_names(["full"])[-2:] == ["tiny_fusion", RERANKED]
 
 
 def test_the_set_beyond_accuracy_holds_its_recipes_and_the_quick_ones(folder: Path) -> None:
     rewrite(folder / "tiny_gsasrec.toml", 'set = "full"', 'set = "beyond_accuracy"')
-    assert chosen_names(["beyond_accuracy"]) == FULL
+    assert chosen_names(["beyond_accuracy"]) == [*FULL, RERANKED]
     assert "tiny_gsasrec" not in chosen_names(["full"])
     check_recipes(["beyond_accuracy"])
 
@@ -210,7 +224,7 @@ def test_what_was_not_chosen_is_not_wanted() -> None:
         *(
             f"{layer}/{name}"
             for layer in ("models", "rankings")
-            for name in {*FULL, "tiny_published"} - {"tiny_softmax"}
+            for name in {*FULL, RERANKED, "tiny_published"} - {"tiny_softmax"}
         ),
         *(f"codes/{name}" for name in CODES),
         "searches/hyperparameters",
@@ -232,3 +246,28 @@ def test_the_code_of_a_model_and_of_no_other_decides_its_version() -> None:
             waiting.extend(code_versions._imports(module))
     assert {"ml.models.sequential_model", "ml.training.loop", "ml.objectives.build", "ml.data.training_set"} <= covered
     assert not {module for module in covered if module.endswith((".caser", ".gru4rec", ".bert4rec"))}
+
+
+def test_what_a_re_ranking_is_of_has_to_exist(folder: Path) -> None:
+    rewrite(folder / "rerankings" / f"{RERANKED}.toml", 'of = "tiny_fusion"', 'of = "tiny_fuson"')
+    with pytest.raises(ValueError, match=r"there is no tiny_fuson to be a part \(did you mean tiny_fusion\?\)"):
+        recommenders.rerankings()
+
+
+def test_what_a_re_ranking_is_of_is_in_its_set(folder: Path) -> None:
+    rewrite(folder / "rerankings" / f"{RERANKED}.toml", 'set = "beyond_accuracy"', 'set = "slow"')
+    with pytest.raises(ValueError, match="in the set slow, but its part tiny_fusion is in quick alone"):
+        recommenders.rerankings()
+
+
+def test_a_re_ranking_has_a_name_of_its_own(folder: Path) -> None:
+    (folder / "rerankings" / f"{RERANKED}.toml").rename(folder / "rerankings" / "tiny_fusion.toml")
+    with pytest.raises(ValueError, match="tiny_fusion is the name of another recommender"):
+        recommenders.rerankings()
+
+
+def test_a_folder_of_recipes_may_have_no_re_rankings(folder: Path) -> None:
+    (folder / "rerankings" / f"{RERANKED}.toml").unlink()
+    (folder / "rerankings").rmdir()
+    assert recommenders.rerankings() == {}
+    assert chosen_names(["beyond_accuracy"]) == QUICK

@@ -4,7 +4,14 @@ import dagster as dg
 import pytest
 
 from ml.baselines.registry import BASELINES
-from ml.recommenders.registry import chosen_names, codes_recipes, fusion_names, recipe_names, recommender_names
+from ml.recommenders.registry import (
+    chosen_names,
+    codes_recipes,
+    fusion_names,
+    recipe_names,
+    recommender_names,
+    reranking_names,
+)
 from orchestration.definitions import defs
 from orchestration.resources import DEFAULTS
 from orchestration.selection import MORE_RECIPES, ON_DEMAND, is_chosen, unwanted
@@ -47,7 +54,7 @@ def test_every_made_asset_has_a_code_version_and_the_condition() -> None:
 
 def test_every_recommender_is_fitted_ranked_and_compared() -> None:
     names = recommender_names()
-    assert names == [*BASELINES, *recipe_names(), *fusion_names()]
+    assert names == [*BASELINES, *recipe_names(), *fusion_names(), *reranking_names()]
     ranked = {key.path[-1] for key in GRAPH.materializable_asset_keys if key.path[0] == "rankings"}
     assert ranked == set(names)
     assert {key.path[-1] for key in GRAPH.get(dg.AssetKey(["evaluation", "user_metrics"])).parent_keys} >= ranked
@@ -109,6 +116,15 @@ def test_a_fusion_is_made_of_its_parts() -> None:
     parts = {dg.AssetKey(["models", "tiny_softmax"]), dg.AssetKey(["baselines", "markov_chain"])}
     assert parts <= GRAPH.get(model).parent_keys
     assert {model, *parts} <= GRAPH.get(dg.AssetKey(["rankings", "tiny_fusion"])).parent_keys
+
+
+def test_a_re_ranking_is_made_of_its_part_and_the_parts_of_it() -> None:
+    model = dg.AssetKey(["models", "mmr_0.3_of_tiny_fusion"])
+    parts = {dg.AssetKey(["models", name]) for name in ("tiny_fusion", "tiny_softmax")}
+    parts.add(dg.AssetKey(["baselines", "markov_chain"]))
+    assert parts <= GRAPH.get(model).parent_keys
+    assert {model, *parts} <= GRAPH.get(dg.AssetKey(["rankings", "mmr_0.3_of_tiny_fusion"])).parent_keys
+    assert model in GRAPH.get(dg.AssetKey(["evaluation", "report"])).parent_keys
 
 
 def ancestors(key: dg.AssetKey) -> set[dg.AssetKey]:

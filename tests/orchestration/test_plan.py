@@ -179,7 +179,13 @@ def rebuilt() -> Iterator[Callable[[], dg.Definitions]]:
     parts += ["orchestration.checks", "orchestration.automation.jobs", "orchestration.build"]
     before = {name: sys.modules[name] for name in parts}
     packages = {name: dict(vars(sys.modules[name])) for name in ("orchestration", "orchestration.assets")}
-    caches = [recommenders.recipes, recommenders.fusions, code_versions.library_version, code_versions._module]
+    caches = [
+        recommenders.recipes,
+        recommenders.fusions,
+        recommenders.rerankings,
+        code_versions.library_version,
+        code_versions._module,
+    ]
 
     def build() -> dg.Definitions:
         for cached in caches:

@@ -259,6 +259,33 @@ def _load_fusion(folder: Path) -> Recommender:
     return FusedRecommender.load(folder)
 
 
+# of each method of re-ranking: what it re-ranks, for which goal, with a tradeoff that is given or chosen
+_RERANKED = {
+    "mmr": ("bm25_last_item", "text_diversity", "validation"),
+    "greedy": ("fusion", "popularity", "validation"),
+    "sog": ("markov_chain", "co_occurrence_diversity", 0.6),
+    "calibration": ("markov_chain", "popularity", 0.5),
+}
+
+
+def _create_reranking(method: str, seed: int) -> Recommender:
+    from ml.recommenders.reranked import Reranked
+    from ml.reranking.recipe import RerankingRecipe
+
+    of, goal, tradeoff = _RERANKED[method]
+    recipe = RerankingRecipe(
+        f"{method}_of_{of}", method, "none", "for tests", "quick", of, method, (goal,), tradeoff, candidates=20
+    )
+    part = _create_fusion("train", seed) if of == "fusion" else BASELINES[of].create(seed)
+    return Reranked(recipe, part, seed=seed)
+
+
+def _load_reranking(folder: Path) -> Recommender:
+    from ml.recommenders.reranked import Reranked
+
+    return Reranked.load(folder)
+
+
 FACTORIES: list[Factory] = [
     *(Factory(baseline.name, baseline.create, baseline.load) for baseline in BASELINES.values()),
     *(
@@ -273,6 +300,15 @@ FACTORIES: list[Factory] = [
     ),
     Factory("fusion", partial(_create_fusion, "train"), _load_fusion, reads_validation_targets=True),
     Factory("fusion_refit", partial(_create_fusion, "train+validation"), _load_fusion, reads_validation_targets=True),
+    *(
+        Factory(
+            f"reranked_by_{method}",
+            partial(_create_reranking, method),
+            _load_reranking,
+            reads_validation_targets=tradeoff == "validation" or of == "fusion",
+        )
+        for method, (of, _, tradeoff) in _RERANKED.items()
+    ),
 ]
 
 _WORDS = ["steel", "brass", "copper", "drill", "saw", "hose", "valve", "wire", "tape", "glove", "bolt"]

@@ -9,7 +9,7 @@ from typing import Any
 from ml.evaluation.columns import HIGH, LOW
 from ml.evaluation.findings import BETTER, NOT_DIFFERENT, WORSE
 from ml.evaluation.metrics import HEADLINE, METRICS
-from ml.recommender import BASELINE, FUSION
+from ml.recommender import BASELINE, FUSION, MODEL, RERANKING
 
 
 @dataclass(frozen=True)
@@ -58,13 +58,23 @@ class LeaderboardRow:
 
     @property
     def trained(self) -> bool:
-        """Whether it is a trained model or a fusion; ``False`` for a training-free baseline."""
+        """Whether it is a trained model, a fusion or a re-ranking; ``False`` for a training-free baseline."""
         return self.values["kind"] != BASELINE
 
     @property
     def fused(self) -> bool:
-        """Whether it is made of the lists of other recommenders; ``trained`` is true of it too."""
+        """Whether it combines the lists of other recommenders; ``trained`` is true of it too."""
         return self.values["kind"] == FUSION
+
+    @property
+    def reranked(self) -> bool:
+        """Whether it re-ranks the lists of another recommender; ``trained`` is true of it too."""
+        return self.values["kind"] == RERANKING
+
+    @property
+    def is_model(self) -> bool:
+        """Whether it was trained itself, and not made of the lists of others."""
+        return self.values["kind"] == MODEL
 
     @property
     def headline(self) -> Estimate:
@@ -134,8 +144,8 @@ class Leaderboard:
 
     @property
     def best_trained(self) -> LeaderboardRow | None:
-        """The best model that was trained itself, so that is no fusion."""
-        return next((row for row in self.rows if row.trained and not row.fused), None)
+        """The best model that was trained itself, so neither a fusion nor a re-ranking."""
+        return next((row for row in self.rows if row.is_model), None)
 
     @property
     def best_fused(self) -> LeaderboardRow | None:

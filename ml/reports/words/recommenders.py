@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from ml.baselines.registry import BASELINES
+from ml.beyond_accuracy.goals import GOALS
 from ml.reports.content.evaluation import Described, LeaderboardRow
+from ml.reranking.methods import METHODS
 
 _ARCHITECTURES = {
     "sasrec": "A transformer that reads a history from left to right and predicts the next item at each position.",
@@ -59,6 +61,8 @@ def _described(lake: Path, row: LeaderboardRow) -> Described:
         settings = {f"weight of {part}": f"{weight:g}" for part, weight in weights.items()}
         settings |= {name: str(fusion[name]) for name in ("normalisation", "depth", "seed") if name in fusion}
         return Described(row.title, _FUSION, "", settings)
+    if row.reranked:
+        return _reranked(row.title, _read(folder / "reranking.json"))
     config = _read(folder / "config.json")
     recipe = config.get("recipe", {})
     model = recipe.get("model", {})
@@ -68,6 +72,23 @@ def _described(lake: Path, row: LeaderboardRow) -> Described:
     settings = {name: value for table in _TABLES for name, value in _settings(table, recipe.get(table, {}))}
     settings |= {name: str(config[name]) for name in ("seed", "threads", "fit_on", "best_epoch") if name in config}
     return Described(row.title, text + _on_codes(recipe), recipe.get("source", ""), settings)
+
+
+def _reranked(title: str, reranking: Mapping[str, Any]) -> Described:
+    """What is re-ranked, how, and for which goal."""
+    method, goal = METHODS.get(reranking.get("method", "")), GOALS.get(reranking.get("goal", ""))
+    names = ("of", "method", "goal", "tradeoff", "candidates", "seed")
+    settings = {name: _in_words(reranking[name]) for name in names if name in reranking}
+    if "validation ndcg@10" in reranking:
+        settings["tradeoff"] += ", chosen on the validation users"
+    if method is None or goal is None:
+        return Described(title, "", "", settings)
+    text = f"Re-ranks the lists of {reranking['of']}. {method.description} Goal: {goal.title.lower()}."
+    return Described(title, text, method.source, settings)
+
+
+def _in_words(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _on_codes(recipe: Mapping[str, Any]) -> str:

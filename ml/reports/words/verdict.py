@@ -84,7 +84,7 @@ def caveats(content: ReportContent) -> Iterator[str]:
     if "leakage" not in audited:
         yield from _repeat_caveat(content)
     yield from _title_caveat(content)
-    once = [row for row in board.rows if row.trained and not row.fused]
+    once = [row for row in board.rows if row.is_model]
     if once and all(row["seeds"] == 1 for row in once) and len(once) == len({row.recommender for row in once}):
         yield (
             "Each model was trained with one seed: intervals and tests cover the sampling of users, not the "

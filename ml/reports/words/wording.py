@@ -55,6 +55,7 @@ GLOSSARY = (
     ),
     ("Training-free", "Nothing is trained: the recommender only counts."),
     ("Fused", "A combination of the lists of several recommenders."),
+    ("Re-ranked", "The lists of one recommender in another order, which trades accuracy for a goal beyond it."),
     ("logQ corrected", "Scores of sampled negatives are corrected for how often each item is drawn."),
 )
 
@@ -75,7 +76,7 @@ def funnel_label(step: FunnelStep) -> str:
 
 
 def kind(row: LeaderboardRow) -> str:
-    """``trained``, ``training-free`` or ``fused``."""
+    """``trained``, ``training-free``, ``fused`` or ``re-ranked``."""
     return KINDS[row["kind"]]
 
 

@@ -1,0 +1,1 @@
+"""Alignment of models that write lists, by reinforcement learning, towards diversity, novelty and the long tail."""
