@@ -18,7 +18,8 @@ optimiser and the rewards. From it follow the *hours* of the public setting of G
 ``--size published`` takes the sizes of that setting: 256 dimensions, three blocks of four heads.
 
 Ways take turns, several rounds in each process, of which the median counts. Processes, cores, repeats, files and
-tables are as ``benchmarks/training.py`` says. Seconds are wall time.
+tables are as ``benchmarks/training.py`` says. Seconds are those of all cores that the process used, since other work on
+the machine changes wall time more; with ``--cores 1`` they are wall time on an idle machine.
 """
 
 from __future__ import annotations
@@ -99,11 +100,11 @@ def write_lists(size: str, items: int, length: int, rounds: int, seed: int, thre
     seconds = defaultdict(list)
     for round_ in range(rounds + 1):
         for name, way in ways.items():
-            began = time.perf_counter()
+            began = time.process_time()
             way()
             # the first round warms up
             if round_:
-                seconds[name].append(time.perf_counter() - began)
+                seconds[name].append(time.process_time() - began)
     of = {name: statistics.median(known) for name, known in seconds.items()}
     speeds = {CACHED: BATCH / of[TEN]} | {name: BATCH / of[name] for name in (UNCACHED, DRAWN, LEARNT)}
     return {

@@ -302,7 +302,8 @@ def list_log_probabilities(
         ValueError: as :func:`list_states`.
     """
     states = list_states(model, items, lengths, marks, lists)
-    scores = model.output_embedding.score_all(states.flatten(0, 1)).view(*lists.shape, model.items)
+    # float32 where the products were of another precision
+    scores = model.output_embedding.score_all(states.flatten(0, 1)).float().view(*lists.shape, model.items)
     written = lists.clamp(min=0)
     blocked = torch.zeros_like(scores, dtype=torch.bool)
     if hidden is not None:
