@@ -122,7 +122,7 @@ def _written(
 
     choices = _Choices(model.output_embedding, rows, hidden)
     listed = torch.full((rows, k), NO_ITEM, dtype=torch.int64, device=device)
-    log_probabilities = torch.zeros(rows, k, device=device)
+    log_probabilities = states.new_zeros(rows, k)
     first_log_probabilities = None
     for step in range(k):
         if step:
@@ -152,7 +152,8 @@ class _Choices:
 
     def __init__(self, embedding: ItemEmbedding, rows: int, hidden: Tensor | None) -> None:
         self.embedding = embedding
-        device = next(embedding.parameters()).device
+        weights = next(embedding.parameters())
+        device = weights.device
         self.order, self.place = _order(embedding.items, device)
         self.weights = (
             embedding.weight.index_select(0, self.order) if isinstance(embedding, DenseItemEmbedding) else None
@@ -162,7 +163,7 @@ class _Choices:
         self.width = -(-embedding.items // (chunks * _BLOCK)) * _BLOCK
         chunks = -(-embedding.items // self.width)
         # what fills the last chunk stays as it is and is never chosen
-        self.scores = torch.full((chunks, rows, self.width), -torch.inf, device=device)
+        self.scores = weights.new_full((chunks, rows, self.width), -torch.inf)
         self.probabilities = torch.empty_like(self.scores)
         self.every = torch.arange(rows, device=device)
         # items that are left to each row, and the places in the scores of those that are not
@@ -224,9 +225,9 @@ class _Choices:
             blocks = self.blocks.transpose(0, 1).flatten(1)
             block = blocks.argmax(dim=1)
             chunk = torch.div(block, self.blocks.shape[2], rounding_mode="floor")
-            start = (block - chunk * self.blocks.shape[2]) * _BLOCK
-            of_block = self.scores.unflatten(2, (-1, _BLOCK))[chunk, self.every, torch.div(start, _BLOCK).long()]
-            within = start + of_block.argmax(dim=1)
+            block = block - chunk * self.blocks.shape[2]
+            of_block = self.scores.unflatten(2, (-1, _BLOCK))[chunk, self.every, block]
+            within = block * _BLOCK + of_block.argmax(dim=1)
         else:
             chunk = _drawn((self.log_chunks - self.normaliser).exp().T, generator)
             within = _drawn(self.probabilities[chunk, self.every], generator)
@@ -302,8 +303,9 @@ def list_log_probabilities(
         ValueError: as :func:`list_states`.
     """
     states = list_states(model, items, lengths, marks, lists)
-    # float32 where the products were of another precision
-    scores = model.output_embedding.score_all(states.flatten(0, 1)).float().view(*lists.shape, model.items)
+    scores = model.output_embedding.score_all(states.flatten(0, 1)).view(*lists.shape, model.items)
+    # at least float32, also where mixed precision made products of less
+    scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
     written = lists.clamp(min=0)
     blocked = torch.zeros_like(scores, dtype=torch.bool)
     if hidden is not None:

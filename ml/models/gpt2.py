@@ -131,7 +131,7 @@ class Continuation:
             for one in histories
         ]
         # added to attention scores, [rows * heads, 1, length + room]; a token becomes visible when it is written
-        bias = torch.zeros(visible.shape, device=visible.device).masked_fill_(~visible, -torch.inf)
+        bias = histories[0].keys.new_zeros(visible.shape).masked_fill_(~visible, -torch.inf)
         self.bias = F.pad(bias, (0, room), value=-torch.inf).repeat_interleave(heads, dim=0)[:, None]
 
     def extend(self, inputs: Tensor) -> Tensor:
