@@ -229,8 +229,8 @@ class _Choices:
             of_block = self.scores.unflatten(2, (-1, _BLOCK))[chunk, self.every, block]
             within = block * _BLOCK + of_block.argmax(dim=1)
         else:
-            chunk = _drawn((self.log_chunks - self.normaliser).exp().T, generator)
-            within = _drawn(self.probabilities[chunk, self.every], generator)
+            chunk = drawn((self.log_chunks - self.normaliser).exp().T, generator)
+            within = drawn(self.probabilities[chunk, self.every], generator)
         none_left = self.left <= 0
         scores = self.scores[chunk, self.every, within]
         # rounding may lead above 0
@@ -250,14 +250,14 @@ def _order(items: int, device: torch.device) -> tuple[Tensor, Tensor]:
     return order, place
 
 
-def _drawn(probabilities: Tensor, generator: torch.Generator) -> Tensor:
+def drawn(probabilities: Tensor, generator: torch.Generator) -> Tensor:
     """A place of each row, drawn by its probability, int64 ``[rows]``; any place where these are not numbers."""
     cumulative = probabilities.cumsum(dim=1)
     total = cumulative[:, -1]
-    drawn = torch.rand(len(total), generator=generator, device=generator.device).to(total.device) * total
+    at = torch.rand(len(total), generator=generator, device=generator.device).to(total.device) * total
     # below the total, or rounding could lead behind the last item; a place of probability 0 ends where it begins
-    drawn = torch.minimum(drawn, torch.nextafter(total, torch.zeros_like(total)))
-    place = torch.searchsorted(cumulative, drawn[:, None], right=True).squeeze(1)
+    at = torch.minimum(at, torch.nextafter(total, torch.zeros_like(total)))
+    place = torch.searchsorted(cumulative, at[:, None], right=True).squeeze(1)
     return place.clamp(max=probabilities.shape[1] - 1)
 
 
