@@ -1,7 +1,7 @@
 """Accuracy against goals beyond it, of recipes that are fitted with several seeds.
 
     python benchmarks/fronts.py --lake workspace/lake/<dataset> --out build/fronts --seeds 3 --exclude-seen \\
-        --recipes mmr_of_sasrec_sampled_softmax gptrec_distilled --alignments gptrec_ppo
+        --recipes mmr_of_sasrec_sampled_softmax gptrec_distilled gptrec_ppo
 
 The report of a run compares what was fitted with one seed. This fits re-rankings, students and alignments with
 several, on the training set of a dataset that was run before, and compares them as the report does: fronts,
@@ -18,35 +18,33 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from ml.alignment.align import AlignmentExecution, align, first_available_goal
-from ml.alignment.recipe import ALIGNMENTS, load_alignment
+from ml.alignment.align import align
+from ml.alignment.runtime import AlignmentExecution
 from ml.alignment.summary import ALIGNMENT_FILE
+from ml.beyond_accuracy.goals import first_goal
 from ml.data.item_text import FILE, load_item_text
 from ml.data.training_set import TrainingSet
 from ml.evaluation.trade_offs import ListSeries, compare_series, save_trade_offs
-from ml.recommender import MODEL, Recommender
+from ml.recommender import ALIGNMENT, MODEL, Recommender
+from ml.recommenders.aligned import AlignedRecommender
 from ml.recommenders.fit import Conditions, depends_on_seed, fit
 from ml.recommenders.fused import load_part
-from ml.recommenders.list_series import Fitted, RerankedLists, aligned_lists, list_series
-from ml.recommenders.registry import registry, title_of
+from ml.recommenders.list_series import Fitted, RerankedLists, list_series
+from ml.recommenders.registry import Registry, registry, title_of
 from ml.reports.render.markdown import report as markdown
 from ml.reports.render.plots.chart import chart
 from ml.reports.words import beyond_accuracy as words
 from ml.text.vectors import DESCRIPTION, load_text_vectors
+from ml.training.runtime import DEFAULT_THREADS
 from ml.training.sequential_recommender import SequentialRecommender
-
-if TYPE_CHECKING:
-    from ml.alignment.recipe import AlignmentRecipe
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
     training_set = load_training_set(options.lake)
-    alignments = [load_alignment(ALIGNMENTS / f"{name}.toml") for name in options.alignments]
     by_seed = [
-        series_of(seed, training_set, options.recipes, alignments, options.out / f"seed-{seed}", options)
+        series_of(seed, training_set, options.recipes, options.out / f"seed-{seed}", options)
         for seed in range(options.seeds)
     ]
     found = compare_series([_seeds(same) for same in zip(*by_seed, strict=True)], training_set)
@@ -74,7 +72,6 @@ def series_of(
     seed: int,
     training_set: TrainingSet,
     recipes: Sequence[str],
-    alignments: Sequence[AlignmentRecipe],
     folder: Path,
     options: argparse.Namespace,
 ) -> list[ListSeries]:
@@ -86,34 +83,39 @@ def series_of(
     def load(name: str) -> Recommender:
         if name not in fitted:
             # fitted first and kept beside it, so that several series share them
-            teacher = known.teacher_of(name)
-            for part in (*known.parts_of(name), *([teacher] if teacher else [])):
-                if part != name:
-                    load(part)
-            kept = folder / name
-            if known.kind_of(name) == MODEL and (kept / "config.json").exists():
-                fitted[name] = load_part(name, kept)
-            else:
-                folder.mkdir(parents=True, exist_ok=True)
-                fit(name, training_set, conditions, known, fitted, kept)
+            for part in known.built_on(name):
+                load(part)
+            folder.mkdir(parents=True, exist_ok=True)
+            fitted[name] = _kept_or_fitted(name, folder / name, training_set, conditions, known, fitted)
         return fitted[name]
 
-    sources = Fitted(training_set, known, load, _title_of, exclude_seen=options.exclude_seen, seed=seed)
-    series = list_series(recipes, sources)
-    for recipe in alignments:
-        kept = folder / recipe.name
-        if not (kept / ALIGNMENT_FILE).exists():
-            student = load(recipe.student)
+    sources = Fitted(training_set, known, load, title_of, exclude_seen=options.exclude_seen, seed=seed)
+    return list_series(recipes, sources)
+
+
+def _kept_or_fitted(
+    name: str,
+    folder: Path,
+    training_set: TrainingSet,
+    conditions: Conditions,
+    known: Registry,
+    fitted: dict[str, Recommender],
+) -> Recommender:
+    """A model or an alignment from its folder, which is filled where it is not there; anything else, fitted now."""
+    kind = known.kind_of(name)
+    if kind == MODEL and (folder / "config.json").exists():
+        return load_part(name, folder)
+    if kind == ALIGNMENT:
+        if not (folder / ALIGNMENT_FILE).exists():
+            recipe = known.alignments[name]
+            student = fitted[recipe.student]
             assert isinstance(student, SequentialRecommender)  # a student is a model
-            goal = first_available_goal(recipe, training_set)
-            align(recipe, student, training_set, goal, kept, seed, AlignmentExecution(device=options.device))
-        series.append(aligned_lists(recipe.name, kept, sources))
-    return series
-
-
-def _title_of(name: str) -> str:
-    path = ALIGNMENTS / f"{name}.toml"
-    return load_alignment(path).title if path.exists() else title_of(name)
+            execution = AlignmentExecution(threads=conditions.threads or DEFAULT_THREADS, device=conditions.device)
+            goal = first_goal(recipe.goals, training_set)
+            # keeps checkpoints, as a model does
+            align(recipe, student, training_set, goal, folder, conditions.seed, execution)
+        return AlignedRecommender.load(folder)
+    return fit(name, training_set, conditions, known, fitted, folder)
 
 
 def _seeds(same: Sequence[ListSeries]) -> Sequence[ListSeries]:
@@ -127,8 +129,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--lake", type=Path, required=True, help="folder of a dataset in the lake of a workspace")
     add("--out", type=Path, required=True, help="folder for what is fitted and for the results")
-    add("--recipes", nargs="*", default=[], help="re-rankings, and students of several trade-offs")
-    add("--alignments", nargs="*", default=[], help="recipes of alignments")
+    add("--recipes", nargs="+", required=True, help="re-rankings, students of several trade-offs, alignments")
     add("--seeds", type=int, default=3, help="how many, from 0")
     add("--exclude-seen", action="store_true", help="leave the items of a user's own history out")
     add("--device", default="cpu")

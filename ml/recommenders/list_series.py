@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
-from ml.alignment.summary import policy_folder, read_alignment
-from ml.beyond_accuracy.goals import GoalOnData, available_goals, goal_on
+from ml.beyond_accuracy.goals import Goal, GoalOnData, available_goals, goal_on
 from ml.data.training_set import FIT_ON_TRAIN, TrainingSet
 from ml.evaluation.trade_offs import ListSeries
 from ml.recommender import RERANKING, Recommendations, Recommender
-from ml.recommenders.fused import load_part, validation_lists
+from ml.recommenders.fused import validation_lists
 from ml.recommenders.registry import Registry
 from ml.recommenders.reranked import TRADEOFFS
 from ml.reranking.methods import METHODS
@@ -164,10 +162,21 @@ class _Taught(Protocol):
     def at_tradeoff(self, tradeoff: float) -> Recommender: ...
 
 
-def list_series(names: Iterable[str], fitted: Fitted) -> list[ListSeries]:
-    """The series that recommenders are made into: one for each re-ranking and each goal of its recipe, and one for each
-    student that was taught lists at several trade-offs.
+class _Aligned(Protocol):
+    """A student that was aligned with a goal, and its policies by the weight of it, ascending."""
 
+    @property
+    def goal(self) -> Goal: ...
+
+    @property
+    def policies(self) -> Mapping[float, Recommender]: ...
+
+
+def list_series(names: Iterable[str], fitted: Fitted) -> list[ListSeries]:
+    """The series that recommenders are made into.
+
+    One for each re-ranking and each goal of its recipe, one for each student that was taught lists at several trade-offs,
+    and one for each alignment.
     Re-rankings that differ in their tradeoff alone are one series.
 
     Args:
@@ -207,37 +216,34 @@ def _at_tradeoff(name: str, tradeoff: float, fitted: Fitted) -> Recommender:
     return student.at_tradeoff(tradeoff)
 
 
-def aligned_lists(name: str, folder: Path, fitted: Fitted) -> ListSeries:
-    """The student of an alignment, and its policies by the weight of the goal.
-
-    Args:
-        name: of the alignment.
-        folder: that :func:`ml.alignment.align.align` filled.
-        fitted: where the student is, and how the policies are asked.
-
-    Raises:
-        DamagedFile: the folder does not hold what was saved.
-    """
-    described = read_alignment(folder)
-    student, weights = described["student"]["recipe"], [policy["weight"] for policy in described["policies"]]
-    recommenders = [
-        partial(fitted.recommender, student),
-        *(partial(load_part, name, policy_folder(folder, weight)) for weight in weights),
-    ]
-    return ListsOfRecommenders(
-        name=name,
-        title=fitted.title_of(name),
-        kind="alignment",
-        goal=described["goal"]["name"],
-        start=fitted.title_of(student),
-        parameter="weight",
-        tradeoffs=(0.0, *weights),
-        recommenders=recommenders,
-        fitted=fitted,
-    )
+def _alignments(names: Sequence[str], fitted: Fitted) -> Iterator[ListSeries]:
+    for name in names:
+        if name in fitted.registry.alignments:
+            aligned: _Aligned = fitted.recommender(name)  # type: ignore[assignment] # an alignment
+            student = fitted.registry.alignments[name].student
+            policies = [partial(_same, policy) for policy in aligned.policies.values()]
+            yield ListsOfRecommenders(
+                name=name,
+                title=fitted.title_of(name),
+                kind="alignment",
+                goal=aligned.goal.name,
+                start=fitted.title_of(student),
+                parameter="weight",
+                tradeoffs=(0.0, *aligned.policies),
+                recommenders=[partial(fitted.recommender, student), *policies],
+                fitted=fitted,
+            )
 
 
-PROVIDERS: tuple[Callable[[Sequence[str], Fitted], Iterator[ListSeries]], ...] = (_rerankings, _students)
+def _same(recommender: Recommender) -> Recommender:
+    return recommender
+
+
+PROVIDERS: tuple[Callable[[Sequence[str], Fitted], Iterator[ListSeries]], ...] = (
+    _rerankings,
+    _students,
+    _alignments,
+)
 
 
 def _in_blocks(

@@ -2,11 +2,13 @@
 
 import importlib.util
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from trade_off_toys import training_set
 
+from ml.alignment.recipe import AlignmentRecipe
 from ml.data.item_text import save_item_text
 from ml.evaluation.trade_offs import load_trade_offs
 from ml.recommenders.list_series import Fitted, RerankedLists
@@ -51,22 +53,24 @@ def test_recipes_are_fitted_once_and_compared(lake, tmp_path, monkeypatch):
 
 
 def test_an_alignment_stands_beside_its_student(lake, tmp_path, monkeypatch):
-    (tmp_path / "tiny_ppo.toml").write_text(
-        'title = "Tiny PPO"\nsource = "none"\nnotes = "for tests"\nset = "beyond_accuracy"\n'
-        'student = "tiny_student"\nmethod = "ppo"\ngoals = ["category_diversity"]\nweights = [0.5, 2.0]\n'
-        "steps = 2\nbatch_size = 8\nvalidate_every = 1\n"
-    )
-    monkeypatch.setattr(bench, "ALIGNMENTS", tmp_path)
+    recipe = AlignmentRecipe(
+        **dict.fromkeys(("name", "title", "source", "notes"), "tiny_ppo"), set="beyond_accuracy",
+        student="tiny_student", method="ppo", goals=("category_diversity",), weights=(0.5, 2.0), steps=2, batch_size=8,
+        validate_every=1,
+    )  # fmt: skip
+    known = replace(bench.registry(), alignments={"tiny_ppo": recipe})
+    monkeypatch.setattr(bench, "registry", lambda: known)
+    monkeypatch.setattr(bench, "title_of", str)
     call = ["--lake", str(lake), "--out", str(tmp_path / "out"), "--seeds", "1", "--threads", "1"]
-    bench.main([*call, "--recipes", "tiny_student", "--alignments", "tiny_ppo"])
+    bench.main([*call, "--recipes", "tiny_student", "tiny_ppo"])
     found = load_trade_offs(tmp_path / "out")
-    assert [(one.name, one.title, one.kind, len(one.points)) for one in found.series] == [
-        ("tiny_student", "Tiny student", "student", 2),
-        ("tiny_ppo", "Tiny PPO", "alignment", 3),
+    assert [(one.name, one.kind, len(one.points)) for one in found.series] == [
+        ("tiny_student", "student", 2),
+        ("tiny_ppo", "alignment", 3),
     ]
     assert len(found.differences) == 1
     monkeypatch.setattr(bench, "align", lambda *_: pytest.fail("it is aligned again"))
-    bench.main([*call, "--recipes", "tiny_student", "--alignments", "tiny_ppo"])
+    bench.main([*call, "--recipes", "tiny_student", "tiny_ppo"])
     assert load_trade_offs(tmp_path / "out") == found
 
 

@@ -18,7 +18,8 @@ from ml.data.training_set import FIT_ON_BOTH
 from ml.evaluation.trade_offs import compare_series
 from ml.recommender import Recommender
 from ml.recommenders import list_series as module
-from ml.recommenders.list_series import Fitted, ListsOfRecommenders, aligned_lists, list_series
+from ml.recommenders.aligned import AlignedRecommender
+from ml.recommenders.list_series import Fitted, ListsOfRecommenders, list_series
 from ml.recommenders.registry import Registry
 from ml.recommenders.reranked import Reranked
 from ml.reranking.recipe import RerankingRecipe
@@ -172,8 +173,10 @@ def test_an_alignment_is_a_series_of_its_student_and_its_policies(tmp_path):
         goals=("popularity",), weights=(0.0, 3.0), steps=2, validate_every=1, student=student.recipe.name
     )
     align(recipe, student, data, goal_on("popularity", data), tmp_path / "aligned")
-    fitted = Fitted(data, Registry({}, {}, {}), lambda name: student, str.title)
-    series = aligned_lists("aligned", tmp_path / "aligned", fitted)
+    registry = Registry({}, {}, {}, alignments={"aligned": recipe})
+    made = {student.recipe.name: student, "aligned": AlignedRecommender.load(tmp_path / "aligned")}
+    fitted = Fitted(data, registry, made.__getitem__, str.title)
+    (series,) = list_series(["aligned", "most_popular"], fitted)
     assert (series.title, series.start, series.goal, series.kind) == (
         "Aligned", student.recipe.name.title(), "popularity", "alignment",
     )  # fmt: skip
