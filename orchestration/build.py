@@ -11,6 +11,7 @@ from orchestration.assets.accepted import accepted_assets
 from orchestration.assets.alignments import alignment_assets
 from orchestration.assets.audits import audit_assets
 from orchestration.assets.baselines import baseline_assets
+from orchestration.assets.beyond_accuracy import beyond_accuracy_assets
 from orchestration.assets.codes import codes_assets
 from orchestration.assets.evaluation import evaluation_assets
 from orchestration.assets.fusions import fusion_assets
@@ -62,6 +63,7 @@ def build_defs(resources: Mapping[str, Any] | None = None) -> dg.Definitions:
             *seed_assets,
             *evaluation_assets,
             *slice_assets,
+            *beyond_accuracy_assets,
             *audit_assets,
             *report_assets,
             *search_assets,

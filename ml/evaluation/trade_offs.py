@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import combinations, product
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,22 +19,40 @@ import pyarrow as pa
 
 from ml.beyond_accuracy import measures
 from ml.beyond_accuracy.fronts import hypervolumes, pareto_front
-from ml.beyond_accuracy.goals import GOALS, GoalOnData, GoalUnavailable
+from ml.beyond_accuracy.goals import GOALS, GoalOnData, GoalUnavailable, goal_on
 from ml.data.files import atomic_file, whole
 from ml.data.training_set import TrainingSet
 from ml.evaluation.intervals import CONFIDENCE, Interval
 from ml.evaluation.rankings import write_table
 from ml.evaluation.significance import holm
+from ml.recommender import NO_ITEM
 
 FORMAT = "raw2rank-trade-offs-1"
 JSON_FILE = "trade_offs.json"
 POINTS_FILE = "points.parquet"
 CUT = 10
+# test users whose lists are shown
+EXAMPLE_USERS = 2
 # of the nDCG at the start of a series, how much a chosen tradeoff may lose on the validation users
 MOST_LOST = 0.05
 RESAMPLES = 2_000
 # drawn counts of users that are held at a time
 _AT_ONCE = 1 << 22
+# columns of the table of points
+_TEXTS = ("series", "title", "kind", "goal", "start", "parameter")
+_FLAGS = ("on_front", "chosen")
+_NUMBERS = (
+    *("tradeoff", "ndcg@10", "ndcg@10_low", "ndcg@10_high", "value", "value_low", "value_high"),
+    *("popularity_percentile@10", "coverage@10"),
+)
+POINTS = pa.schema(
+    [
+        *(pa.field(name, pa.string(), nullable=False) for name in _TEXTS),
+        pa.field("seeds", pa.int32(), nullable=False),
+        *(pa.field(name, pa.float64(), nullable=False) for name in _NUMBERS),
+        *(pa.field(name, pa.bool_(), nullable=False) for name in _FLAGS),
+    ]
+)
 
 
 class ListSeries(Protocol):
@@ -192,6 +210,36 @@ class HypervolumeDifference:
 
 
 @dataclass(frozen=True)
+class ListsOfUser:
+    """Lists of one test user: item indices, best first, at the start of a series and at another point of it."""
+
+    user_index: int
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class ExampleLists:
+    """Lists of a few test users at two points of one series.
+
+    Attributes:
+        series: its title.
+        goal: of the series.
+        start: of the series.
+        parameter: of the series.
+        tradeoff: of the second point.
+        users: test users at even steps.
+    """
+
+    series: str
+    goal: str
+    start: str
+    parameter: str
+    tradeoff: float
+    users: tuple[ListsOfUser, ...]
+
+
+@dataclass(frozen=True)
 class TradeOffs:
     """All series of a dataset.
 
@@ -202,6 +250,7 @@ class TradeOffs:
         references: one for each goal.
         differences: of all pairs of series of a goal.
         left_out: a sentence for each series that could not be measured.
+        examples: of the first goal's series with the largest hypervolume; ``None`` without a series.
     """
 
     users: int
@@ -210,6 +259,67 @@ class TradeOffs:
     references: tuple[Reference, ...] = ()
     differences: tuple[HypervolumeDifference, ...] = ()
     left_out: tuple[str, ...] = ()
+    examples: ExampleLists | None = None
+
+
+def compare_series(
+    series: Iterable[Sequence[ListSeries]],
+    training_set: TrainingSet,
+    left_out: Iterable[str] = (),
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> TradeOffs:
+    """Measure series and compare those of each goal: :func:`measure_series` and :func:`build_trade_offs`.
+
+    Series of a goal that the items cannot have are left out with a sentence that says why.
+
+    Args:
+        series: each once for each seed that it was fitted with.
+        training_set: with its item text, where it has one, and best with the vectors of it.
+        left_out: sentences on series that could not be made.
+        seed: of the resampling.
+        resamples: how many.
+
+    Raises:
+        ValueError: a series is not one, or two have the same name and goal.
+    """
+    measured, made, sentences = [], {}, list(left_out)
+    goals: dict[str, GoalOnData] = {}
+    for seeds in series:
+        try:
+            for name in (seeds[0].goal, "popularity"):
+                goals[name] = goals.get(name) or goal_on(name, training_set)
+            measured.append(measure_series(seeds, goals[seeds[0].goal], goals["popularity"], training_set))
+            made[seeds[0].name, seeds[0].goal] = seeds[0]
+        except GoalUnavailable as error:
+            sentences.append(str(error))
+    users, validation_users = len(training_set.test_users), len(training_set.validation_users)
+    found = build_trade_offs(measured, users, validation_users, sentences, seed, resamples)
+    if not found.series:
+        return found
+    of_first_goal = [one for one in found.series if one.goal == found.series[0].goal]
+    best = max(of_first_goal, key=lambda one: one.hypervolume.mean)
+    return replace(found, examples=_examples(best, made[best.name, best.goal], training_set))
+
+
+def _examples(result: SeriesResult, series: ListSeries, training_set: TrainingSet) -> ExampleLists:
+    """At the point that was chosen on the validation users; at the last one where that is the start, or none was."""
+    place = result.bought.place if result.bought is not None else 0
+    place = place or len(result.points) - 1
+    cases = np.unique(np.linspace(0, len(training_set.test_users) - 1, EXAMPLE_USERS).round().astype(np.int64))
+    before, after = (series.lists(one, "test", CUT) for one in (0, place))
+    assert before is not None  # lists of test users are always there
+    assert after is not None
+    users = tuple(
+        ListsOfUser(int(training_set.test_users[case]), *(_items(lists[case]) for lists in (before, after)))
+        for case in cases
+    )
+    tradeoff = result.points[place].tradeoff
+    return ExampleLists(result.title, result.goal, result.start, result.parameter, tradeoff, users)
+
+
+def _items(items: np.ndarray) -> tuple[int, ...]:
+    return tuple(int(item) for item in items if item != NO_ITEM)
 
 
 def measure_series(
@@ -350,22 +460,6 @@ def points_table(found: TradeOffs) -> pa.Table:
     return pa.Table.from_pylist(rows, POINTS)
 
 
-_TEXTS = ("series", "title", "kind", "goal", "start", "parameter")
-_FLAGS = ("on_front", "chosen")
-_NUMBERS = (
-    *("tradeoff", "ndcg@10", "ndcg@10_low", "ndcg@10_high", "value", "value_low", "value_high"),
-    *("popularity_percentile@10", "coverage@10"),
-)
-POINTS = pa.schema(
-    [
-        *(pa.field(name, pa.string(), nullable=False) for name in _TEXTS),
-        pa.field("seeds", pa.int32(), nullable=False),
-        *(pa.field(name, pa.float64(), nullable=False) for name in _NUMBERS),
-        *(pa.field(name, pa.bool_(), nullable=False) for name in _FLAGS),
-    ]
-)
-
-
 def save_trade_offs(found: TradeOffs, folder: Path) -> None:
     """Write ``points.parquet`` and ``trade_offs.json`` into an existing folder."""
     write_table(points_table(found), folder / POINTS_FILE)
@@ -394,7 +488,15 @@ def load_trade_offs(folder: Path) -> TradeOffs:
                 for one in described["differences"]
             ),
             left_out=tuple(described["left_out"]),
+            examples=_example_lists(described["examples"]),
         )
+
+
+def _example_lists(one: dict[str, Any] | None) -> ExampleLists | None:
+    if one is None:
+        return None
+    users = (ListsOfUser(user["user_index"], tuple(user["before"]), tuple(user["after"])) for user in one["users"])
+    return ExampleLists(**one | {"users": tuple(users)})
 
 
 def _series_result(one: dict[str, Any]) -> SeriesResult:

@@ -9,6 +9,7 @@ from a cache of keys and values (:func:`generate_lists`), or a whole list is rea
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -121,7 +122,7 @@ def _written(
 
     choices = _Choices(model.output_embedding, rows, hidden)
     listed = torch.full((rows, k), NO_ITEM, dtype=torch.int64, device=device)
-    log_probabilities = torch.zeros(rows, k, device=device)
+    log_probabilities = states.new_zeros(rows, k)
     first_log_probabilities = None
     for step in range(k):
         if step:
@@ -151,7 +152,8 @@ class _Choices:
 
     def __init__(self, embedding: ItemEmbedding, rows: int, hidden: Tensor | None) -> None:
         self.embedding = embedding
-        device = next(embedding.parameters()).device
+        weights = next(embedding.parameters())
+        device = weights.device
         self.order, self.place = _order(embedding.items, device)
         self.weights = (
             embedding.weight.index_select(0, self.order) if isinstance(embedding, DenseItemEmbedding) else None
@@ -161,7 +163,7 @@ class _Choices:
         self.width = -(-embedding.items // (chunks * _BLOCK)) * _BLOCK
         chunks = -(-embedding.items // self.width)
         # what fills the last chunk stays as it is and is never chosen
-        self.scores = torch.full((chunks, rows, self.width), -torch.inf, device=device)
+        self.scores = weights.new_full((chunks, rows, self.width), -torch.inf)
         self.probabilities = torch.empty_like(self.scores)
         self.every = torch.arange(rows, device=device)
         # items that are left to each row, and the places in the scores of those that are not
@@ -223,12 +225,12 @@ class _Choices:
             blocks = self.blocks.transpose(0, 1).flatten(1)
             block = blocks.argmax(dim=1)
             chunk = torch.div(block, self.blocks.shape[2], rounding_mode="floor")
-            start = (block - chunk * self.blocks.shape[2]) * _BLOCK
-            of_block = self.scores.unflatten(2, (-1, _BLOCK))[chunk, self.every, torch.div(start, _BLOCK).long()]
-            within = start + of_block.argmax(dim=1)
+            block = block - chunk * self.blocks.shape[2]
+            of_block = self.scores.unflatten(2, (-1, _BLOCK))[chunk, self.every, block]
+            within = block * _BLOCK + of_block.argmax(dim=1)
         else:
-            chunk = _drawn((self.log_chunks - self.normaliser).exp().T, generator)
-            within = _drawn(self.probabilities[chunk, self.every], generator)
+            chunk = drawn((self.log_chunks - self.normaliser).exp().T, generator)
+            within = drawn(self.probabilities[chunk, self.every], generator)
         none_left = self.left <= 0
         scores = self.scores[chunk, self.every, within]
         # rounding may lead above 0
@@ -248,14 +250,14 @@ def _order(items: int, device: torch.device) -> tuple[Tensor, Tensor]:
     return order, place
 
 
-def _drawn(probabilities: Tensor, generator: torch.Generator) -> Tensor:
+def drawn(probabilities: Tensor, generator: torch.Generator) -> Tensor:
     """A place of each row, drawn by its probability, int64 ``[rows]``; any place where these are not numbers."""
     cumulative = probabilities.cumsum(dim=1)
     total = cumulative[:, -1]
-    drawn = torch.rand(len(total), generator=generator, device=generator.device).to(total.device) * total
+    at = torch.rand(len(total), generator=generator, device=generator.device).to(total.device) * total
     # below the total, or rounding could lead behind the last item; a place of probability 0 ends where it begins
-    drawn = torch.minimum(drawn, torch.nextafter(total, torch.zeros_like(total)))
-    place = torch.searchsorted(cumulative, drawn[:, None], right=True).squeeze(1)
+    at = torch.minimum(at, torch.nextafter(total, torch.zeros_like(total)))
+    place = torch.searchsorted(cumulative, at[:, None], right=True).squeeze(1)
     return place.clamp(max=probabilities.shape[1] - 1)
 
 
@@ -276,9 +278,8 @@ def list_states(model: GPTRec, items: Tensor, lengths: Tensor, marks: Tensor | N
         ValueError: a history is empty, the lists are too long, or marks are missing, not wanted or out of range.
     """
     sequences, ends, first = model.sequences(items, lengths, marks, lists.clamp(min=0))
-    states = model.trunk(model.embedded(sequences, ends))
     places = first[:, None] + torch.arange(lists.shape[1], device=sequences.device)
-    return states.gather(1, places[..., None].expand(-1, -1, states.shape[2]))
+    return model.trunk.states_at(model.embedded(sequences, ends), places)
 
 
 def list_log_probabilities(
@@ -303,6 +304,8 @@ def list_log_probabilities(
     """
     states = list_states(model, items, lengths, marks, lists)
     scores = model.output_embedding.score_all(states.flatten(0, 1)).view(*lists.shape, model.items)
+    # at least float32, also where mixed precision made products of less
+    scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
     written = lists.clamp(min=0)
     blocked = torch.zeros_like(scores, dtype=torch.bool)
     if hidden is not None:
@@ -317,20 +320,38 @@ def list_log_probabilities(
 
 
 class _MaskedChoices(torch.autograd.Function):
-    """Log-probabilities of choices and entropies, of scores ``[..., items]`` and choices int64 ``[...]``; keeps one
-    tensor of the size of the scores, where autograd would keep several."""
+    """Log-probabilities of choices and entropies, of scores ``[..., items]`` and choices int64 ``[...]``.
+
+    Keeps one tensor of the size of the scores, where autograd would keep several, and goes through it some rows at a
+    time, which stay in a processor's cache.
+    """
 
     @staticmethod
     def forward(ctx: Any, scores: Tensor, choices: Tensor) -> tuple[Tensor, Tensor]:
-        log_probabilities = F.log_softmax(scores, dim=-1)
-        entropies = -(log_probabilities.exp() * log_probabilities).sum(dim=-1)
+        log_probabilities, entropies = torch.empty_like(scores), scores.new_empty(choices.shape)
+        for rows in _rows_at_once(scores):
+            found = torch.log_softmax(scores.flatten(0, -2)[rows], dim=1, out=log_probabilities.flatten(0, -2)[rows])
+            entropies.view(-1)[rows] = found.exp().mul_(found).sum(dim=1).neg_()
         ctx.save_for_backward(log_probabilities, choices, entropies)
         return log_probabilities.gather(-1, choices[..., None]).squeeze(-1), entropies
 
     @staticmethod
     def backward(ctx: Any, of_choices: Tensor, of_entropies: Tensor) -> tuple[Tensor, None]:
         log_probabilities, choices, entropies = ctx.saved_tensors
+        gradient = torch.empty_like(log_probabilities)
+        columns = [each.flatten()[:, None] for each in (entropies, of_entropies, of_choices)]
         # d log p(c) / d s_j = [j = c] - p_j;  d H / d s_j = -p_j (log p_j + H)
-        inner = (log_probabilities + entropies[..., None]).mul_(of_entropies[..., None]).add_(of_choices[..., None])
-        gradient = inner.mul_(log_probabilities.exp()).neg_()
+        for rows in _rows_at_once(log_probabilities):
+            entropy, of_entropy, of_choice = (each[rows] for each in columns)
+            found = log_probabilities.flatten(0, -2)[rows]
+            inner = torch.add(found, entropy, out=gradient.flatten(0, -2)[rows])
+            inner.mul_(of_entropy).add_(of_choice).mul_(found.exp()).neg_()
         return gradient.scatter_add_(-1, choices[..., None], of_choices[..., None]), None
+
+
+def _rows_at_once(scores: Tensor) -> Iterator[slice]:
+    """Rows of scores ``[..., items]``, all but the last dimension laid flat, as many as are looked at at a time."""
+    rows, items = scores.numel() // scores.shape[-1], scores.shape[-1]
+    step = max(1, _SCORES_AT_ONCE // items) if scores.device.type == "cpu" else max(1, rows)
+    for start in range(0, rows, step):
+        yield slice(start, start + step)

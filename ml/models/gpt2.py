@@ -60,6 +60,27 @@ class GPT2(nn.Module):
             inputs = block(inputs)
         return self.norm(inputs)
 
+    def states_at(self, inputs: Tensor, places: Tensor) -> Tensor:
+        """:meth:`forward` at some places alone, for which the last block has less to do.
+
+        Args:
+            inputs: ``[batch, length, dimensions]``.
+            places: int64 ``[batch, places]``.
+
+        Returns:
+            ``[batch, places, dimensions]``.
+        """
+        *earlier, last = self.each_block()
+        for block in earlier:
+            inputs = block(inputs)
+        at = places[..., None].expand(-1, -1, inputs.shape[2])
+        normalised, attention = last.attention_norm(inputs), last.attention
+        keys, values = attention.keys_and_values(normalised)
+        visible = torch.arange(inputs.shape[1], device=inputs.device) <= places[..., None]
+        queries = attention.split(attention.query(normalised.gather(1, at)))
+        states = inputs.gather(1, at) + last.attention_dropout(attention.mix(queries, keys, values, visible))
+        return self.norm(states + last.feed_forward(last.feed_forward_norm(states)))
+
     def read(self, inputs: Tensor) -> tuple[Tensor, list[KeysAndValues]]:
         """:meth:`forward`, and the keys and values of each block."""
         cache = []
@@ -110,7 +131,7 @@ class Continuation:
             for one in histories
         ]
         # added to attention scores, [rows * heads, 1, length + room]; a token becomes visible when it is written
-        bias = torch.zeros(visible.shape, device=visible.device).masked_fill_(~visible, -torch.inf)
+        bias = histories[0].keys.new_zeros(visible.shape).masked_fill_(~visible, -torch.inf)
         self.bias = F.pad(bias, (0, room), value=-torch.inf).repeat_interleave(heads, dim=0)[:, None]
 
     def extend(self, inputs: Tensor) -> Tensor:

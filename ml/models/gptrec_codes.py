@@ -29,6 +29,9 @@ class GPTRecCodes(GeneratingModel):
     It is trained at all places at once, so the target of a state is the next item that the model reads: the tasks
     ``next_item`` and ``every_prefix`` have such targets.
 
+    With ``lists = "next_k"`` there are positions for the items of a list behind the history, and in training some of
+    the latest items are read there, as :class:`ml.models.gptrec.GPTRec` explains.
+
     Args:
         settings: sizes and options.
         catalogue: holds the identifiers.
@@ -44,12 +47,14 @@ class GPTRecCodes(GeneratingModel):
         super().__init__(catalogue.codes, settings.beam_width, settings.widest_beam)
         self.max_length = decided_length(settings.max_length)
         self.levels = self.trie.levels
+        self.writes_lists, self.list_length = settings.writes_lists, settings.list_length
         sizes = catalogue.sizes_of_books
         dimensions, deviation = settings.dimensions, settings.embedding_deviation
         self.tokens = nn.ParameterList(torch.empty(size, dimensions).normal_(std=deviation) for size in sizes)
-        # of the codes of the items of a history and of the item after it, whose last code is never read
+        # of the codes of the items of a history and of those after it, the last code of which is never read
+        after = self.list_length if self.writes_lists else 1
         self.positions = nn.Parameter(
-            torch.empty((self.max_length + 1) * self.levels - 1, dimensions).normal_(std=deviation)
+            torch.empty((self.max_length + after) * self.levels - 1, dimensions).normal_(std=deviation)
         )
         self.dropout = Dropout(settings.dropout)
         self.trunk = GPT2(
@@ -61,7 +66,8 @@ class GPTRecCodes(GeneratingModel):
 
         Args:
             items: int64 ``[batch, length]``.
-            lengths: of each history, int64 ``[batch]``; ``items`` may hold one item more than the longest.
+            lengths: of each history, int64 ``[batch]``; ``items`` may hold one item more than the longest, and all
+                items behind a history are read at the positions that follow it.
 
         Returns:
             ``[batch, length * levels, dimensions]``.
@@ -80,7 +86,12 @@ class GPTRecCodes(GeneratingModel):
         rows, places = self._rows_and_places(items, positions)
         # targets inside a row are there already; that of the last item is written behind it
         shown = F.pad(items, (0, 1)).index_put((rows, places + 1), targets)
-        states = self.trunk(self.embedded(shown, lengths)[:, :-1])
+        ends = lengths
+        if self.training and self.writes_lists:
+            # some of the latest items are read at the positions of a list, as in ml.models.gptrec
+            most = torch.clamp(lengths, max=self.list_length)
+            ends = ends - (torch.rand(len(lengths), device=items.device) * most).long()
+        states = self.trunk(self.embedded(shown, ends)[:, :-1])
         width = states.shape[1]
         after = rows * width + (places + 1) * self.levels - 1
         flat, codes = states.flatten(0, 1), self.codes[targets].long()

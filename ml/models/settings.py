@@ -415,6 +415,9 @@ class GPTRecCodesSettings:
         beam_width: prefixes that are kept at each level when items are generated; 0 scores the whole catalogue.
         embedding_deviation: standard deviation of the normal distribution that vectors start from.
         widest_beam: where a list is not certain to be the exact one, the beam is widened up to this.
+        lists: ``top_k`` takes a list from one beam search; ``next_k`` writes it item by item, and each choice depends
+            on the items chosen before.
+        list_length: items of a list that are written with ``next_k``; a beam search for the next item finds the rest.
     """
 
     dimensions: int
@@ -426,18 +429,31 @@ class GPTRecCodesSettings:
     beam_width: int
     embedding_deviation: float
     widest_beam: int = 400
+    lists: Literal["top_k", "next_k"] = "top_k"
+    list_length: int = 10
 
     model: ClassVar[str] = "ml.models.gptrec_codes:GPTRecCodes"
     needs_codes: ClassVar[bool] = True
     generates: ClassVar[bool] = True
+    # keys younger than most recipes, whose digests are to stay
+    younger: ClassVar[tuple[str, ...]] = ("lists", "list_length")
 
     def __post_init__(self) -> None:
-        _check_at_least_one(self, "dimensions", "blocks", "heads", "feed_forward_dimensions")
+        _check_at_least_one(self, "dimensions", "blocks", "heads", "feed_forward_dimensions", "list_length")
         _check_max_length(self.max_length)
         _check_dropout(self.dropout)
         _check_deviation(self.embedding_deviation)
         _check_heads(self)
         _check_not_negative(self, "beam_width")
+        if self.writes_lists and not self.beam_width:
+            raise ValueError(
+                'beam_width must be above 0 with lists = "next_k": a beam search finds what is not written'
+            )
+
+    @property
+    def writes_lists(self) -> bool:
+        """Whether lists are written item by item."""
+        return self.lists == "next_k"
 
 
 @dataclass(frozen=True)

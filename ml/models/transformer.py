@@ -48,12 +48,13 @@ class _Attention(nn.Module):
         return self.split(keys), self.split(values)
 
     def mix(self, queries: Tensor, keys: Tensor, values: Tensor, visible: Tensor | None) -> Tensor:
-        """Attend from queries to keys and values, all as :meth:`split` returns them; ``visible`` as in :meth:`attend`.
+        """Attend from queries to keys and values, all as :meth:`split` returns them; ``visible`` as in :meth:`attend`,
+        or for each query, bool ``[batch, queries, length]``.
 
         Returns:
             ``[batch, length, dimensions]``.
         """
-        seen = None if visible is None else visible[:, None, None, :]
+        seen = None if visible is None else visible[:, None] if visible.dim() == 3 else visible[:, None, None, :]
         rate = self.dropout if self.training else 0.0
         if rate and queries.device.type == "cpu":
             mixed = _attention_with_dropout(queries, keys, values, seen, rate)

@@ -154,8 +154,8 @@ class Reranked:
         items[:, :ranked] = rerank(
             candidates, ranked, how.method, how.tradeoff, self.on, histories, popularity=self.popularity
         )
-        behind = lists.items[:, ranked:k]
-        items[:, ranked : ranked + behind.shape[1]] = behind if ranked == how.candidates else NO_ITEM
+        behind = lists.items[:, how.candidates : k]
+        items[:, how.candidates : how.candidates + behind.shape[1]] = behind
         scores = np.where(items == NO_ITEM, -np.inf, 1 / np.arange(1, k + 1))
         return Recommendations(items, scores.astype(np.float32))
 
@@ -170,7 +170,7 @@ class Reranked:
         if self.reranking is None or self.on is None:
             raise RuntimeError("this re-ranking has no goal: call fit or load first")
         options = {"items": self.items, "fit_on": self.fit_on, "exclude_seen": self.exclude_seen, "seed": self.seed}
-        described = {**options, **asdict(self.reranking), "recipe": asdict(self.recipe), **self.facts()}
+        described = {**options, **asdict(self.reranking), "recipe": self.recipe.decisive(), **self.facts()}
         (folder / RERANKING_FILE).write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
         for name, array in self._arrays().items():
             np.save(folder / name, array, allow_pickle=False)
@@ -215,7 +215,9 @@ class Reranked:
         with whole(folder):
             described = json.loads((folder / RERANKING_FILE).read_text(encoding="utf-8"))
             values = described["recipe"]
-            recipe = RerankingRecipe(**(values | {"goals": tuple(values["goals"])}))
+            # words, which decide nothing, are not kept: others would make another data version
+            words: dict[str, Any] = {"name": "", "title": "", "source": "", "notes": "", "set": "quick"}
+            recipe = RerankingRecipe(**words, **(values | {"goals": tuple(values["goals"])}))
             arrays = {
                 name: np.load(folder / name, allow_pickle=False)
                 for name in (_VECTORS, _VALUES, _POPULARITY)

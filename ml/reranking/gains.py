@@ -311,7 +311,7 @@ class Calibration:
             scale = (1 - SMOOTHING) / (self.counts + 1)
             scale = scale.astype(np.float32)[self.at // self.labels.number]
             without = self.sums.reshape(-1)[self.at] * scale + np.float32(SMOOTHING) * self.target
-            terms = self.target * np.log1p(self.shares * scale / without)
+            terms = self.target * np.log((without + self.shares * scale) / without)
             gains.reshape(-1)[self.cells] = np.add.reduceat(terms, self.starts)
         return gains
 

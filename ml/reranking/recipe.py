@@ -6,7 +6,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from ml.beyond_accuracy.goals import GOALS
 from ml.config import read_table, read_toml
@@ -73,13 +73,14 @@ class RerankingRecipe:
         """Whether a goal may need the texts of the items."""
         return any(GOALS[goal].basis in ("category", "text") for goal in self.goals)
 
+    def decisive(self) -> dict[str, Any]:
+        """What decides its lists besides those of its part, by key."""
+        known = asdict(self)
+        return {key: known[key] for key in ("of", "method", "goals", "tradeoff", "candidates", "largest_loss")}
+
     def digest(self) -> str:
         """SHA-256 of what decides its lists besides those of its part."""
-        known = asdict(self)
-        decisive = {
-            key: known[key] for key in ("of", "method", "goals", "tradeoff", "candidates", "largest_loss")
-        }  # fmt: skip
-        return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(self.decisive(), sort_keys=True).encode()).hexdigest()
 
 
 def load_rerankings(folder: Path = RERANKINGS) -> list[RerankingRecipe]:

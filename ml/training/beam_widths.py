@@ -12,6 +12,7 @@ import numpy as np
 
 from ml.data.training_set import TrainingSet
 from ml.models.generating_model import GeneratingModel
+from ml.models.settings import writes_lists
 from ml.recommender import Recommender
 from ml.training.generating import generate, ranks_in_lists
 from ml.training.reproducible import reproducible
@@ -40,13 +41,13 @@ def compare_beam_widths(
         JSON values: the number of ``users``; ``reference_width``, the width that the others are compared with, at most
         the catalogue; ``reference_certified``, the share of its lists that are certified to be exact; and ``widths``,
         for each width up to the reference the share of lists that are ``certified``, the share that are ``equal`` to
-        the reference item by item, and ``ndcg@10``. ``None`` for a recommender that does not search, and where no test
-        user has a history.
+        the reference item by item, and ``ndcg@10``. ``None`` for a recommender that does not search or that writes its
+        lists item by item, and where no test user has a history.
     """
     if not isinstance(recommender, SequentialRecommender):
         return None
     model = recommender.model
-    if not isinstance(model, GeneratingModel) or not model.beam_width:
+    if not isinstance(model, GeneratingModel) or not model.beam_width or writes_lists(recommender.recipe.model):
         return None
     histories = training_set.histories("test")
     filled = np.flatnonzero(histories.lengths > 0)

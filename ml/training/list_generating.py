@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from ml.data.training_set import Sequences, TrainingSet
 from ml.generation.next_k import generate_with_first_step
+from ml.generation.next_k_codes import generate_code_lists
 from ml.models.gptrec import GPTRec
+from ml.models.gptrec_codes import GPTRecCodes
 from ml.recommender import NO_ITEM, Recommendations
 from ml.retrieval.top_k import tie_break_order, top_k
 from ml.tasks.next_item import NextItem
 from ml.training.distributed import World
-from ml.training.generating import ranks_in_lists
+from ml.training.generating import generate, ranks_in_lists
 from ml.training.scoring import (
     VALIDATION_DEPTH,
     fallback_chunks,
@@ -69,7 +73,54 @@ def written_lists(model: GPTRec, mark: int | None, histories: Sequences, k: int,
     return found
 
 
-def _seen(histories: Sequences, model: GPTRec) -> Tensor:
+def written_code_lists(
+    model: GPTRecCodes, histories: Sequences, k: int, exclude_seen: bool, training_counts: np.ndarray
+) -> Recommendations:
+    """A list for each history, none of them empty, by a model whose tokens are codes.
+
+    As :func:`written_lists`, but a beam search for the next item finds the places behind those that are written.
+
+    Args:
+        model: with ``lists = "next_k"``.
+        histories: oldest item first.
+        k: length of the lists.
+        exclude_seen: leave out the items of a history. No item is listed twice in any case.
+        training_counts: interactions of each item in training, ``[items]``.
+
+    Raises:
+        ValueError: k is below 1.
+    """
+    if k < 1:
+        raise ValueError(f"k must be at least 1, not {k}")
+    model.eval()
+    task, filled, written = NextItem(), np.arange(len(histories)), min(k, model.list_length)
+    items = np.full((len(histories), written), NO_ITEM, dtype=np.int64)
+    log_probabilities = np.zeros((len(histories), written), dtype=np.float32)
+    for rows, batch in history_batches(model, task, histories, filled, scored_together(model)):
+        hidden = _seen(histories.take(rows), model) if exclude_seen else None
+        lists = generate_code_lists(model, batch.items, batch.lengths, written, hidden)
+        items[rows], log_probabilities[rows] = lists.items.cpu().numpy(), lists.log_probabilities.cpu().numpy()
+    scores = log_probabilities.cumsum(axis=1)
+    found = Recommendations(
+        np.full((len(histories), k), NO_ITEM, dtype=np.int32), np.full((len(histories), k), -np.inf, dtype=np.float32)
+    )
+    found.items[:, :written] = items
+    found.scores[:, :written] = np.where(items == NO_ITEM, -np.inf, scores)
+    if k == written:
+        return found
+    widths = (model.beam_width, model.widest_beam)
+    # as many more as are written, which may be among them
+    depth = min(k + written, model.items)
+    others, _ = generate(model, task, histories, depth, exclude_seen, training_counts, *widths)
+    wanted = (others.items != NO_ITEM) & ~(others.items[:, :, None] == items[:, None, :]).any(axis=2)
+    place = written + np.cumsum(wanted, axis=1) - 1
+    row, column = np.nonzero(wanted & (place < k))
+    found.items[row, place[row, column]] = others.items[row, column]
+    found.scores[row, place[row, column]] = others.scores[row, column] + scores[row, -1]
+    return found
+
+
+def _seen(histories: Sequences, model: GPTRec | GPTRecCodes) -> Tensor:
     """Which items are in each history, bool ``[rows, items]``."""
     seen = torch.zeros(len(histories), model.items, dtype=torch.bool, device=model.device)
     rows = torch.from_numpy(np.repeat(np.arange(len(histories)), histories.lengths)).to(model.device)
@@ -78,13 +129,17 @@ def _seen(histories: Sequences, model: GPTRec) -> Tensor:
 
 
 def written_validation_ndcg(
-    model: GPTRec, mark: int | None, training_set: TrainingSet, fallback: Tensor, exclude_seen: bool
+    model: GPTRec | GPTRecCodes,
+    lists_of: Callable[[Sequences, int], Recommendations],
+    training_set: TrainingSet,
+    fallback: Tensor,
+    exclude_seen: bool,
 ) -> float:
     """nDCG@10 of the lists that are written for the validation users; under torchrun each process writes a part.
 
     Args:
         model: as it stands.
-        mark: see :func:`written_lists`.
+        lists_of: writes lists of a length for histories, none of them empty.
         training_set: holds the users, their histories and their targets.
         fallback: scores for empty histories, ``[items]``.
         exclude_seen: write lists without the items of the history.
@@ -95,7 +150,7 @@ def written_validation_ndcg(
     targets = np.asarray(training_set.validation_targets, dtype=np.int64)[part]
     ranks = np.zeros(len(training_set.validation_users), dtype=np.int64)
     filled = np.flatnonzero(histories.lengths > 0)
-    lists = written_lists(model, mark, histories.take(filled), VALIDATION_DEPTH, exclude_seen)
+    lists = lists_of(histories.take(filled), VALIDATION_DEPTH)
     ranks[part[filled]] = ranks_in_lists(lists.items, targets[filled])
     order = torch.from_numpy(tie_break_order(training_set.items)).to(model.device)
     for rows, scores in fallback_chunks(model, histories, fallback):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -149,6 +149,10 @@ class Recipe:
         if self.tradeoff is not None:
             tables["tradeoff"] = self.tradeoff
         tables["model"] = {"architecture": self.architecture, **asdict(self.model)}
+        for field in fields(self.model):
+            # younger than most recipes, whose digests are to stay
+            if field.name in getattr(self.model, "younger", ()) and getattr(self.model, field.name) == field.default:
+                del tables["model"][field.name]
         tables["task"] = {"name": self.task_name, **asdict(self.task)}
         tables["objective"] = {"name": self.objective_name, **asdict(self.objective)}
         tables["optimiser"] = asdict(self.optimiser)

@@ -24,6 +24,7 @@ from ml.generation.lists import ListCounts
 from ml.models.build import build_model
 from ml.models.generating_model import GeneratingModel
 from ml.models.gptrec import GPTRec
+from ml.models.gptrec_codes import GPTRecCodes
 from ml.models.item_embeddings import JointProductQuantisedItemEmbedding
 from ml.models.sequential_model import SequentialModel
 from ml.objectives.build import build_objective
@@ -36,7 +37,7 @@ from ml.training.derived import Derived, derive, described, filled_in, read_desc
 from ml.training.devices import choose_device
 from ml.training.distributed import World
 from ml.training.generating import generate, generated_validation_ndcg
-from ml.training.list_generating import written_lists, written_validation_ndcg
+from ml.training.list_generating import written_code_lists, written_lists, written_validation_ndcg
 from ml.training.log import FILE as LOG_FILE
 from ml.training.log import EpochRecord, read_log, write_log
 from ml.training.loop import Phase, Trained, train_model
@@ -304,13 +305,13 @@ class SequentialRecommender:
         if len(training_set.validation_users) == 0:
             raise ValueError(f"the training set {training_set.dataset} has no validation users")
         with reproducible(self.execution.threads, self.model.device):
+            if isinstance(self.model, GPTRec | GPTRecCodes) and self.model.writes_lists:
+                excluded = self.validate_with_seen_excluded
+                lists_of = partial(self._written, self.model, exclude_seen=excluded)
+                return written_validation_ndcg(self.model, lists_of, training_set, self._popularity(), excluded)
             if isinstance(self.model, GeneratingModel) and self.model.beam_width:
                 return generated_validation_ndcg(
                     self.model, self._task, training_set, self._training_counts, self.validate_with_seen_excluded
-                )
-            if isinstance(self.model, GPTRec) and self.model.writes_lists:
-                return written_validation_ndcg(
-                    self.model, self.mark, training_set, self._popularity(), self.validate_with_seen_excluded
                 )
             return validation_ndcg(
                 self.model, self._task, training_set, self._popularity(), self.validate_with_seen_excluded
@@ -365,11 +366,11 @@ class SequentialRecommender:
         """Which histories, int64 ``[rows]``, and their lists; each history once, in no stated order."""
         model, task = self.model, self._task
         filled = np.flatnonzero(histories.lengths > 0)
-        if isinstance(model, GeneratingModel) and model.beam_width:
-            yield filled, self._generated(model, histories.take(filled), k, exclude_seen)
+        if isinstance(model, GPTRec | GPTRecCodes) and model.writes_lists:
+            yield filled, self._written(model, histories.take(filled), k, exclude_seen)
             chunks = fallback_chunks(model, histories, self._popularity())
-        elif isinstance(model, GPTRec) and model.writes_lists:
-            yield filled, written_lists(model, self.mark, histories.take(filled), k, exclude_seen)
+        elif isinstance(model, GeneratingModel) and model.beam_width:
+            yield filled, self._generated(model, histories.take(filled), k, exclude_seen)
             chunks = fallback_chunks(model, histories, self._popularity())
         elif isinstance(model, GeneratingModel) or (quantised := self._quantised_top_k(model, len(filled))) is None:
             chunks = scored_chunks(model, task, histories, self._popularity())
@@ -390,6 +391,14 @@ class SequentialRecommender:
             model, self._task, histories, k, exclude_seen, self._training_counts, *widths
         )
         return lists
+
+    def _written(
+        self, model: GPTRec | GPTRecCodes, histories: Sequences, k: int, exclude_seen: bool
+    ) -> Recommendations:
+        """Lists written item by item for histories that are not empty."""
+        if isinstance(model, GPTRec):
+            return written_lists(model, self.mark, histories, k, exclude_seen)
+        return written_code_lists(model, histories, k, exclude_seen, self._training_counts)
 
     def _quantised_top_k(self, model: SequentialModel, histories: int) -> QuantisedTopK | None:
         """What ranks so many histories by PQTopK; ``None`` where scoring every item in batches is as fast."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from ml.data.files import atomic_file
+from ml.models.settings import writes_lists
 from ml.recommenders.facts import beam_width_of
 from ml.recommenders.registry import layer_of, modules_of, parts_of, recommender_names, registry, title_of
 from orchestration.assets.training_sets import load_training_set
@@ -48,9 +49,10 @@ def load(paths: DatasetPaths, name: str, items: int) -> "Recommender":
 
 
 def _searches(name: str) -> bool:
-    """Whether the lists come from a beam search: of a model that generates identifiers and does not score all items."""
+    """Whether the lists come from a beam search: of a model that generates identifiers, and neither scores all items
+    nor writes lists item by item."""
     recipe = registry().recipes.get(name)
-    return recipe is not None and bool(beam_width_of(recipe.model))
+    return recipe is not None and bool(beam_width_of(recipe.model)) and not writes_lists(recipe.model)
 
 
 def _beam_widths(

@@ -286,7 +286,7 @@ def test_the_report_tells_of_the_audits_and_lies_beside_its_tables(bench: Workbe
     folder = bench.lake("evaluation", "report")
     assert {path.name for path in folder.iterdir()} == {
         "report.html", "report.md", "report.json", "audits.json", "leaderboard.csv", "leaderboard.parquet",
-        "list_metrics.csv", "slices.csv", "sampled_users.parquet",
+        "list_metrics.csv", "slices.csv", "sampled_users.parquet", "trade_offs.csv", "trade_offs.json",
     }  # fmt: skip
     page = (folder / "report.html").read_text()
     for audit in audits.values():

@@ -189,6 +189,18 @@ _SMALL_RECIPES = {
         | {"architecture": "gptrec_codes", "beam_width": 10, "widest_beam": 80},
         "objective": _SMALL_CODES,
     },
+    "gptrec_codes_next_k": {
+        "codes": "unique",
+        "model": {name: value for name, value in _SMALL_ITEM_CODES.items() if name not in ("block", "reads")}
+        | {
+            "architecture": "gptrec_codes",
+            "beam_width": 10,
+            "widest_beam": 80,
+            "lists": "next_k",
+            "list_length": 4,
+        },
+        "objective": _SMALL_CODES,
+    },
     "gptrec_next_k": {
         "model": _SMALL_GPTREC,
         "objective": {"name": "softmax"},

@@ -17,11 +17,23 @@ import report_audits
 from ml.data.training_set import Sequences, TrainingSet
 from ml.evaluation.columns import LEADERBOARD, columns, schema_of
 from ml.evaluation.entry import Entry
+from ml.evaluation.intervals import Interval
 from ml.evaluation.leaderboard import build_leaderboard
 from ml.evaluation.metrics import METRICS, user_metrics
 from ml.evaluation.protocol_line import choices_as_metadata
 from ml.evaluation.rankings import rank, write_table
+from ml.evaluation.trade_offs import (
+    Bought,
+    ExampleLists,
+    HypervolumeDifference,
+    ListsOfUser,
+    Point,
+    Reference,
+    SeriesResult,
+    TradeOffs,
+)
 from ml.recommender import Recommendations
+from ml.reports.content.beyond_accuracy import BeforeAndAfter, BeyondAccuracy, ListedItem
 from ml.reports.content.generation import BeamWidth, Generation, TupleFigures
 from ml.reports.content.report import (
     CategoryAgreement,
@@ -101,6 +113,49 @@ def write_made_up_report(content: ReportContent, folder: Path, run: RunFacts | N
 
 
 _WIDTHS = (BeamWidth(10, 0.4, 0.9, 0.058), BeamWidth(50, 0.94, 0.99, 0.06), BeamWidth(400, 1.0, 1.0, 0.06))
+
+
+def _around(value: float, reach: float) -> Interval:
+    return Interval(value, value - reach, value + reach)
+
+
+def trade_offs() -> TradeOffs:
+    """A re-ranking and an alignment for diversity, and a re-ranking for popularity; one goal was not to be had."""
+    goal, far = "category_diversity", "popularity"
+
+    def series(name: str, title: str, kind: str, goal: str, area: float, **changes: Any) -> SeriesResult:
+        rising = goal != far
+        points = tuple(
+            Point(
+                tradeoff,
+                _around(0.06 - 0.02 * place, 0.004),
+                _around((0.4 + 0.2 * place) if rising else (0.9 - 0.2 * place), 0.01),
+                0.9 - 0.1 * place,
+                0.2 + 0.1 * place,
+                on_front=place != 1,
+                chosen=place == 1,
+            )
+            for place, tradeoff in enumerate((0.0, 0.5, 1.0))
+        )
+        gain = 0.2 if rising else -0.2
+        bought = Bought(1, 0.5, 0.041, _around(0.333, 0.05), _around(gain, 0.01), _around(gain / 0.4, 0.02))
+        one = SeriesResult(name, title, kind, goal, "Tower", "tradeoff", 1, points, _around(area, 0.001), bought)
+        return dataclasses.replace(one, **changes)
+
+    aligned = {"start": "Student", "parameter": "weight", "seeds": 3, "bought": None}
+    return TradeOffs(
+        users=4000,
+        validation_users=512,
+        series=(
+            series("mmr", "MMR of Tower", "re-ranking", goal, 0.012),
+            series("ppo", "PPO of Student", "aligned policies", goal, 0.015, **aligned),
+            series("greedy", "Greedy of Tower", "re-ranking", far, 0.011),
+        ),
+        references=(Reference(goal, 0.0, 0.4), Reference(far, 0.0, 0.9)),
+        differences=(HypervolumeDifference(goal, "ppo", "mmr", _around(0.003, 0.001), 0.004, 0.004),),
+        left_out=("the items of Made_Up have no text, so the goal text_diversity cannot be measured; choose another",),
+        examples=ExampleLists("PPO of Student", goal, "Student", "weight", 0.5, (ListsOfUser(1, (2, 1), (1, 0)),)),
+    )
 
 
 def made_up_content() -> ReportContent:
@@ -185,6 +240,16 @@ def made_up_content() -> ReportContent:
                 "Tower", "svd", 2, 50, 0, 150, 141, 12, 1, TupleFigures(4, 0.06, 0.0613, 0.12, 0.125), 150, _WIDTHS
             ),
             Generation("Small", "text", 2, 0, 100),
+        ),
+        beyond_accuracy=BeyondAccuracy(
+            trade_offs(),
+            (
+                BeforeAndAfter(
+                    "u1",
+                    (ListedItem("B01", "Blue pens, 12 pack", "Pens|Office"), ListedItem("B02")),
+                    (ListedItem("B03", "Paper, A4", "Paper"), ListedItem("B01", "Blue pens, 12 pack", "Pens|Office")),
+                ),
+            ),
         ),
         rejected=(RejectedLine("Made_Up.json.gz", 17, "malformed JSON", "unexpected end", '{"asin": "B0'),),
         checks=(

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.distance import cdist, pdist
+from sklearn.metrics import ndcg_score
 
 from ml.beyond_accuracy import measures
 from ml.beyond_accuracy.goals import GOALS, Goal, GoalOnData, GoalUnavailable, available_goals, goal_named, goal_on
@@ -67,6 +68,19 @@ def test_ndcg_of_one_target():
     assert measures.ndcg(lists, np.array([3, 3, 3, NO_ITEM])).tolist() == [1, 1 / math.log2(3), 0, 0]
     with pytest.raises(ValueError, match=r"targets of shape \(2,\) for 4 lists"):
         measures.ndcg(lists, np.array([1, 2]))
+
+
+@given(some_lists, st.integers(0, ITEMS - 1))
+def test_ndcg_is_that_of_scikit_learn(lists, target):
+    relevance = np.zeros((1, ITEMS))
+    relevance[0, target] = 1
+    for row, value in zip(lists, measures.ndcg(lists, np.full(len(lists), target)), strict=True):
+        # scores that rank the list first, and what is not in it below the cut
+        listed = [item for item in row if item != NO_ITEM]
+        scores = np.full((1, ITEMS), -1.0)
+        scores[0, listed] = np.arange(len(listed), 0, -1)
+        expected = ndcg_score(relevance, scores, k=len(listed)) if listed else 0
+        assert value == pytest.approx(expected)
 
 
 @given(some_lists)

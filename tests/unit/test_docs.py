@@ -129,7 +129,7 @@ def test_the_readme_is_short() -> None:
 def test_every_recommender_is_described_and_no_other() -> None:
     page = (DOCS / "recommenders.md").read_text(encoding="utf-8")
     described = {
-        name for cell in re.findall(r"^\| (`.*?) \|", page, re.MULTILINE) for name in re.findall(r"`(\w+)`", cell)
+        name for cell in re.findall(r"^\| (`.*?) \|", page, re.MULTILINE) for name in re.findall(r"`([\w.]+)`", cell)
     }
     # recipes of codes and of teacher lists are no recommenders
     files = {path.stem for path in RECIPES.rglob("*.toml") if path.parent.name not in ("codes", "teacher_lists")}

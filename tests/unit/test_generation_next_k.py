@@ -349,6 +349,41 @@ def test_gradients_equal_those_of_plain_operations():
         torch.testing.assert_close(gradients[name], parameter.grad, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("sampled", [False, True])
+def test_a_model_of_double_precision_is_computed_in_it(sampled):
+    model = _model(marks=1).double()
+    items, lengths, hidden = _batch([3, 6], 4)
+    marks = torch.zeros(2, dtype=torch.int64)
+    generator = torch.Generator().manual_seed(0) if sampled else None
+    found = generate_lists(model, items, lengths, marks, LIST, hidden, generator)
+    forced, _ = list_log_probabilities(model, items, lengths, marks, found.items, hidden)
+    assert found.log_probabilities.dtype == torch.float64
+    torch.testing.assert_close(found.log_probabilities, forced.detach(), rtol=1e-10, atol=1e-10)
+
+
+def test_no_histories_give_no_lists():
+    model = _model(marks=1)
+    none = torch.zeros(0, dtype=torch.int64)
+    found = generate_lists(model, none.view(0, 3), none, none, LIST, torch.zeros(0, ITEMS, dtype=torch.bool))
+    assert found.items.shape == found.log_probabilities.shape == (0, LIST)
+    forced, _ = list_log_probabilities(model, none.view(0, 3), none, none, found.items, None)
+    assert forced.shape == (0, LIST)
+
+
+def test_log_probabilities_are_float32_under_mixed_precision():
+    model = _model(marks=1)
+    items, lengths, hidden = _batch([3, 6], 4)
+    marks = torch.zeros(2, dtype=torch.int64)
+    lists = generate_lists(model, items, lengths, marks, LIST, hidden).items
+    expected, _ = list_log_probabilities(model, items, lengths, marks, lists, hidden)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found, entropies = list_log_probabilities(model, items, lengths, marks, lists, hidden)
+    assert found.dtype == entropies.dtype == torch.float32
+    torch.testing.assert_close(found, expected, rtol=0.2, atol=0.3)
+    (found.sum() + entropies.sum()).backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+
+
 def test_an_item_that_was_not_allowed_has_probability_zero():
     model = _model()
     items, lengths, hidden = _batch([3], 4)

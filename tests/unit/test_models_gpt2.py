@@ -111,6 +111,26 @@ def test_a_single_continuation_equals_whole_sequences_read_again(lengths, room, 
             torch.testing.assert_close(found[row], trunk(sequence[None])[0, -1], rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("blocks", [1, 3])
+@pytest.mark.parametrize("dropout", [0.0, 0.4])
+def test_states_at_some_places_are_those_of_the_whole_sequence(blocks, dropout):
+    """With their gradients; places in any order, some more than once."""
+    trunk = _drawn_anew(GPT2(DIMENSIONS, blocks, HEADS, 20, dropout))
+    generator = torch.Generator().manual_seed(1)
+    inputs = torch.randn(3, 7, DIMENSIONS, generator=generator, requires_grad=True)
+    places = torch.randint(7, (3, 5), generator=generator)
+    weights = torch.randn(3, 5, DIMENSIONS, generator=generator)
+    found = trunk.states_at(inputs, places)
+    expected = trunk(inputs)[torch.arange(3)[:, None], places]
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+    gradients = [torch.autograd.grad((states * weights).sum(), inputs)[0] for states in (found, expected)]
+    torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-4)
+    trunk.train()
+    torch.manual_seed(0)
+    one, other = trunk.states_at(inputs, places), trunk.states_at(inputs, places)
+    assert torch.allclose(one, other) == (dropout == 0)
+
+
 def test_a_history_is_not_copied_for_its_continuations():
     """Memory: keys and values of the history once, of its continuations only what they added."""
     trunk = _drawn_anew(GPT2(DIMENSIONS, 2, HEADS, 20, 0.0))

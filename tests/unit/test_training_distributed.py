@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file
 from training_processes import train_in_child, train_together
-from training_toys import IDENTIFIER_TREE, SAMPLED_SOFTMAX
+from training_toys import IDENTIFIER_TREE, LIST_WRITER, SAMPLED_SOFTMAX
 
 from ml.training.checkpoint import checkpoint_folder
 from ml.training.distributed import World
@@ -48,9 +48,15 @@ def test_the_loss_curve_is_that_of_one_process(tmp_path, size, users):
     assert run["machine"]["processes"] == size
 
 
-def test_two_processes_train_the_identifiers_that_one_would(tmp_path):
-    model = IDENTIFIER_TREE["model"] | {"dropout": 0.0}
-    options = {"recipe": IDENTIFIER_TREE | {"model": model, "training": {"max_epochs": 3}}}
+@pytest.mark.parametrize(
+    ("recipe", "changes"),
+    [(IDENTIFIER_TREE, {}), (LIST_WRITER, {"list_length": 1})],
+    ids=["identifiers", "lists"],
+)
+def test_two_processes_train_what_one_would_and_validate_what_is_generated(tmp_path, recipe, changes):
+    """For lists of one item no positions are drawn, so that nothing random is left."""
+    model = recipe["model"] | {"dropout": 0.0} | changes
+    options = {"recipe": recipe | {"model": model, "training": {"max_epochs": 3}}}
     assert train_in_child(tmp_path / "alone", **options) == 0
     results = train_together(tmp_path / "together", 2, **options)
     assert len({result["weights_digest"] for result in results}) == 1

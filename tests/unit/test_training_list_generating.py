@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from training_toys import ITEMS, fitted, ring_training_set, toy_recipe
+from training_toys import ITEMS, LIST_WRITER, fitted, ring_training_set, toy_recipe
 
 from ml.audits.calibration import audit_calibration
 from ml.config import TableError
@@ -26,23 +26,8 @@ from ml.tasks.settings import NextItemSettings, check_task_of_model
 from ml.training.recipe import load_recipe, recipe_from_tables
 from ml.training.sequential_recommender import SequentialRecommender
 
-WRITTEN = 4
-MODEL = {
-    "architecture": "gptrec",
-    "dimensions": 32,
-    "blocks": 1,
-    "heads": 2,
-    "feed_forward_dimensions": 64,
-    "dropout": 0.1,
-    "max_length": 8,
-    "item_embedding": "dense",
-    "separate_output_embedding": False,
-    "embedding_deviation": 0.1,
-    "lists": "next_k",
-    "list_length": WRITTEN,
-    "marks": 0,
-}
-SOFTMAX = {"name": "softmax"}
+MODEL, SOFTMAX = LIST_WRITER["model"], LIST_WRITER["objective"]
+WRITTEN = MODEL["list_length"]
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from training_processes import train_in_child, train_killed_after
-from training_toys import IDENTIFIER_TREE, fitted, ring_training_set, toy_recipe
+from training_toys import IDENTIFIER_TREE, LIST_WRITER, fitted, ring_training_set, toy_recipe
 
 from ml.data.versions import VERSIONS
 from ml.training.checkpoint import Checkpoint, TrainingState, checkpoint_folder, run_fingerprint
@@ -58,8 +58,10 @@ def test_killed_at_random_steps_it_ends_with_the_same_bytes(tmp_path, uninterrup
     assert sorted(path.name for path in tmp_path.iterdir()) == [VERSIONS, "toy"]
 
 
-def test_a_model_that_generates_identifiers_goes_on_too(tmp_path):
-    options = {"recipe": IDENTIFIER_TREE | {"training": {"max_epochs": 2}}, "fit_on": "train+validation"}
+@pytest.mark.parametrize("recipe", [IDENTIFIER_TREE, LIST_WRITER], ids=["identifiers", "lists"])
+def test_a_model_that_generates_goes_on_too(tmp_path, recipe):
+    """Identifiers, or lists: a model that writes lists draws positions while it is trained."""
+    options = {"recipe": recipe | {"training": {"max_epochs": 2}}, "fit_on": "train+validation"}
     assert train_in_child(tmp_path / "whole", **options) == 0
     for step in (3, 7):
         assert train_in_child(tmp_path / "killed", kill_at_step=step, **options) == -signal.SIGKILL

@@ -14,16 +14,16 @@ USERS = 60
 CATEGORIES = tuple(f"kind {item % 5}" for item in range(ITEMS))
 
 
-def training_set(users: int = USERS, validation: int = 30) -> TrainingSet:
+def training_set(users: int = USERS, validation: int = 30, items: int = ITEMS) -> TrainingSet:
     """The target of every case is item 0 in validation and item 1 in test; items above are ever less popular."""
     rng = np.random.default_rng(0)
-    histories = [np.minimum(2 + rng.geometric(0.1, 8), ITEMS - 1) for _ in range(users)]
+    histories = [np.minimum(2 + rng.geometric(0.1, 8), items - 1) for _ in range(users)]
     titles = [
-        f"Title: thing {item} Brand: Unknown Category: {CATEGORIES[item]} Price: Unknown" for item in range(ITEMS)
+        f"Title: thing {item} Brand: Unknown Category: {CATEGORIES[item]} Price: Unknown" for item in range(items)
     ]
     return TrainingSet(
         dataset="Made_Up",
-        item_ids=np.array([f"I{item:03d}" for item in range(ITEMS)], dtype="S"),
+        item_ids=np.array([f"I{item:03d}" for item in range(items)], dtype="S"),
         user_ids=np.array([f"U{user:03d}" for user in range(users)], dtype="S"),
         train=Sequences.from_lists(histories),
         validation_users=np.arange(validation, dtype=np.int32),

@@ -31,6 +31,25 @@ IDENTIFIER_TREE = {
         "embedding_deviation": 0.1,
     },
 }
+# a model that writes lists, as the arguments of toy_recipe
+LIST_WRITER = {
+    "objective": {"name": "softmax"},
+    "model": {
+        "architecture": "gptrec",
+        "dimensions": 32,
+        "blocks": 1,
+        "heads": 2,
+        "feed_forward_dimensions": 64,
+        "dropout": 0.1,
+        "max_length": 8,
+        "item_embedding": "dense",
+        "separate_output_embedding": False,
+        "embedding_deviation": 0.1,
+        "lists": "next_k",
+        "list_length": 4,
+        "marks": 0,
+    },
+}
 SAMPLED_SOFTMAX = {"name": "sampled_softmax", "negatives": 16, "log_q_correction": True}
 GBCE = {
     "name": "generalised_binary_cross_entropy",

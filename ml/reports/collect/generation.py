@@ -33,7 +33,8 @@ def generations(lake: Path, leaderboard: pa.Table) -> tuple[Generation, ...]:
     for record in leaderboard.to_pylist():
         config = lake / "models" / record["recommender"] / "config.json"
         recipe = read_json(config.parent, config.name)["recipe"] if config.exists() else {}
-        if "beam_width" in recipe.get("model", {}):
+        # lists that are written item by item come from no search
+        if "beam_width" in recipe.get("model", {}) and recipe["model"].get("lists") != "next_k":
             found.append(_generation(lake, record["recommender"], record["title"], recipe))
     return tuple(found)
 

@@ -97,7 +97,7 @@ def examples(lake: Path, leader: LeaderboardRow) -> Examples:
     wanted = {int(item) for row in range(len(users)) for item in histories[row][-_HISTORY_TAIL:]}
     wanted |= {int(item) for item in targets} | {item for items in lists for item in items[:_RECOMMENDED]}
     identities = {item: training_set.item_ids[item].decode() for item in wanted}
-    titles = _titles(lake, sorted(identities.values()))
+    titles = titles_of(lake, sorted(identities.values()))
 
     found = []
     for row, user in enumerate(users):
@@ -121,7 +121,7 @@ def examples(lake: Path, leader: LeaderboardRow) -> Examples:
     return Examples(leader.title, _RULE, tuple(found))
 
 
-def _titles(lake: Path, identities: list[str]) -> dict[str, str]:
+def titles_of(lake: Path, identities: list[str]) -> dict[str, str]:
     """Titles by identity, of the given items that have one."""
     import polars as pl
 

@@ -25,6 +25,7 @@ from ml.reports.content.report import (
 from ml.reports.render.plots import report as plots
 from ml.reports.render.plots.chart import chart
 from ml.reports.render.text import visible
+from ml.reports.words import beyond_accuracy as words_beyond_accuracy
 from ml.reports.words import codes as words_of_codes
 from ml.reports.words import evaluation as wording_evaluation
 from ml.reports.words import generation as words_of_generation
@@ -72,6 +73,7 @@ def render_html(content: ReportContent, run: RunFacts | None = None) -> str:
         wording=wording,
         codes=words_of_codes,
         generating=words_of_generation,
+        beyond=words_beyond_accuracy,
         numbers=numbers,
         labels=wording_evaluation,
         verdict=verdict,
@@ -106,6 +108,7 @@ def render_html(content: ReportContent, run: RunFacts | None = None) -> str:
         checks=_checks_view(content.checks),
         figures=_figures(content, run),
         generation_figures=_generation_figures(content),
+        beyond_accuracy_figures=_beyond_accuracy_figures(content),
         headline=HEADLINE,
     )
 
@@ -249,6 +252,18 @@ def _generation_figures(content: ReportContent) -> list[tuple[str, Markup]]:
     return [
         (drawn.title, _drawing(chart(drawn, f"generation-chart-{place}")))
         for place, drawn in enumerate(filter(None, charts), start=1)
+    ]
+
+
+def _beyond_accuracy_figures(content: ReportContent) -> list[tuple[str, Markup]]:
+    """Drawings of the section on goals beyond accuracy, with their titles."""
+    if content.beyond_accuracy is None:
+        return []
+    found = content.beyond_accuracy.trade_offs
+    charts = [words_beyond_accuracy.chart(found, goal) for goal in words_beyond_accuracy.goals(found)]
+    return [
+        (drawn.title, _drawing(chart(drawn, f"beyond-accuracy-chart-{place}")))
+        for place, drawn in enumerate(charts, start=1)
     ]
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from ml.evaluation.metrics import HEADLINE
+from ml.evaluation.trade_offs import POINTS, points_table
 from ml.reports.content.report import FORMAT, ReportContent, RunFacts
 from ml.reports.render.html import render_html
 from ml.reports.render.markdown.model_card import model_card
@@ -30,6 +31,8 @@ FILES = (
     "slices.csv",
     "list_metrics.csv",
     "audits.json",
+    "trade_offs.csv",
+    "trade_offs.json",
 )
 # What a spreadsheet takes for a formula at the beginning of a cell; a cell also begins after what some take for the
 # separator. The wide forms count as the others in some languages.
@@ -49,6 +52,8 @@ def write_report(content: ReportContent, folder: Path, leaderboard: Path, run: R
         run: machine and seconds; left out where ``None``.
     """
     table = pq.read_table(leaderboard)
+    trade_offs = content.beyond_accuracy.trade_offs if content.beyond_accuracy is not None else None
+    points = points_table(trade_offs) if trade_offs is not None else POINTS.empty_table()
     texts = {
         "report.html": render_html(content, run),
         "report.md": model_card(content, run),
@@ -57,6 +62,8 @@ def write_report(content: ReportContent, folder: Path, leaderboard: Path, run: R
         "slices.csv": to_csv(*_slices(content)),
         "list_metrics.csv": to_csv(*_list_metrics(content)),
         "audits.json": to_json([audit.as_json() for audit in content.audits]),
+        "trade_offs.csv": to_csv(points.schema.names, points.to_pylist()),
+        "trade_offs.json": to_json(trade_offs and asdict(trade_offs)),
     }
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8", newline="")

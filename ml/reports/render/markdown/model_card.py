@@ -117,6 +117,8 @@ def _results(content: ReportContent) -> list[str]:
     ):
         if found:
             parts += [f"### {title}", found]
+    if content.beyond_accuracy is not None:
+        parts += ["### Beyond accuracy", markdown.beyond_accuracy(content.beyond_accuracy.trade_offs)]
     return parts
 
 

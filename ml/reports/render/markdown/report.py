@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from ml import number_format as numbers
 from ml.evaluation.columns import RANKING
 from ml.evaluation.metrics import metric_name
+from ml.evaluation.trade_offs import TradeOffs
 from ml.reports.content.report import (
     HEADLINE,
     Check,
@@ -28,6 +29,7 @@ from ml.reports.content.report import (
 from ml.reports.render.markdown.evaluation import all_metrics, audit, audits, comparison, list_metrics, slices
 from ml.reports.render.markdown.table import leaderboard_table, markdown_table, table
 from ml.reports.render.text import escape_markdown
+from ml.reports.words import beyond_accuracy as words_beyond_accuracy
 from ml.reports.words import codes as words_of_codes
 from ml.reports.words import generation as words_of_generation
 from ml.reports.words import verdict, wording
@@ -37,6 +39,7 @@ __all__ = [
     "all_metrics",
     "audit",
     "audits",
+    "beyond_accuracy",
     "checks",
     "codes",
     "comparison",
@@ -164,6 +167,17 @@ def generation(found: Sequence[Generation]) -> str:
     )
     parts = []
     for one in filter(None, tables):
+        parts += [f"**{escape_markdown(one.title)}**", escape_markdown(one.note), markdown_table(one)]
+    return "\n\n".join(parts)
+
+
+def beyond_accuracy(found: TradeOffs) -> str:
+    """Accuracy against goals beyond it: what goals cost, hypervolumes, and all points."""
+    parts = [escape_markdown(words_beyond_accuracy.introduction(found))] if found.series else []
+    if found.left_out:
+        parts.append("\n".join(f"- Left out: {escape_markdown(sentence)}." for sentence in found.left_out))
+    points = (words_beyond_accuracy.points(found, goal) for goal in words_beyond_accuracy.goals(found))
+    for one in (*words_beyond_accuracy.tables(found), *points):
         parts += [f"**{escape_markdown(one.title)}**", escape_markdown(one.note), markdown_table(one)]
     return "\n\n".join(parts)
 
