@@ -52,6 +52,7 @@ def _alignment_asset(recipe: AlignmentRecipe) -> dg.AssetsDefinition:
         from ml.alignment.runtime import AlignmentExecution
         from ml.beyond_accuracy.goals import first_goal
         from ml.training.loop import DivergedError
+        from ml.training.sequential_recommender import SequentialRecommender
 
         dataset = context.partition_key
         paths = Workspace.current().dataset(dataset)
@@ -68,6 +69,7 @@ def _alignment_asset(recipe: AlignmentRecipe) -> dg.AssetsDefinition:
         with as_dagster_failure(dataset, DivergedError, ValueError):
             goal = first_goal(recipe.goals, training_set)
             student = load(paths, recipe.student, training_set.items)
+            assert isinstance(student, SequentialRecommender)  # the registry checked it
             align(recipe, student, training_set, goal, folder, read_settings("training", dataset)["seed"], execution)
         if goal.goal.name != recipe.goals[0]:
             context.log.warning(
