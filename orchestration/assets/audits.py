@@ -172,7 +172,7 @@ def audit_code(name: str) -> str:
         fitted_again = f"-{digest_of({name: recipe.digest() for name, recipe in codes_recipes().items()})[:12]}"
     if "leading" in audit.needs:
         baselines = (module for baseline in BASELINES for module in modules_of(baseline))
-        modules |= {"ml.recommenders.fused", "ml.recommenders.reranked", *baselines}
+        modules |= {"ml.recommenders.aligned", "ml.recommenders.fused", "ml.recommenders.reranked", *baselines}
     if {"candidates", "codes", "leading", "trained"} & set(audit.needs):
         modules |= {module for recipe in recipes() for module in modules_of(recipe)}
     return code_version(*sorted(modules)) + fitted_again

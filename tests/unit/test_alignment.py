@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from alignment_toys import toy_recipe, trained_student, world
+from alignment_toys import student_recipe, toy_recipe, trained_student, world
 
 from ml.alignment.align import align
 from ml.alignment.choice import Candidate, choose
@@ -18,8 +19,11 @@ from ml.alignment.runtime import AlignmentExecution
 from ml.alignment.summary import policy_folder, read_alignment, version_of_aligned, weights_of
 from ml.beyond_accuracy.goals import GOALS, GoalOnData, goal_on
 from ml.beyond_accuracy.measures import ndcg
-from ml.data.training_set import TrainingSet
+from ml.data.files import DamagedFile
+from ml.data.training_set import FIT_ON_BOTH, TrainingSet
+from ml.recommenders.aligned import AlignedRecommender
 from ml.training.loop import DivergedError
+from ml.training.runtime import Execution
 from ml.training.sequential_recommender import SequentialRecommender
 from ml.training.weights_digest import weights_digest
 
@@ -333,3 +337,41 @@ def test_lists_as_long_as_the_catalogue_allows(tmp_path):
     goal = goal_on("popularity", training_set)
     result = align(toy_recipe(steps=3, batch_size=4), student, training_set, goal, tmp_path / "toy")
     assert result.policies[0].goal == pytest.approx(float(goal.values.mean()))
+
+
+def test_an_alignment_as_a_recommender(front, popular_half, tmp_path):
+    result, told = front
+    aligned = AlignedRecommender.load(result.folder)
+    histories = popular_half.histories("validation")
+    assert (aligned.weights, aligned.goal.name, aligned.log) == ((0.0, 2.0), "category_diversity", told)
+    chosen, other = (aligned.lists(weight, histories, 4, False).items for weight in (2.0, 0.0))
+    assert (aligned.recommend(histories, 4, False).items == chosen).all()
+    assert (other != chosen).any()
+    with pytest.raises(KeyError, match=r"no policy of weight 0.5; there are 0, 2"):
+        aligned.lists(0.5, histories, 4, False)
+    aligned.save(tmp_path)
+    for path in result.folder.rglob("*"):
+        if path.is_file():
+            assert (tmp_path / path.relative_to(result.folder)).read_bytes() == path.read_bytes()
+    with pytest.raises(RuntimeError, match="it has no student to be trained"):
+        aligned.fit(popular_half)
+
+
+def test_damaged_folders_are_refused(front, tmp_path):
+    shutil.copytree(front[0].folder, tmp_path / "copy")
+    (tmp_path / "copy" / "policies" / "2" / "model.safetensors").unlink()
+    with pytest.raises(DamagedFile, match=r"model.safetensors"):
+        AlignedRecommender.load(tmp_path / "copy")
+    (tmp_path / "copy" / "alignment.json").write_text('{"format": "other"}')
+    with pytest.raises(DamagedFile, match="it holds other"):
+        AlignedRecommender.load(tmp_path / "copy")
+
+
+def test_a_student_fitted_on_both(popular_half, tmp_path):
+    """Its policies say what it was fitted on."""
+    student = SequentialRecommender(
+        student_recipe(max_epochs=1), execution=Execution(threads=1), fit_on=FIT_ON_BOTH
+    ).fit(popular_half)
+    align(toy_recipe(steps=2, validate_every=1), student, popular_half, DIVERSITY, tmp_path / "toy")
+    assert read_alignment(tmp_path / "toy")["student"]["fit_on"] == FIT_ON_BOTH
+    assert SequentialRecommender.load(policy_folder(tmp_path / "toy", 1.0)).fit_on == FIT_ON_BOTH
