@@ -23,7 +23,6 @@ def _alignment_asset(recipe: AlignmentRecipe) -> dg.AssetsDefinition:
     deps = [
         [layer_of(recipe.student), recipe.student],
         ["training_sets", "sequences"],
-        ["settings", "ranking"],
         ["settings", "training"],
     ]
     deps += [["training_sets", "item_text"], ["training_sets", "text_vectors"]] if recipe.reads_text else []
@@ -51,7 +50,7 @@ def _alignment_asset(recipe: AlignmentRecipe) -> dg.AssetsDefinition:
     def alignment(context: dg.AssetExecutionContext, settings: Settings) -> dg.MaterializeResult:
         from ml.alignment.align import align
         from ml.alignment.runtime import AlignmentExecution
-        from ml.beyond_accuracy.goals import GoalUnavailable, first_goal
+        from ml.beyond_accuracy.goals import first_goal
         from ml.training.loop import DivergedError
 
         dataset = context.partition_key
@@ -66,7 +65,7 @@ def _alignment_asset(recipe: AlignmentRecipe) -> dg.AssetsDefinition:
             checkpoint_seconds=float(os.environ.get("RAW2RANK_CHECKPOINT_SECONDS", "60")),
             tell=lambda record: context.log.info(record.in_words()),
         )
-        with as_dagster_failure(dataset, GoalUnavailable, DivergedError, ValueError):
+        with as_dagster_failure(dataset, DivergedError, ValueError):
             goal = first_goal(recipe.goals, training_set)
             student = load(paths, recipe.student, training_set.items)
             align(recipe, student, training_set, goal, folder, read_settings("training", dataset)["seed"], execution)

@@ -33,8 +33,8 @@ GRAPH = defs.resolve_asset_graph()
 CODES = ("random", "svd", "tiny_text")
 QUICK = ["tiny_recjpq", "tiny_softmax", "tiny_fusion"]
 FULL = ["tiny_gsasrec", *QUICK]
-BEYOND_ACCURACY = ["tiny_recjpq", "tiny_softmax", "tiny_student", "tiny_fusion", "mmr_0.3_of_tiny_fusion"]
-RERANKED = "mmr_0.3_of_tiny_fusion"
+RERANKED, ALIGNED = "mmr_0.3_of_tiny_fusion", "aligned_tiny_student"
+BEYOND_ACCURACY = ["tiny_recjpq", "tiny_softmax", "tiny_student", "tiny_fusion", RERANKED, ALIGNED]
 
 
 @pytest.mark.parametrize(
@@ -58,6 +58,9 @@ RERANKED = "mmr_0.3_of_tiny_fusion"
         # and a student nothing without its teacher
         (["tiny_student", "tiny_gsasrec"], ["tiny_gsasrec"]),
         (["tiny_student", "tiny_softmax"], ["tiny_softmax", "tiny_student"]),
+        # and an alignment nothing without its student and all that this needs
+        (["tiny_gsasrec", "tiny_student", ALIGNED], ["tiny_gsasrec"]),
+        (["tiny_softmax", "tiny_student", ALIGNED], ["tiny_softmax", "tiny_student", ALIGNED]),
     ],
 )
 def test_sets_and_names(named: list[str], stands_for: list[str]) -> None:
@@ -225,11 +228,39 @@ def test_a_student_and_lists_that_do_not_go_together_are_refused(
 
 
 def test_recipes_of_ones_own_need_no_teacher_lists(folder: Path) -> None:
+    (folder / "alignments" / f"{ALIGNED}.toml").unlink()
     (folder / "tiny_student.toml").unlink()
     (folder / "teacher_lists" / "tiny_lists.toml").unlink()
     (folder / "teacher_lists").rmdir()
     assert recommenders.teacher_lists_recipes() == {}
     assert chosen_names(["beyond_accuracy"]) == [*QUICK, RERANKED]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "replacement", "message"),
+    [
+        ('"tiny_student"', '"tiny_studnt"', r"there is no tiny_studnt to be a student \(did you mean tiny_student\?\)"),
+        ('"tiny_student"', '"tiny_softmax"', "the student tiny_softmax does not generate its lists item by item"),
+        ('"tiny_student"', '"markov_chain"', "the student markov_chain does not generate its lists item by item"),
+        ('set = "beyond_accuracy"', 'set = "quick"', "in the set quick, but its student tiny_student is in beyond"),
+    ],
+)
+def test_students_of_alignments_write_lists(folder: Path, pattern: str, replacement: str, message: str) -> None:
+    rewrite(folder / "alignments" / f"{ALIGNED}.toml", pattern, replacement)
+    with pytest.raises(ValueError, match=f"{ALIGNED}\\.toml: {message}"):
+        recommenders.alignments()
+
+
+def test_an_alignment_has_a_name_of_its_own(folder: Path) -> None:
+    alignments = folder / "alignments"
+    (alignments / f"{ALIGNED}.toml").rename(alignments / "tiny_fusion.toml")
+    with pytest.raises(ValueError, match=r"tiny_fusion\.toml: tiny_fusion is the name of another recommender"):
+        recommenders.alignments()
+
+
+def test_an_alignment_that_lacks_its_student_says_what_to_add() -> None:
+    with pytest.raises(ValueError, match=rf"{ALIGNED} is an alignment.*add tiny_softmax,tiny_student to RECIPES"):
+        check_recipes([ALIGNED])
 
 
 def test_a_part_that_does_not_exist_is_named(folder: Path) -> None:
@@ -243,11 +274,11 @@ def test_a_part_of_a_narrower_set_is_named(folder: Path) -> None:
     with pytest.raises(ValueError, match="in the set quick, but its part tiny_softmax is in full alone"):
         recommenders.fusions()
     rewrite(folder / "fusions" / "tiny_fusion.toml", 'set = "quick"', 'set = "full"')
-    for narrower in (f"rerankings/{RERANKED}.toml", "tiny_student.toml"):
+    for narrower in (f"rerankings/{RERANKED}.toml", f"alignments/{ALIGNED}.toml", "tiny_student.toml"):
         rewrite(folder / narrower, 'set = "beyond_accuracy"', 'set = "full"')
     recommenders.recipes.cache_clear()
     recommenders.fusions.cache_clear()
-    assert chosen_names(["full"])[-2:] == ["tiny_fusion", RERANKED]
+    assert chosen_names(["full"])[-3:] == ["tiny_fusion", RERANKED, ALIGNED]
 
 
 def test_the_set_beyond_accuracy_holds_its_recipes_and_the_quick_ones(folder: Path) -> None:
@@ -296,7 +327,7 @@ def test_what_was_not_chosen_is_not_wanted() -> None:
         *(
             f"{layer}/{name}"
             for layer in ("models", "rankings")
-            for name in {*FULL, RERANKED, "tiny_published", "tiny_student"} - {"tiny_softmax"}
+            for name in {*FULL, RERANKED, ALIGNED, "tiny_published", "tiny_student"} - {"tiny_softmax"}
         ),
         *(f"codes/{name}" for name in CODES),
         "teacher_lists/tiny_lists",

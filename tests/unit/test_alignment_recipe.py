@@ -32,12 +32,15 @@ def test_recipes_of_the_library():
 
 
 def test_the_published_setting():
-    """Petrov and Macdonald, arXiv 2403.04875, section 5 of the code's README and its settings."""
+    """Of the authors' code (github.com/asash/gptrec_rl, configurations of MovieLens-1M)."""
     published = SHIPPED["gptrec_ppo_ml1m"]
     assert (published.set, published.method, published.value, published.cut) == ("published", "ppo", "gpt", "last")
     assert (published.batch_size, published.steps) == (128, 64_000)
     assert (published.policy_learning_rate, published.value_learning_rate) == (1e-5, 1e-4)
-    assert (published.clip, published.discount, published.gae, published.weight_decay) == (0.2, 0.99, 0.9, 0.01)
+    assert (published.clip, published.discount, published.gae, published.validation_users) == (0.2, 0.99, 0.9, 512)
+    assert (published.normalise_advantages, published.gradient_norm, published.weight_decay) == (False, 0, 0)
+    # training does not stop early
+    assert published.validate_every * published.patience >= published.steps
     assert (published.kl, published.entropy) == (0, 0)
 
 
