@@ -175,9 +175,8 @@ class _Aligned(Protocol):
 def list_series(names: Iterable[str], fitted: Fitted) -> list[ListSeries]:
     """The series that recommenders are made into.
 
-    One for each re-ranking and each goal of its recipe, one for each student that was taught lists at several trade-offs,
-    and one for each alignment.
-    Re-rankings that differ in their tradeoff alone are one series.
+    One for each re-ranking and each goal of its recipe, one for each student that was taught lists at several
+    trade-offs, and one for each alignment. Re-rankings that differ in their tradeoff alone are one series.
 
     Args:
         names: of the recommenders that were chosen.
