@@ -67,9 +67,12 @@ def names(found: Iterable[dg.AssetKey]) -> set[str]:
 
 
 def below(*roots: str, but: Iterable[str] = ()) -> set[str]:
-    """Names of the chosen assets with these names, and of all that lies below them."""
-    start = keys(*roots)
-    return names(dg.AssetSelection.assets(*start).downstream().resolve(GRAPH) & WANTED) - set(but)
+    """Names of the chosen assets with these names, and of all that lies below them by way of chosen assets."""
+    found, rest = set(), keys(*roots)
+    while rest:
+        found |= rest
+        rest = {child for key in rest for child in GRAPH.get(key).child_keys & WANTED} - found
+    return names(found & WANTED) - set(but)
 
 
 def settle(
