@@ -94,6 +94,10 @@ def align(
     validation_lists = student.validation_lists
     student = student.with_model(copy.deepcopy(model).to(device).requires_grad_(False).eval())
     student.validation_lists = validation_lists
+    _check_tradeoffs(recipe, student)
+    if student.tradeoff is not None and student.tradeoff != student.tradeoffs[0]:
+        # policies are compared with the student at accuracy alone
+        student = student.at_tradeoff(student.tradeoffs[0])
     student.execution = replace(student.execution, threads=execution.threads, device=execution.device)
     exclude_seen = student.validate_with_seen_excluded
     with reproducible(execution.threads, device):
@@ -105,7 +109,6 @@ def align(
             validation=validation_of(
                 training_set, goal, exclude_seen, model.list_length, recipe.validation_users, seed
             ),
-            mark=student.mark,
             exclude_seen=exclude_seen,
             seed=seed,
         )
@@ -123,7 +126,7 @@ def align(
             name = folder_of_weight(policy.weight)
             place = working / POLICIES / name
             place.mkdir(parents=True)
-            _save(surroundings, training_set, policy, place)
+            _save(surroundings.of_weight(policy.weight), training_set, policy, place)
         if described["chosen"] is None:
             (working / STUDENT).mkdir()
             student.save(working / STUDENT)
@@ -164,6 +167,21 @@ def _model_of(student: SequentialRecommender, training_set: TrainingSet) -> GPTR
     return model
 
 
+def _check_tradeoffs(recipe: AlignmentRecipe, student: SequentialRecommender) -> None:
+    """Check that the student was taught the trade-offs that the policies are to start from.
+
+    Raises:
+        ValueError: it was not.
+    """
+    unknown = [tradeoff for tradeoff in recipe.tradeoffs if tradeoff not in student.tradeoffs]
+    if unknown:
+        taught = ", ".join(f"{each:g}" for each in student.tradeoffs) or "none"
+        raise ValueError(
+            f"{recipe.name}: {student.recipe.name} was not taught the trade-off {unknown[0]:g}, which a policy is to "
+            f"start from; it was taught {taught}"
+        )
+
+
 def _align_all(
     surroundings: Surroundings, training_set: TrainingSet, work: Path, execution: AlignmentExecution
 ) -> list[AlignedPolicy]:
@@ -172,6 +190,7 @@ def _align_all(
     start = surroundings.student_model
     with GrowingLog(execution.log_to, tell=execution.tell) as log:
         for weight in recipe.weights:
+            own = surroundings.of_weight(weight)
             if policies and recipe.start == "policy_before":
                 start = copy.deepcopy(surroundings.student_model)
                 start.load_state_dict(policies[-1].weights)
@@ -179,10 +198,10 @@ def _align_all(
             if execution.checkpoint_seconds is not None:
                 checkpoint = AlignmentCheckpoint(
                     work / f"{folder_of_weight(weight)}.safetensors",
-                    _binding(surroundings, training_set, weight, start, execution),
+                    _binding(own, training_set, weight, start, execution),
                     execution.checkpoint_seconds,
                 )
-            policies.append(align_policy(surroundings, weight, start, checkpoint, log))
+            policies.append(align_policy(own, weight, start, checkpoint, log))
     return policies
 
 
@@ -195,7 +214,8 @@ def _binding(
 ) -> str:
     """Fingerprint of all that decides the policy of a weight."""
     decisive = {**surroundings.recipe.settings(), "weights": [weight]}
-    del decisive["name"], decisive["largest_loss"]
+    # the trade-off of a weight is known by its mark
+    del decisive["name"], decisive["largest_loss"], decisive["tradeoffs"]
     return run_fingerprint(
         _CODE,
         recipe=decisive,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -36,7 +36,6 @@ class Surroundings:
         training: the training histories.
         goal: what lists are measured with.
         validation: users to stop by; ``None`` for none.
-        mark: that stands between history and list; ``None`` for a model without marks.
         exclude_seen: whether lists leave the items of the histories out.
         seed: of everything random.
     """
@@ -46,9 +45,20 @@ class Surroundings:
     training: Sequences
     goal: GoalOnData
     validation: Validation | None
-    mark: int | None
     exclude_seen: bool
     seed: int
+
+    @property
+    def mark(self) -> int | None:
+        """The mark between history and list; ``None`` for a model without marks."""
+        return self.student.mark
+
+    def of_weight(self, weight: float) -> Surroundings:
+        """The same with the student at the trade-off that the policy of this weight starts from."""
+        if not self.recipe.tradeoffs:
+            return self
+        tradeoff = self.recipe.tradeoffs[self.recipe.weights.index(weight)]
+        return replace(self, student=self.student.at_tradeoff(tradeoff))
 
     @property
     def student_model(self) -> GPTRec:

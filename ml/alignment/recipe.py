@@ -35,6 +35,8 @@ class AlignmentRecipe:
         method: ``ppo``, or ``reinforce`` with the greedy list as the baseline (self-critical).
         goals: names of :data:`ml.beyond_accuracy.goals.GOALS`; the first that the dataset has is the goal.
         weights: of the goal in the reward, in ascending order; a policy is trained for each of them.
+        tradeoffs: of a student that was taught several, the trade-off that the policy of each weight starts from and is
+            kept near to, one for each weight; without any, all start from the first one of the student.
         steps: batches of lists that are generated and learned from, at most.
         batch_size: lists in a batch.
         epochs: passes over a batch (PPO).
@@ -72,6 +74,7 @@ class AlignmentRecipe:
     method: Literal["ppo", "reinforce"]
     goals: tuple[str, ...]
     weights: tuple[float, ...]
+    tradeoffs: tuple[float, ...] = ()
     steps: int = 1000
     batch_size: int = 128
     epochs: int = 1
@@ -98,12 +101,7 @@ class AlignmentRecipe:
 
     def __post_init__(self) -> None:
         _check_goals(self.goals)
-        if not self.weights or any(not math.isfinite(weight) or weight < 0 for weight in self.weights):
-            raise ValueError(f"weights must be one or more numbers from 0 up, not {list(self.weights)}")
-        if list(self.weights) != sorted(set(self.weights)):
-            raise ValueError(f"weights must ascend, each of them once, not {list(self.weights)}")
-        if len({folder_of_weight(weight) for weight in self.weights}) < len(self.weights):
-            raise ValueError(f"weights must differ in their first six digits, not {list(self.weights)}")
+        self._check_weights()
         for name in ("steps", "batch_size", "epochs", "minibatches", "targets", "validate_every", "patience"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
@@ -127,6 +125,21 @@ class AlignmentRecipe:
     def reads_text(self) -> bool:
         """Whether a goal may need the texts of the items."""
         return any(GOALS[goal].basis in ("category", "text") for goal in self.goals)
+
+    def _check_weights(self) -> None:
+        if not self.weights or any(not math.isfinite(weight) or weight < 0 for weight in self.weights):
+            raise ValueError(f"weights must be one or more numbers from 0 up, not {list(self.weights)}")
+        if list(self.weights) != sorted(set(self.weights)):
+            raise ValueError(f"weights must ascend, each of them once, not {list(self.weights)}")
+        if self.tradeoffs and len(self.tradeoffs) != len(self.weights):
+            raise ValueError(
+                f"tradeoffs must be one for each of the {len(self.weights)} weights, or none, not "
+                f"{list(self.tradeoffs)}"
+            )
+        if self.tradeoffs and self.start != "student":
+            raise ValueError('tradeoffs are what policies start from; use start = "student" with them')
+        if len({folder_of_weight(weight) for weight in self.weights}) < len(self.weights):
+            raise ValueError(f"weights must differ in their first six digits, not {list(self.weights)}")
 
     def digest(self) -> str:
         """SHA-256 of what decides its policies besides the student; no words, and not the set."""

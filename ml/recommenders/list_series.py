@@ -199,10 +199,8 @@ def _rerankings(names: Sequence[str], fitted: Fitted) -> Iterator[ListSeries]:
 
 
 def _students(names: Sequence[str], fitted: Fitted) -> Iterator[ListSeries]:
-    recipes = fitted.registry.recipes
     for name in names:
-        lists = recipes[name].teacher_lists if name in recipes else None
-        taught = None if lists is None else fitted.registry.teacher_lists[lists]
+        taught = fitted.registry.lists_taught_to(name)
         if taught is not None and taught.reranks and taught.tradeoffs[0] == 0:
             title = fitted.title_of(name)
             recommenders = [partial(_at_tradeoff, name, tradeoff, fitted) for tradeoff in taught.tradeoffs]
@@ -220,6 +218,10 @@ def _alignments(names: Sequence[str], fitted: Fitted) -> Iterator[ListSeries]:
         if name in fitted.registry.alignments:
             aligned: _Aligned = fitted.recommender(name)  # type: ignore[assignment] # an alignment
             student = fitted.registry.alignments[name].student
+            taught = fitted.registry.lists_taught_to(student)
+            at_start = partial(fitted.recommender, student)
+            if taught is not None and len(taught.tradeoffs) > 1:
+                at_start = partial(_at_tradeoff, student, taught.tradeoffs[0], fitted)
             policies = [partial(_same, policy) for policy in aligned.policies.values()]
             yield ListsOfRecommenders(
                 name=name,
@@ -229,7 +231,7 @@ def _alignments(names: Sequence[str], fitted: Fitted) -> Iterator[ListSeries]:
                 start=fitted.title_of(student),
                 parameter="weight",
                 tradeoffs=(0.0, *aligned.policies),
-                recommenders=[partial(fitted.recommender, student), *policies],
+                recommenders=[at_start, *policies],
                 fitted=fitted,
             )
 

@@ -90,8 +90,13 @@ class Registry:
 
     def teacher_of(self, name: str) -> str | None:
         """The recommender whose lists a model is taught; ``None`` for one that is taught none."""
+        taught = self.lists_taught_to(name)
+        return None if taught is None else taught.teacher
+
+    def lists_taught_to(self, name: str) -> TeacherListsRecipe | None:
+        """The recipe of the lists that a student is taught; ``None`` for any other recommender."""
         lists = self.recipes[name].teacher_lists if name in self.recipes else None
-        return None if lists is None else self.teacher_lists[lists].teacher
+        return None if lists is None else self.teacher_lists[lists]
 
     def built_on(self, name: str) -> tuple[str, ...]:
         """All recommenders that are fitted before one, each behind those that it is built on itself: the parts of a

@@ -27,7 +27,9 @@ weights = [0, 0.5]
 
 
 def test_recipes_of_the_library():
-    assert set(SHIPPED) == {"gptrec_ppo", "gptrec_ppo_ml1m", "gptrec_ppo_popularity", "gptrec_reinforce"}
+    assert set(SHIPPED) == {
+        "gptrec_ppo", "gptrec_ppo_distilled", "gptrec_ppo_ml1m", "gptrec_ppo_popularity", "gptrec_reinforce",
+    }  # fmt: skip
     assert {recipe.set for recipe in SHIPPED.values()} == {"beyond_accuracy", "published"}
 
 
@@ -47,7 +49,20 @@ def test_the_published_setting():
 def test_reinforce_is_compared_on_equal_terms():
     ppo, reinforce = SHIPPED["gptrec_ppo"], SHIPPED["gptrec_reinforce"]
     words = {name: getattr(ppo, name) for name in ("name", "title", "source", "notes", "method")}
-    assert replace(reinforce, **words) == ppo
+    # REINFORCE learns from a list once
+    assert replace(reinforce, **words, epochs=ppo.epochs) == ppo
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"tradeoffs": (0.0,), "start": "student"}, r"one for each of the 2 weights, or none, not \[0.0\]"),
+        ({"tradeoffs": (0.0, 0.5), "start": "policy_before"}, 'use start = "student" with them'),
+    ],
+)
+def test_wrong_tradeoffs_are_refused(changed, message):
+    with pytest.raises(ValueError, match=message):
+        replace(SHIPPED["gptrec_ppo"], weights=(0.0, 1.0), **changed)
 
 
 def test_defaults_and_types(tmp_path):

@@ -6,10 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from alignment_toys import toy_recipe as toy_alignment
 from teaching_toys import DEPTH, RingTeacher, lists_recipe, ring_lists, student_recipe, two_tradeoffs
 from training_toys import ITEMS, ring_training_set, toy_recipe
 
+from ml.alignment.align import align
+from ml.alignment.summary import policy_folder
 from ml.beyond_accuracy.affordable import most_of_the_goal
+from ml.beyond_accuracy.goals import goal_on
 from ml.config import TableError
 from ml.data.files import DamagedFile
 from ml.data.training_set import FIT_ON_BOTH, FIT_ON_TRAIN, Sequences, TrainingSet
@@ -85,6 +89,20 @@ def test_each_mark_asks_for_the_lists_of_its_tradeoff(ring, distilled):
     np.testing.assert_array_equal(own, lists.items[:, 0])
     np.testing.assert_array_equal(goal, lists.items[:, 1])
     assert (own != goal).any(axis=1).mean() > 0.9
+
+
+def test_policies_are_aligned_from_the_tradeoffs_of_their_weights(unvalidated, distilled, tmp_path):
+    goal = goal_on("co_occurrence_diversity", unvalidated)
+    recipe = toy_alignment(weights=(0.5, 1.0), tradeoffs=(1.0, 0.0), steps=1, policy_learning_rate=1e-9)
+    align(recipe, distilled.at_tradeoff(1.0), unvalidated, goal, tmp_path / "aligned")
+    histories = unvalidated.histories("test")
+    for weight, tradeoff in zip(recipe.weights, recipe.tradeoffs, strict=True):
+        policy = SequentialRecommender.load(policy_folder(tmp_path / "aligned", weight))
+        assert policy.tradeoff == tradeoff
+        own = distilled.at_tradeoff(tradeoff).recommend(histories, DEPTH, True).items
+        np.testing.assert_array_equal(policy.recommend(histories, DEPTH, True).items, own)
+    with pytest.raises(ValueError, match=r"was not taught the trade-off 0.3, .*; it was taught 0, 1"):
+        align(replace(recipe, tradeoffs=(0.0, 0.3)), distilled, unvalidated, goal, tmp_path / "other")
 
 
 def test_the_tradeoff_of_the_recipe_is_in_force_and_kept(ring, distilled, tmp_path):
