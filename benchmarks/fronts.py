@@ -9,7 +9,7 @@ hypervolumes whose intervals cover users and seeds, and what is gained at a loss
 trade-off that is chosen on the validation users. Test targets are read by the comparison alone.
 
 What is fitted stays in ``<out>/seed-<n>/``: called again, it goes on from there; delete a folder to fit it again, as
-after a change of its recipe. ``<out>`` then holds ``points.parquet``, ``trade_offs.json``, ``fronts.md``, and a drawing
+after a change of its recipe. ``<out>`` then holds ``points.parquet``, ``trade_offs.json``, ``fronts.md``, and a picture
 for each goal.
 """
 
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     (options.out / "fronts.md").write_text(text + "\n", encoding="utf-8")
     for goal in words.goals(found):
         drawing = chart(words.chart(found, goal), f"front-{goal.replace('_', '-')}")
-        (options.out / f"{goal}.svg").write_text(drawing.svg(), encoding="utf-8")
+        (options.out / f"{goal}.png").write_bytes(drawing.png())
     print(text)
 
 

@@ -43,7 +43,7 @@ def test_recipes_are_fitted_once_and_compared(lake, tmp_path, monkeypatch):
     (series,) = found.series
     assert (series.name, series.goal, series.seeds) == ("mmr_0.3_of_tiny_fusion", "co_occurrence_diversity", 2)
     assert {path.name for path in out.iterdir()} == {
-        "seed-0", "seed-1", "points.parquet", "trade_offs.json", "fronts.md", "co_occurrence_diversity.svg",
+        "seed-0", "seed-1", "points.parquet", "trade_offs.json", "fronts.md", "co_occurrence_diversity.png",
     }  # fmt: skip
     assert "Hypervolumes" in (out / "fronts.md").read_text()
     # called again, no model is trained
