@@ -25,7 +25,9 @@ from ml.alignment.summary import ALIGNMENT_FILE
 from ml.beyond_accuracy.goals import first_goal
 from ml.data.item_text import FILE, load_item_text
 from ml.data.training_set import TrainingSet
-from ml.evaluation.trade_offs import ListSeries, compare_series, save_trade_offs
+from ml.evaluation.trade_offs.compare import compare_series
+from ml.evaluation.trade_offs.files import save_trade_offs
+from ml.evaluation.trade_offs.series import ListSeries
 from ml.recommender import ALIGNMENT, MODEL, Recommender
 from ml.recommenders.aligned import AlignedRecommender
 from ml.recommenders.fit import Conditions, depends_on_seed, fit

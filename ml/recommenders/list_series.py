@@ -11,7 +11,7 @@ import numpy as np
 
 from ml.beyond_accuracy.goals import Goal, GoalOnData, available_goals, goal_on
 from ml.data.training_set import FIT_ON_TRAIN, TrainingSet
-from ml.evaluation.trade_offs import ListSeries
+from ml.evaluation.trade_offs.series import ListSeries
 from ml.recommender import RERANKING, Recommendations, Recommender
 from ml.recommenders.fused import validation_lists
 from ml.recommenders.registry import Registry
@@ -112,7 +112,7 @@ class RerankedLists:
         self.title = f"{METHODS[self.recipe.method].title} of {self.start}"
 
     def lists(self, place: int, split: str, k: int) -> np.ndarray:
-        """See :class:`ml.evaluation.trade_offs.ListSeries`."""
+        """See :class:`ml.evaluation.trade_offs.series.ListSeries`."""
         if (split, k) not in self._lists:
             recipe, fitted = self.recipe, self.fitted
             self._lists[split, k] = lists_at(
@@ -132,7 +132,7 @@ class ListsOfRecommenders:
     """A series that has a recommender for each of its points.
 
     Attributes:
-        name, title, kind, goal, start, parameter, tradeoffs: see :class:`ml.evaluation.trade_offs.ListSeries`.
+        name, title, kind, goal, start, parameter, tradeoffs: see :class:`ml.evaluation.trade_offs.series.ListSeries`.
         recommenders: gives the fitted recommender of a point by its place.
         fitted: how they are asked.
     """
@@ -148,8 +148,8 @@ class ListsOfRecommenders:
     fitted: Fitted
 
     def lists(self, place: int, split: str, k: int) -> np.ndarray | None:
-        """See :class:`ml.evaluation.trade_offs.ListSeries`; ``None`` for validation users whose held-out items the
-        final fit has read."""
+        """See :class:`ml.evaluation.trade_offs.series.ListSeries`; ``None`` for validation users whose held-out items
+        the final fit has read."""
         fitted, recommender = self.fitted, self.recommenders[place]()
         if split == "validation" and fitted.fit_on != FIT_ON_TRAIN:
             return None

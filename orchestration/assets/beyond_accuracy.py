@@ -29,7 +29,9 @@ from orchestration.reporting import RECOMMENDATION_OWNERS, array_schema, digest_
     owners=RECOMMENDATION_OWNERS,
     partitions_def=datasets,
     automation_condition=on_new_data,
-    code_version=code_version("ml.recommenders.list_series", "ml.evaluation.trade_offs"),
+    code_version=code_version(
+        "ml.recommenders.list_series", "ml.evaluation.trade_offs.compare", "ml.evaluation.trade_offs.files"
+    ),
     metadata={
         "dagster/column_schema": array_schema(
             points=("parquet", "one row a series and trade-off, on the test users"),
@@ -39,7 +41,8 @@ from orchestration.reporting import RECOMMENDATION_OWNERS, array_schema, digest_
 )
 def beyond_accuracy(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     from ml.data.versions import versioned_folder
-    from ml.evaluation.trade_offs import compare_series, points_table, save_trade_offs
+    from ml.evaluation.trade_offs.compare import compare_series
+    from ml.evaluation.trade_offs.files import points_table, save_trade_offs
     from ml.recommenders.list_series import Fitted, list_series
     from ml.reports.render.markdown import report as markdown
 

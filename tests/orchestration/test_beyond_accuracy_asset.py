@@ -12,7 +12,8 @@ import pytest
 from ml.baselines.registry import BASELINES
 from ml.data.item_text import save_item_text
 from ml.data.training_set import Sequences, TrainingSet
-from ml.evaluation.trade_offs import TradeOffs, load_trade_offs
+from ml.evaluation.trade_offs.content import TradeOffs
+from ml.evaluation.trade_offs.files import load_trade_offs
 from ml.recommenders.facts import FIT
 from ml.recommenders.registry import Registry
 from ml.reranking.recipe import RerankingRecipe

@@ -22,7 +22,7 @@ from ml.evaluation.leaderboard import build_leaderboard
 from ml.evaluation.metrics import METRICS, user_metrics
 from ml.evaluation.protocol_line import choices_as_metadata
 from ml.evaluation.rankings import rank, write_table
-from ml.evaluation.trade_offs import (
+from ml.evaluation.trade_offs.content import (
     Bought,
     ExampleLists,
     HypervolumeDifference,

@@ -10,7 +10,7 @@ from trade_off_toys import training_set
 
 from ml.alignment.recipe import AlignmentRecipe
 from ml.data.item_text import save_item_text
-from ml.evaluation.trade_offs import load_trade_offs
+from ml.evaluation.trade_offs.files import load_trade_offs
 from ml.recommenders.list_series import Fitted, RerankedLists
 from ml.recommenders.registry import library_registry, recipes_folder
 from ml.reranking.recipe import RerankingRecipe

@@ -15,7 +15,7 @@ from ml.alignment.align import align
 from ml.baselines.registry import BASELINES
 from ml.beyond_accuracy.goals import goal_on
 from ml.data.training_set import FIT_ON_BOTH
-from ml.evaluation.trade_offs import compare_series
+from ml.evaluation.trade_offs.compare import compare_series
 from ml.recommender import Recommender
 from ml.recommenders import list_series as module
 from ml.recommenders.aligned import AlignedRecommender

@@ -13,7 +13,8 @@ from report_contents import made_up_content, trade_offs, write_made_up_lake, wri
 from ml.data.files import DamagedFile
 from ml.data.item_text import save_item_text
 from ml.data.training_set import TrainingSet
-from ml.evaluation.trade_offs import JSON_FILE, POINTS, TradeOffs, load_trade_offs, save_trade_offs
+from ml.evaluation.trade_offs.content import TradeOffs
+from ml.evaluation.trade_offs.files import JSON_FILE, POINTS, load_trade_offs, save_trade_offs
 from ml.reports.collect.beyond_accuracy import beyond_accuracy
 from ml.reports.collect.report import collect
 from ml.reports.content.beyond_accuracy import ListedItem

@@ -14,16 +14,10 @@ from ml.beyond_accuracy.fronts import hypervolume
 from ml.beyond_accuracy.goals import GoalUnavailable, goal_on
 from ml.data.files import DamagedFile
 from ml.evaluation.intervals import bootstrap_interval
-from ml.evaluation.trade_offs import (
-    JSON_FILE,
-    POINTS_FILE,
-    TradeOffs,
-    build_trade_offs,
-    load_trade_offs,
-    measure_series,
-    points_table,
-    save_trade_offs,
-)
+from ml.evaluation.trade_offs.compare import build_trade_offs
+from ml.evaluation.trade_offs.content import TradeOffs
+from ml.evaluation.trade_offs.files import JSON_FILE, POINTS_FILE, load_trade_offs, points_table, save_trade_offs
+from ml.evaluation.trade_offs.series import measure_series
 
 DATA = training_set()
 POPULARITY = goal_on("popularity", DATA)
@@ -186,7 +180,7 @@ def test_several_seeds_are_averaged_and_resampled():
 
 def test_the_reference_and_results_do_not_depend_on_the_blocks_of_resamples(monkeypatch):
     whole = built(made_up("one"), made_up("other", seed=4))
-    monkeypatch.setattr("ml.evaluation.trade_offs._AT_ONCE", 100)
+    monkeypatch.setattr("ml.evaluation.trade_offs.resamples._AT_ONCE", 100)
     blocks = built(made_up("one"), made_up("other", seed=4))
     for one, other in zip(whole.series, blocks.series, strict=True):
         assert one.hypervolume.low == pytest.approx(other.hypervolume.low, rel=1e-12)

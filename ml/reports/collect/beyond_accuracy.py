@@ -6,7 +6,8 @@ from pathlib import Path
 
 from ml.data.item_text import FILE, item_categories, load_item_text
 from ml.data.training_set import TrainingSet
-from ml.evaluation.trade_offs import JSON_FILE, TradeOffs, load_trade_offs
+from ml.evaluation.trade_offs.content import TradeOffs
+from ml.evaluation.trade_offs.files import JSON_FILE, load_trade_offs
 from ml.reports.collect.interactions import titles_of
 from ml.reports.content.beyond_accuracy import BeforeAndAfter, BeyondAccuracy, ListedItem
 

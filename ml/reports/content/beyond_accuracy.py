@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ml.evaluation.trade_offs import TradeOffs
+from ml.evaluation.trade_offs.content import TradeOffs
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from ml.evaluation.metrics import HEADLINE
-from ml.evaluation.trade_offs import POINTS, points_table
+from ml.evaluation.trade_offs.files import POINTS, points_table
 from ml.reports.content.report import FORMAT, ReportContent, RunFacts
 from ml.reports.render.html import render_html
 from ml.reports.render.markdown.model_card import model_card

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from ml.beyond_accuracy.goals import GOALS
 from ml.evaluation.intervals import Interval
-from ml.evaluation.trade_offs import MOST_LOST, RESAMPLES, Point, SeriesResult, TradeOffs
+from ml.evaluation.trade_offs.compare import MOST_LOST, RESAMPLES
+from ml.evaluation.trade_offs.content import Point, SeriesResult, TradeOffs
 from ml.number_format import LEVEL, count, interval, listed, metric_value, of, p_figure, percent, signed_metric
 from ml.tables import Chart, Line, Table
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from ml import number_format as numbers
 from ml.evaluation.columns import RANKING
 from ml.evaluation.metrics import metric_name
-from ml.evaluation.trade_offs import TradeOffs
+from ml.evaluation.trade_offs.content import TradeOffs
 from ml.reports.content.report import (
     HEADLINE,
     Check,
