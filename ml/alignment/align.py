@@ -95,8 +95,8 @@ def align(
     student = student.with_model(copy.deepcopy(model).to(device).requires_grad_(False).eval())
     student.validation_lists = validation_lists
     _check_tradeoffs(recipe, student)
-    if student.tradeoff is not None and student.tradeoff != student.tradeoffs[0]:
-        # policies are compared with the student at accuracy alone
+    if recipe.tradeoffs:
+        # policies are compared with the student at its first trade-off
         student = student.at_tradeoff(student.tradeoffs[0])
     student.execution = replace(student.execution, threads=execution.threads, device=execution.device)
     exclude_seen = student.validate_with_seen_excluded

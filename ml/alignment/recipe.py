@@ -36,7 +36,7 @@ class AlignmentRecipe:
         goals: names of :data:`ml.beyond_accuracy.goals.GOALS`; the first that the dataset has is the goal.
         weights: of the goal in the reward, in ascending order; a policy is trained for each of them.
         tradeoffs: of a student that was taught several, the trade-off that the policy of each weight starts from and is
-            kept near to, one for each weight; without any, all start from the first one of the student.
+            kept near to, one for each weight; without any, all start from the one that is in force.
         steps: batches of lists that are generated and learned from, at most.
         batch_size: lists in a batch.
         epochs: passes over a batch (PPO).

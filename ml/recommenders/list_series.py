@@ -217,10 +217,11 @@ def _alignments(names: Sequence[str], fitted: Fitted) -> Iterator[ListSeries]:
     for name in names:
         if name in fitted.registry.alignments:
             aligned: _Aligned = fitted.recommender(name)  # type: ignore[assignment] # an alignment
-            student = fitted.registry.alignments[name].student
+            recipe = fitted.registry.alignments[name]
+            student = recipe.student
             taught = fitted.registry.lists_taught_to(student)
             at_start = partial(fitted.recommender, student)
-            if taught is not None and len(taught.tradeoffs) > 1:
+            if taught is not None and recipe.tradeoffs:
                 at_start = partial(_at_tradeoff, student, taught.tradeoffs[0], fitted)
             policies = [partial(_same, policy) for policy in aligned.policies.values()]
             yield ListsOfRecommenders(
