@@ -163,7 +163,8 @@ def test_another_choice_of_recipes_trains_nothing_again(bench: Workbench) -> Non
     assert set(board["recommender"].to_pylist()) == {*BASELINES, "tiny_softmax", "tiny_fusion"}
     # the other audits look at the data and at the cheap recommenders alone
     assert remade(before, bench.materializations()) == {
-        "settings/comparison", *EVALUATION, "audits/leakage", "audits/shortcuts", "audits/calibration",
+        "settings/comparison", *EVALUATION, "evaluation/beyond_accuracy",
+        "audits/leakage", "audits/shortcuts", "audits/calibration",
     }  # fmt: skip
 
 
@@ -215,7 +216,9 @@ def test_another_fit_fits_everything_again_and_makes_no_data_and_no_codes(bench:
     fitted = {*(f"baselines/{name}" for name in BASELINES), "models/tiny_softmax", "models/tiny_fusion"}
     rankings = {f"rankings/{name}" for name in [*BASELINES, "tiny_softmax", "tiny_fusion"]}
     audited = {f"audits/{name}" for name in AUDITS}
-    assert remade(before, bench.materializations()) == {"settings/fit", *fitted, *rankings, *EVALUATION, *audited}
+    assert remade(before, bench.materializations()) == {
+        "settings/fit", *fitted, *rankings, *EVALUATION, "evaluation/beyond_accuracy", *audited,
+    }  # fmt: skip
     assert all(bench.versions()[key] != versions[key] for key in fitted)
     board = pq.read_table(bench.lake("evaluation", "leaderboard.parquet"))
     assert set(board["fit_on"].to_pylist()) == {"train+validation"}
