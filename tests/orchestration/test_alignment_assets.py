@@ -4,12 +4,12 @@ import json
 from pathlib import Path
 
 import dagster as dg
-import numpy as np
 import pytest
+from small_dataset import small_training_set
 
 from ml.alignment.summary import read_alignment
 from ml.beyond_accuracy.measures import ndcg
-from ml.data.training_set import FIT_ON_TRAIN, Sequences, TrainingSet
+from ml.data.training_set import FIT_ON_TRAIN, TrainingSet
 from ml.recommenders.facts import facts_of
 from ml.recommenders.fit import Conditions, fit
 from ml.recommenders.registry import registry
@@ -24,18 +24,7 @@ ALIGNED = "aligned_tiny_student"
 
 @pytest.fixture(scope="module")
 def training_set() -> TrainingSet:
-    random = np.random.default_rng(0)
-    users = np.arange(60, dtype=np.int32)
-    return TrainingSet(
-        dataset="Small",
-        item_ids=np.array([f"B{item:03d}" for item in range(40)], dtype="S"),
-        user_ids=np.array([f"U{user:03d}" for user in range(60)], dtype="S"),
-        train=Sequences.from_lists([random.integers(40, size=5).tolist() for _ in range(60)]),
-        validation_users=users,
-        validation_targets=random.integers(40, size=60).astype(np.int32),
-        test_users=users,
-        test_targets=random.integers(40, size=60).astype(np.int32),
-    )
+    return small_training_set()
 
 
 @pytest.fixture

@@ -6,12 +6,12 @@ import json
 from pathlib import Path
 
 import dagster as dg
-import numpy as np
 import pytest
+from small_dataset import ITEMS, small_training_set
 
 from ml.baselines.registry import BASELINES
 from ml.data.item_text import save_item_text
-from ml.data.training_set import Sequences, TrainingSet
+from ml.data.training_set import TrainingSet
 from ml.evaluation.trade_offs.content import TradeOffs
 from ml.evaluation.trade_offs.files import load_trade_offs
 from ml.recommenders.facts import FIT
@@ -30,21 +30,12 @@ MMR = RerankingRecipe(
 
 
 def made_up_training_set(categories: int) -> TrainingSet:
-    random = np.random.default_rng(0)
-    users = np.arange(60, dtype=np.int32)
-    labels = [f"Kind {item % categories}" if categories else "Unknown" for item in range(40)]
-    return TrainingSet(
-        dataset="Small",
-        item_ids=np.array([f"B{item:03d}" for item in range(40)], dtype="S"),
-        user_ids=np.array([f"U{user:03d}" for user in range(60)], dtype="S"),
-        train=Sequences.from_lists([random.integers(40, size=5).tolist() for _ in range(60)]),
-        validation_users=users,
-        validation_targets=random.integers(40, size=60).astype(np.int32),
-        test_users=users,
-        test_targets=random.integers(40, size=60).astype(np.int32),
-        item_text=tuple(f"Title: hose {item} Brand: Unknown Category: {label} Price: Unknown"
-                        for item, label in enumerate(labels)),
-    )  # fmt: skip
+    labels = [f"Kind {item % categories}" if categories else "Unknown" for item in range(ITEMS)]
+    return small_training_set(
+        tuple(
+            f"Title: hose {item} Brand: Unknown Category: {label} Price: Unknown" for item, label in enumerate(labels)
+        )
+    )
 
 
 def write(paths: DatasetPaths, training_set: TrainingSet) -> None:

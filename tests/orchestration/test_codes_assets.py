@@ -5,10 +5,11 @@ from pathlib import Path
 import dagster as dg
 import numpy as np
 import pytest
+from small_dataset import ITEMS, small_training_set
 
 from ml.codes.codes import Codes
 from ml.data.item_text import save_item_text
-from ml.data.training_set import Sequences, TrainingSet
+from ml.data.training_set import TrainingSet
 from ml.recommenders.registry import codes_recipes
 from ml.text.tf_idf_svd import TfIdfSvd
 from ml.text.vectors import save_text_vectors
@@ -19,19 +20,7 @@ from orchestration.resources import Settings
 
 @pytest.fixture
 def training_set() -> TrainingSet:
-    random = np.random.default_rng(0)
-    users = np.arange(60, dtype=np.int32)
-    return TrainingSet(
-        dataset="Small",
-        item_ids=np.array([f"B{item:03d}" for item in range(40)], dtype="S"),
-        user_ids=np.array([f"U{user:03d}" for user in range(60)], dtype="S"),
-        train=Sequences.from_lists([random.integers(40, size=5).tolist() for _ in range(60)]),
-        validation_users=users,
-        validation_targets=random.integers(40, size=60).astype(np.int32),
-        test_users=users,
-        test_targets=random.integers(40, size=60).astype(np.int32),
-        item_text=tuple(f"garden hose {item % 7} green{item}" for item in range(40)),
-    )
+    return small_training_set(tuple(f"garden hose {item % 7} green{item}" for item in range(ITEMS)))
 
 
 @pytest.fixture

@@ -7,10 +7,11 @@ from pathlib import Path
 import dagster as dg
 import numpy as np
 import pytest
+from small_dataset import small_training_set
 
 from ml.baselines.registry import BASELINES
 from ml.data.item_text import save_item_text
-from ml.data.training_set import Sequences, TrainingSet
+from ml.data.training_set import TrainingSet
 from ml.recommenders.facts import FIT
 from ml.recommenders.reranked import Reranked
 from ml.reranking.recipe import RerankingRecipe
@@ -26,28 +27,13 @@ RECIPE = RerankingRecipe(
 )  # fmt: skip
 
 
-def made_up_training_set() -> TrainingSet:
-    random = np.random.default_rng(0)
-    users = np.arange(60, dtype=np.int32)
-    return TrainingSet(
-        dataset="Small",
-        item_ids=np.array([f"B{item:03d}" for item in range(40)], dtype="S"),
-        user_ids=np.array([f"U{user:03d}" for user in range(60)], dtype="S"),
-        train=Sequences.from_lists([random.integers(40, size=5).tolist() for _ in range(60)]),
-        validation_users=users,
-        validation_targets=random.integers(40, size=60).astype(np.int32),
-        test_users=users,
-        test_targets=random.integers(40, size=60).astype(np.int32),
-    )
-
-
 @pytest.fixture
 def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DatasetPaths:
     """A workspace with the part of the re-ranking, where every recipe is chosen."""
     monkeypatch.setenv("RAW2RANK_HOME", str(tmp_path))
     monkeypatch.setattr(rerankings, "require_chosen", lambda *_: None)
     paths = Workspace.current().dataset("Small")
-    write(paths, made_up_training_set())
+    write(paths, small_training_set())
     paths.asset("settings").mkdir()
     for name, values in {
         "training": {"seed": 3},
@@ -74,7 +60,7 @@ def make(recipe: RerankingRecipe) -> dg.MaterializeResult:
 
 def test_goal_and_tradeoff_are_chosen_on_the_dataset(paths: DatasetPaths) -> None:
     made = make(RECIPE)
-    training_set = made_up_training_set()
+    training_set = small_training_set()
     expected = Reranked(RECIPE, BASELINES["markov_chain"].create(3), exclude_seen=True, seed=3).fit(training_set)
     metadata = made.metadata
     assert metadata["goal"] == "co_occurrence_diversity"
@@ -116,7 +102,7 @@ def test_a_dataset_without_any_of_the_goals_fails_in_one_sentence(paths: Dataset
 def with_text(paths: DatasetPaths) -> None:
     """Write texts without categories, and vectors of them."""
     texts = tuple(f"Title: garden hose {item % 7} green{item}" for item in range(40))
-    training_set = made_up_training_set().with_text(texts)
+    training_set = small_training_set().with_text(texts)
     for name in ("item_text", "text_vectors"):
         paths.asset("training_sets", name).mkdir(parents=True)
     save_item_text(paths.asset("training_sets", "item_text"), training_set.item_ids, texts)
@@ -127,7 +113,7 @@ def test_without_validation_users_the_tradeoff_is_fixed_and_said(
     paths: DatasetPaths, capfd: pytest.CaptureFixture[str]
 ) -> None:
     none = np.empty(0, np.int32)
-    write(paths, replace(made_up_training_set(), validation_users=none, validation_targets=none))
+    write(paths, replace(small_training_set(), validation_users=none, validation_targets=none))
     assert make(RECIPE).metadata["tradeoff"] == 0.3
     said = "Small has no validation users to choose the tradeoff of mmr_0.3_of_markov_chain on: it is 0.3"
     assert said in capfd.readouterr().err

@@ -5,13 +5,13 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import dagster as dg
-import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from small_dataset import ITEMS, small_training_set
 
 from ml.data.item_text import save_item_text
 from ml.data.teacher_lists import TeacherLists, file_of
-from ml.data.training_set import FIT_ON_BOTH, FIT_ON_TRAIN, Sequences, TrainingSet
+from ml.data.training_set import FIT_ON_BOTH, FIT_ON_TRAIN, TrainingSet
 from ml.recommenders.registry import recipes, teacher_lists_recipes
 from ml.teaching.make_lists import make_teacher_lists
 from ml.text.vectors import save_text_vectors
@@ -29,20 +29,10 @@ STUDENT = dg.AssetKey(["models", "tiny_student"])
 
 @pytest.fixture(scope="module")
 def training_set() -> TrainingSet:
-    random = np.random.default_rng(0)
-    users = np.arange(60, dtype=np.int32)
-    return TrainingSet(
-        dataset="Small",
-        item_ids=np.array([f"B{item:03d}" for item in range(40)], dtype="S"),
-        user_ids=np.array([f"U{user:03d}" for user in range(60)], dtype="S"),
-        train=Sequences.from_lists([random.integers(40, size=5).tolist() for _ in range(60)]),
-        validation_users=users,
-        validation_targets=random.integers(40, size=60).astype(np.int32),
-        test_users=users,
-        test_targets=random.integers(40, size=60).astype(np.int32),
-        item_text=tuple(
-            f"Title: hose {item % 7} Brand: green Category: {'ABC'[item % 3]} Price: Unknown" for item in range(40)
-        ),
+    return small_training_set(
+        tuple(
+            f"Title: hose {item % 7} Brand: green Category: {'ABC'[item % 3]} Price: Unknown" for item in range(ITEMS)
+        )
     )
 
 
