@@ -4,10 +4,10 @@ import json
 
 import dagster as dg
 
-from ml.baselines.registry import BASELINES
 from ml.fusion.recipe import FusionRecipe
 from ml.recommenders.facts import FIT
-from ml.recommenders.registry import fusions, layer_of, title_of
+from ml.recommenders.registry import fusions, title_of
+from orchestration.assets.parts import inputs_of
 from orchestration.assets.rankings import load
 from orchestration.assets.training_sets import load_training_set
 from orchestration.code_versions import code_version
@@ -21,23 +21,12 @@ from orchestration.selection import group_of, require_chosen
 
 
 def _fusion_asset(recipe: FusionRecipe) -> dg.AssetsDefinition:
-    counted = [BASELINES[part] for part in recipe.parts if part in BASELINES]
-    with_text = any(part.needs_item_text for part in counted)
-    with_vectors = any(part.needs_text_vectors for part in counted)
-    deps = [
-        *([layer_of(part), part] for part in recipe.parts),
-        ["training_sets", "sequences"],
-        ["settings", "fit"],
-        ["settings", "ranking"],
-        ["settings", "training"],
-    ]
-    deps += [["training_sets", "item_text"]] if with_text else []
-    deps += [["training_sets", "text_vectors"]] if with_vectors else []
+    inputs = inputs_of(recipe.parts)
     parts = ", ".join(title_of(part) for part in recipe.parts)
 
     @dg.asset(
         key=["models", recipe.name],
-        deps=deps,
+        deps=inputs.deps,
         description=f"{recipe.title}: one ranking from the lists of {parts}. Weights with the best validation nDCG@10 "
         f"of parts fitted on the training items alone. Source: {recipe.source}",
         group_name=group_of("models", recipe.name),
@@ -45,8 +34,7 @@ def _fusion_asset(recipe: FusionRecipe) -> dg.AssetsDefinition:
         owners=RECOMMENDATION_OWNERS,
         partitions_def=datasets,
         automation_condition=on_new_data,
-        code_version=code_version("ml.recommenders.fused", *(part.module for part in counted))
-        + f"-{recipe.digest()[:12]}",
+        code_version=code_version("ml.recommenders.fused", *inputs.modules) + f"-{recipe.digest()[:12]}",
         metadata={
             "dagster/column_schema": array_schema(
                 weights=("json", "weight of each part, normalisation and depth, in fusion.json"),
@@ -61,7 +49,7 @@ def _fusion_asset(recipe: FusionRecipe) -> dg.AssetsDefinition:
         dataset = context.partition_key
         paths = Workspace.current().dataset(dataset)
         require_chosen(context.asset_key, chosen_for(settings, dataset), dataset)
-        training_set = load_training_set(paths, with_text, with_vectors)
+        training_set = load_training_set(paths, inputs.with_text, inputs.with_vectors)
         exclude_seen = read_settings("ranking", dataset)["exclude_seen"]
         chosen = _choose(recipe, paths, training_set, exclude_seen)
         fit_on = read_settings("fit", dataset)["fit_on"]

@@ -6,10 +6,10 @@ import json
 
 import dagster as dg
 
-from ml.baselines.registry import BASELINES
 from ml.recommenders.facts import FIT
-from ml.recommenders.registry import layer_of, parts_of, rerankings, title_of
+from ml.recommenders.registry import parts_of, rerankings, title_of
 from ml.reranking.recipe import RerankingRecipe
+from orchestration.assets.parts import inputs_of
 from orchestration.assets.rankings import load
 from orchestration.assets.training_sets import load_training_set
 from orchestration.code_versions import code_version
@@ -29,24 +29,12 @@ from orchestration.selection import group_of, require_chosen
 
 
 def _reranking_asset(recipe: RerankingRecipe) -> dg.AssetsDefinition:
-    parts = dict.fromkeys((recipe.of, *parts_of(recipe.of)))
-    counted = [BASELINES[part] for part in parts if part in BASELINES]
-    with_text = recipe.reads_text or any(part.needs_item_text for part in counted)
-    with_vectors = recipe.reads_text or any(part.needs_text_vectors for part in counted)
-    deps = [
-        *([layer_of(part), part] for part in parts),
-        ["training_sets", "sequences"],
-        ["settings", "fit"],
-        ["settings", "ranking"],
-        ["settings", "training"],
-    ]
-    deps += [["training_sets", "item_text"]] if with_text else []
-    deps += [["training_sets", "text_vectors"]] if with_vectors else []
+    inputs = inputs_of(dict.fromkeys((recipe.of, *parts_of(recipe.of))), recipe.reads_text)
     how = "Tradeoff chosen on the validation users" if recipe.is_chosen else f"Tradeoff {recipe.tradeoff:g}"
 
     @dg.asset(
         key=["models", recipe.name],
-        deps=deps,
+        deps=inputs.deps,
         description=f"{recipe.title}: the lists of {title_of(recipe.of)}, re-ranked by {recipe.method} for the first "
         f"of {', '.join(recipe.goals)} that the dataset allows. {how}. Source: {recipe.source}",
         group_name=group_of("models", recipe.name),
@@ -54,8 +42,7 @@ def _reranking_asset(recipe: RerankingRecipe) -> dg.AssetsDefinition:
         owners=RECOMMENDATION_OWNERS,
         partitions_def=datasets,
         automation_condition=on_new_data,
-        code_version=code_version("ml.recommenders.reranked", *(part.module for part in counted))
-        + f"-{recipe.digest()[:12]}",
+        code_version=code_version("ml.recommenders.reranked", *inputs.modules) + f"-{recipe.digest()[:12]}",
         metadata={
             "dagster/column_schema": array_schema(
                 reranking=("json", "method, goal, tradeoff and what it was chosen by, in reranking.json"),
@@ -74,7 +61,7 @@ def _reranking_asset(recipe: RerankingRecipe) -> dg.AssetsDefinition:
         dataset = context.partition_key
         paths = Workspace.current().dataset(dataset)
         require_chosen(context.asset_key, chosen_for(settings, dataset), dataset)
-        training_set = load_training_set(paths, with_text, with_vectors)
+        training_set = load_training_set(paths, inputs.with_text, inputs.with_vectors)
         part = load(paths, recipe.of, training_set.items)
         reranked = Reranked(
             recipe,
