@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ml.beyond_accuracy.affordable import most_of_the_goal
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -35,7 +37,7 @@ def choose(student: Candidate, policies: Sequence[Candidate], higher_is_better: 
     """
     if student.ndcg is None:
         return next((policy for policy in policies if policy.weight), policies[0])
-    least = (1 - largest_loss) * student.ndcg
-    allowed = [each for each in (student, *policies) if each.ndcg is not None and each.ndcg >= least]
-    sign = 1 if higher_is_better else -1
-    return max(allowed, key=lambda each: float("-inf") if each.goal is None else sign * each.goal)
+    measured = [each for each in (student, *policies) if each.ndcg is not None]
+    goals = [float("nan") if each.goal is None else each.goal for each in measured]
+    accuracies = [each.ndcg for each in measured if each.ndcg is not None]
+    return measured[most_of_the_goal(accuracies, goals, higher_is_better, largest_loss)]
