@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
+
+from ml.training.json_lines import GrowingFile, read_lines, write_lines
 
 FILE = "alignment_log.jsonl"
 
@@ -68,12 +69,12 @@ class AlignmentRecord:
 
 def write_log(records: Iterable[AlignmentRecord], file: Path) -> None:
     """One line of JSON a record."""
-    file.write_text("".join(json.dumps(record.as_json()) + "\n" for record in records), encoding="utf-8")
+    write_lines(records, file)
 
 
 def read_log(file: Path) -> list[AlignmentRecord]:
     """Read what :func:`write_log` wrote."""
-    return [AlignmentRecord(**json.loads(line)) for line in file.read_text(encoding="utf-8").splitlines()]
+    return [AlignmentRecord(**line) for line in read_lines(file)]
 
 
 class GrowingLog:
@@ -81,22 +82,15 @@ class GrowingLog:
 
     Args:
         folder: made where there is none; ``None`` writes nothing.
-        known: records of the policies before, and of the run that is resumed.
         tell: called with each record that is added.
     """
 
     def __init__(
         self,
         folder: Path | None,
-        known: Iterable[AlignmentRecord] = (),
         tell: Callable[[AlignmentRecord], None] | None = None,
     ) -> None:
-        self.file, self.tell = None, tell
-        if folder is not None:
-            folder.mkdir(parents=True, exist_ok=True)
-            self.file = (folder / FILE).open("w", encoding="utf-8")
-            for record in known:
-                self.keep(record)
+        self.file, self.tell = GrowingFile(None if folder is None else folder / FILE), tell
 
     def add(self, record: AlignmentRecord) -> None:
         """One more line."""
@@ -106,13 +100,10 @@ class GrowingLog:
 
     def keep(self, record: AlignmentRecord) -> None:
         """A line that is known already: ``tell`` was called with it by the run that is resumed."""
-        if self.file is not None:
-            self.file.write(json.dumps(record.as_json()) + "\n")
-            self.file.flush()
+        self.file.add(record)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.file is not None:
-            self.file.close()
+        self.file.close()

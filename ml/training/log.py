@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
+
+from ml.training.json_lines import GrowingFile, read_lines, write_lines
 
 FILE = "training_log.jsonl"
 
@@ -49,12 +50,12 @@ class EpochRecord:
 
 def write_log(records: Iterable[EpochRecord], file: Path) -> None:
     """One line of JSON a record."""
-    file.write_text("".join(json.dumps(record.as_json()) + "\n" for record in records), encoding="utf-8")
+    write_lines(records, file)
 
 
 def read_log(file: Path) -> list[EpochRecord]:
     """Read what :func:`write_log` wrote."""
-    return [EpochRecord(**json.loads(line)) for line in file.read_text(encoding="utf-8").splitlines()]
+    return [EpochRecord(**line) for line in read_lines(file)]
 
 
 class GrowingLog:
@@ -73,40 +74,33 @@ class GrowingLog:
         known: Iterable[EpochRecord] = (),
         tell: Callable[[EpochRecord], None] | None = None,
     ) -> None:
-        self.file, self.board, self.tell = None, None, tell
+        self.file, self.board, self.tell = GrowingFile(None if folder is None else folder / FILE), None, tell
         if folder is None:
             return
-        folder.mkdir(parents=True, exist_ok=True)
         # event files are only ever added to: what is known stands in those of the phase, or the run, before
         is_known_to_board = any((folder / "tensorboard").glob("events*"))
         self.board = tensorboard_writer(folder / "tensorboard")
-        self.file = (folder / FILE).open("w", encoding="utf-8")
         for record in known:
-            self._add_to_file(record)
+            self.file.add(record)
             if self.board is not None and not is_known_to_board:
                 add_to_board(self.board, record)
 
     def add(self, record: EpochRecord) -> None:
         """One more line."""
-        self._add_to_file(record)
+        self.file.add(record)
         if self.board is not None:
             add_to_board(self.board, record)
             self.board.flush()
         if self.tell is not None:
             self.tell(record)
 
-    def _add_to_file(self, record: EpochRecord) -> None:
-        if self.file is not None:
-            self.file.write(json.dumps(record.as_json()) + "\n")
-            self.file.flush()
-
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for opened in (self.file, self.board):
-            if opened is not None:
-                opened.close()
+        self.file.close()
+        if self.board is not None:
+            self.board.close()
 
 
 def tensorboard_writer(folder: Path) -> Any | None:
