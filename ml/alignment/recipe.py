@@ -11,7 +11,7 @@ from typing import Literal
 
 from ml.beyond_accuracy.goals import GOALS, goal_named
 from ml.config import TableError, read_table, read_toml
-from ml.training.recipe import RECIPES
+from ml.training.recipe import RECIPES, RecipeSet
 
 ALIGNMENTS = RECIPES / "alignments"
 METHODS = ("ppo", "reinforce")
@@ -69,7 +69,7 @@ class AlignmentRecipe:
     title: str
     source: str
     notes: str
-    set: Literal["quick", "full", "generative", "slow", "published", "beyond_accuracy"]
+    set: RecipeSet
     student: str
     method: Literal["ppo", "reinforce"]
     goals: tuple[str, ...]

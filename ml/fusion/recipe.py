@@ -6,10 +6,9 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
 
 from ml.config import read_table, read_toml
-from ml.training.recipe import RECIPES
+from ml.training.recipe import RECIPES, RecipeSet
 
 FUSIONS = RECIPES / "fusions"
 
@@ -32,7 +31,7 @@ class FusionRecipe:
     title: str
     source: str
     notes: str
-    set: Literal["quick", "full", "generative", "beyond_accuracy", "slow", "published"]
+    set: RecipeSet
     parts: tuple[str, ...]
     depth: int = 200
 

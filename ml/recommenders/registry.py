@@ -33,6 +33,7 @@ _SETS = {
     "full": ("quick", "full"),
     "generative": ("quick", "generative"),
     "beyond_accuracy": ("quick", "beyond_accuracy"),
+    "knowledge": ("quick", "knowledge"),
     "slow": ("slow",),
     "published": ("published",),
 }

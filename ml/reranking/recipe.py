@@ -11,7 +11,7 @@ from typing import Any, Literal
 from ml.beyond_accuracy.goals import GOALS
 from ml.config import read_table, read_toml
 from ml.reranking.methods import check_method, check_tradeoff
-from ml.training.recipe import RECIPES
+from ml.training.recipe import RECIPES, RecipeSet
 
 RERANKINGS = RECIPES / "rerankings"
 # the value of ``tradeoff`` that asks for a choice on the validation users
@@ -44,7 +44,7 @@ class RerankingRecipe:
     title: str
     source: str
     notes: str
-    set: Literal["quick", "full", "generative", "beyond_accuracy", "slow", "published"]
+    set: RecipeSet
     of: str
     method: str
     goals: tuple[str, ...]

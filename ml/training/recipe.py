@@ -10,7 +10,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from ml.config import TableError, read_table, read_toml, take_choice, take_table
 from ml.models.settings import MODEL_SETTINGS, ModelSettings, needs_codes
@@ -20,9 +20,14 @@ from ml.tasks.settings import TASK_SETTINGS, TaskSettings, TeacherListsSettings,
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 # `quick` is trained by default, `full` holds the quick ones too; `generative` adds models that generate identifiers
-# to them, and `beyond_accuracy` those that trade accuracy for diversity, novelty or the long tail; `slow` ones take an
-# hour or more on two cores; `published` are sizes of papers, for a GPU
-RECIPE_SETS = ("quick", "full", "generative", "beyond_accuracy", "slow", "published")
+# to them, `beyond_accuracy` those that trade accuracy for diversity, novelty or the long tail, and `knowledge` those
+# that read more than item ids, or read them otherwise; `slow` ones take an hour or more on two cores; `published` are
+# sizes of papers, for a GPU
+RecipeSet = Literal["quick", "full", "generative", "beyond_accuracy", "knowledge", "slow", "published"]
+RECIPE_SETS: tuple[str, ...] = get_args(RecipeSet)
+# what a model of the set `knowledge` adds to the plain one that it is compared with
+Family = Literal["text", "time", "attributes", "contrast", "memory", "layers"]
+FAMILIES: tuple[str, ...] = get_args(Family)
 
 
 @dataclass(frozen=True)
@@ -112,6 +117,9 @@ class Recipe:
         teacher_lists: name of the recipe of the lists that the model is taught, or ``None``.
         tradeoff: of a model that is taught lists at several trade-offs, the one that it recommends at: a number, or
             ``validation`` (:mod:`ml.training.tradeoffs`). ``None`` for the lowest.
+        family: what the model adds to the recipe ``plain``, one of :data:`FAMILIES`; ``None`` where it is compared with
+            none in particular.
+        plain: name of the recipe that differs in nothing but what the family adds; ``None`` likewise.
         architecture: key of ``MODEL_SETTINGS``.
         model: sizes and options of the model.
         task_name: key of ``TASK_SETTINGS``.
@@ -130,6 +138,8 @@ class Recipe:
     codes: str | None
     teacher_lists: str | None
     tradeoff: float | Literal["validation"] | None
+    family: Family | None
+    plain: str | None
     architecture: str
     model: ModelSettings
     task_name: str
@@ -148,6 +158,8 @@ class Recipe:
             tables["teacher_lists"] = self.teacher_lists
         if self.tradeoff is not None:
             tables["tradeoff"] = self.tradeoff
+        if self.family is not None:
+            tables |= {"family": self.family, "plain": self.plain}
         tables["model"] = {"architecture": self.architecture, **asdict(self.model)}
         for field in fields(self.model):
             # younger than most recipes, whose digests are to stay
@@ -163,11 +175,11 @@ class Recipe:
         return json.loads(json.dumps(tables))
 
     def digest(self) -> str:
-        """SHA-256 of what decides the weights: a corrected title, source or note, or another set,
-        changes nothing."""
+        """SHA-256 of what decides the weights: a corrected title, source or note, another set, or another recipe to be
+        compared with changes nothing."""
         tables = self.as_tables()
-        for words in ("title", "source", "notes", "set"):
-            del tables[words]
+        for words in ("title", "source", "notes", "set", "family", "plain"):
+            tables.pop(words, None)
         return hashlib.sha256(json.dumps(tables, sort_keys=True).encode()).hexdigest()
 
 
@@ -226,6 +238,8 @@ def recipe_from_tables(name: str, tables: dict[str, Any], where: str) -> Recipe:
         codes=words.codes,
         teacher_lists=words.teacher_lists,
         tradeoff=words.tradeoff,
+        family=words.family,
+        plain=words.plain,
         architecture=architecture,
         model=read_table(MODEL_SETTINGS[architecture], model_table, where, "model."),
         task_name=task_name,
@@ -262,11 +276,15 @@ class _Words:
     title: str
     source: str
     notes: str
-    set: Literal["quick", "full", "generative", "beyond_accuracy", "slow", "published"]
+    set: RecipeSet
     codes: str | None = None
     teacher_lists: str | None = None
+    family: Family | None = None
+    plain: str | None = None
     tradeoff: float | Literal["validation"] | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.tradeoff, float) and not 0 <= self.tradeoff <= 1:
             raise ValueError(f"tradeoff must be from 0 (accuracy alone) to 1 (the goal alone), not {self.tradeoff}")
+        if (self.family is None) != (self.plain is None):
+            raise ValueError("family and plain go together: what the model adds, and the recipe it is compared with")

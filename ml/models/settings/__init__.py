@@ -1,0 +1,114 @@
+"""Settings of models. Imports no torch, because recipes are read where no model is built.
+
+The settings of the models that ship stand in the modules of this package, one for each family, and name the class that
+is built from them. A model of one's own needs no line here: see :data:`MODEL_SETTINGS`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Iterator, Mapping
+from dataclasses import is_dataclass
+from typing import Any
+
+from ml.models.settings.classic import CaserSettings, FPMCSettings, GRU4RecSettings, MatrixFactorisationSettings
+from ml.models.settings.common import AUTO, ItemVectorSettings, MaxLength, decided_length
+from ml.models.settings.generating import (
+    GenRecSettings,
+    GPTRecCodesSettings,
+    GPTRecSettings,
+    ItemCodesSettings,
+    TIGERSettings,
+)
+from ml.models.settings.transformers import BERT4RecSettings, BSARecSettings, SASRecSettings
+
+__all__ = [
+    "AUTO",
+    "MODEL_SETTINGS",
+    "BERT4RecSettings",
+    "BSARecSettings",
+    "CaserSettings",
+    "FPMCSettings",
+    "GPTRecCodesSettings",
+    "GPTRecSettings",
+    "GRU4RecSettings",
+    "GenRecSettings",
+    "ItemCodesSettings",
+    "ItemVectorSettings",
+    "MatrixFactorisationSettings",
+    "MaxLength",
+    "ModelSettings",
+    "SASRecSettings",
+    "TIGERSettings",
+    "decided_length",
+    "generates",
+    "needs_codes",
+    "writes_lists",
+]
+
+_PACKAGE = __name__.rpartition(".")[0]
+
+# a dataclass; of one's own models it is the class `Settings` of the model's file
+ModelSettings = Any
+
+
+def needs_codes(settings: ModelSettings) -> bool:
+    """Whether a model is built on codes: what its settings say under ``needs_codes``, a property or class variable."""
+    return bool(getattr(settings, "needs_codes", False))
+
+
+def generates(settings: ModelSettings) -> bool:
+    """Whether a model generates identifiers, code by code: ``generates`` of its settings."""
+    return bool(getattr(settings, "generates", False))
+
+
+def writes_lists(settings: ModelSettings) -> bool:
+    """Whether a model writes lists item by item: ``writes_lists`` of its settings."""
+    return bool(getattr(settings, "writes_lists", False))
+
+
+class _Architectures(Mapping[str, type]):
+    """Settings classes by architecture: those above, and ``Settings`` of ``ml/models/<architecture>.py``.
+
+    A file is imported when a recipe names it, and torch with it; an import takes seconds. The settings of the models
+    that ship stand above for that reason alone: recipes are read wherever the graph of assets is loaded.
+    """
+
+    def __init__(self, shipped: dict[str, type]) -> None:
+        self._shipped = shipped
+
+    def __getitem__(self, architecture: str) -> type:
+        if architecture in self._shipped:
+            return self._shipped[architecture]
+        name = f"{_PACKAGE}.{architecture}"
+        if not architecture.isidentifier() or importlib.util.find_spec(name) is None:
+            raise KeyError(architecture)
+        module = importlib.import_module(name)
+        if not (is_dataclass(getattr(module, "Settings", None)) and hasattr(module, "Model")):
+            raise KeyError(architecture)
+        return module.Settings
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._shipped)
+
+    def __len__(self) -> int:
+        return len(self._shipped)
+
+
+MODEL_SETTINGS: Mapping[str, type] = _Architectures(
+    {
+        "bert4rec": BERT4RecSettings,
+        "bsarec": BSARecSettings,
+        "caser": CaserSettings,
+        "fpmc": FPMCSettings,
+        "genrec": GenRecSettings,
+        "gptrec": GPTRecSettings,
+        "gptrec_codes": GPTRecCodesSettings,
+        "gru4rec": GRU4RecSettings,
+        "item_codes": ItemCodesSettings,
+        "matrix_factorisation": MatrixFactorisationSettings,
+        "sasrec": SASRecSettings,
+        "tiger": TIGERSettings,
+    }
+)

@@ -1,0 +1,106 @@
+"""What the settings of several models have in common, and the checks of their values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+# a maximum length that follows the training histories: see ml.training.derived
+AUTO = "auto"
+MaxLength = int | Literal["auto"]
+
+
+def check_at_least_one(settings: Any, *names: str) -> None:
+    for name in names:
+        if getattr(settings, name) < 1:
+            raise ValueError(f"{name} must be at least 1, not {getattr(settings, name)}")
+
+
+def check_not_negative(settings: Any, *names: str) -> None:
+    for name in names:
+        if getattr(settings, name) < 0:
+            raise ValueError(f"{name} must not be negative, not {getattr(settings, name)}")
+
+
+def check_heads(settings: Any) -> None:
+    if settings.dimensions % settings.heads:
+        raise ValueError(f"heads ({settings.heads}) must divide dimensions ({settings.dimensions})")
+
+
+def decided_length(max_length: MaxLength) -> int:
+    """The number that a maximum length has become.
+
+    Raises:
+        ValueError: it is still open; :mod:`ml.training.derived` decides it before a model is built.
+    """
+    if not isinstance(max_length, int):
+        raise ValueError(f'max_length is "{max_length}", and a model is built for a number of items')
+    return max_length
+
+
+def check_max_length(max_length: MaxLength) -> None:
+    if isinstance(max_length, int) and max_length < 1:
+        raise ValueError(f'max_length must be at least 1, or "{AUTO}", not {max_length}')
+
+
+def check_dropout(dropout: float) -> None:
+    if not 0 <= dropout < 1:
+        raise ValueError(f"dropout must be in [0, 1), not {dropout}")
+
+
+def check_deviation(deviation: float) -> None:
+    if deviation <= 0:
+        raise ValueError(f"embedding_deviation must be above 0, not {deviation}")
+
+
+@dataclass(frozen=True)
+class ItemVectorSettings:
+    """Settings of models that read item vectors and score with item vectors.
+
+    Attributes:
+        dimensions: width of item embeddings and states.
+        dropout: share of activations dropped while training.
+        max_length: longest history that is read, in items; of a longer one the most recent are read. ``auto``
+            derives it from the training histories.
+        item_embedding: ``dense``, or ``joint_product_quantised`` (RecJPQ), which needs codes.
+        separate_output_embedding: score items with embeddings of their own instead of the input embeddings.
+        embedding_deviation: standard deviation of the normal distribution that embeddings start from.
+    """
+
+    dimensions: int
+    dropout: float
+    max_length: MaxLength
+    item_embedding: Literal["dense", "joint_product_quantised"]
+    separate_output_embedding: bool
+    embedding_deviation: float
+
+    def __post_init__(self) -> None:
+        check_at_least_one(self, "dimensions")
+        check_max_length(self.max_length)
+        check_dropout(self.dropout)
+        check_deviation(self.embedding_deviation)
+
+    @property
+    def needs_codes(self) -> bool:
+        """Whether the model is built on codes."""
+        return self.item_embedding == "joint_product_quantised"
+
+
+@dataclass(frozen=True)
+class TransformerSettings(ItemVectorSettings):
+    """Settings of all transformers, in addition to :class:`ItemVectorSettings`.
+
+    Attributes:
+        blocks: number of transformer blocks.
+        heads: attention heads in each block; divides ``dimensions``.
+        feed_forward_dimensions: inner width of the feed-forward layers.
+    """
+
+    blocks: int
+    heads: int
+    feed_forward_dimensions: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least_one(self, "blocks", "heads", "feed_forward_dimensions")
+        check_heads(self)
