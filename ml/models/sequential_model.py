@@ -64,7 +64,7 @@ class ItemSequenceModel(SequentialModel):
     def __init__(self, settings: ItemVectorSettings, catalogue: Catalogue) -> None:
         super().__init__()
         self.max_length = decided_length(settings.max_length)
-        sizes = (settings.dimensions, settings.embedding_deviation)
+        sizes = (settings.dimensions, settings.embedding_deviation, settings.item_embedding)
         self.input_embedding = catalogue.item_embedding(*sizes)
         self.separate_output_embedding = (
             catalogue.item_embedding(*sizes) if settings.separate_output_embedding else None

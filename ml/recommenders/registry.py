@@ -24,6 +24,7 @@ from ml.fusion.recipe import FusionRecipe, load_fusions
 from ml.recommender import ALIGNMENT, BASELINE, FUSION, MODEL, RERANKING
 from ml.reranking.recipe import RerankingRecipe, load_rerankings
 from ml.teaching.recipe import TeacherListsRecipe, load_teacher_lists_recipes
+from ml.training.item_features import modules_of_features
 from ml.training.recipe import RECIPE_SETS, RECIPES, Recipe, load_recipes
 from ml.training.tradeoffs import check_lists_of_recipe
 
@@ -350,10 +351,11 @@ def _modules_of_baseline(name: str) -> list[str]:
 
 
 def _modules_of_model(name: str) -> list[str]:
-    settings = type(recipes()[name].model)
-    built_from = getattr(settings, "model", f"{settings.__module__}:Model")
+    settings = recipes()[name].model
+    built_from = getattr(settings, "model", f"{type(settings).__module__}:Model")
     objective = recipes()[name].objective.objective
-    return ["ml.training.sequential_recommender", *(path.split(":")[0] for path in (built_from, objective))]
+    named = [path.split(":")[0] for path in (built_from, objective)]
+    return ["ml.training.sequential_recommender", *named, *modules_of_features(settings)]
 
 
 def _modules_of_fusion(name: str) -> list[str]:

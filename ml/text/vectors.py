@@ -16,6 +16,7 @@ from ml.data.item_text import item_text_digest, text_fields
 from ml.data.training_set import ItemTexts, TrainingSet
 from ml.text.registry import DEFAULT_ENCODER, create_encoder
 from ml.text.tf_idf_svd import TfIdfSvd
+from ml.text.whitening import whiten
 
 FORMAT = "raw2rank-text-vectors-1"
 DESCRIPTION = "text_vectors.json"
@@ -41,6 +42,35 @@ def text_vectors(training_set: TrainingSet, encoder: str = DEFAULT_ENCODER) -> n
     if encoder not in texts.vectors:
         texts.vectors[encoder] = create_encoder(encoder).encode(texts)
     return texts.vectors[encoder]
+
+
+def vectors_for_models(training_set: TrainingSet, encoder: str = DEFAULT_ENCODER, whitened: bool = True) -> np.ndarray:
+    """The vectors that a model reads of the items: :func:`text_vectors`, whitened or as they are.
+
+    Args:
+        training_set: with its item text.
+        encoder: name of an encoder of :mod:`ml.text.registry`.
+        whitened: see :func:`ml.text.whitening.whiten`; whitened vectors are kept with the texts too.
+
+    Returns:
+        float32 ``[items, dimensions]``, zero rows for texts without a word.
+
+    Raises:
+        ValueError: the training set was loaded without its item text, or no item has a word.
+        ModuleNotFoundError: the encoder needs an extra that is not installed.
+    """
+    vectors = text_vectors(training_set, encoder)
+    if not vectors.any():
+        raise ValueError(
+            f"this model reads the text of the items, and no item of {training_set.dataset} has a word that the "
+            f"encoder {encoder} can read"
+        )
+    if not whitened:
+        return vectors
+    kept, name = _texts_of(training_set).vectors, f"{encoder}, whitened"
+    if name not in kept:
+        kept[name] = whiten(vectors)
+    return kept[name]
 
 
 def name_vectors(training_set: TrainingSet) -> np.ndarray:

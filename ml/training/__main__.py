@@ -1,7 +1,8 @@
 """Train a recipe from a shell: ``python -m ml.training --recipe NAME --training-set FOLDER --out FOLDER``.
 
 Needs torch, numpy and safetensors alone, so that a GPU host needs nothing else; and pyarrow, for recipes of students,
-which read teacher lists. Under ``torchrun`` each batch of the recipe is cut among the processes::
+which read teacher lists, and for recipes that read item text, with scikit-learn for the vectors of the text. Under
+``torchrun`` each batch of the recipe is cut among the processes::
 
     torchrun --nproc-per-node 2 -m ml.training --recipe NAME --training-set FOLDER --out FOLDER --device cuda
 """
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with joined(choose_device(options.device)) as world:
             result = train(
                 load_recipe(options.recipe),
-                _training_set(options.training_set),
+                _training_set(options.training_set, options.item_text, options.text_vectors),
                 options.out,
                 options.seed,
                 None if options.codes is None else _codes(options.codes),
@@ -62,10 +63,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _training_set(folder: Path) -> TrainingSet:
+def _training_set(folder: Path, item_text: Path | None, text_vectors: Path | None) -> TrainingSet:
     if not (folder / "training_set.json").is_file():
         raise ValueError(f"{folder} holds no training set (training_set.json): give the folder that one was saved in")
-    return TrainingSet.load(folder)
+    training_set = TrainingSet.load(folder)
+    if item_text is None:
+        if text_vectors is not None:
+            raise ValueError("--text-vectors goes with --item-text, whose texts the vectors are of")
+        return training_set
+    # these need pyarrow, which no other training does
+    from ml.data.item_text import load_item_text
+
+    training_set = training_set.with_text(load_item_text(item_text, training_set.item_ids))
+    if text_vectors is not None:
+        from ml.text.vectors import load_text_vectors
+
+        training_set = load_text_vectors(text_vectors, training_set)
+    return training_set
 
 
 def _codes(folder: Path) -> Codes:
@@ -91,6 +105,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--out", required=True, type=Path, metavar="FOLDER", help="for the trained model; replaced as a whole")
     add("--codes", type=Path, metavar="FOLDER", help="that codes were saved in, for recipes that name some")
     add("--teacher-lists", type=Path, metavar="FOLDER", help="that teacher lists were saved in, for students")
+    add("--item-text", type=Path, metavar="FOLDER", help="that item text was saved in, for recipes that read it")
+    add("--text-vectors", type=Path, metavar="FOLDER", help="that its vectors were saved in; computed otherwise")
     add("--seed", type=int, default=0, help="of everything random (default: 0)")
     add(
         "--fit-on",

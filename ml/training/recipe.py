@@ -161,9 +161,10 @@ class Recipe:
         if self.family is not None:
             tables |= {"family": self.family, "plain": self.plain}
         tables["model"] = {"architecture": self.architecture, **asdict(self.model)}
+        # keys younger than most recipes, whose digests are to stay; each settings class names its own
+        younger = {name for kind in type(self.model).__mro__ for name in vars(kind).get("younger", ())}
         for field in fields(self.model):
-            # younger than most recipes, whose digests are to stay
-            if field.name in getattr(self.model, "younger", ()) and getattr(self.model, field.name) == field.default:
+            if field.name in younger and getattr(self.model, field.name) == field.default:
                 del tables["model"][field.name]
         tables["task"] = {"name": self.task_name, **asdict(self.task)}
         tables["objective"] = {"name": self.objective_name, **asdict(self.objective)}

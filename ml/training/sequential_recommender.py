@@ -37,6 +37,7 @@ from ml.training.derived import Derived, derive, described, filled_in, read_desc
 from ml.training.devices import choose_device
 from ml.training.distributed import World
 from ml.training.generating import generate, generated_validation_ndcg
+from ml.training.item_features import features_digest, item_features, load_features, save_features
 from ml.training.list_generating import written_code_lists, written_lists, written_validation_ndcg
 from ml.training.log import FILE as LOG_FILE
 from ml.training.log import EpochRecord, read_log, write_log
@@ -116,6 +117,8 @@ class SequentialRecommender:
         self.tradeoffs: tuple[float, ...] = ()
         self._tradeoff: float | None = None
         self._users = 0
+        # what the model reads of items beside their ids, by the argument of build_model
+        self._features: dict[str, np.ndarray] = {}
         self._training_counts = np.zeros(0, dtype=np.int64)
 
     @property
@@ -187,11 +190,16 @@ class SequentialRecommender:
         away, and fresh ones are trained on the validation items too, for as many epochs as were best.
 
         Raises:
-            ValueError: codes or teacher lists are missing or of another dataset, or all histories are too short.
+            ValueError: codes or teacher lists are missing or of another dataset, the items lack the text that the model
+                reads, or all histories are too short.
             DivergedError: the loss is no finite number any more.
         """
         self.training_set_digest = training_set.digest()
         self._check_teacher_lists()
+        try:
+            self._features = item_features(self.recipe.model, training_set)
+        except ValueError as error:
+            raise ValueError(f"recipe {self.recipe.name}: {error}") from error
         refits = self.fit_on == FIT_ON_BOTH and len(training_set.validation_users) > 0
         # of the histories of the search; the refit is trained with the same values
         recipe, self.derived = derive(
@@ -287,7 +295,7 @@ class SequentialRecommender:
         """A model with fresh weights, of a recipe that leaves nothing open."""
         codes = self.codes
         values, sizes = (None, None) if codes is None else (codes.values, codes.book_sizes)
-        return build_model(recipe.model, items, users, values, sizes, training_counts)
+        return build_model(recipe.model, items, users, values, sizes, training_counts, **self._features)
 
     def validate(self, training_set: TrainingSet) -> float:
         """nDCG@10 for the validation users, of the weights as they are now: what training stops by.
@@ -335,6 +343,7 @@ class SequentialRecommender:
             precision=execution.precision,
             compiled=execution.compile,
             processes=world.size,
+            item_features=self._described_features(),
         )
         path = execution.checkpoints / f"{name}.safetensors"
         return Checkpoint(path, binding, execution.checkpoint_seconds, at_end, world.is_first)
@@ -413,7 +422,8 @@ class SequentialRecommender:
 
     def save(self, folder: Path) -> None:
         """Write ``model.safetensors``, ``training_counts.npy``, ``config.json`` and ``training_log.jsonl``, and the
-        lists of the validation users as ``validation_items.npy`` and ``validation_scores.npy``.
+        lists of the validation users as ``validation_items.npy`` and ``validation_scores.npy``. What a model reads of
+        the items' text or categories is written as ``item_features.safetensors``.
 
         All but the log, which holds times, are equal byte for byte for equal input.
         """
@@ -421,6 +431,7 @@ class SequentialRecommender:
 
         save_file(contiguous(self.model.state_dict()), folder / "model.safetensors")
         np.save(folder / "training_counts.npy", self._training_counts, allow_pickle=False)
+        save_features(folder, self._features)
         if self.validation_lists is not None:
             np.save(folder / "validation_items.npy", self.validation_lists.items, allow_pickle=False)
             np.save(folder / "validation_scores.npy", self.validation_lists.scores, allow_pickle=False)
@@ -460,6 +471,8 @@ class SequentialRecommender:
                 validate_with_seen_excluded=config["validate_with_seen_excluded"],
             )
             counts = np.load(folder / "training_counts.npy", allow_pickle=False)
+            if "item_features_digest" in config:
+                recommender._features = load_features(folder, config["item_features_digest"])
             with torch.random.fork_rng(devices=[]):
                 model = recommender._build(trained, config["items"], config["users"], counts)
             model.load_state_dict(weights)
@@ -513,4 +526,9 @@ class SequentialRecommender:
             # keys that only some models have, so that the folders of the others stay what they were
             **({} if self.taught is None else {"teacher_lists": self.taught}),
             **({} if self.aligned is None else {"aligned": self.aligned}),
+            **self._described_features(),
         }
+
+    def _described_features(self) -> dict[str, str]:
+        """Digest of what the model reads of items beside their ids; empty for a model that reads nothing."""
+        return {"item_features_digest": features_digest(self._features)} if self._features else {}

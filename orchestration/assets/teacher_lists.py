@@ -3,6 +3,7 @@
 import dagster as dg
 
 from ml.baselines.registry import BASELINES
+from ml.models.settings import needs_item_text
 from ml.recommenders.registry import (
     codes_recipes,
     layer_of,
@@ -107,9 +108,11 @@ def _teacher_lists_asset(recipe: TeacherListsRecipe) -> dg.AssetsDefinition:
 
 
 def _reads_text(name: str) -> bool:
-    """Whether fitting a baseline or a model reads item text, for its codes if not for itself."""
+    """Whether fitting a baseline or a model reads item text, for itself or for its codes."""
     if name in BASELINES:
         return BASELINES[name].needs_item_text or BASELINES[name].needs_text_vectors
+    if needs_item_text(recipes()[name].model):
+        return True
     codes = recipes()[name].codes
     return codes is not None and codes_recipes()[codes].needs_text
 

@@ -42,6 +42,8 @@ def command(
     checkpoint_seconds: float,
     threads: int = DEFAULT_THREADS,
     processes: int = 1,
+    item_text: Path | None = None,
+    text_vectors: Path | None = None,
 ) -> list[str]:
     """The command that trains one recipe, ``python -m ml.training`` or the same by torchrun.
 
@@ -54,6 +56,8 @@ def command(
         seed, fit_on, exclude_seen, device, precision, checkpoint_seconds, threads: options of
             ``python -m ml.training``.
         processes: that share the work; more than one by torchrun.
+        item_text: folder of the item text, for a recipe that reads it.
+        text_vectors: folder of the vectors of the text, for a recipe that reads them.
     """
     python = [sys.executable]
     if processes > 1:
@@ -64,6 +68,8 @@ def command(
         "--out": out,
         "--codes": codes,
         "--teacher-lists": teacher_lists,
+        "--item-text": item_text,
+        "--text-vectors": text_vectors,
         "--seed": seed,
         "--fit-on": fit_on,
         "--device": device,

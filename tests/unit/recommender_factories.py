@@ -112,6 +112,19 @@ _SMALL_RECIPES = {
         "model": _SMALL_MODEL,
         "objective": {"name": "sampled_softmax", "negatives": 8, "log_q_correction": True},
     },
+    "sasrec_text": {
+        "model": _SMALL_MODEL | {"item_embedding": "text"},
+        "objective": {"name": "sampled_softmax", "negatives": 8, "log_q_correction": True},
+    },
+    "sasrec_text_init": {
+        "model": _SMALL_MODEL | {"item_embedding": "text_init"},
+        "objective": {"name": "sampled_softmax", "negatives": 8, "log_q_correction": True},
+    },
+    "gru4rec_text_and_id": {
+        "model": _SMALL_VECTORS
+        | {"architecture": "gru4rec", "layers": 1, "hidden_dimensions": 12, "item_embedding": "text_and_id"},
+        "objective": {"name": "softmax"},
+    },
     "gsasrec": {"model": _SMALL_MODEL | {"separate_output_embedding": True}, "objective": _SMALL_GBCE},
     "gsasrec_recjpq": {
         "codes": "svd",

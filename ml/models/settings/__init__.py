@@ -13,7 +13,14 @@ from dataclasses import is_dataclass
 from typing import Any
 
 from ml.models.settings.classic import CaserSettings, FPMCSettings, GRU4RecSettings, MatrixFactorisationSettings
-from ml.models.settings.common import AUTO, ItemVectorSettings, MaxLength, decided_length
+from ml.models.settings.common import (
+    AUTO,
+    DEFAULT_TEXT_ENCODER,
+    ItemVectorSettings,
+    MaxLength,
+    TextSettings,
+    decided_length,
+)
 from ml.models.settings.generating import (
     GenRecSettings,
     GPTRecCodesSettings,
@@ -41,9 +48,14 @@ __all__ = [
     "ModelSettings",
     "SASRecSettings",
     "TIGERSettings",
+    "TextSettings",
     "decided_length",
     "generates",
     "needs_codes",
+    "needs_item_text",
+    "needs_text_vectors",
+    "reads_categories",
+    "reads_text",
     "writes_lists",
 ]
 
@@ -66,6 +78,28 @@ def generates(settings: ModelSettings) -> bool:
 def writes_lists(settings: ModelSettings) -> bool:
     """Whether a model writes lists item by item: ``writes_lists`` of its settings."""
     return bool(getattr(settings, "writes_lists", False))
+
+
+def reads_text(settings: ModelSettings) -> bool:
+    """Whether a model is built on vectors of the items' text: ``reads_text`` of its settings, which then have the
+    attributes of :class:`TextSettings`."""
+    return bool(getattr(settings, "reads_text", False))
+
+
+def reads_categories(settings: ModelSettings) -> bool:
+    """Whether a model is built on the categories of the items: ``reads_categories`` of its settings."""
+    return bool(getattr(settings, "reads_categories", False))
+
+
+def needs_item_text(settings: ModelSettings) -> bool:
+    """Whether a training set must hold its item text for a model to be trained on it."""
+    return reads_text(settings) or reads_categories(settings)
+
+
+def needs_text_vectors(settings: ModelSettings) -> bool:
+    """Whether a model reads the vectors of the default text encoder, which are an asset; those of others are computed
+    where a model is trained."""
+    return reads_text(settings) and settings.text_encoder == DEFAULT_TEXT_ENCODER
 
 
 class _Architectures(Mapping[str, type]):
