@@ -63,7 +63,7 @@ class TextSettings:
 
     Attributes:
         text_encoder: which encoder of :mod:`ml.text.registry` the vectors come from.
-        whitened_text: whiten the vectors (:func:`ml.text.whitening.whiten`): all directions vary alike.
+        whitened_text: whiten the vectors (:func:`ml.text.vectors.vectors_for_models`): all directions vary alike.
     """
 
     text_encoder: str = DEFAULT_TEXT_ENCODER
