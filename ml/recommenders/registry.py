@@ -132,8 +132,18 @@ def recipes_folder() -> Path:
 
 @cache
 def recipes() -> dict[str, Recipe]:
-    """Recipes by name, in the order of their names."""
-    return {recipe.name: recipe for recipe in load_recipes(recipes_folder())}
+    """Recipes by name, in the order of their names.
+
+    Raises:
+        ValueError: the plain recipe that one names does not exist, is itself, or is not in all sets that it is in.
+    """
+    found = {recipe.name: recipe for recipe in load_recipes(recipes_folder())}
+    sets = {name: recipe.set for name, recipe in found.items()}
+    for name, recipe in found.items():
+        if recipe.plain is not None:
+            others = {other: set_ for other, set_ in sets.items() if other != name}
+            _check_part(str(recipe_file(name)), recipe.set, recipe.plain, others, "plain recipe")
+    return found
 
 
 def recipe_file(name: str) -> Path:

@@ -281,6 +281,35 @@ def test_a_part_of_a_narrower_set_is_named(folder: Path) -> None:
     assert chosen_names(["full"])[-3:] == ["tiny_fusion", RERANKED, ALIGNED]
 
 
+@pytest.mark.parametrize(
+    ("set_", "plain", "message"),
+    [
+        ("knowledge", "tiny_softmix", r"there is no tiny_softmix to be a plain recipe \(did you mean tiny_softmax\?\)"),
+        ("knowledge", "tiny_gsasrec", "there is no tiny_gsasrec to be a plain recipe"),
+        ("knowledge", "markov_chain", "there is no markov_chain to be a plain recipe"),
+        (
+            "knowledge",
+            "tiny_published",
+            "in the set knowledge, but its plain recipe tiny_published is in published alo",
+        ),
+        ("full", "tiny_student", "in the set full, but its plain recipe tiny_student is in beyond_accuracy alone"),
+    ],
+)
+def test_a_plain_recipe_exists_and_is_run_with_its_counterpart(
+    folder: Path, set_: str, plain: str, message: str
+) -> None:
+    rewrite(folder / "tiny_gsasrec.toml", 'set = "full"', f'set = "{set_}"\nfamily = "layers"\nplain = "{plain}"')
+    with pytest.raises(ValueError, match=rf"tiny_gsasrec\.toml: {message}"):
+        recommenders.recipes()
+
+
+def test_a_recipe_with_a_plain_one_is_chosen_by_its_set(folder: Path) -> None:
+    rewrite(
+        folder / "tiny_gsasrec.toml", 'set = "full"', 'set = "knowledge"\nfamily = "layers"\nplain = "tiny_softmax"'
+    )
+    assert chosen_names(["knowledge"]) == ["tiny_gsasrec", *QUICK]
+
+
 def test_the_set_beyond_accuracy_holds_its_recipes_and_the_quick_ones(folder: Path) -> None:
     rewrite(folder / "tiny_gsasrec.toml", 'set = "full"', 'set = "beyond_accuracy"')
     assert chosen_names(["beyond_accuracy"]) == ["tiny_gsasrec", *BEYOND_ACCURACY]
