@@ -161,6 +161,10 @@ _SMALL_RECIPES = {
         "model": _SMALL_VECTORS | {"architecture": "gru4rec", "layers": 1, "hidden_dimensions": 12},
         "objective": {"name": "softmax"},
     },
+    "nextitnet": {
+        "model": _SMALL_VECTORS | {"architecture": "nextitnet", "filter_width": 3, "dilations": [1, 2]},
+        "objective": {"name": "softmax"},
+    },
     "caser": {
         "model": _SMALL_FACTORS
         | {
