@@ -34,7 +34,7 @@ _SETS = {
     "full": ("quick", "full"),
     "generative": ("quick", "generative"),
     "beyond_accuracy": ("quick", "beyond_accuracy"),
-    "knowledge": ("quick", "knowledge"),
+    "knowledge": ("quick", "full", "knowledge"),
     "slow": ("slow",),
     "published": ("published",),
 }
