@@ -151,6 +151,23 @@ def load_times(folder: Path, training_set: TrainingSet) -> TrainingSet:
         return Times(**arrays).added_to(training_set)
 
 
+def check_times(training_set: TrainingSet) -> None:
+    """Check that a model that reads times can be trained.
+
+    Raises:
+        ValueError: there are no times, or they were made up.
+    """
+    if training_set.train.times is None:
+        raise ValueError(
+            f"this model reads the times of interactions, and {training_set.dataset} has none, or was loaded without "
+            "them: see ml.data.times.load_times, and the option --times of python -m ml.training"
+        )
+    if (reason := why_not_real(training_set.train)) is not None:
+        raise ValueError(
+            f"this model reads the times of interactions, and those of {training_set.dataset} say nothing: {reason}"
+        )
+
+
 def times_digest(sequences: Sequences) -> str | None:
     """SHA-256 over the times of some sequences; ``None`` where they have none."""
     if sequences.times is None:
