@@ -79,7 +79,11 @@ class TwoViews:
 
 
 class SameTargetViews:
-    """Draws histories with the same target; the index of the training histories is made when they are first seen."""
+    """Draws histories with the same target; the index of the training histories is made when they are first seen.
+
+    Of a drawn history the latest items are read, as many as the longest history of the batch has: batches are of like
+    length, and a long history in one of short ones would make all of it as wide as itself.
+    """
 
     def __init__(self, task: Task) -> None:
         self.task = task
@@ -96,7 +100,7 @@ class SameTargetViews:
         ends = sequences.offsets[rows + 1] - 1
         own = histories_before(sequences, ends, rows, most)
         places, of_rows = self._index.draw(ends, own.targets, generator)
-        return own, histories_before(sequences, places, of_rows, most), of_rows
+        return own, histories_before(sequences, places, of_rows, own.items.shape[1]), of_rows
 
 
 class SameTargetContrast:
