@@ -3,9 +3,9 @@
     python -m benchmarks.long_memory [--lengths 50 200 500 1000] [--repeats 3] [--json FILE]
     python -m benchmarks.long_memory --recall [--distances 5 20 100 400]
 
-Without ``--recall`` each model takes training steps on batches of made-up histories that all have one length, in a process
-of its own on one thread: seconds of a step (forward, loss over the catalogue's sampled items, backward, optimiser) and
-the peak memory of the process, beside those of SASRec at the same length. Models take turns; reported are medians over
+Without ``--recall`` each model takes training steps on batches of made-up histories that all have one length, in a
+process of its own on one thread: seconds of a step (forward, loss over sampled items, backward, optimiser) and the peak
+memory of the process, beside those of SASRec at the same length. Models take turns; reported are medians over
 the repeats, with the least and the most.
 
 With ``--recall`` each model is trained on histories in which the last item names an item that stands a given number of

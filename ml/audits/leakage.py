@@ -311,7 +311,7 @@ def with_held_out_replaced(training_set: TrainingSet, seed: int = 0) -> Training
         return ((items + steps) % training_set.items).astype(items.dtype)
 
     def between(rows: Sequences | None) -> Sequences | None:
-        return None if rows is None else Sequences(replaced(rows.items), rows.offsets, rows.users)
+        return None if rows is None else replace(rows, items=replaced(rows.items))
 
     return replace(
         training_set,

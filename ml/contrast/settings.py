@@ -143,6 +143,8 @@ def check_contrast_of_model(contrast: ContrastSettings, task: Any, model: Any) -
         raise ValueError(
             "contrast compares the states that items are scored with, and this model generates; remove the table"
         )
+    if getattr(model, "reads_times", False):
+        raise ValueError("contrast shows a model changed histories, which have no times to read; remove the table")
     if getattr(task, "shows_marks", False):
         raise ValueError("contrast does not go with the task teacher_lists; remove the table")
     if contrast.masks_items and not getattr(task, "uses_masks", False):

@@ -35,6 +35,7 @@ from ml.models.settings.generating import (
     TIGERSettings,
 )
 from ml.models.settings.memory import HSTUSettings, MambaSettings
+from ml.models.settings.timed import TimeGapSASRecSettings, TiSASRecSettings
 from ml.models.settings.transformers import BERT4RecSettings, BSARecSettings, SASRecSettings
 
 __all__ = [
@@ -59,6 +60,8 @@ __all__ = [
     "SASRecSettings",
     "TIGERSettings",
     "TextSettings",
+    "TiSASRecSettings",
+    "TimeGapSASRecSettings",
     "decided_length",
     "generates",
     "needs_codes",
@@ -66,6 +69,7 @@ __all__ = [
     "needs_text_vectors",
     "reads_categories",
     "reads_text",
+    "reads_times",
     "writes_lists",
 ]
 
@@ -99,6 +103,11 @@ def reads_text(settings: ModelSettings) -> bool:
 def reads_categories(settings: ModelSettings) -> bool:
     """Whether a model is built on the categories of the items: ``reads_categories`` of its settings."""
     return bool(getattr(settings, "reads_categories", False))
+
+
+def reads_times(settings: ModelSettings) -> bool:
+    """Whether a model reads when items were interacted with: ``reads_times`` of its settings."""
+    return bool(getattr(settings, "reads_times", False))
 
 
 def needs_item_text(settings: ModelSettings) -> bool:
@@ -157,5 +166,7 @@ MODEL_SETTINGS: Mapping[str, type] = _Architectures(
         "nextitnet": NextItNetSettings,
         "sasrec": SASRecSettings,
         "tiger": TIGERSettings,
+        "time_gap_sasrec": TimeGapSASRecSettings,
+        "tisasrec": TiSASRecSettings,
     }
 )
