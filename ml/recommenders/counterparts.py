@@ -49,3 +49,13 @@ def counterparts(names: Iterable[str], registry: Registry) -> tuple[Counterpart,
     """The counterparts of those recommenders that have one, by family, each family in the order given."""
     found = [one for name in dict.fromkeys(names) if (one := counterpart_of(name, registry)) is not None]
     return tuple(sorted(found, key=lambda one: ALL_FAMILIES.index(one.family)))
+
+
+def counterparts_of_run(names: Iterable[str], registry: Registry) -> tuple[Counterpart, ...]:
+    """As :func:`counterparts`; none where all of them are baselines that every run has."""
+    found = counterparts(names, registry)
+    return found if any(not _always_runs(one.recommender) for one in found) else ()
+
+
+def _always_runs(name: str) -> bool:
+    return name in BASELINES and "chosen" not in BASELINES[name].needs
