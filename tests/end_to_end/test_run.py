@@ -15,7 +15,7 @@ from workbench import Workbench, write_small_dump
 
 from ml.audits.audit import Audit
 from ml.audits.registry import AUDITS
-from ml.baselines.registry import BASELINES
+from ml.baselines.registry import ALWAYS_RUN, BASELINES
 from ml.data.timed_interactions import read_interactions
 from ml.data.training_set import TrainingSet
 from ml.data.variants import with_tie_order
@@ -160,7 +160,7 @@ def test_another_choice_of_recipes_trains_nothing_again(bench: Workbench) -> Non
     code, said = bench.run(*FEW)
     assert code == 0, said
     board = pq.read_table(bench.lake("evaluation", "leaderboard.parquet"))
-    assert set(board["recommender"].to_pylist()) == {*BASELINES, "tiny_softmax", "tiny_fusion"}
+    assert set(board["recommender"].to_pylist()) == {*ALWAYS_RUN, "tiny_softmax", "tiny_fusion"}
     # the other audits look at the data and at the cheap recommenders alone
     assert remade(before, bench.materializations()) == {
         "settings/comparison", *EVALUATION, "evaluation/beyond_accuracy",
@@ -213,8 +213,8 @@ def test_another_fit_fits_everything_again_and_makes_no_data_and_no_codes(bench:
     before, versions = bench.materializations(), bench.versions()
     code, said = bench.run(*FEW, "--fit-on", "train+validation")
     assert code == 0, said
-    fitted = {*(f"baselines/{name}" for name in BASELINES), "models/tiny_softmax", "models/tiny_fusion"}
-    rankings = {f"rankings/{name}" for name in [*BASELINES, "tiny_softmax", "tiny_fusion"]}
+    fitted = {*(f"baselines/{name}" for name in ALWAYS_RUN), "models/tiny_softmax", "models/tiny_fusion"}
+    rankings = {f"rankings/{name}" for name in [*ALWAYS_RUN, "tiny_softmax", "tiny_fusion"]}
     audited = {f"audits/{name}" for name in AUDITS}
     assert remade(before, bench.materializations()) == {
         "settings/fit", *fitted, *rankings, *EVALUATION, "evaluation/beyond_accuracy", *audited,

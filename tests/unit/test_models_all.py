@@ -54,6 +54,8 @@ MODELS: dict[str, tuple[str, dict]] = {
     "caser": ("caser", _CASER),
     "caser_with_users": ("caser", _CASER | {"user_vectors": True}),
     "caser_with_a_window_of_one": ("caser", _CASER | {"window": 1}),
+    "nextitnet": ("nextitnet", _VECTORS | {"filter_width": 3, "dilations": (1, 2)}),
+    "nextitnet_quantised": ("nextitnet", _VECTORS | {"filter_width": 2, "dilations": (1,)} | _QUANTISED),
     "fpmc": ("fpmc", _PLAIN),
     "matrix_factorisation": ("matrix_factorisation", _PLAIN),
 }
@@ -273,6 +275,25 @@ def test_caser_equals_the_published_formula(name):
         torch.testing.assert_close(states[:, 3, 12:24], model.users.weight[users])
 
 
+def test_nextitnet_equals_the_published_block():
+    """Each filter at each place written out: zeros before the first item, the second dilation twice the first."""
+    model = _model("nextitnet").eval()
+    items, lengths, users = _histories()
+    hidden = model.input_embedding(items)
+    for block, dilation in zip(model.blocks, (1, 2), strict=True):
+        before = hidden
+        for convolution, norm, distance in zip(block.convolutions, block.norms, (dilation, 2 * dilation), strict=True):
+            filtered = torch.zeros_like(hidden) + convolution.filters.bias
+            for place in range(MAX_LENGTH):
+                for step in range(3):
+                    source = place - (2 - step) * distance
+                    if source >= 0:
+                        filtered[:, place] += hidden[:, source] @ convolution.filters.weight[:, :, step].T
+            hidden = torch.relu(norm(filtered))
+        hidden = before + hidden
+    torch.testing.assert_close(model(items, lengths, users), hidden, rtol=1e-4, atol=1e-5)
+
+
 def test_neither_mask_nor_padding_can_be_recommended():
     model = _model("bert4rec").eval()
     assert model.output_embedding.score_all(torch.randn(2, 13)).shape == (2, ITEMS)
@@ -301,6 +322,9 @@ def test_biases_start_at_zero_and_add_to_the_score():
         ("gru4rec", {"dropout": 1.0}, "dropout must be in"),
         ("caser", {"window": 0}, "window must be at least 1"),
         ("caser", {"embedding_deviation": 0.0}, "embedding_deviation must be above 0"),
+        ("nextitnet", {"filter_width": 0}, "filter_width must be at least 1"),
+        ("nextitnet", {"dilations": ()}, "dilations must be numbers of at least 1"),
+        ("nextitnet", {"dilations": (1, 0)}, "dilations must be numbers of at least 1"),
         ("fpmc", {"dimensions": 0}, "dimensions must be at least 1"),
         ("matrix_factorisation", {"embedding_deviation": -1.0}, "embedding_deviation must be above 0"),
     ],

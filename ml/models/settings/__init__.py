@@ -12,7 +12,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import is_dataclass
 from typing import Any
 
-from ml.models.settings.classic import CaserSettings, FPMCSettings, GRU4RecSettings, MatrixFactorisationSettings
+from ml.models.settings.classic import (
+    CaserSettings,
+    FPMCSettings,
+    GRU4RecSettings,
+    MatrixFactorisationSettings,
+    NextItNetSettings,
+)
 from ml.models.settings.common import (
     AUTO,
     DEFAULT_TEXT_ENCODER,
@@ -46,6 +52,7 @@ __all__ = [
     "MatrixFactorisationSettings",
     "MaxLength",
     "ModelSettings",
+    "NextItNetSettings",
     "SASRecSettings",
     "TIGERSettings",
     "TextSettings",
@@ -142,6 +149,7 @@ MODEL_SETTINGS: Mapping[str, type] = _Architectures(
         "gru4rec": GRU4RecSettings,
         "item_codes": ItemCodesSettings,
         "matrix_factorisation": MatrixFactorisationSettings,
+        "nextitnet": NextItNetSettings,
         "sasrec": SASRecSettings,
         "tiger": TIGERSettings,
     }

@@ -17,6 +17,7 @@ _ARCHITECTURES = {
     "bert4rec": "A transformer that reads a history in both directions and predicts masked items.",
     "gru4rec": "A recurrent network (GRU) that reads a history item by item and predicts the next one.",
     "caser": "Convolutions over the last items of a history, and a user vector.",
+    "nextitnet": "Dilated causal convolutions over a history.",
     "fpmc": "A factorised Markov chain of the last item, and a user vector.",
     "bsarec": "A transformer with a filter of low and high frequencies beside its attention, which predicts the next "
     "item.",
