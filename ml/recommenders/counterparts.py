@@ -37,8 +37,8 @@ def counterpart_of(name: str, registry: Registry) -> Counterpart | None:
             return None
         return Counterpart(name, recipe.family, recipe.plain)
     if kind == BASELINE:
-        needs = BASELINES[name].needs
-        family = "text" if BASELINES[name].needs_item_text else NEIGHBOURS if "chosen" in needs else None
+        baseline = BASELINES[name]
+        family = "text" if baseline.needs_item_text else NEIGHBOURS if not baseline.always_runs else None
         return None if family is None else Counterpart(name, family, _OF_BASELINES)
     if kind == "language_model":
         return Counterpart(name, LANGUAGE_MODELS, _OF_LANGUAGE_MODELS)
@@ -58,4 +58,4 @@ def counterparts_of_run(names: Iterable[str], registry: Registry) -> tuple[Count
 
 
 def _always_runs(name: str) -> bool:
-    return name in BASELINES and "chosen" not in BASELINES[name].needs
+    return name in BASELINES and BASELINES[name].always_runs
