@@ -261,6 +261,16 @@ _SMALL_RECIPES = {
         "model": _SMALL_GPTREC | {"lists": "top_k"},
         "objective": {"name": "softmax"},
     },
+    "sasrec_time_gaps": {
+        "model": {name: value for name, value in _SMALL_MODEL.items() if name != "block"}
+        | {"architecture": "time_gap_sasrec", "buckets": 40},
+        "objective": {"name": "sampled_softmax", "negatives": 8, "log_q_correction": True},
+    },
+    "tisasrec": {
+        "model": {name: value for name, value in _SMALL_MODEL.items() if name != "block"}
+        | {"architecture": "tisasrec", "longest_interval": 20},
+        "objective": {"name": "softmax"},
+    },
     "fpmc": {"model": _SMALL_FACTORS | {"architecture": "fpmc"}, "objective": _SMALL_BPR},
     "mf_bpr": {"model": _SMALL_FACTORS | {"architecture": "matrix_factorisation"}, "objective": _SMALL_BPR},
 }
@@ -450,7 +460,7 @@ def made_up_training_set(seed: int = 0, users: int = 70, items: int = 40) -> Tra
     texts[5] = "!"
     validation_users = np.sort(rng.choice(np.arange(1, users), users // 4, replace=False)).astype(np.int32)
     test_users = np.arange(0, users - 5, dtype=np.int32)
-    return TrainingSet(
+    training_set = TrainingSet(
         dataset="Made_Up",
         item_ids=np.array([f"I{item:03d}" for item in range(items)], dtype="S"),
         user_ids=np.array([f"U{user:03d}" for user in range(users)], dtype="S"),
@@ -461,6 +471,10 @@ def made_up_training_set(seed: int = 0, users: int = 70, items: int = 40) -> Tra
         test_targets=rng.integers(0, items, len(test_users)).astype(np.int32),
         item_text=tuple(texts),
     )
+    # real ones, as far as a model can see: gaps from none to weeks
+    gaps = rng.choice([0, 60, 86_400, 1_900_800], int(lengths.sum()))
+    ends = rng.integers(2_000_000_000, 2_100_000_000, len(validation_users))
+    return training_set.with_times(np.cumsum(gaps), ends, np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64))
 
 
 def digest_of(recommendations: Recommendations) -> str:

@@ -56,6 +56,9 @@ MODELS: dict[str, tuple[str, dict]] = {
     "caser_with_a_window_of_one": ("caser", _CASER | {"window": 1}),
     "nextitnet": ("nextitnet", _VECTORS | {"filter_width": 3, "dilations": (1, 2)}),
     "nextitnet_quantised": ("nextitnet", _VECTORS | {"filter_width": 2, "dilations": (1,)} | _QUANTISED),
+    "time_gap_sasrec": ("time_gap_sasrec", _TRANSFORMER | {"buckets": 40}),
+    "tisasrec": ("tisasrec", _TRANSFORMER | {"longest_interval": 5}),
+    "tisasrec_quantised": ("tisasrec", _TRANSFORMER | {"longest_interval": 5} | _QUANTISED),
     "fpmc": ("fpmc", _PLAIN),
     "matrix_factorisation": ("matrix_factorisation", _PLAIN),
 }
@@ -153,8 +156,9 @@ def test_every_weight_is_learnt(name):
     if name in ("gptrec_marks", "gptrec_quantised"):
         items[:, 2] = ITEMS + torch.arange(4) % MODELS[name][1]["marks"]
     real = torch.arange(MAX_LENGTH) < lengths[:, None]
+    times = (torch.arange(MAX_LENGTH) ** 3).expand(len(items), -1)
     for _ in range(3):  # dropout may hit the whole of something small
-        states = model(items, lengths, users)[real]
+        states = model.states(items, lengths, users, real.flatten().nonzero()[:, 0], times)
         nn.functional.cross_entropy(model.output_embedding.score_all(states), torch.arange(len(states))).backward()
     parameters = dict(model.named_parameters())
     for parameter_name, parameter in parameters.items():
@@ -325,6 +329,8 @@ def test_biases_start_at_zero_and_add_to_the_score():
         ("nextitnet", {"filter_width": 0}, "filter_width must be at least 1"),
         ("nextitnet", {"dilations": ()}, "dilations must be numbers of at least 1"),
         ("nextitnet", {"dilations": (1, 0)}, "dilations must be numbers of at least 1"),
+        ("time_gap_sasrec", {"buckets": 0}, "buckets must be at least 1"),
+        ("tisasrec", {"longest_interval": 0}, "longest_interval must be at least 1"),
         ("fpmc", {"dimensions": 0}, "dimensions must be at least 1"),
         ("matrix_factorisation", {"embedding_deviation": -1.0}, "embedding_deviation must be above 0"),
     ],
