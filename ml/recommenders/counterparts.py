@@ -37,8 +37,8 @@ def counterpart_of(name: str, registry: Registry) -> Counterpart | None:
             return None
         return Counterpart(name, recipe.family, recipe.plain)
     if kind == BASELINE:
-        needs = BASELINES[name].needs
-        family = "text" if BASELINES[name].needs_item_text else NEIGHBOURS if "chosen" in needs else None
+        baseline = BASELINES[name]
+        family = "text" if baseline.needs_item_text else NEIGHBOURS if not baseline.always_runs else None
         return None if family is None else Counterpart(name, family, _OF_BASELINES)
     if kind == "language_model":
         return Counterpart(name, LANGUAGE_MODELS, _OF_LANGUAGE_MODELS)
@@ -49,3 +49,13 @@ def counterparts(names: Iterable[str], registry: Registry) -> tuple[Counterpart,
     """The counterparts of those recommenders that have one, by family, each family in the order given."""
     found = [one for name in dict.fromkeys(names) if (one := counterpart_of(name, registry)) is not None]
     return tuple(sorted(found, key=lambda one: ALL_FAMILIES.index(one.family)))
+
+
+def counterparts_of_run(names: Iterable[str], registry: Registry) -> tuple[Counterpart, ...]:
+    """As :func:`counterparts`; none where all of them are baselines that every run has."""
+    found = counterparts(names, registry)
+    return found if any(not _always_runs(one.recommender) for one in found) else ()
+
+
+def _always_runs(name: str) -> bool:
+    return name in BASELINES and BASELINES[name].always_runs

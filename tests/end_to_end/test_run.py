@@ -41,7 +41,7 @@ ID_ONLY = [
 ]
 EVALUATION = {
     f"evaluation/{name}"
-    for name in ("user_metrics", "further_seeds", "leaderboard", "list_metrics", "slices", "report")
+    for name in ("user_metrics", "further_seeds", "leaderboard", "list_metrics", "slices", "what_helps", "report")
 }
 # one model and a fusion that it is a part of, so that little is trained where something changes
 FEW = ["--recipes", "tiny_softmax,tiny_fusion"]
@@ -290,6 +290,7 @@ def test_the_report_tells_of_the_audits_and_lies_beside_its_tables(bench: Workbe
     assert {path.name for path in folder.iterdir()} == {
         "report.html", "report.md", "report.json", "audits.json", "leaderboard.csv", "leaderboard.parquet",
         "list_metrics.csv", "slices.csv", "sampled_users.parquet", "trade_offs.csv", "trade_offs.json",
+        "what_helps.csv",
     }  # fmt: skip
     page = (folder / "report.html").read_text()
     for audit in audits.values():

@@ -187,6 +187,23 @@ _SMALL_RECIPES = {
         "model": _SMALL_VECTORS | {"architecture": "nextitnet", "filter_width": 3, "dilations": [1, 2]},
         "objective": {"name": "softmax"},
     },
+    "mamba": {
+        "model": _SMALL_VECTORS
+        | {
+            "architecture": "mamba",
+            "blocks": 1,
+            "feed_forward_dimensions": 16,
+            "expansion": 2,
+            "head_dimensions": 8,
+            "state_dimensions": 4,
+            "convolution_width": 3,
+        },
+        "objective": {"name": "softmax"},
+    },
+    "hstu": {
+        "model": _SMALL_VECTORS | {"architecture": "hstu", "blocks": 1, "heads": 2},
+        "objective": {"name": "softmax"},
+    },
     "caser": {
         "model": _SMALL_FACTORS
         | {

@@ -29,6 +29,14 @@ _PLAIN = {"dimensions": 12, "max_length": MAX_LENGTH, "embedding_deviation": 0.7
 _CASER = _PLAIN | {"dropout": 0.3, "window": 4, "horizontal_filters": 3, "vertical_filters": 2, "user_vectors": False}
 _BSAREC = _TRANSFORMER | {"attention_dropout": 0.2, "alpha": 0.6, "low_pass": "fourier", "cutoff": 3}
 _GPTREC = _TRANSFORMER | {"lists": "next_k", "list_length": 4}
+_MAMBA = {
+    "blocks": 2,
+    "feed_forward_dimensions": 20,
+    "expansion": 2,
+    "head_dimensions": 8,
+    "state_dimensions": 5,
+    "convolution_width": 3,
+}
 _QUANTISED = {"item_embedding": "joint_product_quantised"}
 
 MODELS: dict[str, tuple[str, dict]] = {
@@ -59,6 +67,9 @@ MODELS: dict[str, tuple[str, dict]] = {
     "time_gap_sasrec": ("time_gap_sasrec", _TRANSFORMER | {"buckets": 40}),
     "tisasrec": ("tisasrec", _TRANSFORMER | {"longest_interval": 5}),
     "tisasrec_quantised": ("tisasrec", _TRANSFORMER | {"longest_interval": 5} | _QUANTISED),
+    "mamba": ("mamba", _VECTORS | _MAMBA),
+    "mamba_in_small_chunks": ("mamba", _VECTORS | _MAMBA | {"chunk": 2} | _QUANTISED),
+    "hstu": ("hstu", _VECTORS | {"blocks": 2, "heads": 3}),
     "fpmc": ("fpmc", _PLAIN),
     "matrix_factorisation": ("matrix_factorisation", _PLAIN),
 }
@@ -298,6 +309,24 @@ def test_nextitnet_equals_the_published_block():
     torch.testing.assert_close(model(items, lengths, users), hidden, rtol=1e-4, atol=1e-5)
 
 
+def test_hstu_equals_the_published_layer():
+    """Each weight written out: no softmax, nothing of later items, a bias of the distance."""
+    model = _model("hstu").eval()
+    block = model.blocks[0]
+    inputs = torch.randn(2, MAX_LENGTH, 12)
+    gate, values, queries, keys = torch.nn.functional.silu(block.inputs(block.norm(inputs))).split(12, dim=-1)
+    mixed = torch.zeros_like(inputs)
+    for head in range(3):
+        part = slice(4 * head, 4 * head + 4)
+        for query in range(MAX_LENGTH):
+            for key in range(query + 1):
+                score = (queries[:, query, part] * keys[:, key, part]).sum(dim=-1) + block.bias[query - key]
+                weight = torch.nn.functional.silu(score) / MAX_LENGTH
+                mixed[:, query, part] += weight[:, None] * values[:, key, part]
+    expected = inputs + block.output(block.mixed_norm(mixed) * gate)
+    torch.testing.assert_close(block(inputs), expected, rtol=1e-4, atol=1e-5)
+
+
 def test_neither_mask_nor_padding_can_be_recommended():
     model = _model("bert4rec").eval()
     assert model.output_embedding.score_all(torch.randn(2, 13)).shape == (2, ITEMS)
@@ -331,6 +360,9 @@ def test_biases_start_at_zero_and_add_to_the_score():
         ("nextitnet", {"dilations": (1, 0)}, "dilations must be numbers of at least 1"),
         ("time_gap_sasrec", {"buckets": 0}, "buckets must be at least 1"),
         ("tisasrec", {"longest_interval": 0}, "longest_interval must be at least 1"),
+        ("mamba", {"head_dimensions": 7}, "must divide expansion"),
+        ("mamba", {"state_dimensions": 0}, "state_dimensions must be at least 1"),
+        ("hstu", {"heads": 5}, "heads .5. must divide dimensions"),
         ("fpmc", {"dimensions": 0}, "dimensions must be at least 1"),
         ("matrix_factorisation", {"embedding_deviation": -1.0}, "embedding_deviation must be above 0"),
     ],

@@ -34,6 +34,7 @@ from ml.models.settings.generating import (
     ItemCodesSettings,
     TIGERSettings,
 )
+from ml.models.settings.memory import HSTUSettings, MambaSettings
 from ml.models.settings.timed import TimeGapSASRecSettings, TiSASRecSettings
 from ml.models.settings.transformers import BERT4RecSettings, BSARecSettings, SASRecSettings
 
@@ -48,8 +49,10 @@ __all__ = [
     "GPTRecSettings",
     "GRU4RecSettings",
     "GenRecSettings",
+    "HSTUSettings",
     "ItemCodesSettings",
     "ItemVectorSettings",
+    "MambaSettings",
     "MatrixFactorisationSettings",
     "MaxLength",
     "ModelSettings",
@@ -156,7 +159,9 @@ MODEL_SETTINGS: Mapping[str, type] = _Architectures(
         "gptrec": GPTRecSettings,
         "gptrec_codes": GPTRecCodesSettings,
         "gru4rec": GRU4RecSettings,
+        "hstu": HSTUSettings,
         "item_codes": ItemCodesSettings,
+        "mamba": MambaSettings,
         "matrix_factorisation": MatrixFactorisationSettings,
         "nextitnet": NextItNetSettings,
         "sasrec": SASRecSettings,
