@@ -204,6 +204,11 @@ _SMALL_RECIPES = {
         "model": _SMALL_VECTORS | {"architecture": "hstu", "blocks": 1, "heads": 2},
         "objective": {"name": "softmax"},
     },
+    "cafe": {
+        "model": {name: value for name, value in _SMALL_MODEL.items() if name != "block"}
+        | {"architecture": "cafe", "category_dimensions": 4, "category_blocks": 1, "category_heads": 1},
+        "objective": {"name": "sampled_softmax", "negatives": 8, "log_q_correction": True},
+    },
     "caser": {
         "model": _SMALL_FACTORS
         | {
@@ -312,12 +317,37 @@ def _create_transformer(name: str, seed: int) -> Recommender:
     }
     if "teacher_lists" in tables:
         return _create_student(recipe_from_tables(name, tables, name), seed)
+    if tables["model"]["architecture"] == "cafe":
+        return _create_with_categories(recipe_from_tables(name, tables, name), seed)
     codes = None
     if "codes" in tables:
         made_up = made_up_training_set()
         codes = assign_svd_codes(made_up, books=4) if tables["codes"] == "svd" else _unique_codes(made_up.items)
     # on more threads such small sums would wait for each other
     return SequentialRecommender(recipe_from_tables(name, tables, name), seed, codes, execution=Execution(threads=1))
+
+
+def _create_with_categories(recipe, seed: int) -> Recommender:
+    """A model that reads categories, which the texts of the training set lack."""
+    from ml.training.runtime import Execution
+    from ml.training.sequential_recommender import SequentialRecommender
+
+    class WithCategories(SequentialRecommender):
+        def fit(self, training_set: TrainingSet):
+            return super().fit(with_categories(training_set))
+
+    return WithCategories(recipe, seed, execution=Execution(threads=1))
+
+
+def with_categories(training_set: TrainingSet) -> TrainingSet:
+    """The training set with texts that say a category of each item but every seventh."""
+    names = ["Saws", "Hoses|Pipes", "Unknown", "Wires", "Gloves", "Saws", "Tapes"]
+    return training_set.with_text(
+        tuple(
+            f"Title: item {item} Brand: Unknown Category: {names[item % 7]} Price: Unknown"
+            for item in range(training_set.items)
+        )
+    )
 
 
 def _create_student(recipe, seed: int) -> Recommender:

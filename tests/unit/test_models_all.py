@@ -11,7 +11,7 @@ from ml.models.build import build_model
 from ml.models.item_biases import BiasedItemEmbedding, dense_with_bias
 from ml.models.item_embeddings import DenseItemEmbedding
 from ml.models.sequential_model import SequentialModel
-from ml.models.settings import MODEL_SETTINGS, generates
+from ml.models.settings import MODEL_SETTINGS, generates, reads_categories
 from ml.models.user_vectors import UserVectors
 
 ITEMS, USERS, MAX_LENGTH = 30, 5, 8
@@ -37,6 +37,7 @@ _MAMBA = {
     "state_dimensions": 5,
     "convolution_width": 3,
 }
+_CAFE = {"category_dimensions": 6, "category_blocks": 1, "category_heads": 2}
 _QUANTISED = {"item_embedding": "joint_product_quantised"}
 
 MODELS: dict[str, tuple[str, dict]] = {
@@ -59,6 +60,8 @@ MODELS: dict[str, tuple[str, dict]] = {
     "gptrec_top_k": ("gptrec", _TRANSFORMER | {"lists": "top_k"}),
     "gru4rec": ("gru4rec", _VECTORS | {"layers": 1, "hidden_dimensions": 10}),
     "gru4rec_two_layers": ("gru4rec", _VECTORS | {"layers": 2, "hidden_dimensions": 10} | _QUANTISED),
+    "cafe": ("cafe", _TRANSFORMER | _CAFE),
+    "cafe_quantised": ("cafe", _TRANSFORMER | _CAFE | {"separate_output_embedding": True} | _QUANTISED),
     "caser": ("caser", _CASER),
     "caser_with_users": ("caser", _CASER | {"user_vectors": True}),
     "caser_with_a_window_of_one": ("caser", _CASER | {"window": 1}),
@@ -87,8 +90,9 @@ def _model(name: str, users: int = USERS) -> SequentialModel:
     codes = None
     if getattr(settings, "item_embedding", "dense") == "joint_product_quantised":
         codes = np.random.default_rng(0).integers(256, size=(ITEMS, 4), dtype=np.uint8)
+    categories = np.arange(ITEMS) % 4 if reads_categories(settings) else None
     torch.manual_seed(0)
-    return build_model(settings, ITEMS, users, codes)
+    return build_model(settings, ITEMS, users, codes, categories=categories)
 
 
 def _histories(rows: int = 4) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -353,6 +357,8 @@ def test_biases_start_at_zero_and_add_to_the_score():
         ("bert4rec", {"max_length": 1}, "max_length must be at least 2"),
         ("gru4rec", {"layers": 0}, "layers must be at least 1"),
         ("gru4rec", {"dropout": 1.0}, "dropout must be in"),
+        ("cafe", {"category_dimensions": 0}, "category_dimensions must be at least 1"),
+        ("cafe", {"category_heads": 4}, "category_heads .4. must divide category_dimensions"),
         ("caser", {"window": 0}, "window must be at least 1"),
         ("caser", {"embedding_deviation": 0.0}, "embedding_deviation must be above 0"),
         ("nextitnet", {"filter_width": 0}, "filter_width must be at least 1"),
