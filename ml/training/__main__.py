@@ -18,6 +18,7 @@ from pathlib import Path
 
 from ml.codes.codes import Codes
 from ml.data.teacher_lists import TeacherLists, is_teacher_lists
+from ml.data.times import load_times
 from ml.data.training_set import FIT_ON_BOTH, FIT_ON_TRAIN, TrainingSet
 from ml.training.devices import choose_device
 from ml.training.distributed import joined
@@ -36,7 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with joined(choose_device(options.device)) as world:
             result = train(
                 load_recipe(options.recipe),
-                _training_set(options.training_set, options.item_text, options.text_vectors),
+                _with_times(
+                    _training_set(options.training_set, options.item_text, options.text_vectors), options.times
+                ),
                 options.out,
                 options.seed,
                 None if options.codes is None else _codes(options.codes),
@@ -82,6 +85,10 @@ def _training_set(folder: Path, item_text: Path | None, text_vectors: Path | Non
     return training_set
 
 
+def _with_times(training_set: TrainingSet, folder: Path | None) -> TrainingSet:
+    return training_set if folder is None else load_times(folder, training_set)
+
+
 def _codes(folder: Path) -> Codes:
     if not (folder / "codes.json").is_file():
         raise ValueError(f"{folder} holds no codes (codes.json): give the folder that they were saved in")
@@ -107,6 +114,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--teacher-lists", type=Path, metavar="FOLDER", help="that teacher lists were saved in, for students")
     add("--item-text", type=Path, metavar="FOLDER", help="that item text was saved in, for recipes that read it")
     add("--text-vectors", type=Path, metavar="FOLDER", help="that its vectors were saved in; computed otherwise")
+    add("--times", type=Path, metavar="FOLDER", help="that times were saved in, for recipes that read them")
     add("--seed", type=int, default=0, help="of everything random (default: 0)")
     add(
         "--fit-on",

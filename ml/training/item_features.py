@@ -47,9 +47,7 @@ def modules_of_features(settings: ModelSettings) -> list[str]:
     """Modules whose code decides what a model reads of the items; none for most models."""
     modules = [_MAKERS[name].partition(":")[0] for name in _features_read(settings)]
     if reads_text(settings):
-        from ml.text.registry import ENCODERS
-
-        modules.append(ENCODERS[settings.text_encoder].module)
+        modules.append(importlib.import_module("ml.text.registry").ENCODERS[settings.text_encoder].module)
     return modules
 
 

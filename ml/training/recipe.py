@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from ml.config import TableError, read_table, read_toml, take_choice, take_table
+from ml.contrast.settings import CONTRAST_SETTINGS, ContrastSettings, check_contrast_of_model
 from ml.models.settings import MODEL_SETTINGS, ModelSettings, needs_codes
 from ml.objectives.registry import OBJECTIVES
 from ml.objectives.settings import ObjectiveSettings, check_objective_of_model
@@ -128,6 +129,8 @@ class Recipe:
         objective: options of the objective.
         optimiser: step sizes.
         training: batches and epochs.
+        contrast_name: key of ``ml.contrast.settings.CONTRAST_SETTINGS``, or ``None``.
+        contrast: options of the contrastive objective that is added, or ``None``.
     """
 
     name: str
@@ -148,6 +151,8 @@ class Recipe:
     objective: ObjectiveSettings
     optimiser: OptimiserSettings
     training: TrainingSettings
+    contrast_name: str | None = None
+    contrast: ContrastSettings | None = None
 
     def as_tables(self) -> dict[str, Any]:
         """The recipe as the tables of its file, for JSON."""
@@ -173,6 +178,8 @@ class Recipe:
             # younger than most recipes, whose digests are to stay
             del tables["optimiser"]["decay"]
         tables["training"] = asdict(self.training)
+        if self.contrast is not None:
+            tables["contrast"] = {"method": self.contrast_name, **asdict(self.contrast)}
         return json.loads(json.dumps(tables))
 
     def digest(self) -> str:
@@ -226,6 +233,7 @@ def recipe_from_tables(name: str, tables: dict[str, Any], where: str) -> Recipe:
     objective_table = take_table(tables, "objective", where)
     optimiser_table = take_table(tables, "optimiser", where)
     training_table = take_table(tables, "training", where)
+    contrast_name, contrast = _contrast(tables, where)
     words = read_table(_Words, tables, where, "")
     architecture = take_choice(model_table, "architecture", MODEL_SETTINGS, where, "model.")
     task_name = take_choice(task_table, "name", TASK_SETTINGS, where, "task.")
@@ -249,6 +257,8 @@ def recipe_from_tables(name: str, tables: dict[str, Any], where: str) -> Recipe:
         objective=read_table(OBJECTIVES[objective_name].resolve(), objective_table, where, "objective."),
         optimiser=read_table(OptimiserSettings, optimiser_table, where, "optimiser."),
         training=read_table(TrainingSettings, training_table, where, "training."),
+        contrast_name=contrast_name,
+        contrast=contrast,
     )
     if recipe.codes is None and needs_codes(recipe.model):
         raise TableError(f'{where}: this model needs codes: name a recipe of codes, as in codes = "svd"')
@@ -265,9 +275,20 @@ def recipe_from_tables(name: str, tables: dict[str, Any], where: str) -> Recipe:
     try:
         check_task_of_model(recipe.task, recipe.model)
         check_objective_of_model(recipe.objective, recipe.model)
+        if recipe.contrast is not None:
+            check_contrast_of_model(recipe.contrast, recipe.task, recipe.model)
     except ValueError as error:
         raise TableError(f"{where}: {error}") from error
     return recipe
+
+
+def _contrast(tables: dict[str, Any], where: str) -> tuple[str, ContrastSettings] | tuple[None, None]:
+    """The table ``contrast``, which most recipes do not have, taken out of the tables."""
+    if "contrast" not in tables:
+        return None, None
+    table = take_table(tables, "contrast", where)
+    name = take_choice(table, "method", CONTRAST_SETTINGS, where, "contrast.")
+    return name, read_table(CONTRAST_SETTINGS[name], table, where, "contrast.")
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from ml.codes.codes import CODES_PER_BOOK, Codes, code_type
 from ml.data.files import whole
 from ml.data.item_index import check_items
 from ml.data.teacher_lists import TeacherLists
+from ml.data.times import check_times, times_digest
 from ml.data.training_set import FIT_ON_BOTH, FIT_ON_TRAIN, Sequences, TrainingSet
 from ml.generation.lists import ListCounts
 from ml.models.build import build_model
@@ -27,12 +28,13 @@ from ml.models.gptrec import GPTRec
 from ml.models.gptrec_codes import GPTRecCodes
 from ml.models.item_embeddings import JointProductQuantisedItemEmbedding
 from ml.models.sequential_model import SequentialModel
-from ml.objectives.build import build_objective
+from ml.models.settings import reads_times
 from ml.recommender import NO_ITEM, Recommendations
 from ml.retrieval.quantised_top_k import QuantisedTopK, pays
 from ml.retrieval.top_k import tie_break_order, top_k
 from ml.tasks.build import Task, build_task
 from ml.training.checkpoint import Checkpoint, run_fingerprint
+from ml.training.contrasted import trained_as
 from ml.training.derived import Derived, derive, described, filled_in, read_described
 from ml.training.devices import choose_device
 from ml.training.distributed import World
@@ -48,7 +50,6 @@ from ml.training.runtime import Execution
 from ml.training.scoring import VALIDATION_DEPTH as METRIC_DEPTH
 from ml.training.scoring import chunks_of_states, fallback_chunks, hide_seen, scored_chunks, validation_ndcg
 from ml.training.tradeoffs import check_lists_of_recipe, measured_tradeoffs
-from ml.training.trainable import trainable_of
 from ml.training.weights_digest import contiguous, weights_digest
 
 FORMAT = "raw2rank-sequential-recommender-2"
@@ -119,6 +120,8 @@ class SequentialRecommender:
         self._users = 0
         # what the model reads of items beside their ids, by the argument of build_model
         self._features: dict[str, np.ndarray] = {}
+        # of the training histories, for a model that reads their times
+        self._times_digest: str | None = None
         self._training_counts = np.zeros(0, dtype=np.int64)
 
     @property
@@ -191,12 +194,15 @@ class SequentialRecommender:
 
         Raises:
             ValueError: codes or teacher lists are missing or of another dataset, the items lack the text that the model
-                reads, or all histories are too short.
+                reads, the times that it reads are missing or made up, or all histories are too short.
             DivergedError: the loss is no finite number any more.
         """
         self.training_set_digest = training_set.digest()
         self._check_teacher_lists()
         try:
+            if reads_times(self.recipe.model):
+                check_times(training_set)
+                self._times_digest = times_digest(training_set.train)
             self._features = item_features(self.recipe.model, training_set)
         except ValueError as error:
             raise ValueError(f"recipe {self.recipe.name}: {error}") from error
@@ -279,7 +285,7 @@ class SequentialRecommender:
             self._model, self._users, self._training_counts, self._task = model, training_set.users, counts, task
 
             return train_model(
-                trainable_of(model, task, build_objective(recipe.objective, counts)),
+                trained_as(recipe, model, task, counts),
                 training_set.histories("train") if lists is None else lists.histories(training_set),
                 partial(self.validate, training_set) if len(training_set.validation_users) else None,
                 recipe.optimiser,
@@ -344,6 +350,7 @@ class SequentialRecommender:
             compiled=execution.compile,
             processes=world.size,
             item_features=self._described_features(),
+            **self._described_times(),
         )
         path = execution.checkpoints / f"{name}.safetensors"
         return Checkpoint(path, binding, execution.checkpoint_seconds, at_end, world.is_first)
@@ -485,6 +492,7 @@ class SequentialRecommender:
             recommender.best_epoch, recommender.derived = config["best_epoch"], derived
             recommender.training_set_digest = config["training_set_digest"]
             recommender.aligned = config.get("aligned")
+            recommender._times_digest = config.get("times_digest")
             if (folder / "validation_items.npy").exists():
                 recommender.validation_lists = Recommendations(
                     *(np.load(folder / f"validation_{part}.npy", allow_pickle=False) for part in ("items", "scores"))
@@ -527,7 +535,12 @@ class SequentialRecommender:
             **({} if self.taught is None else {"teacher_lists": self.taught}),
             **({} if self.aligned is None else {"aligned": self.aligned}),
             **self._described_features(),
+            **self._described_times(),
         }
+
+    def _described_times(self) -> dict[str, str]:
+        """Digest of the times that the model was trained on; empty for a model that reads none."""
+        return {} if self._times_digest is None else {"times_digest": self._times_digest}
 
     def _described_features(self) -> dict[str, str]:
         """Digest of what the model reads of items beside their ids; empty for a model that reads nothing."""

@@ -138,7 +138,7 @@ class ScoredSequences(_OfTask):
         self._states = self.module.states
 
     def loss(self, batch: Batch, generator: np.random.Generator) -> Tensor:
-        states = self._states(batch.items, batch.lengths, batch.users, batch.positions)
+        states = self._states(batch.items, batch.lengths, batch.users, batch.positions, batch.times)
         return self.objective(states, batch.targets, self.module.output_embedding, generator)
 
     def compile(self) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from ml.audits.registry import ARGUMENTS, AUDITS
-from ml.baselines.registry import BASELINES
+from ml.baselines.registry import ALWAYS_RUN
 from ml.recommenders.registry import (
     codes_recipes,
     modules_by_name,
@@ -171,7 +171,7 @@ def audit_code(name: str) -> str:
         modules |= {"ml.recommenders.fit", *modules_by_name()}
         fitted_again = f"-{digest_of({name: recipe.digest() for name, recipe in codes_recipes().items()})[:12]}"
     if "leading" in audit.needs:
-        baselines = (module for baseline in BASELINES for module in modules_of(baseline))
+        baselines = (module for baseline in ALWAYS_RUN for module in modules_of(baseline))
         modules |= {"ml.recommenders.aligned", "ml.recommenders.fused", "ml.recommenders.reranked", *baselines}
     if {"candidates", "codes", "leading", "trained"} & set(audit.needs):
         modules |= {module for recipe in recipes() for module in modules_of(recipe)}

@@ -142,6 +142,13 @@ _SMALL_RECIPES = {
         "task": {"name": "cloze", "masked_share": 0.2, "last_item_share": 0.2},
         "objective": {"name": "softmax"},
     },
+    "cbit": {
+        "model": _SMALL_VECTORS
+        | {"architecture": "bert4rec", "blocks": 1, "heads": 2, "feed_forward_dimensions": 16, "item_biases": True},
+        "task": {"name": "cloze", "masked_share": 0.2, "last_item_share": 0.2},
+        "objective": {"name": "softmax"},
+        "contrast": {"method": "cloze", "weight": 0.2, "temperature": 0.5, "similarity": "cosine", "views": 3},
+    },
     "bsarec": {
         "model": _SMALL_VECTORS
         | {
@@ -157,8 +164,44 @@ _SMALL_RECIPES = {
         "task": {"name": "every_prefix", "prefixes": 3},
         "objective": {"name": "softmax"},
     },
+    "cl4srec": {
+        "model": _SMALL_MODEL,
+        "objective": {"name": "softmax"},
+        "contrast": {"method": "augmentations", "weight": 0.2, "temperature": 0.5, "similarity": "cosine"},
+    },
+    "duorec": {
+        "model": _SMALL_MODEL,
+        "objective": {"name": "softmax"},
+        "contrast": {"method": "dropout", "weight": 0.2, "temperature": 1.0, "similarity": "dot"},
+    },
+    "icsrec": {
+        "model": _SMALL_MODEL,
+        "objective": {"name": "softmax"},
+        "contrast": {"method": "intents", "weight": 0.2, "temperature": 1.0, "similarity": "dot", "intents": 4},
+    },
     "gru4rec": {
         "model": _SMALL_VECTORS | {"architecture": "gru4rec", "layers": 1, "hidden_dimensions": 12},
+        "objective": {"name": "softmax"},
+    },
+    "nextitnet": {
+        "model": _SMALL_VECTORS | {"architecture": "nextitnet", "filter_width": 3, "dilations": [1, 2]},
+        "objective": {"name": "softmax"},
+    },
+    "mamba": {
+        "model": _SMALL_VECTORS
+        | {
+            "architecture": "mamba",
+            "blocks": 1,
+            "feed_forward_dimensions": 16,
+            "expansion": 2,
+            "head_dimensions": 8,
+            "state_dimensions": 4,
+            "convolution_width": 3,
+        },
+        "objective": {"name": "softmax"},
+    },
+    "hstu": {
+        "model": _SMALL_VECTORS | {"architecture": "hstu", "blocks": 1, "heads": 2},
         "objective": {"name": "softmax"},
     },
     "caser": {

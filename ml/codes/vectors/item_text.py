@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from ml.data.training_set import TrainingSet
-from ml.text.vectors import ITEMS_PER_DIMENSION, texts_known
-from ml.text.whitening import whitened
+if TYPE_CHECKING:
+    from ml.data.training_set import TrainingSet
+
+# recipes of codes are read wherever the graph of assets is loaded, and reading text takes imports of a second
 
 
 def has_text(training_set: TrainingSet) -> bool:
     """Whether any item has a text that says something of it."""
+    from ml.text.vectors import texts_known
+
     return bool(texts_known(training_set).any())
 
 
@@ -30,6 +35,9 @@ def whitened_text(training_set: TrainingSet, vectors: np.ndarray) -> np.ndarray:
     Raises:
         ValueError: no text says anything.
     """
+    from ml.text.vectors import ITEMS_PER_DIMENSION, texts_known
+    from ml.text.whitening import whitened
+
     known = texts_known(training_set)
     if not known.any():
         raise ValueError(

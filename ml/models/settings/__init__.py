@@ -12,7 +12,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import is_dataclass
 from typing import Any
 
-from ml.models.settings.classic import CaserSettings, FPMCSettings, GRU4RecSettings, MatrixFactorisationSettings
+from ml.models.settings.classic import (
+    CaserSettings,
+    FPMCSettings,
+    GRU4RecSettings,
+    MatrixFactorisationSettings,
+    NextItNetSettings,
+)
 from ml.models.settings.common import (
     AUTO,
     DEFAULT_TEXT_ENCODER,
@@ -28,6 +34,8 @@ from ml.models.settings.generating import (
     ItemCodesSettings,
     TIGERSettings,
 )
+from ml.models.settings.memory import HSTUSettings, MambaSettings
+from ml.models.settings.timed import TimeGapSASRecSettings, TiSASRecSettings
 from ml.models.settings.transformers import BERT4RecSettings, BSARecSettings, SASRecSettings
 
 __all__ = [
@@ -41,14 +49,19 @@ __all__ = [
     "GPTRecSettings",
     "GRU4RecSettings",
     "GenRecSettings",
+    "HSTUSettings",
     "ItemCodesSettings",
     "ItemVectorSettings",
+    "MambaSettings",
     "MatrixFactorisationSettings",
     "MaxLength",
     "ModelSettings",
+    "NextItNetSettings",
     "SASRecSettings",
     "TIGERSettings",
     "TextSettings",
+    "TiSASRecSettings",
+    "TimeGapSASRecSettings",
     "decided_length",
     "generates",
     "needs_codes",
@@ -56,6 +69,7 @@ __all__ = [
     "needs_text_vectors",
     "reads_categories",
     "reads_text",
+    "reads_times",
     "writes_lists",
 ]
 
@@ -89,6 +103,11 @@ def reads_text(settings: ModelSettings) -> bool:
 def reads_categories(settings: ModelSettings) -> bool:
     """Whether a model is built on the categories of the items: ``reads_categories`` of its settings."""
     return bool(getattr(settings, "reads_categories", False))
+
+
+def reads_times(settings: ModelSettings) -> bool:
+    """Whether a model reads when items were interacted with: ``reads_times`` of its settings."""
+    return bool(getattr(settings, "reads_times", False))
 
 
 def needs_item_text(settings: ModelSettings) -> bool:
@@ -140,9 +159,14 @@ MODEL_SETTINGS: Mapping[str, type] = _Architectures(
         "gptrec": GPTRecSettings,
         "gptrec_codes": GPTRecCodesSettings,
         "gru4rec": GRU4RecSettings,
+        "hstu": HSTUSettings,
         "item_codes": ItemCodesSettings,
+        "mamba": MambaSettings,
         "matrix_factorisation": MatrixFactorisationSettings,
+        "nextitnet": NextItNetSettings,
         "sasrec": SASRecSettings,
         "tiger": TIGERSettings,
+        "time_gap_sasrec": TimeGapSASRecSettings,
+        "tisasrec": TiSASRecSettings,
     }
 )

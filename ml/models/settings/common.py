@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
+
+from ml.config import nearest
 
 # a maximum length that follows the training histories: see ml.training.derived
 AUTO = "auto"
@@ -78,12 +81,15 @@ class TextSettings:
 
 
 def check_text_encoder(name: str) -> None:
-    from ml.config import nearest
-    from ml.text.registry import ENCODERS
+    """Check that there is such a text encoder.
 
-    if name not in ENCODERS:
-        known = ", ".join(ENCODERS)
-        raise ValueError(f"text_encoder must be one of {known}, not {name!r}{nearest(name, ENCODERS)}")
+    Raises:
+        ValueError: there is none.
+    """
+    # by name, so that a model that reads no text does not depend on its code, and is not trained again where it changes
+    known = importlib.import_module("ml.text.registry").ENCODERS
+    if name not in known:
+        raise ValueError(f"text_encoder must be one of {', '.join(known)}, not {name!r}{nearest(name, known)}")
 
 
 @dataclass(frozen=True)
