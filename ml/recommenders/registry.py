@@ -21,6 +21,7 @@ from ml.codes.registry import METHODS
 from ml.config import nearest
 from ml.extras import missing, require
 from ml.fusion.recipe import FusionRecipe, load_fusions
+from ml.models.settings import reads_times
 from ml.recommender import ALIGNMENT, BASELINE, FUSION, MODEL, RERANKING
 from ml.reranking.recipe import RerankingRecipe, load_rerankings
 from ml.teaching.recipe import TeacherListsRecipe, load_teacher_lists_recipes
@@ -354,6 +355,13 @@ def teacher_of(name: str) -> str | None:
 def parts_of(name: str) -> tuple[str, ...]:
     """All that a fusion or re-ranking is made of; any other recommender is its own only part."""
     return registry().parts_of(name)
+
+
+def any_reads_times(names: Iterable[str]) -> bool:
+    """Whether a recommender, or a part of one, reads when the items of a history were interacted with."""
+    known = recipes()
+    parts = {part for name in names for part in parts_of(name)}
+    return any(part in known and reads_times(known[part].model) for part in parts)
 
 
 def modules_of(name: str) -> list[str]:

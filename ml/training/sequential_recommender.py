@@ -350,7 +350,7 @@ class SequentialRecommender:
             compiled=execution.compile,
             processes=world.size,
             item_features=self._described_features(),
-            **self._described_times(),
+            times=self._times_digest,
         )
         path = execution.checkpoints / f"{name}.safetensors"
         return Checkpoint(path, binding, execution.checkpoint_seconds, at_end, world.is_first)

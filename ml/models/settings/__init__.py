@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import is_dataclass
 from typing import Any
 
+from ml.models.settings.attributes import CaFeSettings
 from ml.models.settings.classic import (
     CaserSettings,
     FPMCSettings,
@@ -43,6 +44,7 @@ __all__ = [
     "MODEL_SETTINGS",
     "BERT4RecSettings",
     "BSARecSettings",
+    "CaFeSettings",
     "CaserSettings",
     "FPMCSettings",
     "GPTRecCodesSettings",
@@ -153,6 +155,7 @@ MODEL_SETTINGS: Mapping[str, type] = _Architectures(
     {
         "bert4rec": BERT4RecSettings,
         "bsarec": BSARecSettings,
+        "cafe": CaFeSettings,
         "caser": CaserSettings,
         "fpmc": FPMCSettings,
         "genrec": GenRecSettings,
