@@ -19,26 +19,12 @@ from ml.evaluation.what_helps.content import (
     Gain,
     WhatHelps,
 )
+from ml.evaluation.what_helps.counterpart import Counterpart
 
 # the first buckets of the slice by history length: fewer than five items
 _SHORT_BUCKETS = 3
 _TAIL_BUCKET = 2
 _NOT_SEEN_BUCKET = 1
-
-
-@dataclass(frozen=True)
-class Counterpart:
-    """What a recommender is compared with.
-
-    Attributes:
-        recommender: its name.
-        family: what it adds.
-        plain: name of the recommender that lacks this.
-    """
-
-    recommender: str
-    family: str
-    plain: str
 
 
 @dataclass(frozen=True)
