@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ml.models.item_embeddings import DenseItemEmbedding, ItemEmbedding, JointProductQuantisedItemEmbedding
-from ml.models.text_embeddings import TextAndIdItemEmbedding, TextItemEmbedding, initialised_from_text
+from ml.models.text_embeddings import Experts, TextAndIdItemEmbedding, TextItemEmbedding, initialised_from_text
 
 
 @dataclass(frozen=True)
@@ -66,4 +66,7 @@ class Catalogue:
             return TextItemEmbedding(self.text, dimensions, deviation)
         if kind == "text_init":
             return initialised_from_text(self.text, dimensions, deviation)
-        return TextAndIdItemEmbedding(self.text, self.never_seen, dimensions, deviation)
+        experts = Experts(self.text.shape[1], dimensions) if kind.startswith("text_experts") else None
+        if kind == "text_experts":
+            return TextItemEmbedding(self.text, dimensions, deviation, experts)
+        return TextAndIdItemEmbedding(self.text, self.never_seen, dimensions, deviation, experts)

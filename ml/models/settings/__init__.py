@@ -35,12 +35,14 @@ from ml.models.settings.generating import (
     TIGERSettings,
 )
 from ml.models.settings.memory import HSTUSettings, MambaSettings
+from ml.models.settings.text import AlphaRecSettings, UniSRecSettings
 from ml.models.settings.timed import TimeGapSASRecSettings, TiSASRecSettings
 from ml.models.settings.transformers import BERT4RecSettings, BSARecSettings, SASRecSettings
 
 __all__ = [
     "AUTO",
     "MODEL_SETTINGS",
+    "AlphaRecSettings",
     "BERT4RecSettings",
     "BSARecSettings",
     "CaserSettings",
@@ -62,6 +64,7 @@ __all__ = [
     "TextSettings",
     "TiSASRecSettings",
     "TimeGapSASRecSettings",
+    "UniSRecSettings",
     "decided_length",
     "generates",
     "needs_codes",
@@ -151,6 +154,7 @@ class _Architectures(Mapping[str, type]):
 
 MODEL_SETTINGS: Mapping[str, type] = _Architectures(
     {
+        "alpharec": AlphaRecSettings,
         "bert4rec": BERT4RecSettings,
         "bsarec": BSARecSettings,
         "caser": CaserSettings,
@@ -168,5 +172,6 @@ MODEL_SETTINGS: Mapping[str, type] = _Architectures(
         "tiger": TIGERSettings,
         "time_gap_sasrec": TimeGapSASRecSettings,
         "tisasrec": TiSASRecSettings,
+        "unisrec": UniSRecSettings,
     }
 )
