@@ -120,8 +120,11 @@ class IntervalAttention(CausalAttention):
     added up before they are multiplied with its embedding.
     """
 
-    def forward(self, queries: Tensor, inputs: Tensor, distances: Distances) -> Tensor:
-        """Attend from ``queries`` to ``inputs``, both ``[batch, length, dimensions]``."""
+    def forward(self, queries: Tensor, inputs: Tensor, distances: Distances | None = None) -> Tensor:
+        """Attend from ``queries`` to ``inputs``, both ``[batch, length, dimensions]``; without distances to the items
+        alone."""
+        if distances is None:
+            return super().forward(queries, inputs)
         keys, values = self.key_value(inputs).chunk(2, dim=-1)
         keys, values = self.split(keys + distances.key_positions), self.split(values + distances.value_positions)
         query = self.split(self.query(queries))

@@ -356,6 +356,13 @@ def parts_of(name: str) -> tuple[str, ...]:
     return registry().parts_of(name)
 
 
+def any_reads_times(names: Iterable[str]) -> bool:
+    """Whether a recommender, or a part of one, reads when the items of a history were interacted with."""
+    known = recipes()
+    parts = {part for name in names for part in parts_of(name)}
+    return any(part in known and known[part].reads_times for part in parts)
+
+
 def modules_of(name: str) -> list[str]:
     """Modules whose code decides what a recommender ranks, once it is fitted.
 

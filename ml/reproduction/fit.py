@@ -14,6 +14,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from ml.data.item_text import item_text_digest
+from ml.data.times import times_digest
 from ml.data.training_set import TrainingSet
 from ml.evaluation.metrics import metric_values, user_metrics
 from ml.evaluation.rankings import rank
@@ -174,6 +175,7 @@ def _key(bench: Bench, fit: Fit) -> str:
         **({"alignment": known.alignments[name].digest()} if name in known.alignments else {}),
         **({"teacher_lists": taught} if (taught := _named_lists(name)) else {}),
         **({"item_text": _text_digest(bench.training_set)} if _reads_item_text(name) else {}),
+        **({"times": times_digest(bench.training_set.train)} if _reads_times(name) else {}),
     }
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
@@ -192,6 +194,11 @@ def _named_lists(name: str) -> dict[str, str]:
 def _reads_item_text(name: str) -> bool:
     """Whether a model that a recommender is, or is built on, reads item text."""
     return any(needs_item_text(_known().recipes[part].model) for part in _named_recipes(name))
+
+
+def _reads_times(name: str) -> bool:
+    """Whether a model that a recommender is, or is built on, reads the times of interactions."""
+    return any(_known().recipes[part].reads_times for part in _named_recipes(name))
 
 
 def _text_digest(training_set: TrainingSet) -> str | None:

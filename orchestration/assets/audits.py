@@ -11,6 +11,7 @@ import dagster as dg
 from ml.audits.registry import ARGUMENTS, AUDITS
 from ml.baselines.registry import ALWAYS_RUN
 from ml.recommenders.registry import (
+    any_reads_times,
     codes_recipes,
     modules_by_name,
     modules_of,
@@ -50,15 +51,15 @@ class Material:
 
     @cached_property
     def sequences(self) -> "TrainingSet":
-        return load_training_set(self.paths)
+        return load_training_set(self.paths, with_times=self._with_times)
 
     @cached_property
     def training_set(self) -> "TrainingSet":
-        return load_training_set(self.paths, with_text=True)
+        return load_training_set(self.paths, with_text=True, with_times=self._with_times)
 
     @cached_property
     def with_vectors(self) -> "TrainingSet":
-        return load_training_set(self.paths, with_vectors=True)
+        return load_training_set(self.paths, with_vectors=True, with_times=self._with_times)
 
     @cached_property
     def interactions(self) -> "Interactions":
@@ -129,6 +130,11 @@ class Material:
     @property
     def seed(self) -> int:
         return self._chosen("training", "seed")
+
+    @property
+    def _with_times(self) -> bool:
+        fitted = self._chosen("audits", "audit_model")
+        return any_reads_times([*compared_recommenders(self.paths.dataset), *([fitted] if fitted else [])])
 
     def _chosen(self, slice_: str, name: str) -> Any:
         """A setting as it was written down for the dataset."""

@@ -73,10 +73,15 @@ def hyperparameters(context: dg.AssetExecutionContext, config: SearchConfig) -> 
 
     recipe = recipes()[config.recipe]
     with_text, with_vectors = needs_item_text(recipe.model), needs_text_vectors(recipe.model)
+    with_times = recipe.reads_times
     named = {
         "codes": [recipe.codes],
         "teacher_lists": [recipe.teacher_lists],
-        "training_sets": ["item_text" if with_text else None, "text_vectors" if with_vectors else None],
+        "training_sets": [
+            "item_text" if with_text else None,
+            "text_vectors" if with_vectors else None,
+            "times" if with_times else None,
+        ],
     }
     for layer, name in ((layer, name) for layer, names in named.items() for name in names):
         if name and not paths.asset(layer, name).exists():
@@ -87,7 +92,7 @@ def hyperparameters(context: dg.AssetExecutionContext, config: SearchConfig) -> 
     with as_dagster_failure(dataset, ValueError):
         found = search(
             recipe,
-            load_training_set(paths, with_text, with_vectors),
+            load_training_set(paths, with_text, with_vectors, with_times),
             folder,
             config.trials,
             load_space(Path(config.space) if config.space else DEFAULT_SPACE),

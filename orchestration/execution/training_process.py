@@ -44,6 +44,7 @@ def command(
     processes: int = 1,
     item_text: Path | None = None,
     text_vectors: Path | None = None,
+    times: Path | None = None,
 ) -> list[str]:
     """The command that trains one recipe, ``python -m ml.training`` or the same by torchrun.
 
@@ -58,6 +59,7 @@ def command(
         processes: that share the work; more than one by torchrun.
         item_text: folder of the item text, for a recipe that reads it.
         text_vectors: folder of the vectors of the text, for a recipe that reads them.
+        times: folder of the times of interactions, for a recipe that reads them.
     """
     python = [sys.executable]
     if processes > 1:
@@ -70,6 +72,7 @@ def command(
         "--teacher-lists": teacher_lists,
         "--item-text": item_text,
         "--text-vectors": text_vectors,
+        "--times": times,
         "--seed": seed,
         "--fit-on": fit_on,
         "--device": device,

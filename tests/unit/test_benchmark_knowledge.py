@@ -1,6 +1,7 @@
 """The benchmark of what helps: fits are kept, taken up again, and compared with their plain counterparts."""
 
 import importlib
+import shutil
 import sys
 from pathlib import Path
 
@@ -79,3 +80,12 @@ def test_plain_recommenders_come_first(bench):
         "bm25_last_item",
         "most_popular",
     ]
+
+
+def test_a_recommender_that_refuses_the_data_stops_no_other(bench, lake, tmp_path, capsys):
+    shutil.rmtree(lake / "training_sets" / "item_text")
+    bench.main(_call(lake, tmp_path / "out", "--recipes", "bm25_last_item", "most_popular"))
+    said = capsys.readouterr()
+    assert "bm25_last_item, seed 0: not fitted: " in said.err
+    assert "bm25" not in said.out
+    assert "most\\_popular" in said.out

@@ -12,7 +12,7 @@ from ml.models.item_biases import BiasedItemEmbedding, dense_with_bias
 from ml.models.item_embeddings import DenseItemEmbedding
 from ml.models.sasrec import SASRec
 from ml.models.sequential_model import SequentialModel
-from ml.models.settings import MODEL_SETTINGS, generates, reads_text
+from ml.models.settings import MODEL_SETTINGS, generates, reads_categories, reads_text
 from ml.models.user_vectors import UserVectors
 
 ITEMS, USERS, MAX_LENGTH = 30, 5, 8
@@ -38,6 +38,7 @@ _MAMBA = {
     "state_dimensions": 5,
     "convolution_width": 3,
 }
+_CAFE = {"category_dimensions": 6, "category_blocks": 1, "category_heads": 2}
 _QUANTISED = {"item_embedding": "joint_product_quantised"}
 
 MODELS: dict[str, tuple[str, dict]] = {
@@ -76,11 +77,16 @@ MODELS: dict[str, tuple[str, dict]] = {
     "gptrec_top_k": ("gptrec", _TRANSFORMER | {"lists": "top_k"}),
     "gru4rec": ("gru4rec", _VECTORS | {"layers": 1, "hidden_dimensions": 10}),
     "gru4rec_two_layers": ("gru4rec", _VECTORS | {"layers": 2, "hidden_dimensions": 10} | _QUANTISED),
+    "cafe": ("cafe", _TRANSFORMER | _CAFE),
+    "cafe_quantised": ("cafe", _TRANSFORMER | _CAFE | {"separate_output_embedding": True} | _QUANTISED),
     "caser": ("caser", _CASER),
     "caser_with_users": ("caser", _CASER | {"user_vectors": True}),
     "caser_with_a_window_of_one": ("caser", _CASER | {"window": 1}),
     "nextitnet": ("nextitnet", _VECTORS | {"filter_width": 3, "dilations": (1, 2)}),
     "nextitnet_quantised": ("nextitnet", _VECTORS | {"filter_width": 2, "dilations": (1,)} | _QUANTISED),
+    "time_gap_sasrec": ("time_gap_sasrec", _TRANSFORMER | {"buckets": 40}),
+    "tisasrec": ("tisasrec", _TRANSFORMER | {"longest_interval": 5}),
+    "tisasrec_quantised": ("tisasrec", _TRANSFORMER | {"longest_interval": 5} | _QUANTISED),
     "mamba": ("mamba", _VECTORS | _MAMBA),
     "mamba_in_small_chunks": ("mamba", _VECTORS | _MAMBA | {"chunk": 2} | _QUANTISED),
     "hstu": ("hstu", _VECTORS | {"blocks": 2, "heads": 3}),
@@ -101,9 +107,10 @@ def _model(name: str, users: int = USERS) -> SequentialModel:
     codes = None
     if getattr(settings, "item_embedding", "dense") == "joint_product_quantised":
         codes = np.random.default_rng(0).integers(256, size=(ITEMS, 4), dtype=np.uint8)
+    categories = np.arange(ITEMS) % 4 if reads_categories(settings) else None
     text = np.random.default_rng(0).normal(size=(ITEMS, 7)).astype(np.float32) if reads_text(settings) else None
     torch.manual_seed(0)
-    return build_model(settings, ITEMS, users, codes, text=text)
+    return build_model(settings, ITEMS, users, codes, text=text, categories=categories)
 
 
 def _histories(rows: int = 4) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -182,8 +189,9 @@ def test_every_weight_is_learnt(name):
     if name in ("gptrec_marks", "gptrec_quantised"):
         items[:, 2] = ITEMS + torch.arange(4) % MODELS[name][1]["marks"]
     real = torch.arange(MAX_LENGTH) < lengths[:, None]
+    times = (torch.arange(MAX_LENGTH) ** 3).expand(len(items), -1)
     for _ in range(3):  # dropout may hit the whole of something small
-        states = model(items, lengths, users)[real]
+        states = model.states(items, lengths, users, real.flatten().nonzero()[:, 0], times)
         nn.functional.cross_entropy(model.output_embedding.score_all(states), torch.arange(len(states))).backward()
     parameters = dict(model.named_parameters())
     for parameter_name, parameter in parameters.items():
@@ -394,11 +402,15 @@ def test_biases_start_at_zero_and_add_to_the_score():
         ("alpharec", {"hidden_dimensions": 0}, "hidden_dimensions must be at least 1"),
         ("gru4rec", {"layers": 0}, "layers must be at least 1"),
         ("gru4rec", {"dropout": 1.0}, "dropout must be in"),
+        ("cafe", {"category_dimensions": 0}, "category_dimensions must be at least 1"),
+        ("cafe", {"category_heads": 4}, "category_heads .4. must divide category_dimensions"),
         ("caser", {"window": 0}, "window must be at least 1"),
         ("caser", {"embedding_deviation": 0.0}, "embedding_deviation must be above 0"),
         ("nextitnet", {"filter_width": 0}, "filter_width must be at least 1"),
         ("nextitnet", {"dilations": ()}, "dilations must be numbers of at least 1"),
         ("nextitnet", {"dilations": (1, 0)}, "dilations must be numbers of at least 1"),
+        ("time_gap_sasrec", {"buckets": 0}, "buckets must be at least 1"),
+        ("tisasrec", {"longest_interval": 0}, "longest_interval must be at least 1"),
         ("mamba", {"head_dimensions": 7}, "must divide expansion"),
         ("mamba", {"state_dimensions": 0}, "state_dimensions must be at least 1"),
         ("hstu", {"heads": 5}, "heads .5. must divide dimensions"),

@@ -31,6 +31,18 @@ def test_each_finding_is_a_sentence():
     assert words.sentences(made_up_gains(), "time") == ()
 
 
+def test_a_family_helps_where_one_is_better_and_none_is_worse():
+    said = "significantly better than the plain counterpart"
+    depends = f"It depends on the recommender: 1 of 2 {said}, 1 significantly worse."
+    assert words.summary(made_up_gains(), "text") == depends
+    better, worse, equal = (
+        gain("A", "time", "all test users", *one) for one in ((0.1, 0.01), (-0.1, 0.01), (0.1, 0.2))
+    )
+    assert words.summary(WhatHelps((better, equal)), "time").startswith(f"It helps: 1 of 2 {said}, 0")
+    assert words.summary(WhatHelps((worse, equal)), "time").startswith(f"It does not help: 0 of 2 {said}, 1")
+    assert words.summary(WhatHelps((equal,)), "time").startswith("No significant difference was found: 0 of 1")
+
+
 def test_a_difference_without_a_test_is_no_finding():
     nothing = gain("Small", "text", "all test users", 0.0, float("nan"), detectable=float("nan"))
     assert words.sentences(WhatHelps((nothing,)), "text") == (
@@ -56,10 +68,10 @@ def test_the_introduction_tells_what_the_tests_cover():
 def test_the_table_names_parts_and_findings():
     rows = words.differences(made_up_gains(), "text").texts
     assert rows[2] == (
-        "", "", "targets in no training history", "40", "0.0700", "0.0500", "+0.0200", "+0.0180 to +0.0220",
+        "Small", "Tower", "targets in no training history", "40", "0.0700", "0.0500", "+0.0200", "+0.0180 to +0.0220",
         "0.0004", "significantly better",
     )  # fmt: skip
-    assert [row[0] for row in rows] == ["Small", "", "", "BM25"]
+    assert [row[0] for row in rows] == ["Small", "Small", "Small", "BM25"]
 
 
 def test_the_chart_has_a_line_for_each_part():
@@ -88,7 +100,7 @@ def test_the_page_and_the_card_hold_the_section():
     assert "Mamba is not compared, because sasrec_softmax was not run: add it to RECIPES." in section
     assert "### What helps here" in model_card(content)
     text = markdown.what_helps(made_up_gains())
-    assert text.index("**Text**") < text.index("significantly better") < text.index("**Contrast**")
+    assert text.index("**Text.**") < text.index("significantly better") < text.index("**Contrast.**")
     assert "Training time" not in text
     assert "Training time" in markdown.what_helps(made_up_gains(), made_up_run().fit_seconds)
 

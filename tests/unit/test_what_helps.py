@@ -150,3 +150,11 @@ def test_counterparts_follow_families():
     with_one = replace(known, recipes={**known.recipes, "timed": recipe})
     timed = Counterpart("timed", "time", "sasrec_sampled_softmax")
     assert counterparts_of_run(["timed", *names], with_one) == (*baselines, timed)
+
+
+def test_every_recipe_of_the_set_knowledge_has_a_plain_counterpart():
+    known = library_registry()
+    recipes = {name: recipe for name, recipe in known.recipes.items() if recipe.set == "knowledge"}
+    assert recipes
+    assert {one.recommender for one in counterparts(recipes, known)} == set(recipes)
+    assert {recipe.plain for recipe in recipes.values()} <= set(known.recipes)

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import is_dataclass
 from typing import Any
 
+from ml.models.settings.attributes import CaFeSettings
 from ml.models.settings.classic import (
     CaserSettings,
     FPMCSettings,
@@ -45,6 +46,7 @@ __all__ = [
     "AlphaRecSettings",
     "BERT4RecSettings",
     "BSARecSettings",
+    "CaFeSettings",
     "CaserSettings",
     "FPMCSettings",
     "GPTRecCodesSettings",
@@ -157,6 +159,7 @@ MODEL_SETTINGS: Mapping[str, type] = _Architectures(
         "alpharec": AlphaRecSettings,
         "bert4rec": BERT4RecSettings,
         "bsarec": BSARecSettings,
+        "cafe": CaFeSettings,
         "caser": CaserSettings,
         "fpmc": FPMCSettings,
         "genrec": GenRecSettings,

@@ -20,7 +20,7 @@ FAMILIES = {
     "neighbours": "Neighbours and rules",
     "language_models": "Language models",
 }
-_EQUAL = "not significantly different"
+_BETTER, _WORSE, _EQUAL = "significantly better", "significantly worse", "not significantly different"
 _PARTS = {
     ALL_USERS: "all test users",
     SHORT_HISTORIES: "histories of fewer than five items",
@@ -60,6 +60,22 @@ def family_title(family: str) -> str:
     return FAMILIES.get(family, family)
 
 
+def summary(found: WhatHelps, family: str) -> str:
+    """Whether a family helps, by the findings on all test users."""
+    findings = [finding(gain) for gain in _of_family(found, family) if gain.part == ALL_USERS]
+    better, worse = (findings.count(outcome) for outcome in (_BETTER, _WORSE))
+    counted = (
+        f"{better} of {len(findings)} significantly better than the plain counterpart, {worse} significantly worse"
+    )
+    if better and worse:
+        return f"It depends on the recommender: {counted}."
+    if better:
+        return f"It helps: {counted}."
+    if worse:
+        return f"It does not help: {counted}."
+    return f"No significant difference was found: {counted}."
+
+
 def sentences(found: WhatHelps, family: str) -> tuple[str, ...]:
     """The findings on all test users, a sentence a recommender."""
     return tuple(_sentence(gain) for gain in _of_family(found, family) if gain.part == ALL_USERS)
@@ -84,7 +100,7 @@ def finding(gain: Gain) -> str:
     """``significantly better``, ``significantly worse`` or ``not significantly different``."""
     if not _adjusted(gain) < LEVEL:
         return _EQUAL
-    return "significantly better" if gain.compared.difference.mean > 0 else "significantly worse"
+    return _BETTER if gain.compared.difference.mean > 0 else _WORSE
 
 
 def _adjusted(gain: Gain) -> float:
@@ -102,8 +118,8 @@ def differences(found: WhatHelps, family: str) -> Table:
     """All differences of a family, for all test users and for parts of them."""
     rows = [
         (
-            gain.title if gain.part == ALL_USERS else "",
-            gain.plain_title if gain.part == ALL_USERS else "",
+            gain.title,
+            gain.plain_title,
             part_title(gain.part),
             count(gain.users),
             metric_value(gain.value),

@@ -194,7 +194,8 @@ def what_helps(found: WhatHelps, seconds: Mapping[str, float] | None = None) -> 
     """
     parts = [escape_markdown(words_what_helps.introduction(found))] if found.gains else []
     for family in words_what_helps.families(found):
-        parts.append(f"**{escape_markdown(words_what_helps.family_title(family))}**")
+        title, summary = words_what_helps.family_title(family), words_what_helps.summary(found, family)
+        parts.append(f"**{escape_markdown(title)}.** {escape_markdown(summary)}")
         told = words_what_helps.sentences(found, family)
         parts.append("\n".join(f"- {escape_markdown(sentence)}" for sentence in told))
         parts.append(markdown_table(words_what_helps.differences(found, family)))
