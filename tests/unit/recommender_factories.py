@@ -120,6 +120,15 @@ _SMALL_RECIPES = {
         "model": _SMALL_MODEL | {"item_embedding": "text_init"},
         "objective": {"name": "sampled_softmax", "negatives": 8, "log_q_correction": True},
     },
+    "unisrec": {
+        "model": _SMALL_MODEL
+        | {"architecture": "unisrec", "item_embedding": "text_experts_and_id", "temperature": 0.07},
+        "objective": {"name": "sampled_softmax", "negatives": 8, "log_q_correction": True},
+    },
+    "alpharec": {
+        "model": _SMALL_FACTORS | {"architecture": "alpharec", "hidden_dimensions": 12, "temperature": 0.15},
+        "objective": {"name": "sampled_softmax", "negatives": 8, "log_q_correction": False},
+    },
     "gru4rec_text_and_id": {
         "model": _SMALL_VECTORS
         | {"architecture": "gru4rec", "layers": 1, "hidden_dimensions": 12, "item_embedding": "text_and_id"},

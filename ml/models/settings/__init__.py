@@ -36,12 +36,14 @@ from ml.models.settings.generating import (
     TIGERSettings,
 )
 from ml.models.settings.memory import HSTUSettings, MambaSettings
+from ml.models.settings.text import AlphaRecSettings, UniSRecSettings
 from ml.models.settings.timed import TimeGapSASRecSettings, TiSASRecSettings
 from ml.models.settings.transformers import BERT4RecSettings, BSARecSettings, SASRecSettings
 
 __all__ = [
     "AUTO",
     "MODEL_SETTINGS",
+    "AlphaRecSettings",
     "BERT4RecSettings",
     "BSARecSettings",
     "CaFeSettings",
@@ -64,6 +66,7 @@ __all__ = [
     "TextSettings",
     "TiSASRecSettings",
     "TimeGapSASRecSettings",
+    "UniSRecSettings",
     "decided_length",
     "generates",
     "needs_codes",
@@ -153,6 +156,7 @@ class _Architectures(Mapping[str, type]):
 
 MODEL_SETTINGS: Mapping[str, type] = _Architectures(
     {
+        "alpharec": AlphaRecSettings,
         "bert4rec": BERT4RecSettings,
         "bsarec": BSARecSettings,
         "cafe": CaFeSettings,
@@ -171,5 +175,6 @@ MODEL_SETTINGS: Mapping[str, type] = _Architectures(
         "tiger": TIGERSettings,
         "time_gap_sasrec": TimeGapSASRecSettings,
         "tisasrec": TiSASRecSettings,
+        "unisrec": UniSRecSettings,
     }
 )
