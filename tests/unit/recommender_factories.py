@@ -151,6 +151,16 @@ _SMALL_RECIPES = {
         "task": {"name": "cloze", "masked_share": 0.2, "last_item_share": 0.2},
         "objective": {"name": "softmax"},
     },
+    **{
+        f"bert4rec_{block}": {
+            "model": _SMALL_VECTORS
+            | {"architecture": "bert4rec", "blocks": 2, "heads": 2, "feed_forward_dimensions": 16}
+            | {"item_biases": True, "block": block},
+            "task": {"name": "cloze", "masked_share": 0.2, "last_item_share": 0.2},
+            "objective": {"name": "softmax"},
+        }
+        for block in ("albert", "deberta")
+    },
     "cbit": {
         "model": _SMALL_VECTORS
         | {"architecture": "bert4rec", "blocks": 1, "heads": 2, "feed_forward_dimensions": 16, "item_biases": True},

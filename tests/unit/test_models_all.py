@@ -65,6 +65,8 @@ MODELS: dict[str, tuple[str, dict]] = {
     "esasrec_quantised": ("sasrec", _TRANSFORMER | {"block": "ligr"} | _QUANTISED),
     "bert4rec": ("bert4rec", _TRANSFORMER | {"item_biases": True}),
     "bert4rec_without_biases": ("bert4rec", _TRANSFORMER | {"item_biases": False, "separate_output_embedding": True}),
+    "bert4rec_albert": ("bert4rec", _TRANSFORMER | {"item_biases": True, "block": "albert", "blocks": 2}),
+    "bert4rec_deberta": ("bert4rec", _TRANSFORMER | {"item_biases": True, "block": "deberta"}),
     "bert4rec_quantised": ("bert4rec", _TRANSFORMER | {"item_biases": True} | _QUANTISED),
     "bsarec": ("bsarec", _BSAREC),
     "bsarec_quantised": ("bsarec", _BSAREC | _QUANTISED),
