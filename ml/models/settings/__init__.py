@@ -35,7 +35,7 @@ from ml.models.settings.generating import (
     ItemCodesSettings,
     TIGERSettings,
 )
-from ml.models.settings.memory import HSTUSettings, MambaSettings
+from ml.models.settings.memory import HSTUSettings, MambaSettings, SIGMASettings
 from ml.models.settings.timed import TimeGapSASRecSettings, TiSASRecSettings
 from ml.models.settings.transformers import BERT4RecSettings, BSARecSettings, SASRecSettings
 
@@ -60,6 +60,7 @@ __all__ = [
     "ModelSettings",
     "NextItNetSettings",
     "SASRecSettings",
+    "SIGMASettings",
     "TIGERSettings",
     "TextSettings",
     "TiSASRecSettings",
@@ -168,6 +169,7 @@ MODEL_SETTINGS: Mapping[str, type] = _Architectures(
         "matrix_factorisation": MatrixFactorisationSettings,
         "nextitnet": NextItNetSettings,
         "sasrec": SASRecSettings,
+        "sigma": SIGMASettings,
         "tiger": TIGERSettings,
         "time_gap_sasrec": TimeGapSASRecSettings,
         "tisasrec": TiSASRecSettings,

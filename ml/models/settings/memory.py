@@ -69,3 +69,23 @@ class HSTUSettings(ItemVectorSettings):
         super().__post_init__()
         check_at_least_one(self, "blocks", "heads")
         check_heads(self)
+
+
+@dataclass(frozen=True)
+class SIGMASettings(MambaSettings):
+    """SIGMA (Liu et al., AAAI 2025, arXiv 2408.11451).
+
+    Attributes:
+        unflipped: how many of the latest items keep their places when the history is reversed; the authors' code has 5
+            in a window of 50.
+    """
+
+    unflipped: int = 5
+
+    model: ClassVar[str] = "ml.models.sigma:SIGMA"
+    # what is reversed depends on where the history ends
+    reads_later_items: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least_one(self, "unflipped")
