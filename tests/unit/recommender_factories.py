@@ -200,6 +200,16 @@ _SMALL_RECIPES = {
         },
         "objective": {"name": "softmax"},
     },
+    "sasrec_reasoning": {
+        "model": _SMALL_MODEL
+        | {
+            "architecture": "sasrec_reasoning",
+            "block": "pre_norm",
+            "reasoning_steps": 2,
+            "reasoning_temperature": 1.5,
+        },
+        "objective": {"name": "sampled_softmax", "negatives": 8, "log_q_correction": True},
+    },
     "sigma": {
         "model": _SMALL_VECTORS
         | {

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ml.models.settings.common import ItemVectorSettings, check_at_least_one, check_heads
+from ml.models.settings.transformers import SASRecSettings
 
 
 @dataclass(frozen=True)
@@ -89,3 +90,27 @@ class SIGMASettings(MambaSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_at_least_one(self, "unflipped")
+
+
+@dataclass(frozen=True)
+class ReasoningSASRecSettings(SASRecSettings):
+    """SASRec that reads its own state again before it chooses (ReaRec: Tang et al., arXiv 2503.22675).
+
+    Attributes:
+        reasoning_steps: positions after the last item, each of which reads the state before it.
+        reasoning_temperature: how many times as high the temperature of a step is as that of the next one while
+            training; the last step has temperature 1, and 1 trains all steps alike.
+
+    ``block`` is ``pre_norm`` or ``gpt2``.
+    """
+
+    reasoning_steps: int
+    reasoning_temperature: float
+
+    model: ClassVar[str] = "ml.models.reasoning:ReasoningSASRec"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least_one(self, "reasoning_steps", "reasoning_temperature")
+        if self.block not in ("pre_norm", "gpt2"):
+            raise ValueError(f'block must be "pre_norm" or "gpt2" in a model that reasons, not "{self.block}"')
