@@ -76,16 +76,21 @@ class GatedMambaLayer(nn.Module):
         self.weights = nn.Parameter(torch.tensor(_FIRST_WEIGHTS))
         self.output = nn.Linear(dimensions, dimensions)
 
-    def forward(self, inputs: Tensor, order: Tensor) -> Tensor:
+    def forward(self, inputs: Tensor, order: Tensor | None) -> Tensor:
         """``[batch, length, dimensions]`` to the same.
 
         Args:
             inputs: of the layer.
-            order: the partially reversed order, int64 ``[batch, length]``.
+            order: the partially reversed order, int64 ``[batch, length]``; ``None`` where no history has an item that
+                is reversed, so that both orders are one.
         """
-        flipped = inputs.gather(1, order[..., None].expand_as(inputs))
-        # outputs of the reversed order are added where they stand, as published: at the latest items both agree
-        outputs, flipped_outputs = self.state_space(torch.cat([inputs, flipped])).chunk(2)
+        if order is None:
+            flipped = inputs
+            outputs = flipped_outputs = self.state_space(inputs)
+        else:
+            flipped = inputs.gather(1, order[..., None].expand_as(inputs))
+            # outputs of the reversed order are added where they stand, as published: at the latest items both agree
+            outputs, flipped_outputs = self.state_space(torch.cat([inputs, flipped])).chunk(2)
         recent = self.convolution(F.pad(inputs.transpose(1, 2), (_CONVOLUTION_WIDTH - 1, 0))).transpose(1, 2)
         short_term, _ = self.units(recent)
         mixed = (
@@ -107,7 +112,7 @@ class SIGMABlock(nn.Module):
         self.feed_forward_norm = nn.LayerNorm(settings.dimensions)
         self.feed_forward = FeedForward(settings.dimensions, settings.feed_forward_dimensions, settings.dropout)
 
-    def forward(self, inputs: Tensor, order: Tensor) -> Tensor:
+    def forward(self, inputs: Tensor, order: Tensor | None) -> Tensor:
         """``[batch, length, dimensions]`` to the same; ``order`` as in :class:`GatedMambaLayer`."""
         inputs = inputs + self.dropout(self.layer(self.layer_norm(inputs), order))
         return inputs + self.feed_forward(self.feed_forward_norm(inputs))
@@ -134,7 +139,8 @@ class SIGMA(ItemSequenceModel):
 
     def forward(self, items: Tensor, lengths: Tensor, users: Tensor) -> Tensor:
         hidden = self.dropout(self.input_embedding(items))
-        order = partially_flipped(lengths, items.shape[1], self.unflipped)
+        length = items.shape[1]
+        order = partially_flipped(lengths, length, self.unflipped) if length > self.unflipped else None
         for block in self.blocks:
             hidden = block(hidden, order)
         return self.norm(hidden)
