@@ -5,10 +5,9 @@
 
 Without ``--recall`` each model takes training steps on batches of made-up histories that all have one length, in a
 process of its own on one thread: seconds of a step (forward, loss over sampled items, backward, optimiser) and the peak
-memory of the process, beside those of SASRec at the same length. (SIGMA is not trained at all positions of a history, as
-here, but at the last of each prefix: an epoch of it has more steps. A model that reasons is timed with the loss of its
-last step alone.) Models take turns; reported are medians over
-the repeats, with the least and the most.
+memory of the process, beside those of SASRec at the same length. Models take turns; reported are medians over the
+repeats, with the least and the most. SIGMA's own task, a target at the end of each prefix, has more steps in an epoch
+than the one here, a target at every position; a model that reasons is timed with the loss of its last step alone.
 
 With ``--recall`` each model is trained on histories in which the last item names an item that stands a given number of
 places before it, and must be repeated: a task that cannot be solved without remembering so far back. Reported is the
