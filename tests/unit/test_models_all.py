@@ -11,7 +11,7 @@ from ml.models.build import build_model
 from ml.models.item_biases import BiasedItemEmbedding, dense_with_bias
 from ml.models.item_embeddings import DenseItemEmbedding
 from ml.models.sequential_model import SequentialModel
-from ml.models.settings import MODEL_SETTINGS, generates, reads_categories
+from ml.models.settings import MODEL_SETTINGS, generates, reads_categories, reads_text
 from ml.models.user_vectors import UserVectors
 
 ITEMS, USERS, MAX_LENGTH = 30, 5, 8
@@ -42,6 +42,16 @@ _QUANTISED = {"item_embedding": "joint_product_quantised"}
 
 MODELS: dict[str, tuple[str, dict]] = {
     "sasrec": ("sasrec", _TRANSFORMER | {"block": "sasrec"}),
+    "sasrec_text": ("sasrec", _TRANSFORMER | {"block": "sasrec", "item_embedding": "text"}),
+    "sasrec_text_init": ("sasrec", _TRANSFORMER | {"block": "pre_norm", "item_embedding": "text_init"}),
+    "gru4rec_text_and_id": (
+        "gru4rec",
+        _VECTORS | {"layers": 1, "hidden_dimensions": 10, "item_embedding": "text_and_id"},
+    ),
+    "bert4rec_text_and_id": (
+        "bert4rec",
+        _TRANSFORMER | {"item_biases": True, "item_embedding": "text_and_id", "separate_output_embedding": True},
+    ),
     "pre_norm": ("sasrec", _TRANSFORMER | {"block": "pre_norm"}),
     "gpt2": ("sasrec", _TRANSFORMER | {"block": "gpt2", "separate_output_embedding": True}),
     "esasrec": ("sasrec", _TRANSFORMER | {"block": "ligr"}),
@@ -101,8 +111,9 @@ def _model(name: str, users: int = USERS) -> SequentialModel:
     if getattr(settings, "item_embedding", "dense") == "joint_product_quantised":
         codes = np.random.default_rng(0).integers(256, size=(ITEMS, 4), dtype=np.uint8)
     categories = np.arange(ITEMS) % 4 if reads_categories(settings) else None
+    text = np.random.default_rng(0).normal(size=(ITEMS, 7)).astype(np.float32) if reads_text(settings) else None
     torch.manual_seed(0)
-    return build_model(settings, ITEMS, users, codes, categories=categories)
+    return build_model(settings, ITEMS, users, codes, text=text, categories=categories)
 
 
 def _histories(rows: int = 4) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
