@@ -219,6 +219,31 @@ _SMALL_RECIPES = {
         },
         "objective": {"name": "softmax"},
     },
+    "sasrec_reasoning": {
+        "model": _SMALL_MODEL
+        | {
+            "architecture": "sasrec_reasoning",
+            "block": "pre_norm",
+            "reasoning_steps": 2,
+            "reasoning_temperature": 1.5,
+        },
+        "objective": {"name": "sampled_softmax", "negatives": 8, "log_q_correction": True},
+    },
+    "sigma": {
+        "model": _SMALL_VECTORS
+        | {
+            "architecture": "sigma",
+            "blocks": 1,
+            "feed_forward_dimensions": 16,
+            "expansion": 1,
+            "head_dimensions": 8,
+            "state_dimensions": 4,
+            "convolution_width": 3,
+            "unflipped": 2,
+        },
+        "task": {"name": "every_prefix", "prefixes": 3},
+        "objective": {"name": "softmax"},
+    },
     "hstu": {
         "model": _SMALL_VECTORS | {"architecture": "hstu", "blocks": 1, "heads": 2},
         "objective": {"name": "softmax"},

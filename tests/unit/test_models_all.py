@@ -91,11 +91,21 @@ MODELS: dict[str, tuple[str, dict]] = {
     "tisasrec_quantised": ("tisasrec", _TRANSFORMER | {"longest_interval": 5} | _QUANTISED),
     "mamba": ("mamba", _VECTORS | _MAMBA),
     "mamba_in_small_chunks": ("mamba", _VECTORS | _MAMBA | {"chunk": 2} | _QUANTISED),
+    "sasrec_reasoning": (
+        "sasrec_reasoning",
+        _TRANSFORMER | {"block": "pre_norm", "reasoning_steps": 2, "reasoning_temperature": 1.5},
+    ),
+    "sasrec_reasoning_quantised": (
+        "sasrec_reasoning",
+        _TRANSFORMER | {"block": "gpt2", "reasoning_steps": 1, "reasoning_temperature": 1.0} | _QUANTISED,
+    ),
+    "sigma": ("sigma", _VECTORS | _MAMBA | {"unflipped": 2}),
+    "sigma_quantised": ("sigma", _VECTORS | _MAMBA | {"unflipped": 3, "chunk": 2} | _QUANTISED),
     "hstu": ("hstu", _VECTORS | {"blocks": 2, "heads": 3}),
     "fpmc": ("fpmc", _PLAIN),
     "matrix_factorisation": ("matrix_factorisation", _PLAIN),
 }
-_NOT_CAUSAL = ("bsarec", "bsarec_quantised", "bsarec_filter_alone")
+_NOT_CAUSAL = ("bsarec", "bsarec_quantised", "bsarec_filter_alone", "sigma", "sigma_quantised")
 CAUSAL = [name for name in MODELS if not name.startswith("bert4rec") and name not in _NOT_CAUSAL]
 WITH_USERS = ["caser_with_users", "fpmc", "matrix_factorisation"]
 
@@ -415,6 +425,10 @@ def test_biases_start_at_zero_and_add_to_the_score():
         ("tisasrec", {"longest_interval": 0}, "longest_interval must be at least 1"),
         ("mamba", {"head_dimensions": 7}, "must divide expansion"),
         ("mamba", {"state_dimensions": 0}, "state_dimensions must be at least 1"),
+        ("sasrec_reasoning", {"reasoning_steps": 0}, "reasoning_steps must be at least 1"),
+        ("sasrec_reasoning", {"reasoning_temperature": 0.9}, "reasoning_temperature must be at least 1"),
+        ("sasrec_reasoning", {"block": "sasrec"}, "block must be .pre_norm. or .gpt2."),
+        ("sigma", {"unflipped": 0}, "unflipped must be at least 1"),
         ("hstu", {"heads": 5}, "heads .5. must divide dimensions"),
         ("fpmc", {"dimensions": 0}, "dimensions must be at least 1"),
         ("matrix_factorisation", {"embedding_deviation": -1.0}, "embedding_deviation must be above 0"),

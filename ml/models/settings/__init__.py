@@ -35,7 +35,7 @@ from ml.models.settings.generating import (
     ItemCodesSettings,
     TIGERSettings,
 )
-from ml.models.settings.memory import HSTUSettings, MambaSettings
+from ml.models.settings.memory import HSTUSettings, MambaSettings, ReasoningSASRecSettings, SIGMASettings
 from ml.models.settings.text import AlphaRecSettings, UniSRecSettings
 from ml.models.settings.timed import TimeGapSASRecSettings, TiSASRecSettings
 from ml.models.settings.transformers import BERT4RecSettings, BSARecSettings, SASRecSettings
@@ -61,7 +61,9 @@ __all__ = [
     "MaxLength",
     "ModelSettings",
     "NextItNetSettings",
+    "ReasoningSASRecSettings",
     "SASRecSettings",
+    "SIGMASettings",
     "TIGERSettings",
     "TextSettings",
     "TiSASRecSettings",
@@ -172,6 +174,8 @@ MODEL_SETTINGS: Mapping[str, type] = _Architectures(
         "matrix_factorisation": MatrixFactorisationSettings,
         "nextitnet": NextItNetSettings,
         "sasrec": SASRecSettings,
+        "sasrec_reasoning": ReasoningSASRecSettings,
+        "sigma": SIGMASettings,
         "tiger": TIGERSettings,
         "time_gap_sasrec": TimeGapSASRecSettings,
         "tisasrec": TiSASRecSettings,
