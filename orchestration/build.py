@@ -27,6 +27,7 @@ from orchestration.assets.slices import slice_assets
 from orchestration.assets.teacher_lists import teacher_lists_assets
 from orchestration.assets.training_sets import training_set_assets
 from orchestration.assets.warehouse import warehouse
+from orchestration.assets.what_helps import what_helps_assets
 from orchestration.automation.alerts import alert_on_failure
 from orchestration.automation.jobs import everything, jobs, nightly
 from orchestration.automation.registration import register_landed
@@ -64,6 +65,7 @@ def build_defs(resources: Mapping[str, Any] | None = None) -> dg.Definitions:
             *evaluation_assets,
             *slice_assets,
             *beyond_accuracy_assets,
+            *what_helps_assets,
             *audit_assets,
             *report_assets,
             *search_assets,

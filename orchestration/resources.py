@@ -203,8 +203,9 @@ class Settings(dg.ConfigurableResource):
         _COMPARISON,
         "comparison",
         description="Recipes to train and compare, by name or by set: 'quick', 'full', 'generative', "
-        "'beyond_accuracy' or 'knowledge' (each with the quick ones), 'slow' (an hour or more on two cores) or "
-        "'published' (sizes of papers, for a GPU); empty takes the quick ones. Baselines always run.",
+        "'beyond_accuracy' (each with the quick ones), 'knowledge' (with the quick and the full ones), 'slow' (an hour "
+        "or more on two cores) or 'published' (sizes of papers, for a GPU); empty takes the quick ones. Baselines "
+        "always run.",
     )
     seeds: int | None = _setting(
         1,

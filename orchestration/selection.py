@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import dagster as dg
 
-from ml.baselines.registry import BASELINES
+from ml.baselines.registry import ALWAYS_RUN, BASELINES
 from ml.extras import missing, remedy, require
 from ml.recommenders.registry import chosen_names, compared, needed_codes, needed_teacher_lists
 from orchestration.dagster_internals import BaseAssetGraph
@@ -28,7 +28,7 @@ def group_of(layer: str, name: str) -> str:
     """The group of an asset of a recommender or of codes: its layer, or apart where the default recipes do not need it.
 
     Args:
-        layer: ``models``, ``rankings``, ``codes`` or ``teacher_lists``.
+        layer: ``baselines``, ``models``, ``rankings``, ``codes`` or ``teacher_lists``.
         name: of the recommender, of the code assignment or of the teacher lists.
     """
     needed = _NEEDED[layer](chosen_names([])) if layer in _NEEDED else compared([])
@@ -46,7 +46,7 @@ def unwanted(graph: BaseAssetGraph, named: Iterable[str]) -> set[dg.AssetKey]:
 
 
 def is_chosen(key: dg.AssetKey, chosen: Iterable[str]) -> bool:
-    """Whether an asset is made under a choice: all but models, fusions and re-rankings that were not chosen, their
+    """Whether an asset is made under a choice: all but the recommenders that run only where they are chosen, their
     rankings, code assignments and teacher lists that no chosen model needs, and the report where the extra for it is
     not installed.
 
@@ -58,7 +58,7 @@ def is_chosen(key: dg.AssetKey, chosen: Iterable[str]) -> bool:
         return name in _NEEDED[layer](chosen)
     if key == REPORT:
         return not missing("report")
-    return layer not in ("models", "rankings") or name in BASELINES or name in chosen
+    return layer not in ("baselines", "models", "rankings") or name in ALWAYS_RUN or name in chosen
 
 
 def left_out(named: Iterable[str]) -> list[str]:

@@ -90,8 +90,9 @@ def last_of(histories: Sequences, count: int) -> Sequences:
     lengths = np.minimum(histories.lengths, count)
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     starts = np.repeat(histories.offsets[1:] - lengths - offsets[:-1], lengths)
-    items = np.asarray(histories.items[starts + np.arange(offsets[-1])], dtype=np.int32)
-    return Sequences(items, offsets)
+    places = starts + np.arange(offsets[-1])
+    times = None if histories.times is None else np.asarray(histories.times[places], dtype=np.int64)
+    return Sequences(np.asarray(histories.items[places], dtype=np.int32), offsets, times=times)
 
 
 def _ndcg_of_cut(

@@ -17,7 +17,7 @@ import numpy as np
 
 from ml.audits.audit import CANNOT_TELL, CONCERN, NO_CONCERN, NOTE, Audit
 from ml.audits.near_duplicates import LEAST_ITEMS, LIKENESS, NearDuplicateUsers, near_duplicate_users
-from ml.baselines.registry import BASELINES
+from ml.baselines.registry import ALWAYS_RUN, BASELINES
 from ml.codes.recipe import CodesRecipe
 from ml.data.timed_interactions import Interactions
 from ml.data.training_set import FIT_ON_BOTH, FIT_ON_TRAIN, Sequences, TrainingSet
@@ -311,7 +311,7 @@ def with_held_out_replaced(training_set: TrainingSet, seed: int = 0) -> Training
         return ((items + steps) % training_set.items).astype(items.dtype)
 
     def between(rows: Sequences | None) -> Sequences | None:
-        return None if rows is None else Sequences(replaced(rows.items), rows.offsets, rows.users)
+        return None if rows is None else replace(rows, items=replaced(rows.items))
 
     return replace(
         training_set,
@@ -335,14 +335,14 @@ def rankings_refit(
 
 
 def baseline_refits(training_set: TrainingSet, exclude_seen: bool, seed: int = 0) -> dict[str, Refit]:
-    """All baselines, by title, ranking a few hundred histories of test users; those that read text where it is
-    loaded."""
+    """The baselines of every comparison, by title, ranking a few hundred histories of test users; those that read text
+    where it is loaded."""
     cases = len(training_set.test_users)
     chosen = np.sort(np.random.default_rng(seed).permutation(cases)[:HISTORIES])
     histories = training_set.histories("test").take(chosen)
     return {
         baseline.title: rankings_refit(partial(baseline.create, seed), histories, exclude_seen)
-        for baseline in BASELINES.values()
+        for baseline in map(BASELINES.__getitem__, ALWAYS_RUN)
         if training_set.item_text is not None or not baseline.needs_item_text
     }
 

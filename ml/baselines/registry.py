@@ -3,7 +3,7 @@
 A baseline is one module of this package: a class of the form of :class:`ml.recommender.Recommender`, and a
 ``REGISTERED`` (:mod:`ml.registry`) that describes it. What it needs is named in ``needs``: ``item_text`` where ``fit``
 reads the text of the items, ``text_vectors`` where it reads the vectors of these texts too, ``seed`` where its rankings
-are drawn.
+are drawn, ``chosen`` where it runs only when it is chosen, by name or by the set ``knowledge``.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from ml.registry import Registered, registered
 ITEM_TEXT = "item_text"
 TEXT_VECTORS = "text_vectors"
 SEED = "seed"
+CHOSEN = "chosen"
 
 
 class Baseline(Registered):
@@ -36,6 +37,11 @@ class Baseline(Registered):
         """Whether its rankings are drawn with a seed."""
         return SEED in self.needs
 
+    @property
+    def always_runs(self) -> bool:
+        """Whether it is in every comparison, chosen or not."""
+        return CHOSEN not in self.needs
+
     def create(self, seed: int = 0) -> Recommender:
         """A recommender to be fitted; ``seed`` matters only where :attr:`seeded` is true."""
         return self.resolve()(seed=seed) if self.seeded else self.resolve()()
@@ -46,3 +52,5 @@ class Baseline(Registered):
 
 
 BASELINES = registered("ml.baselines", Baseline)
+# those of every comparison; the others are chosen like models
+ALWAYS_RUN = tuple(name for name, baseline in BASELINES.items() if baseline.always_runs)

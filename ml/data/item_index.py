@@ -74,4 +74,5 @@ def translate(histories: Sequences, from_item_ids: np.ndarray, to_item_ids: np.n
     items = indices_in(from_item_ids, to_item_ids)[histories.items]
     held = items != NOT_HELD
     offsets = np.concatenate([[0], np.cumsum(held)])[histories.offsets]
-    return Sequences(items[held].astype(np.int32), offsets.astype(np.int64))
+    times = None if histories.times is None else np.asarray(histories.times)[held]
+    return Sequences(items[held].astype(np.int32), offsets.astype(np.int64), times=times)

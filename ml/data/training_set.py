@@ -49,17 +49,22 @@ class Sequences:
         offsets: where each row starts, int64 ``[rows + 1]``.
         users: user index of each row, int32 ``[rows]``, -1 for a user who is not of the training set; ``None``
             where nobody is known. Read by models with a vector for each user, by nobody else.
+        times: when each interaction took place, seconds since 1970, int64 ``[interactions]``; ``None`` where that is
+            not known or not read.
     """
 
     items: np.ndarray
     offsets: np.ndarray
     users: np.ndarray | None = None
+    times: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if len(self.offsets) == 0 or self.offsets[0] != 0 or self.offsets[-1] != len(self.items):
             raise ValueError("offsets must start at 0 and end at the number of items")
         if self.users is not None and len(self.users) != len(self):
             raise ValueError(f"{len(self.users)} users for {len(self)} rows")
+        if self.times is not None and len(self.times) != len(self.items):
+            raise ValueError(f"{len(self.times)} times for {len(self.items)} interactions")
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -86,22 +91,28 @@ class Sequences:
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         starts = np.repeat(self.offsets[rows] - offsets[:-1], lengths)
         users = None if self.users is None else np.asarray(self.users)[rows]
-        return Sequences(np.asarray(self.items[starts + np.arange(offsets[-1])], dtype=np.int32), offsets, users)
+        places = starts + np.arange(offsets[-1])
+        times = None if self.times is None else np.asarray(self.times[places], dtype=np.int64)
+        return Sequences(np.asarray(self.items[places], dtype=np.int32), offsets, users, times)
 
     def of_users(self, users: np.ndarray) -> Sequences:
         """The same rows, with the user index of each."""
-        return Sequences(self.items, self.offsets, np.asarray(users, dtype=np.int32))
+        return replace(self, users=np.asarray(users, dtype=np.int32))
 
-    def append(self, rows: np.ndarray, items: np.ndarray) -> Sequences:
-        """One more item at the end of each of the given rows (each row at most once)."""
+    def append(self, rows: np.ndarray, items: np.ndarray, times: np.ndarray | None = None) -> Sequences:
+        """One more item at the end of each of the given rows (each row at most once), with its time if that is
+        known."""
         extra = np.zeros(len(self), dtype=np.int64)
         extra[rows] = 1
         order = np.argsort(rows, kind="stable")
         added = np.asarray(items, dtype=np.int32)[order]
-        return self.followed_by(Sequences(added, np.concatenate([[0], np.cumsum(extra)]).astype(np.int64)))
+        added_times = None if times is None else np.asarray(times, dtype=np.int64)[order]
+        offsets = np.concatenate([[0], np.cumsum(extra)]).astype(np.int64)
+        return self.followed_by(Sequences(added, offsets, times=added_times))
 
     def followed_by(self, other: Sequences) -> Sequences:
-        """Each row followed by the row of the other at the same place.
+        """Each row followed by the row of the other at the same place. There are times where all interactions have
+        one.
 
         Raises:
             ValueError: they differ in their number of rows.
@@ -110,10 +121,14 @@ class Sequences:
             raise ValueError(f"{len(self)} rows cannot be followed by {len(other)}")
         offsets = np.asarray(self.offsets) + np.asarray(other.offsets)
         out = np.empty(offsets[-1], dtype=np.int32)
+        timed = all(part.times is not None or len(part.items) == 0 for part in (self, other))
+        times = np.empty(offsets[-1], dtype=np.int64) if timed else None
         for part, starts in ((self, offsets[:-1]), (other, offsets[:-1] + self.lengths)):
-            shift = np.repeat(starts - part.offsets[:-1], part.lengths)
-            out[np.arange(len(part.items)) + shift] = part.items
-        return Sequences(out, offsets, self.users)
+            places = np.arange(len(part.items)) + np.repeat(starts - part.offsets[:-1], part.lengths)
+            out[places] = part.items
+            if times is not None and part.times is not None:
+                times[places] = part.times
+        return Sequences(out, offsets, self.users, times)
 
     @classmethod
     def empty(cls, rows: int) -> Sequences:
@@ -160,6 +175,9 @@ class TrainingSet:
             target where the user has one; ``[test cases]`` rows.
         item_text: text of each item index, or ``None`` where it was not loaded. A plain tuple becomes
             :class:`ItemTexts`.
+        validation_times: when the validation targets took place, seconds since 1970, int64 ``[validation cases]``;
+            ``None`` where times were not loaded (:func:`ml.data.times.load_times`). The other times are in the
+            sequences.
     """
 
     dataset: str
@@ -174,6 +192,7 @@ class TrainingSet:
     before_validation: Sequences | None = None
     before_test: Sequences | None = None
     item_text: tuple[str, ...] | None = None
+    validation_times: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if self.item_text is not None and not isinstance(self.item_text, ItemTexts):
@@ -212,10 +231,11 @@ class TrainingSet:
             cases = np.full(self.users, len(self.validation_users))
             cases[self.validation_users] = np.arange(len(self.validation_users))
             validated = self._between("validation").append(
-                np.arange(len(self.validation_users)), self.validation_targets
+                np.arange(len(self.validation_users)), self.validation_targets, self.validation_times
             )
             # one more, empty row for users without validation
-            validated = Sequences(validated.items, np.append(validated.offsets, validated.offsets[-1]))
+            offsets = np.append(validated.offsets, validated.offsets[-1])
+            validated = Sequences(validated.items, offsets, times=validated.times)
             train = self.histories("train").take(self.test_users)
             known = train.followed_by(validated.take(cases[self.test_users]))
             return known.followed_by(self._between("test"))
@@ -225,12 +245,17 @@ class TrainingSet:
         """The same data with every validation item, and the items before it, at the end of its user's training
         history, and no validation case left: what a final fit on ``train+validation`` reads. Test histories stay
         as they were."""
-        known = self.histories("validation").append(np.arange(len(self.validation_users)), self.validation_targets)
+        known = self.histories("validation").append(
+            np.arange(len(self.validation_users)), self.validation_targets, self.validation_times
+        )
         rows = np.arange(self.users)
         rows[self.validation_users] = self.users + np.arange(len(self.validation_users))
         both = Sequences(
             np.concatenate([self.train.items, known.items]),
             np.concatenate([self.train.offsets, self.train.offsets[-1] + known.offsets[1:]]),
+            times=None
+            if self.train.times is None or known.times is None
+            else np.concatenate([self.train.times, known.times]),
         )
         return replace(
             self,
@@ -238,6 +263,7 @@ class TrainingSet:
             validation_users=self.validation_users[:0],
             validation_targets=self.validation_targets[:0],
             before_validation=None,
+            validation_times=None if self.validation_times is None else self.validation_times[:0],
         )
 
     def to_fit_on(self, fit_on: str) -> TrainingSet:
@@ -260,6 +286,18 @@ class TrainingSet:
         if len(item_text) != self.items:
             raise ValueError(f"{len(item_text)} item texts for {self.items} items of {self.dataset}")
         return replace(self, item_text=item_text)
+
+    def with_times(
+        self, train: np.ndarray, validation: np.ndarray, before_validation: np.ndarray, before_test: np.ndarray
+    ) -> TrainingSet:
+        """The same with the time of each interaction: see :class:`ml.data.times.Times`."""
+        return replace(
+            self,
+            train=replace(self.train, times=train),
+            validation_times=validation,
+            before_validation=replace(self._between("validation"), times=before_validation),
+            before_test=replace(self._between("test"), times=before_test),
+        )
 
     def _arrays(self) -> dict[str, np.ndarray]:
         before_validation, before_test = self._between("validation"), self._between("test")

@@ -79,7 +79,7 @@ def with_tie_order(training_set: TrainingSet, interactions: Interactions, rule: 
         keys.extend(_hashes(training_set, interactions, rows, () if rule == "hash" else (seed,)))
     items = interactions.items.copy()
     items[rows] = items[rows[np.lexsort((*keys, group))]]
-    return _divided(training_set, interactions.users, items, interactions.splits)
+    return _divided(training_set, interactions.users, items, interactions.splits, interactions.moments)
 
 
 def with_duplicates(training_set: TrainingSet, interactions: Interactions) -> TrainingSet:
@@ -101,7 +101,7 @@ def with_duplicates(training_set: TrainingSet, interactions: Interactions) -> Tr
         splits = np.where(is_copy & (splits == _TEST), _UNUSED, splits)
     else:
         splits = _leave_one_out(users, training_set.validation_users, training_set.test_users)
-    return _divided(training_set, users, interactions.items[rows], splits)
+    return _divided(training_set, users, interactions.items[rows], splits, interactions.moments[rows])
 
 
 def with_other_split(
@@ -126,7 +126,8 @@ def with_leave_one_out(training_set: TrainingSet, interactions: Interactions) ->
     validated = _sample(training_set, np.flatnonzero(lengths >= 3))
     splits = _leave_one_out(interactions.users, validated, np.flatnonzero(lengths >= 2))
     protocol = {**training_set.protocol, "split": LEAVE_ONE_OUT}
-    return replace(_checked(_divided(training_set, interactions.users, interactions.items, splits)), protocol=protocol)
+    variant = _divided(training_set, interactions.users, interactions.items, splits, interactions.moments)
+    return replace(_checked(variant), protocol=protocol)
 
 
 def with_temporal_split(
@@ -168,7 +169,8 @@ def with_temporal_split(
         **training_set.protocol,
         "split": f"{GLOBAL_TEMPORAL}, validation from {quantiles[0]}, test from {quantiles[1]}",
     }
-    return replace(_checked(_divided(training_set, users, interactions.items, splits)), protocol=protocol)
+    variant = _divided(training_set, users, interactions.items, splits, interactions.moments)
+    return replace(_checked(variant), protocol=protocol)
 
 
 def with_test_users(training_set: TrainingSet, rows: np.ndarray) -> TrainingSet:
@@ -234,6 +236,9 @@ def _checked(variant: TrainingSet) -> TrainingSet:
     return variant
 
 
-def _divided(training_set: TrainingSet, users: np.ndarray, items: np.ndarray, splits: np.ndarray) -> TrainingSet:
-    """The training set of these interactions, which come user by user in their order."""
-    return replace(training_set, **divided(users, items, splits, training_set.users))
+def _divided(
+    training_set: TrainingSet, users: np.ndarray, items: np.ndarray, splits: np.ndarray, moments: np.ndarray
+) -> TrainingSet:
+    """The training set of these interactions, which come user by user in their order; with times where it has some."""
+    times = None if training_set.train.times is None else moments // 1000
+    return replace(training_set, **divided(users, items, splits, training_set.users, times))

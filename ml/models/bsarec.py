@@ -58,7 +58,9 @@ class BSARec(ItemSequenceModel):
             hidden = block(hidden, hidden, real, low_pass, None)
         return hidden
 
-    def states(self, items: Tensor, lengths: Tensor, users: Tensor, positions: Tensor) -> Tensor:
+    def states(
+        self, items: Tensor, lengths: Tensor, users: Tensor, positions: Tensor, times: Tensor | None = None
+    ) -> Tensor:
         if len(positions) > len(items):
             return super().states(items, lengths, users, positions)
         # a state a history, as with the task every_prefix: the last block need not compute the others

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ml.models.catalogue import Catalogue
 from ml.models.generating_model import GeneratingModel
 from ml.models.sequential_model import SequentialModel
-from ml.models.settings import AUTO, ModelSettings, needs_codes
+from ml.models.settings import AUTO, ModelSettings, needs_codes, reads_categories, reads_text, reads_times
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,6 +22,8 @@ def build_model(
     codes: np.ndarray | None,
     book_sizes: tuple[int, ...] | None = None,
     training_counts: np.ndarray | None = None,
+    text: np.ndarray | None = None,
+    categories: np.ndarray | None = None,
 ) -> SequentialModel | GeneratingModel:
     """A model with fresh weights, drawn from torch's global generator.
 
@@ -32,9 +34,13 @@ def build_model(
         codes: uint8 or uint16 ``[items, books]`` for models that need codes, else ``None``.
         book_sizes: codes of each book; by default those in use.
         training_counts: training interactions of each item, int64 ``[items]``; by default all items count as seen.
+        text: vectors of the items' text, float32 ``[items, text dimensions]``, for models that read them, else
+            ``None``.
+        categories: category of each item, int64 ``[items]``, for models that read them, else ``None``.
 
     Raises:
-        ValueError: codes are missing, not wanted, or of another catalogue; or the maximum length is still open.
+        ValueError: codes, text or categories are missing, not wanted, or of another catalogue; or the maximum length is
+            still open.
     """
     if getattr(settings, "max_length", None) == AUTO:
         raise ValueError(f'max_length is "{AUTO}": ml.training.derived.derive gives it a number for a dataset')
@@ -44,7 +50,22 @@ def build_model(
         raise ValueError("codes were given to a model that has no use for them")
     if codes is not None and len(codes) != items:
         raise ValueError(f"the codes are of {len(codes)} items, the catalogue has {items}")
-    return _model_class(type(settings))(settings, Catalogue(items, users, codes, book_sizes, training_counts))
+    _check_feature("text vectors", text, reads_text(settings), items)
+    _check_feature("categories", categories, reads_categories(settings), items)
+    catalogue = Catalogue(items, users, codes, book_sizes, training_counts, text, categories)
+    model = _model_class(type(settings))(settings, catalogue)
+    if isinstance(model, SequentialModel) and model.reads_times != reads_times(settings):
+        raise ValueError("reads_times must be the same in the class of a model and in that of its settings")
+    return model
+
+
+def _check_feature(name: str, values: np.ndarray | None, read: bool, items: int) -> None:
+    if read and values is None:
+        raise ValueError(f"the settings of this model need {name} of the items, and none were given")
+    if values is not None and not read:
+        raise ValueError(f"{name} of the items were given to a model that does not read them")
+    if values is not None and len(values) != items:
+        raise ValueError(f"the {name} are of {len(values)} items, the catalogue has {items}")
 
 
 def _model_class(settings: type) -> Callable[[ModelSettings, Catalogue], SequentialModel | GeneratingModel]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ml.models.item_embeddings import DenseItemEmbedding, ItemEmbedding, JointProductQuantisedItemEmbedding
+from ml.models.text_embeddings import TextAndIdItemEmbedding, TextItemEmbedding, initialised_from_text
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,10 @@ class Catalogue:
         book_sizes: codes of each book; by default those in use.
         training_counts: training interactions of each item, int64 ``[items]``, for models that treat items in no
             training history apart; by default all items count as seen.
+        text: vectors of the items' text, float32 ``[items, text dimensions]``, for models that read them; the rows of
+            items without a word are 0.
+        categories: category of each item, int64 ``[items]``, for models that read them: 0 where it is not known, from 1
+            on the category labels in ascending order.
     """
 
     items: int
@@ -27,6 +32,8 @@ class Catalogue:
     codes: np.ndarray | None = None
     book_sizes: tuple[int, ...] | None = None
     training_counts: np.ndarray | None = None
+    text: np.ndarray | None = None
+    categories: np.ndarray | None = None
 
     @property
     def sizes_of_books(self) -> tuple[int, ...]:
@@ -40,13 +47,23 @@ class Catalogue:
         """Which items are in no training history, bool ``[items]``."""
         return np.zeros(self.items, dtype=bool) if self.training_counts is None else self.training_counts == 0
 
-    def item_embedding(self, dimensions: int, deviation: float) -> ItemEmbedding:
-        """Fresh item vectors: quantised ones where there are codes, else a row an item.
+    def item_embedding(self, dimensions: int, deviation: float, kind: str = "dense") -> ItemEmbedding:
+        """Fresh item vectors.
 
         Args:
             dimensions: width of the vectors.
             deviation: standard deviation of the normal distribution that they start from.
+            kind: ``item_embedding`` of :class:`ml.models.settings.ItemVectorSettings`. The catalogue has the codes or
+                the text that it needs.
         """
-        if self.codes is None:
+        if kind == "dense":
             return DenseItemEmbedding(self.items, dimensions, deviation)
-        return JointProductQuantisedItemEmbedding(self.codes, dimensions, deviation)
+        if kind == "joint_product_quantised":
+            assert self.codes is not None  # build_model checked it
+            return JointProductQuantisedItemEmbedding(self.codes, dimensions, deviation)
+        assert self.text is not None  # likewise
+        if kind == "text":
+            return TextItemEmbedding(self.text, dimensions, deviation)
+        if kind == "text_init":
+            return initialised_from_text(self.text, dimensions, deviation)
+        return TextAndIdItemEmbedding(self.text, self.never_seen, dimensions, deviation)

@@ -39,9 +39,13 @@ class SASRec(ItemSequenceModel):
         self.norm = nn.LayerNorm(settings.dimensions)
 
     def forward(self, items: Tensor, lengths: Tensor, users: Tensor) -> Tensor:
+        return self.encoded(items, lengths)
+
+    def encoded(self, items: Tensor, lengths: Tensor, *related: Tensor | None) -> Tensor:
+        """States at every position; ``related`` is handed to each block beside its input."""
         places = torch.arange(items.shape[1], device=items.device) - lengths[:, None] + self.max_length
         hidden = self.input_embedding(items) + F.embedding(places.clamp_(max=self.max_length - 1), self.positions)
         hidden = self.dropout(hidden)
         for block in self.blocks:
-            hidden = block(hidden)
+            hidden = block(hidden, *related)
         return self.norm(hidden)

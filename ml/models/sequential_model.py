@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -17,9 +18,12 @@ class SequentialModel(nn.Module, ABC):
 
     Attributes:
         max_length: longest history that is read, in items; of a longer one the most recent are read.
+        reads_times: whether :meth:`forward` takes times too, int64 ``[batch, length]``, or ``None`` where those of a
+            history are not known.
     """
 
     max_length: int
+    reads_times: ClassVar[bool] = False
 
     @property
     @abstractmethod
@@ -48,9 +52,19 @@ class SequentialModel(nn.Module, ABC):
     def device(self) -> torch.device:
         return next(self.parameters()).device
 
-    def states(self, items: Tensor, lengths: Tensor, users: Tensor, positions: Tensor) -> Tensor:
-        """States at the given places of ``items`` laid flat, int64 ``[states]`` to ``[states, dimensions]``."""
-        return self(items, lengths, users).flatten(0, 1).index_select(0, positions)
+    def states(
+        self, items: Tensor, lengths: Tensor, users: Tensor, positions: Tensor, times: Tensor | None = None
+    ) -> Tensor:
+        """States at the given places of ``items`` laid flat, int64 ``[states]`` to ``[states, dimensions]``.
+
+        Args:
+            items: as :meth:`forward` takes them, like ``lengths`` and ``users``.
+            positions: the places.
+            times: when the items were interacted with, seconds since 1970, int64 ``[batch, length]``, padded with the
+                last one of a row; ``None`` where they are not known. Most models ignore them.
+        """
+        inputs = (items, lengths, users, times) if self.reads_times else (items, lengths, users)
+        return self(*inputs).flatten(0, 1).index_select(0, positions)
 
 
 class ItemSequenceModel(SequentialModel):
@@ -64,7 +78,7 @@ class ItemSequenceModel(SequentialModel):
     def __init__(self, settings: ItemVectorSettings, catalogue: Catalogue) -> None:
         super().__init__()
         self.max_length = decided_length(settings.max_length)
-        sizes = (settings.dimensions, settings.embedding_deviation)
+        sizes = (settings.dimensions, settings.embedding_deviation, settings.item_embedding)
         self.input_embedding = catalogue.item_embedding(*sizes)
         self.separate_output_embedding = (
             catalogue.item_embedding(*sizes) if settings.separate_output_embedding else None

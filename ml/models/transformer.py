@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -177,10 +178,11 @@ class PreNormBlock(nn.Module):
         self.feed_forward_norm = nn.LayerNorm(dimensions)
         self.feed_forward = FeedForward(dimensions, inner, dropout, self.activation)
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        """``[batch, length, dimensions]`` to the same."""
+    def forward(self, inputs: Tensor, *related: Any) -> Tensor:
+        """``[batch, length, dimensions]`` to the same; ``related`` is handed to attention of other kinds, which read
+        more than the inputs."""
         normalised = self.attention_norm(inputs)
-        inputs = inputs + self.attention_dropout(self.attention(normalised, normalised))
+        inputs = inputs + self.attention_dropout(self.attention(normalised, normalised, *related))
         return inputs + self.feed_forward(self.feed_forward_norm(inputs))
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ml.alignment.recipe import AlignmentRecipe, check_student, load_alignments
-from ml.baselines.registry import BASELINES
+from ml.baselines.registry import ALWAYS_RUN, BASELINES
 from ml.codes.recipe import CodesRecipe, load_codes_recipes
 from ml.codes.registry import METHODS
 from ml.config import nearest
@@ -24,6 +24,7 @@ from ml.fusion.recipe import FusionRecipe, load_fusions
 from ml.recommender import ALIGNMENT, BASELINE, FUSION, MODEL, RERANKING
 from ml.reranking.recipe import RerankingRecipe, load_rerankings
 from ml.teaching.recipe import TeacherListsRecipe, load_teacher_lists_recipes
+from ml.training.item_features import modules_of_features
 from ml.training.recipe import RECIPE_SETS, RECIPES, Recipe, load_recipes
 from ml.training.tradeoffs import check_lists_of_recipe
 
@@ -33,11 +34,13 @@ _SETS = {
     "full": ("quick", "full"),
     "generative": ("quick", "generative"),
     "beyond_accuracy": ("quick", "beyond_accuracy"),
-    "knowledge": ("quick", "knowledge"),
+    "knowledge": ("quick", "full", "knowledge"),
     "slow": ("slow",),
     "published": ("published",),
 }
 DEFAULT_SET = "quick"
+# the set of the baselines that run only where they are chosen
+CHOSEN_BASELINES = "knowledge"
 assert set(_SETS) == set(RECIPE_SETS)
 
 
@@ -131,8 +134,18 @@ def recipes_folder() -> Path:
 
 @cache
 def recipes() -> dict[str, Recipe]:
-    """Recipes by name, in the order of their names."""
-    return {recipe.name: recipe for recipe in load_recipes(recipes_folder())}
+    """Recipes by name, in the order of their names.
+
+    Raises:
+        ValueError: the plain recipe that one names does not exist, is itself, or is not in all sets that it is in.
+    """
+    found = {recipe.name: recipe for recipe in load_recipes(recipes_folder())}
+    sets = {name: recipe.set for name, recipe in found.items()}
+    for name, recipe in found.items():
+        if recipe.plain is not None:
+            others = {other: set_ for other, set_ in sets.items() if other != name}
+            _check_part(str(recipe_file(name)), recipe.set, recipe.plain, others, "plain recipe")
+    return found
 
 
 def recipe_file(name: str) -> Path:
@@ -199,8 +212,9 @@ def alignments() -> dict[str, AlignmentRecipe]:
 
 
 def _sets_of(recipes: Mapping[str, Any]) -> dict[str, str | None]:
-    """The set that each recommender is in, by name; ``None`` for baselines, which always run."""
-    return {**dict.fromkeys(BASELINES), **{name: recipe.set for name, recipe in recipes.items()}}
+    """The set that each recommender is in, by name; ``None`` for baselines that always run."""
+    of_baselines = {name: None if name in ALWAYS_RUN else CHOSEN_BASELINES for name in BASELINES}
+    return {**of_baselines, **{name: recipe.set for name, recipe in recipes.items()}}
 
 
 def _check_part(where: str, set_: str | None, part: str, known: Mapping[str, str | None], role: str = "part") -> None:
@@ -287,6 +301,11 @@ def _check_student(
             raise ValueError(f"{where}: its teacher {part} is taught by another recommender itself; name that one")
 
 
+def chosen_baselines() -> list[str]:
+    """Baselines that run only where they are chosen, in the order of tables."""
+    return [name for name in BASELINES if name not in ALWAYS_RUN]
+
+
 def recipe_names() -> list[str]:
     return sorted(recipes())
 
@@ -337,6 +356,13 @@ def parts_of(name: str) -> tuple[str, ...]:
     return registry().parts_of(name)
 
 
+def any_reads_times(names: Iterable[str]) -> bool:
+    """Whether a recommender, or a part of one, reads when the items of a history were interacted with."""
+    known = recipes()
+    parts = {part for name in names for part in parts_of(name)}
+    return any(part in known and known[part].reads_times for part in parts)
+
+
 def modules_of(name: str) -> list[str]:
     """Modules whose code decides what a recommender ranks, once it is fitted.
 
@@ -350,10 +376,11 @@ def _modules_of_baseline(name: str) -> list[str]:
 
 
 def _modules_of_model(name: str) -> list[str]:
-    settings = type(recipes()[name].model)
-    built_from = getattr(settings, "model", f"{settings.__module__}:Model")
+    settings = recipes()[name].model
+    built_from = getattr(settings, "model", f"{type(settings).__module__}:Model")
     objective = recipes()[name].objective.objective
-    return ["ml.training.sequential_recommender", *(path.split(":")[0] for path in (built_from, objective))]
+    named = [path.split(":")[0] for path in (built_from, objective)]
+    return ["ml.training.sequential_recommender", *named, *modules_of_features(settings)]
 
 
 def _modules_of_fusion(name: str) -> list[str]:
@@ -391,8 +418,8 @@ def modules_by_name() -> list[str]:
 
 
 def chosen_names(named: Iterable[str]) -> list[str]:
-    """Models, fusions, re-rankings and alignments that some names of these or of sets stand for; those of ``quick``
-    where none is named.
+    """Models, fusions, re-rankings, alignments, and baselines that do not always run, that some names of these or of
+    sets stand for; those of ``quick`` where none is named.
 
     Where nothing is named and the extra ``train`` is not installed, there are none.
 
@@ -405,7 +432,8 @@ def chosen_names(named: Iterable[str]) -> list[str]:
             return []
         wanted = {DEFAULT_SET}
     sets = {inner for name in wanted & _SETS.keys() for inner in _SETS[name]}
-    chosen = [
+    chosen = [name for name in chosen_baselines() if name in wanted or CHOSEN_BASELINES in sets]
+    chosen += [
         name
         for kind in (recipes(), fusions(), rerankings(), alignments())
         for name in sorted(kind)
@@ -418,8 +446,8 @@ def chosen_names(named: Iterable[str]) -> list[str]:
 
 
 def _lacking(name: str, chosen: Collection[str]) -> list[str]:
-    """What a recommender is built on and is neither a baseline nor chosen."""
-    return [part for part in registry().built_on(name) if part not in BASELINES and part not in chosen]
+    """What a recommender is built on and neither always runs nor is chosen."""
+    return [part for part in registry().built_on(name) if part not in ALWAYS_RUN and part not in chosen]
 
 
 def check_recipes(named: list[str]) -> None:
@@ -430,7 +458,7 @@ def check_recipes(named: list[str]) -> None:
             lacks.
         MissingExtra: the extra ``train`` is not installed.
     """
-    known = [*recipe_names(), *fusion_names(), *reranking_names(), *alignment_names()]
+    known = [*chosen_baselines(), *recipe_names(), *fusion_names(), *reranking_names(), *alignment_names()]
     unknown = sorted(set(named) - {*known, *RECIPE_SETS})
     if unknown:
         meant = nearest(unknown[0], [*known, *RECIPE_SETS])
@@ -442,7 +470,7 @@ def check_recipes(named: list[str]) -> None:
     for name in sorted(set(named) & set(known) - set(chosen)):
         lacking = ",".join(_lacking(name, chosen))
         raise ValueError(f"{name} is {_IN_WORDS[kind_of(name)]} chosen: add {lacking} to RECIPES")
-    if named:
+    if set(named) - set(chosen_baselines()):
         require("train", f"RECIPES={','.join(named)}")
 
 
@@ -463,8 +491,8 @@ def check_audit_model(name: str) -> None:
 
 
 def compared(named: Iterable[str]) -> list[str]:
-    """Recommenders of a leaderboard: all baselines, and what was chosen."""
-    return [*BASELINES, *chosen_names(named)]
+    """Recommenders of a leaderboard: the baselines that always run, and what was chosen."""
+    return [*ALWAYS_RUN, *chosen_names(named)]
 
 
 def needed_codes(chosen: Iterable[str]) -> set[str]:

@@ -13,9 +13,12 @@ from functools import cache, partial
 from multiprocessing import get_context
 from pathlib import Path
 
+from ml.data.item_text import item_text_digest
+from ml.data.times import times_digest
 from ml.data.training_set import TrainingSet
 from ml.evaluation.metrics import metric_values, user_metrics
 from ml.evaluation.rankings import rank
+from ml.models.settings import needs_item_text
 from ml.recommender import Recommender
 from ml.recommenders.fit import Conditions, depends_on_seed
 from ml.recommenders.fit import fit as fit_by_name
@@ -171,6 +174,8 @@ def _key(bench: Bench, fit: Fit) -> str:
         **({"reranking": known.rerankings[name].digest()} if name in known.rerankings else {}),
         **({"alignment": known.alignments[name].digest()} if name in known.alignments else {}),
         **({"teacher_lists": taught} if (taught := _named_lists(name)) else {}),
+        **({"item_text": _text_digest(bench.training_set)} if _reads_item_text(name) else {}),
+        **({"times": times_digest(bench.training_set.train)} if _reads_times(name) else {}),
     }
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
@@ -184,6 +189,22 @@ def _named_lists(name: str) -> dict[str, str]:
     """Digests of the recipes of the lists that a recommender, or what it is built on, is taught."""
     named = [_known().recipes[part].teacher_lists for part in _named_recipes(name)]
     return {lists: _known().teacher_lists[lists].digest() for lists in named if lists is not None}
+
+
+def _reads_item_text(name: str) -> bool:
+    """Whether a model that a recommender is, or is built on, reads item text."""
+    return any(needs_item_text(_known().recipes[part].model) for part in _named_recipes(name))
+
+
+def _reads_times(name: str) -> bool:
+    """Whether a model that a recommender is, or is built on, reads the times of interactions."""
+    return any(_known().recipes[part].reads_times for part in _named_recipes(name))
+
+
+def _text_digest(training_set: TrainingSet) -> str | None:
+    """Digest of the item text; ``None`` where there is none, which the fit refuses."""
+    texts = training_set.item_text
+    return None if texts is None else item_text_digest(training_set.item_ids, texts)
 
 
 @cache

@@ -18,7 +18,9 @@ from typing import Any
 from ml.codes.codes import Codes
 from ml.data.files import atomic_file
 from ml.data.teacher_lists import TeacherLists
+from ml.data.times import times_digest
 from ml.data.training_set import TrainingSet
+from ml.models.settings import needs_item_text
 from ml.search.space import Dimension, as_toml, with_values, within
 from ml.training.loop import DivergedError
 from ml.training.recipe import Recipe
@@ -197,6 +199,8 @@ def _claim(folder: Path, recipe: Recipe, training_set: TrainingSet, space: tuple
         "training_set_digest": training_set.digest(),
         "space": [repr(dimension) for dimension in space],
         "seed": seed,
+        **_item_text(recipe, training_set),
+        **_times(recipe, training_set),
     }
     path = folder / "of.json"
     if path.exists():
@@ -209,6 +213,22 @@ def _claim(folder: Path, recipe: Recipe, training_set: TrainingSet, space: tuple
         return
     with atomic_file(path) as temporary:
         temporary.write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")
+
+
+def _item_text(recipe: Recipe, training_set: TrainingSet) -> dict[str, str]:
+    """Digest of the item text, for a recipe that reads it; without text the first training says what is missing."""
+    texts = training_set.item_text
+    if texts is None or not needs_item_text(recipe.model):
+        return {}
+    from ml.data.item_text import item_text_digest
+
+    return {"item_text_digest": item_text_digest(training_set.item_ids, texts)}
+
+
+def _times(recipe: Recipe, training_set: TrainingSet) -> dict[str, str]:
+    """Digest of the times, for a recipe that reads them; without times the first training says so."""
+    digest = times_digest(training_set.train) if recipe.reads_times else None
+    return {} if digest is None else {"times_digest": digest}
 
 
 def _write(folder: Path, found: Found) -> None:

@@ -29,6 +29,8 @@ class Batch:
         users: user index of each row, -1 where it is not known, int64 ``[batch]``.
         positions: places of the states that are read, in ``items`` laid flat, int64 ``[states]``.
         targets: items to predict from the states; none in a batch of histories.
+        times: when the input items were interacted with, seconds since 1970, padded with the last one of a row, int64
+            ``[batch, length]``; ``None`` where the sequences have no times. Those of targets are not among them.
     """
 
     items: Tensor
@@ -36,6 +38,7 @@ class Batch:
     users: Tensor
     positions: Tensor
     targets: Targets
+    times: Tensor | None = None
 
     @property
     def inputs(self) -> int:
@@ -56,13 +59,18 @@ class Batch:
         """The same on a device; the copies are under way when it returns."""
         if device.type == "cpu":
             return self
-        states = self.targets.states
+        states, importance = self.targets.states, self.targets.importance
         return Batch(
             moved(self.items, device),
             moved(self.lengths, device),
             moved(self.users, device),
             moved(self.positions, device),
-            Targets(moved(self.targets.items, device), None if states is None else moved(states, device)),
+            Targets(
+                moved(self.targets.items, device),
+                None if states is None else moved(states, device),
+                None if importance is None else moved(importance, device),
+            ),
+            None if self.times is None else moved(self.times, device),
         )
 
 
@@ -98,7 +106,8 @@ def next_item_batch(sequences: Sequences, rows: np.ndarray, max_length: int) -> 
     items, real = padded(sequences.items, starts, lengths)
     places = starts[:, None] + np.arange(items.shape[1])
     targets = sequences.items[places[real] + 1].astype(np.int64)
-    return batch_of(items, lengths, users_of(sequences, rows), np.flatnonzero(real), targets)
+    times = times_of(sequences, starts, lengths)
+    return batch_of(items, lengths, users_of(sequences, rows), np.flatnonzero(real), targets, times=times)
 
 
 def history_batch(sequences: Sequences, rows: np.ndarray, max_length: int) -> Batch:
@@ -108,7 +117,8 @@ def history_batch(sequences: Sequences, rows: np.ndarray, max_length: int) -> Ba
     lengths = np.minimum(ends - sequences.offsets[rows], max_length)
     items, _ = padded(sequences.items, ends - lengths, lengths)
     last = np.arange(len(rows)) * items.shape[1] + lengths - 1
-    return batch_of(items, lengths, users_of(sequences, rows), last)
+    times = times_of(sequences, ends - lengths, lengths)
+    return batch_of(items, lengths, users_of(sequences, rows), last, times=times)
 
 
 def history_batch_with_mask(sequences: Sequences, rows: np.ndarray, max_length: int, mask: int) -> Batch:
@@ -132,6 +142,15 @@ def padded(flat: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> tuple[n
     return np.where(real, flat[places], 0).astype(np.int64), real
 
 
+def times_of(sequences: Sequences, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray | None:
+    """Times of the runs of a batch, padded with the last one of each, int64 ``[batch, length]``; ``None`` where the
+    sequences have no times."""
+    if sequences.times is None:
+        return None
+    column = np.minimum(np.arange(lengths.max()), lengths[:, None] - 1)
+    return np.asarray(sequences.times[starts[:, None] + column], dtype=np.int64)
+
+
 def users_of(sequences: Sequences, rows: np.ndarray) -> np.ndarray:
     """User index of the given rows, -1 where it is not known, int64 ``[rows]``."""
     if sequences.users is None:
@@ -146,6 +165,7 @@ def batch_of(
     positions: np.ndarray,
     targets: np.ndarray | None = None,
     states_of_targets: np.ndarray | None = None,
+    times: np.ndarray | None = None,
 ) -> Batch:
     """Arrays as a batch; ``states_of_targets`` where a state has not just one target."""
     return Batch(
@@ -157,6 +177,7 @@ def batch_of(
             torch.from_numpy(np.empty(0, dtype=np.int64) if targets is None else targets),
             None if states_of_targets is None else torch.from_numpy(states_of_targets),
         ),
+        times=None if times is None else torch.from_numpy(times),
     )
 
 

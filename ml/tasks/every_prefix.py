@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from ml.data.training_set import Sequences
-from ml.tasks.batch import Batch, batch_of, history_batch, padded, users_of
+from ml.tasks.batch import Batch, batch_of, history_batch, padded, times_of, users_of
 from ml.tasks.settings import EveryPrefixSettings
 
 
@@ -38,7 +38,8 @@ class EveryPrefix:
         items, _ = padded(sequences.items, places - lengths, lengths)
         last = np.arange(len(lengths)) * items.shape[1] + lengths - 1
         targets = sequences.items[places].astype(np.int64)
-        return batch_of(items, lengths, users_of(sequences, rows)[of_row], last, targets)
+        times = times_of(sequences, places - lengths, lengths)
+        return batch_of(items, lengths, users_of(sequences, rows)[of_row], last, targets, times=times)
 
     def history_batch(self, sequences: Sequences, rows: np.ndarray, max_length: int) -> Batch:
         return history_batch(sequences, rows, max_length)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from ml.data.training_set import Sequences
-from ml.tasks.batch import Batch, batch_of, history_batch, padded, users_of
+from ml.tasks.batch import Batch, batch_of, history_batch, padded, times_of, users_of
 from ml.tasks.settings import RecencySamplingSettings
 
 
@@ -40,11 +40,15 @@ class RecencySampling:
         sampled = self._sampled(lengths, items.shape[1], generator)
         left = real & ~sampled
         counts = left.sum(axis=1)
-        inputs, _ = padded(items[left], np.cumsum(counts) - counts, counts)
+        starts = np.cumsum(counts) - counts
+        inputs, _ = padded(items[left], starts, counts)
         span = items.max() + 1
         states, targets = np.divmod(np.unique(np.nonzero(sampled)[0] * span + items[sampled]), span)
         last = np.arange(len(rows)) * inputs.shape[1] + counts - 1
-        return batch_of(inputs, counts, users_of(sequences, rows), last, targets, states)
+        times = times_of(sequences, ends - lengths, lengths)
+        if times is not None:
+            times = times[left][starts[:, None] + np.minimum(np.arange(inputs.shape[1]), counts[:, None] - 1)]
+        return batch_of(inputs, counts, users_of(sequences, rows), last, targets, states, times)
 
     def history_batch(self, sequences: Sequences, rows: np.ndarray, max_length: int) -> Batch:
         return history_batch(sequences, rows, max_length)

@@ -16,11 +16,14 @@ from ml.data.item_text import item_text_digest, text_fields
 from ml.data.training_set import ItemTexts, TrainingSet
 from ml.text.registry import DEFAULT_ENCODER, create_encoder
 from ml.text.tf_idf_svd import TfIdfSvd
+from ml.text.whitening import whitened_components
 
 FORMAT = "raw2rank-text-vectors-1"
 DESCRIPTION = "text_vectors.json"
 NAMES = "names"
 NAME_DIMENSIONS = 64
+# of vectors that are to be whitened, at least
+ITEMS_PER_DIMENSION = 10
 
 
 def text_vectors(training_set: TrainingSet, encoder: str = DEFAULT_ENCODER) -> np.ndarray:
@@ -41,6 +44,54 @@ def text_vectors(training_set: TrainingSet, encoder: str = DEFAULT_ENCODER) -> n
     if encoder not in texts.vectors:
         texts.vectors[encoder] = create_encoder(encoder).encode(texts)
     return texts.vectors[encoder]
+
+
+def vectors_for_models(training_set: TrainingSet, encoder: str = DEFAULT_ENCODER, whitened: bool = True) -> np.ndarray:
+    """The vectors that a model reads of the items: :func:`text_vectors`, whitened or as they are.
+
+    Whitened vectors have one dimension for every ten texts at most, the first ones: with as many dimensions as texts
+    all whitened vectors are equally far from one another.
+
+    Args:
+        training_set: with its item text.
+        encoder: name of an encoder of :mod:`ml.text.registry`.
+        whitened: see :func:`ml.text.whitening.whitened_components`; the result is kept with the texts.
+
+    Returns:
+        float32 ``[items, dimensions]``; zero rows for items whose text says nothing (:func:`texts_known`).
+
+    Raises:
+        ValueError: the training set was loaded without its item text, or no text says anything.
+        ModuleNotFoundError: the encoder needs an extra that is not installed.
+    """
+    kept, name = _texts_of(training_set).vectors, f"{encoder}, for models" + (", whitened" if whitened else "")
+    if name in kept:
+        return kept[name]
+    vectors = text_vectors(training_set, encoder)
+    known = texts_known(training_set) & vectors.any(axis=1)
+    if not known.any():
+        raise ValueError(
+            f"this model reads the text of the items, and no item of {training_set.dataset} has a title, brand or "
+            f"category with a word that the encoder {encoder} can read"
+        )
+    found = np.zeros_like(vectors)
+    found[known] = vectors[known]
+    if whitened:
+        found = found[:, : max(2, int(known.sum()) // ITEMS_PER_DIMENSION)]
+        found[known] = whitened_components(found[known])
+    kept[name] = found
+    return found
+
+
+def texts_known(training_set: TrainingSet) -> np.ndarray:
+    """Which items have a text that says something of them, bool ``[items]``.
+
+    The labels of fields and "Unknown" say nothing: a catalogue without metadata has texts of these alone. No item has a
+    text where the training set was loaded without.
+    """
+    if training_set.item_text is None:
+        return np.zeros(training_set.items, dtype=bool)
+    return np.any(name_vectors(training_set), axis=1)
 
 
 def name_vectors(training_set: TrainingSet) -> np.ndarray:

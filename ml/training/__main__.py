@@ -1,7 +1,8 @@
 """Train a recipe from a shell: ``python -m ml.training --recipe NAME --training-set FOLDER --out FOLDER``.
 
 Needs torch, numpy and safetensors alone, so that a GPU host needs nothing else; and pyarrow, for recipes of students,
-which read teacher lists. Under ``torchrun`` each batch of the recipe is cut among the processes::
+which read teacher lists, and for recipes that read item text, with scikit-learn for the vectors of the text. Under
+``torchrun`` each batch of the recipe is cut among the processes::
 
     torchrun --nproc-per-node 2 -m ml.training --recipe NAME --training-set FOLDER --out FOLDER --device cuda
 """
@@ -17,6 +18,7 @@ from pathlib import Path
 
 from ml.codes.codes import Codes
 from ml.data.teacher_lists import TeacherLists, is_teacher_lists
+from ml.data.times import load_times
 from ml.data.training_set import FIT_ON_BOTH, FIT_ON_TRAIN, TrainingSet
 from ml.training.devices import choose_device
 from ml.training.distributed import joined
@@ -35,7 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with joined(choose_device(options.device)) as world:
             result = train(
                 load_recipe(options.recipe),
-                _training_set(options.training_set),
+                _with_times(
+                    _training_set(options.training_set, options.item_text, options.text_vectors), options.times
+                ),
                 options.out,
                 options.seed,
                 None if options.codes is None else _codes(options.codes),
@@ -62,10 +66,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _training_set(folder: Path) -> TrainingSet:
+def _training_set(folder: Path, item_text: Path | None, text_vectors: Path | None) -> TrainingSet:
     if not (folder / "training_set.json").is_file():
         raise ValueError(f"{folder} holds no training set (training_set.json): give the folder that one was saved in")
-    return TrainingSet.load(folder)
+    training_set = TrainingSet.load(folder)
+    if item_text is None:
+        if text_vectors is not None:
+            raise ValueError("--text-vectors goes with --item-text, whose texts the vectors are of")
+        return training_set
+    # these need pyarrow, which no other training does
+    from ml.data.item_text import load_item_text
+
+    training_set = training_set.with_text(load_item_text(item_text, training_set.item_ids))
+    if text_vectors is not None:
+        from ml.text.vectors import load_text_vectors
+
+        training_set = load_text_vectors(text_vectors, training_set)
+    return training_set
+
+
+def _with_times(training_set: TrainingSet, folder: Path | None) -> TrainingSet:
+    return training_set if folder is None else load_times(folder, training_set)
 
 
 def _codes(folder: Path) -> Codes:
@@ -91,6 +112,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--out", required=True, type=Path, metavar="FOLDER", help="for the trained model; replaced as a whole")
     add("--codes", type=Path, metavar="FOLDER", help="that codes were saved in, for recipes that name some")
     add("--teacher-lists", type=Path, metavar="FOLDER", help="that teacher lists were saved in, for students")
+    add("--item-text", type=Path, metavar="FOLDER", help="that item text was saved in, for recipes that read it")
+    add("--text-vectors", type=Path, metavar="FOLDER", help="that its vectors were saved in; computed otherwise")
+    add("--times", type=Path, metavar="FOLDER", help="that times were saved in, for recipes that read them")
     add("--seed", type=int, default=0, help="of everything random (default: 0)")
     add(
         "--fit-on",

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from ml.config import TableError, read_table, read_toml, take_choice, take_table
-from ml.models.settings import MODEL_SETTINGS, ModelSettings, needs_codes
+from ml.contrast.settings import CONTRAST_SETTINGS, ContrastSettings, check_contrast_of_model
+from ml.models.settings import MODEL_SETTINGS, ModelSettings, needs_codes, reads_times
 from ml.objectives.registry import OBJECTIVES
-from ml.objectives.settings import ObjectiveSettings, check_objective_of_model
+from ml.objectives.settings import ObjectiveSettings, WeightingSettings, check_objective_of_model, check_weighting
 from ml.tasks.settings import TASK_SETTINGS, TaskSettings, TeacherListsSettings, check_task_of_model
 
 RECIPES = Path(__file__).parents[1] / "recipes"
@@ -128,6 +129,9 @@ class Recipe:
         objective: options of the objective.
         optimiser: step sizes.
         training: batches and epochs.
+        contrast_name: key of ``ml.contrast.settings.CONTRAST_SETTINGS``, or ``None``.
+        contrast: options of the contrastive objective that is added, or ``None``.
+        weighting: weights of targets in the loss, or ``None`` where all weigh the same.
     """
 
     name: str
@@ -148,6 +152,14 @@ class Recipe:
     objective: ObjectiveSettings
     optimiser: OptimiserSettings
     training: TrainingSettings
+    contrast_name: str | None = None
+    contrast: ContrastSettings | None = None
+    weighting: WeightingSettings | None = None
+
+    @property
+    def reads_times(self) -> bool:
+        """Whether the model, or the weighting of its loss, reads when items were interacted with."""
+        return reads_times(self.model) or (self.weighting is not None and self.weighting.reads_times)
 
     def as_tables(self) -> dict[str, Any]:
         """The recipe as the tables of its file, for JSON."""
@@ -161,9 +173,10 @@ class Recipe:
         if self.family is not None:
             tables |= {"family": self.family, "plain": self.plain}
         tables["model"] = {"architecture": self.architecture, **asdict(self.model)}
+        # keys younger than most recipes, whose digests are to stay; each settings class names its own
+        younger = {name for kind in type(self.model).__mro__ for name in vars(kind).get("younger", ())}
         for field in fields(self.model):
-            # younger than most recipes, whose digests are to stay
-            if field.name in getattr(self.model, "younger", ()) and getattr(self.model, field.name) == field.default:
+            if field.name in younger and getattr(self.model, field.name) == field.default:
                 del tables["model"][field.name]
         tables["task"] = {"name": self.task_name, **asdict(self.task)}
         tables["objective"] = {"name": self.objective_name, **asdict(self.objective)}
@@ -172,6 +185,10 @@ class Recipe:
             # younger than most recipes, whose digests are to stay
             del tables["optimiser"]["decay"]
         tables["training"] = asdict(self.training)
+        if self.contrast is not None:
+            tables["contrast"] = {"method": self.contrast_name, **asdict(self.contrast)}
+        if self.weighting is not None:
+            tables["weighting"] = asdict(self.weighting)
         return json.loads(json.dumps(tables))
 
     def digest(self) -> str:
@@ -225,6 +242,8 @@ def recipe_from_tables(name: str, tables: dict[str, Any], where: str) -> Recipe:
     objective_table = take_table(tables, "objective", where)
     optimiser_table = take_table(tables, "optimiser", where)
     training_table = take_table(tables, "training", where)
+    contrast_name, contrast = _contrast(tables, where)
+    weighting = _weighting(tables, where)
     words = read_table(_Words, tables, where, "")
     architecture = take_choice(model_table, "architecture", MODEL_SETTINGS, where, "model.")
     task_name = take_choice(task_table, "name", TASK_SETTINGS, where, "task.")
@@ -248,6 +267,9 @@ def recipe_from_tables(name: str, tables: dict[str, Any], where: str) -> Recipe:
         objective=read_table(OBJECTIVES[objective_name].resolve(), objective_table, where, "objective."),
         optimiser=read_table(OptimiserSettings, optimiser_table, where, "optimiser."),
         training=read_table(TrainingSettings, training_table, where, "training."),
+        contrast_name=contrast_name,
+        contrast=contrast,
+        weighting=weighting,
     )
     if recipe.codes is None and needs_codes(recipe.model):
         raise TableError(f'{where}: this model needs codes: name a recipe of codes, as in codes = "svd"')
@@ -264,9 +286,29 @@ def recipe_from_tables(name: str, tables: dict[str, Any], where: str) -> Recipe:
     try:
         check_task_of_model(recipe.task, recipe.model)
         check_objective_of_model(recipe.objective, recipe.model)
+        if recipe.contrast is not None:
+            check_contrast_of_model(recipe.contrast, recipe.task, recipe.model)
+        if recipe.weighting is not None:
+            check_weighting(recipe.weighting, recipe.task, recipe.objective, recipe.model)
     except ValueError as error:
         raise TableError(f"{where}: {error}") from error
     return recipe
+
+
+def _contrast(tables: dict[str, Any], where: str) -> tuple[str, ContrastSettings] | tuple[None, None]:
+    """The table ``contrast``, which most recipes do not have, taken out of the tables."""
+    if "contrast" not in tables:
+        return None, None
+    table = take_table(tables, "contrast", where)
+    name = take_choice(table, "method", CONTRAST_SETTINGS, where, "contrast.")
+    return name, read_table(CONTRAST_SETTINGS[name], table, where, "contrast.")
+
+
+def _weighting(tables: dict[str, Any], where: str) -> WeightingSettings | None:
+    """The table ``weighting``, which most recipes do not have, taken out of the tables."""
+    if "weighting" not in tables:
+        return None
+    return read_table(WeightingSettings, take_table(tables, "weighting", where), where, "weighting.")
 
 
 @dataclass(frozen=True)

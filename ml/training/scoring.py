@@ -70,7 +70,7 @@ def final_states(model: SequentialModel, task: Task, histories: Sequences, rows:
     model.eval()
     states = torch.empty(len(rows), model.output_embedding.dimensions, device=model.device)
     for chunk, batch in history_batches(model, task, histories, rows):
-        found = model.states(batch.items, batch.lengths, batch.users, batch.positions)
+        found = model.states(batch.items, batch.lengths, batch.users, batch.positions, batch.times)
         states[torch.from_numpy(chunk).to(model.device)] = found
     return states
 

@@ -19,6 +19,7 @@ from ml.codes.codes import CODES_PER_BOOK, Codes, code_type
 from ml.data.files import whole
 from ml.data.item_index import check_items
 from ml.data.teacher_lists import TeacherLists
+from ml.data.times import check_times, times_digest
 from ml.data.training_set import FIT_ON_BOTH, FIT_ON_TRAIN, Sequences, TrainingSet
 from ml.generation.lists import ListCounts
 from ml.models.build import build_model
@@ -27,16 +28,17 @@ from ml.models.gptrec import GPTRec
 from ml.models.gptrec_codes import GPTRecCodes
 from ml.models.item_embeddings import JointProductQuantisedItemEmbedding
 from ml.models.sequential_model import SequentialModel
-from ml.objectives.build import build_objective
 from ml.recommender import NO_ITEM, Recommendations
 from ml.retrieval.quantised_top_k import QuantisedTopK, pays
 from ml.retrieval.top_k import tie_break_order, top_k
 from ml.tasks.build import Task, build_task
 from ml.training.checkpoint import Checkpoint, run_fingerprint
+from ml.training.contrasted import trained_as
 from ml.training.derived import Derived, derive, described, filled_in, read_described
 from ml.training.devices import choose_device
 from ml.training.distributed import World
 from ml.training.generating import generate, generated_validation_ndcg
+from ml.training.item_features import features_digest, item_features, load_features, save_features
 from ml.training.list_generating import written_code_lists, written_lists, written_validation_ndcg
 from ml.training.log import FILE as LOG_FILE
 from ml.training.log import EpochRecord, read_log, write_log
@@ -47,7 +49,6 @@ from ml.training.runtime import Execution
 from ml.training.scoring import VALIDATION_DEPTH as METRIC_DEPTH
 from ml.training.scoring import chunks_of_states, fallback_chunks, hide_seen, scored_chunks, validation_ndcg
 from ml.training.tradeoffs import check_lists_of_recipe, measured_tradeoffs
-from ml.training.trainable import trainable_of
 from ml.training.weights_digest import contiguous, weights_digest
 
 FORMAT = "raw2rank-sequential-recommender-2"
@@ -116,6 +117,10 @@ class SequentialRecommender:
         self.tradeoffs: tuple[float, ...] = ()
         self._tradeoff: float | None = None
         self._users = 0
+        # what the model reads of items beside their ids, by the argument of build_model
+        self._features: dict[str, np.ndarray] = {}
+        # of the training histories, for a model that reads their times
+        self._times_digest: str | None = None
         self._training_counts = np.zeros(0, dtype=np.int64)
 
     @property
@@ -187,11 +192,19 @@ class SequentialRecommender:
         away, and fresh ones are trained on the validation items too, for as many epochs as were best.
 
         Raises:
-            ValueError: codes or teacher lists are missing or of another dataset, or all histories are too short.
+            ValueError: codes or teacher lists are missing or of another dataset, the items lack the text that the model
+                reads, the times that it reads are missing or made up, or all histories are too short.
             DivergedError: the loss is no finite number any more.
         """
         self.training_set_digest = training_set.digest()
         self._check_teacher_lists()
+        try:
+            if self.recipe.reads_times:
+                check_times(training_set)
+                self._times_digest = times_digest(training_set.train)
+            self._features = item_features(self.recipe.model, training_set)
+        except ValueError as error:
+            raise ValueError(f"recipe {self.recipe.name}: {error}") from error
         refits = self.fit_on == FIT_ON_BOTH and len(training_set.validation_users) > 0
         # of the histories of the search; the refit is trained with the same values
         recipe, self.derived = derive(
@@ -271,7 +284,7 @@ class SequentialRecommender:
             self._model, self._users, self._training_counts, self._task = model, training_set.users, counts, task
 
             return train_model(
-                trainable_of(model, task, build_objective(recipe.objective, counts)),
+                trained_as(recipe, model, task, counts),
                 training_set.histories("train") if lists is None else lists.histories(training_set),
                 partial(self.validate, training_set) if len(training_set.validation_users) else None,
                 recipe.optimiser,
@@ -287,7 +300,7 @@ class SequentialRecommender:
         """A model with fresh weights, of a recipe that leaves nothing open."""
         codes = self.codes
         values, sizes = (None, None) if codes is None else (codes.values, codes.book_sizes)
-        return build_model(recipe.model, items, users, values, sizes, training_counts)
+        return build_model(recipe.model, items, users, values, sizes, training_counts, **self._features)
 
     def validate(self, training_set: TrainingSet) -> float:
         """nDCG@10 for the validation users, of the weights as they are now: what training stops by.
@@ -335,6 +348,8 @@ class SequentialRecommender:
             precision=execution.precision,
             compiled=execution.compile,
             processes=world.size,
+            item_features=self._described_features(),
+            times=self._times_digest,
         )
         path = execution.checkpoints / f"{name}.safetensors"
         return Checkpoint(path, binding, execution.checkpoint_seconds, at_end, world.is_first)
@@ -413,7 +428,8 @@ class SequentialRecommender:
 
     def save(self, folder: Path) -> None:
         """Write ``model.safetensors``, ``training_counts.npy``, ``config.json`` and ``training_log.jsonl``, and the
-        lists of the validation users as ``validation_items.npy`` and ``validation_scores.npy``.
+        lists of the validation users as ``validation_items.npy`` and ``validation_scores.npy``. What a model reads of
+        the items' text or categories is written as ``item_features.safetensors``.
 
         All but the log, which holds times, are equal byte for byte for equal input.
         """
@@ -421,6 +437,7 @@ class SequentialRecommender:
 
         save_file(contiguous(self.model.state_dict()), folder / "model.safetensors")
         np.save(folder / "training_counts.npy", self._training_counts, allow_pickle=False)
+        save_features(folder, self._features)
         if self.validation_lists is not None:
             np.save(folder / "validation_items.npy", self.validation_lists.items, allow_pickle=False)
             np.save(folder / "validation_scores.npy", self.validation_lists.scores, allow_pickle=False)
@@ -460,6 +477,8 @@ class SequentialRecommender:
                 validate_with_seen_excluded=config["validate_with_seen_excluded"],
             )
             counts = np.load(folder / "training_counts.npy", allow_pickle=False)
+            if "item_features_digest" in config:
+                recommender._features = load_features(folder, config["item_features_digest"])
             with torch.random.fork_rng(devices=[]):
                 model = recommender._build(trained, config["items"], config["users"], counts)
             model.load_state_dict(weights)
@@ -472,6 +491,7 @@ class SequentialRecommender:
             recommender.best_epoch, recommender.derived = config["best_epoch"], derived
             recommender.training_set_digest = config["training_set_digest"]
             recommender.aligned = config.get("aligned")
+            recommender._times_digest = config.get("times_digest")
             if (folder / "validation_items.npy").exists():
                 recommender.validation_lists = Recommendations(
                     *(np.load(folder / f"validation_{part}.npy", allow_pickle=False) for part in ("items", "scores"))
@@ -513,4 +533,14 @@ class SequentialRecommender:
             # keys that only some models have, so that the folders of the others stay what they were
             **({} if self.taught is None else {"teacher_lists": self.taught}),
             **({} if self.aligned is None else {"aligned": self.aligned}),
+            **self._described_features(),
+            **self._described_times(),
         }
+
+    def _described_times(self) -> dict[str, str]:
+        """Digest of the times that the model was trained on; empty for a model that reads none."""
+        return {} if self._times_digest is None else {"times_digest": self._times_digest}
+
+    def _described_features(self) -> dict[str, str]:
+        """Digest of what the model reads of items beside their ids; empty for a model that reads nothing."""
+        return {"item_features_digest": features_digest(self._features)} if self._features else {}

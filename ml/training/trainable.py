@@ -21,6 +21,7 @@ from ml.objectives.build import Objective
 from ml.objectives.code_cross_entropy import CodeCrossEntropy
 from ml.tasks.batch import Batch
 from ml.tasks.build import StagedTask, Task
+from ml.training.weighting import LossWeighting
 
 
 class TrainingBatch(Protocol):
@@ -128,17 +129,23 @@ class ScoredSequences(_OfTask):
         module: from histories to states.
         task: which items of a sequence are inputs, and which are to be predicted.
         objective: mean loss over states.
+        weighting: gives targets their weights; ``None`` where all weigh the same.
     """
 
     module: SequentialModel
     task: Task
     objective: Objective
+    weighting: LossWeighting | None = None
 
     def __post_init__(self) -> None:
         self._states = self.module.states
 
+    def batch(self, sequences: Sequences, rows: np.ndarray, generator: np.random.Generator) -> Batch:
+        batch = super().batch(sequences, rows, generator)
+        return batch if self.weighting is None else self.weighting.weighted(batch)
+
     def loss(self, batch: Batch, generator: np.random.Generator) -> Tensor:
-        states = self._states(batch.items, batch.lengths, batch.users, batch.positions)
+        states = self._states(batch.items, batch.lengths, batch.users, batch.positions, batch.times)
         return self.objective(states, batch.targets, self.module.output_embedding, generator)
 
     def compile(self) -> None:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from ml.audits.registry import ARGUMENTS, AUDITS
-from ml.baselines.registry import BASELINES
+from ml.baselines.registry import ALWAYS_RUN
 from ml.recommenders.registry import (
+    any_reads_times,
     codes_recipes,
     modules_by_name,
     modules_of,
@@ -50,15 +51,15 @@ class Material:
 
     @cached_property
     def sequences(self) -> "TrainingSet":
-        return load_training_set(self.paths)
+        return load_training_set(self.paths, with_times=self._with_times)
 
     @cached_property
     def training_set(self) -> "TrainingSet":
-        return load_training_set(self.paths, with_text=True)
+        return load_training_set(self.paths, with_text=True, with_times=self._with_times)
 
     @cached_property
     def with_vectors(self) -> "TrainingSet":
-        return load_training_set(self.paths, with_vectors=True)
+        return load_training_set(self.paths, with_vectors=True, with_times=self._with_times)
 
     @cached_property
     def interactions(self) -> "Interactions":
@@ -130,6 +131,11 @@ class Material:
     def seed(self) -> int:
         return self._chosen("training", "seed")
 
+    @property
+    def _with_times(self) -> bool:
+        fitted = self._chosen("audits", "audit_model")
+        return any_reads_times([*compared_recommenders(self.paths.dataset), *([fitted] if fitted else [])])
+
     def _chosen(self, slice_: str, name: str) -> Any:
         """A setting as it was written down for the dataset."""
         return read_settings(slice_, self.paths.dataset)[name]
@@ -171,7 +177,7 @@ def audit_code(name: str) -> str:
         modules |= {"ml.recommenders.fit", *modules_by_name()}
         fitted_again = f"-{digest_of({name: recipe.digest() for name, recipe in codes_recipes().items()})[:12]}"
     if "leading" in audit.needs:
-        baselines = (module for baseline in BASELINES for module in modules_of(baseline))
+        baselines = (module for baseline in ALWAYS_RUN for module in modules_of(baseline))
         modules |= {"ml.recommenders.aligned", "ml.recommenders.fused", "ml.recommenders.reranked", *baselines}
     if {"candidates", "codes", "leading", "trained"} & set(audit.needs):
         modules |= {module for recipe in recipes() for module in modules_of(recipe)}

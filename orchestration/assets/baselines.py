@@ -9,7 +9,7 @@ from ml.recommenders.facts import FIT
 from orchestration.assets.training_sets import load_training_set
 from orchestration.code_versions import code_version
 from orchestration.condition import on_new_data
-from orchestration.dataset_settings import read_settings
+from orchestration.dataset_settings import chosen_for, read_settings
 from orchestration.partitions import datasets
 from orchestration.paths import Workspace
 from orchestration.reporting import (
@@ -18,6 +18,8 @@ from orchestration.reporting import (
     digest_of_files,
     materialization,
 )
+from orchestration.resources import Settings
+from orchestration.selection import group_of, require_chosen
 
 
 def _baseline_asset(baseline: Baseline) -> dg.AssetsDefinition:
@@ -33,7 +35,7 @@ def _baseline_asset(baseline: Baseline) -> dg.AssetsDefinition:
         key=["baselines", baseline.name],
         deps=deps,
         description=f"{baseline.title}. {baseline.description} Source: {baseline.source}.",
-        group_name="baselines",
+        group_name=group_of("baselines", baseline.name),
         kinds={"python", "numpy"},
         owners=RECOMMENDATION_OWNERS,
         partitions_def=datasets,
@@ -46,11 +48,12 @@ def _baseline_asset(baseline: Baseline) -> dg.AssetsDefinition:
             )
         },
     )
-    def fitted(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+    def fitted(context: dg.AssetExecutionContext, settings: Settings) -> dg.MaterializeResult:
         from ml.data.versions import versioned_folder
 
         dataset = context.partition_key
         paths = Workspace.current().dataset(dataset)
+        require_chosen(context.asset_key, chosen_for(settings, dataset), dataset)
         fit_on = read_settings("fit", dataset)["fit_on"]
         loaded = load_training_set(paths, baseline.needs_item_text, baseline.needs_text_vectors)
         training_set = loaded.to_fit_on(fit_on)

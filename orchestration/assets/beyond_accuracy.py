@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from ml.recommenders.registry import registry, title_of
+from ml.recommenders.registry import any_reads_times, registry, title_of
 from orchestration.assets.evaluation import RECOMMENDERS, compared_recommenders
 from orchestration.assets.rankings import load
 from orchestration.assets.training_sets import load_training_set
@@ -48,7 +48,8 @@ def beyond_accuracy(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
 
     dataset = context.partition_key
     paths = Workspace.current().dataset(dataset)
-    training_set = load_training_set(paths, with_vectors=True)
+    compared = compared_recommenders(dataset)
+    training_set = load_training_set(paths, with_vectors=True, with_times=any_reads_times(compared))
     fitted = Fitted(
         training_set,
         registry(),
@@ -58,7 +59,7 @@ def beyond_accuracy(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         exclude_seen=read_settings("ranking", dataset)["exclude_seen"],
         seed=read_settings("training", dataset)["seed"],
     )
-    found = compare_series([[one] for one in list_series(compared_recommenders(dataset), fitted)], training_set)
+    found = compare_series([[one] for one in list_series(compared, fitted)], training_set)
     folder = paths.asset("evaluation", "beyond_accuracy")
     with versioned_folder(folder) as temporary:
         save_trade_offs(found, temporary)

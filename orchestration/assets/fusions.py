@@ -49,7 +49,7 @@ def _fusion_asset(recipe: FusionRecipe) -> dg.AssetsDefinition:
         dataset = context.partition_key
         paths = Workspace.current().dataset(dataset)
         require_chosen(context.asset_key, chosen_for(settings, dataset), dataset)
-        training_set = load_training_set(paths, inputs.with_text, inputs.with_vectors)
+        training_set = load_training_set(paths, inputs.with_text, inputs.with_vectors, inputs.with_times)
         exclude_seen = read_settings("ranking", dataset)["exclude_seen"]
         chosen = _choose(recipe, paths, training_set, exclude_seen)
         fit_on = read_settings("fit", dataset)["fit_on"]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from ml.models.settings import needs_item_text, needs_text_vectors
 from ml.objectives.settings import describe
 from ml.recommenders.registry import modules_of, recipe_file, recipes
 from ml.training.recipe import Recipe
@@ -35,7 +36,7 @@ _SEQUENCES_WORTH_A_PROCESS = 50_000
 def _model_asset(recipe: Recipe) -> dg.AssetsDefinition:
     code = code_version("ml.training.train", *modules_of(recipe.name))
     deps = [["training_sets", "sequences"], ["settings", "training"], ["settings", "fit"], ["settings", "ranking"]]
-    deps += _built_on(recipe).values()
+    deps += [*_built_on(recipe).values(), *_read_beside_sequences(recipe).values()]
 
     @dg.asset(
         key=["models", recipe.name],
@@ -100,6 +101,17 @@ def _built_on(recipe: Recipe) -> dict[str, list[str]]:
     return {option: [option, name] for option, name in named.items() if name}
 
 
+def _read_beside_sequences(recipe: Recipe) -> dict[str, list[str]]:
+    """Keys of the assets of the items' text and of times that a model reads, by the option of the training command that
+    takes them."""
+    read = {
+        "item_text": needs_item_text(recipe.model),
+        "text_vectors": needs_text_vectors(recipe.model),
+        "times": recipe.reads_times,
+    }
+    return {option: ["training_sets", option] for option, is_read in read.items() if is_read}
+
+
 def _train_here(recipe: Recipe, paths: DatasetPaths, options: dict, say: Callable[[str], None]) -> None:
     from ml.codes.codes import Codes
     from ml.data.teacher_lists import TeacherLists
@@ -113,7 +125,12 @@ def _train_here(recipe: Recipe, paths: DatasetPaths, options: dict, say: Callabl
         inputs = {option: loaders[option](paths.asset(*key)) for option, key in _built_on(recipe).items()}
         train(
             recipe,
-            load_training_set(paths),
+            load_training_set(
+                paths,
+                needs_item_text(recipe.model),
+                needs_text_vectors(recipe.model),
+                recipe.reads_times,
+            ),
             paths.asset("models", recipe.name),
             **inputs,
             validate_with_seen_excluded=seen,
@@ -174,8 +191,8 @@ def _starts_ahead(
 
 
 def _of_this_run(context: dg.AssetExecutionContext, settings: Settings) -> list[Recipe]:
-    """Recipes that this run is to train and whose codes and teacher lists are there: not of this run, or made by it
-    already."""
+    """Recipes that this run is to train and whose codes, teacher lists, item text and times are there: not of this run,
+    or made by it already."""
     selected = context.job_def.asset_layer.executable_asset_keys
     dataset = context.partition_key
     chosen = [name for name in chosen_for(settings, dataset) if name in recipes()]
@@ -190,7 +207,11 @@ def _of_this_run(context: dg.AssetExecutionContext, settings: Settings) -> list[
         return bool(records) and records[0].event_log_entry.run_id == context.run_id
 
     wanted = [recipes()[name] for name in chosen if dg.AssetKey(["models", name]) in selected]
-    return [recipe for recipe in wanted if all(map(is_there, _built_on(recipe).values()))]
+    return [
+        recipe
+        for recipe in wanted
+        if all(map(is_there, [*_built_on(recipe).values(), *_read_beside_sequences(recipe).values()]))
+    ]
 
 
 def _worth_a_process(recipe: Recipe, lengths: "np.ndarray") -> bool:
@@ -207,6 +228,7 @@ def _worth_a_process(recipe: Recipe, lengths: "np.ndarray") -> bool:
 
 
 def _command(recipe: Recipe, paths: DatasetPaths, options: dict, processes: int = 1) -> list[str]:
+    read: dict[str, Any] = {option: paths.asset(*key) for option, key in _read_beside_sequences(recipe).items()}
     return command(
         recipe=recipe_file(recipe.name),
         training_set=paths.asset("training_sets", "sequences"),
@@ -214,6 +236,7 @@ def _command(recipe: Recipe, paths: DatasetPaths, options: dict, processes: int 
         codes=paths.asset("codes", recipe.codes) if recipe.codes else None,
         teacher_lists=paths.asset("teacher_lists", recipe.teacher_lists) if recipe.teacher_lists else None,
         processes=processes,
+        **read,
         **options,
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ml.baselines.registry import BASELINES
-from ml.recommenders.registry import layer_of
+from ml.recommenders.registry import any_reads_times, layer_of
 
 
 @dataclass(frozen=True)
@@ -17,12 +17,14 @@ class Inputs:
         deps: keys of the assets.
         with_text: whether the item text is among them.
         with_vectors: whether the vectors of the text are.
+        with_times: whether the times of interactions are.
         modules: of the baselines among the parts, which are fitted again for the validation users.
     """
 
     deps: list[list[str]]
     with_text: bool
     with_vectors: bool
+    with_times: bool
     modules: tuple[str, ...]
 
 
@@ -37,6 +39,7 @@ def inputs_of(parts: Iterable[str], reads_text: bool = False) -> Inputs:
     counted = [BASELINES[part] for part in parts if part in BASELINES]
     with_text = reads_text or any(part.needs_item_text for part in counted)
     with_vectors = reads_text or any(part.needs_text_vectors for part in counted)
+    with_times = any_reads_times(parts)
     deps = [
         *([layer_of(part), part] for part in parts),
         ["training_sets", "sequences"],
@@ -46,4 +49,5 @@ def inputs_of(parts: Iterable[str], reads_text: bool = False) -> Inputs:
     ]
     deps += [["training_sets", "item_text"]] if with_text else []
     deps += [["training_sets", "text_vectors"]] if with_vectors else []
-    return Inputs(deps, with_text, with_vectors, tuple(part.module for part in counted))
+    deps += [["training_sets", "times"]] if with_times else []
+    return Inputs(deps, with_text, with_vectors, with_times, tuple(part.module for part in counted))

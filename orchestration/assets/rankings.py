@@ -8,7 +8,15 @@ import dagster as dg
 from ml.data.files import atomic_file
 from ml.models.settings import writes_lists
 from ml.recommenders.facts import beam_width_of
-from ml.recommenders.registry import layer_of, modules_of, parts_of, recommender_names, registry, title_of
+from ml.recommenders.registry import (
+    any_reads_times,
+    layer_of,
+    modules_of,
+    parts_of,
+    recommender_names,
+    registry,
+    title_of,
+)
 from orchestration.assets.training_sets import load_training_set
 from orchestration.code_versions import code_version
 from orchestration.condition import on_new_data
@@ -72,6 +80,7 @@ def _ranking_asset(name: str) -> dg.AssetsDefinition:
         deps=[
             *([layer_of(part), part] for part in dict.fromkeys((name, *parts_of(name)))),
             ["training_sets", "sequences"],
+            *([["training_sets", "times"]] if any_reads_times([name]) else []),
             ["settings", "ranking"],
             ["settings", "training"],
         ],
@@ -94,7 +103,7 @@ def _ranking_asset(name: str) -> dg.AssetsDefinition:
         # what there is of a model that was not chosen may be of another catalogue
         require_chosen(context.asset_key, chosen_for(settings, dataset), dataset)
         path = paths.asset("rankings") / f"{name}.parquet"
-        training_set = load_training_set(paths)
+        training_set = load_training_set(paths, with_times=any_reads_times([name]))
         seed = read_settings("training", dataset)["seed"]
         exclude_seen = read_settings("ranking", dataset)["exclude_seen"]
         recommender = load(paths, name, training_set.items)

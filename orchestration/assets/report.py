@@ -45,6 +45,7 @@ REPORTS_KEPT = 4
         ["evaluation", "list_metrics"],
         ["evaluation", "slices"],
         ["evaluation", "beyond_accuracy"],
+        ["evaluation", "what_helps"],
         *(["audits", name] for name in AUDITS),
         *RANKINGS,
         *(["models", name] for name in (*recipe_names(), *fusion_names(), *reranking_names(), *alignment_names())),

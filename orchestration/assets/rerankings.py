@@ -61,7 +61,7 @@ def _reranking_asset(recipe: RerankingRecipe) -> dg.AssetsDefinition:
         dataset = context.partition_key
         paths = Workspace.current().dataset(dataset)
         require_chosen(context.asset_key, chosen_for(settings, dataset), dataset)
-        training_set = load_training_set(paths, inputs.with_text, inputs.with_vectors)
+        training_set = load_training_set(paths, inputs.with_text, inputs.with_vectors, inputs.with_times)
         part = load(paths, recipe.of, training_set.items)
         reranked = Reranked(
             recipe,

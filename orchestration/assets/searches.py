@@ -54,6 +54,7 @@ def hyperparameters(context: dg.AssetExecutionContext, config: SearchConfig) -> 
     from ml.codes.codes import Codes
     from ml.data.teacher_lists import TeacherLists
     from ml.extras import require
+    from ml.models.settings import needs_item_text, needs_text_vectors
     from ml.recommenders.registry import recipes
     from ml.search.space import DEFAULT_SPACE, load_space
 
@@ -71,8 +72,18 @@ def hyperparameters(context: dg.AssetExecutionContext, config: SearchConfig) -> 
     from ml.search.search import search
 
     recipe = recipes()[config.recipe]
-    named = {"codes": recipe.codes, "teacher_lists": recipe.teacher_lists}
-    for layer, name in named.items():
+    with_text, with_vectors = needs_item_text(recipe.model), needs_text_vectors(recipe.model)
+    with_times = recipe.reads_times
+    named = {
+        "codes": [recipe.codes],
+        "teacher_lists": [recipe.teacher_lists],
+        "training_sets": [
+            "item_text" if with_text else None,
+            "text_vectors" if with_vectors else None,
+            "times" if with_times else None,
+        ],
+    }
+    for layer, name in ((layer, name) for layer, names in named.items() for name in names):
         if name and not paths.asset(layer, name).exists():
             raise dg.Failure(f"{dataset}: make {layer}/{name} first", allow_retries=False)
     codes = Codes.load(paths.asset("codes", recipe.codes)) if recipe.codes else None
@@ -81,7 +92,7 @@ def hyperparameters(context: dg.AssetExecutionContext, config: SearchConfig) -> 
     with as_dagster_failure(dataset, ValueError):
         found = search(
             recipe,
-            load_training_set(paths),
+            load_training_set(paths, with_text, with_vectors, with_times),
             folder,
             config.trials,
             load_space(Path(config.space) if config.space else DEFAULT_SPACE),

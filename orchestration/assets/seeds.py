@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from ml.recommenders.registry import registry
+from ml.recommenders.registry import any_reads_times, registry
 from orchestration.assets.evaluation import RANKINGS, compared_recommenders
 from orchestration.assets.training_sets import load_training_set
 from orchestration.code_versions import code_version
@@ -60,7 +60,7 @@ def further_seeds(context: dg.AssetExecutionContext, settings: Settings) -> dg.M
         training_set = None
         for seed in seeds:
             if training_set is None:
-                training_set = load_training_set(paths, with_vectors=True)
+                training_set = load_training_set(paths, with_vectors=True, with_times=any_reads_times(names))
             conditions = Conditions(
                 seed,
                 read_settings("fit", dataset)["fit_on"],

@@ -3,7 +3,9 @@
 import dagster as dg
 
 from ml.baselines.registry import BASELINES
+from ml.models.settings import needs_item_text
 from ml.recommenders.registry import (
+    any_reads_times,
     codes_recipes,
     layer_of,
     modules_of,
@@ -38,12 +40,14 @@ COLUMNS = {
 def _teacher_lists_asset(recipe: TeacherListsRecipe) -> dg.AssetsDefinition:
     teacher = recipe.teacher
     with_text = recipe.needs_text or any(_reads_text(part) for part in parts_of(teacher))
+    with_times = any_reads_times([teacher])
     deps = [
         *([layer_of(part), part] for part in dict.fromkeys((teacher, *parts_of(teacher)))),
         ["training_sets", "sequences"],
         *(["settings", name] for name in ("training", "fit", "ranking")),
     ]
     deps += [["training_sets", "item_text"], ["training_sets", "text_vectors"]] if with_text else []
+    deps += [["training_sets", "times"]] if with_times else []
 
     @dg.asset(
         key=["teacher_lists", recipe.name],
@@ -83,7 +87,7 @@ def _teacher_lists_asset(recipe: TeacherListsRecipe) -> dg.AssetsDefinition:
             return fit(teacher, training_set, conditions, registry())
 
         with as_dagster_failure(dataset, ValueError):
-            training_set = load_training_set(paths, with_vectors=with_text)
+            training_set = load_training_set(paths, with_vectors=with_text, with_times=with_times)
             made = make_teacher_lists(recipe, teachers_of(fitted_teacher, fit_on), training_set, seed, exclude_seen)
         folder = paths.asset("teacher_lists", recipe.name)
         with versioned_folder(folder) as temporary:
@@ -107,9 +111,11 @@ def _teacher_lists_asset(recipe: TeacherListsRecipe) -> dg.AssetsDefinition:
 
 
 def _reads_text(name: str) -> bool:
-    """Whether fitting a baseline or a model reads item text, for its codes if not for itself."""
+    """Whether fitting a baseline or a model reads item text, for itself or for its codes."""
     if name in BASELINES:
         return BASELINES[name].needs_item_text or BASELINES[name].needs_text_vectors
+    if needs_item_text(recipes()[name].model):
+        return True
     codes = recipes()[name].codes
     return codes is not None and codes_recipes()[codes].needs_text
 

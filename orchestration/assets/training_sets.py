@@ -216,13 +216,55 @@ def text_vectors(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     )
 
 
-def load_training_set(paths: DatasetPaths, with_text: bool = False, with_vectors: bool = False) -> "TrainingSet":
+@dg.asset(
+    key=["training_sets", "times"],
+    deps=[["marts", "splits"], ["training_sets", "sequences"]],
+    description="When each interaction of the training set took place, for the models that read it. Apart from the "
+    "sequences, which most recommenders read alone. Without arrays where the source lacks a time.",
+    kinds={"numpy"},
+    code_version=code_version("ml.data.times"),
+    metadata={
+        "dagster/column_schema": array_schema(
+            train=("int64 [train interactions]", "seconds since 1970, as train_items of the sequences"),
+            validation=("int64 [validation cases]", "of the validation targets"),
+            before_validation=("int64 [items]", "as before_validation_items"),
+            before_test=("int64 [items]", "as before_test_items"),
+        )
+    },
+    **_common,
+)
+def times(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+    from ml.data import times as library
+    from ml.data.versions import versioned_folder
+
+    paths = Workspace.current().dataset(context.partition_key)
+    require_passed_checks(context)
+    training_set = load_training_set(paths)
+    built = library.build_times(paths.table("marts", "splits"), training_set)
+    folder = paths.asset("training_sets", "times")
+    with versioned_folder(folder) as temporary:
+        library.save_times(temporary, built, training_set)
+    timed = training_set if built is None else built.added_to(training_set)
+    return materialization(
+        digest_of_files(folder, "*"),
+        {
+            "dagster/row_count": 0 if built is None else len(built.train),
+            "dagster/uri": str(folder),
+            "why models cannot learn from them": library.why_not_real(timed.train) or "they can: the times are real",
+        },
+    )
+
+
+def load_training_set(
+    paths: DatasetPaths, with_text: bool = False, with_vectors: bool = False, with_times: bool = False
+) -> "TrainingSet":
     """The training set of a dataset as the assets above left it.
 
     Args:
         paths: of the dataset.
         with_text: with its item text.
         with_vectors: with its item text and the vectors of it.
+        with_times: with the times of interactions, where the source has them.
     """
     from ml.data.item_text import load_item_text
     from ml.data.training_set import TrainingSet
@@ -234,7 +276,11 @@ def load_training_set(paths: DatasetPaths, with_text: bool = False, with_vectors
         from ml.text.vectors import load_text_vectors
 
         training_set = load_text_vectors(paths.asset("training_sets", "text_vectors"), training_set)
+    if with_times:
+        from ml.data.times import load_times
+
+        training_set = load_times(paths.asset("training_sets", "times"), training_set)
     return training_set
 
 
-training_set_assets = [sequences, protocol, item_text, text_vectors, hugging_face]
+training_set_assets = [sequences, protocol, times, item_text, text_vectors, hugging_face]

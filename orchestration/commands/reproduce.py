@@ -122,6 +122,7 @@ def prepare(protocol, source: Path):
     from ml.data.build_training_set import build_training_set
     from ml.data.item_text import item_texts
     from ml.data.protocol import split_protocol
+    from ml.data.times import build_times
     from orchestration.commands import run
     from orchestration.definitions import defs
     from orchestration.paths import Workspace
@@ -145,6 +146,8 @@ def prepare(protocol, source: Path):
             paths.table("marts", "splits"),
             split_protocol(resolved(settings), paths.table("marts", "interactions")),
         )
+        if (times := build_times(paths.table("marts", "splits"), training_set)) is not None:
+            training_set = times.added_to(training_set)
         return training_set.with_text(item_texts(paths.table("marts", "items"), training_set.item_ids))
 
 

@@ -42,6 +42,9 @@ def command(
     checkpoint_seconds: float,
     threads: int = DEFAULT_THREADS,
     processes: int = 1,
+    item_text: Path | None = None,
+    text_vectors: Path | None = None,
+    times: Path | None = None,
 ) -> list[str]:
     """The command that trains one recipe, ``python -m ml.training`` or the same by torchrun.
 
@@ -54,6 +57,9 @@ def command(
         seed, fit_on, exclude_seen, device, precision, checkpoint_seconds, threads: options of
             ``python -m ml.training``.
         processes: that share the work; more than one by torchrun.
+        item_text: folder of the item text, for a recipe that reads it.
+        text_vectors: folder of the vectors of the text, for a recipe that reads them.
+        times: folder of the times of interactions, for a recipe that reads them.
     """
     python = [sys.executable]
     if processes > 1:
@@ -64,6 +70,9 @@ def command(
         "--out": out,
         "--codes": codes,
         "--teacher-lists": teacher_lists,
+        "--item-text": item_text,
+        "--text-vectors": text_vectors,
+        "--times": times,
         "--seed": seed,
         "--fit-on": fit_on,
         "--device": device,

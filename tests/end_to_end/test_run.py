@@ -15,7 +15,7 @@ from workbench import Workbench, write_small_dump
 
 from ml.audits.audit import Audit
 from ml.audits.registry import AUDITS
-from ml.baselines.registry import BASELINES
+from ml.baselines.registry import ALWAYS_RUN, BASELINES
 from ml.data.timed_interactions import read_interactions
 from ml.data.training_set import TrainingSet
 from ml.data.variants import with_tie_order
@@ -41,7 +41,7 @@ ID_ONLY = [
 ]
 EVALUATION = {
     f"evaluation/{name}"
-    for name in ("user_metrics", "further_seeds", "leaderboard", "list_metrics", "slices", "report")
+    for name in ("user_metrics", "further_seeds", "leaderboard", "list_metrics", "slices", "what_helps", "report")
 }
 # one model and a fusion that it is a part of, so that little is trained where something changes
 FEW = ["--recipes", "tiny_softmax,tiny_fusion"]
@@ -160,7 +160,7 @@ def test_another_choice_of_recipes_trains_nothing_again(bench: Workbench) -> Non
     code, said = bench.run(*FEW)
     assert code == 0, said
     board = pq.read_table(bench.lake("evaluation", "leaderboard.parquet"))
-    assert set(board["recommender"].to_pylist()) == {*BASELINES, "tiny_softmax", "tiny_fusion"}
+    assert set(board["recommender"].to_pylist()) == {*ALWAYS_RUN, "tiny_softmax", "tiny_fusion"}
     # the other audits look at the data and at the cheap recommenders alone
     assert remade(before, bench.materializations()) == {
         "settings/comparison", *EVALUATION, "evaluation/beyond_accuracy",
@@ -213,8 +213,8 @@ def test_another_fit_fits_everything_again_and_makes_no_data_and_no_codes(bench:
     before, versions = bench.materializations(), bench.versions()
     code, said = bench.run(*FEW, "--fit-on", "train+validation")
     assert code == 0, said
-    fitted = {*(f"baselines/{name}" for name in BASELINES), "models/tiny_softmax", "models/tiny_fusion"}
-    rankings = {f"rankings/{name}" for name in [*BASELINES, "tiny_softmax", "tiny_fusion"]}
+    fitted = {*(f"baselines/{name}" for name in ALWAYS_RUN), "models/tiny_softmax", "models/tiny_fusion"}
+    rankings = {f"rankings/{name}" for name in [*ALWAYS_RUN, "tiny_softmax", "tiny_fusion"]}
     audited = {f"audits/{name}" for name in AUDITS}
     assert remade(before, bench.materializations()) == {
         "settings/fit", *fitted, *rankings, *EVALUATION, "evaluation/beyond_accuracy", *audited,
@@ -290,6 +290,7 @@ def test_the_report_tells_of_the_audits_and_lies_beside_its_tables(bench: Workbe
     assert {path.name for path in folder.iterdir()} == {
         "report.html", "report.md", "report.json", "audits.json", "leaderboard.csv", "leaderboard.parquet",
         "list_metrics.csv", "slices.csv", "sampled_users.parquet", "trade_offs.csv", "trade_offs.json",
+        "what_helps.csv",
     }  # fmt: skip
     page = (folder / "report.html").read_text()
     for audit in audits.values():

@@ -8,7 +8,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from ml.baselines.registry import BASELINES
+from ml.baselines.registry import ALWAYS_RUN, BASELINES
 from ml.codes.recipe import load_codes_recipes
 from ml.extras import MissingExtra
 from ml.recommenders import registry as recommenders
@@ -33,6 +33,8 @@ GRAPH = defs.resolve_asset_graph()
 CODES = ("random", "svd", "tiny_text")
 QUICK = ["tiny_recjpq", "tiny_softmax", "tiny_fusion"]
 FULL = ["tiny_gsasrec", *QUICK]
+# baselines that run only where they are chosen
+CHOSEN = [name for name in BASELINES if name not in ALWAYS_RUN]
 RERANKED, ALIGNED = "mmr_0.3_of_tiny_fusion", "aligned_tiny_student"
 BEYOND_ACCURACY = ["tiny_recjpq", "tiny_softmax", "tiny_student", "tiny_fusion", RERANKED, ALIGNED]
 
@@ -46,6 +48,9 @@ BEYOND_ACCURACY = ["tiny_recjpq", "tiny_softmax", "tiny_student", "tiny_fusion",
         (["full", "quick"], FULL),
         (["beyond_accuracy"], BEYOND_ACCURACY),
         (["published"], ["tiny_published"]),
+        (["knowledge"], [*CHOSEN, *FULL]),
+        (["ease", "item_knn"], ["item_knn", "ease"]),
+        (["quick", "ease"], ["ease", *QUICK]),
         (["quick", "tiny_published"], ["tiny_published", *QUICK]),
         (["tiny_gsasrec"], ["tiny_gsasrec"]),
         (["tiny_softmax"], ["tiny_softmax"]),
@@ -67,7 +72,7 @@ def test_sets_and_names(named: list[str], stands_for: list[str]) -> None:
     found = chosen_names(named)
     assert found == stands_for
     assert chosen_names(found) == found
-    assert compared(named) == [*BASELINES, *found]
+    assert compared(named) == [*ALWAYS_RUN, *found]
 
 
 def test_the_quick_set_of_the_library_is_small() -> None:
@@ -77,7 +82,9 @@ def test_the_quick_set_of_the_library_is_small() -> None:
 
 
 def test_what_does_not_exist_is_named_with_what_does() -> None:
-    with pytest.raises(ValueError, match=r"no recipe mine, yours; there are tiny_gsasrec, .*sets quick, full, gen"):
+    with pytest.raises(
+        ValueError, match=r"no recipe mine, yours; there are item_knn, .*tiny_gsasrec, .*sets quick, full, gen"
+    ):
         check_recipes(["yours", "tiny_softmax", "mine"])
     check_recipes(["quick", "tiny_published"])
     check_recipes([])
@@ -116,7 +123,7 @@ def nothing_extra(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("nothing_extra")
 def test_without_torch_no_model_is_chosen_by_default_and_none_can_be_named() -> None:
     assert chosen_names([]) == []
-    assert compared([]) == [*BASELINES]
+    assert compared([]) == [*ALWAYS_RUN]
     # a choice that was written down elsewhere stays what it is
     assert chosen_names(["tiny_softmax"]) == ["tiny_softmax"]
     check_recipes([])
@@ -281,6 +288,35 @@ def test_a_part_of_a_narrower_set_is_named(folder: Path) -> None:
     assert chosen_names(["full"])[-3:] == ["tiny_fusion", RERANKED, ALIGNED]
 
 
+@pytest.mark.parametrize(
+    ("set_", "plain", "message"),
+    [
+        ("knowledge", "tiny_softmix", r"there is no tiny_softmix to be a plain recipe \(did you mean tiny_softmax\?\)"),
+        ("knowledge", "tiny_gsasrec", "there is no tiny_gsasrec to be a plain recipe"),
+        ("knowledge", "markov_chain", "there is no markov_chain to be a plain recipe"),
+        (
+            "knowledge",
+            "tiny_published",
+            "in the set knowledge, but its plain recipe tiny_published is in published alo",
+        ),
+        ("full", "tiny_student", "in the set full, but its plain recipe tiny_student is in beyond_accuracy alone"),
+    ],
+)
+def test_a_plain_recipe_exists_and_is_run_with_its_counterpart(
+    folder: Path, set_: str, plain: str, message: str
+) -> None:
+    rewrite(folder / "tiny_gsasrec.toml", 'set = "full"', f'set = "{set_}"\nfamily = "layers"\nplain = "{plain}"')
+    with pytest.raises(ValueError, match=rf"tiny_gsasrec\.toml: {message}"):
+        recommenders.recipes()
+
+
+def test_a_recipe_with_a_plain_one_is_chosen_by_its_set(folder: Path) -> None:
+    rewrite(
+        folder / "tiny_gsasrec.toml", 'set = "full"', 'set = "knowledge"\nfamily = "layers"\nplain = "tiny_softmax"'
+    )
+    assert chosen_names(["knowledge"]) == [*CHOSEN, "tiny_gsasrec", *QUICK]
+
+
 def test_the_set_beyond_accuracy_holds_its_recipes_and_the_quick_ones(folder: Path) -> None:
     rewrite(folder / "tiny_gsasrec.toml", 'set = "full"', 'set = "beyond_accuracy"')
     assert chosen_names(["beyond_accuracy"]) == ["tiny_gsasrec", *BEYOND_ACCURACY]
@@ -329,6 +365,7 @@ def test_what_was_not_chosen_is_not_wanted() -> None:
             for layer in ("models", "rankings")
             for name in {*FULL, RERANKED, ALIGNED, "tiny_published", "tiny_student"} - {"tiny_softmax"}
         ),
+        *(f"{layer}/{name}" for layer in ("baselines", "rankings") for name in CHOSEN),
         *(f"codes/{name}" for name in CODES),
         "teacher_lists/tiny_lists",
         "searches/hyperparameters",

@@ -34,7 +34,9 @@ def test_every_asset_says_what_it_is(key: dg.AssetKey) -> None:
     node = GRAPH.get(key)
     assert len(key.path) == 2
     assert key.path[0] in LAYERS
-    further = key.path[0] in {"models", "rankings", "codes", "teacher_lists"} and not is_chosen(key, chosen_names([]))
+    further = key.path[0] in {"baselines", "models", "rankings", "codes", "teacher_lists"} and not is_chosen(
+        key, chosen_names([])
+    )
     assert node.group_name == (MORE_RECIPES if further else key.path[0])
     assert node.description
     assert node.owners

@@ -112,6 +112,19 @@ _SMALL_RECIPES = {
         "model": _SMALL_MODEL,
         "objective": {"name": "sampled_softmax", "negatives": 8, "log_q_correction": True},
     },
+    "sasrec_text": {
+        "model": _SMALL_MODEL | {"item_embedding": "text"},
+        "objective": {"name": "sampled_softmax", "negatives": 8, "log_q_correction": True},
+    },
+    "sasrec_text_init": {
+        "model": _SMALL_MODEL | {"item_embedding": "text_init"},
+        "objective": {"name": "sampled_softmax", "negatives": 8, "log_q_correction": True},
+    },
+    "gru4rec_text_and_id": {
+        "model": _SMALL_VECTORS
+        | {"architecture": "gru4rec", "layers": 1, "hidden_dimensions": 12, "item_embedding": "text_and_id"},
+        "objective": {"name": "softmax"},
+    },
     "gsasrec": {"model": _SMALL_MODEL | {"separate_output_embedding": True}, "objective": _SMALL_GBCE},
     "gsasrec_recjpq": {
         "codes": "svd",
@@ -129,6 +142,13 @@ _SMALL_RECIPES = {
         "task": {"name": "cloze", "masked_share": 0.2, "last_item_share": 0.2},
         "objective": {"name": "softmax"},
     },
+    "cbit": {
+        "model": _SMALL_VECTORS
+        | {"architecture": "bert4rec", "blocks": 1, "heads": 2, "feed_forward_dimensions": 16, "item_biases": True},
+        "task": {"name": "cloze", "masked_share": 0.2, "last_item_share": 0.2},
+        "objective": {"name": "softmax"},
+        "contrast": {"method": "cloze", "weight": 0.2, "temperature": 0.5, "similarity": "cosine", "views": 3},
+    },
     "bsarec": {
         "model": _SMALL_VECTORS
         | {
@@ -144,9 +164,50 @@ _SMALL_RECIPES = {
         "task": {"name": "every_prefix", "prefixes": 3},
         "objective": {"name": "softmax"},
     },
+    "cl4srec": {
+        "model": _SMALL_MODEL,
+        "objective": {"name": "softmax"},
+        "contrast": {"method": "augmentations", "weight": 0.2, "temperature": 0.5, "similarity": "cosine"},
+    },
+    "duorec": {
+        "model": _SMALL_MODEL,
+        "objective": {"name": "softmax"},
+        "contrast": {"method": "dropout", "weight": 0.2, "temperature": 1.0, "similarity": "dot"},
+    },
+    "icsrec": {
+        "model": _SMALL_MODEL,
+        "objective": {"name": "softmax"},
+        "contrast": {"method": "intents", "weight": 0.2, "temperature": 1.0, "similarity": "dot", "intents": 4},
+    },
     "gru4rec": {
         "model": _SMALL_VECTORS | {"architecture": "gru4rec", "layers": 1, "hidden_dimensions": 12},
         "objective": {"name": "softmax"},
+    },
+    "nextitnet": {
+        "model": _SMALL_VECTORS | {"architecture": "nextitnet", "filter_width": 3, "dilations": [1, 2]},
+        "objective": {"name": "softmax"},
+    },
+    "mamba": {
+        "model": _SMALL_VECTORS
+        | {
+            "architecture": "mamba",
+            "blocks": 1,
+            "feed_forward_dimensions": 16,
+            "expansion": 2,
+            "head_dimensions": 8,
+            "state_dimensions": 4,
+            "convolution_width": 3,
+        },
+        "objective": {"name": "softmax"},
+    },
+    "hstu": {
+        "model": _SMALL_VECTORS | {"architecture": "hstu", "blocks": 1, "heads": 2},
+        "objective": {"name": "softmax"},
+    },
+    "cafe": {
+        "model": {name: value for name, value in _SMALL_MODEL.items() if name != "block"}
+        | {"architecture": "cafe", "category_dimensions": 4, "category_blocks": 1, "category_heads": 1},
+        "objective": {"name": "sampled_softmax", "negatives": 8, "log_q_correction": True},
     },
     "caser": {
         "model": _SMALL_FACTORS
@@ -222,6 +283,16 @@ _SMALL_RECIPES = {
         "model": _SMALL_GPTREC | {"lists": "top_k"},
         "objective": {"name": "softmax"},
     },
+    "sasrec_time_gaps": {
+        "model": {name: value for name, value in _SMALL_MODEL.items() if name != "block"}
+        | {"architecture": "time_gap_sasrec", "buckets": 40},
+        "objective": {"name": "sampled_softmax", "negatives": 8, "log_q_correction": True},
+    },
+    "tisasrec": {
+        "model": {name: value for name, value in _SMALL_MODEL.items() if name != "block"}
+        | {"architecture": "tisasrec", "longest_interval": 20},
+        "objective": {"name": "softmax"},
+    },
     "fpmc": {"model": _SMALL_FACTORS | {"architecture": "fpmc"}, "objective": _SMALL_BPR},
     "mf_bpr": {"model": _SMALL_FACTORS | {"architecture": "matrix_factorisation"}, "objective": _SMALL_BPR},
 }
@@ -246,12 +317,37 @@ def _create_transformer(name: str, seed: int) -> Recommender:
     }
     if "teacher_lists" in tables:
         return _create_student(recipe_from_tables(name, tables, name), seed)
+    if tables["model"]["architecture"] == "cafe":
+        return _create_with_categories(recipe_from_tables(name, tables, name), seed)
     codes = None
     if "codes" in tables:
         made_up = made_up_training_set()
         codes = assign_svd_codes(made_up, books=4) if tables["codes"] == "svd" else _unique_codes(made_up.items)
     # on more threads such small sums would wait for each other
     return SequentialRecommender(recipe_from_tables(name, tables, name), seed, codes, execution=Execution(threads=1))
+
+
+def _create_with_categories(recipe, seed: int) -> Recommender:
+    """A model that reads categories, which the texts of the training set lack."""
+    from ml.training.runtime import Execution
+    from ml.training.sequential_recommender import SequentialRecommender
+
+    class WithCategories(SequentialRecommender):
+        def fit(self, training_set: TrainingSet):
+            return super().fit(with_categories(training_set))
+
+    return WithCategories(recipe, seed, execution=Execution(threads=1))
+
+
+def with_categories(training_set: TrainingSet) -> TrainingSet:
+    """The training set with texts that say a category of each item but every seventh."""
+    names = ["Saws", "Hoses|Pipes", "Unknown", "Wires", "Gloves", "Saws", "Tapes"]
+    return training_set.with_text(
+        tuple(
+            f"Title: item {item} Brand: Unknown Category: {names[item % 7]} Price: Unknown"
+            for item in range(training_set.items)
+        )
+    )
 
 
 def _create_student(recipe, seed: int) -> Recommender:
@@ -411,7 +507,7 @@ def made_up_training_set(seed: int = 0, users: int = 70, items: int = 40) -> Tra
     texts[5] = "!"
     validation_users = np.sort(rng.choice(np.arange(1, users), users // 4, replace=False)).astype(np.int32)
     test_users = np.arange(0, users - 5, dtype=np.int32)
-    return TrainingSet(
+    training_set = TrainingSet(
         dataset="Made_Up",
         item_ids=np.array([f"I{item:03d}" for item in range(items)], dtype="S"),
         user_ids=np.array([f"U{user:03d}" for user in range(users)], dtype="S"),
@@ -422,6 +518,10 @@ def made_up_training_set(seed: int = 0, users: int = 70, items: int = 40) -> Tra
         test_targets=rng.integers(0, items, len(test_users)).astype(np.int32),
         item_text=tuple(texts),
     )
+    # real ones, as far as a model can see: gaps from none to weeks
+    gaps = rng.choice([0, 60, 86_400, 1_900_800], int(lengths.sum()))
+    ends = rng.integers(2_000_000_000, 2_100_000_000, len(validation_users))
+    return training_set.with_times(np.cumsum(gaps), ends, np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64))
 
 
 def digest_of(recommendations: Recommendations) -> str:

@@ -292,7 +292,7 @@ def made_up_run() -> RunFacts:
 
 def with_texts(content: Any, change: Callable[[str], str]) -> Any:
     """The same content with every free text changed; words of a fixed vocabulary and empty texts stay."""
-    fixed = {"role", "severity", "finding", "outcome", "kind"}
+    fixed = {"role", "severity", "finding", "outcome", "kind", "family", "part"}
     if isinstance(content, str):
         return change(content) if content else content
     if isinstance(content, tuple):

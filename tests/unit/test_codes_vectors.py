@@ -17,10 +17,10 @@ from ml.codes.vectors.co_occurrence import (
     positive_mutual_information,
     ppmi_vectors,
 )
-from ml.codes.vectors.item_text import texts_known, whitened
 from ml.codes.vectors.unseen_items import fill_from_text_neighbours
 from ml.data.training_set import Sequences, TrainingSet
-from ml.text.vectors import text_vectors
+from ml.text.vectors import text_vectors, texts_known
+from ml.text.whitening import whitened
 
 HISTORIES = st.lists(st.lists(st.integers(0, 7), max_size=6), min_size=1, max_size=6)
 WITHOUT_METADATA = "Title: Unknown Brand: Unknown Category: Unknown Price: Unknown"

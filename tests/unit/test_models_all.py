@@ -11,7 +11,7 @@ from ml.models.build import build_model
 from ml.models.item_biases import BiasedItemEmbedding, dense_with_bias
 from ml.models.item_embeddings import DenseItemEmbedding
 from ml.models.sequential_model import SequentialModel
-from ml.models.settings import MODEL_SETTINGS, generates
+from ml.models.settings import MODEL_SETTINGS, generates, reads_categories, reads_text
 from ml.models.user_vectors import UserVectors
 
 ITEMS, USERS, MAX_LENGTH = 30, 5, 8
@@ -29,10 +29,29 @@ _PLAIN = {"dimensions": 12, "max_length": MAX_LENGTH, "embedding_deviation": 0.7
 _CASER = _PLAIN | {"dropout": 0.3, "window": 4, "horizontal_filters": 3, "vertical_filters": 2, "user_vectors": False}
 _BSAREC = _TRANSFORMER | {"attention_dropout": 0.2, "alpha": 0.6, "low_pass": "fourier", "cutoff": 3}
 _GPTREC = _TRANSFORMER | {"lists": "next_k", "list_length": 4}
+_MAMBA = {
+    "blocks": 2,
+    "feed_forward_dimensions": 20,
+    "expansion": 2,
+    "head_dimensions": 8,
+    "state_dimensions": 5,
+    "convolution_width": 3,
+}
+_CAFE = {"category_dimensions": 6, "category_blocks": 1, "category_heads": 2}
 _QUANTISED = {"item_embedding": "joint_product_quantised"}
 
 MODELS: dict[str, tuple[str, dict]] = {
     "sasrec": ("sasrec", _TRANSFORMER | {"block": "sasrec"}),
+    "sasrec_text": ("sasrec", _TRANSFORMER | {"block": "sasrec", "item_embedding": "text"}),
+    "sasrec_text_init": ("sasrec", _TRANSFORMER | {"block": "pre_norm", "item_embedding": "text_init"}),
+    "gru4rec_text_and_id": (
+        "gru4rec",
+        _VECTORS | {"layers": 1, "hidden_dimensions": 10, "item_embedding": "text_and_id"},
+    ),
+    "bert4rec_text_and_id": (
+        "bert4rec",
+        _TRANSFORMER | {"item_biases": True, "item_embedding": "text_and_id", "separate_output_embedding": True},
+    ),
     "pre_norm": ("sasrec", _TRANSFORMER | {"block": "pre_norm"}),
     "gpt2": ("sasrec", _TRANSFORMER | {"block": "gpt2", "separate_output_embedding": True}),
     "esasrec": ("sasrec", _TRANSFORMER | {"block": "ligr"}),
@@ -51,9 +70,19 @@ MODELS: dict[str, tuple[str, dict]] = {
     "gptrec_top_k": ("gptrec", _TRANSFORMER | {"lists": "top_k"}),
     "gru4rec": ("gru4rec", _VECTORS | {"layers": 1, "hidden_dimensions": 10}),
     "gru4rec_two_layers": ("gru4rec", _VECTORS | {"layers": 2, "hidden_dimensions": 10} | _QUANTISED),
+    "cafe": ("cafe", _TRANSFORMER | _CAFE),
+    "cafe_quantised": ("cafe", _TRANSFORMER | _CAFE | {"separate_output_embedding": True} | _QUANTISED),
     "caser": ("caser", _CASER),
     "caser_with_users": ("caser", _CASER | {"user_vectors": True}),
     "caser_with_a_window_of_one": ("caser", _CASER | {"window": 1}),
+    "nextitnet": ("nextitnet", _VECTORS | {"filter_width": 3, "dilations": (1, 2)}),
+    "nextitnet_quantised": ("nextitnet", _VECTORS | {"filter_width": 2, "dilations": (1,)} | _QUANTISED),
+    "time_gap_sasrec": ("time_gap_sasrec", _TRANSFORMER | {"buckets": 40}),
+    "tisasrec": ("tisasrec", _TRANSFORMER | {"longest_interval": 5}),
+    "tisasrec_quantised": ("tisasrec", _TRANSFORMER | {"longest_interval": 5} | _QUANTISED),
+    "mamba": ("mamba", _VECTORS | _MAMBA),
+    "mamba_in_small_chunks": ("mamba", _VECTORS | _MAMBA | {"chunk": 2} | _QUANTISED),
+    "hstu": ("hstu", _VECTORS | {"blocks": 2, "heads": 3}),
     "fpmc": ("fpmc", _PLAIN),
     "matrix_factorisation": ("matrix_factorisation", _PLAIN),
 }
@@ -71,8 +100,10 @@ def _model(name: str, users: int = USERS) -> SequentialModel:
     codes = None
     if getattr(settings, "item_embedding", "dense") == "joint_product_quantised":
         codes = np.random.default_rng(0).integers(256, size=(ITEMS, 4), dtype=np.uint8)
+    categories = np.arange(ITEMS) % 4 if reads_categories(settings) else None
+    text = np.random.default_rng(0).normal(size=(ITEMS, 7)).astype(np.float32) if reads_text(settings) else None
     torch.manual_seed(0)
-    return build_model(settings, ITEMS, users, codes)
+    return build_model(settings, ITEMS, users, codes, text=text, categories=categories)
 
 
 def _histories(rows: int = 4) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -151,8 +182,9 @@ def test_every_weight_is_learnt(name):
     if name in ("gptrec_marks", "gptrec_quantised"):
         items[:, 2] = ITEMS + torch.arange(4) % MODELS[name][1]["marks"]
     real = torch.arange(MAX_LENGTH) < lengths[:, None]
+    times = (torch.arange(MAX_LENGTH) ** 3).expand(len(items), -1)
     for _ in range(3):  # dropout may hit the whole of something small
-        states = model(items, lengths, users)[real]
+        states = model.states(items, lengths, users, real.flatten().nonzero()[:, 0], times)
         nn.functional.cross_entropy(model.output_embedding.score_all(states), torch.arange(len(states))).backward()
     parameters = dict(model.named_parameters())
     for parameter_name, parameter in parameters.items():
@@ -273,6 +305,43 @@ def test_caser_equals_the_published_formula(name):
         torch.testing.assert_close(states[:, 3, 12:24], model.users.weight[users])
 
 
+def test_nextitnet_equals_the_published_block():
+    """Each filter at each place written out: zeros before the first item, the second dilation twice the first."""
+    model = _model("nextitnet").eval()
+    items, lengths, users = _histories()
+    hidden = model.input_embedding(items)
+    for block, dilation in zip(model.blocks, (1, 2), strict=True):
+        before = hidden
+        for convolution, norm, distance in zip(block.convolutions, block.norms, (dilation, 2 * dilation), strict=True):
+            filtered = torch.zeros_like(hidden) + convolution.filters.bias
+            for place in range(MAX_LENGTH):
+                for step in range(3):
+                    source = place - (2 - step) * distance
+                    if source >= 0:
+                        filtered[:, place] += hidden[:, source] @ convolution.filters.weight[:, :, step].T
+            hidden = torch.relu(norm(filtered))
+        hidden = before + hidden
+    torch.testing.assert_close(model(items, lengths, users), hidden, rtol=1e-4, atol=1e-5)
+
+
+def test_hstu_equals_the_published_layer():
+    """Each weight written out: no softmax, nothing of later items, a bias of the distance."""
+    model = _model("hstu").eval()
+    block = model.blocks[0]
+    inputs = torch.randn(2, MAX_LENGTH, 12)
+    gate, values, queries, keys = torch.nn.functional.silu(block.inputs(block.norm(inputs))).split(12, dim=-1)
+    mixed = torch.zeros_like(inputs)
+    for head in range(3):
+        part = slice(4 * head, 4 * head + 4)
+        for query in range(MAX_LENGTH):
+            for key in range(query + 1):
+                score = (queries[:, query, part] * keys[:, key, part]).sum(dim=-1) + block.bias[query - key]
+                weight = torch.nn.functional.silu(score) / MAX_LENGTH
+                mixed[:, query, part] += weight[:, None] * values[:, key, part]
+    expected = inputs + block.output(block.mixed_norm(mixed) * gate)
+    torch.testing.assert_close(block(inputs), expected, rtol=1e-4, atol=1e-5)
+
+
 def test_neither_mask_nor_padding_can_be_recommended():
     model = _model("bert4rec").eval()
     assert model.output_embedding.score_all(torch.randn(2, 13)).shape == (2, ITEMS)
@@ -299,8 +368,18 @@ def test_biases_start_at_zero_and_add_to_the_score():
         ("bert4rec", {"max_length": 1}, "max_length must be at least 2"),
         ("gru4rec", {"layers": 0}, "layers must be at least 1"),
         ("gru4rec", {"dropout": 1.0}, "dropout must be in"),
+        ("cafe", {"category_dimensions": 0}, "category_dimensions must be at least 1"),
+        ("cafe", {"category_heads": 4}, "category_heads .4. must divide category_dimensions"),
         ("caser", {"window": 0}, "window must be at least 1"),
         ("caser", {"embedding_deviation": 0.0}, "embedding_deviation must be above 0"),
+        ("nextitnet", {"filter_width": 0}, "filter_width must be at least 1"),
+        ("nextitnet", {"dilations": ()}, "dilations must be numbers of at least 1"),
+        ("nextitnet", {"dilations": (1, 0)}, "dilations must be numbers of at least 1"),
+        ("time_gap_sasrec", {"buckets": 0}, "buckets must be at least 1"),
+        ("tisasrec", {"longest_interval": 0}, "longest_interval must be at least 1"),
+        ("mamba", {"head_dimensions": 7}, "must divide expansion"),
+        ("mamba", {"state_dimensions": 0}, "state_dimensions must be at least 1"),
+        ("hstu", {"heads": 5}, "heads .5. must divide dimensions"),
         ("fpmc", {"dimensions": 0}, "dimensions must be at least 1"),
         ("matrix_factorisation", {"embedding_deviation": -1.0}, "embedding_deviation must be above 0"),
     ],

@@ -245,7 +245,7 @@ def test_lists_change_with_the_training_histories(factory, recommender, training
     """No recommender ignores what it was fitted on, but the random one, which is to."""
     renamed = replace(
         training_set,
-        train=Sequences((training_set.train.items + 11) % training_set.items, training_set.train.offsets),
+        train=replace(training_set.train, items=(training_set.train.items + 11) % training_set.items),
         item_text=tuple(np.roll(training_set.item_text, 5).tolist()),
     )
     one = recommender.recommend(histories, 10, exclude_seen=False)

@@ -12,13 +12,16 @@ import re
 import shutil
 import subprocess
 from collections import Counter
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from report_contents import made_up_content, made_up_run, with_texts
 from report_page import HOSTILE
+from what_helps_gains import made_up_gains
 
+from ml.reports.content.report import ReportContent
 from ml.reports.render.html import render_html
 
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -90,7 +93,7 @@ def seen_as(page: str, width: int, scheme: str) -> str:
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory) -> dict[tuple[int, str], dict]:
     """What was measured in each view of a report with something in every section, and very long words in every text."""
-    content, run = (with_texts(one, _with_a_long_word) for one in (made_up_content(), made_up_run()))
+    content, run = (with_texts(one, _with_a_long_word) for one in (_content(), made_up_run()))
     page = render_html(content, run)
     frames = "".join(seen_as(page, width, scheme) for width, scheme in [*VIEWS, (SHEET, "print")])
     path = tmp_path_factory.mktemp("frames") / "frames.html"
@@ -101,6 +104,10 @@ def measured(tmp_path_factory) -> dict[tuple[int, str], dict]:
         (int(name.partition("-")[2]), name.partition("-")[0]): json.loads(html.unescape(found))
         for name, found in results.items()
     }
+
+
+def _content() -> ReportContent:
+    return replace(made_up_content(), what_helps=made_up_gains())
 
 
 def _with_a_long_word(text: str) -> str:
@@ -154,7 +161,7 @@ def test_a_broken_page_would_be_found(tmp_path):
 
 def test_a_browser_makes_no_element_of_hostile_text(tmp_path):
     def elements(before: str) -> Counter:
-        content, run = (with_texts(one, lambda text: f"{before} {text}") for one in (made_up_content(), made_up_run()))
+        content, run = (with_texts(one, lambda text: f"{before} {text}") for one in (_content(), made_up_run()))
         found = dump(render_html(content, run), tmp_path / "page.html")
         tags = re.findall(r"<([a-zA-Z][\w:-]*)((?:\s+[^\s=>\"]+(?:=\"[^\"]*\")?)*)\s*/?>", found)
         names = Counter(tag.lower() for tag, _ in tags)

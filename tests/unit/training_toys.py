@@ -83,6 +83,7 @@ def toy_recipe(
     optimiser: dict | None = None,
     training: dict | None = None,
     task: dict | None = None,
+    contrast: dict | None = None,
 ) -> Recipe:
     tables = {
         "title": "Toy",
@@ -113,6 +114,8 @@ def toy_recipe(
     }
     if codes:
         tables["codes"] = codes
+    if contrast:
+        tables["contrast"] = contrast
     return recipe_from_tables("toy", tables, "the test")
 
 

@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ml.codes.vectors.item_text import texts_known
-
 if TYPE_CHECKING:
     from ml.data.training_set import TrainingSet
 
@@ -35,6 +33,8 @@ def fill_from_text_neighbours(vectors: np.ndarray, known: np.ndarray, training_s
         return filled
     mean = filled[known].mean(axis=0)
     filled[~known] = mean if _is_some(mean) else filled[known][0]
+    from ml.text.vectors import texts_known
+
     described = texts_known(training_set)
     wanted, candidates = np.flatnonzero(~known & described), np.flatnonzero(known & described)
     if len(wanted) and len(candidates):

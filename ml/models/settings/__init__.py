@@ -12,8 +12,22 @@ from collections.abc import Iterator, Mapping
 from dataclasses import is_dataclass
 from typing import Any
 
-from ml.models.settings.classic import CaserSettings, FPMCSettings, GRU4RecSettings, MatrixFactorisationSettings
-from ml.models.settings.common import AUTO, ItemVectorSettings, MaxLength, decided_length
+from ml.models.settings.attributes import CaFeSettings
+from ml.models.settings.classic import (
+    CaserSettings,
+    FPMCSettings,
+    GRU4RecSettings,
+    MatrixFactorisationSettings,
+    NextItNetSettings,
+)
+from ml.models.settings.common import (
+    AUTO,
+    DEFAULT_TEXT_ENCODER,
+    ItemVectorSettings,
+    MaxLength,
+    TextSettings,
+    decided_length,
+)
 from ml.models.settings.generating import (
     GenRecSettings,
     GPTRecCodesSettings,
@@ -21,6 +35,8 @@ from ml.models.settings.generating import (
     ItemCodesSettings,
     TIGERSettings,
 )
+from ml.models.settings.memory import HSTUSettings, MambaSettings
+from ml.models.settings.timed import TimeGapSASRecSettings, TiSASRecSettings
 from ml.models.settings.transformers import BERT4RecSettings, BSARecSettings, SASRecSettings
 
 __all__ = [
@@ -28,22 +44,34 @@ __all__ = [
     "MODEL_SETTINGS",
     "BERT4RecSettings",
     "BSARecSettings",
+    "CaFeSettings",
     "CaserSettings",
     "FPMCSettings",
     "GPTRecCodesSettings",
     "GPTRecSettings",
     "GRU4RecSettings",
     "GenRecSettings",
+    "HSTUSettings",
     "ItemCodesSettings",
     "ItemVectorSettings",
+    "MambaSettings",
     "MatrixFactorisationSettings",
     "MaxLength",
     "ModelSettings",
+    "NextItNetSettings",
     "SASRecSettings",
     "TIGERSettings",
+    "TextSettings",
+    "TiSASRecSettings",
+    "TimeGapSASRecSettings",
     "decided_length",
     "generates",
     "needs_codes",
+    "needs_item_text",
+    "needs_text_vectors",
+    "reads_categories",
+    "reads_text",
+    "reads_times",
     "writes_lists",
 ]
 
@@ -66,6 +94,33 @@ def generates(settings: ModelSettings) -> bool:
 def writes_lists(settings: ModelSettings) -> bool:
     """Whether a model writes lists item by item: ``writes_lists`` of its settings."""
     return bool(getattr(settings, "writes_lists", False))
+
+
+def reads_text(settings: ModelSettings) -> bool:
+    """Whether a model is built on vectors of the items' text: ``reads_text`` of its settings, which then have the
+    attributes of :class:`TextSettings`."""
+    return bool(getattr(settings, "reads_text", False))
+
+
+def reads_categories(settings: ModelSettings) -> bool:
+    """Whether a model is built on the categories of the items: ``reads_categories`` of its settings."""
+    return bool(getattr(settings, "reads_categories", False))
+
+
+def reads_times(settings: ModelSettings) -> bool:
+    """Whether a model reads when items were interacted with: ``reads_times`` of its settings."""
+    return bool(getattr(settings, "reads_times", False))
+
+
+def needs_item_text(settings: ModelSettings) -> bool:
+    """Whether a training set must hold its item text for a model to be trained on it."""
+    return reads_text(settings) or reads_categories(settings)
+
+
+def needs_text_vectors(settings: ModelSettings) -> bool:
+    """Whether a model reads the vectors of the default text encoder, which are an asset; those of others are computed
+    where a model is trained."""
+    return reads_text(settings) and settings.text_encoder == DEFAULT_TEXT_ENCODER
 
 
 class _Architectures(Mapping[str, type]):
@@ -100,15 +155,21 @@ MODEL_SETTINGS: Mapping[str, type] = _Architectures(
     {
         "bert4rec": BERT4RecSettings,
         "bsarec": BSARecSettings,
+        "cafe": CaFeSettings,
         "caser": CaserSettings,
         "fpmc": FPMCSettings,
         "genrec": GenRecSettings,
         "gptrec": GPTRecSettings,
         "gptrec_codes": GPTRecCodesSettings,
         "gru4rec": GRU4RecSettings,
+        "hstu": HSTUSettings,
         "item_codes": ItemCodesSettings,
+        "mamba": MambaSettings,
         "matrix_factorisation": MatrixFactorisationSettings,
+        "nextitnet": NextItNetSettings,
         "sasrec": SASRecSettings,
         "tiger": TIGERSettings,
+        "time_gap_sasrec": TimeGapSASRecSettings,
+        "tisasrec": TiSASRecSettings,
     }
 )

@@ -69,6 +69,29 @@ class CaserSettings:
 
 
 @dataclass(frozen=True)
+class NextItNetSettings(ItemVectorSettings):
+    """NextItNet (Yuan et al., WSDM 2019).
+
+    Attributes:
+        filter_width: positions that a filter reads.
+        dilations: of the first convolution of each residual block; the second one has twice as much.
+    """
+
+    filter_width: int
+    dilations: tuple[int, ...]
+
+    model: ClassVar[str] = "ml.models.nextitnet:NextItNet"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least_one(self, "filter_width")
+        if not self.dilations or min(self.dilations) < 1:
+            raise ValueError(
+                f"dilations must be numbers of at least 1, at least one of them, not {list(self.dilations)}"
+            )
+
+
+@dataclass(frozen=True)
 class FPMCSettings:
     """FPMC (Rendle, Freudenthaler and Schmidt-Thieme, WWW 2010).
 

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
+
+from ml.config import nearest
 
 # a maximum length that follows the training histories: see ml.training.derived
 AUTO = "auto"
 MaxLength = int | Literal["auto"]
+# the text encoder whose vectors are an asset, so that they are not computed again for each model
+DEFAULT_TEXT_ENCODER = "tf_idf_svd"
+# kinds of item vectors that are made from the text of the items: see ml.models.text_embeddings
+TEXT_EMBEDDINGS = ("text", "text_init", "text_and_id")
 
 
 def check_at_least_one(settings: Any, *names: str) -> None:
@@ -53,8 +60,40 @@ def check_deviation(deviation: float) -> None:
         raise ValueError(f"embedding_deviation must be above 0, not {deviation}")
 
 
+@dataclass(frozen=True, kw_only=True)
+class TextSettings:
+    """Settings of models that read vectors of the items' text.
+
+    Attributes:
+        text_encoder: which encoder of :mod:`ml.text.registry` the vectors come from.
+        whitened_text: whiten the vectors (:func:`ml.text.vectors.vectors_for_models`): all directions vary alike.
+    """
+
+    text_encoder: str = DEFAULT_TEXT_ENCODER
+    whitened_text: bool = True
+
+    # keys younger than most recipes, whose digests are to stay
+    younger: ClassVar[tuple[str, ...]] = ("text_encoder", "whitened_text")
+
+    def __post_init__(self) -> None:
+        if self.text_encoder != DEFAULT_TEXT_ENCODER:
+            check_text_encoder(self.text_encoder)
+
+
+def check_text_encoder(name: str) -> None:
+    """Check that there is such a text encoder.
+
+    Raises:
+        ValueError: there is none.
+    """
+    # by name, so that a model that reads no text does not depend on its code, and is not trained again where it changes
+    known = importlib.import_module("ml.text.registry").ENCODERS
+    if name not in known:
+        raise ValueError(f"text_encoder must be one of {', '.join(known)}, not {name!r}{nearest(name, known)}")
+
+
 @dataclass(frozen=True)
-class ItemVectorSettings:
+class ItemVectorSettings(TextSettings):
     """Settings of models that read item vectors and score with item vectors.
 
     Attributes:
@@ -62,7 +101,8 @@ class ItemVectorSettings:
         dropout: share of activations dropped while training.
         max_length: longest history that is read, in items; of a longer one the most recent are read. ``auto``
             derives it from the training histories.
-        item_embedding: ``dense``, or ``joint_product_quantised`` (RecJPQ), which needs codes.
+        item_embedding: ``dense``; ``joint_product_quantised`` (RecJPQ), which needs codes; or one that is made from
+            the text of the items (:mod:`ml.models.text_embeddings`): ``text``, ``text_init`` or ``text_and_id``.
         separate_output_embedding: score items with embeddings of their own instead of the input embeddings.
         embedding_deviation: standard deviation of the normal distribution that embeddings start from.
     """
@@ -70,20 +110,29 @@ class ItemVectorSettings:
     dimensions: int
     dropout: float
     max_length: MaxLength
-    item_embedding: Literal["dense", "joint_product_quantised"]
+    item_embedding: Literal["dense", "joint_product_quantised", "text", "text_init", "text_and_id"]
     separate_output_embedding: bool
     embedding_deviation: float
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_at_least_one(self, "dimensions")
         check_max_length(self.max_length)
         check_dropout(self.dropout)
         check_deviation(self.embedding_deviation)
+        for key in TextSettings.younger:
+            if not self.reads_text and getattr(self, key) != getattr(TextSettings, key):
+                raise ValueError(f"{key} goes with an item_embedding that is made from text; remove it")
 
     @property
     def needs_codes(self) -> bool:
         """Whether the model is built on codes."""
         return self.item_embedding == "joint_product_quantised"
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether the model is built on vectors of the items' text."""
+        return self.item_embedding in TEXT_EMBEDDINGS
 
 
 @dataclass(frozen=True)

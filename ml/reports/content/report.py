@@ -14,6 +14,7 @@ from typing import Any
 
 from ml.audits.audit import Audit
 from ml.evaluation.metrics import HEADLINE
+from ml.evaluation.what_helps.content import WhatHelps
 from ml.reports.content.beyond_accuracy import BeyondAccuracy
 from ml.reports.content.evaluation import Described, Estimate, Leaderboard, LeaderboardRow, SliceRow
 from ml.reports.content.generation import Generation
@@ -382,6 +383,7 @@ class ReportContent:
         codes: one report a code assignment.
         generation: one entry a model that generates identifiers.
         beyond_accuracy: accuracy against goals beyond it; ``None`` where no recommender trades it.
+        what_helps: recommenders beside their plain counterparts; ``None`` where none with such a one was run.
         rejected: examples of rejected lines; the counts are in the funnels.
         checks: results of contracts and dbt tests.
         examples: recommendations for a few users.
@@ -401,6 +403,7 @@ class ReportContent:
     codes: tuple[CodesReport, ...] = ()
     generation: tuple[Generation, ...] = ()
     beyond_accuracy: BeyondAccuracy | None = None
+    what_helps: WhatHelps | None = None
     rejected: tuple[RejectedLine, ...] = ()
     checks: tuple[Check, ...] = ()
     examples: Examples | None = None

@@ -30,6 +30,7 @@ from ml.reports.words import codes as words_of_codes
 from ml.reports.words import evaluation as wording_evaluation
 from ml.reports.words import generation as words_of_generation
 from ml.reports.words import verdict, wording
+from ml.reports.words import what_helps as words_what_helps
 from ml.reports.words.row_marks import row_marks
 from ml.tables import Table
 
@@ -74,6 +75,7 @@ def render_html(content: ReportContent, run: RunFacts | None = None) -> str:
         codes=words_of_codes,
         generating=words_of_generation,
         beyond=words_beyond_accuracy,
+        helping=words_what_helps,
         numbers=numbers,
         labels=wording_evaluation,
         verdict=verdict,
@@ -109,6 +111,7 @@ def render_html(content: ReportContent, run: RunFacts | None = None) -> str:
         figures=_figures(content, run),
         generation_figures=_generation_figures(content),
         beyond_accuracy_figures=_beyond_accuracy_figures(content),
+        what_helps_figures=_what_helps_figures(content),
         headline=HEADLINE,
     )
 
@@ -265,6 +268,18 @@ def _beyond_accuracy_figures(content: ReportContent) -> list[tuple[str, Markup]]
         (drawn.title, _drawing(chart(drawn, f"beyond-accuracy-chart-{place}")))
         for place, drawn in enumerate(charts, start=1)
     ]
+
+
+def _what_helps_figures(content: ReportContent) -> dict[str, tuple[str, Markup]]:
+    """The drawing of each family of the section on what helps, with its title."""
+    if content.what_helps is None:
+        return {}
+    found = content.what_helps
+    charts = {family: words_what_helps.chart(found, family) for family in words_what_helps.families(found)}
+    return {
+        family: (drawn.title, _drawing(chart(drawn, f"what-helps-chart-{place}")))
+        for place, (family, drawn) in enumerate(charts.items(), start=1)
+    }
 
 
 def _drawing(plot: plots.Plot) -> Markup:

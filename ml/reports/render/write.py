@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from ml.evaluation.metrics import HEADLINE
 from ml.evaluation.trade_offs.files import POINTS, points_table
+from ml.evaluation.what_helps.content import WhatHelps, gains_table
 from ml.reports.content.report import FORMAT, ReportContent, RunFacts
 from ml.reports.render.html import render_html
 from ml.reports.render.markdown.model_card import model_card
@@ -33,6 +34,7 @@ FILES = (
     "audits.json",
     "trade_offs.csv",
     "trade_offs.json",
+    "what_helps.csv",
 )
 # What a spreadsheet takes for a formula at the beginning of a cell; a cell also begins after what some take for the
 # separator. The wide forms count as the others in some languages.
@@ -54,6 +56,7 @@ def write_report(content: ReportContent, folder: Path, leaderboard: Path, run: R
     table = pq.read_table(leaderboard)
     trade_offs = content.beyond_accuracy.trade_offs if content.beyond_accuracy is not None else None
     points = points_table(trade_offs) if trade_offs is not None else POINTS.empty_table()
+    gains = gains_table(content.what_helps or WhatHelps())
     texts = {
         "report.html": render_html(content, run),
         "report.md": model_card(content, run),
@@ -64,6 +67,7 @@ def write_report(content: ReportContent, folder: Path, leaderboard: Path, run: R
         "audits.json": to_json([audit.as_json() for audit in content.audits]),
         "trade_offs.csv": to_csv(points.schema.names, points.to_pylist()),
         "trade_offs.json": to_json(trade_offs and asdict(trade_offs)),
+        "what_helps.csv": to_csv(gains.schema.names, gains.to_pylist()),
     }
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8", newline="")

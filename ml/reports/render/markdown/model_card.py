@@ -119,6 +119,8 @@ def _results(content: ReportContent) -> list[str]:
             parts += [f"### {title}", found]
     if content.beyond_accuracy is not None:
         parts += ["### Beyond accuracy", markdown.beyond_accuracy(content.beyond_accuracy.trade_offs)]
+    if content.what_helps is not None:
+        parts += ["### What helps here", markdown.what_helps(content.what_helps)]
     return parts
 
 

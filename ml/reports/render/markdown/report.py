@@ -11,6 +11,7 @@ from ml import number_format as numbers
 from ml.evaluation.columns import RANKING
 from ml.evaluation.metrics import metric_name
 from ml.evaluation.trade_offs.content import TradeOffs
+from ml.evaluation.what_helps.content import WhatHelps
 from ml.reports.content.report import (
     HEADLINE,
     Check,
@@ -33,6 +34,7 @@ from ml.reports.words import beyond_accuracy as words_beyond_accuracy
 from ml.reports.words import codes as words_of_codes
 from ml.reports.words import generation as words_of_generation
 from ml.reports.words import verdict, wording
+from ml.reports.words import what_helps as words_what_helps
 from ml.reports.words.row_marks import row_marks
 
 __all__ = [
@@ -54,6 +56,7 @@ __all__ = [
     "slices",
     "statistics",
     "training",
+    "what_helps",
 ]
 
 
@@ -179,6 +182,27 @@ def beyond_accuracy(found: TradeOffs) -> str:
     points = (words_beyond_accuracy.points(found, goal) for goal in words_beyond_accuracy.goals(found))
     for one in (*words_beyond_accuracy.tables(found), *points):
         parts += [f"**{escape_markdown(one.title)}**", escape_markdown(one.note), markdown_table(one)]
+    return "\n\n".join(parts)
+
+
+def what_helps(found: WhatHelps, seconds: Mapping[str, float] | None = None) -> str:
+    """Recommenders beside their plain counterparts; empty where none was run.
+
+    Args:
+        found: the comparison.
+        seconds: of fitting by name of recommender, for one more table.
+    """
+    parts = [escape_markdown(words_what_helps.introduction(found))] if found.gains else []
+    for family in words_what_helps.families(found):
+        title, summary = words_what_helps.family_title(family), words_what_helps.summary(found, family)
+        parts.append(f"**{escape_markdown(title)}.** {escape_markdown(summary)}")
+        told = words_what_helps.sentences(found, family)
+        parts.append("\n".join(f"- {escape_markdown(sentence)}" for sentence in told))
+        parts.append(markdown_table(words_what_helps.differences(found, family)))
+    if words_what_helps.left_out(found):
+        parts.append("\n".join(f"- {escape_markdown(sentence)}" for sentence in words_what_helps.left_out(found)))
+    if seconds and (times := words_what_helps.training(found, seconds)) is not None:
+        parts += [f"**{escape_markdown(times.title)}**", escape_markdown(times.note), markdown_table(times)]
     return "\n\n".join(parts)
 
 
