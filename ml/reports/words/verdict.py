@@ -72,7 +72,8 @@ def caveats(content: ReportContent) -> Iterator[str]:
         yield (
             "Every target is an item that is in no training history. A recommender that reads item ids alone knows "
             "nothing of such an item: what it ranks first is among the other items, and its results are at the level "
-            "of chance or below. Only recommenders that read the text of the items can do better."
+            "of chance or below. Only recommenders that score every item by its text can do better; the text graphs "
+            "choose among items of the training histories and cannot."
         )
     audited = {audit.name for audit in content.audits}
     if "ties" not in audited:
