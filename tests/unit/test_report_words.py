@@ -161,6 +161,17 @@ def test_what_is_harmless_is_no_caveat():
         assert len(tuple(verdicts.caveats(harmful))) == 1
 
 
+def test_a_split_by_items_says_which_recommenders_can_rank_its_targets(content):
+    harmless = replace(content.leaderboard, protocol=(("split", "leave-one-out"),))
+    cold = replace(harmless, protocol=(("split", "cold-items, 0.1 of the items for the test"),))
+    more = set(verdicts.caveats(replace(content, leaderboard=cold))) - set(
+        verdicts.caveats(replace(content, leaderboard=harmless))
+    )
+    (sentence,) = more
+    assert "in no training history" in sentence
+    assert "the text graphs choose among items of the training histories and cannot" in sentence
+
+
 def test_caveats_are_said_gravest_first_and_the_first_in_the_verdict():
     known = {"tie_order": "file", "test_targets_tied": 30, "test_targets_repeated": 2, "items": 9}
     checks = (Check("unique", "marts/items", False), Check("prices", "marts/items", False, "warning"))
