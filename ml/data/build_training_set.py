@@ -68,7 +68,9 @@ def build_training_set(dataset: str, splits: Path, protocol: dict) -> TrainingSe
     )
 
 
-def divided(users: np.ndarray, items: np.ndarray, splits: np.ndarray, number_of_users: int) -> dict[str, Any]:
+def divided(
+    users: np.ndarray, items: np.ndarray, splits: np.ndarray, number_of_users: int, times: np.ndarray | None = None
+) -> dict[str, Any]:
     """Interactions as the fields of a training set: who is trained on, validated and tested with what.
 
     Args:
@@ -76,6 +78,7 @@ def divided(users: np.ndarray, items: np.ndarray, splits: np.ndarray, number_of_
         items: item index, ``[interactions]``.
         splits: of each interaction, its place in :data:`SPLITS`, ``[interactions]``.
         number_of_users: of the training set.
+        times: seconds since 1970 of each interaction, int64 ``[interactions]``; ``None`` where they are not read.
     """
     in_train, in_history, in_validation, in_test = (splits == SPLITS.index(name) for name in SPLITS[:4])
     places = np.arange(len(users))
@@ -89,7 +92,8 @@ def divided(users: np.ndarray, items: np.ndarray, splits: np.ndarray, number_of_
         is_wanted[wanted] = True
         chosen = chosen & is_wanted[users]
         lengths = np.bincount(users[chosen], minlength=number_of_users)[wanted]
-        return Sequences(items[chosen].astype(np.int32), np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        return Sequences(items[chosen].astype(np.int32), offsets, times=None if times is None else times[chosen])
 
     return {
         "train": rows(in_train, np.arange(number_of_users)),
@@ -97,6 +101,7 @@ def divided(users: np.ndarray, items: np.ndarray, splits: np.ndarray, number_of_
         "validation_targets": items[in_validation].astype(np.int32),
         "test_users": users[in_test].astype(np.int32),
         "test_targets": items[in_test].astype(np.int32),
+        "validation_times": None if times is None else times[in_validation],
         "before_validation": rows(is_before_validation, users[in_validation]),
         "before_test": rows(in_history & ~is_before_validation, users[in_test]),
     }

@@ -105,13 +105,13 @@ def build_times(splits: Path, training_set: TrainingSet) -> Times | None:
     if np.ma.getmaskarray(columns["timestamp"]).any():
         return None
     users, times = np.asarray(columns["user_index"]), np.asarray(columns["timestamp"]).astype(np.int64)
-    # the place of each interaction in place of its item says which time belongs where
-    places = divided(users, np.arange(len(users)), np.asarray(columns["split"]), training_set.users)
+    # the items are the training set's own, and not looked at
+    parts = divided(users, np.zeros_like(users), np.asarray(columns["split"]), training_set.users, times)
     found = Times(
-        times[places["train"].items],
-        times[places["validation_targets"]],
-        times[places["before_validation"].items],
-        times[places["before_test"].items],
+        parts["train"].times,
+        parts["validation_times"],
+        parts["before_validation"].times,
+        parts["before_test"].times,
     )
     found.added_to(training_set)
     return found

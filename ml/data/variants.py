@@ -20,7 +20,7 @@ from ml.data.timed_interactions import NO_TIME, Interactions
 from ml.data.training_set import TrainingSet
 
 TIE_RULES = ("file", "item", "hash", "shuffle")
-LEAVE_ONE_OUT, GLOBAL_TEMPORAL = "leave-one-out", "global-temporal"
+LEAVE_ONE_OUT, GLOBAL_TEMPORAL, COLD_ITEMS = "leave-one-out", "global-temporal", "cold-items"
 QUANTILES = (0.8, 0.9)
 """Shares of all interactions before the validation and before the test boundary of a global-temporal split."""
 
@@ -32,9 +32,9 @@ class VariantError(ValueError):
 
 
 def split_of(training_set: TrainingSet) -> str:
-    """The kind of split, from its protocol: :data:`LEAVE_ONE_OUT` or :data:`GLOBAL_TEMPORAL`."""
-    is_temporal = str(training_set.protocol.get("split", LEAVE_ONE_OUT)).startswith(GLOBAL_TEMPORAL)
-    return GLOBAL_TEMPORAL if is_temporal else LEAVE_ONE_OUT
+    """The kind of split, from its protocol: :data:`LEAVE_ONE_OUT`, :data:`GLOBAL_TEMPORAL` or :data:`COLD_ITEMS`."""
+    named = str(training_set.protocol.get("split", LEAVE_ONE_OUT))
+    return next((kind for kind in (GLOBAL_TEMPORAL, COLD_ITEMS) if named.startswith(kind)), LEAVE_ONE_OUT)
 
 
 def is_tied_with_previous(interactions: Interactions) -> np.ndarray:
@@ -68,6 +68,7 @@ def with_tie_order(training_set: TrainingSet, interactions: Interactions, rule: 
         raise ValueError(f"there is no tie rule {rule!r}; it is one of {', '.join(TIE_RULES)}")
     if interactions.has_given_order or interactions.has_given_split:
         raise VariantError("the order came with the source, and no tie rule decided it")
+    _check_places_are_split(training_set)
     tied = is_tied_with_previous(interactions)
     in_group = tied | np.append(tied[1:], False)
     rows = np.flatnonzero(in_group)
@@ -79,7 +80,7 @@ def with_tie_order(training_set: TrainingSet, interactions: Interactions, rule: 
         keys.extend(_hashes(training_set, interactions, rows, () if rule == "hash" else (seed,)))
     items = interactions.items.copy()
     items[rows] = items[rows[np.lexsort((*keys, group))]]
-    return _divided(training_set, interactions.users, items, interactions.splits)
+    return _divided(training_set, interactions.users, items, interactions.splits, interactions.moments)
 
 
 def with_duplicates(training_set: TrainingSet, interactions: Interactions) -> TrainingSet:
@@ -92,6 +93,7 @@ def with_duplicates(training_set: TrainingSet, interactions: Interactions) -> Tr
     """
     if interactions.has_given_split:
         raise VariantError("the split came with the source")
+    _check_places_are_split(training_set)
     rows = np.repeat(np.arange(len(interactions)), 1 + interactions.duplicates)
     users, splits = interactions.users[rows], interactions.splits[rows]
     if split_of(training_set) == GLOBAL_TEMPORAL:
@@ -101,16 +103,31 @@ def with_duplicates(training_set: TrainingSet, interactions: Interactions) -> Tr
         splits = np.where(is_copy & (splits == _TEST), _UNUSED, splits)
     else:
         splits = _leave_one_out(users, training_set.validation_users, training_set.test_users)
-    return _divided(training_set, users, interactions.items[rows], splits)
+    return _divided(training_set, users, interactions.items[rows], splits, interactions.moments[rows])
 
 
 def with_other_split(
     training_set: TrainingSet, interactions: Interactions, quantiles: tuple[float, float] = QUANTILES
 ) -> TrainingSet:
-    """The same interactions by the other of the two splits: global-temporal for leave-one-out, and the reverse."""
+    """The same interactions by the other of the two splits: global-temporal for leave-one-out, and the reverse.
+
+    Raises:
+        VariantError: the split is neither.
+    """
+    _check_places_are_split(training_set)
     if split_of(training_set) == GLOBAL_TEMPORAL:
         return with_leave_one_out(training_set, interactions)
     return with_temporal_split(training_set, interactions, quantiles)
+
+
+def _check_places_are_split(training_set: TrainingSet) -> None:
+    """Check that the split is by places in a history or by time.
+
+    Raises:
+        VariantError: it is by items, so that another order or another split would train on items that are held out.
+    """
+    if split_of(training_set) == COLD_ITEMS:
+        raise VariantError("the split holds out items and not places of a history")
 
 
 def with_leave_one_out(training_set: TrainingSet, interactions: Interactions) -> TrainingSet:
@@ -126,7 +143,8 @@ def with_leave_one_out(training_set: TrainingSet, interactions: Interactions) ->
     validated = _sample(training_set, np.flatnonzero(lengths >= 3))
     splits = _leave_one_out(interactions.users, validated, np.flatnonzero(lengths >= 2))
     protocol = {**training_set.protocol, "split": LEAVE_ONE_OUT}
-    return replace(_checked(_divided(training_set, interactions.users, interactions.items, splits)), protocol=protocol)
+    variant = _divided(training_set, interactions.users, interactions.items, splits, interactions.moments)
+    return replace(_checked(variant), protocol=protocol)
 
 
 def with_temporal_split(
@@ -168,7 +186,8 @@ def with_temporal_split(
         **training_set.protocol,
         "split": f"{GLOBAL_TEMPORAL}, validation from {quantiles[0]}, test from {quantiles[1]}",
     }
-    return replace(_checked(_divided(training_set, users, interactions.items, splits)), protocol=protocol)
+    variant = _divided(training_set, users, interactions.items, splits, interactions.moments)
+    return replace(_checked(variant), protocol=protocol)
 
 
 def with_test_users(training_set: TrainingSet, rows: np.ndarray) -> TrainingSet:
@@ -234,6 +253,9 @@ def _checked(variant: TrainingSet) -> TrainingSet:
     return variant
 
 
-def _divided(training_set: TrainingSet, users: np.ndarray, items: np.ndarray, splits: np.ndarray) -> TrainingSet:
-    """The training set of these interactions, which come user by user in their order."""
-    return replace(training_set, **divided(users, items, splits, training_set.users))
+def _divided(
+    training_set: TrainingSet, users: np.ndarray, items: np.ndarray, splits: np.ndarray, moments: np.ndarray
+) -> TrainingSet:
+    """The training set of these interactions, which come user by user in their order; with times where it has some."""
+    times = None if training_set.train.times is None else moments // 1000
+    return replace(training_set, **divided(users, items, splits, training_set.users, times))

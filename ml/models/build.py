@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ml.models.catalogue import Catalogue
 from ml.models.generating_model import GeneratingModel
 from ml.models.sequential_model import SequentialModel
-from ml.models.settings import AUTO, ModelSettings, needs_codes, reads_categories, reads_text
+from ml.models.settings import AUTO, ModelSettings, needs_codes, reads_categories, reads_text, reads_times
 
 if TYPE_CHECKING:
     import numpy as np
@@ -53,7 +53,10 @@ def build_model(
     _check_feature("text vectors", text, reads_text(settings), items)
     _check_feature("categories", categories, reads_categories(settings), items)
     catalogue = Catalogue(items, users, codes, book_sizes, training_counts, text, categories)
-    return _model_class(type(settings))(settings, catalogue)
+    model = _model_class(type(settings))(settings, catalogue)
+    if isinstance(model, SequentialModel) and model.reads_times != reads_times(settings):
+        raise ValueError("reads_times must be the same in the class of a model and in that of its settings")
+    return model
 
 
 def _check_feature(name: str, values: np.ndarray | None, read: bool, items: int) -> None:

@@ -47,6 +47,7 @@ class SampledSoftmaxSettings:
     negatives_drawn_for: Literal["batch", "position"] = "batch"
 
     objective: ClassVar[str] = "ml.objectives.sampled_softmax:SampledSoftmax"
+    weighs_targets: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.distribution == "in_batch":
@@ -80,6 +81,7 @@ class BinaryCrossEntropySettings:
     negatives_drawn_for: Literal["position", "batch"] = "position"
 
     objective: ClassVar[str] = "ml.objectives.binary_cross_entropy:BinaryCrossEntropy"
+    weighs_targets: ClassVar[bool] = True
     calibration: ClassVar[float] = 0.0
     prior_offset: ClassVar[bool] = False
 
@@ -111,6 +113,7 @@ class GeneralisedBinaryCrossEntropySettings:
     prior_offset: bool = False
 
     objective: ClassVar[str] = "ml.objectives.binary_cross_entropy:BinaryCrossEntropy"
+    weighs_targets: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.negatives < 1:
@@ -135,6 +138,7 @@ class BayesianPersonalisedRankingSettings:
     negatives: int = 1
 
     objective: ClassVar[str] = "ml.objectives.bayesian_personalised_ranking:BayesianPersonalisedRanking"
+    weighs_targets: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.negatives < 1:
@@ -253,3 +257,45 @@ def _drawn(negatives: int, kind: str, drawn_for: str, items: int | None) -> str:
     if items is not None and negatives >= items:
         said += f", drawn with replacement from {items:,} items"
     return said
+
+
+@dataclass(frozen=True)
+class WeightingSettings:
+    """Weights of targets in the loss (:mod:`ml.training.weighting`), after UniRec (Liu et al., CIKM 2024).
+
+    Attributes:
+        uniformity: exponent of how even the gaps between the times of a history are: above 0 for more weight on even
+            histories, below 0 for more on uneven ones, 0 for none. Needs times.
+        frequency: a target weighs in proportion to its training interactions raised to ``-frequency``: above 0 for more
+            weight on rare items, 0 for none.
+    """
+
+    uniformity: float = 0.0
+    frequency: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not self.uniformity and not self.frequency:
+            raise ValueError("uniformity and frequency are both 0, so nothing is weighted; remove the table")
+
+    @property
+    def reads_times(self) -> bool:
+        """Whether weights follow from the times of histories."""
+        return self.uniformity != 0
+
+
+def check_weighting(weighting: WeightingSettings, task: Any, objective: Any, model: Any) -> None:
+    """Check that the targets of a model can be weighted.
+
+    Raises:
+        ValueError: they cannot.
+    """
+    if generates(model) or not getattr(objective, "weighs_targets", False):
+        raise ValueError(
+            "this objective has one weight for all targets; the table weighting goes with sampled_softmax, "
+            "binary_cross_entropy, generalised_binary_cross_entropy and bayesian_personalised_ranking"
+        )
+    if weighting.reads_times and (getattr(task, "uses_masks", False) or getattr(task, "shows_marks", False)):
+        raise ValueError(
+            "the weighting uniformity reads times, which the tasks cloze, masked_then_last and teacher_lists do not "
+            "show; use next_item, every_prefix or recency_sampling"
+        )

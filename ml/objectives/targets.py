@@ -16,10 +16,13 @@ class Targets:
         items: the items, int64 ``[targets]``.
         states: which state each is to be predicted from, int64 ``[targets]``, ascending, every state at least
             once; ``None`` where each state has one target, in the same order.
+        importance: weight of each target beside the others, float32 ``[targets]``, with a mean of 1; ``None`` where all
+            weigh the same. Read by the objectives whose settings say ``weighs_targets``.
     """
 
     items: Tensor
     states: Tensor | None = None
+    importance: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.items)
@@ -30,7 +33,8 @@ class Targets:
         return self.states is None
 
     def to(self, device: torch.device) -> Targets:
-        return Targets(self.items.to(device), None if self.states is None else self.states.to(device))
+        states, importance = (None if part is None else part.to(device) for part in (self.states, self.importance))
+        return Targets(self.items.to(device), states, importance)
 
     def rows(self, states: int) -> Tensor:
         """Index of the state of each target, int64 ``[targets]``."""
@@ -38,7 +42,12 @@ class Targets:
 
     def weights(self, states: Tensor) -> Tensor:
         """Weight of each target's loss, ``[targets]``, for the mean over states of the mean over a state's targets:
-        they sum to 1. ``states`` is ``[states, dimensions]`` and gives number, type and device."""
+        they sum to 1. Where targets have an importance, it is multiplied. ``states`` is ``[states, dimensions]`` and
+        gives number, type and device."""
+        weights = self._even_weights(states)
+        return weights if self.importance is None else weights * self.importance.to(weights.dtype)
+
+    def _even_weights(self, states: Tensor) -> Tensor:
         count = len(states)
         kind = torch.promote_types(states.dtype, torch.float32)
         if self.states is None:

@@ -21,7 +21,6 @@ from ml.codes.registry import METHODS
 from ml.config import nearest
 from ml.extras import missing, require
 from ml.fusion.recipe import FusionRecipe, load_fusions
-from ml.models.settings import reads_times
 from ml.recommender import ALIGNMENT, BASELINE, FUSION, MODEL, RERANKING
 from ml.reranking.recipe import RerankingRecipe, load_rerankings
 from ml.teaching.recipe import TeacherListsRecipe, load_teacher_lists_recipes
@@ -365,7 +364,7 @@ def any_reads_times(names: Iterable[str]) -> bool:
     """Whether a recommender, or a part of one, reads when the items of a history were interacted with."""
     known = recipes()
     parts = {part for name in names for part in parts_of(name)}
-    return any(part in known and reads_times(known[part].model) for part in parts)
+    return any(part in known and known[part].reads_times for part in parts)
 
 
 def modules_of(name: str) -> list[str]:

@@ -18,7 +18,7 @@ from ml.data.times import times_digest
 from ml.data.training_set import TrainingSet
 from ml.evaluation.metrics import metric_values, user_metrics
 from ml.evaluation.rankings import rank
-from ml.models.settings import needs_item_text, reads_times
+from ml.models.settings import needs_item_text
 from ml.recommender import Recommender
 from ml.recommenders.fit import Conditions, depends_on_seed
 from ml.recommenders.fit import fit as fit_by_name
@@ -198,7 +198,7 @@ def _reads_item_text(name: str) -> bool:
 
 def _reads_times(name: str) -> bool:
     """Whether a model that a recommender is, or is built on, reads the times of interactions."""
-    return any(reads_times(_known().recipes[part].model) for part in _named_recipes(name))
+    return any(_known().recipes[part].reads_times for part in _named_recipes(name))
 
 
 def _text_digest(training_set: TrainingSet) -> str | None:

@@ -20,7 +20,7 @@ from ml.data.files import atomic_file
 from ml.data.teacher_lists import TeacherLists
 from ml.data.times import times_digest
 from ml.data.training_set import TrainingSet
-from ml.models.settings import needs_item_text, reads_times
+from ml.models.settings import needs_item_text
 from ml.search.space import Dimension, as_toml, with_values, within
 from ml.training.loop import DivergedError
 from ml.training.recipe import Recipe
@@ -227,7 +227,7 @@ def _item_text(recipe: Recipe, training_set: TrainingSet) -> dict[str, str]:
 
 def _times(recipe: Recipe, training_set: TrainingSet) -> dict[str, str]:
     """Digest of the times, for a recipe that reads them; without times the first training says so."""
-    digest = times_digest(training_set.train) if reads_times(recipe.model) else None
+    digest = times_digest(training_set.train) if recipe.reads_times else None
     return {} if digest is None else {"times_digest": digest}
 
 

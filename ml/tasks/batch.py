@@ -59,13 +59,17 @@ class Batch:
         """The same on a device; the copies are under way when it returns."""
         if device.type == "cpu":
             return self
-        states = self.targets.states
+        states, importance = self.targets.states, self.targets.importance
         return Batch(
             moved(self.items, device),
             moved(self.lengths, device),
             moved(self.users, device),
             moved(self.positions, device),
-            Targets(moved(self.targets.items, device), None if states is None else moved(states, device)),
+            Targets(
+                moved(self.targets.items, device),
+                None if states is None else moved(states, device),
+                None if importance is None else moved(importance, device),
+            ),
             None if self.times is None else moved(self.times, device),
         )
 

@@ -18,6 +18,7 @@ from ml.tasks.batch import Batch
 from ml.tasks.build import Task
 from ml.training.recipe import Recipe
 from ml.training.trainable import ScoredSequences, Trainable, trainable_of
+from ml.training.weighting import LossWeighting
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ def trained_as(
     """The model of a recipe, with its task and all that it is trained on.
 
     Args:
-        recipe: objective and contrast.
+        recipe: objective, weighting and contrast.
         model: with fresh weights.
         task: which items of a sequence are inputs, and which are to be predicted.
         counts: training interactions of each item, int64 ``[items]``.
@@ -120,6 +121,9 @@ def trained_as(
         ValueError: items are to be hidden from a model that does not read them through an input embedding.
     """
     trainable = trainable_of(model, task, build_objective(recipe.objective, counts))
+    if recipe.weighting is not None:
+        assert isinstance(trainable, ScoredSequences)  # check_weighting refuses all others
+        trainable.weighting = LossWeighting(recipe.weighting, counts)
     if recipe.contrast is None:
         return trainable
     assert isinstance(trainable, ScoredSequences)  # check_contrast_of_model refuses all others

@@ -14,9 +14,9 @@ from typing import Any, Literal, get_args
 
 from ml.config import TableError, read_table, read_toml, take_choice, take_table
 from ml.contrast.settings import CONTRAST_SETTINGS, ContrastSettings, check_contrast_of_model
-from ml.models.settings import MODEL_SETTINGS, ModelSettings, needs_codes
+from ml.models.settings import MODEL_SETTINGS, ModelSettings, needs_codes, reads_times
 from ml.objectives.registry import OBJECTIVES
-from ml.objectives.settings import ObjectiveSettings, check_objective_of_model
+from ml.objectives.settings import ObjectiveSettings, WeightingSettings, check_objective_of_model, check_weighting
 from ml.tasks.settings import TASK_SETTINGS, TaskSettings, TeacherListsSettings, check_task_of_model
 
 RECIPES = Path(__file__).parents[1] / "recipes"
@@ -131,6 +131,7 @@ class Recipe:
         training: batches and epochs.
         contrast_name: key of ``ml.contrast.settings.CONTRAST_SETTINGS``, or ``None``.
         contrast: options of the contrastive objective that is added, or ``None``.
+        weighting: weights of targets in the loss, or ``None`` where all weigh the same.
     """
 
     name: str
@@ -153,6 +154,12 @@ class Recipe:
     training: TrainingSettings
     contrast_name: str | None = None
     contrast: ContrastSettings | None = None
+    weighting: WeightingSettings | None = None
+
+    @property
+    def reads_times(self) -> bool:
+        """Whether the model, or the weighting of its loss, reads when items were interacted with."""
+        return reads_times(self.model) or (self.weighting is not None and self.weighting.reads_times)
 
     def as_tables(self) -> dict[str, Any]:
         """The recipe as the tables of its file, for JSON."""
@@ -180,6 +187,8 @@ class Recipe:
         tables["training"] = asdict(self.training)
         if self.contrast is not None:
             tables["contrast"] = {"method": self.contrast_name, **asdict(self.contrast)}
+        if self.weighting is not None:
+            tables["weighting"] = asdict(self.weighting)
         return json.loads(json.dumps(tables))
 
     def digest(self) -> str:
@@ -234,6 +243,7 @@ def recipe_from_tables(name: str, tables: dict[str, Any], where: str) -> Recipe:
     optimiser_table = take_table(tables, "optimiser", where)
     training_table = take_table(tables, "training", where)
     contrast_name, contrast = _contrast(tables, where)
+    weighting = _weighting(tables, where)
     words = read_table(_Words, tables, where, "")
     architecture = take_choice(model_table, "architecture", MODEL_SETTINGS, where, "model.")
     task_name = take_choice(task_table, "name", TASK_SETTINGS, where, "task.")
@@ -259,6 +269,7 @@ def recipe_from_tables(name: str, tables: dict[str, Any], where: str) -> Recipe:
         training=read_table(TrainingSettings, training_table, where, "training."),
         contrast_name=contrast_name,
         contrast=contrast,
+        weighting=weighting,
     )
     if recipe.codes is None and needs_codes(recipe.model):
         raise TableError(f'{where}: this model needs codes: name a recipe of codes, as in codes = "svd"')
@@ -277,6 +288,8 @@ def recipe_from_tables(name: str, tables: dict[str, Any], where: str) -> Recipe:
         check_objective_of_model(recipe.objective, recipe.model)
         if recipe.contrast is not None:
             check_contrast_of_model(recipe.contrast, recipe.task, recipe.model)
+        if recipe.weighting is not None:
+            check_weighting(recipe.weighting, recipe.task, recipe.objective, recipe.model)
     except ValueError as error:
         raise TableError(f"{where}: {error}") from error
     return recipe
@@ -289,6 +302,13 @@ def _contrast(tables: dict[str, Any], where: str) -> tuple[str, ContrastSettings
     table = take_table(tables, "contrast", where)
     name = take_choice(table, "method", CONTRAST_SETTINGS, where, "contrast.")
     return name, read_table(CONTRAST_SETTINGS[name], table, where, "contrast.")
+
+
+def _weighting(tables: dict[str, Any], where: str) -> WeightingSettings | None:
+    """The table ``weighting``, which most recipes do not have, taken out of the tables."""
+    if "weighting" not in tables:
+        return None
+    return read_table(WeightingSettings, take_table(tables, "weighting", where), where, "weighting.")
 
 
 @dataclass(frozen=True)

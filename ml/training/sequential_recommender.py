@@ -28,7 +28,6 @@ from ml.models.gptrec import GPTRec
 from ml.models.gptrec_codes import GPTRecCodes
 from ml.models.item_embeddings import JointProductQuantisedItemEmbedding
 from ml.models.sequential_model import SequentialModel
-from ml.models.settings import reads_times
 from ml.recommender import NO_ITEM, Recommendations
 from ml.retrieval.quantised_top_k import QuantisedTopK, pays
 from ml.retrieval.top_k import tie_break_order, top_k
@@ -200,7 +199,7 @@ class SequentialRecommender:
         self.training_set_digest = training_set.digest()
         self._check_teacher_lists()
         try:
-            if reads_times(self.recipe.model):
+            if self.recipe.reads_times:
                 check_times(training_set)
                 self._times_digest = times_digest(training_set.train)
             self._features = item_features(self.recipe.model, training_set)

@@ -1,8 +1,8 @@
 """What the training loop asks of a model: a loss for a batch, and nothing about how items are ranked.
 
-:class:`ScoredSequences` is the kind that ranks items by dot products, :class:`GeneratedCodes` the kind that generates
-the codes of the next item. A model of another kind is trained by the same loop through a class of its own with the
-same few members.
+:class:`ScoredSequences` is the kind that ranks items by dot products, :class:`ReasonedSequences` the same with a state
+for each step of reasoning, :class:`GeneratedCodes` the kind that generates the codes of the next item. A model of
+another kind is trained by the same loop through a class of its own with the same few members.
 """
 
 from __future__ import annotations
@@ -16,11 +16,13 @@ from torch import Tensor, nn
 
 from ml.data.training_set import Sequences
 from ml.models.generating_model import GeneratingModel
+from ml.models.reasoning import ReasoningSASRec
 from ml.models.sequential_model import SequentialModel
 from ml.objectives.build import Objective
 from ml.objectives.code_cross_entropy import CodeCrossEntropy
 from ml.tasks.batch import Batch
 from ml.tasks.build import StagedTask, Task
+from ml.training.weighting import LossWeighting
 
 
 class TrainingBatch(Protocol):
@@ -128,14 +130,20 @@ class ScoredSequences(_OfTask):
         module: from histories to states.
         task: which items of a sequence are inputs, and which are to be predicted.
         objective: mean loss over states.
+        weighting: gives targets their weights; ``None`` where all weigh the same.
     """
 
     module: SequentialModel
     task: Task
     objective: Objective
+    weighting: LossWeighting | None = None
 
     def __post_init__(self) -> None:
         self._states = self.module.states
+
+    def batch(self, sequences: Sequences, rows: np.ndarray, generator: np.random.Generator) -> Batch:
+        batch = super().batch(sequences, rows, generator)
+        return batch if self.weighting is None else self.weighting.weighted(batch)
 
     def loss(self, batch: Batch, generator: np.random.Generator) -> Tensor:
         states = self._states(batch.items, batch.lengths, batch.users, batch.positions, batch.times)
@@ -143,6 +151,24 @@ class ScoredSequences(_OfTask):
 
     def compile(self) -> None:
         self._states = torch.compile(self.module.states, dynamic=True)
+
+
+@dataclass
+class ReasonedSequences(ScoredSequences):
+    """The same for a model that reasons: the loss is the mean over its steps, each of which predicts the targets."""
+
+    module: ReasoningSASRec
+
+    def __post_init__(self) -> None:
+        self._states_of_steps = self.module.trained_states
+
+    def loss(self, batch: Batch, generator: np.random.Generator) -> Tensor:
+        steps = self._states_of_steps(batch.items, batch.lengths, batch.users, batch.positions, batch.times)
+        losses = [self.objective(states, batch.targets, self.module.output_embedding, generator) for states in steps]
+        return torch.stack(losses).mean()
+
+    def compile(self) -> None:
+        self._states_of_steps = torch.compile(self.module.trained_states, dynamic=True)
 
 
 @dataclass
@@ -183,4 +209,6 @@ def trainable_of(module: SequentialModel | GeneratingModel, task: Task, objectiv
     """What the loop trains, for a model with its task and objective."""
     if isinstance(module, GeneratingModel):
         return GeneratedCodes(module, task, objective)
+    if isinstance(module, ReasoningSASRec):
+        return ReasonedSequences(module, task, objective)
     return ScoredSequences(module, task, objective)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from ml.models.settings import needs_item_text, needs_text_vectors, reads_times
+from ml.models.settings import needs_item_text, needs_text_vectors
 from ml.objectives.settings import describe
 from ml.recommenders.registry import modules_of, recipe_file, recipes
 from ml.training.recipe import Recipe
@@ -107,7 +107,7 @@ def _read_beside_sequences(recipe: Recipe) -> dict[str, list[str]]:
     read = {
         "item_text": needs_item_text(recipe.model),
         "text_vectors": needs_text_vectors(recipe.model),
-        "times": reads_times(recipe.model),
+        "times": recipe.reads_times,
     }
     return {option: ["training_sets", option] for option, is_read in read.items() if is_read}
 
@@ -129,7 +129,7 @@ def _train_here(recipe: Recipe, paths: DatasetPaths, options: dict, say: Callabl
                 paths,
                 needs_item_text(recipe.model),
                 needs_text_vectors(recipe.model),
-                reads_times(recipe.model),
+                recipe.reads_times,
             ),
             paths.asset("models", recipe.name),
             **inputs,

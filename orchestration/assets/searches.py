@@ -54,7 +54,7 @@ def hyperparameters(context: dg.AssetExecutionContext, config: SearchConfig) -> 
     from ml.codes.codes import Codes
     from ml.data.teacher_lists import TeacherLists
     from ml.extras import require
-    from ml.models.settings import needs_item_text, needs_text_vectors, reads_times
+    from ml.models.settings import needs_item_text, needs_text_vectors
     from ml.recommenders.registry import recipes
     from ml.search.space import DEFAULT_SPACE, load_space
 
@@ -73,7 +73,7 @@ def hyperparameters(context: dg.AssetExecutionContext, config: SearchConfig) -> 
 
     recipe = recipes()[config.recipe]
     with_text, with_vectors = needs_item_text(recipe.model), needs_text_vectors(recipe.model)
-    with_times = reads_times(recipe.model)
+    with_times = recipe.reads_times
     named = {
         "codes": [recipe.codes],
         "teacher_lists": [recipe.teacher_lists],

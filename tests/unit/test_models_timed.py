@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -19,7 +20,14 @@ from training_toys import toy_recipe
 from ml.config import TableError
 from ml.data.times import Times, save_times
 from ml.models.build import build_model
-from ml.models.settings import SASRecSettings, TimeGapSASRecSettings, TiSASRecSettings, reads_times
+from ml.models.matrix_factorisation import MatrixFactorisation
+from ml.models.settings import (
+    MatrixFactorisationSettings,
+    SASRecSettings,
+    TimeGapSASRecSettings,
+    TiSASRecSettings,
+    reads_times,
+)
 from ml.models.timed_sasrec import gap_buckets
 from ml.models.tisasrec import TiSASRec, intervals
 from ml.training.__main__ import main
@@ -265,6 +273,23 @@ def test_recipes_differ_from_the_plain_one_in_what_they_read_alone(name):
     )
     for key in SIZES:
         assert getattr(recipe.model, key) == getattr(plain.model, key)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Of a model of one's own that says it reads times, while its class does not."""
+
+    reads_times: ClassVar[bool] = True
+
+
+class Model(MatrixFactorisation):
+    def __init__(self, settings, catalogue):
+        super().__init__(MatrixFactorisationSettings(4, 5, 0.1), catalogue)
+
+
+def test_a_class_that_ignores_the_times_its_settings_ask_for_is_refused():
+    with pytest.raises(ValueError, match="reads_times must be the same"):
+        build_model(Settings(), ITEMS, 3, None)
 
 
 def test_contrast_has_no_times_to_show():

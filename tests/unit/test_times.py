@@ -11,11 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ml.audits.history_dependence import last_of
-from ml.data.build_training_set import build_training_set
+from ml.data.build_training_set import build_training_set, divided
 from ml.data.files import DamagedFile
 from ml.data.item_index import translate
+from ml.data.timed_interactions import Interactions
 from ml.data.times import build_times, load_times, save_times, times_digest, why_not_real
-from ml.data.training_set import Sequences
+from ml.data.training_set import Sequences, TrainingSet
+from ml.data.variants import _leave_one_out, with_duplicates, with_other_split, with_tie_order
 from ml.tasks.build import build_task
 from ml.tasks.settings import EveryPrefixSettings, NextItemSettings, RecencySamplingSettings
 
@@ -149,6 +151,45 @@ def test_a_source_in_which_a_time_is_missing_has_none(tmp_path):
     (tmp_path / "times").mkdir()
     save_times(tmp_path / "times", None, training_set)
     assert why_not_real(load_times(tmp_path / "times", training_set).train) == "the interactions have no times"
+
+
+@pytest.mark.parametrize("split", ["leave-one-out", "global-temporal"])
+def test_variants_of_a_training_set_carry_its_times(split):
+    """Audits fit recommenders that read times on them."""
+    rng = np.random.default_rng(2)
+    users = np.repeat(np.arange(30, dtype=np.int32), rng.integers(3, 9, 30))
+    seconds = rng.integers(1_500_000_000, 1_500_900_000, len(users))
+    seconds = seconds[np.lexsort((seconds, users))]
+    # the time of an interaction says its item, so that each can be found again
+    items = (seconds % 25).astype(np.int32)
+    interactions = Interactions(
+        users,
+        items,
+        _leave_one_out(users, np.arange(20), np.arange(30)).astype(np.uint8),
+        seconds * 1000,
+        np.arange(len(users)),
+        np.ones(len(users), dtype=np.float32),
+        rng.integers(0, 2, len(users)),
+    )
+    training_set = TrainingSet(
+        dataset="Variants",
+        item_ids=np.array([f"I{item:02d}" for item in range(25)], dtype="S"),
+        user_ids=np.array([f"U{user:02d}" for user in range(30)], dtype="S"),
+        protocol={"split": split, "validation_users": 7},
+        **divided(users, items, interactions.splits, 30, seconds),
+    )
+    without = replace(training_set, train=replace(training_set.train, times=None))
+    for variant in (
+        with_tie_order(training_set, interactions, "file"),
+        with_duplicates(training_set, interactions),
+        with_other_split(training_set, interactions),
+    ):
+        for name in ("train", "validation", "test"):
+            histories = variant.histories(name)
+            assert np.array_equal(histories.times % 25, histories.items)
+        assert len(variant.histories("test").items)
+    assert with_duplicates(without, interactions).histories("train").times is None
+    assert with_duplicates(without, interactions).histories("test").times is None
 
 
 def of_times(*rows: list[int]) -> Sequences:
