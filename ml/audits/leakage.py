@@ -21,7 +21,7 @@ from ml.baselines.registry import ALWAYS_RUN, BASELINES
 from ml.codes.recipe import CodesRecipe
 from ml.data.timed_interactions import Interactions
 from ml.data.training_set import FIT_ON_BOTH, FIT_ON_TRAIN, Sequences, TrainingSet
-from ml.data.variants import LEAVE_ONE_OUT, split_of
+from ml.data.variants import GLOBAL_TEMPORAL, split_of
 from ml.number_format import listed, percent
 from ml.recommender import Recommender
 from ml.registry import Registered
@@ -122,10 +122,14 @@ def audit_leakage(
     notes: list[str] = []
     concerns: list[str] = []
     if later is not None and later.share_later > MOST_LATER:
-        by_construction = split_of(training_set) == LEAVE_ONE_OUT
+        by_construction = split_of(training_set) != GLOBAL_TEMPORAL
         (notes if by_construction else concerns).append(
             f"on average {percent(later.share_later)} of the training interactions are later than a test case"
-            + (", as usual under leave-one-out" if by_construction else ", although the split is by global time")
+            + (
+                ", as usual unless the split is by time"
+                if by_construction
+                else ", although the split is by global time"
+            )
         )
     if exclude_seen and repeated.any / cases > MOST_AFFECTED:
         concerns.append(

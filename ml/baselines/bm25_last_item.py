@@ -14,6 +14,7 @@ from ml.data.training_set import Sequences, TrainingSet
 from ml.item_graph.histories import check_request, in_blocks, last_items
 from ml.recommender import NO_ITEM, Recommendations
 from ml.registry import Registered
+from ml.retrieval.bm25 import index_texts
 from ml.retrieval.top_k import exclude_seen as exclude_seen_items
 from ml.retrieval.top_k import tie_break_order, top_k
 
@@ -37,12 +38,9 @@ REGISTERED = Registered(
 class BM25LastItem:
     """Ranks items by the BM25 score of their text for the text of the last item.
 
-    The index is that of bm25s (Lù, "BM25S", arXiv:2407.03618; Lucene's variant), which weighs every word of
-    every item in advance, so that a score is a sum of stored weights: the scores of many queries are one
-    product of sparse matrices. English stop words are removed and words are stemmed by Snowball (PyStemmer).
-    The last item itself is a candidate, mostly the first, unless ``exclude_seen`` is set. Equal scores follow
-    the tie rule of :mod:`ml.retrieval.top_k`. An empty history, and a last item whose text holds no word, have the
-    most popular items.
+    The index is that of :mod:`ml.retrieval.bm25`. The last item itself is a candidate, mostly the first, unless
+    ``exclude_seen`` is set. Equal scores follow the tie rule of :mod:`ml.retrieval.top_k`. An empty history, and a last
+    item whose text holds no word, have the most popular items.
 
     ``words`` counts the words of each item, ``[items, vocabulary]``; ``weights`` holds the weight of each
     word for each item, ``[vocabulary, items]``.
@@ -70,7 +68,8 @@ class BM25LastItem:
         if training_set.item_text is None:
             raise ValueError(f"BM25 needs the item text of {training_set.dataset}: add it with TrainingSet.with_text")
         self.counts = item_counts(training_set)
-        self.words, self.weights = _index(training_set.item_text, self.k1, self.b)
+        index = index_texts(training_set.item_text, self.k1, self.b)
+        self.words, self.weights = index.words, index.weights
         return self
 
     def recommend(self, histories: Sequences, k: int, exclude_seen: bool) -> Recommendations:
@@ -119,35 +118,3 @@ class BM25LastItem:
 
 def _matrix(arrays: dict[str, np.ndarray], name: str, shape: tuple[int, int]) -> sparse.csr_array:
     return sparse.csr_array(tuple(arrays[f"{name}_{part}"] for part in ("data", "indices", "indptr")), shape=shape)
-
-
-def _index(texts: tuple[str, ...], k1: float, b: float) -> tuple[sparse.csr_array, sparse.csr_array]:
-    """Word counts ``[items, vocabulary]`` and BM25 weights ``[vocabulary, items]``, both float32."""
-    # imported here: bm25s brings numba
-    import bm25s
-    import Stemmer
-
-    tokenized = bm25s.tokenize(
-        list(texts), stopwords="english", stemmer=Stemmer.Stemmer("english"), show_progress=False
-    )
-    # bm25s numbers stems in the order of a set of strings, another in every process
-    stems = sorted(tokenized.vocab)
-    new_number = np.empty(max(tokenized.vocab.values(), default=-1) + 1, dtype=np.int64)
-    new_number[[tokenized.vocab[stem] for stem in stems]] = np.arange(len(stems))
-    numbers = [new_number[ids] for ids in tokenized.ids]
-    shape = (len(texts), len(stems))
-    if not stems:
-        return sparse.csr_array(shape, dtype=np.float32), sparse.csr_array(shape[::-1], dtype=np.float32)
-
-    item = np.repeat(np.arange(len(texts)), [len(ids) for ids in numbers])
-    ones = np.ones(len(item), dtype=np.float32)
-    words = sparse.csr_array((ones, (item, np.concatenate(numbers))), shape=shape)
-    words.sum_duplicates()
-
-    index = bm25s.BM25(k1=k1, b=b, method="lucene")
-    vocabulary = {stem: number for number, stem in enumerate(stems)}
-    index.index(([ids.tolist() for ids in numbers], vocabulary), create_empty_token=False, show_progress=False)
-    scores = index.scores
-    by_word = sparse.csr_array((scores["data"], scores["indices"], scores["indptr"]), shape=shape[::-1])
-    by_word.sort_indices()
-    return words, by_word

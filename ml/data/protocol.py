@@ -31,6 +31,8 @@ def split_protocol(settings: Mapping[str, object], interactions: Path) -> dict[s
     split = settings["split"]
     if split == "global-temporal":
         split = f"{split}, validation from {settings['validation_from']}, test from {settings['test_from']}"
+    if split == "cold-items":
+        split = f"{split}, {float(str(settings['cold_items'])):g} of the items for the test and as many for validation"
     users, items = (
         settings["k_core"] if settings.get(f"k_core_{side}", -1) == -1 else settings[f"k_core_{side}"]
         for side in ("users", "items")

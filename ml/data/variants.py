@@ -20,7 +20,7 @@ from ml.data.timed_interactions import NO_TIME, Interactions
 from ml.data.training_set import TrainingSet
 
 TIE_RULES = ("file", "item", "hash", "shuffle")
-LEAVE_ONE_OUT, GLOBAL_TEMPORAL = "leave-one-out", "global-temporal"
+LEAVE_ONE_OUT, GLOBAL_TEMPORAL, COLD_ITEMS = "leave-one-out", "global-temporal", "cold-items"
 QUANTILES = (0.8, 0.9)
 """Shares of all interactions before the validation and before the test boundary of a global-temporal split."""
 
@@ -32,9 +32,9 @@ class VariantError(ValueError):
 
 
 def split_of(training_set: TrainingSet) -> str:
-    """The kind of split, from its protocol: :data:`LEAVE_ONE_OUT` or :data:`GLOBAL_TEMPORAL`."""
-    is_temporal = str(training_set.protocol.get("split", LEAVE_ONE_OUT)).startswith(GLOBAL_TEMPORAL)
-    return GLOBAL_TEMPORAL if is_temporal else LEAVE_ONE_OUT
+    """The kind of split, from its protocol: :data:`LEAVE_ONE_OUT`, :data:`GLOBAL_TEMPORAL` or :data:`COLD_ITEMS`."""
+    named = str(training_set.protocol.get("split", LEAVE_ONE_OUT))
+    return next((kind for kind in (GLOBAL_TEMPORAL, COLD_ITEMS) if named.startswith(kind)), LEAVE_ONE_OUT)
 
 
 def is_tied_with_previous(interactions: Interactions) -> np.ndarray:
@@ -68,6 +68,7 @@ def with_tie_order(training_set: TrainingSet, interactions: Interactions, rule: 
         raise ValueError(f"there is no tie rule {rule!r}; it is one of {', '.join(TIE_RULES)}")
     if interactions.has_given_order or interactions.has_given_split:
         raise VariantError("the order came with the source, and no tie rule decided it")
+    _check_places_are_split(training_set)
     tied = is_tied_with_previous(interactions)
     in_group = tied | np.append(tied[1:], False)
     rows = np.flatnonzero(in_group)
@@ -92,6 +93,7 @@ def with_duplicates(training_set: TrainingSet, interactions: Interactions) -> Tr
     """
     if interactions.has_given_split:
         raise VariantError("the split came with the source")
+    _check_places_are_split(training_set)
     rows = np.repeat(np.arange(len(interactions)), 1 + interactions.duplicates)
     users, splits = interactions.users[rows], interactions.splits[rows]
     if split_of(training_set) == GLOBAL_TEMPORAL:
@@ -107,10 +109,25 @@ def with_duplicates(training_set: TrainingSet, interactions: Interactions) -> Tr
 def with_other_split(
     training_set: TrainingSet, interactions: Interactions, quantiles: tuple[float, float] = QUANTILES
 ) -> TrainingSet:
-    """The same interactions by the other of the two splits: global-temporal for leave-one-out, and the reverse."""
+    """The same interactions by the other of the two splits: global-temporal for leave-one-out, and the reverse.
+
+    Raises:
+        VariantError: the split is neither.
+    """
+    _check_places_are_split(training_set)
     if split_of(training_set) == GLOBAL_TEMPORAL:
         return with_leave_one_out(training_set, interactions)
     return with_temporal_split(training_set, interactions, quantiles)
+
+
+def _check_places_are_split(training_set: TrainingSet) -> None:
+    """Check that the split is by places in a history or by time.
+
+    Raises:
+        VariantError: it is by items, so that another order or another split would train on items that are held out.
+    """
+    if split_of(training_set) == COLD_ITEMS:
+        raise VariantError("the split holds out items and not places of a history")
 
 
 def with_leave_one_out(training_set: TrainingSet, interactions: Interactions) -> TrainingSet:

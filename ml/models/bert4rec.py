@@ -12,7 +12,7 @@ from ml.models.item_biases import BiasedItemEmbedding, with_one
 from ml.models.item_embeddings import ItemEmbedding
 from ml.models.sequential_model import ItemSequenceModel
 from ml.models.settings import BERT4RecSettings
-from ml.models.transformer import BERT_NORM_EPSILON, BERTBlock
+from ml.models.transformer import BERT_NORM_EPSILON, BERTBlock, DeBERTaBlock
 
 
 class BERT4Rec(ItemSequenceModel):
@@ -23,6 +23,9 @@ class BERT4Rec(ItemSequenceModel):
     are where histories are padded on the left. States pass a linear layer, a GELU and a norm before they are scored
     (equation 7 of the paper).
 
+    With the setting ``block = "albert"`` all layers share the weights of one block. With ``"deberta"`` positions are
+    relative: each layer reads the distance between two places, and no position is added to the items.
+
     Args:
         settings: sizes and options.
         catalogue: what there are vectors for.
@@ -32,14 +35,19 @@ class BERT4Rec(ItemSequenceModel):
         super().__init__(settings, catalogue)
         self.item_biases = nn.Parameter(torch.zeros(catalogue.items)) if settings.item_biases else None
         self.mask = nn.Parameter(torch.empty(settings.dimensions).normal_(std=settings.embedding_deviation))
+        self.relative = settings.block == "deberta"
+        # of absolute positions, or of the distances from 1 - max_length to max_length - 1
+        places = 2 * self.max_length - 1 if self.relative else self.max_length
         self.positions = nn.Parameter(
-            torch.empty(self.max_length, settings.dimensions).normal_(std=settings.embedding_deviation)
+            torch.empty(places, settings.dimensions).normal_(std=settings.embedding_deviation)
         )
         self.norm = nn.LayerNorm(settings.dimensions, eps=BERT_NORM_EPSILON)
         self.dropout = Dropout(settings.dropout)
+        self.layers = settings.blocks
+        block = DeBERTaBlock if self.relative else BERTBlock
         self.blocks = nn.ModuleList(
-            BERTBlock(settings.dimensions, settings.heads, settings.feed_forward_dimensions, settings.dropout)
-            for _ in range(settings.blocks)
+            block(settings.dimensions, settings.heads, settings.feed_forward_dimensions, settings.dropout)
+            for _ in range(1 if settings.block == "albert" else settings.blocks)
         )
         self.projection = nn.Linear(settings.dimensions, settings.dimensions)
         self.projection_norm = nn.LayerNorm(settings.dimensions, eps=BERT_NORM_EPSILON)
@@ -56,9 +64,11 @@ class BERT4Rec(ItemSequenceModel):
         masked = items == self.input_embedding.items
         vectors = self.input_embedding(items.masked_fill(masked, 0))
         hidden = torch.where(masked[..., None], self.mask, vectors)
-        hidden = hidden + F.embedding(places.clamp(max=self.max_length - 1), self.positions)
+        if not self.relative:
+            hidden = hidden + F.embedding(places.clamp(max=self.max_length - 1), self.positions)
         hidden = self.dropout(self.norm(hidden))
-        for block in self.blocks:
-            hidden = block(hidden, visible)
+        related = (self.dropout(self.positions),) if self.relative else ()
+        for layer in range(self.layers):
+            hidden = self.blocks[layer % len(self.blocks)](hidden, visible, *related)
         hidden = self.projection_norm(F.gelu(self.projection(hidden)))
         return hidden if self.item_biases is None else with_one(hidden)

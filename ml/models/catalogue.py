@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ml.models.item_embeddings import DenseItemEmbedding, ItemEmbedding, JointProductQuantisedItemEmbedding
-from ml.models.text_embeddings import TextAndIdItemEmbedding, TextItemEmbedding, initialised_from_text
+from ml.models.text_embeddings import Experts, TextAndIdItemEmbedding, TextItemEmbedding, initialised_from_text
 
 
 @dataclass(frozen=True)
@@ -47,15 +47,17 @@ class Catalogue:
         """Which items are in no training history, bool ``[items]``."""
         return np.zeros(self.items, dtype=bool) if self.training_counts is None else self.training_counts == 0
 
-    def item_embedding(self, dimensions: int, deviation: float, kind: str = "dense") -> ItemEmbedding:
+    def item_embedding(self, dimensions: int, deviation: float, kind: str | None = None) -> ItemEmbedding:
         """Fresh item vectors.
 
         Args:
             dimensions: width of the vectors.
             deviation: standard deviation of the normal distribution that they start from.
             kind: ``item_embedding`` of :class:`ml.models.settings.ItemVectorSettings`. The catalogue has the codes or
-                the text that it needs.
+                the text that it needs. By default quantised ones where there are codes, else a row an item.
         """
+        if kind is None:
+            kind = "dense" if self.codes is None else "joint_product_quantised"
         if kind == "dense":
             return DenseItemEmbedding(self.items, dimensions, deviation)
         if kind == "joint_product_quantised":
@@ -66,4 +68,7 @@ class Catalogue:
             return TextItemEmbedding(self.text, dimensions, deviation)
         if kind == "text_init":
             return initialised_from_text(self.text, dimensions, deviation)
-        return TextAndIdItemEmbedding(self.text, self.never_seen, dimensions, deviation)
+        experts = Experts(self.text.shape[1], dimensions) if kind.startswith("text_experts") else None
+        if kind == "text_experts":
+            return TextItemEmbedding(self.text, dimensions, deviation, experts)
+        return TextAndIdItemEmbedding(self.text, self.never_seen, dimensions, deviation, experts)

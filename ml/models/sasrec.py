@@ -43,9 +43,13 @@ class SASRec(ItemSequenceModel):
 
     def encoded(self, items: Tensor, lengths: Tensor, *related: Tensor | None) -> Tensor:
         """States at every position; ``related`` is handed to each block beside its input."""
-        places = torch.arange(items.shape[1], device=items.device) - lengths[:, None] + self.max_length
-        hidden = self.input_embedding(items) + F.embedding(places.clamp_(max=self.max_length - 1), self.positions)
-        hidden = self.dropout(hidden)
+        hidden = self.embedded(items, lengths)
         for block in self.blocks:
             hidden = block(hidden, *related)
         return self.norm(hidden)
+
+    def embedded(self, items: Tensor, lengths: Tensor) -> Tensor:
+        """Inputs of the first block: vectors of items and positions, ``[batch, length, dimensions]``."""
+        places = torch.arange(items.shape[1], device=items.device) - lengths[:, None] + self.max_length
+        hidden = self.input_embedding(items) + F.embedding(places.clamp_(max=self.max_length - 1), self.positions)
+        return self.dropout(hidden)

@@ -1,11 +1,12 @@
 """Item vectors from the text of the items, for any model that reads and scores item vectors.
 
-Three ways to use vectors of text (``item_embedding`` of a recipe):
+Ways to use vectors of text (``item_embedding`` of a recipe):
 
 - ``text``: a linear projection of the text in place of a trained row an item. An item that nobody has interacted with
   has a vector like any other.
 - ``text_init``: a trained row an item that starts from the text.
 - ``text_and_id``: the sum of both, the trained row weighted by a gate.
+- ``text_experts`` and ``text_experts_and_id``: the first and the last with a mixture of projections.
 
 Sources: Hou et al., "Towards Universal Sequence Representation Learning for Recommender Systems", KDD 2022 (text in
 place of ids, and added to them); Harte et al., "Leveraging Large Language Models for Sequential Recommendation", RecSys
@@ -22,7 +23,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ml.models.dropout import Dropout
 from ml.models.item_embeddings import DenseItemEmbedding, ItemEmbedding
+
+# of a gate, as published
+_LEAST_NOISE = 0.01
 
 
 class ComputedItemEmbedding(ItemEmbedding):
@@ -31,6 +36,9 @@ class ComputedItemEmbedding(ItemEmbedding):
     While training only the vectors that are asked for are computed. Without gradients and in evaluation mode all are
     computed once, and again where a weight has changed since: by an optimiser, a moving average or loaded weights.
     """
+
+    # whether a vector costs so much that looking for repeated items pays
+    computes_each_once = False
 
     def __init__(self, items: int, dimensions: int) -> None:
         super().__init__(items, dimensions)
@@ -59,7 +67,11 @@ class ComputedItemEmbedding(ItemEmbedding):
 
     def forward(self, items: Tensor) -> Tensor:
         if self.training or torch.is_grad_enabled():
-            return self.compute(items)
+            if not self.computes_each_once:
+                return self.compute(items)
+            # popular items stand in a batch many times
+            distinct, places = torch.unique(items, return_inverse=True)
+            return F.embedding(places, self.compute(distinct))
         return F.embedding(items, self.table())
 
     def score_all(self, states: Tensor) -> Tensor:
@@ -85,20 +97,58 @@ class TextItemEmbedding(ComputedItemEmbedding):
         text: vectors of the items' text, ``[items, text dimensions]``; zero rows for items without a word, which all
             have the same vector, the bias.
         dimensions: width of the projected vectors.
-        deviation: standard deviation that they start with.
+        deviation: standard deviation that they start with, and that of the weights of another projection.
+        projection: another network, ``[..., text dimensions]`` to ``[..., dimensions]``; its linear layers start from
+            the deviation too.
     """
 
     text: Tensor
 
-    def __init__(self, text: np.ndarray, dimensions: int, deviation: float) -> None:
+    def __init__(
+        self, text: np.ndarray, dimensions: int, deviation: float, projection: nn.Module | None = None
+    ) -> None:
         super().__init__(len(text), dimensions)
         self.register_buffer("text", torch.from_numpy(of_unit_length(text)), persistent=False)
-        self.projection = nn.Linear(text.shape[1], dimensions)
-        nn.init.normal_(self.projection.weight, std=deviation)
-        nn.init.zeros_(self.projection.bias)
+        self.projection = nn.Linear(text.shape[1], dimensions) if projection is None else projection
+        self.computes_each_once = projection is not None
+        for layer in self.projection.modules():
+            if isinstance(layer, nn.Linear):
+                nn.init.normal_(layer.weight, std=deviation)
+                nn.init.zeros_(layer.bias)
 
     def compute(self, items: Tensor) -> Tensor:
         return self.projection(F.embedding(items, self.text))
+
+
+class Experts(nn.Module):
+    """A mixture of projections of text: ``sum_k g_k(t) (W_k dropout(t) + b_k)``, UniSRec's adaptor.
+
+    The paper writes an expert as a parametric whitening, ``(t - c_k) W_k``, which is the same function. The gates are a
+    softmax of a linear function of the text. While training each has noise, whose deviation is a function of the text
+    too, so that all experts are used (equations 3 and 4 of the paper; Shazeer et al., ICLR 2017).
+
+    Args:
+        text_dimensions: width of the text.
+        dimensions: width of the projections.
+        experts: how many. The published configuration has 8, with which a training step takes more than twice as long
+            as one of ids.
+        dropout: of the text, while training.
+    """
+
+    def __init__(self, text_dimensions: int, dimensions: int, experts: int = 4, dropout: float = 0.2) -> None:
+        super().__init__()
+        self.dropout = Dropout(dropout)
+        self.experts = nn.Linear(text_dimensions, experts * dimensions)
+        # zeros, as published: all experts count alike at first
+        self.gate = nn.Parameter(torch.zeros(text_dimensions, experts))
+        self.noise = nn.Parameter(torch.zeros(text_dimensions, experts))
+
+    def forward(self, text: Tensor) -> Tensor:
+        projected = self.experts(self.dropout(text)).unflatten(-1, (self.gate.shape[1], -1))
+        gates = text @ self.gate
+        if self.training:
+            gates = gates + torch.randn_like(gates) * (F.softplus(text @ self.noise) + _LEAST_NOISE)
+        return (gates.softmax(dim=-1)[..., None] * projected).sum(dim=-2)
 
 
 class TextAndIdItemEmbedding(TextItemEmbedding):
@@ -113,12 +163,20 @@ class TextAndIdItemEmbedding(TextItemEmbedding):
         never_seen: which items are in no training history, bool ``[items]``.
         dimensions: width of the vectors.
         deviation: standard deviation that projections and rows start with.
+        projection: as for :class:`TextItemEmbedding`.
     """
 
     has_row: Tensor
 
-    def __init__(self, text: np.ndarray, never_seen: np.ndarray, dimensions: int, deviation: float) -> None:
-        super().__init__(text, dimensions, deviation)
+    def __init__(
+        self,
+        text: np.ndarray,
+        never_seen: np.ndarray,
+        dimensions: int,
+        deviation: float,
+        projection: nn.Module | None = None,
+    ) -> None:
+        super().__init__(text, dimensions, deviation, projection)
         self.weight = nn.Parameter(torch.empty(self.items, dimensions).normal_(std=deviation))
         self.gate = nn.Parameter(torch.zeros(dimensions))
         has_row = torch.from_numpy(~never_seen)[:, None].float()

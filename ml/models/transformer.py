@@ -1,4 +1,4 @@
-"""Transformer blocks: the one SASRec was published with, and those of GPT-2, LiGR and BERT."""
+"""Transformer blocks: the one SASRec was published with, and those of GPT-2, LiGR, BERT and DeBERTa."""
 
 from __future__ import annotations
 
@@ -225,7 +225,9 @@ class BERTBlock(nn.Module):
 
     def __init__(self, dimensions: int, heads: int, inner: int, dropout: float) -> None:
         super().__init__()
-        self.attention = BidirectionalAttention(dimensions, heads, dropout, output_projection=True)
+        self.attention: BidirectionalAttention | DisentangledAttention = BidirectionalAttention(
+            dimensions, heads, dropout, output_projection=True
+        )
         self.attention_dropout = Dropout(dropout)
         self.attention_norm = nn.LayerNorm(dimensions, eps=BERT_NORM_EPSILON)
         self.widen = nn.Linear(dimensions, inner)
@@ -233,13 +235,74 @@ class BERTBlock(nn.Module):
         self.feed_forward_dropout = Dropout(dropout)
         self.feed_forward_norm = nn.LayerNorm(dimensions, eps=BERT_NORM_EPSILON)
 
-    def forward(self, inputs: Tensor, visible: Tensor) -> Tensor:
+    def forward(self, inputs: Tensor, visible: Tensor, *related: Any) -> Tensor:
         """``[batch, length, dimensions]`` to the same; ``visible`` says what is no padding, bool
-        ``[batch, length]``."""
-        attended = self.attention_dropout(self.attention(inputs, visible))
+        ``[batch, length]``. ``related`` is handed to attention of other kinds, which read more than the inputs."""
+        attended = self.attention_dropout(self.attention(inputs, visible, *related))
         inputs = self.attention_norm(inputs + attended)
         fed_forward = self.feed_forward_dropout(self.narrow(F.gelu(self.widen(inputs))))
         return self.feed_forward_norm(inputs + fed_forward)
+
+
+class DisentangledAttention(nn.Module):
+    """Attention to contents and to relative positions (He et al., "DeBERTa: Decoding-enhanced BERT with Disentangled
+    Attention", ICLR 2021, section 3.1).
+
+    The score of place ``i`` for place ``j`` is ``(q_i k_j + q_i kr_d + k_j qr_d) / sqrt(3 * dimensions of a head)``,
+    where ``d = i - j`` and ``kr`` and ``qr`` are projections of vectors of distances. Both terms of positions read the
+    same distance, as in the code of the authors. Keys have no bias: it would not cancel in the last term.
+    """
+
+    def __init__(self, dimensions: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.dropout = dropout
+        self.query = nn.Linear(dimensions, dimensions)
+        self.key = nn.Linear(dimensions, dimensions, bias=False)
+        self.value = nn.Linear(dimensions, dimensions)
+        self.distance_key = nn.Linear(dimensions, dimensions, bias=False)
+        self.distance_query = nn.Linear(dimensions, dimensions)
+        self.output = nn.Linear(dimensions, dimensions)
+
+    def forward(self, inputs: Tensor, visible: Tensor, distances: Tensor) -> Tensor:
+        """``[batch, length, dimensions]`` to the same.
+
+        Args:
+            inputs: attended from and to.
+            visible: what is no padding, bool ``[batch, length]``.
+            distances: vectors of the distances from ``1 - n`` to ``n - 1``, ``[2 n - 1, dimensions]``, where ``n`` is
+                at least the length.
+        """
+        length = inputs.shape[1]
+        spare = (len(distances) + 1) // 2 - length
+        distances = distances[spare : len(distances) - spare]
+        queries, keys, values = (self._split(layer(inputs)) for layer in (self.query, self.key, self.value))
+        distance_keys, distance_queries = (
+            self._split(layer(distances)[None]) for layer in (self.distance_key, self.distance_query)
+        )
+        places = torch.arange(length, device=inputs.device)
+        # where the vector of i - j stands
+        index = (places[:, None] - places + length - 1).expand(*queries.shape[:2], length, length)
+        scores = queries @ keys.transpose(-2, -1)
+        scores = scores + (queries @ distance_keys.transpose(-2, -1)).gather(-1, index)
+        # rows are places attended to here, and columns those attended from
+        from_distances = (keys @ distance_queries.transpose(-2, -1)).gather(-1, index.transpose(-2, -1))
+        scores = (scores + from_distances.transpose(-2, -1)) * (3 * queries.shape[-1]) ** -0.5
+        weights = scores.masked_fill(~visible[:, None, None, :], -torch.inf).softmax(dim=-1)
+        mixed = dropout(weights, self.dropout, training=self.training) @ values
+        return self.output(mixed.transpose(1, 2).flatten(2))
+
+    def _split(self, vectors: Tensor) -> Tensor:
+        """Vectors of all heads, ``[batch, length, dimensions]``, to ``[batch, heads, length, dimensions / heads]``."""
+        return vectors.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+
+class DeBERTaBlock(BERTBlock):
+    """The block of BERT with :class:`DisentangledAttention`, which is handed vectors of distances."""
+
+    def __init__(self, dimensions: int, heads: int, inner: int, dropout: float) -> None:
+        super().__init__(dimensions, heads, inner, dropout)
+        self.attention = DisentangledAttention(dimensions, heads, dropout)
 
 
 BLOCKS: dict[str, type[nn.Module]] = {

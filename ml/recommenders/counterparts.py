@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ml.baselines.registry import BASELINES
-from ml.evaluation.what_helps.comparison import Counterpart
+from ml.evaluation.what_helps.counterpart import Counterpart
 from ml.recommender import BASELINE, MODEL
 from ml.recommenders.registry import Registry
 from ml.training.recipe import FAMILIES

@@ -7,6 +7,7 @@ its title, brand and category alone, which the diversity of lists is measured by
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +82,27 @@ def vectors_for_models(training_set: TrainingSet, encoder: str = DEFAULT_ENCODER
         found[known] = whitened_components(found[known])
     kept[name] = found
     return found
+
+
+def usefulness_of_text(training_set: TrainingSet) -> str:
+    """A sentence on how much the item text can tell a model of the items: how many have a text that says something, and
+    how many have one that no other item has.
+
+    Raises:
+        ValueError: the training set was loaded without its item text.
+    """
+    texts = _texts_of(training_set)
+    known = np.flatnonzero(texts_known(training_set))
+    if not len(known):
+        return "no item has a title, brand or category with a word: recipes that read text are refused"
+    times = Counter(texts[item] for item in known)
+    if len(times) == 1 and len(known) == len(texts) > 1:
+        return "all items have the same text: text tells a model nothing"
+    alone = sum(count == 1 for count in times.values())
+    return (
+        f"{len(known):,} of {len(texts):,} items have a text that says something, and {alone:,} one that no other item "
+        "has; items without a text, and items of equal text, look the same to a model that reads text alone"
+    )
 
 
 def texts_known(training_set: TrainingSet) -> np.ndarray:

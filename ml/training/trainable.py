@@ -1,8 +1,8 @@
 """What the training loop asks of a model: a loss for a batch, and nothing about how items are ranked.
 
-:class:`ScoredSequences` is the kind that ranks items by dot products, :class:`GeneratedCodes` the kind that generates
-the codes of the next item. A model of another kind is trained by the same loop through a class of its own with the
-same few members.
+:class:`ScoredSequences` is the kind that ranks items by dot products, :class:`ReasonedSequences` the same with a state
+for each step of reasoning, :class:`GeneratedCodes` the kind that generates the codes of the next item. A model of
+another kind is trained by the same loop through a class of its own with the same few members.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ml.data.training_set import Sequences
 from ml.models.generating_model import GeneratingModel
+from ml.models.reasoning import ReasoningSASRec
 from ml.models.sequential_model import SequentialModel
 from ml.objectives.build import Objective
 from ml.objectives.code_cross_entropy import CodeCrossEntropy
@@ -153,6 +154,24 @@ class ScoredSequences(_OfTask):
 
 
 @dataclass
+class ReasonedSequences(ScoredSequences):
+    """The same for a model that reasons: the loss is the mean over its steps, each of which predicts the targets."""
+
+    module: ReasoningSASRec
+
+    def __post_init__(self) -> None:
+        self._states_of_steps = self.module.trained_states
+
+    def loss(self, batch: Batch, generator: np.random.Generator) -> Tensor:
+        steps = self._states_of_steps(batch.items, batch.lengths, batch.users, batch.positions, batch.times)
+        losses = [self.objective(states, batch.targets, self.module.output_embedding, generator) for states in steps]
+        return torch.stack(losses).mean()
+
+    def compile(self) -> None:
+        self._states_of_steps = torch.compile(self.module.trained_states, dynamic=True)
+
+
+@dataclass
 class GeneratedCodes(_OfTask):
     """A model that generates identifiers, with its task and objective, as a :class:`Trainable`.
 
@@ -190,4 +209,6 @@ def trainable_of(module: SequentialModel | GeneratingModel, task: Task, objectiv
     """What the loop trains, for a model with its task and objective."""
     if isinstance(module, GeneratingModel):
         return GeneratedCodes(module, task, objective)
+    if isinstance(module, ReasoningSASRec):
+        return ReasonedSequences(module, task, objective)
     return ScoredSequences(module, task, objective)

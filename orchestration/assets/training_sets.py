@@ -197,7 +197,7 @@ def hugging_face(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
 )
 def text_vectors(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     from ml.data.versions import versioned_folder
-    from ml.text.vectors import save_text_vectors
+    from ml.text.vectors import save_text_vectors, usefulness_of_text
 
     paths = Workspace.current().dataset(context.partition_key)
     training_set = load_training_set(paths, with_text=True)
@@ -210,6 +210,7 @@ def text_vectors(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
             "dagster/row_count": training_set.items,
             "dagster/uri": str(folder),
             "dimensions": {name: array.shape[1] for name, array in vectors.items()},
+            "text for models": usefulness_of_text(training_set),
             "items without a word": int((~next(iter(vectors.values())).any(axis=1)).sum()),
             "bytes": sum(path.stat().st_size for path in folder.iterdir()),
         },

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from ml.recommenders.counterparts import counterpart_of, counterparts_of_run
+from ml.recommenders.counterparts import counterparts, counterparts_of_run
 from ml.recommenders.registry import recommender_names, registry, title_of
 from orchestration.assets.evaluation import compared_recommenders, measured
 from orchestration.assets.training_sets import load_training_set
@@ -13,10 +13,12 @@ from orchestration.paths import Workspace
 from orchestration.reporting import RECOMMENDATION_OWNERS, digest_of, materialization, parquet_metadata
 
 
-def _compared() -> dict[str, str]:
-    """What decides the comparison and no data version knows: titles and counterparts of the recommenders."""
-    known = registry()
-    return {name: f"{title_of(name)}: {counterpart_of(name, known)}" for name in recommender_names()}
+def _compared() -> list[tuple[str, ...]]:
+    """What decides the comparison and no data version knows: the families, counterparts and titles of recommenders."""
+    return [
+        (one.family, *(text for name in (one.recommender, one.plain) for text in (name, title_of(name))))
+        for one in counterparts(recommender_names(), registry())
+    ]
 
 
 @dg.asset(
@@ -35,13 +37,15 @@ def _compared() -> dict[str, str]:
     owners=RECOMMENDATION_OWNERS,
     partitions_def=datasets,
     automation_condition=on_new_data,
-    code_version=code_version("ml.evaluation.what_helps.content", "ml.recommenders.counterparts")
+    code_version=code_version(
+        "ml.evaluation.what_helps.comparison", "ml.evaluation.what_helps.files", "ml.recommenders.counterparts"
+    )
     + f"-{digest_of(_compared())[:12]}",
 )
 def what_helps(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     from ml.data.content_digest import parquet_digest
     from ml.evaluation.metrics import seed_values
-    from ml.evaluation.what_helps import content as library
+    from ml.evaluation.what_helps import comparison, files
     from ml.reports.render.markdown import report as markdown
 
     dataset = context.partition_key
@@ -50,9 +54,9 @@ def what_helps(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     wanted = {name for one in asked for name in (one.recommender, one.plain)}
     values = {name: seed_values(tables) for name, tables in measured(paths).items() if name in wanted}
     titles = {name: title_of(name) for name in wanted}
-    found = library.what_helps(values, asked, titles, load_training_set(paths))
+    found = comparison.what_helps(values, asked, titles, load_training_set(paths))
     path = paths.asset("evaluation") / "what_helps.parquet"
-    library.save_what_helps(found, path)
+    files.save_what_helps(found, path)
     shown = markdown.what_helps(found)
     return materialization(
         # what was left out is no part of the rows

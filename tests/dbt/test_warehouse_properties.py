@@ -48,6 +48,8 @@ ALL_SETTINGS = {
         min_history=3,
         min_rating=0.5,
     ),
+    "cold-items": Settings(k_core=0, split="cold-items", seed=3, validation_users=4, cold_items=0.3),
+    "cold-items-all": Settings(k_core=2, split="cold-items", seed=1, validation_users=0, cold_items=0.15),
 }
 EVERY_SETTINGS = pytest.mark.parametrize("settings", ALL_SETTINGS.values(), ids=ALL_SETTINGS)
 
@@ -95,6 +97,30 @@ def test_data_tests_of_global_temporal_find_targets_out_of_place(compiled: Compi
             connection.execute(
                 f"create or replace table warehouse.marts.splits as "
                 f"select * replace (if(split = '{right}' and user_id >= 'A06', '{wrong}', split) as split) from good"
+            )
+            failing = compiled.failing_data_tests(connection, settings)
+            assert failing & {targets, sample} >= found, (right, wrong)
+
+
+def test_data_tests_of_cold_items_find_targets_out_of_place(compiled: CompiledProject) -> None:
+    settings = ALL_SETTINGS["cold-items"]
+    targets, sample = "assert_targets_are_where_the_split_puts_them", "assert_validation_sample_has_its_size"
+    with compiled.build(dirty_landing(seed=2, users=90, reviews=200), settings) as connection:
+        assert compiled.failing_data_tests(connection, settings) == set()
+        connection.execute("create table good as from warehouse.marts.splits")
+        trained = connection.execute(
+            "select count(*) from good join warehouse.intermediate.int_cold_items using (item_id) where split = 'train'"
+        ).fetchone()
+        assert trained == (0,)
+        for wrong, right, found in (
+            ("train", "test", {targets}),
+            ("unused", "test", {targets}),
+            ("train", "unused", {targets}),
+            ("unused", "validation", {sample}),
+        ):
+            connection.execute(
+                f"create or replace table warehouse.marts.splits as "
+                f"select * replace (if(split = '{right}', '{wrong}', split) as split) from good"
             )
             failing = compiled.failing_data_tests(connection, settings)
             assert failing & {targets, sample} >= found, (right, wrong)
@@ -278,7 +304,10 @@ NO_BOUNDARY = "must be a number between 0 and 1, such as '0.8', or an ISO date s
     ("variables", "message"),
     [
         ({"tie_order": "random"}, "the variable tie_order must be one of hash, file, item, shuffle, not 'random'"),
-        ({"split": "random"}, "the variable split must be one of leave-one-out, global-temporal, not 'random'"),
+        (
+            {"split": "random"},
+            "the variable split must be one of leave-one-out, global-temporal, cold-items, not 'random'",
+        ),
         ({"k_core": -1}, f"the variable k_core {NO_WHOLE_NUMBER} '-1'"),
         ({"k_core_items": -2}, "the variable k_core_items must be a whole number of 0 or more, or -1 to be as k_core"),
         ({"k_core": 2, "k_core_rows_in_memory": "all"}, f"the variable k_core_rows_in_memory {NO_WHOLE_NUMBER} 'all'"),

@@ -43,6 +43,7 @@ class Settings:
     validation_users: int = 512
     validation_from: str = "0.8"
     test_from: str = "0.9"
+    cold_items: float = 0.1
 
     def k_core_of(self, side: str) -> int:
         k = {"users": self.k_core_users, "items": self.k_core_items}[side]
@@ -224,6 +225,48 @@ def global_temporal(
     return labels
 
 
+def cold_items(histories: dict[str, list[Interaction]], settings: Settings) -> tuple[set[str], set[str]]:
+    given = {one.item for history in histories.values() for one in history if one.given_split is not None}
+    items = {one.item for history in histories.values() for one in history} - given
+    ordered = sorted(items, key=lambda item: md5("cold", settings.seed, item))
+    wanted = max(1, math.floor(len(items) * Fraction(str(settings.cold_items))))
+    return set(ordered[:wanted]), set(ordered[wanted : 2 * wanted])
+
+
+def hold_out_items(histories: dict[str, list[Interaction]], settings: Settings) -> dict[str, list[str]]:
+    of_test, of_validation = cold_items(histories, settings)
+    cold = of_test | of_validation
+    tested, validated = {}, {}
+    for user, history in histories.items():
+        if any(one.given_split is not None for one in history):
+            continue
+        warm = [place for place, one in enumerate(history) if one.item not in cold]
+        after = [place for place in range(len(history)) if warm and place > warm[0]]
+        tested[user] = max((place for place in after if history[place].item in of_test), default=None)
+        end = len(history) if tested[user] is None else tested[user]
+        places = [place for place in after if place < end and history[place].item in of_validation]
+        if places:
+            validated[user] = max(places)
+    sample = sampled(list(validated), settings)
+    labels = {}
+    for user, history in histories.items():
+        target, checked = tested.get(user), validated[user] if user in sample else None
+        labels[user] = []
+        for place, one in enumerate(history):
+            if target is not None and place >= target:
+                label = "test" if place == target else "unused"
+            elif place == checked:
+                label = "validation"
+            elif one.item in cold:
+                label = "unused"
+            elif checked is not None and place > checked:
+                label = "history" if target is not None else "unused"
+            else:
+                label = "train"
+            labels[user].append(label)
+    return labels
+
+
 def role(labels: set[str]) -> str:
     targets = [label for label in ("validation", "test") if label in labels]
     return " and ".join(targets) or ("training only" if "train" in labels else "not used")
@@ -298,6 +341,8 @@ def reference_marts(landing: Landing, settings: Settings) -> dict[str, list[dict
     validation_from = test_from = None
     if settings.split == "leave-one-out":
         labels = leave_one_out(histories, settings)
+    elif settings.split == "cold-items":
+        labels = hold_out_items(histories, settings)
     else:
         times = [one.timestamp for one in own_core]
         validation_from, test_from = boundary(settings.validation_from, times), boundary(settings.test_from, times)

@@ -87,7 +87,7 @@ def test_every_switch_of_the_settings_takes_every_word(name: str, text: str, val
         ("--wait=never", "WAIT=never is not possible"),
         ("--k-core=", "K_CORE= is not possible: give a whole number"),
         ("--seed=abc", "SEED=abc is not possible"),
-        ("--split=random", "SPLIT=random is not possible: choose one of leave-one-out, global-temporal"),
+        ("--split=random", "SPLIT=random is not possible: choose one of leave-one-out, global-temporal, cold-items"),
         ("--tie-order=hsah", r"did you mean hash\?"),
         ("--device=", "DEVICE= is not possible: choose one of cpu"),
         ("--datase=Beauty", r"no option DATASE \(did you mean DATASET\?\)"),
@@ -258,8 +258,9 @@ def test_a_renamed_setting_makes_nothing_stale() -> None:
         **{"validation_users": 512, "seed": 0},
     }
     values = chosen(Settings(), "dataset")
-    assert values == by_new_name(before)
+    assert values == {**by_new_name(before), "cold_items": 0.1}
     assert version_of(values) == digest_of(before)[:32]
+    assert version_of({**values, "cold_items": 0.2}) != version_of(values)
 
 
 def test_variables_of_dbt_are_the_settings_of_the_dataset_with_their_defaults() -> None:

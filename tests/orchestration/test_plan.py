@@ -370,7 +370,7 @@ SASREC = ["models/tiny_softmax", "models/tiny_recjpq"]
         ("ml.codes.svd", ["codes/svd", *REFITS]),
         ("ml.models.sasrec", [*SASREC, *REFITS, *LOADS]),
         ("ml.audits.ties", ["audits/ties"]),
-        ("ml.evaluation.slices", ["evaluation/slices"]),
+        ("ml.evaluation.slices", ["evaluation/slices", "evaluation/what_helps"]),
         ("ml.reports.render.html", [REPORT]),
         ("ml.data.drift", ["marts/accepted"]),
     ],

@@ -13,7 +13,8 @@ from small_dataset import small_training_set
 from ml.baselines.registry import BASELINES
 from ml.evaluation.metrics import user_metrics
 from ml.evaluation.rankings import rank, write_table
-from ml.evaluation.what_helps.content import WhatHelps, load_what_helps
+from ml.evaluation.what_helps.content import WhatHelps
+from ml.evaluation.what_helps.files import load_what_helps
 from ml.recommenders.registry import Registry, registry
 from orchestration.assets import evaluation
 from orchestration.assets import what_helps as module

@@ -120,6 +120,15 @@ _SMALL_RECIPES = {
         "model": _SMALL_MODEL | {"item_embedding": "text_init"},
         "objective": {"name": "sampled_softmax", "negatives": 8, "log_q_correction": True},
     },
+    "unisrec": {
+        "model": _SMALL_MODEL
+        | {"architecture": "unisrec", "item_embedding": "text_experts_and_id", "temperature": 0.07},
+        "objective": {"name": "sampled_softmax", "negatives": 8, "log_q_correction": True},
+    },
+    "alpharec": {
+        "model": _SMALL_FACTORS | {"architecture": "alpharec", "hidden_dimensions": 12, "temperature": 0.15},
+        "objective": {"name": "sampled_softmax", "negatives": 8, "log_q_correction": False},
+    },
     "gru4rec_text_and_id": {
         "model": _SMALL_VECTORS
         | {"architecture": "gru4rec", "layers": 1, "hidden_dimensions": 12, "item_embedding": "text_and_id"},
@@ -141,6 +150,16 @@ _SMALL_RECIPES = {
         | {"architecture": "bert4rec", "blocks": 1, "heads": 2, "feed_forward_dimensions": 16, "item_biases": True},
         "task": {"name": "cloze", "masked_share": 0.2, "last_item_share": 0.2},
         "objective": {"name": "softmax"},
+    },
+    **{
+        f"bert4rec_{block}": {
+            "model": _SMALL_VECTORS
+            | {"architecture": "bert4rec", "blocks": 2, "heads": 2, "feed_forward_dimensions": 16}
+            | {"item_biases": True, "block": block},
+            "task": {"name": "cloze", "masked_share": 0.2, "last_item_share": 0.2},
+            "objective": {"name": "softmax"},
+        }
+        for block in ("albert", "deberta")
     },
     "cbit": {
         "model": _SMALL_VECTORS
@@ -198,6 +217,31 @@ _SMALL_RECIPES = {
             "state_dimensions": 4,
             "convolution_width": 3,
         },
+        "objective": {"name": "softmax"},
+    },
+    "sasrec_reasoning": {
+        "model": _SMALL_MODEL
+        | {
+            "architecture": "sasrec_reasoning",
+            "block": "pre_norm",
+            "reasoning_steps": 2,
+            "reasoning_temperature": 1.5,
+        },
+        "objective": {"name": "sampled_softmax", "negatives": 8, "log_q_correction": True},
+    },
+    "sigma": {
+        "model": _SMALL_VECTORS
+        | {
+            "architecture": "sigma",
+            "blocks": 1,
+            "feed_forward_dimensions": 16,
+            "expansion": 1,
+            "head_dimensions": 8,
+            "state_dimensions": 4,
+            "convolution_width": 3,
+            "unflipped": 2,
+        },
+        "task": {"name": "every_prefix", "prefixes": 3},
         "objective": {"name": "softmax"},
     },
     "hstu": {

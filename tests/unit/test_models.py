@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from ml.models.build import build_model
+from ml.models.catalogue import Catalogue
 from ml.models.item_embeddings import DenseItemEmbedding, JointProductQuantisedItemEmbedding
 from ml.models.settings import SASRecSettings
 from ml.models.transformer import CausalAttention, LiGRBlock, PreNormBlock, SASRecBlock
@@ -45,6 +46,13 @@ def _model(**changes) -> nn.Module:
     if settings.item_embedding == "joint_product_quantised":
         codes = np.random.default_rng(0).integers(256, size=(ITEMS, 4), dtype=np.uint8)
     return build_model(settings, ITEMS, 0, codes).eval()
+
+
+def test_a_catalogue_with_codes_makes_quantised_vectors_unless_told_otherwise():
+    codes = np.zeros((ITEMS, 4), dtype=np.uint8)
+    assert isinstance(Catalogue(ITEMS, codes=codes).item_embedding(16, 1.0), JointProductQuantisedItemEmbedding)
+    assert isinstance(Catalogue(ITEMS).item_embedding(16, 1.0), DenseItemEmbedding)
+    assert isinstance(Catalogue(ITEMS, codes=codes).item_embedding(16, 1.0, "dense"), DenseItemEmbedding)
 
 
 KINDS = [

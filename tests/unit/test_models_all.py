@@ -10,6 +10,7 @@ from torch import nn
 from ml.models.build import build_model
 from ml.models.item_biases import BiasedItemEmbedding, dense_with_bias
 from ml.models.item_embeddings import DenseItemEmbedding
+from ml.models.sasrec import SASRec
 from ml.models.sequential_model import SequentialModel
 from ml.models.settings import MODEL_SETTINGS, generates, reads_categories, reads_text
 from ml.models.user_vectors import UserVectors
@@ -44,6 +45,12 @@ MODELS: dict[str, tuple[str, dict]] = {
     "sasrec": ("sasrec", _TRANSFORMER | {"block": "sasrec"}),
     "sasrec_text": ("sasrec", _TRANSFORMER | {"block": "sasrec", "item_embedding": "text"}),
     "sasrec_text_init": ("sasrec", _TRANSFORMER | {"block": "pre_norm", "item_embedding": "text_init"}),
+    "sasrec_text_experts": ("sasrec", _TRANSFORMER | {"block": "pre_norm", "item_embedding": "text_experts"}),
+    "unisrec": (
+        "unisrec",
+        _TRANSFORMER | {"block": "pre_norm", "item_embedding": "text_experts_and_id", "temperature": 0.07},
+    ),
+    "alpharec": ("alpharec", _PLAIN | {"hidden_dimensions": 10, "temperature": 0.2}),
     "gru4rec_text_and_id": (
         "gru4rec",
         _VECTORS | {"layers": 1, "hidden_dimensions": 10, "item_embedding": "text_and_id"},
@@ -58,6 +65,8 @@ MODELS: dict[str, tuple[str, dict]] = {
     "esasrec_quantised": ("sasrec", _TRANSFORMER | {"block": "ligr"} | _QUANTISED),
     "bert4rec": ("bert4rec", _TRANSFORMER | {"item_biases": True}),
     "bert4rec_without_biases": ("bert4rec", _TRANSFORMER | {"item_biases": False, "separate_output_embedding": True}),
+    "bert4rec_albert": ("bert4rec", _TRANSFORMER | {"item_biases": True, "block": "albert", "blocks": 2}),
+    "bert4rec_deberta": ("bert4rec", _TRANSFORMER | {"item_biases": True, "block": "deberta"}),
     "bert4rec_quantised": ("bert4rec", _TRANSFORMER | {"item_biases": True} | _QUANTISED),
     "bsarec": ("bsarec", _BSAREC),
     "bsarec_quantised": ("bsarec", _BSAREC | _QUANTISED),
@@ -82,11 +91,21 @@ MODELS: dict[str, tuple[str, dict]] = {
     "tisasrec_quantised": ("tisasrec", _TRANSFORMER | {"longest_interval": 5} | _QUANTISED),
     "mamba": ("mamba", _VECTORS | _MAMBA),
     "mamba_in_small_chunks": ("mamba", _VECTORS | _MAMBA | {"chunk": 2} | _QUANTISED),
+    "sasrec_reasoning": (
+        "sasrec_reasoning",
+        _TRANSFORMER | {"block": "pre_norm", "reasoning_steps": 2, "reasoning_temperature": 1.5},
+    ),
+    "sasrec_reasoning_quantised": (
+        "sasrec_reasoning",
+        _TRANSFORMER | {"block": "gpt2", "reasoning_steps": 1, "reasoning_temperature": 1.0} | _QUANTISED,
+    ),
+    "sigma": ("sigma", _VECTORS | _MAMBA | {"unflipped": 2}),
+    "sigma_quantised": ("sigma", _VECTORS | _MAMBA | {"unflipped": 3, "chunk": 2} | _QUANTISED),
     "hstu": ("hstu", _VECTORS | {"blocks": 2, "heads": 3}),
     "fpmc": ("fpmc", _PLAIN),
     "matrix_factorisation": ("matrix_factorisation", _PLAIN),
 }
-_NOT_CAUSAL = ("bsarec", "bsarec_quantised", "bsarec_filter_alone")
+_NOT_CAUSAL = ("bsarec", "bsarec_quantised", "bsarec_filter_alone", "sigma", "sigma_quantised")
 CAUSAL = [name for name in MODELS if not name.startswith("bert4rec") and name not in _NOT_CAUSAL]
 WITH_USERS = ["caser_with_users", "fpmc", "matrix_factorisation"]
 
@@ -204,7 +223,7 @@ def test_same_seed_same_bits(name):
     first, different = one(*histories), one(*histories)
     torch.manual_seed(3)
     assert torch.equal(first, other(*histories))
-    drops = name not in ("fpmc", "matrix_factorisation")
+    drops = name not in ("alpharec", "fpmc", "matrix_factorisation")
     assert torch.equal(first, different) != drops
 
 
@@ -342,6 +361,30 @@ def test_hstu_equals_the_published_layer():
     torch.testing.assert_close(block(inputs), expected, rtol=1e-4, atol=1e-5)
 
 
+def test_scores_of_unisrec_are_those_of_sasrec_as_cosines_over_the_temperature():
+    model = _model("unisrec").eval()
+    items, lengths, users = _histories()
+    states = SASRec.forward(model, items, lengths, users)[:, 0]
+    vectors = model.input_embedding(torch.arange(ITEMS))
+    expected = torch.cosine_similarity(states[:, None], vectors[None], dim=2) / 0.07
+    scores = model.output_embedding.score_all(model(items, lengths, users)[:, 0])
+    torch.testing.assert_close(scores, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_state_of_alpharec_is_the_perceptron_of_the_mean_text_of_the_history():
+    model = _model("alpharec").eval()
+    items, lengths, users = _histories()
+    text, perceptron = model.item_vectors.text, model.item_vectors.projection
+    states = model(items, lengths, users)
+    for place in (0, 3):
+        own = perceptron(torch.stack([text[row[: place + 1]].mean(dim=0) for row in items]))
+        expected = torch.cosine_similarity(own[:, None], perceptron(text)[None], dim=2) / 0.2
+        torch.testing.assert_close(model.output_embedding.score_all(states[:, place]), expected, rtol=1e-4, atol=1e-4)
+    # the order of a history means nothing
+    backwards = model(items.flip(1), lengths, users)
+    torch.testing.assert_close(states[:, -1], backwards[:, -1], rtol=1e-4, atol=1e-4)
+
+
 def test_neither_mask_nor_padding_can_be_recommended():
     model = _model("bert4rec").eval()
     assert model.output_embedding.score_all(torch.randn(2, 13)).shape == (2, ITEMS)
@@ -366,6 +409,9 @@ def test_biases_start_at_zero_and_add_to_the_score():
     ("name", "changes", "message"),
     [
         ("bert4rec", {"max_length": 1}, "max_length must be at least 2"),
+        ("unisrec", {"temperature": 0.0}, "temperature must be above 0"),
+        ("alpharec", {"temperature": -1.0}, "temperature must be above 0"),
+        ("alpharec", {"hidden_dimensions": 0}, "hidden_dimensions must be at least 1"),
         ("gru4rec", {"layers": 0}, "layers must be at least 1"),
         ("gru4rec", {"dropout": 1.0}, "dropout must be in"),
         ("cafe", {"category_dimensions": 0}, "category_dimensions must be at least 1"),
@@ -379,6 +425,10 @@ def test_biases_start_at_zero_and_add_to_the_score():
         ("tisasrec", {"longest_interval": 0}, "longest_interval must be at least 1"),
         ("mamba", {"head_dimensions": 7}, "must divide expansion"),
         ("mamba", {"state_dimensions": 0}, "state_dimensions must be at least 1"),
+        ("sasrec_reasoning", {"reasoning_steps": 0}, "reasoning_steps must be at least 1"),
+        ("sasrec_reasoning", {"reasoning_temperature": 0.9}, "reasoning_temperature must be at least 1"),
+        ("sasrec_reasoning", {"block": "sasrec"}, "block must be .pre_norm. or .gpt2."),
+        ("sigma", {"unflipped": 0}, "unflipped must be at least 1"),
         ("hstu", {"heads": 5}, "heads .5. must divide dimensions"),
         ("fpmc", {"dimensions": 0}, "dimensions must be at least 1"),
         ("matrix_factorisation", {"embedding_deviation": -1.0}, "embedding_deviation must be above 0"),

@@ -1,4 +1,4 @@
-"""ml/models/transformer.py: the blocks of BERT and GPT-2 against those of Hugging Face, weights copied."""
+"""ml/models/transformer.py and ml/models/bert4rec.py: blocks against those of Hugging Face, weights copied."""
 
 from __future__ import annotations
 
@@ -6,8 +6,12 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from transformers.models.albert.configuration_albert import AlbertConfig
+from transformers.models.albert.modeling_albert import AlbertTransformer
 from transformers.models.bert.configuration_bert import BertConfig
 from transformers.models.bert.modeling_bert import BertEncoder, BertLayer
+from transformers.models.deberta.configuration_deberta import DebertaConfig
+from transformers.models.deberta.modeling_deberta import DebertaEncoder
 from transformers.models.gpt2.configuration_gpt2 import GPT2Config
 from transformers.models.gpt2.modeling_gpt2 import GPT2Block as TheirGPT2Block
 from transformers.models.gpt2.modeling_gpt2 import GPT2Model
@@ -118,6 +122,111 @@ def test_bert4rec_equals_hugging_face_encoder():
     scores = ours.output_embedding.score_all(states[visible])
     assert scores.shape == (LENGTHS.sum(), items)
     torch.testing.assert_close(scores, expected, rtol=1e-4, atol=1e-4)
+
+
+def _bert4rec(block: str) -> BERT4Rec:
+    settings = BERT4RecSettings(
+        dimensions=DIMENSIONS,
+        dropout=0.1,
+        max_length=LENGTH + 2,
+        item_embedding="dense",
+        separate_output_embedding=False,
+        embedding_deviation=0.1,
+        blocks=3,
+        heads=HEADS,
+        feed_forward_dimensions=INNER,
+        item_biases=False,
+        block=block,
+    )
+    model = BERT4Rec(settings, Catalogue(30))
+    model.projection, model.projection_norm = nn.Identity(), nn.Identity()
+    return _drawn_anew(model)
+
+
+def _equal_to_encoder(ours: BERT4Rec, embedded: torch.Tensor, encoded: torch.Tensor, histories: torch.Tensor) -> None:
+    """States of the whole model, less the projection at its end, against what an encoder makes of its inputs."""
+    visible = _visible()
+    found = ours(histories, LENGTHS, torch.full((4,), -1))
+    assert not torch.allclose(encoded[visible], embedded[visible], atol=0.1)
+    expected = nn.functional.gelu(encoded[visible])
+    torch.testing.assert_close(found[visible], expected, rtol=1e-5, atol=1e-5)
+
+
+def test_albert_layers_equal_hugging_face():
+    ours = _bert4rec("albert")
+    (block,) = ours.blocks
+    config = AlbertConfig(
+        embedding_size=DIMENSIONS,
+        hidden_size=DIMENSIONS,
+        num_hidden_layers=3,
+        num_attention_heads=HEADS,
+        intermediate_size=INNER,
+        hidden_act="gelu",
+        attn_implementation="eager",
+    )
+    theirs = AlbertTransformer(config).eval()
+    with torch.no_grad():
+        theirs.embedding_hidden_mapping_in.weight.copy_(torch.eye(DIMENSIONS))
+        theirs.embedding_hidden_mapping_in.bias.zero_()
+    layer = theirs.albert_layer_groups[0].albert_layers[0]
+    attention = layer.attention
+    key, value = attention.key, attention.value
+    with torch.no_grad():
+        for name in ("weight", "bias"):
+            keys, values = getattr(block.attention.key_value, name).chunk(2)
+            getattr(key, name).copy_(keys)
+            getattr(value, name).copy_(values)
+    _copy(block.attention.query, attention.query)
+    _copy(block.attention.output, attention.dense)
+    _copy(block.attention_norm, attention.LayerNorm)
+    _copy(block.widen, layer.ffn)
+    _copy(block.narrow, layer.ffn_output)
+    _copy(block.feed_forward_norm, layer.full_layer_layer_norm)
+    histories = torch.randint(30, (4, LENGTH))
+    vectors = ours.input_embedding(histories)
+    for row, length in enumerate(LENGTHS.tolist()):
+        vectors[row, :length] += ours.positions[-length:]
+    embedded = ours.norm(vectors)
+    _equal_to_encoder(ours, embedded, theirs(embedded, _additive(_visible())).last_hidden_state, histories)
+
+
+def test_deberta_layers_equal_hugging_face():
+    ours = _bert4rec("deberta")
+    config = DebertaConfig(
+        hidden_size=DIMENSIONS,
+        num_hidden_layers=3,
+        num_attention_heads=HEADS,
+        intermediate_size=INNER,
+        layer_norm_eps=1e-12,
+        relative_attention=True,
+        max_position_embeddings=LENGTH + 2,
+        pos_att_type=["c2p", "p2c"],
+        position_biased_input=False,
+    )
+    theirs = DebertaEncoder(config).eval()
+    with torch.no_grad():
+        # their first row is of a distance that no two places have
+        theirs.rel_embeddings.weight[1:] = ours.positions
+    for block, layer in zip(ours.blocks, theirs.layer, strict=True):
+        attention, own = block.attention, layer.attention.self
+        with torch.no_grad():
+            # their rows go by heads, and within a head by query, key and value
+            of_heads = [
+                each.weight.unflatten(0, (HEADS, -1)) for each in (attention.query, attention.key, attention.value)
+            ]
+            own.in_proj.weight.copy_(torch.cat(of_heads, dim=1).flatten(0, 1))
+            own.q_bias.copy_(attention.query.bias)
+            own.v_bias.copy_(attention.value.bias)
+            own.pos_proj.weight.copy_(attention.distance_key.weight)
+        _copy(attention.distance_query, own.pos_q_proj)
+        _copy(attention.output, layer.attention.output.dense)
+        _copy(block.attention_norm, layer.attention.output.LayerNorm)
+        _copy(block.widen, layer.intermediate.dense)
+        _copy(block.narrow, layer.output.dense)
+        _copy(block.feed_forward_norm, layer.output.LayerNorm)
+    histories = torch.randint(30, (4, LENGTH))
+    embedded = ours.norm(ours.input_embedding(histories))
+    _equal_to_encoder(ours, embedded, theirs(embedded, _visible().float()).last_hidden_state, histories)
 
 
 def _copy_gpt2_block(ours: GPT2Block, theirs: TheirGPT2Block) -> None:

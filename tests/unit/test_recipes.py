@@ -82,7 +82,7 @@ def test_a_recipe_is_read_as_written(tmp_path):
         ("max_length = 10", "max_length = 0", r'model\.max_length must be at least 1, or "auto", not 0'),
         ("patience = 1", "patience = 1\nmax_steps = -1", r"training\.max_steps must not be negative, not -1"),
         ('"pre_norm"', '"post_norm"', r'model\.block must be one of "sasrec", "pre_norm", .*, not \'post_norm\''),
-        ('"sasrec"', '"bert"', r"model\.architecture must be one of bert4rec, .*, sasrec.*, not 'bert'"),
+        ('"sasrec"', '"bert"', r"model\.architecture must be one of alpharec, .*, sasrec.*, not 'bert'"),
         ('architecture = "sasrec"\n', "", r"the key model\.architecture is missing"),
         ('"sampled_softmax"', '"hinge"', r"objective\.name must be one of .*sampled_softmax.*, not 'hinge'"),
         ("negatives = 8\n", "", r"the key objective\.negatives is missing"),

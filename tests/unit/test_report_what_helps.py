@@ -8,7 +8,8 @@ import pytest
 from report_contents import made_up_content, made_up_run, write_made_up_lake, write_made_up_report
 from what_helps_gains import gain, made_up_gains
 
-from ml.evaluation.what_helps.content import WhatHelps, save_what_helps
+from ml.evaluation.what_helps.content import WhatHelps
+from ml.evaluation.what_helps.files import save_what_helps
 from ml.reports.collect.report import collect
 from ml.reports.collect.what_helps import what_helps
 from ml.reports.render.html import render_html

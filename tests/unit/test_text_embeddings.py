@@ -12,6 +12,7 @@ from torch import nn
 from ml.models.item_embeddings import DenseItemEmbedding
 from ml.models.text_embeddings import (
     ComputedItemEmbedding,
+    Experts,
     TextAndIdItemEmbedding,
     TextItemEmbedding,
     initialised_from_text,
@@ -43,7 +44,11 @@ def _text_and_id() -> TextAndIdItemEmbedding:
     return TextAndIdItemEmbedding(_text(), _never_seen(), DIMENSIONS, DEVIATION)
 
 
-KINDS = {"text": _text_embedding, "text_and_id": _text_and_id}
+def _experts() -> TextItemEmbedding:
+    return TextItemEmbedding(_text(), DIMENSIONS, DEVIATION, Experts(WORDS, DIMENSIONS, 3, dropout=0.0))
+
+
+KINDS = {"text": _text_embedding, "text_and_id": _text_and_id, "experts": _experts}
 
 
 @pytest.fixture(params=KINDS)
@@ -54,9 +59,10 @@ def embedding(request) -> ComputedItemEmbedding:
 
 def test_scores_are_dot_products_in_both_modes(embedding):
     states, candidates = torch.randn(5, DIMENSIONS), torch.randint(ITEMS, (5, 3))
-    table = embedding(torch.arange(ITEMS))
+    table = embedding.eval()(torch.arange(ITEMS))
     expected = states @ table.T
-    for mode in (True, False):
+    # gates of experts have noise while training
+    for mode in (False,) if isinstance(embedding.projection, Experts) else (True, False):
         embedding.train(mode)
         for grad in (True, False):
             with torch.set_grad_enabled(grad):
@@ -153,6 +159,38 @@ def test_an_item_never_trained_on_has_the_text_part_alone():
     embedding(items).sum().backward()
     assert not embedding.weight.grad[never].any()
     assert embedding.weight.grad[~never].all()
+
+
+def test_experts_are_the_parametric_whitenings_of_the_paper():
+    """``sum_k softmax(t G)_k (t - c_k) W_k``, each expert by itself."""
+    torch.manual_seed(0)
+    experts = Experts(WORDS, DIMENSIONS, 3, dropout=0.0).eval()
+    centres = torch.randn(3, WORDS)
+    weights = experts.experts.weight.detach().view(3, DIMENSIONS, WORDS)
+    with torch.no_grad():
+        experts.gate.normal_()
+        experts.experts.bias.copy_(
+            torch.cat([-weight @ centre for weight, centre in zip(weights, centres, strict=True)])
+        )
+    for text in torch.randn(4, WORDS):
+        gates = (text @ experts.gate).softmax(dim=0)
+        expected = sum(gates[k] * weights[k] @ (text - centres[k]) for k in range(3))
+        torch.testing.assert_close(experts(text), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_experts_are_noisy_while_training_alone():
+    experts = Experts(WORDS, DIMENSIONS, 3, dropout=0.0)
+    text = torch.randn(5, WORDS)
+    assert not torch.equal(experts(text), experts(text))
+    experts.eval()
+    assert torch.equal(experts(text), experts(text))
+
+
+def test_an_item_that_stands_in_a_batch_twice_has_one_vector():
+    embedding = _experts()
+    first, again, other = embedding(torch.tensor([3, 3, 7]))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
 
 
 def test_the_text_is_no_weight():

@@ -15,17 +15,10 @@ from what_helps_gains import made_up_gains
 from ml.data.files import DamagedFile
 from ml.data.training_set import Sequences, TrainingSet
 from ml.evaluation.significance import SeedValues, holm
-from ml.evaluation.what_helps.comparison import (
-    ALL_USERS,
-    COLD_TARGETS,
-    SHORT_HISTORIES,
-    TAIL_TARGETS,
-    Counterpart,
-    Part,
-    compare,
-    parts_of,
-)
-from ml.evaluation.what_helps.content import WhatHelps, load_what_helps, save_what_helps, what_helps
+from ml.evaluation.what_helps.comparison import Part, compare, parts_of, what_helps
+from ml.evaluation.what_helps.content import ALL_USERS, COLD_TARGETS, SHORT_HISTORIES, TAIL_TARGETS, WhatHelps
+from ml.evaluation.what_helps.counterpart import Counterpart
+from ml.evaluation.what_helps.files import load_what_helps, save_what_helps
 from ml.recommenders.counterparts import counterparts, counterparts_of_run
 from ml.recommenders.registry import library_registry
 

@@ -9,6 +9,11 @@ split_boundaries as ( -- noqa: ST03
     select * from {{ ref('int_split_boundaries') }}
 ),
 
+-- likewise of the split cold-items
+cold_items as ( -- noqa: ST03
+    select * from {{ ref('int_cold_items') }}
+),
+
 {% if split_rule() == 'leave-one-out' -%}
 histories as (
     select
@@ -29,13 +34,82 @@ users_to_validate as (
 placed as (
     select
         interactions.*,
-        interactions.position = histories.interactions - 2 as may_be_validation,
+        case
+            when histories.interactions >= 2 and interactions.position = histories.interactions - 1 then 'test'
+            when interactions.position = histories.interactions - 2 then 'validation'
+            else 'train'
+        end as if_validated,
         case
             when histories.interactions >= 2 and interactions.position = histories.interactions - 1 then 'test'
             else 'train'
         end as otherwise
     from interactions
     left join histories on interactions.user_id = histories.user_id
+),
+{%- elif split_rule() == 'cold-items' -%}
+marked as (
+    select
+        interactions.*,
+        cold_items.cold_for,
+        -- a target needs something to be recommended by
+        count(*) filter (cold_items.cold_for is null) over (
+            partition by interactions.user_id
+            order by interactions.position
+            rows between unbounded preceding and 1 preceding
+        ) > 0 as follows_others
+    from interactions
+    left join cold_items on interactions.item_id = cold_items.item_id
+),
+
+histories as (
+    select
+        user_id,
+        max(position) filter (cold_for = 'test' and follows_others) as tested_at
+    from marked
+    group by user_id
+    -- from a history that another's split divides, nothing more is held out
+    having count(given_split) = 0
+),
+
+validated as (
+    select
+        marked.user_id,
+        max(marked.position) as validated_at
+    from marked
+    inner join histories on marked.user_id = histories.user_id
+    where
+        marked.cold_for = 'validation'
+        and marked.follows_others
+        and (histories.tested_at is null or marked.position < histories.tested_at)
+    group by marked.user_id
+),
+
+users_to_validate as (
+    select user_id from validated
+),
+
+placed as (
+    select
+        marked.*,
+        case
+            when marked.position = histories.tested_at then 'test'
+            when marked.position > histories.tested_at then 'unused'
+            when marked.position = validated.validated_at then 'validation'
+            when marked.cold_for is not null then 'unused'
+            when marked.position < validated.validated_at then 'train'
+            -- between both targets it is known and not trained on, since a history is trained on from its beginning
+            when histories.tested_at is not null then 'history'
+            else 'unused'
+        end as if_validated,
+        case
+            when marked.position = histories.tested_at then 'test'
+            when marked.position > histories.tested_at then 'unused'
+            when marked.cold_for is not null then 'unused'
+            else 'train'
+        end as otherwise
+    from marked
+    left join histories on marked.user_id = histories.user_id
+    left join validated on marked.user_id = validated.user_id
 ),
 {%- else -%}
 windows as (
@@ -71,7 +145,13 @@ users_to_validate as (
 placed as (
     select
         windows.*,
-        windows.position = histories.first_in_validation as may_be_validation,
+        case
+            when windows.time_window = 'training' then 'train'
+            when windows.position = histories.first_in_validation then 'validation'
+            when windows.time_window = 'validation' then 'history'
+            when windows.position = histories.first_in_test and windows.position > 0 then 'test'
+            else 'unused'
+        end as if_validated,
         case
             when windows.time_window = 'training' then 'train'
             when windows.time_window = 'validation' then 'history'
@@ -99,7 +179,7 @@ select
     placed.timestamp,
     case
         when placed.given_split is not null then placed.given_split
-        when placed.may_be_validation and validation_users.user_id is not null then 'validation'
+        when validation_users.user_id is not null then placed.if_validated
         else placed.otherwise
     end as split
 from placed

@@ -14,6 +14,11 @@ split_boundaries as ( -- noqa: ST03
     select * from {{ ref('int_split_boundaries') }}
 ),
 
+-- likewise of the split cold-items
+cold_items as ( -- noqa: ST03
+    select * from {{ ref('int_cold_items') }}
+),
+
 {% if split_rule() == 'leave-one-out' -%}
 -- of n interactions: position n - 1 is test (n >= 2), n - 2 validation or train, all before train
 misplaced as (
@@ -22,6 +27,33 @@ misplaced as (
     where (split = 'test') <> (from_the_end = 1 and interactions >= 2)
         or (split = 'validation' and (from_the_end <> 2 or interactions < 3))
         or split not in ('train', 'validation', 'test')
+)
+{%- elif split_rule() == 'cold-items' -%}
+places as (
+    select
+        splits.*,
+        cold_items.cold_for,
+        max(splits.position) filter (splits.split = 'train') over (partition by splits.user_id) as last_trained,
+        max(splits.position) filter (splits.split = 'validation') over (partition by splits.user_id) as validated_at,
+        max(splits.position) filter (splits.split = 'test') over (partition by splits.user_id) as tested_at
+    from splits
+    left join cold_items on splits.item_id = cold_items.item_id
+),
+
+-- targets are items that are held out, which are nowhere else, and come after what is trained on; history lies between
+-- both targets, and other items are unused after a target alone
+misplaced as (
+    select *
+    from places
+    where (cold_for is not null and split in ('train', 'history'))
+        or (split in ('validation', 'test') and coalesce(cold_for <> split, true))
+        or (split in ('validation', 'test') and last_trained is null)
+        or (split = 'train' and position > least(validated_at, tested_at))
+        or (split = 'history' and not coalesce(position between validated_at and tested_at, false))
+        or (cold_for is null and split = 'unused' and not coalesce(position > coalesce(tested_at, validated_at), false))
+        -- of the items of the test that follow others the last is the target
+        or (cold_for = 'test' and split = 'unused' and position > last_trained
+            and coalesce(position > tested_at, tested_at is null))
 )
 {%- else -%}
 -- each window has labels of its own, and in its window a target is the first of its user

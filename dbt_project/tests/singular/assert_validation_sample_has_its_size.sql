@@ -1,16 +1,43 @@
 {%- set asked = whole_number('validation_users') -%}
 
-with histories as (
+-- read by the split cold-items alone, and named here for a lineage that no setting changes
+with cold_items as ( -- noqa: ST03
+    select * from {{ ref('int_cold_items') }}
+),
+
+splits as (
+    select
+        splits.*,
+        {% if split_rule() == 'cold-items' -%}
+        cold_items.cold_for,
+        count(*) filter (cold_items.cold_for is null) over (
+            partition by splits.user_id
+            order by splits.position
+            rows between unbounded preceding and 1 preceding
+        ) > 0 as follows_others,
+        max(splits.position) filter (splits.split = 'test') over (partition by splits.user_id) as tested_at
+        {%- else -%}
+        null as cold_for
+        {%- endif %}
+    from {{ ref('splits') }} as splits
+    {%- if split_rule() == 'cold-items' %}
+    left join cold_items on splits.item_id = cold_items.item_id
+    {%- endif %}
+),
+
+histories as (
     select
         splits.user_id,
         {% if split_rule() == 'leave-one-out' -%}
         count(*) >= 3 as is_eligible,
+        {%- elif split_rule() == 'cold-items' -%}
+        bool_or(cold_for = 'validation' and follows_others and coalesce(position < tested_at, true)) as is_eligible,
         {%- else -%}
         count(*) filter (split = 'train') > 0 and count(*) filter (split in ('validation', 'history')) > 0
             as is_eligible,
         {%- endif %}
         count(*) filter (split = 'validation') as held_out
-    from {{ ref('splits') }} as splits
+    from splits
     -- histories that another's split divides are as they are
     anti join (select user_id from {{ ref('interactions') }} where given_split is not null) as given
         using (user_id)

@@ -11,30 +11,20 @@ from ml.data.training_set import TrainingSet
 from ml.evaluation.power import smallest_difference
 from ml.evaluation.significance import Compared, MeanDifference, SeedValues, holm, holm_confidence, paired_test
 from ml.evaluation.slices import slices_of
+from ml.evaluation.what_helps.content import (
+    ALL_USERS,
+    COLD_TARGETS,
+    SHORT_HISTORIES,
+    TAIL_TARGETS,
+    Gain,
+    WhatHelps,
+)
+from ml.evaluation.what_helps.counterpart import Counterpart
 
-ALL_USERS = "all test users"
-SHORT_HISTORIES = "short histories"
-TAIL_TARGETS = "tail targets"
-COLD_TARGETS = "cold targets"
 # the first buckets of the slice by history length: fewer than five items
 _SHORT_BUCKETS = 3
 _TAIL_BUCKET = 2
 _NOT_SEEN_BUCKET = 1
-
-
-@dataclass(frozen=True)
-class Counterpart:
-    """What a recommender is compared with.
-
-    Attributes:
-        recommender: its name.
-        family: what it adds.
-        plain: name of the recommender that lacks this.
-    """
-
-    recommender: str
-    family: str
-    plain: str
 
 
 @dataclass(frozen=True)
@@ -131,6 +121,46 @@ def compare(
         )
         for (counterpart, part, own, plain), test, (adjusted, confidence) in zip(asked, tests, corrected, strict=True)
     ]
+
+
+def what_helps(
+    values: Mapping[str, SeedValues],
+    counterparts: Iterable[Counterpart],
+    titles: Mapping[str, str],
+    training_set: TrainingSet,
+) -> WhatHelps:
+    """Compare recommenders with their plain counterparts on the test users of a training set.
+
+    Args:
+        values: nDCG@10 of each test user by name of the recommender.
+        counterparts: what to compare; those whose plain one has no values are left out.
+        titles: by name of the recommender.
+        training_set: that was ranked for.
+    """
+    asked = list(counterparts)
+    compared = [one for one in asked if one.plain in values]
+    differences = compare(values, compared, parts_of(training_set))
+    return WhatHelps(
+        tuple(
+            Gain(
+                recommender=one.counterpart.recommender,
+                title=titles[one.counterpart.recommender],
+                family=one.counterpart.family,
+                plain=one.counterpart.plain,
+                plain_title=titles[one.counterpart.plain],
+                seeds=len(values[one.counterpart.recommender].seeds),
+                plain_seeds=len(values[one.counterpart.plain].seeds),
+                part=one.part,
+                users=one.users,
+                value=one.value,
+                plain_value=one.plain_value,
+                compared=one.compared,
+                detectable=one.detectable,
+            )
+            for one in differences
+        ),
+        tuple((titles[one.recommender], one.plain) for one in asked if one.plain not in values),
+    )
 
 
 def _of(values: SeedValues, part: Part) -> SeedValues:

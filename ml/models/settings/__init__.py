@@ -35,13 +35,15 @@ from ml.models.settings.generating import (
     ItemCodesSettings,
     TIGERSettings,
 )
-from ml.models.settings.memory import HSTUSettings, MambaSettings
+from ml.models.settings.memory import HSTUSettings, MambaSettings, ReasoningSASRecSettings, SIGMASettings
+from ml.models.settings.text import AlphaRecSettings, UniSRecSettings
 from ml.models.settings.timed import TimeGapSASRecSettings, TiSASRecSettings
 from ml.models.settings.transformers import BERT4RecSettings, BSARecSettings, SASRecSettings
 
 __all__ = [
     "AUTO",
     "MODEL_SETTINGS",
+    "AlphaRecSettings",
     "BERT4RecSettings",
     "BSARecSettings",
     "CaFeSettings",
@@ -59,11 +61,14 @@ __all__ = [
     "MaxLength",
     "ModelSettings",
     "NextItNetSettings",
+    "ReasoningSASRecSettings",
     "SASRecSettings",
+    "SIGMASettings",
     "TIGERSettings",
     "TextSettings",
     "TiSASRecSettings",
     "TimeGapSASRecSettings",
+    "UniSRecSettings",
     "decided_length",
     "generates",
     "needs_codes",
@@ -153,6 +158,7 @@ class _Architectures(Mapping[str, type]):
 
 MODEL_SETTINGS: Mapping[str, type] = _Architectures(
     {
+        "alpharec": AlphaRecSettings,
         "bert4rec": BERT4RecSettings,
         "bsarec": BSARecSettings,
         "cafe": CaFeSettings,
@@ -168,8 +174,11 @@ MODEL_SETTINGS: Mapping[str, type] = _Architectures(
         "matrix_factorisation": MatrixFactorisationSettings,
         "nextitnet": NextItNetSettings,
         "sasrec": SASRecSettings,
+        "sasrec_reasoning": ReasoningSASRecSettings,
+        "sigma": SIGMASettings,
         "tiger": TIGERSettings,
         "time_gap_sasrec": TimeGapSASRecSettings,
         "tisasrec": TiSASRecSettings,
+        "unisrec": UniSRecSettings,
     }
 )

@@ -14,7 +14,7 @@ MaxLength = int | Literal["auto"]
 # the text encoder whose vectors are an asset, so that they are not computed again for each model
 DEFAULT_TEXT_ENCODER = "tf_idf_svd"
 # kinds of item vectors that are made from the text of the items: see ml.models.text_embeddings
-TEXT_EMBEDDINGS = ("text", "text_init", "text_and_id")
+TEXT_EMBEDDINGS = ("text", "text_init", "text_and_id", "text_experts", "text_experts_and_id")
 
 
 def check_at_least_one(settings: Any, *names: str) -> None:
@@ -102,7 +102,8 @@ class ItemVectorSettings(TextSettings):
         max_length: longest history that is read, in items; of a longer one the most recent are read. ``auto``
             derives it from the training histories.
         item_embedding: ``dense``; ``joint_product_quantised`` (RecJPQ), which needs codes; or one that is made from
-            the text of the items (:mod:`ml.models.text_embeddings`): ``text``, ``text_init`` or ``text_and_id``.
+            the text of the items (:mod:`ml.models.text_embeddings`): ``text``, ``text_init``, ``text_and_id``,
+            ``text_experts`` or ``text_experts_and_id``.
         separate_output_embedding: score items with embeddings of their own instead of the input embeddings.
         embedding_deviation: standard deviation of the normal distribution that embeddings start from.
     """
@@ -110,7 +111,15 @@ class ItemVectorSettings(TextSettings):
     dimensions: int
     dropout: float
     max_length: MaxLength
-    item_embedding: Literal["dense", "joint_product_quantised", "text", "text_init", "text_and_id"]
+    item_embedding: Literal[
+        "dense",
+        "joint_product_quantised",
+        "text",
+        "text_init",
+        "text_and_id",
+        "text_experts",
+        "text_experts_and_id",
+    ]
     separate_output_embedding: bool
     embedding_deviation: float
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ml.models.settings.common import ItemVectorSettings, check_at_least_one, check_heads
+from ml.models.settings.transformers import SASRecSettings
 
 
 @dataclass(frozen=True)
@@ -69,3 +70,47 @@ class HSTUSettings(ItemVectorSettings):
         super().__post_init__()
         check_at_least_one(self, "blocks", "heads")
         check_heads(self)
+
+
+@dataclass(frozen=True)
+class SIGMASettings(MambaSettings):
+    """SIGMA (Liu et al., AAAI 2025, arXiv 2408.11451).
+
+    Attributes:
+        unflipped: how many of the latest items keep their places when the history is reversed; the authors' code has 5
+            in a window of 50.
+    """
+
+    unflipped: int = 5
+
+    model: ClassVar[str] = "ml.models.sigma:SIGMA"
+    # what is reversed depends on where the history ends
+    reads_later_items: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least_one(self, "unflipped")
+
+
+@dataclass(frozen=True)
+class ReasoningSASRecSettings(SASRecSettings):
+    """SASRec that reads its own state again before it chooses (ReaRec: Tang et al., arXiv 2503.22675).
+
+    Attributes:
+        reasoning_steps: positions after the last item, each of which reads the state before it.
+        reasoning_temperature: how many times as high the temperature of a step is as that of the next one while
+            training; the last step has temperature 1, and 1 trains all steps alike.
+
+    ``block`` is ``pre_norm`` or ``gpt2``.
+    """
+
+    reasoning_steps: int
+    reasoning_temperature: float
+
+    model: ClassVar[str] = "ml.models.reasoning:ReasoningSASRec"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least_one(self, "reasoning_steps", "reasoning_temperature")
+        if self.block not in ("pre_norm", "gpt2"):
+            raise ValueError(f'block must be "pre_norm" or "gpt2" in a model that reasons, not "{self.block}"')

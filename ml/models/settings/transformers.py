@@ -33,15 +33,21 @@ class BERT4RecSettings(TransformerSettings):
 
     Attributes:
         item_biases: add a trained bias to the score of each item, as published.
+        block: ``bert``, the published blocks; ``albert``, one block applied ``blocks`` times, so that all layers share
+            their weights (Lan et al., ICLR 2020); or ``deberta``, attention to contents and to relative positions
+            (He et al., ICLR 2021), without absolute positions.
 
     The published ``feed_forward_dimensions`` are four times ``dimensions``. ``max_length`` counts the mask that is
     appended to a history that is to be ranked for.
     """
 
     item_biases: bool
+    block: Literal["bert", "albert", "deberta"] = "bert"
 
     model: ClassVar[str] = "ml.models.bert4rec:BERT4Rec"
     reads_masks: ClassVar[bool] = True
+    # keys younger than most recipes, whose digests are to stay
+    younger: ClassVar[tuple[str, ...]] = ("block",)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -244,10 +244,14 @@ def _settings(lake: Path) -> dict[str, str]:
     return {name.replace("_", " "): _setting(name, value, written) for name, value in sorted(written.items())}
 
 
+# settings that one split alone reads
+_OF_SPLITS = {"validation_from": "global-temporal", "test_from": "global-temporal", "cold_items": "cold-items"}
+
+
 def _setting(name: str, value: object, written: Mapping[str, object]) -> str:
     if name in ("k_core_users", "k_core_items") and value == -1:
         return f"as k core ({written['k_core']})" if "k_core" in written else "as k core"
-    if name in ("validation_from", "test_from") and str(written.get("split", "")).startswith("leave-one-out"):
+    if name in _OF_SPLITS and str(written.get("split", _OF_SPLITS[name])) != _OF_SPLITS[name]:
         return f"{value} (not used: the split is {written['split']})"
     if isinstance(value, list):
         return ", ".join(map(str, value)) or _EMPTY.get(name, "none")

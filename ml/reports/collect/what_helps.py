@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ml.evaluation.what_helps.content import WhatHelps, load_what_helps
+from ml.evaluation.what_helps.content import WhatHelps
+from ml.evaluation.what_helps.files import load_what_helps
 
 
 def what_helps(lake: Path) -> WhatHelps | None:

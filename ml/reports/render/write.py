@@ -18,7 +18,8 @@ import pyarrow.parquet as pq
 
 from ml.evaluation.metrics import HEADLINE
 from ml.evaluation.trade_offs.files import POINTS, points_table
-from ml.evaluation.what_helps.content import WhatHelps, gains_table
+from ml.evaluation.what_helps.content import WhatHelps
+from ml.evaluation.what_helps.files import gains_table
 from ml.reports.content.report import FORMAT, ReportContent, RunFacts
 from ml.reports.render.html import render_html
 from ml.reports.render.markdown.model_card import model_card

@@ -19,6 +19,10 @@ _ARCHITECTURES = {
     "caser": "Convolutions over the last items of a history, and a user vector.",
     "nextitnet": "Dilated causal convolutions over a history.",
     "mamba": "A selective state space that reads a history item by item and predicts the next one.",
+    "sasrec_reasoning": "A transformer that reads a history from left to right, and its own state again before it "
+    "predicts the next item.",
+    "sigma": "A selective state space that reads a history twice, once with its older part reversed, beside a "
+    "recurrent network for the latest items.",
     "hstu": "Attention without a softmax, with a gate, that reads a history from left to right.",
     "fpmc": "A factorised Markov chain of the last item, and a user vector.",
     "bsarec": "A transformer with a filter of low and high frequencies beside its attention, which predicts the next "

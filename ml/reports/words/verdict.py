@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from ml.audits.audit import OUTCOMES, Audit
 from ml.audits.registry import AUDITS
+from ml.data.variants import COLD_ITEMS
 from ml.evaluation.findings import NOT_DIFFERENT
 from ml.evaluation.metrics import metric_name
 from ml.number_format import NO_BREAK, count, metric_value, of, p_value, percent
@@ -67,6 +68,12 @@ def caveats(content: ReportContent) -> Iterator[str]:
     yield from _failed_checks(content)
     yield from (f"{file.name}: {warning}" for file in content.provenance.files for warning in file.warnings)
     yield from mark_sentences(content)
+    if dict(board.protocol).get("split", "").startswith(COLD_ITEMS):
+        yield (
+            "Every target is an item that is in no training history. A recommender that reads item ids alone knows "
+            "nothing of such an item: what it ranks first is among the other items, and its results are at the level "
+            "of chance or below. Only recommenders that read the text of the items can do better."
+        )
     audited = {audit.name for audit in content.audits}
     if "ties" not in audited:
         yield from _tie_caveat(content)

@@ -5,8 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from ml.evaluation.what_helps.comparison import ALL_USERS, COLD_TARGETS, SHORT_HISTORIES, TAIL_TARGETS
-from ml.evaluation.what_helps.content import Gain, WhatHelps
+from ml.evaluation.what_helps.content import (
+    ALL_USERS,
+    COLD_TARGETS,
+    SHORT_HISTORIES,
+    TAIL_TARGETS,
+    Gain,
+    WhatHelps,
+)
 from ml.number_format import LEVEL, count, duration, interval, metric_value, of, p_figure, p_value, signed_metric
 from ml.tables import Chart, Line, Table
 
