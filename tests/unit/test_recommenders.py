@@ -34,6 +34,8 @@ def histories(training_set) -> Sequences:
 
 @pytest.fixture(scope="module", params=FACTORIES, ids=lambda factory: factory.name)
 def factory(request) -> Factory:
+    if request.param.library:
+        pytest.importorskip(request.param.library)
     return request.param
 
 
