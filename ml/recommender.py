@@ -23,7 +23,8 @@ MODEL = "model"
 FUSION = "fusion"
 RERANKING = "reranking"
 ALIGNMENT = "alignment"
-KINDS = (BASELINE, MODEL, FUSION, RERANKING, ALIGNMENT)
+LANGUAGE_MODEL = "language_model"
+KINDS = (BASELINE, MODEL, FUSION, RERANKING, ALIGNMENT, LANGUAGE_MODEL)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from orchestration.assets.beyond_accuracy import beyond_accuracy_assets
 from orchestration.assets.codes import codes_assets
 from orchestration.assets.evaluation import evaluation_assets
 from orchestration.assets.fusions import fusion_assets
+from orchestration.assets.language_models import language_model_assets
 from orchestration.assets.models import model_assets
 from orchestration.assets.rankings import ranking_assets
 from orchestration.assets.raw import landing_assets, raw_dumps
@@ -60,6 +61,7 @@ def build_defs(resources: Mapping[str, Any] | None = None) -> dg.Definitions:
             *teacher_lists_assets,
             *reranking_assets,
             *alignment_assets,
+            *language_model_assets,
             *ranking_assets,
             *seed_assets,
             *evaluation_assets,

@@ -8,7 +8,13 @@ import dagster as dg
 
 from ml.baselines.registry import ALWAYS_RUN, BASELINES
 from ml.extras import missing, remedy, require
-from ml.recommenders.registry import chosen_names, compared, needed_codes, needed_teacher_lists
+from ml.recommenders.registry import (
+    chosen_names,
+    compared,
+    left_out_language_models,
+    needed_codes,
+    needed_teacher_lists,
+)
 from orchestration.dagster_internals import BaseAssetGraph
 
 # the group of assets that no run makes unasked
@@ -66,6 +72,8 @@ def left_out(named: Iterable[str]) -> list[str]:
     sentences = []
     if not set(named) and (module := missing("train")):
         sentences.append(f"models are left out: {remedy('train', module)}")
+    for name, module in left_out_language_models(named).items():
+        sentences.append(f"{name} is left out: {remedy('llm', module)}")
     if module := missing("report"):
         sentences.append(f"the report is left out: {remedy('report', module)}")
     return sentences

@@ -18,7 +18,7 @@ from ml.evaluation.entry import Entry
 from ml.evaluation.findings import Comparison
 from ml.evaluation.intervals import Interval
 from ml.evaluation.metrics import HEADLINE, METRICS, mean_metrics, metric_name, metrics_of_depth
-from ml.recommender import ALIGNMENT, BASELINE, FUSION, MODEL, RERANKING
+from ml.recommender import ALIGNMENT, BASELINE, FUSION, LANGUAGE_MODEL, MODEL, RERANKING
 
 RANKING = "ranking"
 """The first table of every report: what leads, and by how much."""
@@ -31,7 +31,14 @@ SIZES = "sizes"
 
 LOW, HIGH = f"{HEADLINE}_low", f"{HEADLINE}_high"
 _AGAINST = "Against the best baseline"
-KINDS = {BASELINE: "training-free", MODEL: "trained", FUSION: "fused", RERANKING: "re-ranked", ALIGNMENT: "aligned"}
+KINDS = {
+    BASELINE: "training-free",
+    MODEL: "trained",
+    FUSION: "fused",
+    RERANKING: "re-ranked",
+    ALIGNMENT: "aligned",
+    LANGUAGE_MODEL: "language model",
+}
 """How each kind of recommender is printed."""
 
 
@@ -279,7 +286,7 @@ LEADERBOARD: tuple[Column, ...] = (
         "kind",
         pa.string(),
         "baseline (training-free), model, fusion of the lists of several of these, reranking of the lists of one, or "
-        "alignment of a model with a goal",
+        "alignment of a model with a goal, or language_model that writes queries",
         lambda row: row.entry.kind,
         "Kind",
         _KIND,

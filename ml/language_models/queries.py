@@ -76,8 +76,8 @@ def _search(
             do_sample=False,
             length_penalty=0.0,
             early_stopping=False,
-            # at least one before the end
-            min_new_tokens=2,
+            # the end is not the first
+            min_new_tokens=1,
             max_new_tokens=longest + 1,
             bos_token_id=generator.start,
             eos_token_id=generator.end,
@@ -85,7 +85,7 @@ def _search(
             return_dict_in_generate=True,
             output_scores=True,
         )
-    texts = [_text(generator, row[len(prompts[0]) :]) for row in found.sequences.tolist()]
+    texts = [_text(generator, row[len(prompts[0]) :][:longest]) for row in found.sequences.tolist()]
     # without a beam there is one query, whose probability is 1
     scores = found.sequences_scores.double().cpu().numpy() if queries > 1 else np.zeros(len(prompts))
     scores = scores.reshape(len(prompts), queries)

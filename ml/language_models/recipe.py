@@ -9,14 +9,13 @@ import json
 import math
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, Literal
 
 from ml.config import TableError, read_table, read_toml, take_choice, take_table
 from ml.training.recipe import RECIPES, RecipeSet
 
 LANGUAGE_MODELS = RECIPES / "language_models"
-METHODS = ("query_generation", "zero_shot_reranking")
-QUERY_GENERATION, ZERO_SHOT_RERANKING = METHODS
+QUERY_GENERATION = "query_generation"
 _WORDS = ("name", "title", "source", "notes", "set")
 
 
@@ -150,10 +149,6 @@ class QueryRecipe:
         query: what it reads and writes, and how lists are made of that.
     """
 
-    method: ClassVar[str] = QUERY_GENERATION
-    # a part whose lists are re-ranked: none
-    of: ClassVar[None] = None
-
     name: str
     title: str
     source: str
@@ -180,85 +175,7 @@ class QueryRecipe:
         return _digest(self)
 
 
-@dataclass(frozen=True)
-class ZeroShotRecipe:
-    """A recommender whose best items a language model puts into another order, without training.
-
-    It is in no set: it runs where it is named, since it asks an endpoint, which may cost money, or a model that is not
-    part of this project.
-
-    Attributes:
-        name: name of the file without its ending; also of the recommender.
-        title: for tables and plots.
-        source: the paper, and where values differ from it.
-        notes: what to know of the choice of values.
-        of: name of the baseline, model, fusion or re-ranking that gives the candidates.
-        backend: ``endpoint``, a server with the chat completions of OpenAI's interface, or ``folder``, a causal model
-            in a local folder.
-        folder: of that model, in the layout of Hugging Face with weights in safetensors; a relative path starts at the
-            folder of the recipes.
-        base_url: of the endpoint, up to and with ``/v1``; where it is empty, ``RAW2RANK_LLM_BASE_URL`` is taken.
-        model: that the endpoint is asked for; where it is empty, ``RAW2RANK_LLM_MODEL`` is taken.
-        candidates: how many items of each list the model ranks.
-        history: so many of the latest items are shown.
-        prompt: ``recency``, which names the last item once more, or ``sequential``, which does not.
-        rounds: how often each user is asked, with the candidates shuffled anew each time; their ranks are averaged. 1
-            shows the candidates in one shuffled order.
-        users: so many test users are asked for, drawn once; the others keep the order of the candidates. 0 for all.
-        title_characters: titles are cut to this length.
-        answer_tokens: of an answer, at most.
-        temperature: of the sampling; 0 for the most probable answer.
-        token_budget: a run stops before it has used more tokens than this; what was answered is kept. 0 for no limit.
-        timeout: seconds that an answer is waited for.
-        retries: how often a question is asked again after an error that may pass.
-    """
-
-    method: ClassVar[str] = ZERO_SHOT_RERANKING
-    set: ClassVar[None] = None
-
-    name: str
-    title: str
-    source: str
-    notes: str
-    of: str
-    backend: Literal["endpoint", "folder"] = "endpoint"
-    folder: str = ""
-    base_url: str = ""
-    model: str = ""
-    candidates: int = 20
-    history: int = 10
-    prompt: Literal["recency", "sequential"] = "recency"
-    rounds: int = 3
-    users: int = 200
-    title_characters: int = 120
-    answer_tokens: int = 200
-    temperature: float = 0.0
-    token_budget: int = 1_000_000
-    timeout: float = 60.0
-    retries: int = 5
-
-    def __post_init__(self) -> None:
-        _at_least(self, 2, "candidates")
-        _at_least(self, 1, "history", "rounds", "title_characters", "answer_tokens")
-        _at_least(self, 0, "users", "temperature", "token_budget", "retries")
-        _above_0(self, "timeout")
-        if (self.backend == "folder") != bool(self.folder):
-            raise ValueError('folder names the model of backend = "folder", and goes with no other backend')
-        if self.base_url and not self.base_url.startswith(("http://", "https://")):
-            raise ValueError(f"base_url must start with http:// or https://, not {self.base_url!r}")
-
-    @property
-    def libraries(self) -> tuple[str, ...]:
-        """Modules of the extra ``llm`` that it needs."""
-        return ("transformers",) if self.backend == "folder" else ()
-
-    def digest(self) -> str:
-        """SHA-256 of what decides its lists besides those of its part; no words, nor what only says when to stop."""
-        return _digest(self, "token_budget", "timeout", "retries")
-
-
-LanguageModelRecipe = QueryRecipe | ZeroShotRecipe
-_AnyRecipe = TypeVar("_AnyRecipe", QueryRecipe, ZeroShotRecipe)
+LanguageModelRecipe = QueryRecipe
 _TABLES = {"generator": GeneratorSettings, "finetuning": FinetuningSettings, "query": QuerySettings}
 
 
@@ -267,15 +184,15 @@ def settings_of(recipe: LanguageModelRecipe) -> dict[str, Any]:
     return {name: value for name, value in asdict(recipe).items() if name not in _WORDS}
 
 
-def recipe_of_settings(recipe: type[_AnyRecipe], settings: dict[str, Any]) -> _AnyRecipe:
+def recipe_of_settings(settings: dict[str, Any]) -> QueryRecipe:
     """A recipe without words from what :func:`settings_of` returned.
 
     Raises:
         TypeError: there are keys that it does not have.
     """
     values = {key: _TABLES[key](**value) if key in _TABLES else value for key, value in settings.items()}
-    words: dict[str, Any] = {each.name: "" for each in fields(recipe) if each.name in _WORDS}
-    return recipe(**words, **values)
+    words: dict[str, Any] = {each.name: "" for each in fields(QueryRecipe) if each.name in _WORDS}
+    return QueryRecipe(**words, **values)
 
 
 def load_language_model(path: Path) -> LanguageModelRecipe:
@@ -285,10 +202,7 @@ def load_language_model(path: Path) -> LanguageModelRecipe:
         TableError: the file is no TOML, or a key is missing, unknown or wrong; the message names both.
     """
     tables, where = {"name": path.stem, **read_toml(path)}, str(path)
-    choices = {QUERY_GENERATION: QueryRecipe, ZERO_SHOT_RERANKING: ZeroShotRecipe}
-    recipe = choices[take_choice(tables, "method", choices, where, "")]
-    if recipe is ZeroShotRecipe:
-        return read_table(ZeroShotRecipe, tables, where, "")
+    take_choice(tables, "method", {QUERY_GENERATION: QueryRecipe}, where, "")
     parts = {
         key: read_table(settings, take_table(tables, key, where), where, f"{key}.")
         for key, settings in _TABLES.items()

@@ -10,7 +10,7 @@ from ml.alignment.summary import chosen_folder
 from ml.data.files import read_json
 from ml.models.settings import generates, writes_lists
 from ml.objectives.settings import describe
-from ml.recommender import ALIGNMENT, BASELINE, FUSION, MODEL, RERANKING
+from ml.recommender import ALIGNMENT, BASELINE, FUSION, LANGUAGE_MODEL, MODEL, RERANKING
 from ml.recommenders.load import FolderOf
 from ml.recommenders.registry import Registry
 from ml.training.summary import derived_of_trained, fit_on_of_trained
@@ -100,6 +100,18 @@ def _alignment(name: str, folder_of: FolderOf, registry: Registry, items: int) -
     }
 
 
+def _language_model(name: str, folder_of: FolderOf, registry: Registry, items: int) -> dict[str, Any]:
+    folder = folder_of(name)
+    described = read_json(folder, "query_generation.json")
+    return {
+        "fit_on": described["fit_on"],
+        "loss": "next title",
+        "parameters": described["parameters"],
+        "model_bytes": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
+        "maximum_length": described["recipe"]["query"]["history"],
+    }
+
+
 def _length_of(folder: Path, model: Any) -> dict[str, Any]:
     """Maximum history length of a trained model, and the reason where it was derived from the data."""
     derived = derived_of_trained(folder).get("model.max_length")
@@ -114,4 +126,5 @@ _FACTS: dict[str, Callable[[str, FolderOf, Registry, int], dict[str, Any]]] = {
     FUSION: _fusion,
     RERANKING: _reranking,
     ALIGNMENT: _alignment,
+    LANGUAGE_MODEL: _language_model,
 }

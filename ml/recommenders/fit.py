@@ -9,7 +9,7 @@ from pathlib import Path
 from ml.baselines.registry import BASELINES
 from ml.data.teacher_lists import TeacherLists
 from ml.data.training_set import FIT_ON_TRAIN, TrainingSet
-from ml.recommender import ALIGNMENT, BASELINE, FUSION, MODEL, RERANKING, Recommender
+from ml.recommender import ALIGNMENT, BASELINE, FUSION, LANGUAGE_MODEL, MODEL, RERANKING, Recommender
 from ml.recommenders.registry import Registry
 
 
@@ -123,6 +123,23 @@ def _alignment(asked: _Fit) -> Recommender:
     return AlignedRecommender(recipe, student, conditions.seed, execution).align(asked.training_set)
 
 
+def _language_model(asked: _Fit) -> Recommender:
+    from ml.recommenders.query_generation import QueryGeneration
+    from ml.recommenders.registry import recipes_folder
+    from ml.training.runtime import DEFAULT_THREADS, Execution
+
+    recipe, conditions = asked.registry.language_models[asked.name], asked.conditions
+    threads = DEFAULT_THREADS if conditions.threads is None else conditions.threads
+    return QueryGeneration(
+        recipe,
+        conditions.seed,
+        execution=Execution(threads=threads, device=conditions.device, precision=conditions.precision),
+        fit_on=conditions.fit_on,
+        exclude_seen=conditions.exclude_seen,
+        recipes=recipes_folder(),
+    ).fit(asked.training_set)
+
+
 def _part(asked: _Fit, part: str) -> Recommender:
     """A part of the recommender that is asked for, fitted under the same conditions."""
     folder = asked.folder and asked.folder / part
@@ -189,4 +206,5 @@ _FITS: dict[str, Callable[[_Fit], Recommender]] = {
     FUSION: _fusion,
     RERANKING: _reranking,
     ALIGNMENT: _alignment,
+    LANGUAGE_MODEL: _language_model,
 }

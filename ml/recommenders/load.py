@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ml.data.files import read_json
 from ml.fusion.fusion import Fusion
-from ml.recommender import ALIGNMENT, BASELINE, FUSION, MODEL, RERANKING, Recommender
+from ml.recommender import ALIGNMENT, BASELINE, FUSION, LANGUAGE_MODEL, MODEL, RERANKING, Recommender
 from ml.recommenders.fused import FUSION_FILE, FusedRecommender, load_part
 from ml.recommenders.registry import Registry
 
@@ -52,10 +52,17 @@ def _alignment(name: str, folder_of: FolderOf, registry: Registry, items: int) -
     return AlignedRecommender.load(folder_of(name))
 
 
+def _language_model(name: str, folder_of: FolderOf, registry: Registry, items: int) -> Recommender:
+    from ml.recommenders.query_generation import QueryGeneration
+
+    return QueryGeneration.load(folder_of(name))
+
+
 _LOADS: dict[str, Callable[[str, FolderOf, Registry, int], Recommender]] = {
     BASELINE: _alone,
     MODEL: _alone,
     FUSION: _fusion,
     RERANKING: _reranking,
     ALIGNMENT: _alignment,
+    LANGUAGE_MODEL: _language_model,
 }

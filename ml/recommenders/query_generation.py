@@ -279,8 +279,7 @@ class QueryGeneration:
             described = json.loads((folder / DESCRIPTION_FILE).read_text(encoding="utf-8"))
             if described["format"] != FORMAT:
                 raise ValueError(f"it holds {described['format']}, this version reads {FORMAT}")
-            recipe = recipe_of_settings(QueryRecipe, described["recipe"])
-            assert isinstance(recipe, QueryRecipe)
+            recipe = recipe_of_settings(described["recipe"])
             recipe = replace(recipe, name=described["recipe_name"], source=described["source"])
             texts = {name: json.loads((folder / name).read_text(encoding="utf-8")) for name in (_TITLES, _STEMS)}
             parts = ("data", "indices", "indptr")

@@ -21,7 +21,8 @@ from ml.codes.registry import METHODS
 from ml.config import nearest
 from ml.extras import missing, require
 from ml.fusion.recipe import FusionRecipe, load_fusions
-from ml.recommender import ALIGNMENT, BASELINE, FUSION, MODEL, RERANKING
+from ml.language_models.recipe import LanguageModelRecipe, load_language_models
+from ml.recommender import ALIGNMENT, BASELINE, FUSION, KINDS, LANGUAGE_MODEL, MODEL, RERANKING
 from ml.reranking.recipe import RerankingRecipe, load_rerankings
 from ml.teaching.recipe import TeacherListsRecipe, load_teacher_lists_recipes
 from ml.training.item_features import modules_of_features
@@ -56,6 +57,7 @@ class Registry:
         rerankings: recipes of re-rankings, by name.
         teacher_lists: recipes of teacher lists, by name; by default those of the library.
         alignments: recipes of alignments, by name.
+        language_models: recipes of language models, by name.
     """
 
     recipes: Mapping[str, Recipe]
@@ -64,6 +66,7 @@ class Registry:
     rerankings: Mapping[str, RerankingRecipe] = field(default_factory=dict)
     teacher_lists: Mapping[str, TeacherListsRecipe] = field(default_factory=load_teacher_lists_recipes)
     alignments: Mapping[str, AlignmentRecipe] = field(default_factory=dict)
+    language_models: Mapping[str, LanguageModelRecipe] = field(default_factory=dict)
 
     def kind_of(self, name: str) -> str:
         """One of :data:`ml.recommender.KINDS`.
@@ -77,6 +80,7 @@ class Registry:
             FUSION: self.fusions,
             RERANKING: self.rerankings,
             ALIGNMENT: self.alignments,
+            LANGUAGE_MODEL: self.language_models,
         }
         for kind, known in of_kinds.items():
             if name in known:
@@ -114,7 +118,15 @@ class Registry:
 
 def registry() -> Registry:
     """The recommenders of the recipes' folder (:func:`recipes_folder`)."""
-    return Registry(recipes(), fusions(), codes_recipes(), rerankings(), teacher_lists_recipes(), alignments())
+    return Registry(
+        recipes(),
+        fusions(),
+        codes_recipes(),
+        rerankings(),
+        teacher_lists_recipes(),
+        alignments(),
+        language_models(),
+    )
 
 
 def library_registry() -> Registry:
@@ -124,6 +136,7 @@ def library_registry() -> Registry:
         fusions={fusion.name: fusion for fusion in load_fusions()},
         rerankings={reranking.name: reranking for reranking in load_rerankings()},
         alignments={alignment.name: alignment for alignment in load_alignments()},
+        language_models={recipe.name: recipe for recipe in load_language_models()},
     )
 
 
@@ -208,6 +221,22 @@ def alignments() -> dict[str, AlignmentRecipe]:
         _check_part(where, alignment.set, alignment.student, _sets_of(recipes()), "student")
         student = recipes().get(alignment.student)
         check_student(alignment, None if student is None else student.model, where)
+    return found
+
+
+@cache
+def language_models() -> dict[str, LanguageModelRecipe]:
+    """Language models by name, in the order of their names; none where there is no folder of them.
+
+    Raises:
+        ValueError: a language model has the name of another recommender.
+    """
+    folder = recipes_folder() / "language_models"
+    found = {recipe.name: recipe for recipe in load_language_models(folder)}
+    others = {**BASELINES, **recipes(), **fusions(), **rerankings(), **alignments()}
+    for name in found:
+        if name in others:
+            raise ValueError(f"{folder / name}.toml: {name} is the name of another recommender; choose another one")
     return found
 
 
@@ -326,13 +355,25 @@ def alignment_names() -> list[str]:
     return sorted(alignments())
 
 
+def language_model_names() -> list[str]:
+    return sorted(language_models())
+
+
 def recommender_names() -> list[str]:
-    """Baselines first, then models, then fusions, then re-rankings, then alignments."""
-    return [*BASELINES, *recipe_names(), *fusion_names(), *reranking_names(), *alignment_names()]
+    """Baselines first, then models, then fusions, then re-rankings, then alignments, then language models."""
+    made_of_others = [*fusion_names(), *reranking_names(), *alignment_names()]
+    return [*BASELINES, *recipe_names(), *made_of_others, *language_model_names()]
 
 
 def title_of(name: str) -> str:
-    described: dict[str, Any] = {**BASELINES, **recipes(), **fusions(), **rerankings(), **alignments()}
+    described: dict[str, Any] = {
+        **BASELINES,
+        **recipes(),
+        **fusions(),
+        **rerankings(),
+        **alignments(),
+        **language_models(),
+    }
     return described[name].title
 
 
@@ -399,13 +440,18 @@ def _modules_of_alignment(name: str) -> list[str]:
     return sorted({"ml.recommenders.aligned", *modules_of(alignments()[name].student)})
 
 
-_LAYERS = {BASELINE: "baselines", MODEL: "models", FUSION: "models", RERANKING: "models", ALIGNMENT: "models"}
+def _modules_of_language_model(name: str) -> list[str]:
+    return ["ml.recommenders.query_generation"]
+
+
+_LAYERS = {kind: "baselines" if kind == BASELINE else "models" for kind in KINDS}
 _MODULES = {
     BASELINE: _modules_of_baseline,
     MODEL: _modules_of_model,
     FUSION: _modules_of_fusion,
     RERANKING: _modules_of_reranking,
     ALIGNMENT: _modules_of_alignment,
+    LANGUAGE_MODEL: _modules_of_language_model,
 }
 # kinds that are made of parts, for sentences
 _IN_WORDS = {
@@ -447,6 +493,12 @@ def chosen_names(named: Iterable[str]) -> list[str]:
         for name in sorted(kind)
         if name in wanted or kind[name].set in sets
     ]
+    # sets hold no language model whose libraries are not installed; what is named is refused (check_recipes)
+    chosen += [
+        name
+        for name, recipe in language_models().items()
+        if name in wanted or (recipe.set in sets and not missing("llm", recipe.libraries))
+    ]
     # what one is built on may be left out itself
     while lacking := {name for name in chosen if _lacking(name, chosen)}:
         chosen = [name for name in chosen if name not in lacking]
@@ -464,9 +516,9 @@ def check_recipes(named: list[str]) -> None:
     Raises:
         ValueError: naming the recipes that do not exist, and those that do; or the parts that a fusion or re-ranking
             lacks.
-        MissingExtra: the extra ``train``, or one that a baseline needs, is not installed.
+        MissingExtra: the extra ``train``, or one that a named baseline or language model needs, is not installed.
     """
-    known = [*chosen_baselines(), *recipe_names(), *fusion_names(), *reranking_names(), *alignment_names()]
+    known = [*chosen_baselines(), *(name for name in recommender_names() if name not in BASELINES)]
     unknown = sorted(set(named) - {*known, *RECIPE_SETS})
     if unknown:
         meant = nearest(unknown[0], [*known, *RECIPE_SETS])
@@ -484,6 +536,20 @@ def check_recipes(named: list[str]) -> None:
             require(extra, f"RECIPES={','.join(named)}")
     if set(named) - set(chosen_baselines()):
         require("train", f"RECIPES={','.join(named)}")
+    for name in sorted(set(named) & language_models().keys()):
+        require("llm", f"the recipe {name}", language_models()[name].libraries)
+
+
+def left_out_language_models(named: Iterable[str]) -> dict[str, str]:
+    """Language models of the chosen sets whose libraries are not installed, each with the first that is missing."""
+    sets = {inner for name in set(named) & _SETS.keys() for inner in _SETS[name]}
+    chosen = set(named)
+    lacking = {
+        name: missing("llm", recipe.libraries)
+        for name, recipe in language_models().items()
+        if recipe.set in sets and name not in chosen
+    }
+    return {name: module for name, module in lacking.items() if module}
 
 
 def check_audit_model(name: str) -> None:

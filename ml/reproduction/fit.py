@@ -173,6 +173,7 @@ def _key(bench: Bench, fit: Fit) -> str:
         "fusion": known.fusions[name].digest() if name in known.fusions else None,
         **({"reranking": known.rerankings[name].digest()} if name in known.rerankings else {}),
         **({"alignment": known.alignments[name].digest()} if name in known.alignments else {}),
+        **({"language_model": known.language_models[name].digest()} if name in known.language_models else {}),
         **({"teacher_lists": taught} if (taught := _named_lists(name)) else {}),
         **({"item_text": _text_digest(bench.training_set)} if _reads_item_text(name) else {}),
         **({"times": times_digest(bench.training_set.train)} if _reads_times(name) else {}),

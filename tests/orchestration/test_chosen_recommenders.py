@@ -162,6 +162,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         recommenders.fusions,
         recommenders.rerankings,
         recommenders.alignments,
+        recommenders.language_models,
         recommenders.codes_recipes,
         recommenders.teacher_lists_recipes,
     )

@@ -9,6 +9,7 @@ from ml.recommenders.registry import (
     chosen_names,
     codes_recipes,
     fusion_names,
+    language_model_names,
     recipe_names,
     recommender_names,
     reranking_names,
@@ -57,7 +58,14 @@ def test_every_made_asset_has_a_code_version_and_the_condition() -> None:
 
 def test_every_recommender_is_fitted_ranked_and_compared() -> None:
     names = recommender_names()
-    assert names == [*BASELINES, *recipe_names(), *fusion_names(), *reranking_names(), *alignment_names()]
+    assert names == [
+        *BASELINES,
+        *recipe_names(),
+        *fusion_names(),
+        *reranking_names(),
+        *alignment_names(),
+        *language_model_names(),
+    ]
     ranked = {key.path[-1] for key in GRAPH.materializable_asset_keys if key.path[0] == "rankings"}
     assert ranked == set(names)
     assert {key.path[-1] for key in GRAPH.get(dg.AssetKey(["evaluation", "user_metrics"])).parent_keys} >= ranked

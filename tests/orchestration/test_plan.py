@@ -187,6 +187,7 @@ def rebuilt() -> Iterator[Callable[[], dg.Definitions]]:
         recommenders.fusions,
         recommenders.rerankings,
         recommenders.alignments,
+        recommenders.language_models,
         code_versions.library_version,
         code_versions._module,
     ]

@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,7 @@ class Factory:
             (products of matrices of another shape round otherwise); lists may then differ among items that
             close. 0 where nothing may differ.
         reads_validation_targets: whether validation targets may change the result.
+        library: that it needs and that may not be installed.
         extra: the optional dependency that it needs.
     """
 
@@ -45,11 +47,14 @@ class Factory:
     load: Callable[[Path], Recommender]
     score_tolerance: float = 0.0
     reads_validation_targets: bool = False
+    library: str = ""
     extra: str | None = None
 
     @property
     def installed(self) -> bool:
-        return self.extra is None or not missing(self.extra)
+        """Whether all that it needs is there; else its tests are skipped."""
+        has_library = not self.library or find_spec(self.library) is not None
+        return has_library and (self.extra is None or not missing(self.extra))
 
 
 # every kind of model and objective, so small that a fit takes a second
@@ -503,6 +508,25 @@ def _load_alignment(folder: Path) -> Recommender:
     return AlignedRecommender.load(folder)
 
 
+def _create_query_generation(merge: str, seed: int) -> Recommender:
+    from ml.language_models.recipe import FinetuningSettings, GeneratorSettings, QueryRecipe, QuerySettings
+    from ml.recommenders.query_generation import QueryGeneration
+
+    recipe = QueryRecipe(
+        *(f"llm_query_{merge}", merge, "none", "for tests", "quick"),
+        GeneratorSettings(vocabulary=290, dimensions=16, layers=1, heads=2),
+        FinetuningSettings(steps=6, batch_size=16, learning_rate=0.01, warm_up_steps=2, validate_every=3),
+        QuerySettings(history=3, title_tokens=8, queries=3, merge=merge),
+    )
+    return QueryGeneration(recipe, seed)
+
+
+def _load_query_generation(folder: Path) -> Recommender:
+    from ml.recommenders.query_generation import QueryGeneration
+
+    return QueryGeneration.load(folder)
+
+
 # of baselines that multiply dense matrices
 _TOLERANCES = {"als": 1e-5}
 
@@ -543,6 +567,17 @@ FACTORIES: list[Factory] = [
             reads_validation_targets=True,
         )
         for method in ("ppo", "reinforce")
+    ),
+    *(
+        Factory(
+            f"llm_query_{merge}",
+            partial(_create_query_generation, merge),
+            _load_query_generation,
+            score_tolerance=1e-4,
+            reads_validation_targets=True,
+            library="transformers",
+        )
+        for merge in ("weighted", "in_turns")
     ),
 ]
 

@@ -35,7 +35,8 @@ def histories(training_set) -> Sequences:
 @pytest.fixture(scope="module", params=FACTORIES, ids=lambda factory: factory.name)
 def factory(request) -> Factory:
     if not request.param.installed:
-        pytest.skip(f"the extra {request.param.extra!r} is not installed: no {request.param.name} to test")
+        needed = request.param.library or f"extra {request.param.extra!r}"
+        pytest.skip(f"{needed} is not installed: no {request.param.name} to test")
     return request.param
 
 

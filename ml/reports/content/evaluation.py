@@ -9,7 +9,7 @@ from typing import Any
 from ml.evaluation.columns import HIGH, LOW
 from ml.evaluation.findings import BETTER, NOT_DIFFERENT, WORSE
 from ml.evaluation.metrics import HEADLINE, METRICS
-from ml.recommender import ALIGNMENT, BASELINE, FUSION, MODEL, RERANKING
+from ml.recommender import ALIGNMENT, BASELINE, FUSION, LANGUAGE_MODEL, MODEL, RERANKING
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,11 @@ class LeaderboardRow:
     def aligned(self) -> bool:
         """Whether it is a trained model that was aligned with a goal; ``trained`` is true of it too."""
         return self.values["kind"] == ALIGNMENT
+
+    @property
+    def writes_queries(self) -> bool:
+        """Whether it is a language model that writes queries; ``trained`` is true of it too."""
+        return self.values["kind"] == LANGUAGE_MODEL
 
     @property
     def is_model(self) -> bool:

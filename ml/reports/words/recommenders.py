@@ -75,6 +75,8 @@ def _described(lake: Path, row: LeaderboardRow) -> Described:
         return _reranked(row.title, _read(folder / "reranking.json"))
     if row.aligned:
         return _aligned(row.title, _read(folder / "alignment.json"))
+    if row.writes_queries:
+        return _query_generation(row.title, _read(folder / "query_generation.json"))
     config = _read(folder / "config.json")
     recipe = config.get("recipe", {})
     model = recipe.get("model", {})
@@ -124,6 +126,23 @@ def _reranked(title: str, reranking: Mapping[str, Any]) -> Described:
         return Described(title, "", "", settings)
     text = f"Re-ranks the lists of {reranking['of']}. {method.description} Goal: {goal.title.lower()}."
     return Described(title, text, method.source, settings)
+
+
+def _query_generation(title: str, described: Mapping[str, Any]) -> Described:
+    """What a language model that writes queries reads and writes, and how it was trained."""
+    if not described:
+        return Described(title, "", "")
+    settings = {
+        f"{table}: {name.replace('_', ' ')}": _in_words(value)
+        for table, values in described["recipe"].items()
+        for name, value in values.items()
+    }
+    settings |= {name.replace("_", " "): str(described[name]) for name in ("seed", "fit_on", "threads", "best_step")}
+    text = (
+        "A language model that reads the titles of a history and writes what the next item may be called, several "
+        "times by beam search. BM25 looks for these queries in the catalogue."
+    )
+    return Described(title, text, described["source"], settings)
 
 
 def _aligned(title: str, alignment: Mapping[str, Any]) -> Described:
