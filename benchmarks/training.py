@@ -3,6 +3,7 @@
     python benchmarks/training.py time-to-quality --sequences FILE --peers FOLDER [--quality .055] [--ratio 30]
     python benchmarks/training.py gbce [--users 1024] [--lengths movielens]
     python benchmarks/training.py load [--threads 1]
+    python benchmarks/training.py beside-plain [--recipes cl4srec,duorec,icsrec,cbit]
 
 *time-to-quality*: wall time from arrays to a validation nDCG@10, over the whole catalogue less the items of the history
 (those of the Beauty file never repeat) and evaluation included, and
@@ -15,6 +16,9 @@ the seconds inside its own ``fit_partial`` count for it, those of its evaluation
 
 *load*: seconds of a small training on otherwise idle cores, and while another process keeps each core busy. Idle and
 busy runs alternate. With ``--threads 2`` it shows why one thread is the default.
+
+*beside-plain*: what recipes that add something to a plain one cost beside it, on the same made-up sequences. For
+recipes that read neither text nor times, of which made-up sequences have none.
 
 A sequence file has a line for each user: the user, and the items from the oldest to the newest, apart by blanks. The
 last item is the test item, the one before it the validation item; the rest is trained on.
@@ -201,7 +205,7 @@ def gbce_published_form(seed: int, **data) -> dict:
     return {"sequences/s": len(rows) / (time.perf_counter() - began), "loss": statistics.fmean(losses)}
 
 
-def train_small(recipe: str, seed: int, epochs: int, threads: int) -> dict:
+def train_small(recipe: str, seed: int, epochs: int, threads: int, warm_up: bool = False) -> dict:
     """A few epochs on about as many made-up histories as the demo dataset has."""
     from dataclasses import replace
 
@@ -211,8 +215,19 @@ def train_small(recipe: str, seed: int, epochs: int, threads: int) -> dict:
     rows = made_up_sequences(2000, 1000, 30, "movielens", seed)
     chosen = recipe_named(recipe)
     chosen = replace(chosen, training=replace(chosen.training, max_epochs=epochs, max_steps=0, patience=epochs))
-    log = SequentialRecommender(chosen, seed, execution=Execution(threads=threads)).fit(training_set_of(rows)).log
-    return {"seconds": log[-1].seconds, "loss": log[-1].loss}
+    training_set, execution = training_set_of(rows), Execution(threads=threads)
+    if warm_up:
+        # what is imported in a first fit is no cost of the recipe
+        once = replace(chosen, training=replace(chosen.training, max_epochs=1, patience=1))
+        SequentialRecommender(once, seed, execution=execution).fit(training_set_of(rows[:100]))
+    began = time.process_time()
+    log = SequentialRecommender(chosen, seed, execution=execution).fit(training_set).log
+    return {
+        "seconds": log[-1].seconds,
+        "processor in the fit, s": time.process_time() - began,
+        "sequences/s": statistics.median(record.sequences_per_second for record in log),
+        "loss": log[-1].loss,
+    }
 
 
 def gbce_sizes():
@@ -535,6 +550,31 @@ def load(arguments: argparse.Namespace) -> None:
     report(title, runs, ["seconds", "loss"], ratios, arguments.json)
 
 
+def beside_plain(arguments: argparse.Namespace) -> None:
+    """Each recipe after the one that it is compared with."""
+    # not seconds, which count what else the machine does
+    figure = "processor in the fit, s"
+    bench = Bench(Path(__file__).resolve(), arguments.cores)
+    plain_of = {name: recipe_named(name).plain for name in arguments.recipes.split(",")}
+    if without := [name for name, plain in plain_of.items() if plain is None]:
+        raise SystemExit(f"{', '.join(without)}: not compared with a plain recipe, so there is no ratio to measure")
+    settings = {"epochs": arguments.epochs, "threads": arguments.threads, "warm_up": True}
+    order = dict.fromkeys(name for pair in plain_of.items() for name in reversed(pair))
+    runs = [
+        bench.measure(name, "train_small", recipe=name, seed=seed, **settings)
+        for seed in range(arguments.repeats)
+        for name in order
+    ]
+    ratios = [
+        Ratio(f"{figure}, {name} / {plain}", *_over(runs, name, plain, figure), "<= 2")
+        for name, plain in plain_of.items()
+    ]
+    title = (
+        f"Recipes beside their plain ones, {arguments.epochs} epochs of 2,000 histories, threads: {arguments.threads}"
+    )
+    report(title, runs, [figure, "sequences/s"], ratios, arguments.json)
+
+
 @contextmanager
 def busy_cores(cores: int) -> Iterator[None]:
     """Processes that each keep one of the first ``cores`` cores busy, for as long as the context lasts."""
@@ -594,6 +634,12 @@ def main() -> None:
     command.add_argument("--threads", type=int, default=1, help="of torch; 1 is the default of all trainings")
     common_options(command, repeats=3)
     command.set_defaults(run=load)
+    command = commands.add_parser("beside-plain")
+    command.add_argument("--recipes", default="cl4srec,duorec,icsrec,cbit", help="apart by commas")
+    command.add_argument("--epochs", type=int, default=4)
+    command.add_argument("--threads", type=int, default=1, help="of torch; 1 is the default of all trainings")
+    common_options(command, repeats=3)
+    command.set_defaults(run=beside_plain)
     arguments = parser.parse_args()
     arguments.run(arguments)
 

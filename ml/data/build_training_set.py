@@ -55,9 +55,14 @@ def build_training_set(dataset: str, splits: Path, protocol: dict) -> TrainingSe
     split = np.asarray(columns["split"])
     trained, tested = (int(np.count_nonzero(split == SPLITS.index(name) + 1)) for name in ("train", "test"))
     if not trained or not tested:
+        held_out = (
+            "a user is tested with an item that is held out and follows one that is not; change COLD_ITEMS or SEED, "
+            if str(protocol.get("split", "")).startswith("cold-items")
+            else "a dataset needs users with at least 2 interactions; "
+        )
         raise SplitError(
-            f"{trained} interactions to train on and {tested} users to test: a dataset needs "
-            "users with at least 2 interactions; lower K_CORE or bring a larger dump"
+            f"{trained} interactions to train on and {tested} users to test: {held_out}lower K_CORE or bring a larger "
+            "dump"
         )
     return TrainingSet(
         dataset=dataset,

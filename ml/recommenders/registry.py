@@ -242,7 +242,11 @@ def language_models() -> dict[str, LanguageModelRecipe]:
 
 def _sets_of(recipes: Mapping[str, Any]) -> dict[str, str | None]:
     """The set that each recommender is in, by name; ``None`` for baselines that always run."""
-    of_baselines = {name: None if name in ALWAYS_RUN else CHOSEN_BASELINES for name in BASELINES}
+    # a baseline that needs an extra is in no set of _SETS
+    of_baselines = {
+        name: None if baseline.always_runs else baseline.extra or CHOSEN_BASELINES
+        for name, baseline in BASELINES.items()
+    }
     return {**of_baselines, **{name: recipe.set for name, recipe in recipes.items()}}
 
 
@@ -478,7 +482,11 @@ def chosen_names(named: Iterable[str]) -> list[str]:
             return []
         wanted = {DEFAULT_SET}
     sets = {inner for name in wanted & _SETS.keys() for inner in _SETS[name]}
-    chosen = [name for name in chosen_baselines() if name in wanted or CHOSEN_BASELINES in sets]
+    chosen = [
+        name
+        for name in chosen_baselines()
+        if name in wanted or (CHOSEN_BASELINES in sets and BASELINES[name].extra is None)
+    ]
     chosen += [
         name
         for kind in (recipes(), fusions(), rerankings(), alignments())
@@ -508,7 +516,7 @@ def check_recipes(named: list[str]) -> None:
     Raises:
         ValueError: naming the recipes that do not exist, and those that do; or the parts that a fusion or re-ranking
             lacks.
-        MissingExtra: the extra ``train``, or a library that a named language model needs, is not installed.
+        MissingExtra: the extra ``train``, or one that a named baseline or language model needs, is not installed.
     """
     known = [*chosen_baselines(), *(name for name in recommender_names() if name not in BASELINES)]
     unknown = sorted(set(named) - {*known, *RECIPE_SETS})
@@ -522,6 +530,10 @@ def check_recipes(named: list[str]) -> None:
     for name in sorted(set(named) & set(known) - set(chosen)):
         lacking = ",".join(_lacking(name, chosen))
         raise ValueError(f"{name} is {_IN_WORDS[kind_of(name)]} chosen: add {lacking} to RECIPES")
+    for name in chosen_baselines():
+        extra = BASELINES[name].extra
+        if name in named and extra is not None:
+            require(extra, f"RECIPES={','.join(named)}")
     if set(named) - set(chosen_baselines()):
         require("train", f"RECIPES={','.join(named)}")
     for name in sorted(set(named) & language_models().keys()):

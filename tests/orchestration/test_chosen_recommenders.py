@@ -34,7 +34,8 @@ CODES = ("random", "svd", "tiny_text")
 QUICK = ["tiny_recjpq", "tiny_softmax", "tiny_fusion"]
 FULL = ["tiny_gsasrec", *QUICK]
 # baselines that run only where they are chosen
-CHOSEN = [name for name in BASELINES if name not in ALWAYS_RUN]
+# als needs an extra and is in no set
+CHOSEN = [name for name in BASELINES if name not in ALWAYS_RUN and name != "als"]
 RERANKED, ALIGNED = "mmr_0.3_of_tiny_fusion", "aligned_tiny_student"
 BEYOND_ACCURACY = ["tiny_recjpq", "tiny_softmax", "tiny_student", "tiny_fusion", RERANKED, ALIGNED]
 

@@ -22,6 +22,7 @@ import numpy as np
 
 from ml.baselines.registry import BASELINES
 from ml.data.training_set import Sequences, TrainingSet
+from ml.extras import missing
 from ml.recommender import Recommendations, Recommender
 
 
@@ -37,7 +38,8 @@ class Factory:
             (products of matrices of another shape round otherwise); lists may then differ among items that
             close. 0 where nothing may differ.
         reads_validation_targets: whether validation targets may change the result.
-        library: that it needs and that may not be installed; its tests are skipped without it.
+        library: that it needs and that may not be installed.
+        extra: the optional dependency that it needs.
     """
 
     name: str
@@ -46,6 +48,13 @@ class Factory:
     score_tolerance: float = 0.0
     reads_validation_targets: bool = False
     library: str = ""
+    extra: str | None = None
+
+    @property
+    def installed(self) -> bool:
+        """Whether all that it needs is there; else its tests are skipped."""
+        has_library = not self.library or find_spec(self.library) is not None
+        return has_library and (self.extra is None or not missing(self.extra))
 
 
 # every kind of model and objective, so small that a fit takes a second
@@ -518,8 +527,16 @@ def _load_query_generation(folder: Path) -> Recommender:
     return QueryGeneration.load(folder)
 
 
+# of baselines that multiply dense matrices
+_TOLERANCES = {"als": 1e-5}
+
 FACTORIES: list[Factory] = [
-    *(Factory(baseline.name, baseline.create, baseline.load) for baseline in BASELINES.values()),
+    *(
+        Factory(
+            baseline.name, baseline.create, baseline.load, _TOLERANCES.get(baseline.name, 0.0), extra=baseline.extra
+        )
+        for baseline in BASELINES.values()
+    ),
     *(
         Factory(
             name,
@@ -621,9 +638,7 @@ def digests() -> dict[str, list[str]]:
     """Of every recommender: what it recommends, and what it saves."""
     training_set = made_up_training_set()
     known = {}
-    for factory in FACTORIES:
-        if factory.library and find_spec(factory.library) is None:
-            continue
+    for factory in (one for one in FACTORIES if one.installed):
         recommender = factory.create(3).fit(training_set)
         answer = recommender.recommend(training_set.histories("test"), 10, exclude_seen=True)
         with tempfile.TemporaryDirectory() as folder:

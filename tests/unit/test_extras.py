@@ -55,8 +55,9 @@ def _installed() -> dict[str, list[str]]:
 
 
 def distributions_of(module: str) -> set[str]:
-    """Normalised names of the distributions that a package of others comes from."""
-    return {canonicalize_name(name) for name in _installed()[module]}
+    """Normalised names of the distributions that a package of others comes from; its own name where it is not
+    installed."""
+    return {canonicalize_name(name) for name in _installed().get(module, [module])}
 
 
 def imported(path: Path) -> set[str]:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
 
+from ml.baselines.als import AlternatingLeastSquares
 from ml.baselines.association_rules import ConfidenceRules, LiftRules, SupportRules
 from ml.baselines.ease import Ease, best_of
 from ml.baselines.item_matrix import best_by_sums, history_matrix, strongest
@@ -15,7 +16,9 @@ from ml.baselines.nearest_neighbours import ItemNearestNeighbours, UserNearestNe
 from ml.baselines.popularity import popularity_order
 from ml.baselines.registry import ALWAYS_RUN, BASELINES
 from ml.data.training_set import Sequences, TrainingSet
+from ml.extras import NEEDED, MissingExtra
 from ml.item_graph.graph import places
+from ml.recommenders.registry import check_recipes, chosen_names
 
 ITEMS = 9
 KINDS = [ItemNearestNeighbours, UserNearestNeighbours, SupportRules, ConfidenceRules, LiftRules, Ease]
@@ -158,6 +161,46 @@ def test_in_a_large_catalogue_the_popular_items_have_weights(monkeypatch):
     assert made.weights.shape == (3, 3)
     found = made.recommend(Sequences.from_lists([[1]]), ITEMS, exclude_seen=False)
     assert found.items[0, 0] == 0
+
+
+def test_vectors_of_histories_solve_the_least_squares_written_out():
+    """Equation 4 of the paper, with one weight for each item of the catalogue."""
+    vectors = np.random.default_rng(0).normal(size=(ITEMS, 64)).astype(np.float32)
+    made = AlternatingLeastSquares()
+    made.vectors, made.counts = vectors, np.arange(ITEMS)[::-1].copy()
+    asked = [[3, 1, 3], [], [8, 0, 2, 5]]
+    found = made.recommend(Sequences.from_lists(asked), ITEMS, exclude_seen=False)
+    for row, items, scores in zip(asked, found.items, found.scores, strict=True):
+        liked = np.isin(np.arange(ITEMS), row)
+        weights = np.where(liked, 40.0, 1.0)
+        wide = vectors.astype(np.float64)
+        user = np.linalg.solve((wide.T * weights) @ wide + 0.1 * np.eye(64), wide.T @ (weights * liked))
+        np.testing.assert_allclose(scores, (wide @ user)[items], rtol=1e-4, atol=1e-5)
+        assert (np.diff(scores) <= 0).all()
+    assert found.items[1].tolist() == list(range(ITEMS))
+
+
+def test_vectors_of_histories_are_those_of_implicit():
+    implicit = pytest.importorskip("implicit.cpu.als", reason="the extra 'als' is not installed")
+    training_set = _training_set([[0, 1, 2], [0, 1], [0, 2, 5], [3, 4], [7, 8, 4]])
+    made = AlternatingLeastSquares(seed=2).fit(training_set)
+    theirs = implicit.AlternatingLeastSquares(factors=64, regularization=0.1, alpha=40.0)
+    theirs.item_factors = made.vectors
+    matrix = history_matrix(training_set.train, ITEMS).astype(np.float32)
+    users = theirs.recalculate_user(np.arange(len(training_set.train)), matrix)
+    found = made.recommend(training_set.train, ITEMS, exclude_seen=False)
+    expected = np.take_along_axis(users @ made.vectors.T, found.items.astype(np.int64), axis=1)
+    np.testing.assert_allclose(found.scores, expected, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("named", [["als"], ["als", "item_knn"]])
+def test_als_is_refused_where_its_extra_is_not_installed(named, monkeypatch):
+    monkeypatch.setitem(NEEDED, "als", ("not_there",))
+    with pytest.raises(MissingExtra, match=r"RECIPES=als.* needs not_there, .*pip install 'raw2rank\[als\]'"):
+        check_recipes(named)
+    with pytest.raises(MissingExtra, match="the baseline als needs not_there"):
+        AlternatingLeastSquares().fit(_training_set([[0, 1]]))
+    assert "als" not in chosen_names(["knowledge"])
 
 
 def test_they_run_only_where_they_are_chosen():

@@ -34,8 +34,9 @@ def histories(training_set) -> Sequences:
 
 @pytest.fixture(scope="module", params=FACTORIES, ids=lambda factory: factory.name)
 def factory(request) -> Factory:
-    if request.param.library:
-        pytest.importorskip(request.param.library)
+    if not request.param.installed:
+        needed = request.param.library or f"extra {request.param.extra!r}"
+        pytest.skip(f"{needed} is not installed: no {request.param.name} to test")
     return request.param
 
 

@@ -102,6 +102,14 @@ def test_a_split_without_a_test_target_is_refused(tmp_path):
         built(tmp_path, {"a": [("t", "i1"), ("t", "i2")]})
 
 
+def test_a_split_by_items_without_a_test_target_says_which_settings_to_change(tmp_path):
+    splits = tmp_path / "splits.parquet"
+    pl.DataFrame({"user_id": ["a"], "position": [0], "item_id": ["i1"], "split": ["unused"]}).write_parquet(splits)
+    protocol = {"split": "cold-items, 0.1 of the items for the test and as many for validation"}
+    with pytest.raises(SplitError, match=r"0 interactions to train on and 0 users to test.* change COLD_ITEMS or SEED"):
+        build_training_set("tiny", splits, protocol)
+
+
 def test_the_final_fit_may_read_the_validation_items_and_ranks_for_the_same_histories():
     ours = _training_set_with_everything()
     both = ours.to_fit_on("train+validation")
