@@ -1,1 +1,1 @@
-"""Language models: one that writes queries for the next item, and one that ranks candidates without training."""
+"""Causal language models that write queries for the next item."""
