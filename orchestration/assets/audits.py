@@ -48,6 +48,7 @@ class Material:
 
     paths: DatasetPaths
     settings: Settings
+    needs: tuple[str, ...]
 
     @cached_property
     def sequences(self) -> "TrainingSet":
@@ -133,8 +134,13 @@ class Material:
 
     @property
     def _with_times(self) -> bool:
-        fitted = self._chosen("audits", "audit_model")
-        return any_reads_times([*compared_recommenders(self.paths.dataset), *([fitted] if fitted else [])])
+        """Whether a recommender that the audit loads or fits reads times; no other audit reads what was chosen."""
+        names: list[str] = []
+        if {"trained", "leading"} & set(self.needs):
+            names += compared_recommenders(self.paths.dataset)
+        if "candidates" in self.needs and (fitted := self._chosen("audits", "audit_model")):
+            names.append(fitted)
+        return any_reads_times(names)
 
     def _chosen(self, slice_: str, name: str) -> Any:
         """A setting as it was written down for the dataset."""
@@ -148,18 +154,22 @@ def _settings(*names: str) -> set[str]:
 _SEQUENCES = {"training_sets/sequences", "training_sets/protocol"}
 _TEXT = _SEQUENCES | {"training_sets/item_text"}
 _COMPARED = _settings("comparison")
+_TIMES = {"training_sets/times"}
 # what each argument of an audit is read from: see ml.audits.registry.ARGUMENTS
 _READ_FROM: dict[str, set[str]] = {
     "training_set": _TEXT,
     "with_vectors": _TEXT | {"training_sets/text_vectors"},
     "sequences": _SEQUENCES,
     "interactions": _SEQUENCES | {"marts/interactions", "marts/splits"},
-    "candidates": _TEXT | _settings("fit", "training", "ranking", "audits"),
+    "candidates": _TEXT | _TIMES | _settings("fit", "training", "ranking", "audits"),
     "codes": _COMPARED,
     "leaderboard": {"evaluation/leaderboard"},
     "values": _COMPARED | {"evaluation/user_metrics", "evaluation/further_seeds"},
-    "leading": {"evaluation/leaderboard", "training_sets/sequences"} | {"/".join(key) for key in RECOMMENDERS},
-    "trained": _COMPARED | {"training_sets/sequences"} | {f"models/{name}" for name in recipe_names()},
+    "leading": _COMPARED
+    | _TIMES
+    | {"evaluation/leaderboard", "training_sets/sequences"}
+    | {"/".join(key) for key in RECOMMENDERS},
+    "trained": _COMPARED | _TIMES | {"training_sets/sequences"} | {f"models/{name}" for name in recipe_names()},
     "fit_on": _settings("fit"),
     "exclude_seen": _settings("ranking"),
     "seed": _settings("training"),
@@ -216,7 +226,7 @@ def _audit_asset(audit: Registered) -> dg.AssetsDefinition:
         from ml.reports.render.markdown import evaluation as markdown_evaluation
 
         paths = Workspace.current().dataset(context.partition_key)
-        material = Material(paths, settings)
+        material = Material(paths, settings, audit.needs)
         found: Audit = audit.resolve()(**{need: getattr(material, need) for need in audit.needs})
         path = paths.asset("audits") / f"{name}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
