@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from ml.baselines.registry import BASELINES
 from ml.evaluation.what_helps.counterpart import Counterpart
-from ml.recommender import BASELINE, MODEL
+from ml.recommender import BASELINE, LANGUAGE_MODEL, MODEL
 from ml.recommenders.registry import Registry
 from ml.training.recipe import FAMILIES
 
@@ -40,7 +40,7 @@ def counterpart_of(name: str, registry: Registry) -> Counterpart | None:
         baseline = BASELINES[name]
         family = "text" if baseline.needs_item_text else NEIGHBOURS if not baseline.always_runs else None
         return None if family is None else Counterpart(name, family, _OF_BASELINES)
-    if kind == "language_model":
+    if kind == LANGUAGE_MODEL:
         return Counterpart(name, LANGUAGE_MODELS, _OF_LANGUAGE_MODELS)
     return None
 

@@ -108,7 +108,7 @@ def test_what_a_recipe_may_not_say_is_refused_by_its_file(tmp_path: Path, text: 
 
 def test_shipped_recipes_are_read_and_kept_as_settings() -> None:
     (recipe,) = load_language_models(LANGUAGE_MODELS)
-    assert (recipe.name, recipe.set) == ("llm_query", "knowledge")
+    assert (recipe.name, recipe.set) == ("llm_query", "slow")
     assert recipe_of_settings(settings_of(recipe)).digest() == recipe.digest()
     assert replace(recipe, title="Another", set="slow").digest() == recipe.digest()
     assert replace(recipe, query=replace(recipe.query, history=4)).digest() != recipe.digest()
