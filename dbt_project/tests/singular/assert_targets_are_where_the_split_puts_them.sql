@@ -52,8 +52,12 @@ misplaced as (
         or (split = 'history' and not coalesce(position between validated_at and tested_at, false))
         or (cold_for is null and split = 'unused' and not coalesce(position > coalesce(tested_at, validated_at), false))
         -- of the items of the test that follow others the last is the target
-        or (cold_for = 'test' and split = 'unused' and position > last_trained
-            and coalesce(position > tested_at, tested_at is null))
+        or (
+            cold_for = 'test'
+            and split = 'unused'
+            and position > last_trained
+            and coalesce(position > tested_at, tested_at is null)
+        )
 )
 {%- else -%}
 -- each window has labels of its own, and in its window a target is the first of its user

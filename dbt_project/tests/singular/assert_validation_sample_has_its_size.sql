@@ -1,14 +1,13 @@
 {%- set asked = whole_number('validation_users') -%}
 
--- read by the split cold-items alone, and named here for a lineage that no setting changes
-with cold_items as ( -- noqa: ST03
+-- without a row under another split than cold-items
+with cold_items as (
     select * from {{ ref('int_cold_items') }}
 ),
 
 splits as (
     select
         splits.*,
-        {% if split_rule() == 'cold-items' -%}
         cold_items.cold_for,
         count(*) filter (cold_items.cold_for is null) over (
             partition by splits.user_id
@@ -16,13 +15,8 @@ splits as (
             rows between unbounded preceding and 1 preceding
         ) > 0 as follows_others,
         max(splits.position) filter (splits.split = 'test') over (partition by splits.user_id) as tested_at
-        {%- else -%}
-        null as cold_for
-        {%- endif %}
     from {{ ref('splits') }} as splits
-    {%- if split_rule() == 'cold-items' %}
     left join cold_items on splits.item_id = cold_items.item_id
-    {%- endif %}
 ),
 
 histories as (
