@@ -291,12 +291,17 @@ class TrainingSet:
         self, train: np.ndarray, validation: np.ndarray, before_validation: np.ndarray, before_test: np.ndarray
     ) -> TrainingSet:
         """The same with the time of each interaction: see :class:`ml.data.times.Times`."""
+
+        def timed(between: Sequences | None, times: np.ndarray) -> Sequences | None:
+            # where nothing lies between there are no times either
+            return None if between is None else replace(between, times=times)
+
         return replace(
             self,
             train=replace(self.train, times=train),
             validation_times=validation,
-            before_validation=replace(self._between("validation"), times=before_validation),
-            before_test=replace(self._between("test"), times=before_test),
+            before_validation=timed(self.before_validation, before_validation),
+            before_test=timed(self.before_test, before_test),
         )
 
     def _arrays(self) -> dict[str, np.ndarray]:

@@ -16,6 +16,7 @@ LAYERS = {
         "int_interactions_selected",
         "int_interactions_core",
         "int_split_boundaries",
+        "int_cold_items",
         "int_metadata_deduplicated",
     },
     "marts": {"interactions", "splits", "users", "items", "reconciliation", "statistics"},

@@ -68,6 +68,8 @@ def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DatasetPaths:
     for module_ in (module, rankings):
         monkeypatch.setattr(module_, "registry", lambda: registry)
     monkeypatch.setattr(module, "compared_recommenders", lambda dataset: [*BASELINES, "mmr"])
+    # the re-ranking is of this test alone
+    monkeypatch.setattr(module, "any_reads_times", lambda names: False)
     return paths
 
 

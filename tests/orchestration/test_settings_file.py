@@ -179,6 +179,8 @@ def possible(name: str) -> st.SearchStrategy:
         return st.integers(1, 99).map(lambda part: f"0.{part:02}")
     if kind is str:
         return st.sampled_from(["", "tiny_softmax"])
+    if name == "cold_items":
+        return st.floats(0.01, 0.49)
     if name == "recipes":
         return st.lists(st.sampled_from(["quick", "tiny_softmax"]), unique=True)
     return {bool: st.booleans(), int: st.integers(1, 100), float: st.floats(0, 5)}[kind]

@@ -43,7 +43,7 @@ def test_components_are_a_rotation_of_the_vectors_whitened_by_zca():
     np.testing.assert_allclose(one @ one.T, other @ other.T, atol=1e-8)
 
 
-@given(st.integers(1, 12), st.integers(0, 8), st.integers(0, 100), st.floats(0.01, 1))
+@given(st.integers(1, 12), st.integers(0, 8), st.integers(0, 100), st.floats(0.01, 0.99))
 @settings(max_examples=60, deadline=None)
 def test_any_vectors_become_finite_ones_alike_each_time(rows, dimensions, seed, shrinkage):
     vectors = np.random.default_rng(seed).integers(-1, 2, (rows, dimensions)).astype(np.float32)
