@@ -360,7 +360,7 @@ def test_what_cannot_be_compared_is_refused(baselines, training_set):
 
 def test_wrong_entries_are_refused(baselines, training_set):
     one, another = baselines[0].user_metrics[0], baselines[1].user_metrics[0]
-    with pytest.raises(ValueError, match="one of baseline, .*, language_model, not 'oracle'"):
+    with pytest.raises(ValueError, match=r"one of baseline, .*, language_model, not 'oracle'"):
         Entry("Oracle", "oracle", (one,))
     with pytest.raises(ValueError, match="Random needs a tuple of user metrics, one table a seed"):
         Entry("Random", "baseline", one)
