@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 from scipy import sparse
 
-from ml.baselines.item_matrix import best_by_sums, history_matrix, together, user_item_matrix
-from ml.baselines.popularity import item_counts, popularity_order
-from ml.baselines.save_load import load_state, save_state
-from ml.data.training_set import Sequences, TrainingSet
-from ml.item_graph.graph import graph_arrays, graph_from_arrays
-from ml.item_graph.histories import check_request, in_blocks
-from ml.recommender import Recommendations
+from ml.baselines.item_matrix import ItemToItem, together, user_item_matrix
+from ml.data.training_set import TrainingSet
 from ml.registry import Registered
 
 REGISTERED = (
@@ -53,7 +47,7 @@ REGISTERED = (
 LEAST_SUPPORT_OF_LIFT = 2
 
 
-class SupportRules:
+class SupportRules(ItemToItem):
     """Ranks items by the sum of the strengths of the rules from the items of a history to them.
 
     The strength of a rule from ``a`` to ``b`` is its support: the share of the training histories that hold both,
@@ -63,13 +57,8 @@ class SupportRules:
     name: ClassVar[str] = "rules_support"
     least_support: ClassVar[int] = 1
 
-    def __init__(self) -> None:
-        self.counts = np.empty(0, dtype=np.int64)
-        self.rules = sparse.csr_matrix((0, 0))
-
-    def fit(self, training_set: TrainingSet) -> Self:
-        """Count which items are in one training history."""
-        self.counts = item_counts(training_set)
+    def pairs(self, training_set: TrainingSet) -> sparse.csr_matrix:
+        """Strengths of the rules between all items that are in one training history."""
         matrix = user_item_matrix(training_set)
         users = np.asarray(matrix.sum(axis=0)).ravel()
         both = together(matrix)
@@ -77,8 +66,7 @@ class SupportRules:
         both.eliminate_zeros()
         row = np.repeat(np.arange(both.shape[0]), np.diff(both.indptr))
         both.data = self.strength(both.data, users[row], users[both.indices], matrix.shape[0])
-        self.rules = both
-        return self
+        return both
 
     @staticmethod
     def strength(both: np.ndarray, first: np.ndarray, second: np.ndarray, histories: int) -> np.ndarray:
@@ -91,29 +79,6 @@ class SupportRules:
             histories: of all users.
         """
         return both / histories
-
-    def recommend(self, histories: Sequences, k: int, exclude_seen: bool) -> Recommendations:
-        """The items that the strongest rules lead to, then the most popular others."""
-        items = len(self.counts)
-        check_request(histories, k, items)
-        order = popularity_order(self.counts)
-
-        def answer(block: Sequences) -> Recommendations:
-            scores = (history_matrix(block, items) @ self.rules).tocsr()
-            return best_by_sums(scores, k, order, block if exclude_seen else None)
-
-        return in_blocks(histories, k, 4 * items + 2 * k, answer)
-
-    def save(self, folder: Path) -> None:
-        save_state(folder, self.name, {}, {"counts": self.counts, **graph_arrays(self.rules)})
-
-    @classmethod
-    def load(cls, folder: Path) -> Self:
-        _, arrays = load_state(folder, cls.name)
-        recommender = cls()
-        recommender.counts = arrays["counts"]
-        recommender.rules = graph_from_arrays(arrays)
-        return recommender
 
 
 class ConfidenceRules(SupportRules):

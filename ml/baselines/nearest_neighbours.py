@@ -8,11 +8,11 @@ from typing import Self
 import numpy as np
 from scipy import sparse
 
-from ml.baselines.item_matrix import best_by_sums, history_matrix, strongest, together, user_item_matrix
+from ml.baselines.item_matrix import ItemToItem, best_by_sums, history_matrix, strongest, together, user_item_matrix
 from ml.baselines.popularity import item_counts, popularity_order
 from ml.baselines.save_load import load_state, save_state
 from ml.data.training_set import Sequences, TrainingSet
-from ml.item_graph.graph import graph_arrays, graph_from_arrays, places
+from ml.item_graph.graph import places
 from ml.item_graph.histories import check_request, in_blocks
 from ml.recommender import Recommendations
 from ml.registry import Registered
@@ -49,7 +49,7 @@ NEIGHBOURS_OF_AN_ITEM = 200
 NEIGHBOURS_OF_A_USER = 100
 
 
-class ItemNearestNeighbours:
+class ItemNearestNeighbours(ItemToItem):
     """Ranks items by the sum of their similarities with the items of a history.
 
     The similarity of two items is ``together / (sqrt(users of one * users of the other) + shrinkage)``, with the users
@@ -62,44 +62,14 @@ class ItemNearestNeighbours:
     shrinkage = SHRINKAGE
     neighbours = NEIGHBOURS_OF_AN_ITEM
 
-    def __init__(self) -> None:
-        self.counts = np.empty(0, dtype=np.int64)
-        self.similar = sparse.csr_matrix((0, 0))
-
-    def fit(self, training_set: TrainingSet) -> Self:
-        """Compare all items that stand in one training history."""
-        self.counts = item_counts(training_set)
+    def pairs(self, training_set: TrainingSet) -> sparse.csr_matrix:
+        """Similarities of all items that stand in one training history."""
         matrix = user_item_matrix(training_set)
         both = together(matrix)
         norms = np.sqrt(np.asarray(matrix.sum(axis=0)).ravel())
         row = np.repeat(np.arange(both.shape[0]), np.diff(both.indptr))
         both.data /= norms[row] * norms[both.indices] + self.shrinkage
-        self.similar = strongest(both, self.neighbours, places(popularity_order(self.counts)))
-        return self
-
-    def recommend(self, histories: Sequences, k: int, exclude_seen: bool) -> Recommendations:
-        """The items that are most similar to those of the history, then the most popular others."""
-        items = len(self.counts)
-        check_request(histories, k, items)
-        order = popularity_order(self.counts)
-
-        def answer(block: Sequences) -> Recommendations:
-            # an item's similarities are its row, as of the items of the history
-            scores = (history_matrix(block, items) @ self.similar).tocsr()
-            return best_by_sums(scores, k, order, block if exclude_seen else None)
-
-        return in_blocks(histories, k, 4 * items + 2 * k, answer)
-
-    def save(self, folder: Path) -> None:
-        save_state(folder, self.name, {}, {"counts": self.counts, **graph_arrays(self.similar)})
-
-    @classmethod
-    def load(cls, folder: Path) -> Self:
-        _, arrays = load_state(folder, cls.name)
-        recommender = cls()
-        recommender.counts = arrays["counts"]
-        recommender.similar = graph_from_arrays(arrays)
-        return recommender
+        return strongest(both, self.neighbours, places(popularity_order(self.counts)))
 
 
 class UserNearestNeighbours:

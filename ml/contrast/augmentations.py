@@ -16,7 +16,7 @@ from ml.contrast.info_nce import info_nce
 from ml.contrast.settings import AugmentationsSettings
 from ml.data.training_set import Sequences
 from ml.models.sequential_model import SequentialModel
-from ml.tasks.batch import Batch, users_of
+from ml.tasks.batch import random_places, users_of
 from ml.tasks.build import Task
 
 
@@ -57,7 +57,7 @@ class AugmentationsContrast:
         users = np.tile(users_of(sequences, rows), 2)
         return view_batch(self.task, items, lengths, users, max_length, hidden)
 
-    def loss(self, model: SequentialModel, batch: Batch, views: ViewBatch) -> Tensor:
+    def loss(self, model: SequentialModel, views: ViewBatch) -> Tensor:
         first, second = views.states(model).chunk(2)
         return info_nce(first, second, self.settings.temperature, self.settings.similarity)
 
@@ -87,11 +87,8 @@ def crop(histories: Histories, share: float, generator: np.random.Generator) -> 
 def mask(histories: Histories, share: float, generator: np.random.Generator) -> View:
     """``share`` of the items, rounded down, are hidden; the places are drawn, all sets of them alike."""
     counts = np.minimum((share * histories.lengths).astype(np.int64), histories.lengths - 1)
-    draws = generator.random(histories.items.shape)
-    draws[np.arange(draws.shape[1]) >= histories.lengths[:, None]] = 2.0
-    # ranks of the draws within their rows
-    ranks = draws.argsort(axis=1, kind="stable").argsort(axis=1, kind="stable")
-    return View(histories.items, histories.lengths, ranks < counts[:, None])
+    hidden = random_places(counts, histories.lengths, histories.items.shape[1], generator)
+    return View(histories.items, histories.lengths, hidden)
 
 
 def reorder(histories: Histories, share: float, generator: np.random.Generator) -> View:

@@ -12,7 +12,6 @@ from torch import Tensor
 from ml.contrast.settings import ContrastSettings
 from ml.data.training_set import Sequences
 from ml.models.sequential_model import SequentialModel
-from ml.tasks.batch import Batch
 from ml.tasks.build import Task
 
 
@@ -30,7 +29,7 @@ class Contrast(Protocol):
     def views(self, sequences: Sequences, rows: np.ndarray, max_length: int, generator: np.random.Generator) -> Any:
         """Views of the given rows of the training histories, on the CPU."""
 
-    def loss(self, model: SequentialModel, batch: Batch, views: Any) -> Tensor:
+    def loss(self, model: SequentialModel, views: Any) -> Tensor:
         """The loss before it is weighted, a scalar with a gradient."""
 
 

@@ -49,7 +49,7 @@ class ClozeContrast:
         draws = range(self.settings.views)
         return MaskedViews(tuple(self.task.training_batch(sequences, rows, max_length, generator) for _ in draws))
 
-    def loss(self, model: SequentialModel, batch: Batch, views: MaskedViews) -> Tensor:
+    def loss(self, model: SequentialModel, views: MaskedViews) -> Tensor:
         means = torch.stack([mean_states(model, each) for each in views.batches])
         return several_views(means, self.settings.temperature, self.settings.similarity)
 

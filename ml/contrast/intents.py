@@ -14,11 +14,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ml.contrast.info_nce import info_nce
-from ml.contrast.same_target import SameTargetViews, TwoViews, joined
+from ml.contrast.same_target import SameTargetViews, TwoViews
 from ml.contrast.settings import IntentsSettings
 from ml.data.training_set import Sequences
 from ml.models.sequential_model import SequentialModel
-from ml.tasks.batch import Batch, users_of
 from ml.tasks.build import Task
 
 _ROUNDS = 10
@@ -41,11 +40,9 @@ class IntentsContrast:
     def views(
         self, sequences: Sequences, rows: np.ndarray, max_length: int, generator: np.random.Generator
     ) -> TwoViews:
-        own, others, of_rows = self.same_target.histories(sequences, rows, max_length, generator)
-        users = [users_of(sequences, rows), users_of(sequences, of_rows)]
-        return TwoViews(joined([own, others], users, self.task, max_length), torch.from_numpy(own.targets))
+        return self.same_target.views(("own", "other"), sequences, rows, max_length, generator)
 
-    def loss(self, model: SequentialModel, batch: Batch, views: TwoViews) -> Tensor:
+    def loss(self, model: SequentialModel, views: TwoViews) -> Tensor:
         settings = self.settings
         own, others = views.views.states(model).split(len(views.targets))
         coarse = info_nce(own, others, settings.temperature, settings.similarity, views.targets)

@@ -15,7 +15,7 @@ from ml.contrast.info_nce import info_nce
 from ml.contrast.settings import DropoutSettings
 from ml.data.training_set import Sequences
 from ml.models.sequential_model import SequentialModel
-from ml.tasks.batch import Batch, moved, users_of
+from ml.tasks.batch import moved, users_of
 from ml.tasks.build import Task
 
 
@@ -102,6 +102,24 @@ class SameTargetViews:
         places, of_rows = self._index.draw(ends, own.targets, generator)
         return own, histories_before(sequences, places, of_rows, own.items.shape[1]), of_rows
 
+    def views(
+        self,
+        parts: tuple[str, ...],
+        sequences: Sequences,
+        rows: np.ndarray,
+        max_length: int,
+        generator: np.random.Generator,
+    ) -> TwoViews:
+        """Each of the parts for all rows, one after the other: the ``own`` history, or the ``other`` one."""
+        own, others, of_rows = self.histories(sequences, rows, max_length, generator)
+        made = {"own": (own, users_of(sequences, rows)), "other": (others, users_of(sequences, of_rows))}
+        width = own.items.shape[1]
+        items = [np.pad(made[part][0].items, ((0, 0), (0, width - made[part][0].items.shape[1]))) for part in parts]
+        lengths = np.concatenate([made[part][0].lengths for part in parts])
+        users = np.concatenate([made[part][1] for part in parts])
+        views = view_batch(self.task, np.concatenate(items), lengths, users, max_length)
+        return TwoViews(views, torch.from_numpy(own.targets))
+
 
 class SameTargetContrast:
     """DuoRec: a history under another dropout mask, and a history with the same target, are its positives.
@@ -121,26 +139,15 @@ class SameTargetContrast:
     def views(
         self, sequences: Sequences, rows: np.ndarray, max_length: int, generator: np.random.Generator
     ) -> TwoViews:
-        own, others, of_rows = self.same_target.histories(sequences, rows, max_length, generator)
-        users = users_of(sequences, rows)
         parts = {
-            "dropout": [(own, users), (own, users)],
-            "same_target": [(own, users), (others, users_of(sequences, of_rows))],
-            "both": [(own, users), (own, users), (others, users_of(sequences, of_rows))],
+            "dropout": ("own", "own"),
+            "same_target": ("own", "other"),
+            "both": ("own", "own", "other"),
         }[self.settings.positives]
-        views = joined([part for part, _ in parts], [of for _, of in parts], self.task, max_length)
-        return TwoViews(views, torch.from_numpy(own.targets))
+        return self.same_target.views(parts, sequences, rows, max_length, generator)
 
-    def loss(self, model: SequentialModel, batch: Batch, views: TwoViews) -> Tensor:
+    def loss(self, model: SequentialModel, views: TwoViews) -> Tensor:
         own, *positives = views.views.states(model).split(len(views.targets))
         temperature, similarity = self.settings.temperature, self.settings.similarity
         losses = [info_nce(own, each, temperature, similarity, views.targets) for each in positives]
         return torch.stack(losses).sum()
-
-
-def joined(parts: list[Histories], users: list[np.ndarray], task: Task, max_length: int) -> ViewBatch:
-    """Histories one after the other, as views."""
-    width = max(part.items.shape[1] for part in parts)
-    items = np.concatenate([np.pad(part.items, ((0, 0), (0, width - part.items.shape[1]))) for part in parts])
-    lengths = np.concatenate([part.lengths for part in parts])
-    return view_batch(task, items, lengths, np.concatenate(users), max_length)

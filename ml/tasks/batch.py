@@ -151,6 +151,25 @@ def times_of(sequences: Sequences, starts: np.ndarray, lengths: np.ndarray) -> n
     return np.asarray(sequences.times[starts[:, None] + column], dtype=np.int64)
 
 
+def random_places(counts: np.ndarray, lengths: np.ndarray, width: int, generator: np.random.Generator) -> np.ndarray:
+    """Places of rows, all sets of them with the same probability, bool ``[batch, width]``, none of them padding.
+
+    Args:
+        counts: places of each row, at most its length, ``[batch]``.
+        lengths: of each row without the padding, ``[batch]``.
+        width: of the rows with it.
+        generator: draws.
+    """
+    places = np.arange(width)
+    # the places of a row with the least of independent draws are a uniform sample of different places
+    draws = generator.random((len(lengths), width))
+    draws[places >= lengths[:, None]] = 2.0
+    order = np.argsort(draws, axis=1, kind="stable")
+    ranks = np.empty_like(order)
+    np.put_along_axis(ranks, order, places[None], axis=1)
+    return ranks < counts[:, None]
+
+
 def users_of(sequences: Sequences, rows: np.ndarray) -> np.ndarray:
     """User index of the given rows, -1 where it is not known, int64 ``[rows]``."""
     if sequences.users is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ml.data.training_set import Sequences
-from ml.tasks.batch import Batch, batch_of, history_batch_with_mask, padded, users_of
+from ml.tasks.batch import Batch, batch_of, history_batch_with_mask, padded, random_places, users_of
 from ml.tasks.settings import ClozeSettings
 
 
@@ -45,13 +45,7 @@ class Cloze:
         """Which places are masked, bool ``[batch, width]``, none of them padding."""
         places = np.arange(width)
         counts = np.rint(self.settings.masked_share * lengths).clip(1, lengths - 1)
-        # the places of a row with the least of independent draws are a uniform sample of different places
-        draws = generator.random((len(lengths), width))
-        draws[places >= lengths[:, None]] = 2.0
-        order = np.argsort(draws, axis=1, kind="stable")
-        ranks = np.empty_like(order)
-        np.put_along_axis(ranks, order, places[None], axis=1)
-        masked = ranks < counts[:, None]
+        masked = random_places(counts, lengths, width, generator)
         last_alone = generator.random(len(lengths)) < self.settings.last_item_share
         masked[last_alone] = places == lengths[last_alone, None] - 1
         return masked

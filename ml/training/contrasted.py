@@ -100,7 +100,7 @@ class ContrastedSequences:
         loss = self.scored.loss(batch.batch, generator)
         if not self.weight:
             return loss
-        return loss + self.weight * self.contrast.loss(self.scored.module, batch.batch, batch.views)
+        return loss + self.weight * self.contrast.loss(self.scored.module, batch.views)
 
     def compile(self) -> None:
         self.scored.compile()

@@ -264,7 +264,7 @@ def test_views_of_one_history_are_found_among_others_more_often():
         compared = build_contrast(recipe.contrast, task)
         views = compared.views(training_set.train, rows, 8, np.random.default_rng(0))
         with torch.no_grad():
-            return float(compared.loss(recommender.model.eval(), None, views))
+            return float(compared.loss(recommender.model.eval(), views))
 
     assert loss(METHODS[method] | {"weight": 1.0}) < loss(None) - 0.2
 
