@@ -421,10 +421,11 @@ def _modules_of_baseline(name: str) -> list[str]:
 
 
 def _modules_of_model(name: str) -> list[str]:
-    settings = recipes()[name].model
+    recipe = recipes()[name]
+    settings = recipe.model
     built_from = getattr(settings, "model", f"{type(settings).__module__}:Model")
-    objective = recipes()[name].objective.objective
-    named = [path.split(":")[0] for path in (built_from, objective)]
+    paths = [built_from, recipe.objective.objective, *([] if recipe.contrast is None else [recipe.contrast.contrast])]
+    named = [path.split(":")[0] for path in paths]
     return ["ml.training.sequential_recommender", *named, *modules_of_features(settings)]
 
 

@@ -360,6 +360,15 @@ def test_every_recipe_of_codes_is_an_asset_and_made_where_it_is_needed() -> None
     assert needed_codes(["tiny_softmax", "tiny_fusion"]) == set()
 
 
+def test_the_code_of_a_contrast_decides_the_version_of_its_model(folder: Path) -> None:
+    assert not {module for module in modules_of("tiny_softmax") if module.startswith("ml.contrast")}
+    contrast = '[contrast]\nmethod = "augmentations"\nweight = 0.1\ntemperature = 0.1\nsimilarity = "cosine"\n'
+    path = folder / "tiny_softmax.toml"
+    path.write_text(path.read_text() + contrast)
+    recommenders.recipes.cache_clear()
+    assert "ml.contrast.augmentations" in modules_of("tiny_softmax")
+
+
 def test_what_was_not_chosen_is_not_wanted() -> None:
     keys = {key.to_user_string() for key in unwanted(GRAPH, ["tiny_softmax"])}
     assert keys == {
