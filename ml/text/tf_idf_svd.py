@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -58,8 +58,7 @@ class TfIdfSvd:
         from sklearn.utils.extmath import randomized_svd
         from threadpoolctl import threadpool_limits
 
-        counter = CountVectorizer(strip_accents="unicode", stop_words="english")
-        analyse = counter.build_analyzer()
+        analyse = word_analyser()
         words = [analyse(text) for text in texts]
         if not any(words):
             return np.zeros((len(texts), 0), dtype=np.float32)
@@ -71,3 +70,10 @@ class TfIdfSvd:
             # row by row the same sum: equal texts have equal vectors
             vectors = weights @ directions.T
         return unit_rows(vectors)
+
+
+def word_analyser() -> Callable[[str], list[str]]:
+    """What splits a text into the words that :class:`TfIdfSvd` counts, in their order."""
+    from sklearn.feature_extraction.text import CountVectorizer
+
+    return CountVectorizer(strip_accents="unicode", stop_words="english").build_analyzer()
