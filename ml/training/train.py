@@ -23,6 +23,7 @@ from ml.training.devices import choose_device, name_of, peak_memory_in_bytes, st
 from ml.training.distributed import World
 from ml.training.log import EpochRecord, write_board
 from ml.training.loop import DivergedError
+from ml.training.pretrained import Pretrained
 from ml.training.recipe import Recipe
 from ml.training.runtime import DEFAULT_THREADS, Execution
 from ml.training.sequential_recommender import SequentialRecommender
@@ -67,6 +68,7 @@ def train(
     progress: bool = True,
     *,
     teacher_lists: TeacherLists | None = None,
+    pretrained: Pretrained | None = None,
     threads: int = DEFAULT_THREADS,
     fit_on: str = FIT_ON_TRAIN,
     validate_with_seen_excluded: bool = False,
@@ -97,6 +99,7 @@ def train(
         codes: for recipes that name a code assignment.
         progress: show a progress bar.
         teacher_lists: for recipes that name some.
+        pretrained: for recipes that are pre-trained on other datasets.
         threads, device, precision, compile, log_to, tell: see :class:`ml.training.runtime.Execution`.
         fit_on: what the final weights are trained on, ``train`` or ``train+validation``.
         validate_with_seen_excluded: rank validation users without the items of their histories.
@@ -130,6 +133,7 @@ def train(
         fit_on=fit_on,
         validate_with_seen_excluded=validate_with_seen_excluded,
         teacher_lists=teacher_lists,
+        pretrained=pretrained,
     )
     start_measuring_memory(chosen)
     try:
