@@ -348,8 +348,8 @@ def _export_all(clock: Clock, folder: Path, results: list[dict], lake: Path) -> 
     paths.warehouse.parent.mkdir(parents=True)
     (folder / "warehouse.duckdb").replace(paths.warehouse)
     manifest = json.loads((folder / "target" / "manifest.json").read_text())
-    nodes = [manifest["nodes"][result["unique_id"]] for result in results]
-    models = [(node["schema"], node["name"]) for node in nodes if node["resource_type"] == "model"]
+    names = [result["unique_id"] for result in results if result["unique_id"].startswith("model.")]
+    models = [(manifest["nodes"][name]["schema"], manifest["nodes"][name]["name"]) for name in names]
     os.environ |= {"RAW2RANK_LAKE": str(lake), "RAW2RANK_WAREHOUSE": str(paths.warehouse)}
     with clock.phase("all models as Parquet"):
         export(paths, models)
