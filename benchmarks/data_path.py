@@ -885,6 +885,23 @@ def run_all(bench: Bench, reviews: int, repeats: int, peer_repeats: int, results
     return not failures
 
 
+def _measured(bench: Bench, reviews: int, given: argparse.Namespace) -> list[Section]:
+    """What one command measures on a dump of one size; nothing for the command that takes all sizes together."""
+    repeats = given.repeats
+    match given.command:
+        case "landing":
+            return [measure_landing(bench, reviews, repeats, given.peer_repeats)]
+        case "parallel":
+            return [measure_parallel(bench, reviews, repeats)]
+        case "clean":
+            return [measure_clean(bench, reviews, repeats, given.memory, not given.models_only)]
+        case "refresh":
+            return [measure_refresh(bench, reviews, repeats)]
+        case "cleaning-refresh":
+            return [measure_cleaning_refresh(bench, reviews, repeats, share) for share in given.new_shares]
+    return []
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -928,19 +945,7 @@ def main() -> None:
     if given.command == "all":
         (reviews,) = given.reviews
         sys.exit(0 if run_all(bench, reviews, given.repeats, given.peer_repeats, given.json or results) else 1)
-    sections = []
-    for reviews in given.reviews:
-        if given.command == "landing":
-            sections.append(measure_landing(bench, reviews, given.repeats, given.peer_repeats))
-        elif given.command == "parallel":
-            sections.append(measure_parallel(bench, reviews, given.repeats))
-        elif given.command == "clean":
-            sections.append(measure_clean(bench, reviews, given.repeats, given.memory, not given.models_only))
-        elif given.command == "refresh":
-            sections.append(measure_refresh(bench, reviews, given.repeats))
-        elif given.command == "cleaning-refresh":
-            shares = given.new_shares
-            sections += [measure_cleaning_refresh(bench, reviews, given.repeats, share) for share in shares]
+    sections = [section for reviews in given.reviews for section in _measured(bench, reviews, given)]
     if given.command == "growth":
         sections = measure_growth(bench, given.reviews, given.landing, given.repeats)
     report(sections, target, bench)
