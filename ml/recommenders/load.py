@@ -9,7 +9,7 @@ from ml.data.files import read_json
 from ml.fusion.fusion import Fusion
 from ml.recommender import ALIGNMENT, BASELINE, FUSION, LANGUAGE_MODEL, MODEL, RERANKING, Recommender
 from ml.recommenders.fused import FUSION_FILE, FusedRecommender, load_part
-from ml.recommenders.registry import Registry
+from ml.recommenders.registry import Registry, recipes_folder
 
 FolderOf = Callable[[str], Path]
 
@@ -53,6 +53,12 @@ def _alignment(name: str, folder_of: FolderOf, registry: Registry, items: int) -
 
 
 def _language_model(name: str, folder_of: FolderOf, registry: Registry, items: int) -> Recommender:
+    if registry.reranked_by(name) is not None:
+        from ml.recommenders.prompted_reranking import PromptedReranking
+
+        return PromptedReranking.load_prepared(
+            folder_of(name), lambda part: load(part, folder_of, registry, items), recipes=recipes_folder()
+        )
     from ml.recommenders.query_generation import QueryGeneration
 
     return QueryGeneration.load(folder_of(name))
