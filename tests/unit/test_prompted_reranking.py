@@ -19,7 +19,8 @@ from ml.language_models.recipe import LANGUAGE_MODELS, load_language_model
 from ml.language_models.rerank_recipe import RerankRecipe
 from ml.language_models.sources import KEY, MODEL, URL, connect, obstacle
 from ml.recommender import NO_ITEM
-from ml.recommenders.answer_biases import AnswerFacts, facts_of_json, measure_answers
+from ml.recommenders.answer_biases import measure_answers
+from ml.recommenders.answer_facts import AnswerFacts, facts_of_json
 from ml.recommenders.prompted_reranking import PromptedReranking
 
 RECIPE = RerankRecipe(
