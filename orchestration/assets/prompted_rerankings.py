@@ -7,6 +7,7 @@ import dagster as dg
 from ml.language_models.rerank_recipe import RerankRecipe
 from ml.recommenders.facts import FIT
 from ml.recommenders.registry import parts_of, recipes_folder, title_of
+from orchestration.assets.left_out import left_out
 from orchestration.assets.parts import inputs_of
 from orchestration.assets.rankings import load
 from orchestration.assets.training_sets import load_training_set
@@ -57,6 +58,8 @@ def prompted_reranking_asset(recipe: RerankRecipe) -> dg.AssetsDefinition:
         dataset = context.partition_key
         paths = Workspace.current().dataset(dataset)
         require_chosen(context.asset_key, chosen_for(settings, dataset), dataset)
+        if (skipped := left_out(context, settings)) is not None:
+            return skipped
         training_set = load_training_set(paths, with_text=True)
         recommender = PromptedReranking(
             recipe,
