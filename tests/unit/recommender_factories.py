@@ -19,7 +19,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-from language_model_server import AlphabeticalModel
+from alphabetical_model import AlphabeticalModel
 
 from ml.baselines.registry import BASELINES
 from ml.data.training_set import Sequences, TrainingSet

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from alphabetical_model import AlphabeticalModel, candidates_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from language_model_server import AlphabeticalModel, Reply, Server, alphabetically, candidates_of, completion, serve
+from language_model_server import Reply, Server, backwards, completion, serve
 
 from ml.language_models.answers import Answer, KeptAnswers, NoAnswer, cache_file
 from ml.language_models.asking import Asker, most_tokens
@@ -136,7 +137,7 @@ def endpoint(server: Server, **options: object) -> tuple[Endpoint, list[float]]:
 
 def test_an_answer_of_a_server_is_taken_with_its_tokens(server: Server) -> None:
     client, _ = endpoint(server)
-    assert client.answer(PROMPT, 40) == Answer(alphabetically(PROMPT), 100, 10)
+    assert client.answer(PROMPT, 40) == Answer(backwards(PROMPT), 100, 10)
     ((headers, body),) = server.requests
     assert headers["Authorization"] == "Bearer secret-key"
     asked = {"model": "tiny", "messages": [{"role": "user", "content": PROMPT}], "temperature": 0, "max_tokens": 40}
@@ -306,11 +307,11 @@ def test_what_was_answered_before_an_error_is_not_asked_again(server: Server, tm
 
 
 def test_several_questions_are_asked_at_a_time(server: Server) -> None:
-    server.always = lambda prompt: Reply(completion(alphabetically(prompt)).body, wait=0.1)
+    server.always = lambda prompt: Reply(completion(backwards(prompt)).body, wait=0.1)
     began = time.perf_counter()
     found = Asker(endpoint(server, at_once=8)[0], KeptAnswers(), 0, 40).ask(prompts(8))
     assert time.perf_counter() - began < 0.6
-    assert [answer.text for answer in found if answer] == [alphabetically(prompt) for prompt in prompts(8)]
+    assert [answer.text for answer in found if answer] == [backwards(prompt) for prompt in prompts(8)]
 
 
 @pytest.mark.parametrize("at_once", [1, 3, 16])

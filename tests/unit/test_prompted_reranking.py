@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from language_model_server import AlphabeticalModel, candidates_of, completion, serve
+from alphabetical_model import AlphabeticalModel, candidates_of
+from language_model_server import completion, serve
 from recommender_factories import made_up_training_set
 
 from ml.baselines.registry import BASELINES

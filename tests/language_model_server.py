@@ -1,4 +1,4 @@
-"""Language models for tests: one that answers at once, and a server on this machine that can be told to misbehave."""
+"""A server of a language model on this machine, which can be told to misbehave."""
 
 from __future__ import annotations
 
@@ -12,34 +12,10 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from ml.language_models.answers import Answer
 
-
-def candidates_of(prompt: str) -> dict[int, str]:
-    """The candidates that a prompt shows, by number."""
-    return {int(number): title for number, title in re.findall(r"^\[(\d+)\] (.*)$", prompt, re.MULTILINE)}
-
-
-def alphabetically(prompt: str) -> str:
-    """The answer of a model that likes titles by the alphabet, backwards."""
-    shown = candidates_of(prompt)
-    return "\n".join(f"[{number}]" for number in sorted(shown, key=lambda one: (shown[one], one), reverse=True))
-
-
-@dataclass
-class AlphabeticalModel:
-    """Answers a prompt by :func:`alphabetically`, or as it is told to; counts what it was asked."""
-
-    says: Callable[[str], str] = alphabetically
-    model: str = "alphabetical"
-    identity: str = "alphabetical"
-    at_once: int = 1
-    asked: list[str] = field(default_factory=list)
-
-    def answer(self, prompt: str, longest: int) -> Answer:
-        self.asked.append(prompt)
-        text = self.says(prompt)
-        return Answer(text, len(prompt.split()), len(text.split()))
+def backwards(prompt: str) -> str:
+    """The answer of a model that ranks the candidates from the last to the first."""
+    return "\n".join(reversed(re.findall(r"^\[\d+\]", prompt, re.MULTILINE)))
 
 
 @dataclass
@@ -72,7 +48,7 @@ class Server:
     url: str = ""
     replies: list[Reply] = field(default_factory=list)
     always: Callable[[str], Reply] = lambda prompt: completion(
-        alphabetically(prompt), {"prompt_tokens": 100, "completion_tokens": 10}
+        backwards(prompt), {"prompt_tokens": 100, "completion_tokens": 10}
     )
     requests: list[tuple[dict[str, str], dict[str, Any]]] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
