@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ml.baselines.registry import BASELINES
 from ml.data.teacher_lists import TeacherLists
 from ml.data.training_set import FIT_ON_TRAIN, TrainingSet
+from ml.language_models.rerank_recipe import RerankRecipe
 from ml.recommender import ALIGNMENT, BASELINE, FUSION, LANGUAGE_MODEL, MODEL, RERANKING, Recommender
 from ml.recommenders.registry import Registry
 
@@ -130,11 +131,23 @@ def _alignment(asked: _Fit) -> Recommender:
 
 
 def _language_model(asked: _Fit) -> Recommender:
-    from ml.recommenders.query_generation import QueryGeneration
     from ml.recommenders.registry import recipes_folder
-    from ml.training.runtime import DEFAULT_THREADS, Execution
 
     recipe, conditions = asked.registry.language_models[asked.name], asked.conditions
+    if isinstance(recipe, RerankRecipe):
+        from ml.recommenders.prompted_reranking import PromptedReranking
+
+        return PromptedReranking(
+            recipe,
+            _part(asked, recipe.of),
+            fit_on=conditions.fit_on,
+            seed=conditions.seed,
+            recipes=recipes_folder(),
+            device=conditions.device,
+        ).prepare(asked.training_set)
+    from ml.recommenders.query_generation import QueryGeneration
+    from ml.training.runtime import DEFAULT_THREADS, Execution
+
     threads = DEFAULT_THREADS if conditions.threads is None else conditions.threads
     return QueryGeneration(
         recipe,

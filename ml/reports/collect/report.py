@@ -22,6 +22,7 @@ from ml.data.files import read_json
 from ml.data.setting_names import by_new_name
 from ml.data.training_set import FIT_ON_TRAIN
 from ml.recommender import BASELINE
+from ml.reports.collect.answers import answers
 from ml.reports.collect.beyond_accuracy import beyond_accuracy
 from ml.reports.collect.codes import codes_reports
 from ml.reports.collect.dumps import dump_files, funnels, rejected_lines
@@ -109,6 +110,7 @@ def collect(
         generation=generations(lake, table),
         beyond_accuracy=beyond_accuracy(lake),
         what_helps=what_helps(lake),
+        answers=answers(lake, table),
         left_out=tuple(left_out),
         rejected=rejected_lines(lake),
         checks=tuple(sorted(checks, key=lambda check: (check.asset, check.name))),
