@@ -74,7 +74,21 @@ class Registry:
         Raises:
             KeyError: there is no such recommender.
         """
-        of_kinds: dict[str, Mapping[str, Any]] = {
+        for kind, known in self._of_kinds().items():
+            if name in known:
+                return kind
+        raise KeyError(f"there is no recommender {name}")
+
+    def title_of(self, name: str) -> str:
+        """The title of a recommender.
+
+        Raises:
+            KeyError: there is no such recommender.
+        """
+        return self._of_kinds()[self.kind_of(name)][name].title
+
+    def _of_kinds(self) -> dict[str, Mapping[str, Any]]:
+        return {
             BASELINE: BASELINES,
             MODEL: self.recipes,
             FUSION: self.fusions,
@@ -82,10 +96,6 @@ class Registry:
             ALIGNMENT: self.alignments,
             LANGUAGE_MODEL: self.language_models,
         }
-        for kind, known in of_kinds.items():
-            if name in known:
-                return kind
-        raise KeyError(f"there is no recommender {name}")
 
     def parts_of(self, name: str) -> tuple[str, ...]:
         """All that a fusion or re-ranking is made of, each part behind its own parts; any other recommender is its own

@@ -4,6 +4,7 @@ import dagster as dg
 
 from ml.language_models.recipe import LanguageModelRecipe
 from ml.recommenders.registry import language_models, modules_of, recipes_folder
+from orchestration.assets.left_out import left_out
 from orchestration.assets.training_sets import load_training_set
 from orchestration.code_versions import code_version
 from orchestration.condition import on_new_data
@@ -58,6 +59,8 @@ def _language_model_asset(recipe: LanguageModelRecipe) -> dg.AssetsDefinition:
         dataset = context.partition_key
         paths = Workspace.current().dataset(dataset)
         require_chosen(context.asset_key, chosen_for(settings, dataset), dataset)
+        if (skipped := left_out(context, settings)) is not None:
+            return skipped
         where = execution_of(settings, dataset)
         recommender = QueryGeneration(
             recipe,

@@ -17,6 +17,7 @@ from ml.recommenders.registry import (
     registry,
     title_of,
 )
+from orchestration.assets.left_out import left_out
 from orchestration.assets.training_sets import load_training_set
 from orchestration.code_versions import code_version
 from orchestration.condition import on_new_data
@@ -102,6 +103,8 @@ def _ranking_asset(name: str) -> dg.AssetsDefinition:
         paths = Workspace.current().dataset(dataset)
         # what there is of a model that was not chosen may be of another catalogue
         require_chosen(context.asset_key, chosen_for(settings, dataset), dataset)
+        if (skipped := left_out(context, settings)) is not None:
+            return skipped
         path = paths.asset("rankings") / f"{name}.parquet"
         training_set = load_training_set(paths, with_times=any_reads_times([name]))
         seed = read_settings("training", dataset)["seed"]

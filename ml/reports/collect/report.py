@@ -76,6 +76,7 @@ def collect(
     data_versions: Mapping[str, str] | None = None,
     code_version: str = "",
     command: str = "",
+    left_out: Iterable[str] = (),
 ) -> ReportContent:
     """Everything that the report of a dataset says, but the clock and the machine.
 
@@ -86,6 +87,7 @@ def collect(
         data_versions: content digest by asset key (``marts/interactions``), in the order to print them.
         code_version: version or commit of this project; its installed version where empty.
         command: that makes the same from the same dumps.
+        left_out: a sentence on each recommender that was chosen and cannot be made for the dataset.
 
     Raises:
         MissingInput: a part is missing; the message says which asset makes it.
@@ -107,6 +109,7 @@ def collect(
         generation=generations(lake, table),
         beyond_accuracy=beyond_accuracy(lake),
         what_helps=what_helps(lake),
+        left_out=tuple(left_out),
         rejected=rejected_lines(lake),
         checks=tuple(sorted(checks, key=lambda check: (check.asset, check.name))),
         examples=examples(lake, board.rows[0]),

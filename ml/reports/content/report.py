@@ -384,6 +384,7 @@ class ReportContent:
         generation: one entry a model that generates identifiers.
         beyond_accuracy: accuracy against goals beyond it; ``None`` where no recommender trades it.
         what_helps: recommenders beside their plain counterparts; ``None`` where none with such a one was run.
+        left_out: a sentence on each recommender that was chosen and cannot be made for the dataset.
         rejected: examples of rejected lines; the counts are in the funnels.
         checks: results of contracts and dbt tests.
         examples: recommendations for a few users.
@@ -404,6 +405,7 @@ class ReportContent:
     generation: tuple[Generation, ...] = ()
     beyond_accuracy: BeyondAccuracy | None = None
     what_helps: WhatHelps | None = None
+    left_out: tuple[str, ...] = ()
     rejected: tuple[RejectedLine, ...] = ()
     checks: tuple[Check, ...] = ()
     examples: Examples | None = None
