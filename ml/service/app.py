@@ -69,9 +69,7 @@ def create_app(
         bundle = current.bundle
         k = min(_LENGTH, limits.k, bundle.items) if asked.k is None else asked.k
         lists = await computed(
-            lambda: bundle.recommend(
-                asked.histories, k, asked.exclude_seen, asked.allowed, asked.excluded, asked.times
-            )
+            lambda: bundle.recommend(asked.histories, k, asked.exclude_seen, asked.allowed, asked.excluded, asked.times)
         )
         figures.add("histories", len(asked.histories))
         figures.add("skipped_items", sum(lists.skipped))
