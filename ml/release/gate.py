@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -483,18 +483,20 @@ class Decision:
         known["findings"] = tuple(_finding(entry) for entry in known["findings"])
         return cls(**known)
 
-    def without_clock(self) -> dict[str, Any]:
-        """All but the measurements of time, which differ from run to run; for the data version.
+    def timeless(self) -> Self:
+        """The same without measurements of time, which differ from run to run: a bound on time tells only whether it
+        is kept."""
+        timed = {name for name in MEASURES if name.startswith("latency")}
+        figures = {name: value for name, value in self.figures.items() if not name.startswith("latency")}
+        findings = tuple(
+            _untimed(one) if one.bound.measure in timed and one.value is not None else one for one in self.findings
+        )
+        return replace(self, figures=figures, findings=findings)
 
-        A bound on time counts by whether it is kept.
-        """
-        timed = {name for name, measure in MEASURES.items() if measure.name.startswith("latency")}
-        values = self.as_json()
-        values["figures"] = {name: value for name, value in values["figures"].items() if name not in timed}
-        for finding in values["findings"]:
-            if finding["bound"]["measure"] in timed:
-                finding["value"] = finding["sentence"] = None
-        return values
+
+def _untimed(finding: Finding) -> Finding:
+    result = "Kept" if finding.passed else "Broken"
+    return replace(finding, value=None, sentence=f"{result}; allowed is {limit_text(finding.bound)}.")
 
 
 def _finding(values: Mapping[str, Any]) -> Finding:

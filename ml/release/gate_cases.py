@@ -54,14 +54,18 @@ class OnNewCatalogue:
         """Which items of the new catalogue the bundle knows, bool ``[items]``."""
         return self._to_own != NO_ITEM
 
-    def recommend(self, histories: Sequences, k: int, exclude_seen: bool) -> Recommendations:
-        """The k best items of the new catalogue, in its indices."""
+    def translated(self, histories: Sequences) -> Sequences:
+        """Histories of the new catalogue in the item indices of the bundle."""
         own = self._to_own[histories.items]
         known = own != NO_ITEM
         before = np.concatenate([[0], np.cumsum(known)]).astype(np.int64)
         times = None if histories.times is None else np.asarray(histories.times)[known]
-        translated = Sequences(own[known], before[np.asarray(histories.offsets)], times=times)
-        answer = self._bundle.ranked(translated, min(k, self._bundle.items), exclude_seen, self._mask)
+        return Sequences(own[known], before[np.asarray(histories.offsets)], times=times)
+
+    def recommend(self, histories: Sequences, k: int, exclude_seen: bool) -> Recommendations:
+        """The k best items of the new catalogue, in its indices."""
+        known = self.translated(histories)
+        answer = self._bundle.ranked(known, min(k, self._bundle.items), exclude_seen, self._mask)
         items = np.full((len(histories), k), NO_ITEM, dtype=np.int32)
         scores = np.full((len(histories), k), -np.inf, dtype=np.float32)
         width = answer.items.shape[1]

@@ -8,8 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from ml import number_format as numbers
 from ml.data.files import atomic_file
@@ -22,13 +21,14 @@ from ml.reports.content.report import (
     ReportContent,
     RunFacts,
 )
+from ml.reports.render.environment import TEMPLATES, environment
 from ml.reports.render.plots import report as plots
 from ml.reports.render.plots.chart import chart
-from ml.reports.render.text import visible
 from ml.reports.words import beyond_accuracy as words_beyond_accuracy
 from ml.reports.words import codes as words_of_codes
 from ml.reports.words import evaluation as wording_evaluation
 from ml.reports.words import generation as words_of_generation
+from ml.reports.words import release as words_of_releases
 from ml.reports.words import verdict, wording
 from ml.reports.words import what_helps as words_what_helps
 from ml.reports.words.row_marks import row_marks
@@ -43,7 +43,6 @@ _COMPARISON = (
     *("title", "difference", "difference_low", "p_value", "p_value_adjusted", "finding", "beats"),
     *("seeds", "seed_deviation"),
 )
-_TEMPLATES = Path(__file__).parent / "templates"
 
 
 def write_html(content: ReportContent, path: Path, run: RunFacts | None = None) -> None:
@@ -61,21 +60,14 @@ def write_html(content: ReportContent, path: Path, run: RunFacts | None = None) 
 
 def render_html(content: ReportContent, run: RunFacts | None = None) -> str:
     """The report as text; see :func:`write_html`."""
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=_visible,
-        keep_trailing_newline=True,
-    )
-    environment.globals.update(
+    page = environment()
+    page.globals.update(
         wording=wording,
         codes=words_of_codes,
         generating=words_of_generation,
         beyond=words_beyond_accuracy,
         helping=words_what_helps,
+        releasing=words_of_releases,
         numbers=numbers,
         labels=wording_evaluation,
         verdict=verdict,
@@ -84,15 +76,14 @@ def render_html(content: ReportContent, run: RunFacts | None = None) -> str:
         count=numbers.count,
         percent=numbers.percent,
     )
-    environment.filters.update(breakable=_breakable, sentence=_sentence)
-    template = environment.get_template("report.html.j2")
+    template = page.get_template("report.html.j2")
     board = content.leaderboard
     audits = _audit_views(content)
     seconds = run.fit_seconds if run else {}
     return template.render(
         content=content,
         run=run,
-        style=Markup((_TEMPLATES / "report.css").read_text(encoding="utf-8")),
+        style=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
         board=_board_view(content),
         families=wording_evaluation.families(board),
         list_columns=wording_evaluation.list_columns(content.list_metrics),
@@ -114,24 +105,6 @@ def render_html(content: ReportContent, run: RunFacts | None = None) -> str:
         what_helps_figures=_what_helps_figures(content),
         headline=HEADLINE,
     )
-
-
-def _breakable(name: str) -> Markup:
-    """A name, escaped, that may be broken after an underscore or a slash."""
-    return Markup(re.sub(r"([_/])", r"\1<wbr>", str(escape(visible(name)))))
-
-
-def _sentence(text: str) -> str:
-    """With a capital letter, as a heading; what is no plain word (``nDCG@10``, ``p``) stays."""
-    first = text.partition(" ")[0]
-    return text[:1].upper() + text[1:] if len(first) > 1 and first.isalpha() and first.islower() else text
-
-
-def _visible(value: object) -> object:
-    """What Jinja prints of an expression, before it is escaped."""
-    if isinstance(value, str) and not isinstance(value, Markup):
-        return visible(value)
-    return value
 
 
 @dataclass(frozen=True)
