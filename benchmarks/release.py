@@ -245,8 +245,8 @@ def onnx(options: argparse.Namespace) -> list[dict[str, Any]]:
         median = statistics.median
         print(f"{name}, {options.items:,} items, {options.dimensions} dimensions")
         print(
-            f"  one history: {median(alone['torch']):.2f} ms with torch, {median(alone['onnx']):.2f} ms with ONNX Runtime, "
-            f"{median(ratios):.2f} times as fast ({min(ratios):.2f} to {max(ratios):.2f})"
+            f"  one history: {median(alone['torch']):.2f} ms with torch, {median(alone['onnx']):.2f} ms with ONNX "
+            f"Runtime, {median(ratios):.2f} times as fast ({min(ratios):.2f} to {max(ratios):.2f})"
         )
         print(
             f"  {TOGETHER} together: {median(together['torch']):,.0f} and {median(together['onnx']):,.0f} histories/s, "
