@@ -13,6 +13,7 @@ from ml.objectives.settings import describe
 from ml.recommenders.registry import modules_of, recipe_file, recipes
 from ml.training.recipe import Recipe
 from ml.training.summary import facts_of_trained, version_of_trained
+from orchestration.assets.left_out import lacking, left_out
 from orchestration.assets.training_sets import load_training_set
 from orchestration.code_versions import code_version
 from orchestration.condition import on_new_data
@@ -69,6 +70,8 @@ def _model_asset(recipe: Recipe) -> dg.AssetsDefinition:
         paths = Workspace.current().dataset(dataset)
         folder = paths.asset("models", recipe.name)
         require_chosen(context.asset_key, chosen_for(settings, dataset), dataset)
+        if (skipped := left_out(context, settings)) is not None:
+            return skipped
         where = execution_of(settings, dataset)
         options = {
             "seed": read_settings("training", dataset)["seed"],
@@ -195,6 +198,7 @@ def _of_this_run(context: dg.AssetExecutionContext, settings: Settings) -> list[
     or made by it already."""
     selected = context.job_def.asset_layer.executable_asset_keys
     dataset = context.partition_key
+    paths = Workspace.current().dataset(dataset)
     chosen = [name for name in chosen_for(settings, dataset) if name in recipes()]
 
     def is_there(path: list[str]) -> bool:
@@ -211,6 +215,7 @@ def _of_this_run(context: dg.AssetExecutionContext, settings: Settings) -> list[
         recipe
         for recipe in wanted
         if all(map(is_there, [*_built_on(recipe).values(), *_read_beside_sequences(recipe).values()]))
+        and lacking(recipe.name, paths) is None
     ]
 
 
