@@ -424,6 +424,12 @@ LEADERBOARD: tuple[Column, ...] = (
         (Printed(SIZES, 4),),
     ),
     Column(
+        "started_from",
+        pa.string(),
+        "digest of the release whose weights training started from; missing for fresh weights",
+        lambda row: row.entry.started_from or None,
+    ),
+    Column(
         "loss",
         pa.string(),
         "objective of a model",

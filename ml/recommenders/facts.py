@@ -46,7 +46,8 @@ def _baseline(name: str, folder_of: FolderOf, registry: Registry, items: int) ->
 
 def _model(name: str, folder_of: FolderOf, registry: Registry, items: int) -> dict[str, Any]:
     folder, recipe = folder_of(name), registry.recipes[name]
-    result = read_json(folder, "training_run.json")["result"]
+    run = read_json(folder, "training_run.json")
+    result = run["result"]
     return {
         "fit_on": fit_on_of_trained(folder),
         "loss": describe(recipe.objective, items),
@@ -55,6 +56,7 @@ def _model(name: str, folder_of: FolderOf, registry: Registry, items: int) -> di
         "codes": recipe.codes or "",
         "beam": beam_width_of(recipe.model),
         "written": recipe.model.list_length if writes_lists(recipe.model) else None,
+        "started_from": run.get("started_from", {}).get("source", ""),
         **_length_of(folder, recipe.model),
     }
 

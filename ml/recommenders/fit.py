@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ml.baselines.registry import BASELINES
 from ml.data.teacher_lists import TeacherLists
@@ -12,6 +13,9 @@ from ml.data.training_set import FIT_ON_TRAIN, TrainingSet
 from ml.language_models.rerank_recipe import RerankRecipe
 from ml.recommender import ALIGNMENT, BASELINE, FUSION, LANGUAGE_MODEL, MODEL, RERANKING, Recommender
 from ml.recommenders.registry import Registry
+
+if TYPE_CHECKING:
+    from ml.training.pretrained import Pretrained
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,7 @@ class Conditions:
         device: ``cpu``, ``cuda`` or ``auto``.
         precision: precision of training steps, ``float32`` or ``bfloat16``.
         threads: threads of torch; ``None`` for the default of a training.
+        sources: other datasets, with item text, for models that are pre-trained on them.
     """
 
     seed: int = 0
@@ -33,6 +38,7 @@ class Conditions:
     device: str = "cpu"
     precision: str = "float32"
     threads: int | None = None
+    sources: tuple[TrainingSet, ...] = ()
 
 
 def depends_on_seed(name: str) -> bool:
@@ -167,6 +173,7 @@ def _model(asked: _Fit) -> Recommender:
     codes = asked.registry.codes[recipe.codes].assign(asked.training_set, conditions.seed) if recipe.codes else None
     lists = _teacher_lists(asked, recipe.teacher_lists) if recipe.teacher_lists else None
     threads = DEFAULT_THREADS if conditions.threads is None else conditions.threads
+    pretrained = _pretrained(asked, threads) if recipe.pretraining else None
     if asked.folder is not None:
         from ml.training.train import train
 
@@ -178,6 +185,7 @@ def _model(asked: _Fit) -> Recommender:
             codes,
             progress=False,
             teacher_lists=lists,
+            pretrained=pretrained,
             threads=threads,
             fit_on=conditions.fit_on,
             validate_with_seen_excluded=conditions.exclude_seen,
@@ -193,7 +201,22 @@ def _model(asked: _Fit) -> Recommender:
         fit_on=conditions.fit_on,
         validate_with_seen_excluded=conditions.exclude_seen,
         teacher_lists=lists,
+        pretrained=pretrained,
     ).fit(asked.training_set)
+
+
+def _pretrained(asked: _Fit, threads: int) -> Pretrained:
+    """The weights that a model starts from, trained now on the other datasets."""
+    from ml.training.runtime import Execution
+    from ml.transfer.pretrain import pretrain, pretrain_into
+
+    conditions = asked.conditions
+    execution = Execution(threads=threads, device=conditions.device, precision=conditions.precision)
+    texts = asked.training_set.item_text or ()
+    given = (asked.registry.recipes[asked.name], conditions.sources, texts, conditions.seed, execution)
+    if asked.folder is None:
+        return pretrain(*given)[0]
+    return pretrain_into(asked.folder.with_name(f"{asked.folder.name}-pretrained"), *given)
 
 
 def _teacher_lists(asked: _Fit, name: str) -> TeacherLists:

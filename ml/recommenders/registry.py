@@ -29,7 +29,7 @@ from ml.recommender import ALIGNMENT, BASELINE, FUSION, KINDS, LANGUAGE_MODEL, M
 from ml.reranking.recipe import RerankingRecipe, load_rerankings
 from ml.teaching.recipe import TeacherListsRecipe, load_teacher_lists_recipes
 from ml.training.item_features import modules_of_features
-from ml.training.recipe import RECIPE_SETS, RECIPES, Recipe, load_recipes
+from ml.training.recipe import RECIPE_SETS, RECIPES, TEXT_SPACE, Recipe, load_recipes
 from ml.training.tradeoffs import check_lists_of_recipe
 
 # what each name of a set stands for, and the set that is taken where nothing is named
@@ -449,6 +449,8 @@ def _modules_of_model(name: str) -> list[str]:
     built_from = getattr(settings, "model", f"{type(settings).__module__}:Model")
     paths = [built_from, recipe.objective.objective, *([] if recipe.contrast is None else [recipe.contrast.contrast])]
     named = [path.split(":")[0] for path in paths]
+    if recipe.pretraining is not None:
+        named.append(TEXT_SPACE)
     return ["ml.training.sequential_recommender", *named, *modules_of_features(settings)]
 
 
@@ -609,6 +611,11 @@ def check_audit_model(name: str) -> None:
             f"there is no recipe {name} for AUDIT_MODEL{nearest(name, recipes())}; "
             f"there are {', '.join(recipe_names())}"
         )
+    if name and recipes()[name].pretraining is not None:
+        raise ValueError(
+            f"AUDIT_MODEL={name} is not possible: it is pre-trained on other datasets, which the audits do not read; "
+            f"name {recipes()[name].plain or 'another recipe'}"
+        )
     if name:
         require("train", f"AUDIT_MODEL={name}")
 
@@ -626,3 +633,8 @@ def needed_codes(chosen: Iterable[str]) -> set[str]:
 def needed_teacher_lists(chosen: Iterable[str]) -> set[str]:
     """Names of the teacher lists that the chosen models are taught."""
     return {lists for name in chosen if name in recipes() and (lists := recipes()[name].teacher_lists) is not None}
+
+
+def needed_pretrained(chosen: Iterable[str]) -> set[str]:
+    """Names of the chosen models that are pre-trained on other datasets."""
+    return {name for name in chosen if name in recipes() and recipes()[name].pretraining is not None}

@@ -350,6 +350,18 @@ _SMALL_RECIPES = {
         | {"architecture": "tisasrec", "longest_interval": 20},
         "objective": {"name": "softmax"},
     },
+    "unisrec_pretrained": {
+        "model": _SMALL_MODEL
+        | {"architecture": "unisrec", "item_embedding": "text_experts_and_id", "temperature": 0.1},
+        "objective": {"name": "softmax"},
+        "pretraining": {
+            "epochs": 1,
+            "batch_size": 16,
+            "learning_rate": 0.01,
+            "sequence_weight": 0.001,
+            "item_drop": 0.2,
+        },
+    },
     "fpmc": {"model": _SMALL_FACTORS | {"architecture": "fpmc"}, "objective": _SMALL_BPR},
     "mf_bpr": {"model": _SMALL_FACTORS | {"architecture": "matrix_factorisation"}, "objective": _SMALL_BPR},
 }
@@ -376,6 +388,8 @@ def _create_transformer(name: str, seed: int) -> Recommender:
         return _create_student(recipe_from_tables(name, tables, name), seed)
     if tables["model"]["architecture"] == "cafe":
         return _create_with_categories(recipe_from_tables(name, tables, name), seed)
+    if "pretraining" in tables:
+        return _create_pretrained(recipe_from_tables(name, tables, name), seed)
     codes = None
     if "codes" in tables:
         made_up = made_up_training_set()
@@ -405,6 +419,21 @@ def with_categories(training_set: TrainingSet) -> TrainingSet:
             for item in range(training_set.items)
         )
     )
+
+
+def _create_pretrained(recipe, seed: int) -> Recommender:
+    """A model that is pre-trained on another made-up dataset, with the texts of the training set."""
+    from ml.training.runtime import Execution
+    from ml.training.sequential_recommender import SequentialRecommender
+    from ml.transfer.pretrain import pretrain
+
+    class Finetuned(SequentialRecommender):
+        def fit(self, training_set: TrainingSet):
+            sources = [made_up_training_set(seed=1)]
+            self.pretrained, _ = pretrain(recipe, sources, training_set.item_text, seed, Execution(threads=1))
+            return super().fit(training_set)
+
+    return Finetuned(recipe, seed, execution=Execution(threads=1))
 
 
 def _create_student(recipe, seed: int) -> Recommender:

@@ -37,6 +37,7 @@ from ml.reports.collect.evaluation import (
 )
 from ml.reports.collect.generation import generations
 from ml.reports.collect.interactions import examples, history_lengths, statistics, training_set_digest
+from ml.reports.collect.release import release_decision
 from ml.reports.collect.what_helps import what_helps
 from ml.reports.content.libraries import LIBRARIES
 from ml.reports.content.report import (
@@ -112,6 +113,7 @@ def collect(
         what_helps=what_helps(lake),
         answers=answers(lake, table),
         left_out=tuple(left_out),
+        release=release_decision(lake),
         rejected=rejected_lines(lake),
         checks=tuple(sorted(checks, key=lambda check: (check.asset, check.name))),
         examples=examples(lake, board.rows[0]),
