@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ml.baselines.registry import BASELINES
 from ml.data.teacher_lists import TeacherLists
 from ml.data.training_set import FIT_ON_TRAIN, TrainingSet
 from ml.recommender import ALIGNMENT, BASELINE, FUSION, LANGUAGE_MODEL, MODEL, RERANKING, Recommender
 from ml.recommenders.registry import Registry
+
+if TYPE_CHECKING:
+    from ml.training.warm_start import AnyStart
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,8 @@ class Conditions:
         device: ``cpu``, ``cuda`` or ``auto``.
         precision: precision of training steps, ``float32`` or ``bfloat16``.
         threads: threads of torch; ``None`` for the default of a training.
+        start_of: gives what a model starts from, by the name of its recipe (:mod:`ml.training.warm_start`); ``None``
+            for fresh weights.
     """
 
     seed: int = 0
@@ -32,6 +38,7 @@ class Conditions:
     device: str = "cpu"
     precision: str = "float32"
     threads: int | None = None
+    start_of: Callable[[str], AnyStart | None] | None = None
 
 
 def depends_on_seed(name: str) -> bool:
@@ -154,6 +161,7 @@ def _model(asked: _Fit) -> Recommender:
     codes = asked.registry.codes[recipe.codes].assign(asked.training_set, conditions.seed) if recipe.codes else None
     lists = _teacher_lists(asked, recipe.teacher_lists) if recipe.teacher_lists else None
     threads = DEFAULT_THREADS if conditions.threads is None else conditions.threads
+    start = None if conditions.start_of is None else conditions.start_of(asked.name)
     if asked.folder is not None:
         from ml.training.train import train
 
@@ -165,6 +173,7 @@ def _model(asked: _Fit) -> Recommender:
             codes,
             progress=False,
             teacher_lists=lists,
+            start=start,
             threads=threads,
             fit_on=conditions.fit_on,
             validate_with_seen_excluded=conditions.exclude_seen,
@@ -180,6 +189,7 @@ def _model(asked: _Fit) -> Recommender:
         fit_on=conditions.fit_on,
         validate_with_seen_excluded=conditions.exclude_seen,
         teacher_lists=lists,
+        start=start,
     ).fit(asked.training_set)
 
 
