@@ -11,7 +11,7 @@ import numpy as np
 
 from ml.data.item_text import text_fields
 from ml.data.training_set import TrainingSet
-from ml.text.tf_idf_svd import word_analyser
+from ml.text.tf_idf_svd import words_of
 
 # title, brand and category; texts of another form are taken as titles
 KEYS = 3
@@ -35,8 +35,7 @@ def item_words(training_set: TrainingSet, vocabulary: int, words_of_key: int) ->
     """
     if training_set.item_text is None:
         raise ValueError(f"{training_set.dataset} was loaded without its item text: add it with TrainingSet.with_text")
-    analyse = word_analyser()
-    items = [[analyse(field or "") for field in text_fields(text)[:KEYS]] for text in training_set.item_text]
+    items = [words_of([field or "" for field in text_fields(text)[:KEYS]]) for text in training_set.item_text]
     having = Counter(word for fields in items for word in {word for field in fields for word in field})
     if not having:
         raise ValueError(
