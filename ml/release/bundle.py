@@ -108,7 +108,7 @@ def write_bundle(
     parts = {part: _source(part, folder_of, registry) for part in (*registry.parts_of(name), name)}
     for part, (_, source) in parts.items():
         (folder / RECOMMENDERS / part).mkdir(parents=True)
-        copy_recommender(source, folder / RECOMMENDERS / part, [other for _, other in parts.values()])
+        copy_recommender(source, folder / RECOMMENDERS / part, parts)
     files = digests_of_files(folder)
     models = [recipe for _, source in parts.values() if (recipe := _model_settings(source)) is not None]
     about = {

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -105,7 +105,7 @@ def read_catalogue(folder: Path) -> Catalogue:
     return Catalogue(identities, titles, table["interactions"].to_numpy())
 
 
-def copy_recommender(source: Path, target: Path, others: Iterable[Path] = ()) -> None:
+def copy_recommender(source: Path, target: Path, parts: Collection[str] = ()) -> None:
     """Copy what a recommender is loaded from, without clocks: equal recommenders give equal bytes.
 
     Logs keep their lines, with all durations and speeds set to 0.
@@ -113,15 +113,14 @@ def copy_recommender(source: Path, target: Path, others: Iterable[Path] = ()) ->
     Args:
         source: the folder that its ``save`` filled.
         target: an existing folder.
-        others: folders of other recommenders, left out where they are inside ``source``.
+        parts: other recommenders, whose folders are left out: they are copied for themselves.
     """
-    apart = {other.resolve() for other in others} - {source.resolve()}
     for path in sorted(source.iterdir()):
-        if path.name.startswith(".") or path.name in _LEFT_OUT or path.resolve() in apart:
+        if path.name.startswith(".") or path.name in _LEFT_OUT or path.name in parts:
             continue
         if path.is_dir():
             (target / path.name).mkdir()
-            copy_recommender(path, target / path.name, apart)
+            copy_recommender(path, target / path.name)
         elif path.suffix == ".jsonl":
             (target / path.name).write_text(_without_clocks(path.read_text(encoding="utf-8")), encoding="utf-8")
         else:

@@ -23,6 +23,7 @@ from ml.recommenders.registry import (
 )
 from ml.reports.content.libraries import LIBRARIES
 from orchestration.assets.evaluation import RANKINGS, compared_recommenders
+from orchestration.assets.left_out import sentences
 from orchestration.assets.training_sets import load_training_set
 from orchestration.code_versions import code_version
 from orchestration.condition import on_new_data
@@ -106,6 +107,7 @@ def report(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         data_versions=_data_versions(context.instance, graph, dataset, context.asset_key),
         code_version=collect.project_version(REPOSITORY),
         command=_command(paths),
+        left_out=sentences(dataset),
     )
     facts = collect.run_facts(
         paths.lake,

@@ -24,6 +24,7 @@ from ml.reports.content.report import (
 from ml.reports.render.environment import TEMPLATES, environment
 from ml.reports.render.plots import report as plots
 from ml.reports.render.plots.chart import chart
+from ml.reports.words import answers as words_of_answers
 from ml.reports.words import beyond_accuracy as words_beyond_accuracy
 from ml.reports.words import codes as words_of_codes
 from ml.reports.words import evaluation as wording_evaluation
@@ -67,6 +68,7 @@ def render_html(content: ReportContent, run: RunFacts | None = None) -> str:
         generating=words_of_generation,
         beyond=words_beyond_accuracy,
         helping=words_what_helps,
+        answering=words_of_answers,
         releasing=words_of_releases,
         numbers=numbers,
         labels=wording_evaluation,
@@ -103,6 +105,7 @@ def render_html(content: ReportContent, run: RunFacts | None = None) -> str:
         generation_figures=_generation_figures(content),
         beyond_accuracy_figures=_beyond_accuracy_figures(content),
         what_helps_figures=_what_helps_figures(content),
+        answers_figure=_answers_figure(content),
         headline=HEADLINE,
     )
 
@@ -253,6 +256,12 @@ def _what_helps_figures(content: ReportContent) -> dict[str, tuple[str, Markup]]
         family: (drawn.title, _drawing(chart(drawn, f"what-helps-chart-{place}")))
         for place, (family, drawn) in enumerate(charts.items(), start=1)
     }
+
+
+def _answers_figure(content: ReportContent) -> tuple[str, Markup] | None:
+    """The drawing of the section on the answers of language models, with its title."""
+    drawn = words_of_answers.chart(content.answers)
+    return None if drawn is None else (drawn.title, _drawing(chart(drawn, "answers-chart")))
 
 
 def _drawing(plot: plots.Plot) -> Markup:

@@ -124,6 +124,8 @@ def _results(content: ReportContent) -> list[str]:
         parts += ["### Beyond accuracy", markdown.beyond_accuracy(content.beyond_accuracy.trade_offs)]
     if content.what_helps is not None:
         parts += ["### What helps here", markdown.what_helps(content.what_helps)]
+    if content.answers:
+        parts += ["### Answers of language models", markdown.answers(content.answers)]
     return parts
 
 
