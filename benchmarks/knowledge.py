@@ -3,10 +3,12 @@
     python -m benchmarks.knowledge --lake workspace/lake/Beauty workspace/lake/ml-100k --out build/knowledge \\
         --recipes sasrec_text_and_id cl4srec --seeds 3
     python -m benchmarks.knowledge ... --only-table
+    python -m benchmarks.knowledge ... --recipes llm_query --pairs llm_query:sasrec_sampled_softmax
 
 Each recipe, and the recipe that its key ``plain`` names, is fitted with the seeds on the training set of each dataset
 that was run before, and ranks the whole catalogue for the test users, with or without the items of their histories as
-that run did. Baselines can be named too; they are compared with the recommenders that the report compares them with.
+that run did. Baselines can be named too; they are compared with the recommenders that the report compares them with,
+and with any others that ``--pairs`` names.
 
 What is fitted stays in ``<out>/<dataset>/<recommender>/seed-<n>/``, with the rank of each test user's target. Called
 again, the benchmark goes on from there, in the middle of a training too. A fit is made again where the training set,
@@ -44,6 +46,7 @@ from ml.evaluation.metrics import HEADLINE, metric_name, metric_values, seed_val
 from ml.evaluation.rankings import rank, write_table
 from ml.evaluation.what_helps.comparison import Difference, compare, parts_of
 from ml.evaluation.what_helps.content import ALL_USERS
+from ml.evaluation.what_helps.counterpart import Counterpart
 from ml.number_format import duration, metric_value, p_figure, signed_metric, size
 from ml.number_format import interval as interval_text
 from ml.recommender import MODEL
@@ -101,10 +104,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             exclude_seen = read_json(lake / "settings", "ranking.json")["exclude_seen"]
         folder = options.out / lake.name
         bench = Bench(lake, folder, exclude_seen, options.fit_on, options.device, options.threads)
-        names = with_plain(options.recipes, registry())
+        asked = tuple(dict.fromkeys([*options.recipes, *(name for pair in options.pairs for name in pair)]))
+        names = with_plain(asked, registry())
         if not options.only_table:
             fit_all(bench, names, options.seeds, options.processes)
-        text = f"## {lake.name}\n\n{tables(bench, names, options.seeds)}\n"
+        text = f"## {lake.name}\n\n{tables(bench, names, options.seeds, options.pairs)}\n"
         folder.mkdir(parents=True, exist_ok=True)
         (options.out / f"{lake.name}.md").write_text(text, encoding="utf-8")
         print(text, flush=True)
@@ -229,14 +233,22 @@ def _training_set(lake: Path) -> TrainingSet:
 # ---- tables
 
 
-def tables(bench: Bench, names: Sequence[str], seeds: int) -> str:
-    """Markdown of the results that are there: means, differences to the plain counterparts, and parts of the users."""
+def tables(bench: Bench, names: Sequence[str], seeds: int, others: Sequence[tuple[str, str]] = ()) -> str:
+    """Markdown of the results that are there: means, differences to the plain counterparts, and parts of the users.
+
+    Args:
+        bench: what the fits share.
+        names: of the recommenders.
+        seeds: how many.
+        others: more pairs to compare, of a recommender and what it is compared with.
+    """
     found: dict[str, list[Measured]] = {}
     for name in names:
         of_seeds = [measured_before(bench, name, seed) for seed in range(seeds)]
         if any(of_seeds):
             found[name] = [one for one in of_seeds if one is not None]
-    pairs = [one for one in counterparts(found, registry()) if one.plain in found]
+    every = (*counterparts(found, registry()), *_pairs(others))
+    pairs = [one for one in every if {one.recommender, one.plain} <= found.keys()]
     values = {name: seed_values([one.user_metrics for one in of_seeds]) for name, of_seeds in found.items()}
     training_set = _training_set(bench.lake)
     compared = compare(values, pairs, parts_of(training_set))
@@ -252,6 +264,10 @@ def tables(bench: Bench, names: Sequence[str], seeds: int) -> str:
             _differences_table(compared),
         ]
     )
+
+
+def _pairs(others: Sequence[tuple[str, str]]) -> Iterator[Counterpart]:
+    return (Counterpart(name, "chosen", plain) for name, plain in others)
 
 
 def _means_table(found: dict[str, list[Measured]], plain: dict[str, list[Measured]]) -> str:
@@ -318,12 +334,20 @@ def _mean_and_spread(values: Sequence[float]) -> str:
     return f"{metric_value(statistics.mean(values))}{spread}"
 
 
+def _pair(text: str) -> tuple[str, str]:
+    name, separator, plain = text.partition(":")
+    if not (name and separator and plain):
+        raise argparse.ArgumentTypeError(f"{text!r} is no pair: write two recommenders as llm_query:bm25_last_item")
+    return name, plain
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--lake", type=Path, nargs="+", required=True, help="folders of datasets in the lake of a workspace")
     add("--out", type=Path, required=True, help="folder for what is fitted and for the results")
     add("--recipes", nargs="+", required=True, help="recommenders; the plain ones are added")
+    add("--pairs", nargs="+", type=_pair, default=[], metavar="NAME:PLAIN", help="more recommenders to compare")
     add("--seeds", type=int, default=3, help="how many, from 0")
     add("--only-table", action="store_true", help="fit nothing")
     add("--exclude-seen", action=argparse.BooleanOptionalAction, help="default: as the run that made the lake")

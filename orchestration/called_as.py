@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-_MAKE = re.compile(r"\bmake (?=(?:run|check-data|search|reproduce|compare|download|ui)\b)")
+_MAKE = re.compile(r"\bmake (?=(?:run|check-data|search|reproduce|compare|download|ui|promote|rollback)\b)")
 _by_console_script = False
 
 

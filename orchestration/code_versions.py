@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import gc
 import hashlib
 import importlib.metadata
 import importlib.util
@@ -146,7 +147,7 @@ def _module(name: str) -> _Module:
 
 
 def _parsed(source: bytes) -> _Module:
-    tree = ast.parse(source)
+    tree = _parse(source)
     tree.body = [node for node in tree.body if not _describes(node)]
     nodes = list(ast.walk(tree))
     blocks = [node for node in nodes if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)]
@@ -164,6 +165,21 @@ def _parsed(source: bytes) -> _Module:
         imports=tuple(name for name in names if name.split(".")[0] == "ml"),
         libraries=tuple(sorted(tops - {"ml", "orchestration"} - sys.stdlib_module_names)),
     )
+
+
+def _parse(source: bytes) -> ast.Module:
+    """The syntax tree, built without garbage collection in between.
+
+    Before Python 3.11.8 a finaliser that parses meanwhile makes ``ast.parse`` raise SystemError
+    (python/cpython#106905).
+    """
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        return ast.parse(source)
+    finally:
+        if collects:
+            gc.enable()
 
 
 def _describes(node: ast.stmt) -> bool:

@@ -6,7 +6,7 @@ does not make a split stale. The assets that write it are in :mod:`orchestration
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date
 from typing import Any, get_origin
 
@@ -16,7 +16,16 @@ from pydantic import ValidationError
 from ml.config import nearest
 from ml.data.files import read_json, whole
 from ml.data.setting_names import RENAMED, by_first_name, by_new_name, notice
-from ml.recommenders.registry import check_audit_model, check_recipes, chosen_names, recipes
+from ml.recommenders.needs import may_be_refused
+from ml.recommenders.registry import (
+    check_audit_model,
+    check_recipes,
+    chosen_names,
+    recipes,
+    recommender_names,
+    registry,
+)
+from ml.release.gate_choice import NONE
 from orchestration.options import kind_of, reader, shown_default
 from orchestration.paths import Workspace
 from orchestration.reporting import digest_of
@@ -26,29 +35,35 @@ from orchestration.settings_file import SETTINGS_TABLE, RegistrationError, place
 _DESCRIPTIONS = {
     "dataset": "How the interactions are filtered, ordered and split.",
     "training": "The seed of code assignment, random baselines and training.",
-    "fit": "What the final fit of every recommender reads.",
+    "fit": "What the final fit of every recommender reads, and what models start from.",
     "ranking": "Whether seen items are left out of the rankings, of validation users too.",
     "seeds": "How many seeds everything random is fitted with.",
     "audits": "What the audits train again.",
     "comparison": "Which models, fusions and re-rankings are made and compared.",
+    "release": "Which recommender is the candidate of a release, and what it is fitted on.",
 }
 # what each asset of the settings is for, and the settings that it writes down
 SLICES = {name: (description, settings_of(name)) for name, description in _DESCRIPTIONS.items()}
 # settings that came later than the first workspaces; what these hold was made with the default
-YOUNGER = ("cold_items",)
+YOUNGER = ("cold_items", "release", "release_fit_on", "warm_start")
+# beside the recipes of a comparison, where there are such: those that a dataset may have to refuse and that were named
+# by name, not by a set
+BY_NAME = "recipes_by_name"
 # in no slice: where models are trained says nothing of what they are
 
 
 def chosen(settings: Settings, name: str, kept: Mapping[str, Any] | None = None) -> dict:
     """The values of one slice of the settings: as given, else as in ``kept``, else the default.
 
-    Of recipes the names that the choice stands for; of the model that the audits train also what its recipe says, since
+    Of recipes the names that the choice stands for, and apart (:data:`BY_NAME`) those that are not left out where the
+    dataset lacks what they read; of the model that the audits train also what its recipe says, since
     no asset of that model lies above them.
     """
     every = resolved(settings, kept)
     values = {field: every[field] for field in SLICES[name][1]}
     if "recipes" in values:
-        return values | {"recipes": chosen_names(values["recipes"])}
+        by_name = _named(settings.recipes) if settings.recipes is not None else (kept or {}).get(BY_NAME, [])
+        return {"recipes": chosen_names(values["recipes"]), **({BY_NAME: by_name} if by_name else {})}
     if values.get("audit_model"):
         recipe = recipes().get(values["audit_model"])
         # a recipe that is gone is another choice, which the asset of the settings then refuses
@@ -167,8 +182,12 @@ def kept_for(dataset: str) -> dict[str, Any]:
         path = folder / f"{name}.json"
         if path.exists():
             with whole(path):
-                kept |= {field: by_new_name(read_json(path))[field] for field in SLICES[name][1]}
-    return kept | file_settings(dataset)
+                written = by_new_name(read_json(path))
+                # a setting may be younger than the file
+                kept |= {field: written[field] for field in SLICES[name][1] if field in written}
+                kept |= {BY_NAME: written[BY_NAME]} if BY_NAME in written else {}
+    file = file_settings(dataset)
+    return kept | file | ({BY_NAME: _named(file["recipes"])} if "recipes" in file else {})
 
 
 def made_of(values: Mapping[str, Any]) -> Settings:
@@ -207,6 +226,16 @@ def check_settings(settings: Settings) -> None:
                 raise ValueError(f"{name.upper()}={text} is not possible: no such day; as in 2014-07-23") from error
     check_recipes(settings.recipes or [])
     check_audit_model(settings.audit_model or "")
+    _check_release(settings.release or "")
+
+
+def _check_release(name: str) -> None:
+    known = [*recommender_names(), NONE]
+    if name and name not in known:
+        raise ValueError(
+            f"there is no recommender {name} for RELEASE{nearest(name, known)}; name one that is compared, '{NONE}' "
+            "for no release, or nothing for the best"
+        )
 
 
 def execution_of(settings: Settings, dataset: str) -> dict[str, Any]:
@@ -262,3 +291,14 @@ def chosen_for(settings: Settings, dataset: str) -> list[str]:
         return chosen_names(settings.recipes or [])
     with whole(path):
         return chosen_names(read_json(path)["recipes"])
+
+
+def named_for(settings: Settings, dataset: str) -> list[str]:
+    """Of :func:`chosen_for` those that were named by name and that a dataset may have to refuse: they are not left out
+    where it lacks what they read."""
+    return chosen(settings, "comparison", kept_for(dataset)).get(BY_NAME, [])
+
+
+def _named(names: Iterable[str]) -> list[str]:
+    """Of some names of recipes and sets the recipes that a dataset may have to refuse."""
+    return [name for name in recommender_names() if name in set(names) and may_be_refused(name, registry())]

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ml.evaluation.leaderboard import build_leaderboard
     from ml.evaluation.metrics import user_metrics
     from ml.evaluation.rankings import rank
+    from ml.release.bundle import load
     from ml.training.recipe import load_recipe
     from ml.training.sequential_recommender import SequentialRecommender
 
@@ -29,6 +30,7 @@ __all__ = [
     "SequentialRecommender",
     "TrainingSet",
     "build_leaderboard",
+    "load",
     "load_recipe",
     "rank",
     "user_metrics",
@@ -40,6 +42,7 @@ _MODULES = {
     "SequentialRecommender": "ml.training.sequential_recommender",
     "TrainingSet": "ml.data.training_set",
     "build_leaderboard": "ml.evaluation.leaderboard",
+    "load": "ml.release.bundle",
     "load_recipe": "ml.training.recipe",
     "rank": "ml.evaluation.rankings",
     "user_metrics": "ml.evaluation.metrics",

@@ -22,9 +22,19 @@ def category_numbers(training_set: TrainingSet) -> np.ndarray:
     """
     if training_set.item_text is None:
         raise ValueError(f"{training_set.dataset} was loaded without its item text: add it with TrainingSet.with_text")
-    categories = item_categories(training_set.item_text)
-    first = [(category or "").split(_LABEL_SEPARATOR)[0].strip() for category in categories]
+    first = category_labels(training_set)
     number = {label: place for place, label in enumerate(sorted({*first} - {""}), start=1)}
     if not number:
         raise ValueError(f"this model reads the categories of the items, and no item of {training_set.dataset} has one")
     return np.array([number.get(label, 0) for label in first], dtype=np.int64)
+
+
+def category_labels(training_set: TrainingSet) -> list[str]:
+    """The first category of each item, empty where it is not known.
+
+    Args:
+        training_set: with its item text.
+    """
+    assert training_set.item_text is not None
+    categories = item_categories(training_set.item_text)
+    return [(category or "").split(_LABEL_SEPARATOR)[0].strip() for category in categories]

@@ -24,6 +24,8 @@ FORMAT = "raw2rank-training-set-2"
 # what a final fit may read; every table of results says which
 FIT_ON_TRAIN = "train"
 FIT_ON_BOTH = "train+validation"
+# of a release alone, never of what is measured
+FIT_ON_EVERYTHING = "everything"
 _ARRAYS = (
     "item_ids",
     "user_ids",
@@ -266,11 +268,33 @@ class TrainingSet:
             validation_times=None if self.validation_times is None else self.validation_times[:0],
         )
 
+    def with_everything_trained_on(self) -> TrainingSet:
+        """The same data with every held-out item, and the items before it, at the end of its user's training history,
+        and no validation or test case left: the whole history of each user, which only a release is fitted on. Without
+        times, as those of test targets are not held."""
+        known = self.with_validation_trained_on()
+        tested = replace(known, train=replace(known.train, times=None)).histories("test")
+        tested = tested.append(np.arange(len(self.test_users)), self.test_targets)
+        rows = np.arange(self.users)
+        rows[self.test_users] = self.users + np.arange(len(self.test_users))
+        all_rows = Sequences(
+            np.concatenate([known.train.items, tested.items]),
+            np.concatenate([known.train.offsets, known.train.offsets[-1] + tested.offsets[1:]]),
+        )
+        return replace(
+            known,
+            train=all_rows.take(rows),
+            test_users=self.test_users[:0],
+            test_targets=self.test_targets[:0],
+            before_test=None,
+            validation_times=None,
+        )
+
     def to_fit_on(self, fit_on: str) -> TrainingSet:
         """The data of the final fit: unchanged for ``train``, with the validation items for ``train+validation``.
 
         Raises:
-            ValueError: it is neither.
+            ValueError: it is neither. A fit on everything cannot be measured: :meth:`with_everything_trained_on`.
         """
         if fit_on == FIT_ON_TRAIN:
             return self

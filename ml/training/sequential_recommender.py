@@ -20,7 +20,7 @@ from ml.data.files import whole
 from ml.data.item_index import check_items
 from ml.data.teacher_lists import TeacherLists
 from ml.data.times import check_times, times_digest
-from ml.data.training_set import FIT_ON_BOTH, FIT_ON_TRAIN, Sequences, TrainingSet
+from ml.data.training_set import FIT_ON_BOTH, FIT_ON_EVERYTHING, FIT_ON_TRAIN, Sequences, TrainingSet
 from ml.generation.lists import ListCounts
 from ml.models.build import build_model
 from ml.models.generating_model import GeneratingModel
@@ -43,12 +43,14 @@ from ml.training.list_generating import written_code_lists, written_lists, writt
 from ml.training.log import FILE as LOG_FILE
 from ml.training.log import EpochRecord, read_log, write_log
 from ml.training.loop import Phase, Trained, train_model
+from ml.training.pretrained import Pretrained, recipe_digest
 from ml.training.recipe import Recipe, recipe_from_tables
 from ml.training.reproducible import generator_for, reproducible
 from ml.training.runtime import Execution
 from ml.training.scoring import VALIDATION_DEPTH as METRIC_DEPTH
 from ml.training.scoring import chunks_of_states, fallback_chunks, hide_seen, scored_chunks, validation_ndcg
 from ml.training.tradeoffs import check_lists_of_recipe, measured_tradeoffs
+from ml.training.warm_start import AnyStart, CannotStartWarm, CarriedOver, ColdStart, carried_over
 from ml.training.weights_digest import contiguous, weights_digest
 
 FORMAT = "raw2rank-sequential-recommender-2"
@@ -69,12 +71,18 @@ class SequentialRecommender:
         seed: of initial weights, shuffling, negatives and dropout.
         codes: the code assignment, for recipes that name one.
         execution: threads, device, precision, checkpoints, progress bar.
-        fit_on: what the final weights are trained on, ``train`` or ``train+validation``.
+        fit_on: what the final weights are trained on, ``train`` or ``train+validation``; ``everything`` of what
+            :meth:`fitted_on_everything` gave alone.
         validate_with_seen_excluded: leave the items of a history out when validation users are ranked; as the
             final ranking does.
         teacher_lists: what is trained on, for recipes that name a recipe of them.
+        pretrained: what is started from, for recipes that are pre-trained on other datasets.
+        start: the earlier model whose weights :meth:`fit` starts from, or why there is none; ``None`` where no warm
+            start was asked for.
 
     Attributes:
+        started_from: what :meth:`fit` started from: weights that were carried over, or why there were none; ``None``
+            where no warm start was asked for.
         taught: what the lists of a teacher were that the model was trained on, as JSON; ``None`` where it was not.
         tradeoffs: what each mark of a model that writes lists stands for, from 0 (accuracy alone) to 1 (the goal
             alone); empty where marks stand for nothing else than the beginning of a list.
@@ -90,16 +98,21 @@ class SequentialRecommender:
         fit_on: str = FIT_ON_TRAIN,
         validate_with_seen_excluded: bool = False,
         teacher_lists: TeacherLists | None = None,
+        pretrained: Pretrained | None = None,
+        start: AnyStart | None = None,
     ) -> None:
         self.recipe = recipe
         self.seed = seed
         self.codes = codes
         self.execution = Execution() if execution is None else execution
-        if fit_on not in (FIT_ON_TRAIN, FIT_ON_BOTH):
+        if fit_on not in (FIT_ON_TRAIN, FIT_ON_BOTH, FIT_ON_EVERYTHING):
             raise ValueError(f"fit_on is {FIT_ON_TRAIN!r} or {FIT_ON_BOTH!r}, not {fit_on!r}")
         self.fit_on = fit_on
         self.validate_with_seen_excluded = validate_with_seen_excluded
         self.teacher_lists = teacher_lists
+        self.pretrained = pretrained
+        self.start = start
+        self.started_from: CarriedOver | ColdStart | None = None
         self.log: list[EpochRecord] = []
         self.best_epoch = 0
         self.share_of_padding = 0.0
@@ -108,6 +121,8 @@ class SequentialRecommender:
         self.derived: tuple[Derived, ...] = ()
         # how the weights were aligned with a goal after training, where they were (ml.alignment)
         self.aligned: dict[str, Any] | None = None
+        # what the weights started from, where they did not start at random
+        self.pretrained_from: dict[str, Any] | None = None
         self._model: SequentialModel | GeneratingModel | None = None
         self._task = build_task(recipe.task, 0)
         self._quantised: QuantisedTopK | None = None
@@ -186,23 +201,34 @@ class SequentialRecommender:
         return other
 
     def fit(self, training_set: TrainingSet) -> Self:
-        """Train from fresh weights; test targets are never read.
+        """Train from fresh weights, or from those of :attr:`start`; test targets are never read.
 
         Validation targets decide when to stop. With ``fit_on="train+validation"`` the weights found so are thrown
-        away, and fresh ones are trained on the validation items too, for as many epochs as were best.
+        away, and those that training started from are trained on the validation items too, for as many epochs as were
+        best. A start that the model cannot be trained from is passed over, and :attr:`started_from` says why.
 
         Raises:
-            ValueError: codes or teacher lists are missing or of another dataset, the items lack the text that the model
-                reads, the times that it reads are missing or made up, or all histories are too short.
+            ValueError: codes, teacher lists or pre-trained weights are missing or do not fit, the items lack the text
+                that the model reads, the times that it reads are missing or made up, or all histories are too short.
             DivergedError: the loss is no finite number any more.
         """
+        if self.fit_on == FIT_ON_EVERYTHING:
+            raise ValueError(
+                f"recipe {self.recipe.name}: no validation item is left of a fit on everything, so nothing would say "
+                "when to stop: fit on train, then call fitted_on_everything"
+            )
         self.training_set_digest = training_set.digest()
         self._check_teacher_lists()
+        self._check_pretrained()
         try:
             if self.recipe.reads_times:
                 check_times(training_set)
                 self._times_digest = times_digest(training_set.train)
-            self._features = item_features(self.recipe.model, training_set)
+            self._features = (
+                item_features(self.recipe.model, training_set)
+                if self.pretrained is None
+                else self.pretrained.features(training_set)
+            )
         except ValueError as error:
             raise ValueError(f"recipe {self.recipe.name}: {error}") from error
         refits = self.fit_on == FIT_ON_BOTH and len(training_set.validation_users) > 0
@@ -233,6 +259,55 @@ class SequentialRecommender:
             self.log = found.log + self._train(training_set.to_fit_on(FIT_ON_BOTH), as_long, refit).log
         return self
 
+    def fitted_on_everything(self, training_set: TrainingSet) -> SequentialRecommender:
+        """The same recipe with fresh weights, trained on all interactions, the test items among them, for as many
+        epochs as were best. For a release alone: no item is left to measure it on.
+
+        Codes, what is read of the items, and values derived from the data stay those of this fit.
+
+        Args:
+            training_set: that this recommender was fitted on.
+
+        Raises:
+            ValueError: the recipe reads times, which test items have none of, or is taught lists of training users; or
+                training started warm.
+            DivergedError: the loss is no finite number any more.
+        """
+        if self.recipe.reads_times:
+            raise ValueError(
+                f"recipe {self.recipe.name} reads the times of interactions, and a training set holds none of its test "
+                "items: it cannot be fitted on everything"
+            )
+        if self.recipe.teacher_lists is not None or self.aligned is not None:
+            raise ValueError(
+                f"recipe {self.recipe.name} learns more than the next item of a history: it cannot be fitted on "
+                "everything"
+            )
+        if isinstance(self.started_from, CarriedOver):
+            raise ValueError(
+                f"{self.recipe.name} was trained from the weights of an earlier release, and for fewer epochs than "
+                "fresh weights need: it cannot be fitted on everything; train it with WARM_START=off"
+            )
+        everything = training_set.with_everything_trained_on()
+        again = SequentialRecommender(
+            self.recipe,
+            self.seed,
+            self.codes,
+            execution=self.execution,
+            fit_on=FIT_ON_EVERYTHING,
+            validate_with_seen_excluded=self.validate_with_seen_excluded,
+        )
+        again.training_set_digest = everything.digest()
+        again._features, again.derived = self._features, self.derived
+        # as JSON, whose lists a recipe is read from
+        tables = json.loads(json.dumps(self.recipe.as_tables()))
+        recipe = recipe_from_tables(self.recipe.name, filled_in(tables, self.derived), self.recipe.name)
+        as_long = replace(recipe, training=replace(recipe.training, max_epochs=self.best_epoch))
+        phase = Phase(self.seed, FIT_ON_EVERYTHING, self.recipe.title)
+        found = again._train(everything, as_long, phase)
+        again.log, again.best_epoch, again.share_of_padding = found.log, found.best_epoch, found.share_of_padding
+        return again
+
     def _check_teacher_lists(self) -> None:
         """Check that the lists are there where the recipe asks for some, and that the model can be taught them."""
         recipe, lists = self.recipe, self.teacher_lists
@@ -251,6 +326,22 @@ class SequentialRecommender:
             raise ValueError(f"recipe {recipe.name}: {error}") from error
         self.taught = lists.described() | {"digest": lists.digest()}
         self.tradeoffs, self.tradeoff = lists.tradeoffs, None
+
+    def _check_pretrained(self) -> None:
+        """Check that pre-trained weights are there where the recipe asks for some, and that they are for this one."""
+        recipe, pretrained = self.recipe, self.pretrained
+        if recipe.pretraining is None and pretrained is not None:
+            raise ValueError(f"recipe {recipe.name}: pre-trained weights were given to a model that starts at random")
+        if recipe.pretraining is None:
+            return
+        if pretrained is None:
+            raise ValueError(
+                f"recipe {recipe.name}: this model starts from weights that were trained on other datasets, and none "
+                "were given: pre-train it by ml.transfer.pretrain, or name datasets in PRETRAIN_ON"
+            )
+        if pretrained.recipe != recipe_digest(recipe):
+            raise ValueError(f"recipe {recipe.name}: it was changed after the weights were pre-trained: do that again")
+        self.pretrained_from = pretrained.described()
 
     def _choose_tradeoff(self, training_set: TrainingSet) -> None:
         """Set the trade-off that the recipe asks for; the model is trained on the training items alone."""
@@ -277,11 +368,16 @@ class SequentialRecommender:
             generator_for(self.seed, 0)
             try:
                 model = self._build(recipe, training_set.items, training_set.users, counts).to(device)
+                if self.pretrained is not None and recipe.pretraining is not None:
+                    self.pretrained.begin(model, recipe.pretraining.finetuned)
             except ValueError as error:
                 raise ValueError(f"recipe {recipe.name}: {error}") from error
             lists = None if self.teacher_lists is None else self.teacher_lists.of(phase.fit_on)
             task = build_task(recipe.task, training_set.items, lists)
             self._model, self._users, self._training_counts, self._task = model, training_set.users, counts, task
+            self._carry_over(training_set)
+            if isinstance(self.started_from, CarriedOver):
+                phase = replace(phase, started_from=self.started_from.source)
 
             return train_model(
                 trained_as(recipe, model, task, counts),
@@ -293,6 +389,20 @@ class SequentialRecommender:
                 execution,
                 None if lists is None else lists.rows_of_epoch,
             )
+
+    def _carry_over(self, training_set: TrainingSet) -> None:
+        """Set the fresh weights of the model to those of the start, as far as it has them."""
+        if self.start is None or isinstance(self.start, ColdStart):
+            self.started_from = self.start
+            return
+        try:
+            weights, self.started_from = carried_over(
+                self.start, self.recipe, self.model, training_set.item_ids, training_set.user_ids, self._features
+            )
+        except CannotStartWarm as error:
+            self.started_from = ColdStart(str(error))
+        else:
+            self.model.load_state_dict(weights)
 
     def _build(
         self, recipe: Recipe, items: int, users: int, training_counts: np.ndarray
@@ -350,6 +460,8 @@ class SequentialRecommender:
             processes=world.size,
             item_features=self._described_features(),
             times=self._times_digest,
+            pretrained=None if self.pretrained_from is None else self.pretrained_from["digest"],
+            start=None if self.start is None else self.start.digest(),
         )
         path = execution.checkpoints / f"{name}.safetensors"
         return Checkpoint(path, binding, execution.checkpoint_seconds, at_end, world.is_first)
@@ -491,7 +603,10 @@ class SequentialRecommender:
             recommender.best_epoch, recommender.derived = config["best_epoch"], derived
             recommender.training_set_digest = config["training_set_digest"]
             recommender.aligned = config.get("aligned")
+            recommender.pretrained_from = config.get("pretrained")
             recommender._times_digest = config.get("times_digest")
+            if "started_from" in config:
+                recommender.started_from = CarriedOver.from_json(config["started_from"])
             if (folder / "validation_items.npy").exists():
                 recommender.validation_lists = Recommendations(
                     *(np.load(folder / f"validation_{part}.npy", allow_pickle=False) for part in ("items", "scores"))
@@ -533,6 +648,8 @@ class SequentialRecommender:
             # keys that only some models have, so that the folders of the others stay what they were
             **({} if self.taught is None else {"teacher_lists": self.taught}),
             **({} if self.aligned is None else {"aligned": self.aligned}),
+            **({} if self.pretrained_from is None else {"pretrained": self.pretrained_from}),
+            **({"started_from": self.started_from.as_json()} if isinstance(self.started_from, CarriedOver) else {}),
             **self._described_features(),
             **self._described_times(),
         }

@@ -7,6 +7,7 @@ import dagster as dg
 from ml.alignment.recipe import AlignmentRecipe
 from ml.alignment.summary import facts_of_aligned, version_of_aligned
 from ml.recommenders.registry import alignments, layer_of, modules_of, title_of
+from orchestration.assets.left_out import left_out
 from orchestration.assets.rankings import load
 from orchestration.assets.training_sets import load_training_set
 from orchestration.code_versions import code_version
@@ -57,6 +58,8 @@ def _alignment_asset(recipe: AlignmentRecipe) -> dg.AssetsDefinition:
         dataset = context.partition_key
         paths = Workspace.current().dataset(dataset)
         require_chosen(context.asset_key, chosen_for(settings, dataset), dataset)
+        if (skipped := left_out(context, settings)) is not None:
+            return skipped
         training_set = load_training_set(paths, recipe.reads_text, recipe.reads_text)
         folder = paths.asset("models", recipe.name)
         where = execution_of(settings, dataset)

@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 
 from ml.recommenders.registry import compared, layer_of, recommender_names, registry, title_of
+from orchestration.assets.left_out import sentence_on
 from orchestration.assets.training_sets import load_training_set
 from orchestration.code_versions import code_version
 from orchestration.condition import on_new_data
@@ -33,8 +34,10 @@ _common: dict[str, Any] = {
 
 
 def compared_recommenders(dataset: str) -> list[str]:
-    """Recommenders that the settings of a dataset compare."""
-    return compared(read_settings("comparison", dataset)["recipes"])
+    """Recommenders that the settings of a dataset compare, but those that are left out."""
+    paths = Workspace.current().dataset(dataset)
+    names = compared(read_settings("comparison", dataset)["recipes"])
+    return [name for name in names if sentence_on(name, paths) is None]
 
 
 @dg.asset(

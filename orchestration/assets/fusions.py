@@ -7,6 +7,7 @@ import dagster as dg
 from ml.fusion.recipe import FusionRecipe
 from ml.recommenders.facts import FIT
 from ml.recommenders.registry import fusions, title_of
+from orchestration.assets.left_out import left_out
 from orchestration.assets.parts import inputs_of
 from orchestration.assets.rankings import load
 from orchestration.assets.training_sets import load_training_set
@@ -49,6 +50,8 @@ def _fusion_asset(recipe: FusionRecipe) -> dg.AssetsDefinition:
         dataset = context.partition_key
         paths = Workspace.current().dataset(dataset)
         require_chosen(context.asset_key, chosen_for(settings, dataset), dataset)
+        if (skipped := left_out(context, settings)) is not None:
+            return skipped
         training_set = load_training_set(paths, inputs.with_text, inputs.with_vectors, inputs.with_times)
         exclude_seen = read_settings("ranking", dataset)["exclude_seen"]
         chosen = _choose(recipe, paths, training_set, exclude_seen)

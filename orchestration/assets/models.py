@@ -13,6 +13,7 @@ from ml.objectives.settings import describe
 from ml.recommenders.registry import modules_of, recipe_file, recipes
 from ml.training.recipe import Recipe
 from ml.training.summary import facts_of_trained, version_of_trained
+from orchestration.assets.left_out import lacking, left_out
 from orchestration.assets.training_sets import load_training_set
 from orchestration.code_versions import code_version
 from orchestration.condition import on_new_data
@@ -25,6 +26,7 @@ from orchestration.paths import DatasetPaths, Workspace
 from orchestration.reporting import RECOMMENDATION_OWNERS, array_schema, as_dagster_failure, materialization
 from orchestration.resources import Settings
 from orchestration.selection import group_of, require_chosen
+from orchestration.warm_start import saved_start, start_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -69,6 +71,8 @@ def _model_asset(recipe: Recipe) -> dg.AssetsDefinition:
         paths = Workspace.current().dataset(dataset)
         folder = paths.asset("models", recipe.name)
         require_chosen(context.asset_key, chosen_for(settings, dataset), dataset)
+        if (skipped := left_out(context, settings)) is not None:
+            return skipped
         where = execution_of(settings, dataset)
         options = {
             "seed": read_settings("training", dataset)["seed"],
@@ -123,16 +127,18 @@ def _train_here(recipe: Recipe, paths: DatasetPaths, options: dict, say: Callabl
     seen = chosen.pop("exclude_seen")
     with as_dagster_failure(paths.dataset, DivergedError, ValueError):
         inputs = {option: loaders[option](paths.asset(*key)) for option, key in _built_on(recipe).items()}
+        training_set = load_training_set(
+            paths,
+            needs_item_text(recipe.model),
+            needs_text_vectors(recipe.model),
+            recipe.reads_times,
+        )
         train(
             recipe,
-            load_training_set(
-                paths,
-                needs_item_text(recipe.model),
-                needs_text_vectors(recipe.model),
-                recipe.reads_times,
-            ),
+            training_set,
             paths.asset("models", recipe.name),
             **inputs,
+            start=start_of(paths, recipe.name, training_set),
             validate_with_seen_excluded=seen,
             tell=lambda record: say(record.in_words()),
             **chosen,
@@ -195,6 +201,7 @@ def _of_this_run(context: dg.AssetExecutionContext, settings: Settings) -> list[
     or made by it already."""
     selected = context.job_def.asset_layer.executable_asset_keys
     dataset = context.partition_key
+    paths = Workspace.current().dataset(dataset)
     chosen = [name for name in chosen_for(settings, dataset) if name in recipes()]
 
     def is_there(path: list[str]) -> bool:
@@ -211,6 +218,7 @@ def _of_this_run(context: dg.AssetExecutionContext, settings: Settings) -> list[
         recipe
         for recipe in wanted
         if all(map(is_there, [*_built_on(recipe).values(), *_read_beside_sequences(recipe).values()]))
+        and lacking(recipe.name, paths) is None
     ]
 
 
@@ -236,6 +244,7 @@ def _command(recipe: Recipe, paths: DatasetPaths, options: dict, processes: int 
         codes=paths.asset("codes", recipe.codes) if recipe.codes else None,
         teacher_lists=paths.asset("teacher_lists", recipe.teacher_lists) if recipe.teacher_lists else None,
         processes=processes,
+        start=saved_start(paths, recipe.name, load_training_set(paths)),
         **read,
         **options,
     )

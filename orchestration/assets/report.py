@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import shutil
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +23,7 @@ from ml.recommenders.registry import (
 )
 from ml.reports.content.libraries import LIBRARIES
 from orchestration.assets.evaluation import RANKINGS, compared_recommenders
+from orchestration.assets.left_out import sentences
 from orchestration.assets.training_sets import load_training_set
 from orchestration.code_versions import code_version
 from orchestration.condition import on_new_data
@@ -47,6 +49,7 @@ REPORTS_KEPT = 4
         ["evaluation", "slices"],
         ["evaluation", "beyond_accuracy"],
         ["evaluation", "what_helps"],
+        ["release", "decision"],
         *(["audits", name] for name in AUDITS),
         *RANKINGS,
         *(["models", name] for name in (*recipe_names(), *fusion_names(), *reranking_names(), *alignment_names())),
@@ -104,6 +107,7 @@ def report(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         data_versions=_data_versions(context.instance, graph, dataset, context.asset_key),
         code_version=collect.project_version(REPOSITORY),
         command=_command(paths),
+        left_out=sentences(dataset),
     )
     facts = collect.run_facts(
         paths.lake,
@@ -113,6 +117,8 @@ def report(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     with versioned_folder(paths.report.parent, keep=REPORTS_KEPT) as temporary:
         write_report(content, temporary, paths.leaderboard, facts)
         _write_sample(paths, temporary)
+        if paths.decision_page.exists():
+            shutil.copyfile(paths.decision_page, temporary / "release.html")
     return materialization(
         # all but the clock and the machine
         digest_of(asdict(content)),

@@ -9,6 +9,7 @@ import dagster as dg
 from ml.recommenders.facts import FIT
 from ml.recommenders.registry import parts_of, rerankings, title_of
 from ml.reranking.recipe import RerankingRecipe
+from orchestration.assets.left_out import left_out
 from orchestration.assets.parts import inputs_of
 from orchestration.assets.rankings import load
 from orchestration.assets.training_sets import load_training_set
@@ -61,6 +62,8 @@ def _reranking_asset(recipe: RerankingRecipe) -> dg.AssetsDefinition:
         dataset = context.partition_key
         paths = Workspace.current().dataset(dataset)
         require_chosen(context.asset_key, chosen_for(settings, dataset), dataset)
+        if (skipped := left_out(context, settings)) is not None:
+            return skipped
         training_set = load_training_set(paths, inputs.with_text, inputs.with_vectors, inputs.with_times)
         part = load(paths, recipe.of, training_set.items)
         reranked = Reranked(

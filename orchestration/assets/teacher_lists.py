@@ -16,6 +16,7 @@ from ml.recommenders.registry import (
     title_of,
 )
 from ml.teaching.recipe import TeacherListsRecipe
+from orchestration.assets.left_out import left_out
 from orchestration.assets.rankings import load
 from orchestration.assets.training_sets import load_training_set
 from orchestration.code_versions import code_version
@@ -74,6 +75,8 @@ def _teacher_lists_asset(recipe: TeacherListsRecipe) -> dg.AssetsDefinition:
         dataset = context.partition_key
         paths = Workspace.current().dataset(dataset)
         require_chosen(context.asset_key, chosen_for(settings, dataset), dataset)
+        if (skipped := left_out(context, settings)) is not None:
+            return skipped
         seed = read_settings("training", dataset)["seed"]
         fit_on = read_settings("fit", dataset)["fit_on"]
         exclude_seen = read_settings("ranking", dataset)["exclude_seen"]

@@ -24,6 +24,8 @@ COMMANDS = {
     "search": ("search", "search for better hyperparameters of one recipe"),
     "reproduce": ("reproduce", "fit what docs/reproduction.md claims, and write the table of verdicts"),
     "compare": ("compare", "compare two reports: data, rankings and metrics"),
+    "promote": ("promote", "put a release in charge by hand: the candidate, or one that is on disk"),
+    "rollback": ("rollback", "put the release in charge that was so before the present one"),
     "download": ("download", "fetch the public Amazon review files of one category"),
     "ui": ("ui", "start the Dagster UI on 127.0.0.1"),
 }

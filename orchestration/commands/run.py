@@ -114,6 +114,7 @@ class Done:
 def _run(instance, paths, chosen: argparse.Namespace) -> Done | None:
     """Run while holding the lock of the dataset; ``None`` after a failure, which was printed."""
     from ml.recommenders.registry import chosen_names
+    from orchestration.assets.left_out import sentences
     from orchestration.commands.console import say
     from orchestration.commands.nothing_new import dumps_of
     from orchestration.definitions import defs
@@ -134,6 +135,8 @@ def _run(instance, paths, chosen: argparse.Namespace) -> Done | None:
     if made is None:
         return None
     discard_checkpoints(paths, chosen_names(settings.recipes or []))
+    for sentence in sentences(chosen.dataset):
+        say(sentence)
     if not made:
         say(f"everything is up to date ({time.monotonic() - started:.0f} s)")
     else:
@@ -170,8 +173,9 @@ def make(instance, defs, dataset: str, settings, data_only: bool = False) -> int
 
     With ``data_only`` nothing is made of what comes after the checked data.
     """
+    from orchestration.assets.left_out import refusals
     from orchestration.assets.raw import observe
-    from orchestration.commands.console import explain, run_quietly, say
+    from orchestration.commands.console import explain, problem, run_quietly, say
     from orchestration.dataset_lock import announce
     from orchestration.execution.plan import plan
     from orchestration.execution.staleness import CHECKED_LAYERS, asset_graph
@@ -199,6 +203,11 @@ def make(instance, defs, dataset: str, settings, data_only: bool = False) -> int
             todo = {key: why for key, why in todo.items() if key.path[0] != "settings" or key.path[-1] == "dataset"}
         if not todo:
             continue
+        if groups is None and (refused := refusals(settings, paths, todo)):
+            # before anything is trained, and all of them at once
+            for text in refused:
+                problem(f"{dataset}: {text}")
+            return None
         say(explain(todo))
         config = {"resources": {"settings": {"config": settings.model_dump(mode="json", exclude_none=True)}}}
         run_id = str(uuid.uuid4())
@@ -322,10 +331,13 @@ def _show(paths) -> None:
     from ml.evaluation.leaderboard_text import to_text_table
     from ml.extras import missing
     from orchestration.called_as import as_called
+    from orchestration.release import read_state
 
     table = to_text_table(pq.read_table(paths.leaderboard))
     report = "" if missing("report") else f"\n\nreport: {paths.report}"
-    print(as_called(f"\n{table}{report}"), flush=True)
+    state = read_state(paths)
+    release = f"\n\nrelease: {state.sentence}" if state is not None else ""
+    print(as_called(f"\n{table}{release}{report}"), flush=True)
 
 
 if __name__ == "__main__":

@@ -12,12 +12,13 @@ from collections.abc import Collection, Iterable, Mapping
 import dagster as dg
 
 from orchestration.dagster_internals import BaseAssetGraph
-from orchestration.dataset_settings import chosen_for, versions_of
+from orchestration.dataset_settings import chosen_for, named_for, versions_of
 from orchestration.execution.crash_recovery import missing
 from orchestration.execution.records import Made, Records
 from orchestration.execution.staleness import (
     CHECK_READS,
     CONTRACT_DIGEST,
+    LEFT_OUT,
     NOT_CHOSEN,
     SHOWS_CHECKS,
     UP_TO_DATE,
@@ -98,10 +99,11 @@ def _changed(
     keys = set(keys)
     lost = missing(Workspace.current().dataset(dataset), keys)
     versions = {dg.AssetKey(["settings", name]): version for name, version in versions_of(settings, dataset).items()}
+    named = named_for(settings, dataset)
     reasons = {}
     for key in keys:
         made = records.made.get(key)
-        if made is None or made.version == NOT_CHOSEN:
+        if made is None or made.version == NOT_CHOSEN or (made.version == LEFT_OUT and key.path[-1] in named):
             reasons[key] = "not made yet"
         elif why := _made_of_something_else(records, graph, key, dumps):
             reasons[key] = why

@@ -11,6 +11,8 @@ from orchestration.execution.records import Records
 
 # the data version that earlier releases gave to what was not chosen
 NOT_CHOSEN = "not chosen"
+# the data version of what a set names and a dataset cannot have
+LEFT_OUT = "left out"
 # metadata of a check and of its evaluations: what it asks for
 CONTRACT_DIGEST = "contract_digest"
 # metadata of a check: assets beside its own for which it is evaluated again when their content changes

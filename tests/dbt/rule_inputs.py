@@ -30,6 +30,7 @@ class RuleInput:
         breaks: rules, as ``<contract>: <rule>``; the last contract says how far the input has to be carried.
         files: contents by name, beside ``source.toml`` where there is one.
         accepted: the files of the state that was accepted before, for a comparison with it.
+        earlier: the files of states that were accepted before that one, the first of them first.
         settings: of the cleaning and the split.
         exclude_seen: whether rankings leave out what a user had.
     """
@@ -37,6 +38,7 @@ class RuleInput:
     breaks: Sequence[str]
     files: Callable[[], Files]
     accepted: Callable[[], Files] | None = None
+    earlier: Sequence[Callable[[], Files]] = ()
     settings: Settings = field(default=PLAIN)
     exclude_seen: bool = False
 
@@ -240,6 +242,36 @@ RULE_INPUTS: dict[str, RuleInput] = {
             described(asin=lambda n: f"article{n}"),
         ),
         accepted=files,
+    ),
+    "other ratings and longer histories": RuleInput(
+        [
+            *(f"{STAGED}.drift: {rule}" for rule in ("ratings_stable", "ratings_of_the_reference")),
+            *(f"{STAGED}.drift: histories_{rule}" for rule in ("as_long", "of_the_reference")),
+        ],
+        lambda: files(changed(shop(length=lambda user: 9 + user % 3), rating=lambda n: 1 if n % 2 else 1 + n % 5)),
+        accepted=files,
+    ),
+    "other items and prices": RuleInput(
+        [
+            f"{STAGED}.drift: popular_items_stay",
+            *(f"{contract}.drift: items_of_the_reference" for contract in (STAGED, STAGED_METADATA)),
+            *(f"{STAGED_METADATA}.drift: {rule}" for rule in ("texts_as_before", "most_prices_as_before")),
+            *(f"{STAGED_METADATA}.drift: prices_{rule}" for rule in ("spread_as_before", "of_the_reference")),
+        ],
+        lambda: files(
+            changed(shop(), item_id=lambda n: f"i{60 + n * 7 % 115:05d}"),
+            described(asin=lambda n: f"i{60 + n:05d}", price=lambda n: f"${900 + n}.99"),
+        ),
+        accepted=files,
+    ),
+    "half as much as ever": RuleInput(
+        [
+            *(f"{contract}.drift: size_near_the_median" for contract in (STAGED, STAGED_METADATA)),
+            f"{STAGED}.drift: mean_rating_near_the_median",
+        ],
+        lambda: files(changed(shop(users=60), rating=1), described(60)),
+        accepted=files,
+        earlier=[lambda: files(shop(users=118), described(114)), lambda: files(shop(users=119), described(113))],
     ),
     "one user": RuleInput(
         ["marts/interactions: several_users"], lambda: files(shop(users=1, items=30, length=lambda user: 60))

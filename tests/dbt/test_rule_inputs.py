@@ -103,17 +103,19 @@ def test_input_breaks_the_rule_and_nothing_before_it(
     rules = [rule.split(": ") for rule in case.breaks]
     named = {contract for contract, _ in rules}
     far = max(layer(CONTRACTS[contract]) for contract in named)
-    if case.accepted:
-        before = workspace(monkeypatch, tmp_path / "before", case.exclude_seen)
-        carried(compiled, before, case.accepted(), case.settings, far)
+    accepted = [*case.earlier, case.accepted] if case.accepted else []
+    before = [workspace(monkeypatch, tmp_path / f"before-{n}", case.exclude_seen) for n in range(len(accepted))]
+    for earlier, contents in zip(before, accepted, strict=True):
+        carried(compiled, earlier, contents(), case.settings, far)
     paths = workspace(monkeypatch, tmp_path / "now", case.exclude_seen)
-    if case.accepted:
-        for kind in ("reviews", "metadata"):
-            accept(kind, before.table("staging", f"stg_{kind}"), paths.asset("marts", "accepted") / kind)
+    if accepted:
+        for earlier in before:
+            for kind in ("reviews", "metadata"):
+                accept(kind, earlier.table("staging", f"stg_{kind}"), paths.asset("marts", "accepted") / kind)
         # the export makes the folder
         paths.asset("marts").rename(paths.home / "accepted")
     failing = carried(compiled, paths, case.files(), case.settings, far)
-    if case.accepted:
+    if accepted:
         (paths.home / "accepted" / "accepted").rename(paths.asset("marts", "accepted"))
     assert failing == set()
     found = {

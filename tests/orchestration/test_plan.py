@@ -373,7 +373,7 @@ SASREC = ["models/tiny_softmax", "models/tiny_recjpq"]
         ("ml.audits.ties", ["audits/ties"]),
         ("ml.evaluation.slices", ["evaluation/slices", "evaluation/what_helps"]),
         ("ml.reports.render.html", [REPORT]),
-        ("ml.data.drift", ["marts/accepted"]),
+        ("ml.data.drift.acceptance", ["marts/accepted"]),
     ],
 )
 def test_code(instance, rebuilt, monkeypatch: pytest.MonkeyPatch, module: str, roots: list[str]) -> None:

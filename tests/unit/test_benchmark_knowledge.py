@@ -89,3 +89,17 @@ def test_a_recommender_that_refuses_the_data_stops_no_other(bench, lake, tmp_pat
     assert "bm25_last_item, seed 0: not fitted: " in said.err
     assert "bm25" not in said.out
     assert "most\\_popular" in said.out
+
+
+def test_other_pairs_are_compared_where_they_are_named(bench, lake, tmp_path, capsys):
+    arguments = ["--recipes", "bm25_last_item", "--pairs", "bm25_last_item:most_popular"]
+    bench.main(_call(lake, tmp_path / "out", *arguments))
+    said = capsys.readouterr()
+    assert "most_popular, seed 0" in said.err, "what is compared is fitted"
+    assert "| bm25\\_last\\_item | most\\_popular | all test users |" in said.out
+
+
+def test_a_pair_names_two_recommenders(bench, lake, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        bench.main(_call(lake, tmp_path / "out", "--recipes", "bm25_last_item", "--pairs", "bm25_last_item"))
+    assert "write two recommenders" in capsys.readouterr().err

@@ -168,10 +168,18 @@ def reviews_drift() -> pd.DataFrame:
             "rating_missing_change": [0.0],
             "verified_missing_change": [0.01],
             "rating_distance": [0.02],
+            "rating_psi": [0.01],
+            "history_distance": [0.03],
+            "popular_overlap": [0.9],
             "new_users_share": [0.1],
             "lost_users_share": [0.0],
             "new_items_share": [0.05],
             "lost_items_share": [0.01],
+            "rows_to_median": [1.2],
+            "mean_rating_from_median": [0.05],
+            "reference_rating_psi": [0.02],
+            "reference_history_distance": [0.1],
+            "reference_lost_items_share": [0.03],
         }
     )
 
@@ -185,8 +193,14 @@ def metadata_drift() -> pd.DataFrame:
             "title_missing_change": [0.0],
             "brand_missing_change": [0.01],
             "price_missing_change": [-0.02],
+            "text_changed_share": [0.01],
+            "price_changed_share": [0.2],
+            "price_psi": [0.02],
             "new_items_share": [0.05],
             "lost_items_share": [0.01],
+            "rows_to_median": [1.1],
+            "reference_price_psi": [0.1],
+            "reference_lost_items_share": [0.02],
         }
     )
 
@@ -298,6 +312,14 @@ BAD: dict[str, dict[str, tuple[Spoil, int | None]]] = {
         "few_items_lost": (fill(lost_items_share=0.11), 1),
         "not_mostly_new_users": (fill(new_users_share=0.51), 1),
         "not_mostly_new_items": (fill(new_items_share=0.51), 1),
+        "ratings_stable": (fill(rating_psi=0.26), 1),
+        "histories_as_long": (fill(history_distance=0.11), 1),
+        "popular_items_stay": (fill(popular_overlap=0.49), 1),
+        "size_near_the_median": (fill(rows_to_median=0.74), 1),
+        "mean_rating_near_the_median": (fill(mean_rating_from_median=-0.31), 1),
+        "ratings_of_the_reference": (fill(reference_rating_psi=0.26), 1),
+        "histories_of_the_reference": (fill(reference_history_distance=0.31), 1),
+        "items_of_the_reference": (fill(reference_lost_items_share=0.26), 1),
     },
     "staging/stg_metadata.drift": {
         "not_fewer_than_half": (fill(rows_ratio=0.49), 1),
@@ -309,6 +331,12 @@ BAD: dict[str, dict[str, tuple[Spoil, int | None]]] = {
         "items_still_known": (fill(lost_items_share=0.91), 1),
         "few_items_lost": (fill(lost_items_share=0.11), 1),
         "not_mostly_new_items": (fill(new_items_share=0.51), 1),
+        "texts_as_before": (fill(text_changed_share=0.11), 1),
+        "most_prices_as_before": (fill(price_changed_share=0.51), 1),
+        "prices_spread_as_before": (fill(price_psi=0.26), 1),
+        "size_near_the_median": (fill(rows_to_median=3.1), 1),
+        "prices_of_the_reference": (fill(reference_price_psi=0.51), 1),
+        "items_of_the_reference": (fill(reference_lost_items_share=0.26), 1),
     },
     "marts/interactions": {
         "several_users": (fill(user_id="user 0"), None),

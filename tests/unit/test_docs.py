@@ -15,6 +15,7 @@ import yaml
 import raw2rank
 from ml.baselines.registry import BASELINES, Baseline
 from ml.recommender import Recommender
+from ml.release.bundle import Bundle, Lists
 from ml.training.recipe import RECIPES
 
 REPOSITORY = Path(__file__).parents[2]
@@ -161,4 +162,5 @@ def test_every_public_name_is_in_the_reference() -> None:
     named = re.findall(r"^::: ([\w.]+)\.(\w+)$", (DOCS / "api.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert all(hasattr(import_module(module), name) for module, name in named)
     objects = {getattr(raw2rank, name) for name in raw2rank.__all__ if name != "BASELINES"}
-    assert {getattr(import_module(module), name) for module, name in named} == {*objects, Baseline, Recommender}
+    described = {*objects, Baseline, Recommender, Bundle, Lists}
+    assert {getattr(import_module(module), name) for module, name in named} == described

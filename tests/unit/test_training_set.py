@@ -157,3 +157,19 @@ def _training_set_with_everything() -> TrainingSet:
         before_validation=some(4),
         before_test=some(5),
     )
+
+
+@settings(max_examples=40, deadline=None)
+@given(labelled())
+def test_everything_is_the_whole_history_of_each_user(tmp_path_factory, histories):
+    histories = {**histories, "always": [("t", "p"), ("T", "q")]}
+    ours = built(tmp_path_factory.mktemp("splits"), histories)
+    everything = ours.with_everything_trained_on()
+    assert len(everything.validation_users) == len(everything.test_users) == 0
+    assert len(everything.histories("test")) == 0
+    for user in range(ours.users):
+        expected = ours.train[user].tolist()
+        for split in ("validation", "test"):
+            for case in np.flatnonzero(ours.users_of(split) == user):
+                expected = [*ours.histories(split)[case].tolist(), int(ours.targets_of(split)[case])]
+        assert everything.train[user].tolist() == expected

@@ -71,6 +71,7 @@ __all__ = [
     "UniSRecSettings",
     "decided_length",
     "generates",
+    "knows_users",
     "needs_codes",
     "needs_item_text",
     "needs_text_vectors",
@@ -115,6 +116,11 @@ def reads_categories(settings: ModelSettings) -> bool:
 def reads_times(settings: ModelSettings) -> bool:
     """Whether a model reads when items were interacted with: ``reads_times`` of its settings."""
     return bool(getattr(settings, "reads_times", False))
+
+
+def knows_users(settings: ModelSettings) -> bool:
+    """Whether a model has vectors of the users that it was trained on: ``knows_users`` of its settings."""
+    return bool(getattr(settings, "knows_users", False))
 
 
 def needs_item_text(settings: ModelSettings) -> bool:

@@ -67,6 +67,10 @@ class CaserSettings:
         check_dropout(self.dropout)
         check_deviation(self.embedding_deviation)
 
+    @property
+    def knows_users(self) -> bool:
+        return self.user_vectors
+
 
 @dataclass(frozen=True)
 class NextItNetSettings(ItemVectorSettings):
@@ -107,6 +111,7 @@ class FPMCSettings:
     embedding_deviation: float
 
     model: ClassVar[str] = "ml.models.fpmc:FPMC"
+    knows_users: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_at_least_one(self, "dimensions")
@@ -130,6 +135,7 @@ class MatrixFactorisationSettings:
     embedding_deviation: float
 
     model: ClassVar[str] = "ml.models.matrix_factorisation:MatrixFactorisation"
+    knows_users: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_at_least_one(self, "dimensions")

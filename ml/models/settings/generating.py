@@ -238,6 +238,10 @@ class TIGERSettings:
         check_deviation(self.embedding_deviation)
         check_not_negative(self, "user_tokens", "beam_width", "widest_beam")
 
+    @property
+    def knows_users(self) -> bool:
+        return self.user_tokens > 0
+
 
 @dataclass(frozen=True)
 class GenRecSettings(TIGERSettings):

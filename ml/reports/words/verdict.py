@@ -68,6 +68,7 @@ def caveats(content: ReportContent) -> Iterator[str]:
     yield from _failed_checks(content)
     yield from (f"{file.name}: {warning}" for file in content.provenance.files for warning in file.warnings)
     yield from mark_sentences(content)
+    yield from (f"{sentence}." for sentence in content.left_out)
     if dict(board.protocol).get("split", "").startswith(COLD_ITEMS):
         yield (
             "Every target is an item that is in no training history. A recommender that reads item ids alone knows "

@@ -1,0 +1,1 @@
+"""Releases: a recommender as one folder that serves, and what is made with it."""
