@@ -269,7 +269,8 @@ class SequentialRecommender:
             training_set: that this recommender was fitted on.
 
         Raises:
-            ValueError: the recipe reads times, which test items have none of, or is taught lists of training users.
+            ValueError: the recipe reads times, which test items have none of, or is taught lists of training users; or
+                training started warm.
             DivergedError: the loss is no finite number any more.
         """
         if self.recipe.reads_times:
@@ -281,6 +282,11 @@ class SequentialRecommender:
             raise ValueError(
                 f"recipe {self.recipe.name} learns more than the next item of a history: it cannot be fitted on "
                 "everything"
+            )
+        if isinstance(self.started_from, CarriedOver):
+            raise ValueError(
+                f"{self.recipe.name} was trained from the weights of an earlier release, and for fewer epochs than "
+                "fresh weights need: it cannot be fitted on everything; train it with WARM_START=off"
             )
         everything = training_set.with_everything_trained_on()
         again = SequentialRecommender(

@@ -20,7 +20,8 @@ from warehouse_reference import Settings
 from orchestration.assets.warehouse import export
 from orchestration.paths import DatasetPaths
 
-NAMES = ("a.json.gz", "b.json.gz", "c.json.gz", "d.json.gz")
+# what might be taken for a number, a date or the end of a text
+A, B, C, D = NAMES = ("007", "2014-01-01", "it's c.json.gz", "{d}.json.gz")
 KINDS = ("reviews", "metadata")
 TABLES = (
     *("staging.stg_reviews", "staging.stg_metadata"),
@@ -126,7 +127,7 @@ def assert_refreshes_are_builds(
 def test_files_that_come_and_go_leave_what_a_build_from_nothing_gives(
     compiled: CompiledProject, settings: Settings
 ) -> None:
-    steps = [("put", "a.json.gz", 6), ("put", "b.json.gz", 7), ("remove", "c.json.gz", 0)]
+    steps = [("put", A, 6), ("put", B, 7), ("remove", C, 0)]
     assert_refreshes_are_builds(compiled, settings, 4, steps, times=True)
 
 
@@ -170,13 +171,13 @@ def test_files_that_stay_are_not_cleaned_again(tmp_path: Path) -> None:
     again = refresh(tmp_path, dumps.land(), chosen)
     assert {name for name, message in messages(again).items() if message == "UNCHANGED"} == set(KEPT_BY_FILE)
 
-    dumps.put("d.json.gz", 33)
+    dumps.put(D, 33)
     added = refresh(tmp_path, dumps.land(), chosen)
     assert "UNCHANGED" not in {messages(added)[name] for name in KEPT_BY_FILE}
     spoilt = "select distinct source_file from staging.stg_metadata where title = 'spoilt' order by all"
-    assert added.rows(spoilt) == [("a.json.gz",), ("b.json.gz",)]
-    dumps.put("a.json.gz", 34)
-    assert refresh(tmp_path, dumps.land(), chosen).rows(spoilt) == [("b.json.gz",)]
+    assert added.rows(spoilt) == [(A,), (B,)]
+    dumps.put(A, 34)
+    assert refresh(tmp_path, dumps.land(), chosen).rows(spoilt) == [(B,)]
     assert refresh(tmp_path, dumps.land(), chosen, "--full-refresh").rows(spoilt) == []
 
 
@@ -210,10 +211,10 @@ def test_a_refresh_that_fails_midway_leaves_the_table_as_it_was(tmp_path: Path) 
     with duckdb.connect(str(tmp_path / "warehouse.duckdb")) as connection:
         table = "intermediate.int_interactions_deduplicated"
         connection.execute(f"alter table {table} alter duplicate_rows set data type tinyint")
-    dumps.put("c.json.gz", 52)
-    dumps.files["reviews"]["c.json.gz"] = [
+    dumps.put(C, 52)
+    dumps.files["reviews"][C] = [
         record | {"line_number": number + 1, "line_digest": number}
-        for number, record in enumerate([dumps.files["reviews"]["a.json.gz"][-1]] * 300)
+        for number, record in enumerate([dumps.files["reviews"][A][-1]] * 300)
     ]
     landing = dumps.land()
     landing.write(tmp_path)
