@@ -24,6 +24,8 @@ COMMANDS = {
     "search": ("search", "search for better hyperparameters of one recipe"),
     "reproduce": ("reproduce", "fit what docs/reproduction.md claims, and write the table of verdicts"),
     "compare": ("compare", "compare two reports: data, rankings and metrics"),
+    "history": ("history", "list the versions of a dataset that are on disk, and its leaderboards over time"),
+    "clean": ("clean", "free disk: versions beyond RAW2RANK_KEEP, and what killed processes left"),
     "download": ("download", "fetch the public Amazon review files of one category"),
     "ui": ("ui", "start the Dagster UI on 127.0.0.1"),
 }
