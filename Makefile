@@ -15,8 +15,8 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 # the variables of each command. Those that are given are passed on as --name=value, whatever their value; Python reads
 # them, and refuses those that it does not know
 SETTINGS := K_CORE K_CORE_USERS K_CORE_ITEMS FROM_DATE UNTIL_DATE VERIFIED_ONLY MIN_RATING FIRST_INTERACTION_ONLY \
-	MIN_HISTORY TIE_ORDER SPLIT VALIDATION_FROM TEST_FROM COLD_ITEMS VALIDATION_USERS SEED FIT_ON WARM_START RECIPES SEEDS AUDIT_MODEL \
-	EXCLUDE_SEEN TRAINING_PROCESS TRAINING_PROCESSES THREADS DEVICE PRECISION
+	MIN_HISTORY TIE_ORDER SPLIT VALIDATION_FROM TEST_FROM COLD_ITEMS VALIDATION_USERS SEED FIT_ON WARM_START RECIPES SEEDS \
+	AUDIT_MODEL EXCLUDE_SEEN RELEASE RELEASE_FIT_ON TRAINING_PROCESS TRAINING_PROCESSES THREADS DEVICE PRECISION
 # names that settings had before; Python says which to use now
 OLD_NAMES := LEAST_RATING MINIMUM_HISTORY
 run_OPTIONS := DATASET DUMPS LAYOUT SOURCE WAIT $(SETTINGS)
@@ -27,6 +27,8 @@ reproduce_OPTIONS := DATA CLAIMS DEVICE THREADS PROCESSES PAGE
 compare_OPTIONS := DATASET VERSIONS A B PAGE
 history_OPTIONS := DATASET
 clean-versions_OPTIONS := DATASET DRY_RUN WAIT
+promote_OPTIONS := DATASET VERSION REASON WAIT
+rollback_OPTIONS := DATASET REASON WAIT
 ui_OPTIONS := PORT TOKEN
 # what the commands themselves are made of
 OWN := PYTHON RAW2RANK_% PYTEST_OPTIONS VENV MAKE% -%
@@ -37,7 +39,7 @@ option = --$(subst _,-,$(shell echo $(1) | tr A-Z a-z))
 quoted = '$(subst ','\'',$(value $(1)))'
 OPTIONS = $(foreach name,$(sort $(typed) $(call exported,$@)),$(call option,$(name))=$(call quoted,$(name)))
 
-.PHONY: help install run check-data download search reproduce compare history clean-versions ui test test-fast coverage test-installed docs lint style sql types layers format clean
+.PHONY: help install run check-data download search reproduce compare history clean-versions promote rollback ui test test-fast coverage test-installed docs lint style sql types layers format clean
 
 help:
 	@echo "make run         from dumps to leaderboard and report; without DATASET, a demo dump"
@@ -48,6 +50,8 @@ help:
 	@echo "make compare     two reports: what changed in data, rankings and metrics; the last two of DATASET, VERSIONS=a,b of it, or A=folder B=folder; PAGE=file for Markdown"
 	@echo "make history     the versions of DATASET that are on disk, and its leaderboards over time"
 	@echo "make clean-versions  free disk: versions of DATASET (of all without) beyond RAW2RANK_KEEP; DRY_RUN=1 says what would go"
+	@echo "make promote     put a release in charge by hand: the candidate of DATASET, or VERSION=digest; REASON=text"
+	@echo "make rollback    put the release in charge that was so before the present one: DATASET, REASON=text"
 	@echo "make ui          the Dagster UI on 127.0.0.1:$(PORT), same definitions and storage; prints its address with a token"
 	@echo "make lint        check style, format (make format corrects them), SQL, types and layers"
 	@echo "make test        style, unit, dbt, orchestration and end-to-end tests"
@@ -58,7 +62,7 @@ help:
 	@echo "make clean       remove the environment and caches; the workspace stays"
 	@echo
 	@echo "Variables, as in make run DATASET=Beauty EXCLUDE_SEEN=yes (docs/options.md describes the settings):"
-	@$(foreach command,run check-data download search reproduce compare history clean-versions,echo "  $(command): $($(command)_OPTIONS)";)
+	@$(foreach command,run check-data download search reproduce compare history clean-versions promote rollback,echo "  $(command): $($(command)_OPTIONS)";)
 
 install: $(INSTALLED)
 
@@ -99,6 +103,12 @@ history: $(INSTALLED)
 
 clean-versions: $(INSTALLED)
 	@$(VENV)/bin/python -m orchestration.commands.clean $(OPTIONS)
+
+promote: $(INSTALLED)
+	@$(VENV)/bin/python -m orchestration.commands.promote $(OPTIONS)
+
+rollback: $(INSTALLED)
+	@$(VENV)/bin/python -m orchestration.commands.rollback $(OPTIONS)
 
 ui: $(INSTALLED)
 	@$(VENV)/bin/python -m orchestration.commands.ui $(OPTIONS)

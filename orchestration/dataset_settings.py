@@ -25,6 +25,7 @@ from ml.recommenders.registry import (
     recommender_names,
     registry,
 )
+from ml.release.gate_choice import NONE
 from orchestration.options import kind_of, reader, shown_default
 from orchestration.paths import Workspace
 from orchestration.reporting import digest_of
@@ -39,14 +40,12 @@ _DESCRIPTIONS = {
     "seeds": "How many seeds everything random is fitted with.",
     "audits": "What the audits train again.",
     "comparison": "Which models, fusions and re-rankings are made and compared.",
+    "release": "Which recommender is the candidate of a release, and what it is fitted on.",
 }
 # what each asset of the settings is for, and the settings that it writes down
 SLICES = {name: (description, settings_of(name)) for name, description in _DESCRIPTIONS.items()}
 # settings that came later than the first workspaces; what these hold was made with the default
-YOUNGER = (
-    "cold_items",
-    "warm_start",
-)
+YOUNGER = ("cold_items", "release", "release_fit_on", "warm_start")
 # beside the recipes of a comparison, where there are such: those that a dataset may have to refuse and that were named
 # by name, not by a set
 BY_NAME = "recipes_by_name"
@@ -227,6 +226,16 @@ def check_settings(settings: Settings) -> None:
                 raise ValueError(f"{name.upper()}={text} is not possible: no such day; as in 2014-07-23") from error
     check_recipes(settings.recipes or [])
     check_audit_model(settings.audit_model or "")
+    _check_release(settings.release or "")
+
+
+def _check_release(name: str) -> None:
+    known = [*recommender_names(), NONE]
+    if name and name not in known:
+        raise ValueError(
+            f"there is no recommender {name} for RELEASE{nearest(name, known)}; name one that is compared, '{NONE}' "
+            "for no release, or nothing for the best"
+        )
 
 
 def execution_of(settings: Settings, dataset: str) -> dict[str, Any]:

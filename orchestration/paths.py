@@ -22,7 +22,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 IS_CHECKOUT = (REPOSITORY / "pyproject.toml").is_file()
 DATASET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 # Parts of the address at which the server of the UI shows them.
-REPORTS, DATA_DOCS = "reports", "data-docs"
+REPORTS, DATA_DOCS, RELEASES = "reports", "data-docs", "releases"
 # Names of files are made of it, with up to 30 bytes more; file systems allow 255.
 LONGEST_DATASET_NAME = 200
 # DuckDB takes a backslash for a slash, and puts its log elsewhere where it finds a question mark; control characters
@@ -165,6 +165,16 @@ class DatasetPaths:
         return self.lake / "evaluation" / "report" / "report.html"
 
     @property
+    def champion(self) -> Path:
+        """Folder of the release in charge, a bundle; absent before the first release."""
+        return self.asset("release", "champion")
+
+    @property
+    def decision_page(self) -> Path:
+        """The page on the last decision on a release."""
+        return self.asset("release", "decision") / "decision.html"
+
+    @property
     def data_docs(self) -> Path:
         """Folder of the pages on its checks."""
         return self.home / "data_docs" / self.dataset
@@ -173,6 +183,11 @@ class DatasetPaths:
     def report_url(self) -> str:
         """URL path of the report on the UI's server."""
         return f"/{REPORTS}/{self.dataset}/report.html"
+
+    @property
+    def decision_url(self) -> str:
+        """URL path of the page on the last decision on the UI's server."""
+        return f"/{RELEASES}/{self.dataset}/decision.html"
 
     @property
     def data_docs_url(self) -> str:

@@ -38,6 +38,8 @@ if TYPE_CHECKING:  # type checkers cannot follow how they are made
 
     class FitOn(StrEnum): ...
 
+    class ReleaseFitOn(StrEnum): ...
+
     class WarmStart(StrEnum): ...
 
     class TrainingProcess(StrEnum): ...
@@ -50,6 +52,7 @@ else:
     TieOrder = _choices("TieOrder", ("hash", "file", "item", "shuffle"))
     Split = _choices("Split", ("leave-one-out", "global-temporal", "cold-items"))
     FitOn = _choices("FitOn", ("train", "train+validation"))
+    ReleaseFitOn = _choices("ReleaseFitOn", ("evaluated", "everything"))
     WarmStart = _choices("WarmStart", ("off", "champion"))
     TrainingProcess = _choices("TrainingProcess", ("in_process", "subprocess"))
     Device = _choices("Device", DEVICES)
@@ -60,6 +63,7 @@ _BOUNDARY = rf"^(0?\.\d+|{_DATE})$"
 
 _CLEANING, _SPLIT = "cleaning", "order and split"
 _COMPARISON, _EXECUTION = "recommenders and evaluation", "how it is computed"
+_RELEASE = "release"
 
 
 def _setting(default: Any, group: str, *slices: str, description: str, **limits: Any) -> Any:
@@ -250,6 +254,22 @@ class Settings(dg.ConfigurableResource):
         "ranking",
         description="Whether items of a user's own history are left out of the ranking, and of that of the validation "
         "users who decide when training stops. Off by default: the 2018 dumps hold real repeat purchases.",
+    )
+    release: str | None = _setting(
+        "",
+        _RELEASE,
+        "release",
+        description="Which recommender is the candidate of a release: the name of one that is compared, 'none' for no "
+        "release, or empty for the best of the leaderboard by nDCG@10 that can serve: language models, and models that "
+        "know users by their number, are passed over.",
+    )
+    release_fit_on: ReleaseFitOn | None = _setting(
+        "evaluated",
+        _RELEASE,
+        "release",
+        description="What the released recommender is fitted on: 'evaluated' releases the very fit that was measured; "
+        "'everything' fits it again on all interactions, test items included, for the epochs that validation found. "
+        "The figures are of the first in both.",
     )
     training_process: TrainingProcess | None = _setting(
         "in_process",

@@ -19,10 +19,9 @@ from ml.data.files import DamagedFile, clean_leftovers, leftovers, read_json
 from ml.data.versions import bytes_of, pins_of, remove_old, set_pins, versions_of, with_versions
 from orchestration.paths import DatasetPaths
 
-CHAMPION = ("release", "champion")
 _BUNDLE_FILE, _TRAINING_SET_FILE = "bundle.json", "training_set.json"
 # those of the champion, the reports and the leaderboard are as many as their writers say
-_OWN_NUMBER = (CHAMPION, ("evaluation", "report"), ("evaluation", "leaderboard.parquet"))
+_OWN_NUMBER = (("release", "champion"), ("evaluation", "report"), ("evaluation", "leaderboard.parquet"))
 
 
 @dataclass(frozen=True)
@@ -149,7 +148,7 @@ def pin_released(paths: DatasetPaths) -> None:
     Each run begins with it. What a release that was promoted since the last run refers to is there: it was the current
     version when the release was made, and the one before the current one always stays.
     """
-    champions = versions_of(paths.asset(*CHAMPION))
+    champions = versions_of(paths.champion)
     sequences, board = paths.asset("training_sets", "sequences"), paths.leaderboard
     before = {path: _pins_before(path) for path in (sequences, board)}
     holders: dict[str, list[str]] = {}

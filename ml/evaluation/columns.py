@@ -286,7 +286,7 @@ LEADERBOARD: tuple[Column, ...] = (
         "kind",
         pa.string(),
         "baseline (training-free), model, fusion of the lists of several of these, reranking of the lists of one, or "
-        "alignment of a model with a goal, or language_model that writes queries",
+        "alignment of a model with a goal, or language_model that writes queries or re-ranks",
         lambda row: row.entry.kind,
         "Kind",
         _KIND,

@@ -104,6 +104,16 @@ def _alignment(name: str, folder_of: FolderOf, registry: Registry, items: int) -
 
 def _language_model(name: str, folder_of: FolderOf, registry: Registry, items: int) -> dict[str, Any]:
     folder = folder_of(name)
+    reranked = registry.reranked_by(name)
+    if reranked is not None:
+        part = facts_of(reranked, folder_of, registry, items)
+        kept = ("codes", "maximum_length", "derived_from")
+        return {
+            "fit_on": read_json(folder, "prompted_reranking.json")["fit_on"],
+            # of what it re-ranks: the language model is another's
+            "model_bytes": part["model_bytes"] + sum(path.stat().st_size for path in folder.glob("*.npy")),
+            **{name: part[name] for name in kept if name in part},
+        }
     described = read_json(folder, "query_generation.json")
     return {
         "fit_on": described["fit_on"],

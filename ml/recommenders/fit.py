@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 from ml.baselines.registry import BASELINES
 from ml.data.teacher_lists import TeacherLists
 from ml.data.training_set import FIT_ON_TRAIN, TrainingSet
+from ml.language_models.rerank_recipe import RerankRecipe
 from ml.recommender import ALIGNMENT, BASELINE, FUSION, LANGUAGE_MODEL, MODEL, RERANKING, Recommender
 from ml.recommenders.registry import Registry
 
 if TYPE_CHECKING:
+    from ml.training.pretrained import Pretrained
     from ml.training.warm_start import AnyStart
 
 
@@ -28,6 +30,7 @@ class Conditions:
         device: ``cpu``, ``cuda`` or ``auto``.
         precision: precision of training steps, ``float32`` or ``bfloat16``.
         threads: threads of torch; ``None`` for the default of a training.
+        sources: other datasets, with item text, for models that are pre-trained on them.
         start_of: gives what a model starts from, by the name of its recipe (:mod:`ml.training.warm_start`); ``None``
             for fresh weights.
     """
@@ -38,6 +41,7 @@ class Conditions:
     device: str = "cpu"
     precision: str = "float32"
     threads: int | None = None
+    sources: tuple[TrainingSet, ...] = ()
     start_of: Callable[[str], AnyStart | None] | None = None
 
 
@@ -131,11 +135,23 @@ def _alignment(asked: _Fit) -> Recommender:
 
 
 def _language_model(asked: _Fit) -> Recommender:
-    from ml.recommenders.query_generation import QueryGeneration
     from ml.recommenders.registry import recipes_folder
-    from ml.training.runtime import DEFAULT_THREADS, Execution
 
     recipe, conditions = asked.registry.language_models[asked.name], asked.conditions
+    if isinstance(recipe, RerankRecipe):
+        from ml.recommenders.prompted_reranking import PromptedReranking
+
+        return PromptedReranking(
+            recipe,
+            _part(asked, recipe.of),
+            fit_on=conditions.fit_on,
+            seed=conditions.seed,
+            recipes=recipes_folder(),
+            device=conditions.device,
+        ).prepare(asked.training_set)
+    from ml.recommenders.query_generation import QueryGeneration
+    from ml.training.runtime import DEFAULT_THREADS, Execution
+
     threads = DEFAULT_THREADS if conditions.threads is None else conditions.threads
     return QueryGeneration(
         recipe,
@@ -161,6 +177,7 @@ def _model(asked: _Fit) -> Recommender:
     codes = asked.registry.codes[recipe.codes].assign(asked.training_set, conditions.seed) if recipe.codes else None
     lists = _teacher_lists(asked, recipe.teacher_lists) if recipe.teacher_lists else None
     threads = DEFAULT_THREADS if conditions.threads is None else conditions.threads
+    pretrained = _pretrained(asked, threads) if recipe.pretraining else None
     start = None if conditions.start_of is None else conditions.start_of(asked.name)
     if asked.folder is not None:
         from ml.training.train import train
@@ -173,6 +190,7 @@ def _model(asked: _Fit) -> Recommender:
             codes,
             progress=False,
             teacher_lists=lists,
+            pretrained=pretrained,
             start=start,
             threads=threads,
             fit_on=conditions.fit_on,
@@ -189,8 +207,23 @@ def _model(asked: _Fit) -> Recommender:
         fit_on=conditions.fit_on,
         validate_with_seen_excluded=conditions.exclude_seen,
         teacher_lists=lists,
+        pretrained=pretrained,
         start=start,
     ).fit(asked.training_set)
+
+
+def _pretrained(asked: _Fit, threads: int) -> Pretrained:
+    """The weights that a model starts from, trained now on the other datasets."""
+    from ml.training.runtime import Execution
+    from ml.transfer.pretrain import pretrain, pretrain_into
+
+    conditions = asked.conditions
+    execution = Execution(threads=threads, device=conditions.device, precision=conditions.precision)
+    texts = asked.training_set.item_text or ()
+    given = (asked.registry.recipes[asked.name], conditions.sources, texts, conditions.seed, execution)
+    if asked.folder is None:
+        return pretrain(*given)[0]
+    return pretrain_into(asked.folder.with_name(f"{asked.folder.name}-pretrained"), *given)
 
 
 def _teacher_lists(asked: _Fit, name: str) -> TeacherLists:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ml.registry import Registered
 from ml.text.encoder import unit_rows
+
+if TYPE_CHECKING:
+    from scipy.sparse import spmatrix
 
 REGISTERED = Registered(
     name="tf_idf_svd",
@@ -55,19 +59,43 @@ class TfIdfSvd:
         text holds a word there are no dimensions.
         """
         from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
-        from sklearn.utils.extmath import randomized_svd
         from threadpoolctl import threadpool_limits
 
-        counter = CountVectorizer(strip_accents="unicode", stop_words="english")
-        analyse = counter.build_analyzer()
-        words = [analyse(text) for text in texts]
+        words = words_of(texts)
         if not any(words):
             return np.zeros((len(texts), 0), dtype=np.float32)
         counts = CountVectorizer(analyzer=list).fit_transform(words)
         weights = TfidfTransformer(sublinear_tf=True).fit_transform(counts.astype(np.float64))
+        directions = svd_directions(weights, self.dimensions, self.seed)
         with threadpool_limits(limits=1):
-            dimensions = min(self.dimensions, *weights.shape)
-            _, _, directions = randomized_svd(weights, dimensions, n_iter=_ITERATIONS, random_state=self.seed)
             # row by row the same sum: equal texts have equal vectors
             vectors = weights @ directions.T
         return unit_rows(vectors)
+
+
+def words_of(texts: Sequence[str]) -> list[list[str]]:
+    """The words of each text in their order, without English stop words."""
+    from sklearn.feature_extraction.text import CountVectorizer
+
+    analyse = CountVectorizer(strip_accents="unicode", stop_words="english").build_analyzer()
+    return [analyse(text) for text in texts]
+
+
+def svd_directions(weights: spmatrix, dimensions: int, seed: int = 0) -> np.ndarray:
+    """The directions of the truncated SVD of TF-IDF weights, the one that describes most of them first.
+
+    Args:
+        weights: ``[texts, words]``.
+        dimensions: how many directions, at most.
+        seed: of the random start.
+
+    Returns:
+        float64 ``[dimensions, words]``.
+    """
+    from sklearn.utils.extmath import randomized_svd
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(limits=1):
+        dimensions = min(dimensions, *weights.shape)
+        _, _, directions = randomized_svd(weights, dimensions, n_iter=_ITERATIONS, random_state=seed)
+    return directions

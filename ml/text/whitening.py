@@ -50,22 +50,61 @@ def whitened_components(vectors: np.ndarray, shrinkage: float = SHRINKAGE) -> np
     return _whitened(vectors, shrinkage, components=True)
 
 
+def component_whitening(vectors: np.ndarray, shrinkage: float = SHRINKAGE) -> tuple[np.ndarray, np.ndarray]:
+    """The affine map of :func:`whitened_components`, for vectors that are not among those that it is fitted on:
+    ``(vectors - mean) @ matrix``.
+
+    Args:
+        vectors: ``[rows, dimensions]``.
+        shrinkage: as for :func:`whitened_components`.
+
+    Returns:
+        ``mean`` float64 ``[dimensions]`` and ``matrix`` float64 ``[dimensions, dimensions]``, which is zero where all
+        rows are equal.
+    """
+    vectors = np.asarray(vectors, dtype=np.float64)
+    mean = vectors.mean(axis=0)
+    found = _decomposed(vectors - mean, shrinkage)
+    if found is None:
+        return mean, np.zeros((len(mean), len(mean)))
+    values, directions = found
+    return mean, np.ascontiguousarray((_signed(directions) / np.sqrt(values))[:, ::-1])
+
+
 def _whitened(vectors: np.ndarray, shrinkage: float, components: bool) -> np.ndarray:
     from threadpoolctl import threadpool_limits
 
     centred = np.asarray(vectors, dtype=np.float64)
     centred = centred - centred.mean(axis=0)
+    found = _decomposed(centred, shrinkage)
+    if found is None:
+        return np.zeros_like(centred)
+    values, directions = found
     # on one thread, because the number of threads changes last bits
+    with threadpool_limits(limits=1):
+        if not components:
+            return centred @ (directions / np.sqrt(values)) @ directions.T
+        # eigenvalues come in ascending order
+        return (centred @ (_signed(directions) / np.sqrt(values)))[:, ::-1]
+
+
+def _decomposed(centred: np.ndarray, shrinkage: float) -> tuple[np.ndarray, np.ndarray] | None:
+    """Eigenvalues, ascending, and eigenvectors of the covariance of centred vectors, shrunk towards a multiple of the
+    identity; ``None`` where all rows are equal."""
+    from threadpoolctl import threadpool_limits
+
     with threadpool_limits(limits=1):
         covariance = centred.T @ centred / len(centred)
         variance = np.trace(covariance) / max(1, len(covariance))
         if variance < 1e-18:
-            return np.zeros_like(centred)
-        shrunk = (1 - shrinkage) * covariance + shrinkage * variance * np.eye(len(covariance))
-        values, directions = np.linalg.eigh(shrunk)
-        if not components:
-            return centred @ (directions / np.sqrt(values)) @ directions.T
-        largest = np.abs(directions).argmax(axis=0)
-        directions = directions * np.sign(directions[largest, np.arange(len(values))])
-        # eigenvalues come in ascending order
-        return (centred @ (directions / np.sqrt(values)))[:, ::-1]
+            return None
+        values, directions = np.linalg.eigh(
+            (1 - shrinkage) * covariance + shrinkage * variance * np.eye(len(covariance))
+        )
+        return values, directions
+
+
+def _signed(directions: np.ndarray) -> np.ndarray:
+    """Directions, in columns, with the sign that makes their largest weight positive."""
+    largest = np.abs(directions).argmax(axis=0)
+    return directions * np.sign(directions[largest, np.arange(directions.shape[1])])

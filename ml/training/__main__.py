@@ -23,6 +23,7 @@ from ml.data.training_set import FIT_ON_BOTH, FIT_ON_TRAIN, TrainingSet
 from ml.training.devices import choose_device
 from ml.training.distributed import joined
 from ml.training.loop import DivergedError
+from ml.training.pretrained import DESCRIPTION, Pretrained
 from ml.training.recipe import load_recipe
 from ml.training.runtime import DEFAULT_THREADS, DEVICES, PRECISIONS
 from ml.training.train import train
@@ -46,6 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 None if options.codes is None else _codes(options.codes),
                 progress=not options.quiet,
                 teacher_lists=None if options.teacher_lists is None else _teacher_lists(options.teacher_lists),
+                pretrained=None if options.pretrained is None else _pretrained(options.pretrained),
                 start=None if options.start is None else load_start(options.start),
                 threads=options.threads,
                 fit_on=options.fit_on,
@@ -103,6 +105,12 @@ def _teacher_lists(folder: Path) -> TeacherLists:
     return TeacherLists.load(folder)
 
 
+def _pretrained(folder: Path) -> Pretrained:
+    if not (folder / DESCRIPTION).is_file():
+        raise ValueError(f"{folder} holds no pre-trained weights ({DESCRIPTION}): give the folder they were saved in")
+    return Pretrained.load(folder)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m ml.training",
@@ -114,6 +122,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--out", required=True, type=Path, metavar="FOLDER", help="for the trained model; replaced as a whole")
     add("--codes", type=Path, metavar="FOLDER", help="that codes were saved in, for recipes that name some")
     add("--teacher-lists", type=Path, metavar="FOLDER", help="that teacher lists were saved in, for students")
+    add("--pretrained", type=Path, metavar="FOLDER", help="of weights, for recipes pre-trained on other datasets")
     add("--start", type=Path, metavar="FOLDER", help="of a warm start, that ml.training.warm_start saved one in")
     add("--item-text", type=Path, metavar="FOLDER", help="that item text was saved in, for recipes that read it")
     add("--text-vectors", type=Path, metavar="FOLDER", help="that its vectors were saved in; computed otherwise")

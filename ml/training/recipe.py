@@ -14,7 +14,14 @@ from typing import Any, Literal, get_args
 
 from ml.config import TableError, read_table, read_toml, take_choice, take_table
 from ml.contrast.settings import CONTRAST_SETTINGS, ContrastSettings, check_contrast_of_model
-from ml.models.settings import MODEL_SETTINGS, ModelSettings, needs_codes, reads_times
+from ml.models.settings import (
+    DEFAULT_TEXT_ENCODER,
+    MODEL_SETTINGS,
+    ModelSettings,
+    UniSRecSettings,
+    needs_codes,
+    reads_times,
+)
 from ml.objectives.registry import OBJECTIVES
 from ml.objectives.settings import ObjectiveSettings, WeightingSettings, check_objective_of_model, check_weighting
 from ml.tasks.settings import TASK_SETTINGS, TaskSettings, TeacherListsSettings, check_task_of_model
@@ -29,6 +36,10 @@ RECIPE_SETS: tuple[str, ...] = get_args(RecipeSet)
 # what a model of the set `knowledge` adds to the plain one that it is compared with
 Family = Literal["text", "time", "attributes", "contrast", "memory", "layers"]
 FAMILIES: tuple[str, ...] = get_args(Family)
+
+# the module that encodes the text of all datasets of a pre-training. By name, so that a model that reads no text does
+# not depend on its code, and is not trained again where it changes
+TEXT_SPACE = "ml.text.shared_space"
 
 
 @dataclass(frozen=True)
@@ -105,6 +116,62 @@ class TrainingSettings:
 
 
 @dataclass(frozen=True)
+class PretrainingSettings:
+    """Training on other datasets before the one that is recommended for (Hou et al., UniSRec, KDD 2022): see
+    :mod:`ml.transfer.pretrain`.
+
+    Attributes:
+        epochs: passes over the histories of the other datasets. 0 takes nothing from them but the common space of the
+            text, which shows how much of a difference is due to that space.
+        batch_size: sequences in a batch, at most; all items that follow in a batch are negatives of one another.
+        learning_rate: of the pre-training, after the warm-up of the table ``optimiser``.
+        sequence_weight: weight of the contrast between sequences; 0 leaves it out.
+        item_drop: share of the items that the second view of a sequence lacks.
+        finetuned: what is trained afterwards: ``all``, or ``adaptor``: item vectors alone, with blocks and positions
+            as they were pre-trained, as published.
+    """
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    sequence_weight: float
+    item_drop: float
+    finetuned: Literal["all", "adaptor"] = "all"
+
+    def __post_init__(self) -> None:
+        if self.epochs < 0:
+            raise ValueError(f"epochs must not be negative, not {self.epochs}")
+        if self.batch_size < 2:
+            raise ValueError(f"batch_size must be at least 2, not {self.batch_size}")
+        if self.learning_rate <= 0:
+            raise ValueError(f"learning_rate must be above 0, not {self.learning_rate}")
+        if self.sequence_weight < 0:
+            raise ValueError(f"sequence_weight must not be negative, not {self.sequence_weight}")
+        if not 0 < self.item_drop < 1:
+            raise ValueError(f"item_drop must be above 0 and below 1, not {self.item_drop}")
+
+
+def check_pretraining(model: ModelSettings) -> None:
+    """Check that a model can be pre-trained on other datasets: that all it has for them is made from text.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    if not isinstance(model, UniSRecSettings):
+        raise ValueError("pretraining goes with the architecture unisrec alone; remove the table")
+    if model.item_embedding not in ("text_experts", "text_experts_and_id") or model.separate_output_embedding:
+        raise ValueError(
+            'pretraining needs item_embedding = "text_experts" or "text_experts_and_id", and separate_output_embedding '
+            "= false"
+        )
+    if model.text_encoder != DEFAULT_TEXT_ENCODER or not model.whitened_text:
+        raise ValueError(
+            f"pretraining reads whitened vectors of {DEFAULT_TEXT_ENCODER}, fitted on all datasets; remove "
+            "text_encoder and whitened_text"
+        )
+
+
+@dataclass(frozen=True)
 class Recipe:
     """A recipe: everything that decides a model's weights, besides data and seed.
 
@@ -132,6 +199,7 @@ class Recipe:
         contrast_name: key of ``ml.contrast.settings.CONTRAST_SETTINGS``, or ``None``.
         contrast: options of the contrastive objective that is added, or ``None``.
         weighting: weights of targets in the loss, or ``None`` where all weigh the same.
+        pretraining: how the model is trained on other datasets first, or ``None`` where it is not.
     """
 
     name: str
@@ -155,6 +223,7 @@ class Recipe:
     contrast_name: str | None = None
     contrast: ContrastSettings | None = None
     weighting: WeightingSettings | None = None
+    pretraining: PretrainingSettings | None = None
 
     @property
     def reads_times(self) -> bool:
@@ -189,6 +258,8 @@ class Recipe:
             tables["contrast"] = {"method": self.contrast_name, **asdict(self.contrast)}
         if self.weighting is not None:
             tables["weighting"] = asdict(self.weighting)
+        if self.pretraining is not None:
+            tables["pretraining"] = asdict(self.pretraining)
         return json.loads(json.dumps(tables))
 
     def digest(self) -> str:
@@ -244,6 +315,7 @@ def recipe_from_tables(name: str, tables: dict[str, Any], where: str) -> Recipe:
     training_table = take_table(tables, "training", where)
     contrast_name, contrast = _contrast(tables, where)
     weighting = _weighting(tables, where)
+    pretraining = _pretraining(tables, where)
     words = read_table(_Words, tables, where, "")
     architecture = take_choice(model_table, "architecture", MODEL_SETTINGS, where, "model.")
     task_name = take_choice(task_table, "name", TASK_SETTINGS, where, "task.")
@@ -270,6 +342,7 @@ def recipe_from_tables(name: str, tables: dict[str, Any], where: str) -> Recipe:
         contrast_name=contrast_name,
         contrast=contrast,
         weighting=weighting,
+        pretraining=pretraining,
     )
     if recipe.codes is None and needs_codes(recipe.model):
         raise TableError(f'{where}: this model needs codes: name a recipe of codes, as in codes = "svd"')
@@ -290,6 +363,8 @@ def recipe_from_tables(name: str, tables: dict[str, Any], where: str) -> Recipe:
             check_contrast_of_model(recipe.contrast, recipe.task, recipe.model)
         if recipe.weighting is not None:
             check_weighting(recipe.weighting, recipe.task, recipe.objective, recipe.model)
+        if recipe.pretraining is not None:
+            check_pretraining(recipe.model)
     except ValueError as error:
         raise TableError(f"{where}: {error}") from error
     return recipe
@@ -309,6 +384,13 @@ def _weighting(tables: dict[str, Any], where: str) -> WeightingSettings | None:
     if "weighting" not in tables:
         return None
     return read_table(WeightingSettings, take_table(tables, "weighting", where), where, "weighting.")
+
+
+def _pretraining(tables: dict[str, Any], where: str) -> PretrainingSettings | None:
+    """The table ``pretraining``, which most recipes do not have, taken out of the tables."""
+    if "pretraining" not in tables:
+        return None
+    return read_table(PretrainingSettings, take_table(tables, "pretraining", where), where, "pretraining.")
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,7 @@ from ml.training.list_generating import written_code_lists, written_lists, writt
 from ml.training.log import FILE as LOG_FILE
 from ml.training.log import EpochRecord, read_log, write_log
 from ml.training.loop import Phase, Trained, train_model
+from ml.training.pretrained import Pretrained, recipe_digest
 from ml.training.recipe import Recipe, recipe_from_tables
 from ml.training.reproducible import generator_for, reproducible
 from ml.training.runtime import Execution
@@ -75,6 +76,7 @@ class SequentialRecommender:
         validate_with_seen_excluded: leave the items of a history out when validation users are ranked; as the
             final ranking does.
         teacher_lists: what is trained on, for recipes that name a recipe of them.
+        pretrained: what is started from, for recipes that are pre-trained on other datasets.
         start: the earlier model whose weights :meth:`fit` starts from, or why there is none; ``None`` where no warm
             start was asked for.
 
@@ -96,6 +98,7 @@ class SequentialRecommender:
         fit_on: str = FIT_ON_TRAIN,
         validate_with_seen_excluded: bool = False,
         teacher_lists: TeacherLists | None = None,
+        pretrained: Pretrained | None = None,
         start: AnyStart | None = None,
     ) -> None:
         self.recipe = recipe
@@ -107,6 +110,7 @@ class SequentialRecommender:
         self.fit_on = fit_on
         self.validate_with_seen_excluded = validate_with_seen_excluded
         self.teacher_lists = teacher_lists
+        self.pretrained = pretrained
         self.start = start
         self.started_from: CarriedOver | ColdStart | None = None
         self.log: list[EpochRecord] = []
@@ -117,6 +121,8 @@ class SequentialRecommender:
         self.derived: tuple[Derived, ...] = ()
         # how the weights were aligned with a goal after training, where they were (ml.alignment)
         self.aligned: dict[str, Any] | None = None
+        # what the weights started from, where they did not start at random
+        self.pretrained_from: dict[str, Any] | None = None
         self._model: SequentialModel | GeneratingModel | None = None
         self._task = build_task(recipe.task, 0)
         self._quantised: QuantisedTopK | None = None
@@ -202,8 +208,8 @@ class SequentialRecommender:
         best. A start that the model cannot be trained from is passed over, and :attr:`started_from` says why.
 
         Raises:
-            ValueError: codes or teacher lists are missing or of another dataset, the items lack the text that the model
-                reads, the times that it reads are missing or made up, or all histories are too short.
+            ValueError: codes, teacher lists or pre-trained weights are missing or do not fit, the items lack the text
+                that the model reads, the times that it reads are missing or made up, or all histories are too short.
             DivergedError: the loss is no finite number any more.
         """
         if self.fit_on == FIT_ON_EVERYTHING:
@@ -213,11 +219,16 @@ class SequentialRecommender:
             )
         self.training_set_digest = training_set.digest()
         self._check_teacher_lists()
+        self._check_pretrained()
         try:
             if self.recipe.reads_times:
                 check_times(training_set)
                 self._times_digest = times_digest(training_set.train)
-            self._features = item_features(self.recipe.model, training_set)
+            self._features = (
+                item_features(self.recipe.model, training_set)
+                if self.pretrained is None
+                else self.pretrained.features(training_set)
+            )
         except ValueError as error:
             raise ValueError(f"recipe {self.recipe.name}: {error}") from error
         refits = self.fit_on == FIT_ON_BOTH and len(training_set.validation_users) > 0
@@ -316,6 +327,22 @@ class SequentialRecommender:
         self.taught = lists.described() | {"digest": lists.digest()}
         self.tradeoffs, self.tradeoff = lists.tradeoffs, None
 
+    def _check_pretrained(self) -> None:
+        """Check that pre-trained weights are there where the recipe asks for some, and that they are for this one."""
+        recipe, pretrained = self.recipe, self.pretrained
+        if recipe.pretraining is None and pretrained is not None:
+            raise ValueError(f"recipe {recipe.name}: pre-trained weights were given to a model that starts at random")
+        if recipe.pretraining is None:
+            return
+        if pretrained is None:
+            raise ValueError(
+                f"recipe {recipe.name}: this model starts from weights that were trained on other datasets, and none "
+                "were given: pre-train it by ml.transfer.pretrain, or name datasets in PRETRAIN_ON"
+            )
+        if pretrained.recipe != recipe_digest(recipe):
+            raise ValueError(f"recipe {recipe.name}: it was changed after the weights were pre-trained: do that again")
+        self.pretrained_from = pretrained.described()
+
     def _choose_tradeoff(self, training_set: TrainingSet) -> None:
         """Set the trade-off that the recipe asks for; the model is trained on the training items alone."""
         wanted = self.recipe.tradeoff
@@ -341,6 +368,8 @@ class SequentialRecommender:
             generator_for(self.seed, 0)
             try:
                 model = self._build(recipe, training_set.items, training_set.users, counts).to(device)
+                if self.pretrained is not None and recipe.pretraining is not None:
+                    self.pretrained.begin(model, recipe.pretraining.finetuned)
             except ValueError as error:
                 raise ValueError(f"recipe {recipe.name}: {error}") from error
             lists = None if self.teacher_lists is None else self.teacher_lists.of(phase.fit_on)
@@ -431,6 +460,7 @@ class SequentialRecommender:
             processes=world.size,
             item_features=self._described_features(),
             times=self._times_digest,
+            pretrained=None if self.pretrained_from is None else self.pretrained_from["digest"],
             start=None if self.start is None else self.start.digest(),
         )
         path = execution.checkpoints / f"{name}.safetensors"
@@ -573,6 +603,7 @@ class SequentialRecommender:
             recommender.best_epoch, recommender.derived = config["best_epoch"], derived
             recommender.training_set_digest = config["training_set_digest"]
             recommender.aligned = config.get("aligned")
+            recommender.pretrained_from = config.get("pretrained")
             recommender._times_digest = config.get("times_digest")
             if "started_from" in config:
                 recommender.started_from = CarriedOver.from_json(config["started_from"])
@@ -617,6 +648,7 @@ class SequentialRecommender:
             # keys that only some models have, so that the folders of the others stay what they were
             **({} if self.taught is None else {"teacher_lists": self.taught}),
             **({} if self.aligned is None else {"aligned": self.aligned}),
+            **({} if self.pretrained_from is None else {"pretrained": self.pretrained_from}),
             **({"started_from": self.started_from.as_json()} if isinstance(self.started_from, CarriedOver) else {}),
             **self._described_features(),
             **self._described_times(),

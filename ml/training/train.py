@@ -24,6 +24,7 @@ from ml.training.devices import choose_device, name_of, peak_memory_in_bytes, st
 from ml.training.distributed import World
 from ml.training.log import EpochRecord, write_board
 from ml.training.loop import DivergedError
+from ml.training.pretrained import Pretrained
 from ml.training.recipe import Recipe
 from ml.training.runtime import DEFAULT_THREADS, Execution
 from ml.training.sequential_recommender import SequentialRecommender
@@ -69,6 +70,7 @@ def train(
     progress: bool = True,
     *,
     teacher_lists: TeacherLists | None = None,
+    pretrained: Pretrained | None = None,
     start: AnyStart | None = None,
     threads: int = DEFAULT_THREADS,
     fit_on: str = FIT_ON_TRAIN,
@@ -100,6 +102,7 @@ def train(
         codes: for recipes that name a code assignment.
         progress: show a progress bar.
         teacher_lists: for recipes that name some.
+        pretrained: for recipes that are pre-trained on other datasets.
         start: the earlier model whose weights training starts from, or why there is none; ``None`` where no warm start
             was asked for. ``training_run.json`` and the log say what it started from.
         threads, device, precision, compile, log_to, tell: see :class:`ml.training.runtime.Execution`.
@@ -135,6 +138,7 @@ def train(
         fit_on=fit_on,
         validate_with_seen_excluded=validate_with_seen_excluded,
         teacher_lists=teacher_lists,
+        pretrained=pretrained,
         start=start,
     )
     start_measuring_memory(chosen)

@@ -19,6 +19,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+from alphabetical_model import AlphabeticalModel
 
 from ml.baselines.registry import BASELINES
 from ml.data.training_set import Sequences, TrainingSet
@@ -349,6 +350,18 @@ _SMALL_RECIPES = {
         | {"architecture": "tisasrec", "longest_interval": 20},
         "objective": {"name": "softmax"},
     },
+    "unisrec_pretrained": {
+        "model": _SMALL_MODEL
+        | {"architecture": "unisrec", "item_embedding": "text_experts_and_id", "temperature": 0.1},
+        "objective": {"name": "softmax"},
+        "pretraining": {
+            "epochs": 1,
+            "batch_size": 16,
+            "learning_rate": 0.01,
+            "sequence_weight": 0.001,
+            "item_drop": 0.2,
+        },
+    },
     "fpmc": {"model": _SMALL_FACTORS | {"architecture": "fpmc"}, "objective": _SMALL_BPR},
     "mf_bpr": {"model": _SMALL_FACTORS | {"architecture": "matrix_factorisation"}, "objective": _SMALL_BPR},
 }
@@ -375,6 +388,8 @@ def _create_transformer(name: str, seed: int) -> Recommender:
         return _create_student(recipe_from_tables(name, tables, name), seed)
     if tables["model"]["architecture"] == "cafe":
         return _create_with_categories(recipe_from_tables(name, tables, name), seed)
+    if "pretraining" in tables:
+        return _create_pretrained(recipe_from_tables(name, tables, name), seed)
     codes = None
     if "codes" in tables:
         made_up = made_up_training_set()
@@ -404,6 +419,21 @@ def with_categories(training_set: TrainingSet) -> TrainingSet:
             for item in range(training_set.items)
         )
     )
+
+
+def _create_pretrained(recipe, seed: int) -> Recommender:
+    """A model that is pre-trained on another made-up dataset, with the texts of the training set."""
+    from ml.training.runtime import Execution
+    from ml.training.sequential_recommender import SequentialRecommender
+    from ml.transfer.pretrain import pretrain
+
+    class Finetuned(SequentialRecommender):
+        def fit(self, training_set: TrainingSet):
+            sources = [made_up_training_set(seed=1)]
+            self.pretrained, _ = pretrain(recipe, sources, training_set.item_text, seed, Execution(threads=1))
+            return super().fit(training_set)
+
+    return Finetuned(recipe, seed, execution=Execution(threads=1))
 
 
 def _create_student(recipe, seed: int) -> Recommender:
@@ -521,6 +551,24 @@ def _create_query_generation(merge: str, seed: int) -> Recommender:
     return QueryGeneration(recipe, seed)
 
 
+def _create_prompted_reranking(seed: int) -> Recommender:
+    from ml.language_models.answers import KeptAnswers
+    from ml.language_models.rerank_recipe import RerankRecipe
+    from ml.recommenders.prompted_reranking import PromptedReranking
+
+    words = ("llm_rerank", "LLM", "none", "for tests", "quick")
+    recipe = RerankRecipe(*words, "two_hop_graph", endpoint=True, candidates=8, shuffles=2, history=3, users=40)
+    part = BASELINES["two_hop_graph"].create(seed)
+    return PromptedReranking(recipe, part, seed=seed, client=AlphabeticalModel(), kept=KeptAnswers())
+
+
+def _load_prompted_reranking(folder: Path) -> Recommender:
+    from ml.language_models.answers import KeptAnswers
+    from ml.recommenders.prompted_reranking import PromptedReranking
+
+    return PromptedReranking.load(folder, AlphabeticalModel(), KeptAnswers())
+
+
 def _load_query_generation(folder: Path) -> Recommender:
     from ml.recommenders.query_generation import QueryGeneration
 
@@ -579,6 +627,7 @@ FACTORIES: list[Factory] = [
         )
         for merge in ("weighted", "in_turns")
     ),
+    Factory("llm_rerank", _create_prompted_reranking, _load_prompted_reranking),
 ]
 
 _WORDS = ["steel", "brass", "copper", "drill", "saw", "hose", "valve", "wire", "tape", "glove", "bolt"]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.covariance import shrunk_covariance
 from sklearn.decomposition import PCA
 
-from ml.text.whitening import SHRINKAGE, whitened, whitened_components
+from ml.text.whitening import SHRINKAGE, component_whitening, whitened, whitened_components
 
 
 def _vectors(rows: int = 200, dimensions: int = 6, seed: int = 0) -> np.ndarray:
@@ -71,3 +71,12 @@ def test_equal_vectors_become_zero():
 def test_a_shrinkage_out_of_range_is_refused(shrinkage):
     with pytest.raises(ValueError, match=f"at most 1, not {shrinkage}"):
         whitened_components(_vectors(), shrinkage)
+
+
+def test_the_affine_map_whitens_the_vectors_that_it_was_fitted_on():
+    vectors = _vectors()
+    mean, matrix = component_whitening(vectors[:150])
+    np.testing.assert_allclose((vectors[:150] - mean) @ matrix, whitened_components(vectors[:150]), atol=1e-9)
+    mean, matrix = component_whitening(np.ones((5, 3)))
+    assert not matrix.any()
+    np.testing.assert_array_equal(mean, np.ones(3))
