@@ -45,6 +45,7 @@ def command(
     item_text: Path | None = None,
     text_vectors: Path | None = None,
     times: Path | None = None,
+    pretrained: Path | None = None,
 ) -> list[str]:
     """The command that trains one recipe, ``python -m ml.training`` or the same by torchrun.
 
@@ -60,6 +61,7 @@ def command(
         item_text: folder of the item text, for a recipe that reads it.
         text_vectors: folder of the vectors of the text, for a recipe that reads them.
         times: folder of the times of interactions, for a recipe that reads them.
+        pretrained: folder of the weights of other datasets, for a recipe that starts from them.
     """
     python = [sys.executable]
     if processes > 1:
@@ -70,6 +72,7 @@ def command(
         "--out": out,
         "--codes": codes,
         "--teacher-lists": teacher_lists,
+        "--pretrained": pretrained,
         "--item-text": item_text,
         "--text-vectors": text_vectors,
         "--times": times,
