@@ -768,6 +768,7 @@ def measure_cleaning_refresh(bench: Bench, reviews: int, repeats: int, new_share
     ratios = [
         over(runs, refresh, whole, "<= 0.35"),
         over(runs, refresh, whole, "<= 0.35", _without_start, DBT_LEFT_OUT),
+        over(runs, refresh, whole, "<= 0.35", lambda run: run.processor, "seconds of processor"),
         over(runs, refresh, whole, "<= 1", lambda run: run.peak, "peak of memory"),
     ]
     return Section(title, reviews, runs, ratios)
