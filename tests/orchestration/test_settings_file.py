@@ -177,6 +177,9 @@ def possible(name: str) -> st.SearchStrategy:
         return st.dates().map(lambda day: day.isoformat())
     if name.endswith("_from"):
         return st.integers(1, 99).map(lambda part: f"0.{part:02}")
+    if name in ITEM_FILES:
+        # a file that is there
+        return st.sampled_from(["", __file__])
     if kind is str:
         return st.sampled_from(["", "tiny_softmax"])
     if name == "cold_items":
