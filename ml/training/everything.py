@@ -11,6 +11,7 @@ from ml.training.loop import Phase
 from ml.training.recipe import recipe_from_tables
 from ml.training.runtime import Execution
 from ml.training.sequential_recommender import SequentialRecommender
+from ml.training.warm_start import CarriedOver
 
 
 def fitted_on_everything(
@@ -27,7 +28,8 @@ def fitted_on_everything(
         execution: threads, device and precision; those of the measured fit where ``None``.
 
     Raises:
-        ValueError: the recipe reads times, which test items have none of, or learns more than the next item.
+        ValueError: the recipe reads times, which test items have none of, learns more than the next item, or is
+            pre-trained; or training started warm.
         DivergedError: the loss is no finite number any more.
     """
     recipe = measured.recipe
@@ -39,6 +41,16 @@ def fitted_on_everything(
     if recipe.teacher_lists is not None or measured.aligned is not None:
         raise ValueError(
             f"recipe {recipe.name} learns more than the next item of a history: it cannot be fitted on everything"
+        )
+    if recipe.pretraining is not None:
+        raise ValueError(
+            f"recipe {recipe.name} starts from weights that were trained on other datasets: it cannot be fitted on "
+            "everything"
+        )
+    if isinstance(measured.started_from, CarriedOver):
+        raise ValueError(
+            f"{recipe.name} was trained from the weights of an earlier release, and for fewer epochs than fresh "
+            "weights need: it cannot be fitted on everything; train it with WARM_START=off"
         )
     everything = training_set.with_everything_trained_on()
     again = SequentialRecommender(

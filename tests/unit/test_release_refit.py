@@ -168,7 +168,7 @@ def test_what_cannot_be_refitted_is_refused_before_anything_is_fitted(ring, tmp_
 
 
 def test_a_model_refuses_it_too(ring):
-    with pytest.raises(ValueError, match=r"no validation item is left .* call ml.training.everything.fitted_on_everything"):
+    with pytest.raises(ValueError, match=r"no validation item is left .* call ml\.training\.everything\."):
         SequentialRecommender(RECIPE, fit_on=FIT_ON_EVERYTHING, execution=Execution(threads=1)).fit(ring)
     one = SequentialRecommender(RECIPE)
     one.aligned = {}
