@@ -21,6 +21,7 @@ from orchestration.assets.pretrained import pretrained_assets
 from orchestration.assets.progress import progress_assets
 from orchestration.assets.rankings import ranking_assets
 from orchestration.assets.raw import landing_assets, raw_dumps
+from orchestration.assets.recommendations import recommendation_assets
 from orchestration.assets.release import release_assets
 from orchestration.assets.report import report_assets
 from orchestration.assets.rerankings import reranking_assets
@@ -75,6 +76,7 @@ def build_defs(resources: Mapping[str, Any] | None = None) -> dg.Definitions:
             *audit_assets,
             *progress_assets,
             *release_assets,
+            *recommendation_assets,
             *report_assets,
             *search_assets,
         ],
