@@ -213,7 +213,7 @@ def test_items_that_are_gone_are_left_out_of_the_lists_of_the_champion(shop: Sho
     assert found.metrics["champion"]["ndcg@10"] > 0.5
 
 
-@pytest.mark.parametrize("worse", ["most_popular", "random", "hash_random"])
+@pytest.mark.parametrize("worse", ["most_popular", "random", "repeat_last"])
 def test_a_planted_worse_candidate_is_never_promoted(shop: Shop, worse: str) -> None:
     shop.night(sessions())
     found = shop.night(sessions(seed=1), worse, release=worse)
