@@ -220,8 +220,8 @@ class Settings(dg.ConfigurableResource):
         _COMPARISON,
         "fit",
         description="What models start from: 'off' (fresh weights) or 'champion' (the weights of the released "
-        "champion, where it has a part of the same recipe and sizes that was fitted on training items alone). Another "
-        "champion does not make a model stale.",
+        "champion, where it has a part of the same recipe and sizes that was fitted on training items alone). Models "
+        "stay up to date when another champion follows.",
     )
     recipes: list[str] | None = _setting(
         [],

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from ml.data.training_set import TrainingSet
     from ml.training.warm_start import AnyStart
 
-CHAMPION = ("release", "champion")
-
 
 def start_of(paths: DatasetPaths, recipe: str, training_set: TrainingSet) -> AnyStart | None:
     """What a model is trained from, or why it starts from fresh weights; ``None`` where no warm start is asked for."""
@@ -29,7 +27,7 @@ def start_of(paths: DatasetPaths, recipe: str, training_set: TrainingSet) -> Any
         return None
     from ml.release.warm_start import start_from
 
-    return start_from(paths.asset(*CHAMPION), recipe, training_set, lambda: _text_vectors(paths, training_set))
+    return start_from(paths.champion, recipe, training_set, lambda: _text_vectors(paths, training_set))
 
 
 def saved_start(paths: DatasetPaths, recipe: str, training_set: TrainingSet) -> Path | None:

@@ -11,6 +11,7 @@ from ml.data.training_set import FIT_ON_TRAIN, TrainingSet
 from ml.recommender import MODEL
 from ml.release.bundle import BundleError, load
 from ml.release.contents import RECOMMENDERS
+from ml.release.gate import digest_of
 from ml.training.summary import fit_on_of_trained
 from ml.training.warm_start import AnyStart, ColdStart, Start
 
@@ -53,4 +54,4 @@ def start_from(
     if bundle.protocol != training_set.protocol:
         return ColdStart("the data of the champion were cleaned or split by other rules")
     is_new = ~np.isin(training_set.item_ids, bundle.item_ids)
-    return Start(folder, bundle.digests["recommender"], bundle.item_ids, text() if is_new.any() else None)
+    return Start(folder, digest_of(bundle), bundle.item_ids, text() if is_new.any() else None)

@@ -13,6 +13,7 @@ from ml.data.training_set import TrainingSet
 from ml.recommenders.fit import Conditions, fit
 from ml.recommenders.registry import Registry
 from ml.release.bundle import load, write_bundle
+from ml.release.gate import digest_of
 from ml.release.warm_start import start_from
 from ml.training.sequential_recommender import SequentialRecommender
 from ml.training.train import train
@@ -50,10 +51,10 @@ def test_a_model_starts_from_its_part_of_the_champion(champion, training_set):
     start = start_from(champion, "toy", training_set, _no_text)
     assert isinstance(start, Start)
     bundle = load(champion)
-    assert start.source == bundle.digests["recommender"]
+    assert start.source == digest_of(bundle)
     fitted = fit("toy", training_set, Conditions(start_of={"toy": start}.get), REGISTRY)
     assert isinstance(fitted, SequentialRecommender)
-    assert fitted.started_from == CarriedOver(bundle.digests["recommender"], ITEMS, 0, 0, 0)
+    assert fitted.started_from == CarriedOver(digest_of(bundle), ITEMS, 0, 0, 0)
     assert fitted.best_validation_ndcg_at_10 > SequentialRecommender.load(champion / "recommenders" / "toy").log[
         0
     ].validation_ndcg_at_10  # fmt: skip
