@@ -193,7 +193,7 @@ with warnings.catch_warnings():
         ["evaluation", "user_metrics"],
         *RANKINGS,
         *(["training_sets", name] for name in ("sequences", "times")),
-        *(["settings", name] for name in ("release", "ranking", "training", "comparison")),
+        *(["settings", name] for name in ("ranking", "training")),
     ],
     description="Whether the candidate replaces the champion, and why: both measured on the same test users, and each "
     "bound of `data_contracts/release/` with what was found. A refused candidate is no failed run: the champion stays.",
