@@ -17,6 +17,7 @@ from orchestration.assets.evaluation import evaluation_assets
 from orchestration.assets.fusions import fusion_assets
 from orchestration.assets.language_models import language_model_assets
 from orchestration.assets.models import model_assets
+from orchestration.assets.progress import progress_assets
 from orchestration.assets.rankings import ranking_assets
 from orchestration.assets.raw import landing_assets, raw_dumps
 from orchestration.assets.release import release_assets
@@ -71,6 +72,7 @@ def build_defs(resources: Mapping[str, Any] | None = None) -> dg.Definitions:
             *beyond_accuracy_assets,
             *what_helps_assets,
             *audit_assets,
+            *progress_assets,
             *release_assets,
             *report_assets,
             *search_assets,

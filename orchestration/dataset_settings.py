@@ -35,7 +35,7 @@ from orchestration.settings_file import SETTINGS_TABLE, RegistrationError, place
 _DESCRIPTIONS = {
     "dataset": "How the interactions are filtered, ordered and split.",
     "training": "The seed of code assignment, random baselines and training.",
-    "fit": "What the final fit of every recommender reads.",
+    "fit": "What the final fit of every recommender reads, and what models start from.",
     "ranking": "Whether seen items are left out of the rankings, of validation users too.",
     "seeds": "How many seeds everything random is fitted with.",
     "audits": "What the audits train again.",
@@ -45,7 +45,7 @@ _DESCRIPTIONS = {
 # what each asset of the settings is for, and the settings that it writes down
 SLICES = {name: (description, settings_of(name)) for name, description in _DESCRIPTIONS.items()}
 # settings that came later than the first workspaces; what these hold was made with the default
-YOUNGER = ("cold_items", "release", "release_fit_on")
+YOUNGER = ("cold_items", "release", "release_fit_on", "warm_start")
 # beside the recipes of a comparison, where there are such: those that a dataset may have to refuse and that were named
 # by name, not by a set
 BY_NAME = "recipes_by_name"
@@ -183,7 +183,8 @@ def kept_for(dataset: str) -> dict[str, Any]:
         if path.exists():
             with whole(path):
                 written = by_new_name(read_json(path))
-                kept |= {field: written[field] for field in SLICES[name][1]}
+                # a setting may be younger than the file
+                kept |= {field: written[field] for field in SLICES[name][1] if field in written}
                 kept |= {BY_NAME: written[BY_NAME]} if BY_NAME in written else {}
     file = file_settings(dataset)
     return kept | file | ({BY_NAME: _named(file["recipes"])} if "recipes" in file else {})

@@ -210,7 +210,7 @@ class Workspace:
         """Make the folder where there is none, and see that it can be used.
 
         Raises:
-            WorkspaceError: its path holds a character that cannot be used.
+            WorkspaceError: its path holds a character that cannot be used, or ``RAW2RANK_KEEP`` is not possible.
             OSError: it cannot be made or written to.
         """
         if found := _NOT_IN_A_WORKSPACE.search(str(self.home)):
@@ -218,6 +218,13 @@ class Workspace:
                 f"the path of the workspace {str(self.home)!r} holds the character {found[0]!r}, which DuckDB cannot "
                 "handle: name another folder by RAW2RANK_HOME"
             )
+        from ml.data.versions import kept_before
+
+        try:
+            # known before hours of training are lost
+            kept_before()
+        except ValueError as error:
+            raise WorkspaceError(str(error)) from error
         self.home.mkdir(parents=True, exist_ok=True)
         # a look at the permissions would not see a file system that is read-only or full
         with tempfile.NamedTemporaryFile(prefix=".check-", dir=self.home) as file:

@@ -40,6 +40,8 @@ if TYPE_CHECKING:  # type checkers cannot follow how they are made
 
     class ReleaseFitOn(StrEnum): ...
 
+    class WarmStart(StrEnum): ...
+
     class TrainingProcess(StrEnum): ...
 
     class Device(StrEnum): ...
@@ -51,6 +53,7 @@ else:
     Split = _choices("Split", ("leave-one-out", "global-temporal", "cold-items"))
     FitOn = _choices("FitOn", ("train", "train+validation"))
     ReleaseFitOn = _choices("ReleaseFitOn", ("evaluated", "everything"))
+    WarmStart = _choices("WarmStart", ("off", "champion"))
     TrainingProcess = _choices("TrainingProcess", ("in_process", "subprocess"))
     Device = _choices("Device", DEVICES)
     Precision = _choices("Precision", PRECISIONS)
@@ -211,6 +214,14 @@ class Settings(dg.ConfigurableResource):
         "fit",
         description="What the final fit of every recommender reads: 'train', or 'train+validation' (models are trained "
         "again, for the epochs that validation found). Code assignments are made on the training items in both.",
+    )
+    warm_start: WarmStart | None = _setting(
+        "off",
+        _COMPARISON,
+        "fit",
+        description="What models start from: 'off' (fresh weights) or 'champion' (the weights of the released "
+        "champion, where it has a part of the same recipe and sizes that was fitted on training items alone). Models "
+        "stay up to date when another champion follows.",
     )
     recipes: list[str] | None = _setting(
         [],

@@ -63,15 +63,20 @@ class Endpoint:
     sleep: Callable[[float], None] = field(default=time.sleep, repr=False)
 
     def __post_init__(self) -> None:
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise NoModel(
-                "RAW2RANK_LLM_URL must be the address of an API, such as http://127.0.0.1:8000/v1, and it is not"
-            )
+        no_address = NoModel(
+            "RAW2RANK_LLM_URL must be the address of an API, such as http://127.0.0.1:8000/v1, and it is not"
+        )
+        try:
+            parts = urlsplit(self.url)
+            is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        except ValueError as error:
+            raise no_address from error
+        if not is_address or not self.url.isascii():
+            raise no_address
         if parts.username or parts.password or parts.query:
             raise NoModel("RAW2RANK_LLM_URL must hold no key: give it in RAW2RANK_LLM_KEY")
-        if any(character in self.key for character in "\r\n"):
-            raise NoModel("RAW2RANK_LLM_KEY holds a line break: give the key alone")
+        if not self.key.isascii() or any(not character.isprintable() for character in self.key):
+            raise NoModel("RAW2RANK_LLM_KEY holds a line break, or a character that no key has: give the key alone")
         self.url = self.url.rstrip("/")
         self.identity = f"endpoint {self.url} {self.model}"
         self._opener = urllib.request.build_opener(_NoRedirects)

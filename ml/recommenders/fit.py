@@ -16,6 +16,7 @@ from ml.recommenders.registry import Registry
 
 if TYPE_CHECKING:
     from ml.training.pretrained import Pretrained
+    from ml.training.warm_start import AnyStart
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class Conditions:
         precision: precision of training steps, ``float32`` or ``bfloat16``.
         threads: threads of torch; ``None`` for the default of a training.
         sources: other datasets, with item text, for models that are pre-trained on them.
+        start_of: gives what a model starts from, by the name of its recipe (:mod:`ml.training.warm_start`); ``None``
+            for fresh weights.
     """
 
     seed: int = 0
@@ -39,6 +42,7 @@ class Conditions:
     precision: str = "float32"
     threads: int | None = None
     sources: tuple[TrainingSet, ...] = ()
+    start_of: Callable[[str], AnyStart | None] | None = None
 
 
 def depends_on_seed(name: str) -> bool:
@@ -174,6 +178,7 @@ def _model(asked: _Fit) -> Recommender:
     lists = _teacher_lists(asked, recipe.teacher_lists) if recipe.teacher_lists else None
     threads = DEFAULT_THREADS if conditions.threads is None else conditions.threads
     pretrained = _pretrained(asked, threads) if recipe.pretraining else None
+    start = None if conditions.start_of is None else conditions.start_of(asked.name)
     if asked.folder is not None:
         from ml.training.train import train
 
@@ -186,6 +191,7 @@ def _model(asked: _Fit) -> Recommender:
             progress=False,
             teacher_lists=lists,
             pretrained=pretrained,
+            start=start,
             threads=threads,
             fit_on=conditions.fit_on,
             validate_with_seen_excluded=conditions.exclude_seen,
@@ -202,6 +208,7 @@ def _model(asked: _Fit) -> Recommender:
         validate_with_seen_excluded=conditions.exclude_seen,
         teacher_lists=lists,
         pretrained=pretrained,
+        start=start,
     ).fit(asked.training_set)
 
 

@@ -313,7 +313,7 @@ def _places(old_ids: np.ndarray, new_ids: np.ndarray) -> tuple[np.ndarray, np.nd
     if not len(old_ids):
         return np.zeros(len(new_ids), dtype=bool), np.zeros(len(new_ids), dtype=np.int64)
     place = np.minimum(np.searchsorted(old_ids, new_ids), len(old_ids) - 1)
-    is_known = np.asarray(old_ids[place] == new_ids)
+    is_known = np.equal(old_ids[place], new_ids)
     return is_known, np.where(is_known, place, 0).astype(np.int64)
 
 

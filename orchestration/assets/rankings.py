@@ -148,6 +148,14 @@ def _ranking_asset(name: str) -> dg.AssetsDefinition:
         known = facts(table)
         made = [parquet_digest(path), known, *beside.values()]
         metadata = parquet_metadata(path, COLUMNS)
+        if answers is not None:
+            shown = ("model", "asked", "behind_budget", "questions", "tokens_read", "tokens_written", "cost")
+            metadata |= {name.replace("_", " "): answers[name] for name in shown if answers[name] is not None}
+            if answers["behind_budget"]:
+                context.log.warning(
+                    f"the token budget of {name} was spent: {answers['behind_budget']} test users that were to be "
+                    f"asked about keep the lists of {answers['of']}"
+                )
         if generated := known.get("generated"):
             metadata |= {f"{outcome}_lists": number for outcome, number in generated.items() if outcome != "lists"}
         return materialization(digest_of(made), metadata)

@@ -288,7 +288,8 @@ def _as_checks(found: "Decision") -> list[dg.AssetCheckResult]:
 
 @dg.asset(
     key=["release", "champion"],
-    deps=[["release", "decision"], ["release", "candidate"]],
+    # the champion is measured on what is new before it is replaced
+    deps=[["release", "decision"], ["release", "candidate"], ["release", "progress"]],
     description="The release in charge: the bundle that serves. It is replaced by a candidate only where the decision "
     f"says so, in one step; the {CHAMPIONS_KEPT} before it stay, to roll back to.",
     kinds={"safetensors", "parquet"},

@@ -79,6 +79,8 @@ def _code(manifest: Mapping[str, Any], node: Mapping[str, Any]) -> Iterator[str]
     """SQL of a model or a test, and of every macro of this project that it calls, however deep."""
     yield node["raw_code"]
     waiting, seen = list(node["depends_on"]["macros"]), set()
+    # those that dbt brings are not of this project, and end there
+    waiting.append(f"macro.{node['package_name']}.materialization_{node['config'].get('materialized')}_duckdb")
     while waiting:
         name = waiting.pop()
         macro = manifest["macros"].get(name)

@@ -45,6 +45,7 @@ def command(
     item_text: Path | None = None,
     text_vectors: Path | None = None,
     times: Path | None = None,
+    start: Path | None = None,
 ) -> list[str]:
     """The command that trains one recipe, ``python -m ml.training`` or the same by torchrun.
 
@@ -60,6 +61,7 @@ def command(
         item_text: folder of the item text, for a recipe that reads it.
         text_vectors: folder of the vectors of the text, for a recipe that reads them.
         times: folder of the times of interactions, for a recipe that reads them.
+        start: folder of a warm start, where one is asked for (:mod:`orchestration.warm_start`).
     """
     python = [sys.executable]
     if processes > 1:
@@ -73,6 +75,7 @@ def command(
         "--item-text": item_text,
         "--text-vectors": text_vectors,
         "--times": times,
+        "--start": start,
         "--seed": seed,
         "--fit-on": fit_on,
         "--device": device,

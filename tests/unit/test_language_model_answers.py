@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
+import subprocess
+import sys
 import time
 from email.utils import formatdate
 from pathlib import Path
@@ -113,6 +117,7 @@ def test_no_answer_is_too_odd_to_be_read(answer: str, titles: list[str]) -> None
     assert set(reading.order) <= set(range(len(titles)))
 
 
+@settings(deadline=None)
 @given(st.permutations(range(len(TITLES))), st.booleans())
 def test_a_proper_answer_is_read_as_it_is(order: list[int], with_titles: bool) -> None:
     lines = [f"[{place + 1}] {TITLES[place] if with_titles else ''}" for place in order]
@@ -263,7 +268,11 @@ def test_a_server_that_was_there_is_waited_for() -> None:
         ("127.0.0.1:8000", "", "must be the address of an API"),
         ("http://me:secret-key@127.0.0.1", "", "must hold no key"),
         ("http://127.0.0.1/v1?key=secret-key", "", "must hold no key"),
+        ("http://[", "", "must be the address of an API"),
+        ("http://127.0.0.1:many/v1", "", "must be the address of an API"),
+        ("http://exämple/v1", "", "must be the address of an API"),
         ("http://127.0.0.1", "secret-key\n", "line break"),
+        ("http://127.0.0.1", "secret-key…", "no key has"),
     ],
 )
 def test_an_address_that_cannot_be_used_is_refused(url: str, key: str, message: str) -> None:
@@ -332,6 +341,23 @@ def test_the_budget_ends_the_asking_at_the_same_question_always(server: Server, 
     # asked again, the same are answered and no other
     assert [answer is not None for answer in asker.ask(asked)] == answered
     assert len(server.requests) == 9
+
+
+def test_a_killed_process_loses_no_answer(tmp_path: Path) -> None:
+    path = tmp_path / "answers.sqlite"
+    script = (
+        "import os, signal, sys; from pathlib import Path; from ml.language_models.answers import Answer, KeptAnswers\n"
+        "kept = KeptAnswers(Path(sys.argv[1]))\n"
+        "for place in range(3): kept.keep(str(place), Answer(f'[{place}]', 1, 1))\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", script, str(path)], env=environment, capture_output=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    kept = KeptAnswers(path)
+    assert [kept.get(str(place)) for place in range(3)] == [Answer(f"[{place}]", 1, 1) for place in range(3)]
+    assert kept.get("3") is None
+    kept.close()
 
 
 def test_a_damaged_cache_is_an_error_that_names_it(tmp_path: Path) -> None:

@@ -4,14 +4,20 @@ with interactions as (
     select * from {{ ref('int_interactions_selected') }}
 ),
 
-core_nodes as (
-    select * from {{ ref('int_core_nodes') }}
+core_users as (
+    select node_id as user_id from {{ ref('int_core_nodes') }}
+    where side = 'user'
+),
+
+core_items as (
+    select node_id as item_id from {{ ref('int_core_nodes') }}
+    where side = 'item'
 )
 
 select interactions.*
 from interactions
-semi join (select node_id from core_nodes where side = 'user') as core_users on interactions.user_id = core_users.node_id
-semi join (select node_id from core_nodes where side = 'item') as core_items on interactions.item_id = core_items.node_id
+semi join core_users using (user_id)
+semi join core_items using (item_id)
 where interactions.given_split is null
 union all
 -- those whose split was made elsewhere are not removed
