@@ -3,7 +3,6 @@
 # the first that runs: a name on the PATH may belong to a version that pyenv has not switched on
 PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3; do \
 	if "$$name" -c "" 2>/dev/null; then echo "$$name"; break; fi; done)
-PORT ?= 3000
 VENV := .venv
 INSTALLED := $(VENV)/.installed
 export RAW2RANK_HOME ?= $(CURDIR)/workspace
@@ -29,6 +28,7 @@ history_OPTIONS := DATASET
 clean-versions_OPTIONS := DATASET DRY_RUN WAIT
 promote_OPTIONS := DATASET VERSION REASON WAIT
 rollback_OPTIONS := DATASET REASON WAIT
+serve_OPTIONS := DATASET BUNDLE HOST PORT THREADS
 ui_OPTIONS := PORT TOKEN
 # what the commands themselves are made of
 OWN := PYTHON RAW2RANK_% PYTEST_OPTIONS VENV MAKE% -%
@@ -39,7 +39,7 @@ option = --$(subst _,-,$(shell echo $(1) | tr A-Z a-z))
 quoted = '$(subst ','\'',$(value $(1)))'
 OPTIONS = $(foreach name,$(sort $(typed) $(call exported,$@)),$(call option,$(name))=$(call quoted,$(name)))
 
-.PHONY: help install run check-data download search reproduce compare history clean-versions promote rollback ui test test-fast coverage test-installed docs lint style sql types layers format clean
+.PHONY: help install run check-data download search reproduce compare history clean-versions promote rollback serve ui test test-fast coverage test-installed docs lint style sql types layers format clean
 
 help:
 	@echo "make run         from dumps to leaderboard and report; without DATASET, a demo dump"
@@ -52,7 +52,8 @@ help:
 	@echo "make clean-versions  free disk: versions of DATASET (of all without) beyond RAW2RANK_KEEP; DRY_RUN=1 says what would go"
 	@echo "make promote     put a release in charge by hand: the candidate of DATASET, or VERSION=digest; REASON=text"
 	@echo "make rollback    put the release in charge that was so before the present one: DATASET, REASON=text"
-	@echo "make ui          the Dagster UI on 127.0.0.1:$(PORT), same definitions and storage; prints its address with a token"
+	@echo "make serve       the release in charge of DATASET over HTTP, on 127.0.0.1; BUNDLE=folder for one that lies elsewhere"
+	@echo "make ui          the Dagster UI on 127.0.0.1, port 3000, same definitions and storage; prints its address with a token"
 	@echo "make lint        check style, format (make format corrects them), SQL, types and layers"
 	@echo "make test        style, unit, dbt, orchestration and end-to-end tests"
 	@echo "make test-fast   the unit tests without the files of slow ones"
@@ -62,7 +63,7 @@ help:
 	@echo "make clean       remove the environment and caches; the workspace stays"
 	@echo
 	@echo "Variables, as in make run DATASET=Beauty EXCLUDE_SEEN=yes (docs/options.md describes the settings):"
-	@$(foreach command,run check-data download search reproduce compare history clean-versions promote rollback,echo "  $(command): $($(command)_OPTIONS)";)
+	@$(foreach command,run check-data download search reproduce compare history clean-versions promote rollback serve,echo "  $(command): $($(command)_OPTIONS)";)
 
 install: $(INSTALLED)
 
@@ -109,6 +110,9 @@ promote: $(INSTALLED)
 
 rollback: $(INSTALLED)
 	@$(VENV)/bin/python -m orchestration.commands.rollback $(OPTIONS)
+
+serve: $(INSTALLED)
+	@$(VENV)/bin/python -m orchestration.commands.serve $(OPTIONS)
 
 ui: $(INSTALLED)
 	@$(VENV)/bin/python -m orchestration.commands.ui $(OPTIONS)

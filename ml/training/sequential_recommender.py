@@ -28,6 +28,7 @@ from ml.models.gptrec import GPTRec
 from ml.models.gptrec_codes import GPTRecCodes
 from ml.models.item_embeddings import JointProductQuantisedItemEmbedding
 from ml.models.sequential_model import SequentialModel
+from ml.models.settings import reads_text, reads_words
 from ml.recommender import NO_ITEM, Recommendations
 from ml.retrieval.quantised_top_k import QuantisedTopK, pays
 from ml.retrieval.top_k import tie_break_order, top_k
@@ -56,6 +57,8 @@ from ml.training.weights_digest import contiguous, weights_digest
 FORMAT = "raw2rank-sequential-recommender-2"
 # how much of the validation lists is kept, for what is built on several recommenders
 VALIDATION_DEPTH = 200
+# the split whose targets are items of no training history, as protocols begin
+_COLD_ITEMS = "cold-items"
 # where a model keeps the codes that it is built on: quantised item vectors, and models that generate codes
 _CODES_IN_WEIGHTS = ("input_embedding.codes", "codes")
 
@@ -380,7 +383,7 @@ class SequentialRecommender:
                 phase = replace(phase, started_from=self.started_from.source)
 
             return train_model(
-                trained_as(recipe, model, task, counts),
+                trained_as(recipe, model, task, counts, _among_trained_items(recipe, training_set)),
                 training_set.histories("train") if lists is None else lists.histories(training_set),
                 partial(self.validate, training_set) if len(training_set.validation_users) else None,
                 recipe.optimiser,
@@ -661,3 +664,10 @@ class SequentialRecommender:
     def _described_features(self) -> dict[str, str]:
         """Digest of what the model reads of items beside their ids; empty for a model that reads nothing."""
         return {"item_features_digest": features_digest(self._features)} if self._features else {}
+
+
+def _among_trained_items(recipe: Recipe, training_set: TrainingSet) -> bool:
+    """Whether items in no training history are left out of the loss: of models that read text, in the split whose
+    targets are such items."""
+    of_cold_items = str(training_set.protocol.get("split", "")).startswith(_COLD_ITEMS)
+    return of_cold_items and (reads_text(recipe.model) or reads_words(recipe.model))

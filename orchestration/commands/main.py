@@ -28,6 +28,7 @@ COMMANDS = {
     "clean": ("clean", "free disk: versions beyond RAW2RANK_KEEP, and what killed processes left"),
     "promote": ("promote", "put a release in charge by hand: the candidate, or one that is on disk"),
     "rollback": ("rollback", "put the release in charge that was so before the present one"),
+    "serve": ("serve", "serve the release in charge of a dataset over HTTP, on 127.0.0.1"),
     "download": ("download", "fetch the public Amazon review files of one category"),
     "ui": ("ui", "start the Dagster UI on 127.0.0.1"),
 }

@@ -1,7 +1,7 @@
 """``make promote``: put a release in charge by hand, whatever the gate said.
 
-Without ``VERSION`` the present candidate of the dataset; with it any release on disk, by the first digits of its digest.
-``release/history.jsonl`` keeps who, when and why.
+Without ``VERSION`` the present candidate of the dataset; with it any release on disk, by the first digits of its
+digest. ``release/history.jsonl`` keeps who, when and why.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """``make rollback``: put the release in charge that was so before the present one.
 
-The present one is not promoted again unless you do it by ``make promote``. ``release/history.jsonl`` keeps who, when and
-why.
+The present one is not promoted again unless you do it by ``make promote``. ``release/history.jsonl`` keeps who, when
+and why.
 """
 
 from __future__ import annotations

@@ -134,7 +134,7 @@ def _limit(reader: _Reader, name: str, entry: Any, at: tuple[str | int, ...]) ->
     if not measure.is_tested:
         if tested:
             reader.refuse(f"{name} is one figure, which no test is made of: leave out {' and '.join(tested)}", *at)
-        return Limit(**{given[0]: float(value)})
+        return Limit(at_least=float(value)) if given == ["at_least"] else Limit(at_most=float(value))
     if given == ["at_most"]:
         reader.refuse(f"{name} has a smallest value and no largest: give at_least", *at, "at_most")
     if measure.relative and not value > -1:

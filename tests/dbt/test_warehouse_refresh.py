@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import shutil
 import tempfile
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from test_warehouse_properties import ALL_SETTINGS, CORE, EVERY_SETTINGS, core_by_hand, multigraphs, table_of_edges
 from warehouse_dbt import CompiledProject, DbtRun, run_dbt_here
 from warehouse_landing import Landing, dirty_landing, divided_landing, ordered_landing
-from warehouse_reference import Settings
+from warehouse_reference import Settings, k_core
 
 from orchestration.assets.warehouse import export
 from orchestration.paths import DatasetPaths
@@ -100,23 +101,27 @@ def exported(folder: Path) -> dict[tuple[str, str], bytes]:
 
 
 def assert_refreshes_are_builds(
-    compiled: CompiledProject, chosen: Settings, start: int, steps: list[tuple[str, str, int]], times: bool
+    compiled: CompiledProject, chosen: Settings, start: int, steps: list[list[tuple[str, str, int]]], times: bool
 ) -> None:
-    """Every table after every step, and in the end the bytes that are exported, beside those of ``--full-refresh``."""
+    """Every table after every step, and in the end the exported bytes, beside those of ``--full-refresh``.
+
+    A step is all that happens to files between two builds.
+    """
     dumps = Dumps(times or chosen.split == "global-temporal")
     for number, name in enumerate(NAMES[1:3]):
         dumps.put(name, start + number)
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
-        for what, name, seed in [("begin", "", 0), *steps]:
-            dumps.happen(what, name, seed)
-            if what == "settings":
-                chosen = replace(chosen, k_core=seed % 4, min_rating=seed % 5, verified_only=seed % 2 == 1)
+        for step in [[], *steps]:
+            for what, name, seed in step:
+                dumps.happen(what, name, seed)
+                if what == "settings":
+                    chosen = replace(chosen, k_core=seed % 4, min_rating=4 * (seed % 2))
             landing = dumps.land()
             refresh(folder, landing, chosen)
             with compiled.build(landing, chosen) as whole, duckdb.connect(str(folder / "warehouse.duckdb")) as kept:
                 for table in TABLES:
-                    assert content(kept, "", table) == content(whole, "warehouse.", table), (table, what)
+                    assert content(kept, "", table) == content(whole, "warehouse.", table), (table, step)
         refreshed = exported(folder)
         shutil.rmtree(folder / "home")
         refresh(folder, dumps.land(), chosen, "--full-refresh")
@@ -127,20 +132,25 @@ def assert_refreshes_are_builds(
 def test_files_that_come_and_go_leave_what_a_build_from_nothing_gives(
     compiled: CompiledProject, settings: Settings
 ) -> None:
-    steps = [("put", A, 6), ("put", B, 7), ("remove", C, 0)]
+    # beside B and C, one comes in front and one behind; then one is replaced and one is gone
+    steps = [[("put", A, 6), ("put", D, 5)], [("put", B, 7), ("remove", C, 0)]]
     assert_refreshes_are_builds(compiled, settings, 4, steps, times=True)
 
 
 REFRESHES = {
     "start": st.integers(0, 1000),
     "steps": st.lists(
-        st.tuples(
-            st.sampled_from(["put", "remove", "correct", "reorder", "settings"]),
-            st.sampled_from(NAMES),
-            st.integers(0, 1000),
+        st.lists(
+            st.tuples(
+                st.sampled_from(["put", "remove", "correct", "reorder", "settings"]),
+                st.sampled_from(NAMES),
+                st.integers(0, 1000),
+            ),
+            min_size=1,
+            max_size=3,
         ),
         min_size=2,
-        max_size=4,
+        max_size=3,
     ),
     "times": st.booleans(),
     "chosen": st.sampled_from(list(ALL_SETTINGS.values())),
@@ -148,7 +158,7 @@ REFRESHES = {
 
 
 # a build takes a second or two; another `--hypothesis-seed` gives others
-@settings(max_examples=5, deadline=None, phases=[Phase.generate])
+@settings(max_examples=3, deadline=None, phases=[Phase.generate])
 @given(**REFRESHES)
 def test_whatever_happens_to_files_a_refresh_gives_what_a_build_from_nothing_gives(
     compiled: CompiledProject, chosen: Settings, start: int, steps: list, times: bool
@@ -179,6 +189,27 @@ def test_files_that_stay_are_not_cleaned_again(tmp_path: Path) -> None:
     dumps.put(A, 34)
     assert refresh(tmp_path, dumps.land(), chosen).rows(spoilt) == [(B,)]
     assert refresh(tmp_path, dumps.land(), chosen, "--full-refresh").rows(spoilt) == []
+
+
+def test_exports_are_written_where_their_content_changed(tmp_path: Path) -> None:
+    dumps, chosen = Dumps(times=True), ALL_SETTINGS["hash"]
+    dumps.put(A, 60)
+    refresh(tmp_path, dumps.land(), chosen)
+    exported(tmp_path)
+    files = {".".join(name): DatasetPaths(tmp_path / "home", "Shop").table(*name) for name in EXPORTED}
+    # a file that is written is put in the place of the other
+    first = {name: path.stat().st_ino for name, path in files.items()}
+    files["marts.users"].write_bytes(files["marts.users"].read_bytes()[:-50] + bytes(50))
+    bought = {record["item_id"] for record in dumps.files["reviews"][A] if "reason" not in record}
+    described = next(record for record in dumps.files["metadata"][A] if record.get("item_id") in bought)
+    dumps.files["metadata"][A] = [
+        record | {"image_url": "https://x/other.jpg"} if record.get("item_id") == described["item_id"] else record
+        for record in dumps.files["metadata"][A]
+    ]
+    refresh(tmp_path, dumps.land(), chosen)
+    exported(tmp_path)
+    written = {name for name, path in files.items() if path.stat().st_ino != first[name]}
+    assert written == {"staging.stg_metadata", "marts.items", "marts.users"}
 
 
 def test_a_table_whose_note_is_of_another_recipe_is_built_anew(compiled: CompiledProject, tmp_path: Path) -> None:
@@ -225,6 +256,21 @@ def test_a_refresh_that_fails_midway_leaves_the_table_as_it_was(tmp_path: Path) 
         connection.execute(f"alter table {table} alter duplicate_rows set data type bigint")
     healed = refresh(tmp_path, landing, chosen)
     assert healed.rows(f"select max(duplicate_rows) >= 299 from {table}") == [(True,)]
+
+
+EDGES = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=40)
+
+
+@given(edges=EDGES, added=EDGES, users_need=st.integers(0, 4), items_need=st.integers(0, 4))
+def test_a_k_core_only_grows_with_rows(edges: list, added: list, users_need: int, items_need: int) -> None:
+    """What the start from the last core rests on, and that a set in which each has enough is part of the core."""
+    before = Counter(k_core(edges, users_need, items_need))
+    after = Counter(k_core([*edges, *added], users_need, items_need))
+    assert before <= after
+    within = [edge for edge in [*edges, *added] if edge in added]
+    users, items = Counter(user for user, _ in within), Counter(item for _, item in within)
+    if all(count >= users_need for count in users.values()) and all(count >= items_need for count in items.values()):
+        assert Counter(within) <= after
 
 
 @pytest.mark.parametrize(("users_need", "items_need"), [(3, 2), (0, 3)])

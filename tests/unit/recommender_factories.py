@@ -266,6 +266,27 @@ _SMALL_RECIPES = {
         | {"architecture": "cafe", "category_dimensions": 4, "category_blocks": 1, "category_heads": 1},
         "objective": {"name": "sampled_softmax", "negatives": 8, "log_q_correction": True},
     },
+    "recformer": {
+        "model": {
+            "architecture": "recformer",
+            "dimensions": 16,
+            "blocks": 2,
+            "heads": 2,
+            "feed_forward_dimensions": 16,
+            "dropout": 0.1,
+            "max_length": 4,
+            "embedding_deviation": 0.05,
+            "temperature": 0.1,
+            "vocabulary": 50,
+            "words_of_key": 3,
+        },
+        "objective": {
+            "name": "sampled_softmax",
+            "negatives": 0,
+            "distribution": "in_batch",
+            "log_q_correction": True,
+        },
+    },
     "caser": {
         "model": _SMALL_FACTORS
         | {
