@@ -351,7 +351,13 @@ class SequentialRecommender:
             return
         try:
             weights, self.started_from = carried_over(
-                self.start, self.recipe, self.model, training_set.item_ids, training_set.user_ids, self._features
+                self.start,
+                self.recipe,
+                self.model,
+                training_set.item_ids,
+                training_set.user_ids,
+                self._features,
+                None if self.pretrained_from is None else self.pretrained_from["digest"],
             )
         except CannotStartWarm as error:
             self.started_from = ColdStart(str(error))
