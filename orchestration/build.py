@@ -17,6 +17,7 @@ from orchestration.assets.evaluation import evaluation_assets
 from orchestration.assets.fusions import fusion_assets
 from orchestration.assets.language_models import language_model_assets
 from orchestration.assets.models import model_assets
+from orchestration.assets.pretrained import pretrained_assets
 from orchestration.assets.progress import progress_assets
 from orchestration.assets.rankings import ranking_assets
 from orchestration.assets.raw import landing_assets, raw_dumps
@@ -58,6 +59,7 @@ def build_defs(resources: Mapping[str, Any] | None = None) -> dg.Definitions:
             *training_set_assets,
             *baseline_assets,
             *codes_assets,
+            *pretrained_assets,
             *model_assets,
             *fusion_assets,
             *teacher_lists_assets,

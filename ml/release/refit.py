@@ -42,6 +42,8 @@ def can_be_refitted(name: str, registry: Registry) -> str:
                 return f"{part}: the model reads times, and a training set holds none of its test items"
             if recipe.teacher_lists is not None:
                 return f"{part}: the model is taught lists of training users"
+            if recipe.pretraining is not None:
+                return f"{part}: its folder does not hold the weights of other datasets that the model starts from"
     return ""
 
 

@@ -44,7 +44,7 @@ from ml.training.list_generating import written_code_lists, written_lists, writt
 from ml.training.log import FILE as LOG_FILE
 from ml.training.log import EpochRecord, read_log, write_log
 from ml.training.loop import Phase, Trained, train_model
-from ml.training.pretrained import Pretrained, recipe_digest
+from ml.training.pretrained import Pretrained
 from ml.training.recipe import Recipe, recipe_from_tables
 from ml.training.reproducible import generator_for, reproducible
 from ml.training.runtime import Execution
@@ -272,7 +272,8 @@ class SequentialRecommender:
             training_set: that this recommender was fitted on.
 
         Raises:
-            ValueError: the recipe reads times, which test items have none of, or is taught lists of training users; or
+            ValueError: the recipe reads times, which test items have none of, or is taught lists of training users; it
+                starts from weights of other datasets and this recommender was loaded from its folder, without them; or
                 training started warm.
             DivergedError: the loss is no finite number any more.
         """
@@ -291,6 +292,11 @@ class SequentialRecommender:
                 f"{self.recipe.name} was trained from the weights of an earlier release, and for fewer epochs than "
                 "fresh weights need: it cannot be fitted on everything; train it with WARM_START=off"
             )
+        if self.recipe.pretraining is not None and self.pretrained is None:
+            raise ValueError(
+                f"recipe {self.recipe.name} starts from weights that were trained on other datasets, which its folder "
+                "does not hold: it cannot be fitted on everything"
+            )
         everything = training_set.with_everything_trained_on()
         again = SequentialRecommender(
             self.recipe,
@@ -299,7 +305,9 @@ class SequentialRecommender:
             execution=self.execution,
             fit_on=FIT_ON_EVERYTHING,
             validate_with_seen_excluded=self.validate_with_seen_excluded,
+            pretrained=self.pretrained,
         )
+        again.pretrained_from = self.pretrained_from
         again.training_set_digest = everything.digest()
         again._features, again.derived = self._features, self.derived
         # as JSON, whose lists a recipe is read from
@@ -342,7 +350,7 @@ class SequentialRecommender:
                 f"recipe {recipe.name}: this model starts from weights that were trained on other datasets, and none "
                 "were given: pre-train it by ml.transfer.pretrain, or name datasets in PRETRAIN_ON"
             )
-        if pretrained.recipe != recipe_digest(recipe):
+        if pretrained.recipe != recipe.pretraining_digest():
             raise ValueError(f"recipe {recipe.name}: it was changed after the weights were pre-trained: do that again")
         self.pretrained_from = pretrained.described()
 
