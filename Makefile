@@ -3,7 +3,6 @@
 # the first that runs: a name on the PATH may belong to a version that pyenv has not switched on
 PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3; do \
 	if "$$name" -c "" 2>/dev/null; then echo "$$name"; break; fi; done)
-PORT ?= 3000
 VENV := .venv
 INSTALLED := $(VENV)/.installed
 export RAW2RANK_HOME ?= $(CURDIR)/workspace
@@ -15,8 +14,8 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 # the variables of each command. Those that are given are passed on as --name=value, whatever their value; Python reads
 # them, and refuses those that it does not know
 SETTINGS := K_CORE K_CORE_USERS K_CORE_ITEMS FROM_DATE UNTIL_DATE VERIFIED_ONLY MIN_RATING FIRST_INTERACTION_ONLY \
-	MIN_HISTORY TIE_ORDER SPLIT VALIDATION_FROM TEST_FROM COLD_ITEMS VALIDATION_USERS SEED FIT_ON RECIPES SEEDS \
-	PRETRAIN_ON AUDIT_MODEL EXCLUDE_SEEN TRAINING_PROCESS TRAINING_PROCESSES THREADS DEVICE PRECISION
+	MIN_HISTORY TIE_ORDER SPLIT VALIDATION_FROM TEST_FROM COLD_ITEMS VALIDATION_USERS SEED FIT_ON WARM_START RECIPES SEEDS \
+	PRETRAIN_ON AUDIT_MODEL EXCLUDE_SEEN RELEASE RELEASE_FIT_ON TRAINING_PROCESS TRAINING_PROCESSES THREADS DEVICE PRECISION
 # names that settings had before; Python says which to use now
 OLD_NAMES := LEAST_RATING MINIMUM_HISTORY
 run_OPTIONS := DATASET DUMPS LAYOUT SOURCE WAIT $(SETTINGS)
@@ -24,7 +23,12 @@ check-data_OPTIONS := $(run_OPTIONS) ACCEPT VERBOSE
 download_OPTIONS := DATASET RELEASE INTO ALL NO_METADATA
 search_OPTIONS := DATASET RECIPE TRIALS SPACE THREADS WAIT
 reproduce_OPTIONS := DATA CLAIMS DEVICE THREADS PROCESSES PAGE
-compare_OPTIONS := DATASET A B PAGE
+compare_OPTIONS := DATASET VERSIONS A B PAGE
+history_OPTIONS := DATASET
+clean-versions_OPTIONS := DATASET DRY_RUN WAIT
+promote_OPTIONS := DATASET VERSION REASON WAIT
+rollback_OPTIONS := DATASET REASON WAIT
+serve_OPTIONS := DATASET BUNDLE HOST PORT THREADS
 ui_OPTIONS := PORT TOKEN
 # what the commands themselves are made of
 OWN := PYTHON RAW2RANK_% PYTEST_OPTIONS VENV MAKE% -%
@@ -35,7 +39,7 @@ option = --$(subst _,-,$(shell echo $(1) | tr A-Z a-z))
 quoted = '$(subst ','\'',$(value $(1)))'
 OPTIONS = $(foreach name,$(sort $(typed) $(call exported,$@)),$(call option,$(name))=$(call quoted,$(name)))
 
-.PHONY: help install run check-data download search reproduce compare ui test test-fast coverage test-installed docs lint style sql types layers format clean
+.PHONY: help install run check-data download search reproduce compare history clean-versions promote rollback serve ui test test-fast coverage test-installed docs lint style sql types layers format clean
 
 help:
 	@echo "make run         from dumps to leaderboard and report; without DATASET, a demo dump"
@@ -43,8 +47,13 @@ help:
 	@echo "make download    fetch the public files: RELEASE=2014|2018|2023, ALL=1, INTO=folder, NO_METADATA=1"
 	@echo "make search      better values of one recipe, by Optuna: SPACE=file"
 	@echo "make reproduce   fit what docs/reproduction.md claims, and write it: DATA=folder"
-	@echo "make compare     two reports: what changed in data, rankings and metrics; the last two of DATASET, or A=folder B=folder; PAGE=file for Markdown"
-	@echo "make ui          the Dagster UI on 127.0.0.1:$(PORT), same definitions and storage; prints its address with a token"
+	@echo "make compare     two reports: what changed in data, rankings and metrics; the last two of DATASET, VERSIONS=a,b of it, or A=folder B=folder; PAGE=file for Markdown"
+	@echo "make history     the versions of DATASET that are on disk, and its leaderboards over time"
+	@echo "make clean-versions  free disk: versions of DATASET (of all without) beyond RAW2RANK_KEEP; DRY_RUN=1 says what would go"
+	@echo "make promote     put a release in charge by hand: the candidate of DATASET, or VERSION=digest; REASON=text"
+	@echo "make rollback    put the release in charge that was so before the present one: DATASET, REASON=text"
+	@echo "make serve       the release in charge of DATASET over HTTP, on 127.0.0.1; BUNDLE=folder for one that lies elsewhere"
+	@echo "make ui          the Dagster UI on 127.0.0.1, port 3000, same definitions and storage; prints its address with a token"
 	@echo "make lint        check style, format (make format corrects them), SQL, types and layers"
 	@echo "make test        style, unit, dbt, orchestration and end-to-end tests"
 	@echo "make test-fast   the unit tests without the files of slow ones"
@@ -54,7 +63,7 @@ help:
 	@echo "make clean       remove the environment and caches; the workspace stays"
 	@echo
 	@echo "Variables, as in make run DATASET=Beauty EXCLUDE_SEEN=yes (docs/options.md describes the settings):"
-	@$(foreach command,run check-data download search reproduce compare,echo "  $(command): $($(command)_OPTIONS)";)
+	@$(foreach command,run check-data download search reproduce compare history clean-versions promote rollback serve,echo "  $(command): $($(command)_OPTIONS)";)
 
 install: $(INSTALLED)
 
@@ -89,6 +98,21 @@ reproduce: $(INSTALLED)
 
 compare: $(INSTALLED)
 	@$(VENV)/bin/python -m orchestration.commands.compare $(OPTIONS)
+
+history: $(INSTALLED)
+	@$(VENV)/bin/python -m orchestration.commands.history $(OPTIONS)
+
+clean-versions: $(INSTALLED)
+	@$(VENV)/bin/python -m orchestration.commands.clean $(OPTIONS)
+
+promote: $(INSTALLED)
+	@$(VENV)/bin/python -m orchestration.commands.promote $(OPTIONS)
+
+rollback: $(INSTALLED)
+	@$(VENV)/bin/python -m orchestration.commands.rollback $(OPTIONS)
+
+serve: $(INSTALLED)
+	@$(VENV)/bin/python -m orchestration.commands.serve $(OPTIONS)
 
 ui: $(INSTALLED)
 	@$(VENV)/bin/python -m orchestration.commands.ui $(OPTIONS)

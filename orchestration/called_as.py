@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 
-_MAKE = re.compile(r"\bmake (?=(?:run|check-data|search|reproduce|compare|download|ui)\b)")
+_MAKE = re.compile(r"\bmake (?=(?:run|check-data|search|reproduce|compare|history|download|ui|promote|rollback)\b)")
+# `make clean` removes the environment
+_MAKE_CLEAN = re.compile(r"\bmake clean-versions\b")
 _by_console_script = False
 
 
@@ -19,4 +21,4 @@ def as_called(text: str) -> str:
 
     Both take the same options (``raw2rank run DATASET=Beauty``), so nothing but the name of the program differs.
     """
-    return _MAKE.sub("raw2rank ", text) if _by_console_script else text
+    return _MAKE_CLEAN.sub("raw2rank clean", _MAKE.sub("raw2rank ", text)) if _by_console_script else text

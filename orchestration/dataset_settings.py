@@ -25,6 +25,7 @@ from ml.recommenders.registry import (
     recommender_names,
     registry,
 )
+from ml.release.gate_choice import NONE
 from orchestration.options import kind_of, reader, shown_default
 from orchestration.paths import Workspace
 from orchestration.reporting import digest_of
@@ -34,17 +35,18 @@ from orchestration.settings_file import SETTINGS_TABLE, RegistrationError, place
 _DESCRIPTIONS = {
     "dataset": "How the interactions are filtered, ordered and split.",
     "training": "The seed of code assignment, random baselines and training.",
-    "fit": "What the final fit of every recommender reads.",
+    "fit": "What the final fit of every recommender reads, and what models start from.",
     "ranking": "Whether seen items are left out of the rankings, of validation users too.",
     "pretraining": "Which other datasets models are pre-trained on, and what these hold.",
     "seeds": "How many seeds everything random is fitted with.",
     "audits": "What the audits train again.",
     "comparison": "Which models, fusions and re-rankings are made and compared.",
+    "release": "Which recommender is the candidate of a release, and what it is fitted on.",
 }
 # what each asset of the settings is for, and the settings that it writes down
 SLICES = {name: (description, settings_of(name)) for name, description in _DESCRIPTIONS.items()}
 # settings that came later than the first workspaces; what these hold was made with the default
-YOUNGER = ("cold_items",)
+YOUNGER = ("cold_items", "release", "release_fit_on", "warm_start")
 # beside the recipes of a comparison, where there are such: those that a dataset may have to refuse and that were named
 # by name, not by a set
 BY_NAME = "recipes_by_name"
@@ -187,7 +189,8 @@ def kept_for(dataset: str) -> dict[str, Any]:
         if path.exists():
             with whole(path):
                 written = by_new_name(read_json(path))
-                kept |= {field: written[field] for field in SLICES[name][1]}
+                # a setting may be younger than the file
+                kept |= {field: written[field] for field in SLICES[name][1] if field in written}
                 kept |= {BY_NAME: written[BY_NAME]} if BY_NAME in written else {}
     file = file_settings(dataset)
     return kept | file | ({BY_NAME: _named(file["recipes"])} if "recipes" in file else {})
@@ -229,6 +232,16 @@ def check_settings(settings: Settings) -> None:
                 raise ValueError(f"{name.upper()}={text} is not possible: no such day; as in 2014-07-23") from error
     check_recipes(settings.recipes or [])
     check_audit_model(settings.audit_model or "")
+    _check_release(settings.release or "")
+
+
+def _check_release(name: str) -> None:
+    known = [*recommender_names(), NONE]
+    if name and name not in known:
+        raise ValueError(
+            f"there is no recommender {name} for RELEASE{nearest(name, known)}; name one that is compared, '{NONE}' "
+            "for no release, or nothing for the best"
+        )
 
 
 def check_sources(names: Iterable[str], dataset: str) -> None:

@@ -22,7 +22,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 IS_CHECKOUT = (REPOSITORY / "pyproject.toml").is_file()
 DATASET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 # Parts of the address at which the server of the UI shows them.
-REPORTS, DATA_DOCS = "reports", "data-docs"
+REPORTS, DATA_DOCS, RELEASES = "reports", "data-docs", "releases"
 # Names of files are made of it, with up to 30 bytes more; file systems allow 255.
 LONGEST_DATASET_NAME = 200
 # DuckDB takes a backslash for a slash, and puts its log elsewhere where it finds a question mark; control characters
@@ -165,6 +165,16 @@ class DatasetPaths:
         return self.lake / "evaluation" / "report" / "report.html"
 
     @property
+    def champion(self) -> Path:
+        """Folder of the release in charge, a bundle; absent before the first release."""
+        return self.asset("release", "champion")
+
+    @property
+    def decision_page(self) -> Path:
+        """The page on the last decision on a release."""
+        return self.asset("release", "decision") / "decision.html"
+
+    @property
     def data_docs(self) -> Path:
         """Folder of the pages on its checks."""
         return self.home / "data_docs" / self.dataset
@@ -173,6 +183,11 @@ class DatasetPaths:
     def report_url(self) -> str:
         """URL path of the report on the UI's server."""
         return f"/{REPORTS}/{self.dataset}/report.html"
+
+    @property
+    def decision_url(self) -> str:
+        """URL path of the page on the last decision on the UI's server."""
+        return f"/{RELEASES}/{self.dataset}/decision.html"
 
     @property
     def data_docs_url(self) -> str:
@@ -195,7 +210,7 @@ class Workspace:
         """Make the folder where there is none, and see that it can be used.
 
         Raises:
-            WorkspaceError: its path holds a character that cannot be used.
+            WorkspaceError: its path holds a character that cannot be used, or ``RAW2RANK_KEEP`` is not possible.
             OSError: it cannot be made or written to.
         """
         if found := _NOT_IN_A_WORKSPACE.search(str(self.home)):
@@ -203,6 +218,13 @@ class Workspace:
                 f"the path of the workspace {str(self.home)!r} holds the character {found[0]!r}, which DuckDB cannot "
                 "handle: name another folder by RAW2RANK_HOME"
             )
+        from ml.data.versions import kept_before
+
+        try:
+            # known before hours of training are lost
+            kept_before()
+        except ValueError as error:
+            raise WorkspaceError(str(error)) from error
         self.home.mkdir(parents=True, exist_ok=True)
         # a look at the permissions would not see a file system that is read-only or full
         with tempfile.NamedTemporaryFile(prefix=".check-", dir=self.home) as file:

@@ -38,6 +38,10 @@ if TYPE_CHECKING:  # type checkers cannot follow how they are made
 
     class FitOn(StrEnum): ...
 
+    class ReleaseFitOn(StrEnum): ...
+
+    class WarmStart(StrEnum): ...
+
     class TrainingProcess(StrEnum): ...
 
     class Device(StrEnum): ...
@@ -48,6 +52,8 @@ else:
     TieOrder = _choices("TieOrder", ("hash", "file", "item", "shuffle"))
     Split = _choices("Split", ("leave-one-out", "global-temporal", "cold-items"))
     FitOn = _choices("FitOn", ("train", "train+validation"))
+    ReleaseFitOn = _choices("ReleaseFitOn", ("evaluated", "everything"))
+    WarmStart = _choices("WarmStart", ("off", "champion"))
     TrainingProcess = _choices("TrainingProcess", ("in_process", "subprocess"))
     Device = _choices("Device", DEVICES)
     Precision = _choices("Precision", PRECISIONS)
@@ -57,6 +63,7 @@ _BOUNDARY = rf"^(0?\.\d+|{_DATE})$"
 
 _CLEANING, _SPLIT = "cleaning", "order and split"
 _COMPARISON, _EXECUTION = "recommenders and evaluation", "how it is computed"
+_RELEASE = "release"
 
 
 def _setting(default: Any, group: str, *slices: str, description: str, **limits: Any) -> Any:
@@ -208,6 +215,14 @@ class Settings(dg.ConfigurableResource):
         description="What the final fit of every recommender reads: 'train', or 'train+validation' (models are trained "
         "again, for the epochs that validation found). Code assignments are made on the training items in both.",
     )
+    warm_start: WarmStart | None = _setting(
+        "off",
+        _COMPARISON,
+        "fit",
+        description="What models start from: 'off' (fresh weights) or 'champion' (the weights of the released "
+        "champion, where it has a part of the same recipe and sizes that was fitted on training items alone). Models "
+        "stay up to date when another champion follows.",
+    )
     recipes: list[str] | None = _setting(
         [],
         _COMPARISON,
@@ -246,6 +261,22 @@ class Settings(dg.ConfigurableResource):
         "ranking",
         description="Whether items of a user's own history are left out of the ranking, and of that of the validation "
         "users who decide when training stops. Off by default: the 2018 dumps hold real repeat purchases.",
+    )
+    release: str | None = _setting(
+        "",
+        _RELEASE,
+        "release",
+        description="Which recommender is the candidate of a release: the name of one that is compared, 'none' for no "
+        "release, or empty for the best of the leaderboard by nDCG@10 that can serve: language models, and models that "
+        "know users by their number, are passed over.",
+    )
+    release_fit_on: ReleaseFitOn | None = _setting(
+        "evaluated",
+        _RELEASE,
+        "release",
+        description="What the released recommender is fitted on: 'evaluated' releases the very fit that was measured; "
+        "'everything' fits it again on all interactions, test items included, for the epochs that validation found. "
+        "The figures are of the first in both.",
     )
     training_process: TrainingProcess | None = _setting(
         "in_process",

@@ -69,12 +69,12 @@ def is_chosen(key: dg.AssetKey, chosen: Iterable[str]) -> bool:
 
 
 def left_out(named: Iterable[str]) -> list[str]:
-    """What a run under a choice does not make because an extra is not installed, one sentence each."""
+    """What a run under a choice does not make because an extra or a language model is missing, one sentence each."""
     sentences = []
     if not set(named) and (module := missing("train")):
         sentences.append(f"models are left out: {remedy('train', module)}")
-    for name, module in left_out_language_models(named).items():
-        sentences.append(f"{name} is left out: {remedy('llm', module)}")
+    for name, reason in left_out_language_models(named).items():
+        sentences.append(f"{name} is left out: {reason}")
     if module := missing("report"):
         sentences.append(f"the report is left out: {remedy('report', module)}")
     return sentences

@@ -102,14 +102,20 @@ def _cause(error: Exception) -> str:
 
 def clean_leftovers(parent: Path) -> None:
     """Clear what killed processes left in a folder; what living ones are writing is not touched."""
-    for working in parent.glob(f"{_WORKING_PREFIX}*"):
+    for working in leftovers(parent):
+        _clear(working)
+
+
+def leftovers(parent: Path) -> Iterator[Path]:
+    """The working folders that killed processes left in a folder, each locked until the next is asked for."""
+    for working in sorted(parent.glob(f"{_WORKING_PREFIX}*")):
         try:
             descriptor = os.open(working, os.O_RDONLY | os.O_DIRECTORY)
         except (FileNotFoundError, NotADirectoryError, PermissionError):
             continue
         try:
             if _lock(descriptor):
-                _clear(working)
+                yield working
         finally:
             os.close(descriptor)
 

@@ -286,7 +286,7 @@ LEADERBOARD: tuple[Column, ...] = (
         "kind",
         pa.string(),
         "baseline (training-free), model, fusion of the lists of several of these, reranking of the lists of one, or "
-        "alignment of a model with a goal, or language_model that writes queries",
+        "alignment of a model with a goal, or language_model that writes queries or re-ranks",
         lambda row: row.entry.kind,
         "Kind",
         _KIND,
@@ -422,6 +422,12 @@ LEADERBOARD: tuple[Column, ...] = (
         "Fit on",
         TEXT,
         (Printed(SIZES, 4),),
+    ),
+    Column(
+        "started_from",
+        pa.string(),
+        "digest of the release whose weights training started from; missing for fresh weights",
+        lambda row: row.entry.started_from or None,
     ),
     Column(
         "loss",

@@ -33,6 +33,7 @@ class Entry:
             ``None`` for all other recommenders.
         written: how many items of a list are written one by one, ``None`` where all are ranked by the same scores.
         pretrained_on: other datasets that it was trained on first, empty for none.
+        started_from: the release whose weights training started from, empty for fresh weights.
     """
 
     title: str
@@ -48,6 +49,7 @@ class Entry:
     beam: int | None = None
     written: int | None = None
     pretrained_on: str = ""
+    started_from: str = ""
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:

@@ -16,6 +16,8 @@ from ml.recommender import NO_ITEM, Recommender
 
 # enough for metrics at 100
 DEPTH = 100
+# test users that a recommender is asked for at a time
+BLOCK = 4096
 _LEAST_DEPTH = 10
 COLUMNS = pa.schema(
     [
@@ -50,7 +52,7 @@ def rank(
     seed: int,
     depth: int | None = None,
     exclude_seen: bool = False,
-    block: int = 4096,
+    block: int = BLOCK,
 ) -> pa.Table:
     """Rank the whole catalogue for every test user, and keep the best ``depth`` items.
 

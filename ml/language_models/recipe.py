@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ml.config import TableError, read_table, read_toml, take_choice, take_table
+from ml.language_models.rerank_recipe import RERANK, RerankRecipe
 from ml.training.recipe import RECIPES, RecipeSet
 
 LANGUAGE_MODELS = RECIPES / "language_models"
@@ -175,11 +176,11 @@ class QueryRecipe:
         return _digest(self)
 
 
-LanguageModelRecipe = QueryRecipe
+LanguageModelRecipe = QueryRecipe | RerankRecipe
 _TABLES = {"generator": GeneratorSettings, "finetuning": FinetuningSettings, "query": QuerySettings}
 
 
-def settings_of(recipe: LanguageModelRecipe) -> dict[str, Any]:
+def settings_of(recipe: QueryRecipe) -> dict[str, Any]:
     """All that is no words, by key, for JSON."""
     return {name: value for name, value in asdict(recipe).items() if name not in _WORDS}
 
@@ -202,7 +203,10 @@ def load_language_model(path: Path) -> LanguageModelRecipe:
         TableError: the file is no TOML, or a key is missing, unknown or wrong; the message names both.
     """
     tables, where = {"name": path.stem, **read_toml(path)}, str(path)
-    take_choice(tables, "method", {QUERY_GENERATION: QueryRecipe}, where, "")
+    choices = {QUERY_GENERATION: QueryRecipe, RERANK: RerankRecipe}
+    if take_choice(tables, "method", choices, where, "") == RERANK:
+        reranking: RerankRecipe = read_table(RerankRecipe, tables, where, "")
+        return reranking
     parts = {
         key: read_table(settings, take_table(tables, key, where), where, f"{key}.")
         for key, settings in _TABLES.items()
@@ -235,6 +239,6 @@ def load_language_models(folder: Path = LANGUAGE_MODELS) -> list[LanguageModelRe
     return [load_language_model(path) for path in sorted(folder.glob("*.toml"))]
 
 
-def _digest(recipe: LanguageModelRecipe, *without: str) -> str:
+def _digest(recipe: QueryRecipe, *without: str) -> str:
     decisive = {key: value for key, value in settings_of(recipe).items() if key not in without}
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ml.models.belonging import OF_ITEMS
 from ml.models.catalogue import Catalogue
 from ml.models.dropout import Dropout
 from ml.models.item_biases import BiasedItemEmbedding, with_one
@@ -30,6 +33,8 @@ class BERT4Rec(ItemSequenceModel):
         settings: sizes and options.
         catalogue: what there are vectors for.
     """
+
+    belongs: ClassVar[dict[str, str]] = {"item_biases": OF_ITEMS}
 
     def __init__(self, settings: BERT4RecSettings, catalogue: Catalogue) -> None:
         super().__init__(settings, catalogue)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ml.models.catalogue import Catalogue
 from ml.models.generating_model import GeneratingModel
 from ml.models.sequential_model import SequentialModel
-from ml.models.settings import AUTO, ModelSettings, needs_codes, reads_categories, reads_text, reads_times
+from ml.models.settings import AUTO, ModelSettings, needs_codes, reads_categories, reads_text, reads_times, reads_words
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,6 +24,7 @@ def build_model(
     training_counts: np.ndarray | None = None,
     text: np.ndarray | None = None,
     categories: np.ndarray | None = None,
+    words: np.ndarray | None = None,
 ) -> SequentialModel | GeneratingModel:
     """A model with fresh weights, drawn from torch's global generator.
 
@@ -37,10 +38,11 @@ def build_model(
         text: vectors of the items' text, float32 ``[items, text dimensions]``, for models that read them, else
             ``None``.
         categories: category of each item, int64 ``[items]``, for models that read them, else ``None``.
+        words: words of each item and their keys, int32 ``[items, words, 2]``, for models that read them, else ``None``.
 
     Raises:
-        ValueError: codes, text or categories are missing, not wanted, or of another catalogue; or the maximum length is
-            still open.
+        ValueError: codes, text, categories or words are missing, not wanted, or of another catalogue; or the maximum
+            length is still open.
     """
     if getattr(settings, "max_length", None) == AUTO:
         raise ValueError(f'max_length is "{AUTO}": ml.training.derived.derive gives it a number for a dataset')
@@ -52,7 +54,8 @@ def build_model(
         raise ValueError(f"the codes are of {len(codes)} items, the catalogue has {items}")
     _check_feature("text vectors", text, reads_text(settings), items)
     _check_feature("categories", categories, reads_categories(settings), items)
-    catalogue = Catalogue(items, users, codes, book_sizes, training_counts, text, categories)
+    _check_feature("words", words, reads_words(settings), items)
+    catalogue = Catalogue(items, users, codes, book_sizes, training_counts, text, categories, words)
     model = _model_class(type(settings))(settings, catalogue)
     if isinstance(model, SequentialModel) and model.reads_times != reads_times(settings):
         raise ValueError("reads_times must be the same in the class of a model and in that of its settings")

@@ -25,6 +25,8 @@ class Catalogue:
             items without a word are 0.
         categories: category of each item, int64 ``[items]``, for models that read them: 0 where it is not known, from 1
             on the category labels in ascending order.
+        words: words of each item and their keys, int32 ``[items, words, 2]``, for models that read them
+            (:func:`ml.text.words.item_words`).
     """
 
     items: int
@@ -34,6 +36,7 @@ class Catalogue:
     training_counts: np.ndarray | None = None
     text: np.ndarray | None = None
     categories: np.ndarray | None = None
+    words: np.ndarray | None = None
 
     @property
     def sizes_of_books(self) -> tuple[int, ...]:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ml.codes.trie import Trie
+from ml.models.belonging import FROM_CATALOGUE
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,7 @@ class GeneratingModel(nn.Module, ABC):
         codes: the identifiers, int32 ``[items, levels]``; saved with the weights.
     """
 
+    belongs: ClassVar[dict[str, str]] = {"codes": FROM_CATALOGUE}
     max_length: int
     codes: Tensor
 

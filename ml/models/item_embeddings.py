@@ -7,12 +7,14 @@ and the joint product quantised form of RecJPQ, whose size does not grow with th
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from ml.models.belonging import FROM_CATALOGUE, OF_CODES, OF_ITEMS
 
 CODES_PER_BOOK = 256
 _CANDIDATES_AT_ONCE = 1 << 16
@@ -57,6 +59,8 @@ class ItemEmbedding(nn.Module, ABC):
 class DenseItemEmbedding(ItemEmbedding):
     """One trained row an item."""
 
+    belongs: ClassVar[dict[str, str]] = {"weight": OF_ITEMS}
+
     def __init__(self, items: int, dimensions: int, deviation: float) -> None:
         super().__init__(items, dimensions)
         self.weight = nn.Parameter(torch.empty(items, dimensions).normal_(std=deviation))
@@ -92,6 +96,7 @@ class JointProductQuantisedItemEmbedding(ItemEmbedding):
         deviation: standard deviation of the normal distribution that the books start from.
     """
 
+    belongs: ClassVar[dict[str, str]] = {"centroids": OF_CODES, "codes": FROM_CATALOGUE}
     codes: Tensor
     offsets: Tensor
 

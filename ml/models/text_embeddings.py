@@ -17,12 +17,14 @@ Systems? ID- vs. Modality-based Recommender Models Revisited", SIGIR 2023 (compa
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ml.models.belonging import OF_ITEMS
 from ml.models.dropout import Dropout
 from ml.models.item_embeddings import DenseItemEmbedding, ItemEmbedding
 
@@ -166,6 +168,7 @@ class TextAndIdItemEmbedding(TextItemEmbedding):
         projection: as for :class:`TextItemEmbedding`.
     """
 
+    belongs: ClassVar[dict[str, str]] = {"weight": OF_ITEMS}
     has_row: Tensor
 
     def __init__(

@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ml.models.belonging import OF_ITEMS, OF_USER_NUMBERS
 from ml.models.catalogue import Catalogue
 from ml.models.generating_model import CodePredictions, GeneratingModel, NodeCodes
 from ml.models.settings import TIGERSettings, decided_length
@@ -37,6 +40,8 @@ class TIGER(GeneratingModel):
     Raises:
         ValueError: two items have the same identifier.
     """
+
+    belongs: ClassVar[dict[str, str]] = GeneratingModel.belongs | {"item_vectors": OF_ITEMS, "users": OF_USER_NUMBERS}
 
     def __init__(self, settings: TIGERSettings, catalogue: Catalogue) -> None:
         assert catalogue.codes is not None

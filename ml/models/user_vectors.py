@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from ml.models.belonging import OF_USERS
 
 
 class UserVectors(nn.Module):
@@ -15,6 +19,8 @@ class UserVectors(nn.Module):
         dimensions: width of the vectors.
         deviation: standard deviation of the normal distribution that they start from.
     """
+
+    belongs: ClassVar[dict[str, str]] = {"weight": OF_USERS}
 
     def __init__(self, users: int, dimensions: int, deviation: float) -> None:
         super().__init__()

@@ -25,7 +25,7 @@ def counterpart_of(name: str, registry: Registry) -> Counterpart | None:
     - A model whose recipe names a ``plain`` one: with that.
     - A baseline that reads text, and one that runs only where it is chosen: with the two-hop graph, which reads the
       ids of the training histories alone.
-    - A language model: with BM25 on the text of the last item.
+    - A language model that re-ranks: with what it re-ranks. Any other one: with BM25 on the text of the last item.
 
     Raises:
         KeyError: there is no such recommender.
@@ -41,7 +41,7 @@ def counterpart_of(name: str, registry: Registry) -> Counterpart | None:
         family = "text" if baseline.needs_item_text else NEIGHBOURS if not baseline.always_runs else None
         return None if family is None else Counterpart(name, family, _OF_BASELINES)
     if kind == LANGUAGE_MODEL:
-        return Counterpart(name, LANGUAGE_MODELS, _OF_LANGUAGE_MODELS)
+        return Counterpart(name, LANGUAGE_MODELS, registry.reranked_by(name) or _OF_LANGUAGE_MODELS)
     return None
 
 

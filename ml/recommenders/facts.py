@@ -46,7 +46,8 @@ def _baseline(name: str, folder_of: FolderOf, registry: Registry, items: int) ->
 
 def _model(name: str, folder_of: FolderOf, registry: Registry, items: int) -> dict[str, Any]:
     folder, recipe = folder_of(name), registry.recipes[name]
-    result = read_json(folder, "training_run.json")["result"]
+    run = read_json(folder, "training_run.json")
+    result = run["result"]
     return {
         "fit_on": fit_on_of_trained(folder),
         "loss": describe(recipe.objective, items),
@@ -56,6 +57,7 @@ def _model(name: str, folder_of: FolderOf, registry: Registry, items: int) -> di
         "beam": beam_width_of(recipe.model),
         "written": recipe.model.list_length if writes_lists(recipe.model) else None,
         **({"pretrained_on": pretrained_on_of_trained(folder)} if recipe.pretraining else {}),
+        "started_from": run.get("started_from", {}).get("source", ""),
         **_length_of(folder, recipe.model),
     }
 
@@ -105,6 +107,16 @@ def _alignment(name: str, folder_of: FolderOf, registry: Registry, items: int) -
 
 def _language_model(name: str, folder_of: FolderOf, registry: Registry, items: int) -> dict[str, Any]:
     folder = folder_of(name)
+    reranked = registry.reranked_by(name)
+    if reranked is not None:
+        part = facts_of(reranked, folder_of, registry, items)
+        kept = ("codes", "maximum_length", "derived_from")
+        return {
+            "fit_on": read_json(folder, "prompted_reranking.json")["fit_on"],
+            # of what it re-ranks: the language model is another's
+            "model_bytes": part["model_bytes"] + sum(path.stat().st_size for path in folder.glob("*.npy")),
+            **{name: part[name] for name in kept if name in part},
+        }
     described = read_json(folder, "query_generation.json")
     return {
         "fit_on": described["fit_on"],

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 from ml.baselines.registry import BASELINES
 from ml.data.teacher_lists import TeacherLists
 from ml.data.training_set import FIT_ON_TRAIN, TrainingSet
+from ml.language_models.rerank_recipe import RerankRecipe
 from ml.recommender import ALIGNMENT, BASELINE, FUSION, LANGUAGE_MODEL, MODEL, RERANKING, Recommender
 from ml.recommenders.registry import Registry
 
 if TYPE_CHECKING:
     from ml.training.pretrained import Pretrained
+    from ml.training.warm_start import AnyStart
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,8 @@ class Conditions:
         precision: precision of training steps, ``float32`` or ``bfloat16``.
         threads: threads of torch; ``None`` for the default of a training.
         sources: other datasets, with item text, for models that are pre-trained on them.
+        start_of: gives what a model starts from, by the name of its recipe (:mod:`ml.training.warm_start`); ``None``
+            for fresh weights.
     """
 
     seed: int = 0
@@ -38,6 +42,7 @@ class Conditions:
     precision: str = "float32"
     threads: int | None = None
     sources: tuple[TrainingSet, ...] = ()
+    start_of: Callable[[str], AnyStart | None] | None = None
 
 
 def depends_on_seed(name: str) -> bool:
@@ -130,11 +135,23 @@ def _alignment(asked: _Fit) -> Recommender:
 
 
 def _language_model(asked: _Fit) -> Recommender:
-    from ml.recommenders.query_generation import QueryGeneration
     from ml.recommenders.registry import recipes_folder
-    from ml.training.runtime import DEFAULT_THREADS, Execution
 
     recipe, conditions = asked.registry.language_models[asked.name], asked.conditions
+    if isinstance(recipe, RerankRecipe):
+        from ml.recommenders.prompted_reranking import PromptedReranking
+
+        return PromptedReranking(
+            recipe,
+            _part(asked, recipe.of),
+            fit_on=conditions.fit_on,
+            seed=conditions.seed,
+            recipes=recipes_folder(),
+            device=conditions.device,
+        ).prepare(asked.training_set)
+    from ml.recommenders.query_generation import QueryGeneration
+    from ml.training.runtime import DEFAULT_THREADS, Execution
+
     threads = DEFAULT_THREADS if conditions.threads is None else conditions.threads
     return QueryGeneration(
         recipe,
@@ -161,6 +178,7 @@ def _model(asked: _Fit) -> Recommender:
     lists = _teacher_lists(asked, recipe.teacher_lists) if recipe.teacher_lists else None
     threads = DEFAULT_THREADS if conditions.threads is None else conditions.threads
     pretrained = _pretrained(asked, threads) if recipe.pretraining else None
+    start = None if conditions.start_of is None else conditions.start_of(asked.name)
     if asked.folder is not None:
         from ml.training.train import train
 
@@ -173,6 +191,7 @@ def _model(asked: _Fit) -> Recommender:
             progress=False,
             teacher_lists=lists,
             pretrained=pretrained,
+            start=start,
             threads=threads,
             fit_on=conditions.fit_on,
             validate_with_seen_excluded=conditions.exclude_seen,
@@ -189,6 +208,7 @@ def _model(asked: _Fit) -> Recommender:
         validate_with_seen_excluded=conditions.exclude_seen,
         teacher_lists=lists,
         pretrained=pretrained,
+        start=start,
     ).fit(asked.training_set)
 
 

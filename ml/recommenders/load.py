@@ -10,6 +10,7 @@ from ml.data.files import read_json
 from ml.fusion.fusion import Fusion
 from ml.recommender import ALIGNMENT, BASELINE, FUSION, LANGUAGE_MODEL, MODEL, RERANKING, Recommender
 from ml.recommenders.fused import FUSION_FILE, FusedRecommender, load_part
+from ml.recommenders.prompted_reranking import PROMPTED_FILE, PromptedReranking
 
 FolderOf = Callable[[str], Path]
 
@@ -60,6 +61,12 @@ def _alignment(name: str, folder_of: FolderOf, registry: Kinds, items: int) -> R
 
 
 def _language_model(name: str, folder_of: FolderOf, registry: Kinds, items: int) -> Recommender:
+    if (folder_of(name) / PROMPTED_FILE).exists():
+        from ml.recommenders.registry import recipes_folder
+
+        return PromptedReranking.load_prepared(
+            folder_of(name), lambda part: load(part, folder_of, registry, items), recipes=recipes_folder()
+        )
     from ml.recommenders.query_generation import QueryGeneration
 
     return QueryGeneration.load(folder_of(name))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ml.models.settings import needs_item_text, needs_text_vectors, reads_categories, reads_text
+from ml.models.settings import needs_item_text, needs_text_vectors, reads_categories, reads_text, reads_words
 from ml.recommenders.registry import Registry
 
 if TYPE_CHECKING:
@@ -47,7 +47,8 @@ def why_refused(name: str, registry: Registry, training_set: TrainingSet) -> str
 
     dataset = training_set.dataset
     recipe = registry.recipes.get(name)
-    if recipe is not None and reads_text(recipe.model) and not texts_known(training_set).any():
+    of_text = recipe is not None and (reads_text(recipe.model) or reads_words(recipe.model))
+    if of_text and not texts_known(training_set).any():
         return f"it reads the text of the items, and no item of {dataset} has a title, brand or category with a word"
     if recipe is not None and reads_categories(recipe.model) and not any(category_labels(training_set)):
         return f"it reads the categories of the items, and no item of {dataset} has one"

@@ -19,9 +19,12 @@ from ml.baselines.registry import ALWAYS_RUN, BASELINES
 from ml.codes.recipe import CodesRecipe, load_codes_recipes
 from ml.codes.registry import METHODS
 from ml.config import nearest
-from ml.extras import missing, require
+from ml.extras import missing, remedy, require
 from ml.fusion.recipe import FusionRecipe, load_fusions
+from ml.language_models.answers import NoModel
 from ml.language_models.recipe import LanguageModelRecipe, load_language_models
+from ml.language_models.rerank_recipe import RerankRecipe
+from ml.language_models.sources import obstacle
 from ml.recommender import ALIGNMENT, BASELINE, FUSION, KINDS, LANGUAGE_MODEL, MODEL, RERANKING
 from ml.reranking.recipe import RerankingRecipe, load_rerankings
 from ml.teaching.recipe import TeacherListsRecipe, load_teacher_lists_recipes
@@ -100,11 +103,17 @@ class Registry:
     def parts_of(self, name: str) -> tuple[str, ...]:
         """All that a fusion or re-ranking is made of, each part behind its own parts; any other recommender is its own
         only part."""
-        kind = self.kind_of(name)
-        if kind == RERANKING:
-            of = self.rerankings[name].of
+        kind, of = self.kind_of(name), self.reranked_by(name)
+        if of is not None:
             return tuple(dict.fromkeys((*self.parts_of(of), of)))
         return self.fusions[name].parts if kind == FUSION else (name,)
+
+    def reranked_by(self, name: str) -> str | None:
+        """The recommender whose lists a re-ranking, or a language model, re-ranks; ``None`` for any other one."""
+        if name in self.rerankings:
+            return self.rerankings[name].of
+        language_model = self.language_models.get(name)
+        return language_model.of if isinstance(language_model, RerankRecipe) else None
 
     def teacher_of(self, name: str) -> str | None:
         """The recommender whose lists a model is taught; ``None`` for one that is taught none."""
@@ -239,14 +248,18 @@ def language_models() -> dict[str, LanguageModelRecipe]:
     """Language models by name, in the order of their names; none where there is no folder of them.
 
     Raises:
-        ValueError: a language model has the name of another recommender.
+        ValueError: a language model has the name of another recommender, or re-ranks one that does not exist.
     """
     folder = recipes_folder() / "language_models"
     found = {recipe.name: recipe for recipe in load_language_models(folder)}
-    others = {**BASELINES, **recipes(), **fusions(), **rerankings(), **alignments()}
-    for name in found:
-        if name in others:
-            raise ValueError(f"{folder / name}.toml: {name} is the name of another recommender; choose another one")
+    of_others = {**recipes(), **fusions(), **rerankings()}
+    for name, recipe in found.items():
+        where = f"{folder / name}.toml"
+        if name in {**BASELINES, **of_others, **alignments()}:
+            raise ValueError(f"{where}: {name} is the name of another recommender; choose another one")
+        if isinstance(recipe, RerankRecipe):
+            # whatever set the part is in: a set that lacks it leaves the re-ranking out
+            _check_part(where, None, recipe.of, _sets_of(of_others))
     return found
 
 
@@ -454,6 +467,11 @@ def _modules_of_alignment(name: str) -> list[str]:
 
 
 def _modules_of_language_model(name: str) -> list[str]:
+    recipe = language_models()[name]
+    if isinstance(recipe, RerankRecipe):
+        # the clients are imported where they are used
+        clients = ["ml.language_models.endpoint", "ml.language_models.local_model"]
+        return sorted({"ml.recommenders.prompted_reranking", *clients, *modules_of(recipe.of)})
     return ["ml.recommenders.query_generation"]
 
 
@@ -472,6 +490,7 @@ _IN_WORDS = {
     FUSION: "a fusion, and not all of its parts are",
     RERANKING: "a re-ranking, and not all of its parts are",
     ALIGNMENT: "an alignment, and not all that its student needs is",
+    LANGUAGE_MODEL: "a re-ranking by a language model, and not all that it re-ranks is",
 }
 
 
@@ -506,11 +525,11 @@ def chosen_names(named: Iterable[str]) -> list[str]:
         for name in sorted(kind)
         if name in wanted or kind[name].set in sets
     ]
-    # sets hold no language model whose libraries are not installed; what is named is refused (check_recipes)
+    # sets hold no language model that cannot be made here; what is named is refused (check_recipes)
     chosen += [
         name
         for name, recipe in language_models().items()
-        if name in wanted or (recipe.set in sets and not missing("llm", recipe.libraries))
+        if name in wanted or (recipe.set in sets and not _obstacle(recipe))
     ]
     # what one is built on may be left out itself
     while lacking := {name for name in chosen if _lacking(name, chosen)}:
@@ -530,6 +549,7 @@ def check_recipes(named: list[str]) -> None:
         ValueError: naming the recipes that do not exist, and those that do; or the parts that a fusion or re-ranking
             lacks.
         MissingExtra: the extra ``train``, or one that a named baseline or language model needs, is not installed.
+        NoModel: a named re-ranking by a language model has no model to ask.
     """
     known = [*chosen_baselines(), *(name for name in recommender_names() if name not in BASELINES)]
     unknown = sorted(set(named) - {*known, *RECIPE_SETS})
@@ -550,19 +570,33 @@ def check_recipes(named: list[str]) -> None:
     if set(named) - set(chosen_baselines()):
         require("train", f"RECIPES={','.join(named)}")
     for name in sorted(set(named) & language_models().keys()):
-        require("llm", f"the recipe {name}", language_models()[name].libraries)
+        recipe = language_models()[name]
+        require("llm", f"the recipe {name}", recipe.libraries)
+        if isinstance(recipe, RerankRecipe) and (reason := obstacle(recipe, recipes_folder())):
+            raise NoModel(f"the recipe {name}: {reason}")
 
 
 def left_out_language_models(named: Iterable[str]) -> dict[str, str]:
-    """Language models of the chosen sets whose libraries are not installed, each with the first that is missing."""
-    sets = {inner for name in set(named) & _SETS.keys() for inner in _SETS[name]}
-    chosen = set(named)
-    lacking = {
-        name: missing("llm", recipe.libraries)
-        for name, recipe in language_models().items()
-        if recipe.set in sets and name not in chosen
-    }
-    return {name: module for name, module in lacking.items() if module}
+    """Language models of the chosen sets that are left out, each with the reason: it cannot be made here, or what it
+    re-ranks is not chosen."""
+    named = set(named)
+    sets = {inner for name in named & _SETS.keys() for inner in _SETS[name]}
+    chosen = chosen_names(named)
+    reasons = {}
+    for name, recipe in language_models().items():
+        if recipe.set not in sets or name in named or name in chosen:
+            continue
+        lacked = ", ".join(_lacking(name, chosen))
+        reasons[name] = _obstacle(recipe) or f"it re-ranks {lacked}, which is not chosen"
+    return reasons
+
+
+def _obstacle(recipe: LanguageModelRecipe) -> str:
+    """Why a language model cannot be made here, as the end of a sentence; empty where it can."""
+    if isinstance(recipe, RerankRecipe):
+        return obstacle(recipe, recipes_folder())
+    module = missing("llm", recipe.libraries)
+    return remedy("llm", module) if module else ""
 
 
 def check_audit_model(name: str) -> None:

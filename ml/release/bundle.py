@@ -23,6 +23,7 @@ from ml.data.training_set import FIT_ON_TRAIN, Sequences, TrainingSet
 from ml.extras import require
 from ml.models.settings import knows_users, reads_times
 from ml.recommender import ALIGNMENT, LANGUAGE_MODEL, MODEL, NO_ITEM, Recommendations, Recommender
+from ml.recommenders.prompted_reranking import PROMPTED_FILE
 from ml.release.contents import (
     BUNDLE_FILE,
     CARD_FILE,
@@ -99,7 +100,7 @@ def write_bundle(
 
     Raises:
         KeyError: there is no such recommender.
-        BundleError: an item id is no text, or the recommender is not in its folder.
+        BundleError: an item id is no text, the recommender is not in its folder, or it asks a language model.
     """
     counts = np.bincount(training_set.train.items, minlength=training_set.items)
     write_catalogue(folder, training_set.item_ids, titles or {}, counts)
@@ -141,6 +142,11 @@ def _source(name: str, folder_of: FolderOf, registry: Registry) -> tuple[str, Pa
     kind, folder = registry.kind_of(name), folder_of(name).resolve()
     if not folder.is_dir():
         raise BundleError(f"{folder_of(name)} does not exist: fit {name} before it is released")
+    if (folder / PROMPTED_FILE).exists():
+        raise BundleError(
+            f"{name} asks a language model that is in no bundle, and would send it the histories of those who are "
+            "served: release what it re-ranks"
+        )
     return (MODEL, chosen_folder(folder).resolve()) if kind == ALIGNMENT else (kind, folder)
 
 

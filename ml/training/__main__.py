@@ -27,6 +27,7 @@ from ml.training.pretrained import DESCRIPTION, Pretrained
 from ml.training.recipe import load_recipe
 from ml.training.runtime import DEFAULT_THREADS, DEVICES, PRECISIONS
 from ml.training.train import train
+from ml.training.warm_start import load_start
 
 _FAILED, _INTERRUPTED = 1, 130
 
@@ -47,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 progress=not options.quiet,
                 teacher_lists=None if options.teacher_lists is None else _teacher_lists(options.teacher_lists),
                 pretrained=None if options.pretrained is None else _pretrained(options.pretrained),
+                start=None if options.start is None else load_start(options.start),
                 threads=options.threads,
                 fit_on=options.fit_on,
                 validate_with_seen_excluded=options.exclude_seen,
@@ -121,6 +123,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--codes", type=Path, metavar="FOLDER", help="that codes were saved in, for recipes that name some")
     add("--teacher-lists", type=Path, metavar="FOLDER", help="that teacher lists were saved in, for students")
     add("--pretrained", type=Path, metavar="FOLDER", help="of weights, for recipes pre-trained on other datasets")
+    add("--start", type=Path, metavar="FOLDER", help="of a warm start, that ml.training.warm_start saved one in")
     add("--item-text", type=Path, metavar="FOLDER", help="that item text was saved in, for recipes that read it")
     add("--text-vectors", type=Path, metavar="FOLDER", help="that its vectors were saved in; computed otherwise")
     add("--times", type=Path, metavar="FOLDER", help="that times were saved in, for recipes that read them")

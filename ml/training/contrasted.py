@@ -13,6 +13,7 @@ from ml.contrast.build import Contrast, build_contrast
 from ml.data.training_set import Sequences
 from ml.models.generating_model import GeneratingModel
 from ml.models.sequential_model import SequentialModel
+from ml.objectives.among_items import AmongItems
 from ml.objectives.build import build_objective
 from ml.tasks.batch import Batch
 from ml.tasks.build import Task
@@ -107,7 +108,11 @@ class ContrastedSequences:
 
 
 def trained_as(
-    recipe: Recipe, model: SequentialModel | GeneratingModel, task: Task, counts: np.ndarray
+    recipe: Recipe,
+    model: SequentialModel | GeneratingModel,
+    task: Task,
+    counts: np.ndarray,
+    among_trained_items: bool = False,
 ) -> Trainable[Any]:
     """The model of a recipe, with its task and all that it is trained on.
 
@@ -116,11 +121,20 @@ def trained_as(
         model: with fresh weights.
         task: which items of a sequence are inputs, and which are to be predicted.
         counts: training interactions of each item, int64 ``[items]``.
+        among_trained_items: whether items in no training history are never negatives
+            (:mod:`ml.objectives.among_items`).
 
     Raises:
         ValueError: items are to be hidden from a model that does not read them through an input embedding.
     """
-    trainable = trainable_of(model, task, build_objective(recipe.objective, counts))
+    objective: Any
+    if among_trained_items:
+        trained = np.flatnonzero(counts)
+        of_these: Any = build_objective(recipe.objective, counts[trained])
+        objective = AmongItems(of_these, trained, len(counts))
+    else:
+        objective = build_objective(recipe.objective, counts)
+    trainable = trainable_of(model, task, objective)
     if recipe.weighting is not None:
         assert isinstance(trainable, ScoredSequences)  # check_weighting refuses all others
         trainable.weighting = LossWeighting(recipe.weighting, counts)

@@ -1,4 +1,4 @@
-"""What models read of items beside their ids: vectors of their text, and their categories.
+"""What models read of items beside their ids: vectors of their text, their words, and their categories.
 
 Computed from the item text of a training set before anything is trained, and saved beside the weights of a model, so
 that its folder stands alone.
@@ -15,12 +15,16 @@ from typing import Any
 import numpy as np
 
 from ml.data.training_set import TrainingSet
-from ml.models.settings import ModelSettings, reads_categories, reads_text
+from ml.models.settings import ModelSettings, reads_categories, reads_text, reads_words
 
 FILE = "item_features.safetensors"
 # what makes each feature. By name, so that a model that reads none does not depend on their code, and is not trained
 # again where it changes
-_MAKERS = {"text": "ml.text.vectors:vectors_for_models", "categories": "ml.data.categories:category_numbers"}
+_MAKERS = {
+    "text": "ml.text.vectors:vectors_for_models",
+    "categories": "ml.data.categories:category_numbers",
+    "words": "ml.text.words:item_words",
+}
 
 
 def item_features(settings: ModelSettings, training_set: TrainingSet) -> dict[str, np.ndarray]:
@@ -58,6 +62,8 @@ def _features_read(settings: ModelSettings) -> dict[str, dict[str, Any]]:
         read["text"] = {"encoder": settings.text_encoder, "whitened": settings.whitened_text}
     if reads_categories(settings):
         read["categories"] = {}
+    if reads_words(settings):
+        read["words"] = {"vocabulary": settings.vocabulary, "words_of_key": settings.words_of_key}
     return read
 
 

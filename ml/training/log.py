@@ -25,6 +25,8 @@ class EpochRecord:
         validation_ndcg_at_10: over the whole catalogue; ``None`` where it was not measured.
         seconds: since training began, in all runs of one that was killed and started again.
         sequences_per_second: trained in this epoch, validation not counted.
+        started_from: in the first epoch of a warm start, the release whose weights it started from; empty in all other
+            epochs, whose lines leave it out.
     """
 
     fit_on: str
@@ -34,16 +36,21 @@ class EpochRecord:
     validation_ndcg_at_10: float | None
     seconds: float
     sequences_per_second: float
+    started_from: str = ""
 
     def as_json(self) -> dict[str, Any]:
-        return asdict(self)
+        values = asdict(self)
+        if not self.started_from:
+            del values["started_from"]
+        return values
 
     def in_words(self) -> str:
         """One line for a log that people read."""
         quality = self.validation_ndcg_at_10
         validated = "" if quality is None else f", validation nDCG@10 {quality:.4f}"
+        start = f"started from the weights of {self.started_from}: " if self.started_from else ""
         return (
-            f"epoch {self.epoch} on {self.fit_on}, loss {self.loss:.3f}{validated}, "
+            f"{start}epoch {self.epoch} on {self.fit_on}, loss {self.loss:.3f}{validated}, "
             f"{self.sequences_per_second:,.0f} sequences/s"
         )
 

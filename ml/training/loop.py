@@ -43,6 +43,7 @@ class Phase:
         title: shown beside the progress bar and in errors.
         known: log of the phase before.
         checkpoint: where this phase keeps its checkpoint; ``None`` for none.
+        started_from: names the earlier model whose weights it starts from, for the log; empty for fresh weights.
     """
 
     seed: int
@@ -50,6 +51,7 @@ class Phase:
     title: str
     known: tuple[EpochRecord, ...] = ()
     checkpoint: Checkpoint | None = None
+    started_from: str = ""
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ def train_model(
     Under torchrun every process calls it with the same arguments, and takes its part of each batch.
 
     Args:
-        trainable: makes batches and gives their loss; its module has fresh weights and is on its device.
+        trainable: makes batches and gives their loss; its module has the weights to start from and is on its device.
         sequences: training histories; those with fewer than ``trainable.least_items`` items are left out.
         validate: asks the recommender that is being trained for its quality with the weights it has now: nDCG@10, the
             higher the better. ``None`` trains for ``max_epochs`` and keeps the last weights.
@@ -170,7 +172,7 @@ def train_model(
                     state.best, state.best_epoch = quality, state.epoch
                     state.best_weights = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
             clock.read_into(state, training=False)
-            state.log.append(_record(phase.fit_on, state, quality, sequences_of_epoch))
+            state.log.append(_record(phase, state, quality, sequences_of_epoch))
             growing_log.add(state.log[-1])
             bar.set_postfix_str(summary(state.log[-1], state.best_epoch))
             state.epoch, state.batch = state.epoch + 1, 0
@@ -209,15 +211,16 @@ def _has_stopped(state: TrainingState, settings: TrainingSettings, pretraining_e
     return state.log[-1].epoch - max(state.best_epoch, pretraining_epochs) >= settings.patience
 
 
-def _record(fit_on: str, state: TrainingState, quality: float | None, sequences: int) -> EpochRecord:
+def _record(phase: Phase, state: TrainingState, quality: float | None, sequences: int) -> EpochRecord:
     return EpochRecord(
-        fit_on=fit_on,
+        fit_on=phase.fit_on,
         epoch=state.epoch,
         step=state.step,
         loss=state.loss_sum / state.predictions,
         validation_ndcg_at_10=quality,
         seconds=state.seconds,
         sequences_per_second=sequences / state.epoch_seconds,
+        started_from=phase.started_from if state.epoch == 1 else "",
     )
 
 

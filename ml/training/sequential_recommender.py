@@ -28,6 +28,7 @@ from ml.models.gptrec import GPTRec
 from ml.models.gptrec_codes import GPTRecCodes
 from ml.models.item_embeddings import JointProductQuantisedItemEmbedding
 from ml.models.sequential_model import SequentialModel
+from ml.models.settings import reads_text, reads_words
 from ml.recommender import NO_ITEM, Recommendations
 from ml.retrieval.quantised_top_k import QuantisedTopK, pays
 from ml.retrieval.top_k import tie_break_order, top_k
@@ -50,11 +51,14 @@ from ml.training.runtime import Execution
 from ml.training.scoring import VALIDATION_DEPTH as METRIC_DEPTH
 from ml.training.scoring import chunks_of_states, fallback_chunks, hide_seen, scored_chunks, validation_ndcg
 from ml.training.tradeoffs import check_lists_of_recipe, measured_tradeoffs
+from ml.training.warm_start import AnyStart, CannotStartWarm, CarriedOver, ColdStart, carried_over
 from ml.training.weights_digest import contiguous, weights_digest
 
 FORMAT = "raw2rank-sequential-recommender-2"
 # how much of the validation lists is kept, for what is built on several recommenders
 VALIDATION_DEPTH = 200
+# the split whose targets are items of no training history, as protocols begin
+_COLD_ITEMS = "cold-items"
 # where a model keeps the codes that it is built on: quantised item vectors, and models that generate codes
 _CODES_IN_WEIGHTS = ("input_embedding.codes", "codes")
 
@@ -76,8 +80,12 @@ class SequentialRecommender:
             final ranking does.
         teacher_lists: what is trained on, for recipes that name a recipe of them.
         pretrained: what is started from, for recipes that are pre-trained on other datasets.
+        start: the earlier model whose weights :meth:`fit` starts from, or why there is none; ``None`` where no warm
+            start was asked for.
 
     Attributes:
+        started_from: what :meth:`fit` started from: weights that were carried over, or why there were none; ``None``
+            where no warm start was asked for.
         taught: what the lists of a teacher were that the model was trained on, as JSON; ``None`` where it was not.
         tradeoffs: what each mark of a model that writes lists stands for, from 0 (accuracy alone) to 1 (the goal
             alone); empty where marks stand for nothing else than the beginning of a list.
@@ -94,6 +102,7 @@ class SequentialRecommender:
         validate_with_seen_excluded: bool = False,
         teacher_lists: TeacherLists | None = None,
         pretrained: Pretrained | None = None,
+        start: AnyStart | None = None,
     ) -> None:
         self.recipe = recipe
         self.seed = seed
@@ -105,6 +114,8 @@ class SequentialRecommender:
         self.validate_with_seen_excluded = validate_with_seen_excluded
         self.teacher_lists = teacher_lists
         self.pretrained = pretrained
+        self.start = start
+        self.started_from: CarriedOver | ColdStart | None = None
         self.log: list[EpochRecord] = []
         self.best_epoch = 0
         self.share_of_padding = 0.0
@@ -114,7 +125,7 @@ class SequentialRecommender:
         # how the weights were aligned with a goal after training, where they were (ml.alignment)
         self.aligned: dict[str, Any] | None = None
         # what the weights started from, where they did not start at random
-        self.started_from: dict[str, Any] | None = None
+        self.pretrained_from: dict[str, Any] | None = None
         self._model: SequentialModel | GeneratingModel | None = None
         self._task = build_task(recipe.task, 0)
         self._quantised: QuantisedTopK | None = None
@@ -193,10 +204,11 @@ class SequentialRecommender:
         return other
 
     def fit(self, training_set: TrainingSet) -> Self:
-        """Train from fresh weights; test targets are never read.
+        """Train from fresh weights, or from those of :attr:`start`; test targets are never read.
 
         Validation targets decide when to stop. With ``fit_on="train+validation"`` the weights found so are thrown
-        away, and fresh ones are trained on the validation items too, for as many epochs as were best.
+        away, and those that training started from are trained on the validation items too, for as many epochs as were
+        best. A start that the model cannot be trained from is passed over, and :attr:`started_from` says why.
 
         Raises:
             ValueError: codes, teacher lists or pre-trained weights are missing or do not fit, the items lack the text
@@ -260,8 +272,9 @@ class SequentialRecommender:
             training_set: that this recommender was fitted on.
 
         Raises:
-            ValueError: the recipe reads times, which test items have none of, is taught lists of training users, or
-                starts from weights of other datasets and this recommender was loaded from its folder, without them.
+            ValueError: the recipe reads times, which test items have none of, or is taught lists of training users; it
+                starts from weights of other datasets and this recommender was loaded from its folder, without them; or
+                training started warm.
             DivergedError: the loss is no finite number any more.
         """
         if self.recipe.reads_times:
@@ -273,6 +286,11 @@ class SequentialRecommender:
             raise ValueError(
                 f"recipe {self.recipe.name} learns more than the next item of a history: it cannot be fitted on "
                 "everything"
+            )
+        if isinstance(self.started_from, CarriedOver):
+            raise ValueError(
+                f"{self.recipe.name} was trained from the weights of an earlier release, and for fewer epochs than "
+                "fresh weights need: it cannot be fitted on everything; train it with WARM_START=off"
             )
         if self.recipe.pretraining is not None and self.pretrained is None:
             raise ValueError(
@@ -289,7 +307,7 @@ class SequentialRecommender:
             validate_with_seen_excluded=self.validate_with_seen_excluded,
             pretrained=self.pretrained,
         )
-        again.started_from = self.started_from
+        again.pretrained_from = self.pretrained_from
         again.training_set_digest = everything.digest()
         again._features, again.derived = self._features, self.derived
         # as JSON, whose lists a recipe is read from
@@ -334,7 +352,7 @@ class SequentialRecommender:
             )
         if pretrained.recipe != recipe.pretraining_digest():
             raise ValueError(f"recipe {recipe.name}: it was changed after the weights were pre-trained: do that again")
-        self.started_from = pretrained.described()
+        self.pretrained_from = pretrained.described()
 
     def _choose_tradeoff(self, training_set: TrainingSet) -> None:
         """Set the trade-off that the recipe asks for; the model is trained on the training items alone."""
@@ -368,9 +386,12 @@ class SequentialRecommender:
             lists = None if self.teacher_lists is None else self.teacher_lists.of(phase.fit_on)
             task = build_task(recipe.task, training_set.items, lists)
             self._model, self._users, self._training_counts, self._task = model, training_set.users, counts, task
+            self._carry_over(training_set)
+            if isinstance(self.started_from, CarriedOver):
+                phase = replace(phase, started_from=self.started_from.source)
 
             return train_model(
-                trained_as(recipe, model, task, counts),
+                trained_as(recipe, model, task, counts, _among_trained_items(recipe, training_set)),
                 training_set.histories("train") if lists is None else lists.histories(training_set),
                 partial(self.validate, training_set) if len(training_set.validation_users) else None,
                 recipe.optimiser,
@@ -379,6 +400,20 @@ class SequentialRecommender:
                 execution,
                 None if lists is None else lists.rows_of_epoch,
             )
+
+    def _carry_over(self, training_set: TrainingSet) -> None:
+        """Set the fresh weights of the model to those of the start, as far as it has them."""
+        if self.start is None or isinstance(self.start, ColdStart):
+            self.started_from = self.start
+            return
+        try:
+            weights, self.started_from = carried_over(
+                self.start, self.recipe, self.model, training_set.item_ids, training_set.user_ids, self._features
+            )
+        except CannotStartWarm as error:
+            self.started_from = ColdStart(str(error))
+        else:
+            self.model.load_state_dict(weights)
 
     def _build(
         self, recipe: Recipe, items: int, users: int, training_counts: np.ndarray
@@ -436,7 +471,8 @@ class SequentialRecommender:
             processes=world.size,
             item_features=self._described_features(),
             times=self._times_digest,
-            pretrained=None if self.started_from is None else self.started_from["digest"],
+            pretrained=None if self.pretrained_from is None else self.pretrained_from["digest"],
+            start=None if self.start is None else self.start.digest(),
         )
         path = execution.checkpoints / f"{name}.safetensors"
         return Checkpoint(path, binding, execution.checkpoint_seconds, at_end, world.is_first)
@@ -578,8 +614,10 @@ class SequentialRecommender:
             recommender.best_epoch, recommender.derived = config["best_epoch"], derived
             recommender.training_set_digest = config["training_set_digest"]
             recommender.aligned = config.get("aligned")
-            recommender.started_from = config.get("pretrained")
+            recommender.pretrained_from = config.get("pretrained")
             recommender._times_digest = config.get("times_digest")
+            if "started_from" in config:
+                recommender.started_from = CarriedOver.from_json(config["started_from"])
             if (folder / "validation_items.npy").exists():
                 recommender.validation_lists = Recommendations(
                     *(np.load(folder / f"validation_{part}.npy", allow_pickle=False) for part in ("items", "scores"))
@@ -621,7 +659,8 @@ class SequentialRecommender:
             # keys that only some models have, so that the folders of the others stay what they were
             **({} if self.taught is None else {"teacher_lists": self.taught}),
             **({} if self.aligned is None else {"aligned": self.aligned}),
-            **({} if self.started_from is None else {"pretrained": self.started_from}),
+            **({} if self.pretrained_from is None else {"pretrained": self.pretrained_from}),
+            **({"started_from": self.started_from.as_json()} if isinstance(self.started_from, CarriedOver) else {}),
             **self._described_features(),
             **self._described_times(),
         }
@@ -633,3 +672,10 @@ class SequentialRecommender:
     def _described_features(self) -> dict[str, str]:
         """Digest of what the model reads of items beside their ids; empty for a model that reads nothing."""
         return {"item_features_digest": features_digest(self._features)} if self._features else {}
+
+
+def _among_trained_items(recipe: Recipe, training_set: TrainingSet) -> bool:
+    """Whether items in no training history are left out of the loss: of models that read text, in the split whose
+    targets are such items."""
+    of_cold_items = str(training_set.protocol.get("split", "")).startswith(_COLD_ITEMS)
+    return of_cold_items and (reads_text(recipe.model) or reads_words(recipe.model))

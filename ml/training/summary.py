@@ -41,6 +41,7 @@ def facts_of_trained(folder: Path) -> dict[str, Any]:
         "best_epoch": result["best_epoch"],
         "epochs": result["epochs"],
         "fit_on": config["fit_on"],
+        **_started_from(run),
         "parameters": result["parameters"],
         "bytes": result["size_in_bytes"],
         **_output_embedding(sizes),
@@ -56,6 +57,14 @@ def facts_of_trained(folder: Path) -> dict[str, Any]:
             key: f"{entry['value']:,} ({entry['reason']})" for key, entry in derived_of_trained(folder).items()
         },
     }
+
+
+def _started_from(run: dict[str, Any]) -> dict[str, str]:
+    """What a training started from, where a warm start was asked for."""
+    if "started_from" not in run:
+        return {}
+    started = run["started_from"]
+    return {"started from": started.get("source") or f"fresh weights, because {started['cold']}"}
 
 
 def _output_embedding(sizes: dict[str, Any]) -> dict[str, Any]:
@@ -93,8 +102,8 @@ def derived_of_trained(folder: Path) -> dict[str, dict[str, Any]]:
 
 def pretrained_on_of_trained(folder: Path) -> str:
     """Names of the other datasets that a model was trained on first, joined by commas; empty for none."""
-    started_from = _config(folder).get("pretrained", {"sources": []})
-    return ", ".join(source["dataset"] for source in started_from["sources"])
+    begun = _config(folder).get("pretrained", {"sources": []})
+    return ", ".join(source["dataset"] for source in begun["sources"])
 
 
 def _config(folder: Path) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ from ml.training.pretrained import Pretrained
 from ml.training.recipe import Recipe
 from ml.training.runtime import DEFAULT_THREADS, Execution
 from ml.training.sequential_recommender import SequentialRecommender
+from ml.training.warm_start import AnyStart
 from ml.training.weights_digest import weights_digest
 
 
@@ -69,6 +71,7 @@ def train(
     *,
     teacher_lists: TeacherLists | None = None,
     pretrained: Pretrained | None = None,
+    start: AnyStart | None = None,
     threads: int = DEFAULT_THREADS,
     fit_on: str = FIT_ON_TRAIN,
     validate_with_seen_excluded: bool = False,
@@ -100,6 +103,8 @@ def train(
         progress: show a progress bar.
         teacher_lists: for recipes that name some.
         pretrained: for recipes that are pre-trained on other datasets.
+        start: the earlier model whose weights training starts from, or why there is none; ``None`` where no warm start
+            was asked for. ``training_run.json`` and the log say what it started from.
         threads, device, precision, compile, log_to, tell: see :class:`ml.training.runtime.Execution`.
         fit_on: what the final weights are trained on, ``train`` or ``train+validation``.
         validate_with_seen_excluded: rank validation users without the items of their histories.
@@ -134,6 +139,7 @@ def train(
         validate_with_seen_excluded=validate_with_seen_excluded,
         teacher_lists=teacher_lists,
         pretrained=pretrained,
+        start=start,
     )
     start_measuring_memory(chosen)
     try:
@@ -155,6 +161,10 @@ def train(
                 "machine": _machine(execution, chosen, world),
                 "peak_memory_in_bytes": peak_memory_in_bytes(chosen),
             }
+            if recommender.started_from is not None:
+                run["started_from"] = recommender.started_from.as_json()
+                if progress:
+                    print(f"{recipe.title} {recommender.started_from}", file=sys.stderr, flush=True)
             (working / "training_run.json").write_text(json.dumps(run, indent=2) + "\n", encoding="utf-8")
         remove_checkpoints(checkpoints)
     world.wait()

@@ -23,6 +23,8 @@ from orchestration.reporting import (
 )
 
 RANKINGS = [["rankings", name] for name in recommender_names()]
+# before the current one: a few kilobytes each, by which one sees how figures went
+LEADERBOARDS_KEPT = 100
 RECOMMENDERS = [[layer_of(name), name] for name in recommender_names()]
 
 _common: dict[str, Any] = {
@@ -113,6 +115,7 @@ with warnings.catch_warnings():
 )
 def leaderboard(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     from ml.data.content_digest import parquet_digest
+    from ml.data.versions import keep_file
     from ml.evaluation.columns import descriptions
     from ml.evaluation.leaderboard import build_leaderboard
     from ml.evaluation.protocol_line import protocol
@@ -124,6 +127,7 @@ def leaderboard(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         entries = entries_of(paths)
         table = build_leaderboard(entries, load_training_set(paths))
     write_table(table, paths.leaderboard)
+    keep_file(paths.leaderboard, LEADERBOARDS_KEPT)
     return materialization(
         # what the protocol line says is no part of the rows
         digest_of([parquet_digest(paths.leaderboard), protocol(table)]),

@@ -1,10 +1,11 @@
-"""Language models that write queries: one asset for each recipe."""
+"""Language models: one asset for each recipe."""
 
 import dagster as dg
 
-from ml.language_models.recipe import LanguageModelRecipe
+from ml.language_models.recipe import LanguageModelRecipe, QueryRecipe
 from ml.recommenders.registry import language_models, modules_of, recipes_folder
 from orchestration.assets.left_out import left_out
+from orchestration.assets.prompted_rerankings import prompted_reranking_asset
 from orchestration.assets.training_sets import load_training_set
 from orchestration.code_versions import code_version
 from orchestration.condition import on_new_data
@@ -23,6 +24,9 @@ from orchestration.selection import group_of, require_chosen
 
 
 def _language_model_asset(recipe: LanguageModelRecipe) -> dg.AssetsDefinition:
+    if not isinstance(recipe, QueryRecipe):
+        return prompted_reranking_asset(recipe)
+
     @dg.asset(
         key=["models", recipe.name],
         deps=[

@@ -27,6 +27,7 @@ from orchestration.paths import DatasetPaths, Workspace
 from orchestration.reporting import RECOMMENDATION_OWNERS, array_schema, as_dagster_failure, materialization
 from orchestration.resources import Settings
 from orchestration.selection import group_of, require_chosen
+from orchestration.warm_start import saved_start, start_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -135,16 +136,18 @@ def _train_here(recipe: Recipe, paths: DatasetPaths, options: dict, say: Callabl
     seen = chosen.pop("exclude_seen")
     with as_dagster_failure(paths.dataset, DivergedError, ValueError):
         inputs = {option: loaders[option](paths.asset(*key)) for option, key in _built_on(recipe).items()}
+        training_set = load_training_set(
+            paths,
+            needs_item_text(recipe.model),
+            needs_text_vectors(recipe.model),
+            recipe.reads_times,
+        )
         train(
             recipe,
-            load_training_set(
-                paths,
-                needs_item_text(recipe.model),
-                needs_text_vectors(recipe.model),
-                recipe.reads_times,
-            ),
+            training_set,
             paths.asset("models", recipe.name),
             **inputs,
+            start=start_of(paths, recipe.name, training_set),
             validate_with_seen_excluded=seen,
             tell=lambda record: say(record.in_words()),
             **chosen,
@@ -251,6 +254,7 @@ def _command(recipe: Recipe, paths: DatasetPaths, options: dict, processes: int 
         teacher_lists=paths.asset("teacher_lists", recipe.teacher_lists) if recipe.teacher_lists else None,
         pretrained=paths.asset("pretrained", recipe.name) if recipe.pretraining else None,
         processes=processes,
+        start=saved_start(paths, recipe.name, load_training_set(paths)),
         **read,
         **options,
     )

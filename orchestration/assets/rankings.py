@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from ml.data.files import atomic_file
+from ml.language_models.answers import NoAnswer
 from ml.models.settings import writes_lists
+from ml.recommender import LANGUAGE_MODEL
 from ml.recommenders.facts import beam_width_of
 from ml.recommenders.registry import (
     any_reads_times,
+    kind_of,
     layer_of,
     modules_of,
     parts_of,
@@ -40,6 +43,8 @@ if TYPE_CHECKING:
 
 # ending of the file beside the rankings of a model that searches with beams: ml.training.beam_widths
 BEAM_WIDTHS = ".beam_widths.json"
+# and of a re-ranking by a language model: ml.recommenders.answer_biases
+ANSWERS = ".answers.json"
 COLUMNS = {
     "user_index": "the test user",
     "rank": "1 is best",
@@ -75,6 +80,23 @@ def _beam_widths(
     return compare_beam_widths(recommender, training_set, exclude_seen)
 
 
+def _answers(
+    name: str, recommender: "Recommender", training_set: "TrainingSet", exclude_seen: bool, seed: int
+) -> dict[str, Any] | None:
+    """What the answers of a language model were worth; ``None`` where none was asked to re-rank."""
+    if not _asks(name):
+        return None
+    from ml.recommenders.answer_biases import measure_answers
+    from ml.recommenders.prompted_reranking import PromptedReranking
+
+    assert isinstance(recommender, PromptedReranking)  # its recipe says so
+    return measure_answers(recommender, training_set, exclude_seen, seed).as_json()
+
+
+def _asks(name: str) -> bool:
+    return kind_of(name) == LANGUAGE_MODEL and registry().reranked_by(name) is not None
+
+
 def _ranking_asset(name: str) -> dg.AssetsDefinition:
     @dg.asset(
         key=["rankings", name],
@@ -92,7 +114,10 @@ def _ranking_asset(name: str) -> dg.AssetsDefinition:
         partitions_def=datasets,
         automation_condition=on_new_data,
         code_version=code_version(
-            "ml.evaluation.rankings", *modules_of(name), *(["ml.training.beam_widths"] if _searches(name) else [])
+            "ml.evaluation.rankings",
+            *modules_of(name),
+            *(["ml.training.beam_widths"] if _searches(name) else []),
+            *(["ml.recommenders.answer_biases"] if _asks(name) else []),
         ),
     )
     def ranking(context: dg.AssetExecutionContext, settings: Settings) -> dg.MaterializeResult:
@@ -110,17 +135,27 @@ def _ranking_asset(name: str) -> dg.AssetsDefinition:
         seed = read_settings("training", dataset)["seed"]
         exclude_seen = read_settings("ranking", dataset)["exclude_seen"]
         recommender = load(paths, name, training_set.items)
-        with as_dagster_failure(dataset, RankingError):
+        with as_dagster_failure(dataset, RankingError, NoAnswer):
             table = rank(recommender, training_set, name, seed=seed, exclude_seen=exclude_seen)
+            answers = _answers(name, recommender, training_set, exclude_seen, seed)
         widths = _beam_widths(name, recommender, training_set, exclude_seen)
         write_table(table, path)
-        if widths is not None:
-            with atomic_file(path.with_name(f"{name}{BEAM_WIDTHS}")) as file:
-                file.write_text(json.dumps(widths, indent=2) + "\n", encoding="utf-8")
+        beside = {ending: found for ending, found in ((BEAM_WIDTHS, widths), (ANSWERS, answers)) if found is not None}
+        for ending, found in beside.items():
+            with atomic_file(path.with_name(f"{name}{ending}")) as file:
+                file.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
         # equal lists under another rule (seen items, seed) have another version: the protocol line states the rule
         known = facts(table)
-        made = [parquet_digest(path), known, *([] if widths is None else [widths])]
+        made = [parquet_digest(path), known, *beside.values()]
         metadata = parquet_metadata(path, COLUMNS)
+        if answers is not None:
+            shown = ("model", "asked", "behind_budget", "questions", "tokens_read", "tokens_written", "cost")
+            metadata |= {name.replace("_", " "): answers[name] for name in shown if answers[name] is not None}
+            if answers["behind_budget"]:
+                context.log.warning(
+                    f"the token budget of {name} was spent: {answers['behind_budget']} test users that were to be "
+                    f"asked about keep the lists of {answers['of']}"
+                )
         if generated := known.get("generated"):
             metadata |= {f"{outcome}_lists": number for outcome, number in generated.items() if outcome != "lists"}
         return materialization(digest_of(made), metadata)

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import shutil
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -49,6 +50,7 @@ REPORTS_KEPT = 4
         ["evaluation", "slices"],
         ["evaluation", "beyond_accuracy"],
         ["evaluation", "what_helps"],
+        ["release", "decision"],
         *(["audits", name] for name in AUDITS),
         *RANKINGS,
         *(["models", name] for name in (*recipe_names(), *fusion_names(), *reranking_names(), *alignment_names())),
@@ -116,6 +118,8 @@ def report(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     with versioned_folder(paths.report.parent, keep=REPORTS_KEPT) as temporary:
         write_report(content, temporary, paths.leaderboard, facts)
         _write_sample(paths, temporary)
+        if paths.decision_page.exists():
+            shutil.copyfile(paths.decision_page, temporary / "release.html")
     return materialization(
         # all but the clock and the machine
         digest_of(asdict(content)),

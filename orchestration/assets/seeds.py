@@ -1,5 +1,7 @@
 """The same comparison with further seeds: what is random, fitted and measured again for each of them."""
 
+from functools import partial
+
 import dagster as dg
 
 from ml.recommenders.registry import any_reads_times, needed_pretrained, registry
@@ -19,6 +21,7 @@ from orchestration.reporting import (
     materialization,
 )
 from orchestration.resources import Settings
+from orchestration.warm_start import start_of
 
 
 @dg.asset(
@@ -68,6 +71,7 @@ def further_seeds(context: dg.AssetExecutionContext, settings: Settings) -> dg.M
                 exclude_seen,
                 sources=sources_of(paths) if needed_pretrained(names) else (),
                 **fitted_where(settings, dataset),
+                start_of=partial(start_of, paths, training_set=training_set),
             )
             fitted: dict = {}
             for name in names:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -31,6 +32,8 @@ from orchestration.warehouse.dbt_process import places, why
 
 # what turns the SQL into tables
 _LIBRARIES = ("dbt-core", "dbt-duckdb", "duckdb")
+# key in the metadata of an exported file: version of the content that it was written from
+_CONTENT = "raw2rank_content"
 project = ensure_manifest()
 
 
@@ -76,6 +79,8 @@ def _code(manifest: Mapping[str, Any], node: Mapping[str, Any]) -> Iterator[str]
     """SQL of a model or a test, and of every macro of this project that it calls, however deep."""
     yield node["raw_code"]
     waiting, seen = list(node["depends_on"]["macros"]), set()
+    # found only if the materialization belongs to this project
+    waiting.append(f"macro.{node['package_name']}.materialization_{node['config'].get('materialized')}_duckdb")
     while waiting:
         name = waiting.pop()
         macro = manifest["macros"].get(name)
@@ -158,8 +163,9 @@ def _exported_models(paths: DatasetPaths) -> set[tuple[str, str]]:
 def export(paths: DatasetPaths, models: list[tuple[str, str]]) -> dict[tuple[str, str], tuple[str, dict]]:
     """Write the given models (schema, name) as Parquet, except intermediate ones; their content versions and metadata.
 
-    Equal content gives equal files: staged rows stand in the order of the dumps, the rows of marts are ordered by all
-    columns. Intermediate models are read by dbt alone and stay in the database.
+    Equal content gives equal files: staged rows are in the order of the dumps, the rows of marts are ordered by all
+    columns. A file that holds the content already is left as it is. Intermediate models are read by dbt alone and stay
+    in the database.
     """
     from ml.data.content_digest import parquet_digest
     from ml.data.database import connect, quoted
@@ -171,34 +177,71 @@ def export(paths: DatasetPaths, models: list[tuple[str, str]]) -> dict[tuple[str
     described = _column_descriptions()
     with connect(paths.warehouse, read_only=True) as connection:
         for schema, name in models:
+            fields, rows, content = _content(connection, schema, name)
             if schema == "intermediate":
-                result[schema, name] = _in_the_database(connection, schema, name, described.get(name, {}))
+                result[schema, name] = content, _in_the_database(fields, rows, described.get(name, {}))
                 continue
             target = paths.table(schema, name)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            order = "order by all" if schema == "marts" else ""
-            with atomic_file(target) as temporary:
-                connection.execute(
-                    f"copy (select * from {schema}.{name} {order}) to '{quoted(temporary)}' "
-                    "(format parquet, compression zstd)"
-                )
-            result[schema, name] = (parquet_digest(target), parquet_metadata(target, described.get(name)))
+            version = _digest_of_export(target, content)
+            if version is None:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with atomic_file(target) as temporary:
+                    connection.execute(
+                        f"copy (select * from {schema}.{name} {_order(schema, name)}) to '{quoted(temporary)}' "
+                        f"(format parquet, compression zstd, kv_metadata {{{_CONTENT}: '{content}'}})"
+                    )
+                version = parquet_digest(target)
+            result[schema, name] = version, parquet_metadata(target, described.get(name))
     return result
 
 
-def _in_the_database(connection: Any, schema: str, name: str, described: Mapping[str, str]) -> tuple[str, dict]:
-    """Content version and metadata of a model that is not exported; the version knows no order of rows."""
+def _content(connection: Any, schema: str, name: str) -> tuple[list[tuple[str, str]], int, str]:
+    """Columns of a model (name, type), its number of rows, and a version of its content that ignores the order of rows."""
     columns = connection.execute(f"describe {schema}.{name}").fetchall()
     rows, content = connection.execute(
         f"select count(*), coalesce(sum(hash(model)::hugeint), 0) from {schema}.{name} as model"
     ).fetchone()
     fields = [(column, kind) for column, kind, *_ in columns]
-    return digest_of([fields, rows, str(content)]), {
+    return fields, rows, digest_of([fields, rows, str(content)])
+
+
+def _digest_of_export(path: Path, content: str) -> str | None:
+    """Digest of an exported file that holds this content; ``None`` if the file has to be written."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from ml.data.content_digest import parquet_digest
+
+    try:
+        noted = (pq.read_metadata(path).metadata or {}).get(_CONTENT.encode())
+        return parquet_digest(path) if noted == content.encode() else None
+    except (OSError, pa.ArrowException):
+        # missing or damaged
+        return None
+
+
+def _order(schema: str, name: str) -> str:
+    """Clause that orders the rows of an exported file; empty if they are in order already."""
+    if schema == "marts":
+        return "order by all"
+    return "order by file_position, line_number" if name in _kept_by_file() else ""
+
+
+def _in_the_database(fields: list[tuple[str, str]], rows: int, described: Mapping[str, str]) -> dict:
+    """Metadata of a model that is not exported."""
+    return {
         "dagster/row_count": rows,
         "dagster/column_schema": dg.TableSchema(
             columns=[dg.TableColumn(column, kind, description=described.get(column)) for column, kind in fields]
         ),
     }
+
+
+@cache
+def _kept_by_file() -> set[str]:
+    """Models whose rows are replaced file by file, so that their order depends on the history of the files."""
+    nodes = json.loads(project.manifest_path.read_text())["nodes"].values()
+    return {node["name"] for node in nodes if node["config"]["materialized"] == "by_file"}
 
 
 @cache

@@ -1,7 +1,8 @@
 """``make compare``: what changed between two reports in data, rankings and metrics, and whether it matters.
 
-``DATASET=name`` compares the report of a dataset with the one before it, which is kept. ``A=folder B=folder`` compares
-any two; a folder is one that a report was written to, or a dataset's folder in the lake.
+``DATASET=name`` compares the report of a dataset with the one before it, which is kept; ``VERSIONS=a,b`` any two that
+are kept, by the first digits of their digests (``make history`` lists them). ``A=folder B=folder`` compares any two; a
+folder is one that a report was written to, or a dataset's folder in the lake.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--dataset", default="Demo", help="name of the dataset whose last two reports are compared, without --a and --b"
     )
+    parser.add_argument(
+        "--versions", type=_two, metavar="A,B", help="two reports of the dataset by the first digits of their digests"
+    )
     parser.add_argument("folders", nargs="*", type=Path, help="the two folders, in place of --a and --b")
     parser.add_argument("--a", dest="before", type=Path, help="folder of the first report")
     parser.add_argument("--b", dest="after", type=Path, help="folder of the second report")
@@ -41,9 +45,44 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
             "name the folders of two reports: make compare A=before B=workspace/lake/Demo/evaluation/report; or "
             "neither, to compare the last two reports of a dataset: make compare DATASET=Demo"
         )
+    if given and chosen.versions:
+        parser.error("VERSIONS are reports of DATASET: give no folders beside it")
     if not given:
         chosen.before = chosen.after = None
     return chosen
+
+
+def _two(text: str) -> tuple[str, str] | None:
+    """Two beginnings of digests, separated by a comma; an empty variable of make is none."""
+    if not text.strip():
+        return None
+    first, _, second = (part.strip() for part in text.partition(","))
+    if not first or not second or "," in second:
+        raise argparse.ArgumentTypeError(f"={text} is not possible: give two digests, as in VERSIONS=0f3c,91ab")
+    return first, second
+
+
+def chosen_two(paths: DatasetPaths, digests: tuple[str, str]) -> tuple[Version, Version]:
+    """The reports of a dataset whose digests begin so.
+
+    Raises:
+        ReportError: there is none, or several.
+    """
+    from ml.data.versions import versions_of
+    from ml.reports.compare.written_report import ReportError
+
+    known = versions_of(paths.report.parent)
+    found = []
+    for digest in digests:
+        matching = [version for version in known if version.digest.startswith(digest)]
+        if len(matching) != 1:
+            listed = ", ".join(f"{version.digest[:12]} of {_time(version)}" for version in known) or "none"
+            found_so_many = "several reports" if matching else "no report"
+            raise ReportError(
+                f"{paths.dataset} has {found_so_many} whose digest begins with {digest}; there are: {listed}"
+            )
+        found.append(matching[0])
+    return found[0], found[1]
 
 
 def last_two(paths: DatasetPaths) -> tuple[Version, Version]:
@@ -90,7 +129,8 @@ def main(arguments: list[str] | None = None) -> int:
         return EXIT_FAILED
     try:
         if chosen.before is None:
-            before, after = last_two(Workspace.current().dataset(chosen.dataset))
+            paths = Workspace.current().dataset(chosen.dataset)
+            before, after = chosen_two(paths, chosen.versions) if chosen.versions else last_two(paths)
             say(f"{chosen.dataset}: the report of {_time(before)} before, that of {_time(after)} after")
             chosen.before, chosen.after = before.path, after.path
         found = compare(read_report(chosen.before), read_report(chosen.after))

@@ -332,10 +332,13 @@ def _show(paths) -> None:
     from ml.evaluation.leaderboard_text import to_text_table
     from ml.extras import missing
     from orchestration.called_as import as_called
+    from orchestration.release import read_state
 
     table = to_text_table(pq.read_table(paths.leaderboard))
     report = "" if missing("report") else f"\n\nreport: {paths.report}"
-    print(as_called(f"\n{table}{report}"), flush=True)
+    state = read_state(paths)
+    release = f"\n\nrelease: {state.sentence}" if state is not None else ""
+    print(as_called(f"\n{table}{release}{report}"), flush=True)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,8 @@ from orchestration.contracts.findings import check_template
 FOLDER = Path(__file__).resolve().parents[2] / "data_contracts"
 CRITICAL, WARNING = "critical", "warning"
 CONTRACT = "contract"
+# folder of the bounds of a release, which are no rules about an asset (orchestration/contracts/release.py)
+RELEASE = "release"
 
 _CONTRACT_FIELDS = {"asset", "promise", "keys", "rules"}, {"derived"}
 _RULE_FIELDS = (
@@ -127,7 +129,8 @@ def load_contracts(folder: Path = FOLDER) -> tuple[Contract, ...]:
     Raises:
         ContractError: naming the file and the rule.
     """
-    paths = sorted(path for pattern in ("*/*.yml", "*/*.yaml") for path in folder.glob(pattern))
+    found = (path for pattern in ("*/*.yml", "*/*.yaml") for path in folder.glob(pattern))
+    paths = sorted(path for path in found if path.parent.name != RELEASE)
     if not paths:
         raise ContractError(f"{folder} holds no contract; there is one file for each asset, <layer>/<name>.yml")
     return tuple(_read_contract(path) for path in paths)
@@ -150,7 +153,7 @@ def names_in(expression: str) -> set[str]:
 
 def _read_contract(path: Path) -> Contract:
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=StrictLoader)
     except yaml.YAMLError as error:
         raise ContractError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
     _check_fields(content, _CONTRACT_FIELDS, str(path))
@@ -266,7 +269,7 @@ def _mapping(value: Any, where: str) -> dict[str, Any]:
 _SafeLoader: Any = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
 
 
-class _StrictLoader(_SafeLoader):
+class StrictLoader(_SafeLoader):
     """Safe, and refuses a key that is given twice (PyYAML keeps the last one without a word)."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:

@@ -20,6 +20,7 @@ from ml.data.files import clean_leftovers
 from orchestration.dataset_lock import DatasetLock, Holder
 from orchestration.faults import links_of, sentence
 from orchestration.paths import DatasetPaths
+from orchestration.versions import pin_released
 
 
 class WarehouseBusy(RuntimeError):
@@ -27,7 +28,7 @@ class WarehouseBusy(RuntimeError):
 
 
 def clear_up(instance: dg.DagsterInstance, paths: DatasetPaths, lock: DatasetLock, run_id: str = "") -> Holder | None:
-    """End in order what a killed holder of the lock could not, then sign the lock.
+    """End in order what a killed holder of the lock could not, then sign the lock and pin what releases refer to.
 
     Args:
         instance: where its run is recorded.
@@ -46,6 +47,8 @@ def clear_up(instance: dg.DagsterInstance, paths: DatasetPaths, lock: DatasetLoc
         clean_leftovers(paths.home)
         clean_leftovers(paths.home / TEMPORARY)
     lock.sign(run_id)
+    # before anything is written anew
+    pin_released(paths)
     return killed
 
 

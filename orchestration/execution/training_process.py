@@ -45,6 +45,7 @@ def command(
     item_text: Path | None = None,
     text_vectors: Path | None = None,
     times: Path | None = None,
+    start: Path | None = None,
     pretrained: Path | None = None,
 ) -> list[str]:
     """The command that trains one recipe, ``python -m ml.training`` or the same by torchrun.
@@ -61,6 +62,7 @@ def command(
         item_text: folder of the item text, for a recipe that reads it.
         text_vectors: folder of the vectors of the text, for a recipe that reads them.
         times: folder of the times of interactions, for a recipe that reads them.
+        start: folder of a warm start, where one is asked for (:mod:`orchestration.warm_start`).
         pretrained: folder of the weights of other datasets, for a recipe that starts from them.
     """
     python = [sys.executable]
@@ -76,6 +78,7 @@ def command(
         "--item-text": item_text,
         "--text-vectors": text_vectors,
         "--times": times,
+        "--start": start,
         "--seed": seed,
         "--fit-on": fit_on,
         "--device": device,

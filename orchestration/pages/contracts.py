@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from ml.release.gate import MEASURES, Bound, limit_text
 from orchestration.contracts.files import CODE, CONTRACT, Contract, Rule, load_contracts
+from orchestration.contracts.release import ReleaseContract, load_release_contracts
 from orchestration.paths import REPOSITORY
 
 PAGE = "docs/contracts.md"
@@ -23,9 +25,35 @@ by a damaged table, and every other rule by an input.
 """
 
 
+_RELEASE = """## Releases
+
+A recommender is released only where it keeps these bounds. A broken blocking bound refuses it and the champion stays; a
+warning is shown. Edit the files in `data_contracts/release/` to allow more or less; the next run decides again.
+"""
+
+
 def page() -> str:
     """The page, as it is to stand in ``docs/``."""
-    return "\n".join([_INTRODUCTION, *(_section(contract) for contract in load_contracts())])
+    rules = [_section(contract) for contract in load_contracts()]
+    bounds = [_bounds(contract) for contract in load_release_contracts().values()]
+    return "\n".join([_INTRODUCTION, *rules, _RELEASE, *bounds, _measures()])
+
+
+def _bounds(contract: ReleaseContract) -> str:
+    lines = [f"### `{contract.decision}`", "", contract.promise, ""]
+    lines += ["| Bound | Measure and limit | Severity | Why it matters | What to do |", "|---|---|---|---|---|"]
+    return "\n".join([*lines, *(_bound_row(bound) for bound in contract.bounds), ""])
+
+
+def _bound_row(bound: Bound) -> str:
+    limit = f"`{bound.measure}`, {limit_text(bound)}"
+    return "| " + " | ".join([f"`{bound.id}`", limit, bound.severity, _cell(bound.reason), _cell(bound.remedy)]) + " |"
+
+
+def _measures() -> str:
+    lines = ["### What a bound can be about", "", "| Measure | What it is |", "|---|---|"]
+    rows = [f"| `{name}` | {_cell(measure.description)} |" for name, measure in MEASURES.items()]
+    return "\n".join([*lines, *rows, ""])
 
 
 def _section(contract: Contract) -> str:

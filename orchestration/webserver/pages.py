@@ -1,4 +1,4 @@
-"""The report pages and Data Docs of a workspace, served read-only next to the UI.
+"""The report pages, Data Docs and decisions on releases of a workspace, served read-only next to the UI.
 
 A browser refuses a link to a file from a page that came by http, so what the UI links to has to come by http as well.
 The pages hold what the dumps hold: they are served without the right to run scripts.
@@ -15,10 +15,10 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from orchestration.paths import DATA_DOCS, DATASET_NAME, REPORTS, Workspace
+from orchestration.paths import DATA_DOCS, DATASET_NAME, RELEASES, REPORTS, Workspace
 
-_FIRST_PAGE = {REPORTS: "report.html", DATA_DOCS: "index.html"}
-_MADE_BY = {REPORTS: "make run", DATA_DOCS: "make check-data"}
+_FIRST_PAGE = {REPORTS: "report.html", DATA_DOCS: "index.html", RELEASES: "decision.html"}
+_MADE_BY = {REPORTS: "make run", DATA_DOCS: "make check-data", RELEASES: "make run"}
 _HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; style-src 'unsafe-inline' 'self'; img-src 'self' data:; base-uri 'none'; "
@@ -43,7 +43,7 @@ _TYPES = {
 def folder_of(workspace: Workspace, kind: str, dataset: str) -> Path:
     """The folder that is served."""
     paths = workspace.dataset(dataset)
-    return paths.report.parent if kind == REPORTS else paths.data_docs
+    return {REPORTS: paths.report.parent, DATA_DOCS: paths.data_docs, RELEASES: paths.decision_page.parent}[kind]
 
 
 def find_page(folder: Path, name: str) -> Path | None:
@@ -57,8 +57,9 @@ def find_page(folder: Path, name: str) -> Path | None:
 
 
 def routes(workspace: Workspace) -> list[Route]:
-    """Routes for the pages of all datasets: ``/reports/<dataset>/...`` and ``/data-docs/<dataset>/...``."""
-    return [route for kind in (REPORTS, DATA_DOCS) for route in _routes(workspace, kind)]
+    """Routes for the pages of all datasets: ``/reports/<dataset>/...``, ``/data-docs/<dataset>/...`` and
+    ``/releases/<dataset>/...``."""
+    return [route for kind in _FIRST_PAGE for route in _routes(workspace, kind)]
 
 
 def _routes(workspace: Workspace, kind: str) -> list[Route]:

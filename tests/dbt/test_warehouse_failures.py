@@ -27,6 +27,8 @@ DAMAGE = {
     "intermediate.int_interactions_selected": "insert into {t} from {t}",
     "intermediate.int_split_boundaries": "insert into {t} values (2, 1, 0)",
     "intermediate.int_cold_items": "insert into {t} values ('twice', 'other'), ('twice', 'other')",
+    "intermediate.int_core_nodes": "insert into {t} select * replace ('other' as side) from {t}; "
+    "insert into {t} from {t}",
     "intermediate.int_interactions_core": "insert into {t} select * replace ('alone' as user_id) from {t} limit 1; "
     "insert into {t} from {t} limit 2",
     # all positions one later, a row twice, and items nobody knows

@@ -14,6 +14,7 @@ LAYERS = {
         "int_interactions_deduplicated",
         "int_interactions_judged",
         "int_interactions_selected",
+        "int_core_nodes",
         "int_interactions_core",
         "int_split_boundaries",
         "int_cold_items",

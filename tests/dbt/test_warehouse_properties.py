@@ -251,11 +251,17 @@ def table_of_edges(connection: duckdb.DuckDBPyConnection, name: str, edges: list
 @pytest.mark.parametrize(("users_need", "items_need"), [(2, 2), (3, 3), (3, 2), (1, 4), (0, 3), (4, 0)])
 def test_k_core_is_what_peeling_by_hand_leaves(compiled: CompiledProject, users_need: int, items_need: int) -> None:
     settings = Settings(k_core_users=users_need, k_core_items=items_need)
-    code = compiled.models(settings)["intermediate.int_interactions_core"]
+    code = compiled.models(settings)
     edges = multigraphs(users_need, items_need)
     with empty_warehouse() as connection:
         table_of_edges(connection, "warehouse.intermediate.int_interactions_selected", edges)
-        assert sorted(connection.execute(code).fetchall(), key=str) == core_by_hand(edges, users_need, items_need)
+        nodes = "intermediate.int_core_nodes"
+        connection.execute(f"create table warehouse.{nodes} as {code[nodes]}")
+        left = connection.execute(code["intermediate.int_interactions_core"])
+        assert sorted(left.fetchall(), key=str) == core_by_hand(edges, users_need, items_need)
+
+
+CORE = ["run", "--select", "int_core_nodes", "int_interactions_core"]
 
 
 @pytest.mark.parametrize(("users_need", "items_need"), [(2, 4), (0, 3)])
@@ -265,10 +271,9 @@ def test_k_core_on_disk_is_the_same(tmp_path: Path, users_need: int, items_need:
         connection.execute("create schema intermediate")
         table_of_edges(connection, "intermediate.int_interactions_selected", edges)
     settings = Settings(k_core_users=users_need, k_core_items=items_need, k_core_rows_in_memory=len(edges) - 1)
-    run = run_dbt_here(tmp_path, ["run", "--select", "int_interactions_core"], settings)
+    run = run_dbt_here(tmp_path, CORE, settings)
     assert run.success, run.output
-    [code] = [result["compiled_code"] for result in run.results]
-    assert "recursive" not in code
+    assert not any("recursive" in result["compiled_code"] for result in run.results)
     rows = run.rows("select * from intermediate.int_interactions_core")
     assert sorted(rows, key=str) == core_by_hand(edges, users_need, items_need)
 

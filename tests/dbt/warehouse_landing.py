@@ -54,6 +54,9 @@ class Landing:
                     "file_position": position,
                     "bytes": 1,
                     "sha256": hashlib.sha256(name.encode()).hexdigest(),
+                    "content": hashlib.sha256(
+                        repr([row for row in rows if row["source_file"] == name]).encode()
+                    ).hexdigest(),
                     "layout": "made up",
                     "lines_read": len({record["line_number"] for record in records if record["source_file"] == name}),
                     "rows_read": sum(record["source_file"] == name for record in records) + repeated,

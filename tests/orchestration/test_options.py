@@ -263,6 +263,22 @@ def test_a_renamed_setting_makes_nothing_stale() -> None:
     assert version_of({**values, "cold_items": 0.2}) != version_of(values)
 
 
+def test_a_warm_start_is_another_fit_and_no_warm_start_is_what_it_was() -> None:
+    values = chosen(Settings(), "fit")
+    assert values == {"fit_on": "train", "warm_start": "off"}
+    assert version_of(values) == digest_of({"fit_on": "train"})[:32]
+    assert version_of(chosen(Settings(warm_start="champion"), "fit")) != version_of(values)
+
+
+def test_settings_written_before_a_setting_came_have_its_default(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("RAW2RANK_HOME", str(tmp_path))
+    folder = Workspace.current().dataset("Old").asset("settings")
+    folder.mkdir(parents=True)
+    (folder / "fit.json").write_text('{"fit_on": "train+validation"}')
+    kept = kept_for("Old")
+    assert chosen(Settings(), "fit", kept) == {"fit_on": "train+validation", "warm_start": "off"}
+
+
 def test_variables_of_dbt_are_the_settings_of_the_dataset_with_their_defaults() -> None:
     variables = yaml.safe_load((REPOSITORY / "dbt_project" / "dbt_project.yml").read_text(encoding="utf-8"))["vars"]
     # decides how the k-core is computed, and not what it is

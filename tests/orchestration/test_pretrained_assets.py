@@ -209,7 +209,7 @@ def test_from_other_datasets_to_a_model(paths: DatasetPaths) -> None:
     assert made.metadata["seed"] == 3
     model = make(models._model_asset(RECIPE))
     loaded = SequentialRecommender.load(paths.asset("models", "finetuned"))
-    assert loaded.started_from == pretrained.described()
+    assert loaded.pretrained_from == pretrained.described()
     assert model.metadata["test users with a history in a dataset of the pre-training"] == 20
     assert model.metadata["items that are in a history of a dataset of the pre-training"] == 40
     facts = facts_of("finetuned", paths.recommender, registry(), 40)

@@ -19,6 +19,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+from alphabetical_model import AlphabeticalModel
 
 from ml.baselines.registry import BASELINES
 from ml.data.training_set import Sequences, TrainingSet
@@ -264,6 +265,27 @@ _SMALL_RECIPES = {
         "model": {name: value for name, value in _SMALL_MODEL.items() if name != "block"}
         | {"architecture": "cafe", "category_dimensions": 4, "category_blocks": 1, "category_heads": 1},
         "objective": {"name": "sampled_softmax", "negatives": 8, "log_q_correction": True},
+    },
+    "recformer": {
+        "model": {
+            "architecture": "recformer",
+            "dimensions": 16,
+            "blocks": 2,
+            "heads": 2,
+            "feed_forward_dimensions": 16,
+            "dropout": 0.1,
+            "max_length": 4,
+            "embedding_deviation": 0.05,
+            "temperature": 0.1,
+            "vocabulary": 50,
+            "words_of_key": 3,
+        },
+        "objective": {
+            "name": "sampled_softmax",
+            "negatives": 0,
+            "distribution": "in_batch",
+            "log_q_correction": True,
+        },
     },
     "caser": {
         "model": _SMALL_FACTORS
@@ -550,6 +572,24 @@ def _create_query_generation(merge: str, seed: int) -> Recommender:
     return QueryGeneration(recipe, seed)
 
 
+def _create_prompted_reranking(seed: int) -> Recommender:
+    from ml.language_models.answers import KeptAnswers
+    from ml.language_models.rerank_recipe import RerankRecipe
+    from ml.recommenders.prompted_reranking import PromptedReranking
+
+    words = ("llm_rerank", "LLM", "none", "for tests", "quick")
+    recipe = RerankRecipe(*words, "two_hop_graph", endpoint=True, candidates=8, shuffles=2, history=3, users=40)
+    part = BASELINES["two_hop_graph"].create(seed)
+    return PromptedReranking(recipe, part, seed=seed, client=AlphabeticalModel(), kept=KeptAnswers())
+
+
+def _load_prompted_reranking(folder: Path) -> Recommender:
+    from ml.language_models.answers import KeptAnswers
+    from ml.recommenders.prompted_reranking import PromptedReranking
+
+    return PromptedReranking.load(folder, AlphabeticalModel(), KeptAnswers())
+
+
 def _load_query_generation(folder: Path) -> Recommender:
     from ml.recommenders.query_generation import QueryGeneration
 
@@ -608,6 +648,7 @@ FACTORIES: list[Factory] = [
         )
         for merge in ("weighted", "in_turns")
     ),
+    Factory("llm_rerank", _create_prompted_reranking, _load_prompted_reranking),
 ]
 
 _WORDS = ["steel", "brass", "copper", "drill", "saw", "hose", "valve", "wire", "tape", "glove", "bolt"]

@@ -33,6 +33,8 @@ from ml.evaluation.trade_offs.content import (
     TradeOffs,
 )
 from ml.recommender import Recommendations
+from ml.recommenders.answer_facts import AnswerFacts, Bounded
+from ml.reports.content.answers import Answers
 from ml.reports.content.beyond_accuracy import BeforeAndAfter, BeyondAccuracy, ListedItem
 from ml.reports.content.generation import BeamWidth, Generation, TupleFigures
 from ml.reports.content.report import (
@@ -158,6 +160,44 @@ def trade_offs() -> TradeOffs:
     )
 
 
+def answer_facts() -> AnswerFacts:
+    """Of a model that likes what it is shown early, and says nonsense now and then."""
+    return AnswerFacts(
+        of="small",
+        model="tiny-instruct",
+        prompt="recency",
+        candidates=4,
+        shuffles=3,
+        cases=4000,
+        asked=150,
+        behind_budget=12,
+        questions=450,
+        shown=1800,
+        valid=1750,
+        missing=50,
+        hallucinated=7,
+        wrong_numbers=2,
+        repeated=1,
+        unusable=0,
+        tokens_read=120_000,
+        tokens_written=9_000,
+        tokens_counted=True,
+        cost=0.42,
+        position=Bounded(0.31, 0.25, 0.37, 150),
+        rank_by_place=(1.8, 2.3, 2.8, 3.1),
+        popularity=Bounded(0.2, 0.1, 0.3, 140),
+        popularity_of_part=Bounded(0.25, 0.15, 0.35, 140),
+        popularity_difference=Bounded(-0.05, -0.12, 0.02, 140),
+        first=Bounded(0.6, 0.55, 0.65, 150),
+        first_of_part=Bounded(0.62, 0.57, 0.67, 150),
+        first_of_targets=Bounded(0.5, 0.3, 0.7, 20),
+        ndcg=0.0512,
+        ndcg_of_part=0.0498,
+        ndcg_difference=Bounded(0.0014, -0.0021, 0.0049, 150),
+        p_value=0.43,
+    )
+
+
 def made_up_content() -> ReportContent:
     """A report with something in every section."""
     item = ExampleItem("B01", "Blue pens, 12 pack")
@@ -251,6 +291,7 @@ def made_up_content() -> ReportContent:
                 ),
             ),
         ),
+        answers=(Answers("Small, re-ranked", "Small", answer_facts()),),
         rejected=(RejectedLine("Made_Up.json.gz", 17, "malformed JSON", "unexpected end", '{"asin": "B0'),),
         checks=(
             Check("no_missing_ids", "staging/reviews", True),

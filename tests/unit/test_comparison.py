@@ -659,6 +659,13 @@ def test_the_command_compares_the_last_two_reports_of_a_dataset(tmp_path, capsys
     assert "Made_Up has only one report, made at 2" in capsys.readouterr().err
     run_once()
     current, previous = versions_of(place)
+    capsys.readouterr()
+    assert main(["--dataset=Made_Up", f"--versions={current.digest[:8]},{previous.digest[:8]}"]) == 0
+    backwards = capsys.readouterr().out
+    assert main(["--dataset=Made_Up", "VERSIONS="]) == 0
+    assert capsys.readouterr().out != backwards
+    assert main(["--dataset=Made_Up", "--versions=nothing,this"]) == 1
+    assert f"no report whose digest begins with nothing; there are: {current.digest[:12]}" in capsys.readouterr().err
     # an empty variable of make is none
     assert main(["--dataset=Made_Up", "--a=", "--b="]) == 0
     found = capsys.readouterr().out

@@ -90,7 +90,7 @@ def test_lists_in_turns_take_the_best_of_each_query_first() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('method = "other"', "method must be one of query_generation"),
+        ('method = "other"', "method must be one of query_generation, rerank"),
         ("[generator]\nheads = 3", r"generator\.dimensions must be a multiple of heads"),
         ('[finetuning]\nmethod = "lora"', "needs a model to start from"),
         ("[query]\nqueries = 0", r"query\.queries must be at least 1"),
@@ -107,8 +107,10 @@ def test_what_a_recipe_may_not_say_is_refused_by_its_file(tmp_path: Path, text: 
 
 
 def test_shipped_recipes_are_read_and_kept_as_settings() -> None:
-    (recipe,) = load_language_models(LANGUAGE_MODELS)
+    recipe, reranking = load_language_models(LANGUAGE_MODELS)
     assert (recipe.name, recipe.set) == ("llm_query", "slow")
+    assert (reranking.name, reranking.set) == ("llm_rerank", "slow")
+    assert isinstance(recipe, QueryRecipe)
     assert recipe_of_settings(settings_of(recipe)).digest() == recipe.digest()
     assert replace(recipe, title="Another", set="slow").digest() == recipe.digest()
     assert replace(recipe, query=replace(recipe.query, history=4)).digest() != recipe.digest()

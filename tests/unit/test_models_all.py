@@ -12,7 +12,7 @@ from ml.models.item_biases import BiasedItemEmbedding, dense_with_bias
 from ml.models.item_embeddings import DenseItemEmbedding
 from ml.models.sasrec import SASRec
 from ml.models.sequential_model import SequentialModel
-from ml.models.settings import MODEL_SETTINGS, generates, reads_categories, reads_text
+from ml.models.settings import MODEL_SETTINGS, generates, reads_categories, reads_text, reads_words
 from ml.models.user_vectors import UserVectors
 
 ITEMS, USERS, MAX_LENGTH = 30, 5, 8
@@ -39,6 +39,18 @@ _MAMBA = {
     "convolution_width": 3,
 }
 _CAFE = {"category_dimensions": 6, "category_blocks": 1, "category_heads": 2}
+_RECFORMER = {
+    "dimensions": 12,
+    "blocks": 2,
+    "heads": 2,
+    "feed_forward_dimensions": 20,
+    "dropout": 0.2,
+    "max_length": MAX_LENGTH,
+    "embedding_deviation": 0.5,
+    "temperature": 0.2,
+    "vocabulary": 20,
+    "words_of_key": 3,
+}
 _QUANTISED = {"item_embedding": "joint_product_quantised"}
 
 MODELS: dict[str, tuple[str, dict]] = {
@@ -51,6 +63,7 @@ MODELS: dict[str, tuple[str, dict]] = {
         _TRANSFORMER | {"block": "pre_norm", "item_embedding": "text_experts_and_id", "temperature": 0.07},
     ),
     "alpharec": ("alpharec", _PLAIN | {"hidden_dimensions": 10, "temperature": 0.2}),
+    "recformer": ("recformer", _RECFORMER),
     "gru4rec_text_and_id": (
         "gru4rec",
         _VECTORS | {"layers": 1, "hidden_dimensions": 10, "item_embedding": "text_and_id"},
@@ -121,8 +134,17 @@ def _model(name: str, users: int = USERS) -> SequentialModel:
         codes = np.random.default_rng(0).integers(256, size=(ITEMS, 4), dtype=np.uint8)
     categories = np.arange(ITEMS) % 4 if reads_categories(settings) else None
     text = np.random.default_rng(0).normal(size=(ITEMS, 7)).astype(np.float32) if reads_text(settings) else None
+    words = _words() if reads_words(settings) else None
     torch.manual_seed(0)
-    return build_model(settings, ITEMS, users, codes, text=text, categories=categories)
+    return build_model(settings, ITEMS, users, codes, text=text, categories=categories, words=words)
+
+
+def _words() -> np.ndarray:
+    """Up to four words an item, some items without any."""
+    random = np.random.default_rng(0)
+    found = np.stack([random.integers(1, 21, (ITEMS, 4)), np.sort(random.integers(1, 4, (ITEMS, 4)))], axis=2)
+    found[np.arange(4) >= random.integers(5, size=ITEMS)[:, None]] = 0
+    return found.astype(np.int32)
 
 
 def _histories(rows: int = 4) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -28,6 +28,8 @@ from ml.release.bundle import Bundle, BundleError, write_bundle
 from ml.release.contents import copy_recommender
 
 SEED = 3
+# all but the one that asks a language model, which a bundle does not hold
+RELEASED = [factory for factory in FACTORIES if factory.name != "llm_rerank"]
 # their answer to an empty history is not the popular items as they are: drawn, fused of several fits, or re-ranked
 NOT_BY_POPULARITY = {"random", "popularity_sampling", "fusion_refit", "reranked_by_mmr", "reranked_by_greedy",
                      "reranked_by_sog"}  # fmt: skip
@@ -54,7 +56,7 @@ def released(training_set, tmp_path_factory) -> dict[str, tuple[Path, Recommenda
     """Of each recommender: the folder of its bundle, and the lists that it has to give."""
     histories = replace(training_set.histories("test"), users=None)
     known = {}
-    for factory in (one for one in FACTORIES if one.installed):
+    for factory in (one for one in RELEASED if one.installed):
         folder = tmp_path_factory.mktemp(factory.name)
         (folder / "saved").mkdir()
         recommender = factory.create(SEED).fit(training_set)
@@ -77,7 +79,7 @@ def other_process(released, given, tmp_path_factory):
     return json.loads(done.stdout)
 
 
-@pytest.fixture(scope="module", params=FACTORIES, ids=lambda factory: factory.name)
+@pytest.fixture(scope="module", params=RELEASED, ids=lambda factory: factory.name)
 def factory(request) -> Factory:
     if not request.param.installed:
         needed = request.param.library or f"extra {request.param.extra!r}"
@@ -417,3 +419,10 @@ def test_a_bundle_stays_with_the_version_it_was_opened_in(training_set, tmp_path
     assert opened.folder == folders[0] / "bundle"
     assert opened.recommend([[]]).items == raw2rank.load(folders[0] / "bundle").recommend([[]]).items
     assert raw2rank.load(pointer).folder == folders[1] / "bundle"
+
+
+def test_a_recommender_that_asks_a_language_model_is_not_released(training_set, tmp_path):
+    asking = next(factory for factory in FACTORIES if factory.name == "llm_rerank")
+    (tmp_path / "saved").mkdir()
+    with pytest.raises(BundleError, match=r"llm_rerank asks a language model that is in no bundle.*release what it"):
+        bundle_of(asking, asking.create(SEED).fit(training_set), training_set, tmp_path / "saved", tmp_path / "bundle")

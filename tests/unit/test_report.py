@@ -165,11 +165,11 @@ def test_landmarks_headings_and_names(page):
 def test_every_drawing_has_a_title_or_says_what_the_text_beside_it_says(page):
     drawings = page.named("svg")
     titled = [attributes for attributes in drawings if attributes.get("role") == "img"]
-    # curves 2, lengths 1, cost 2, slices 5, audits 3, books 1, beam widths 3, goals beyond accuracy 2
-    assert len(titled) == 19
+    # curves 2, lengths 1, cost 2, slices 5, audits 3, books 1, beam widths 3, goals beyond accuracy 2, answers 1
+    assert len(titled) == 20
     assert all(attributes.get("aria-hidden") == "true" for attributes in drawings if attributes not in titled)
     inner = [parents[-1] for (tag, _), parents in zip(page.elements, page.parents, strict=True) if tag == "title"]
-    assert Counter(inner) == {"head": 1, "svg": 19}
+    assert Counter(inner) == {"head": 1, "svg": 20}
 
 
 def test_colours_of_text_contrast_with_the_page_in_light_and_dark():

@@ -94,7 +94,7 @@ def test_training_time_stands_beside_that_of_the_plain_one():
 def test_the_page_and_the_card_hold_the_section():
     content = replace(made_up_content(), what_helps=made_up_gains())
     page = render_html(content, made_up_run())
-    section = page[page.index('<section id="what-helps"') : page.index('<section id="recommenders"')]
+    section = page[page.index('<section id="what-helps"') : page.index('<section id="answers"')]
     assert 'href="#what-helps"' in page
     assert section.count('role="img"') == 2
     assert section.count("<table") == 3
@@ -121,7 +121,7 @@ def test_without_such_recommenders_there_is_no_section(tmp_path):
 def test_what_is_left_out_is_told_without_any_comparison():
     content = replace(made_up_content(), what_helps=WhatHelps(left_out=(("Mamba", "tower"),)))
     page = render_html(content)
-    section = page[page.index('<section id="what-helps"') : page.index('<section id="recommenders"')]
+    section = page[page.index('<section id="what-helps"') : page.index('<section id="answers"')]
     assert "Mamba is not compared" in section
     assert "<table" not in section
 

@@ -307,7 +307,7 @@ def test_a_trained_model_says_what_it_started_from_and_stands_alone(pretrained, 
     train(pretrained_recipe(), TARGET, tmp_path / "b", progress=False, threads=1, pretrained=pretrained)
     one, other = (SequentialRecommender.load(tmp_path / name) for name in "ab")
     config = json.loads((tmp_path / "a" / "config.json").read_text())
-    assert config["pretrained"] == pretrained.described() == one.started_from
+    assert config["pretrained"] == pretrained.described() == one.pretrained_from
     assert config == json.loads((tmp_path / "b" / "config.json").read_text())
     lists = [each.recommend(TARGET.histories("test"), 5, exclude_seen=True) for each in (one, other)]
     np.testing.assert_array_equal(lists[0].items, lists[1].items)
@@ -344,9 +344,9 @@ def test_fitted_by_name_it_is_pre_trained_with_the_seed_of_the_fit(sources, tmp_
     conditions = Conditions(seed=1, threads=1, sources=tuple(sources))
     in_memory = fit("toy", TARGET, conditions, registry)
     saved = fit("toy", TARGET, conditions, registry, folder=tmp_path / "toy")
-    assert in_memory.started_from == saved.started_from
-    assert saved.started_from["seed"] == 1
-    assert Pretrained.load(tmp_path / "toy-pretrained").digest() == saved.started_from["digest"]
+    assert in_memory.pretrained_from == saved.pretrained_from
+    assert saved.pretrained_from["seed"] == 1
+    assert Pretrained.load(tmp_path / "toy-pretrained").digest() == saved.pretrained_from["digest"]
     with pytest.raises(ValueError, match=r"recipe toy is pre-trained on other datasets, and none is named"):
         fit("toy", TARGET, Conditions(threads=1), registry)
 

@@ -1,3 +1,15 @@
+-- depends_on: {{ ref('stg_files') }}
+{{ config(
+    materialized='by_file',
+    by_file={
+        'model': 'stg_reviews',
+        'files': 'stg_files',
+        'kind': 'reviews',
+        'key': ['user_id', 'item_id'],
+        'several': 'duplicate_rows > 0',
+    },
+) }}
+
 with reviews as (
     select * from {{ ref('stg_reviews') }}
 ),

@@ -1,3 +1,8 @@
+{{ config(
+    materialized='by_file',
+    by_file={'model': 'stg_metadata', 'key': ['item_id'], 'several': 'source_rows > 1'},
+) }}
+
 with metadata as (
     select * from {{ ref('stg_metadata') }}
 ),

@@ -27,8 +27,8 @@ deduplicated_metadata as (
     select * from {{ ref('int_metadata_deduplicated') }}
 ),
 
-core_interactions as (
-    select * from {{ ref('int_interactions_core') }}
+core_nodes as (
+    select * from {{ ref('int_core_nodes') }}
 ),
 
 interactions as (
@@ -73,12 +73,20 @@ duplicate_metadata as (
         and (metadata.source_file, metadata.line_number) <> (kept.source_file, kept.line_number)
 ),
 
+duplicate_rows as (
+    select * from duplicate_reviews
+    union all
+    select * from duplicate_metadata
+),
+
+-- only of the lines of duplicates: grouping all lines would take most of the time of this model
 first_lines as (
     select
         'reviews' as source,
         line_digest,
         min({'file_position': file_position, 'line_number': line_number, 'source_file': source_file}) as place
     from reviews
+    semi join duplicate_reviews using (line_digest)
     group by line_digest
     union all
     select
@@ -86,13 +94,8 @@ first_lines as (
         line_digest,
         min({'file_position': file_position, 'line_number': line_number, 'source_file': source_file}) as place
     from metadata
+    semi join duplicate_metadata using (line_digest)
     group by line_digest
-),
-
-duplicate_rows as (
-    select * from duplicate_reviews
-    union all
-    select * from duplicate_metadata
 ),
 
 duplicate_lines as (
@@ -125,13 +128,13 @@ dropped_interactions as (
 interactions_outside_core as (
     select 'reviews' as source, outside.source_file, count(*) as dropped_by_k_core
     from judged_interactions as outside
-    left join (select distinct user_id from core_interactions where given_split is null) as core_users
-        on outside.user_id = core_users.user_id
-    left join (select distinct item_id from core_interactions where given_split is null) as core_items
-        on outside.item_id = core_items.item_id
+    left join (select node_id from core_nodes where side = 'user') as core_users
+        on outside.user_id = core_users.node_id
+    left join (select node_id from core_nodes where side = 'item') as core_items
+        on outside.item_id = core_items.node_id
     where outside.dropped_by is null
         and outside.given_split is null
-        and (core_users.user_id is null or core_items.item_id is null)
+        and (core_users.node_id is null or core_items.node_id is null)
     group by all
 ),
 

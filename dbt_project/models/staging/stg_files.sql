@@ -18,6 +18,7 @@ select
     file_position,
     bytes,
     sha256,
+    content,
     layout,
     lines_read,
     rows_read,

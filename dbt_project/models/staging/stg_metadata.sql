@@ -1,5 +1,5 @@
 -- a table: its rows are read several times and are costly to clean
-{{ config(materialized='table') }}
+{{ config(materialized='by_file', by_file={'source': 'landing_metadata'}) }}
 
 with landed as (
     select

@@ -61,6 +61,7 @@ FILES_SCHEMA = pa.schema(
         ("layout", pa.string()),
         ("bytes", pa.int64()),
         ("sha256", pa.string()),
+        ("content", pa.string()),
         ("lines_read", pa.int64()),
         ("rows_read", pa.int64()),
         ("rows_kept", pa.int64()),
@@ -134,7 +135,8 @@ def land(
     """Read some units into a landing folder, except those that the folder holds already.
 
     ``files.parquet`` has one row a file, in the order of the units (``file_position``, from 1), which is the order of
-    interactions without a time: the counts of :class:`ml.data.landing.schema.FileCounts`, ``layout``, what orders the
+    interactions without a time: the counts of :class:`ml.data.landing.schema.FileCounts`, ``layout``, ``content`` (a
+    digest of the rows of its unit, which shows whether they have changed since the last landing), what orders the
     interactions (see :class:`ml.data.landing.unit.LandedUnit`), and how the file was understood
     (:class:`ml.data.landing.schema.FileReading`; ``columns_used`` is a JSON object of roles and columns, and
     ``reading_warnings`` has one warning a line). ``rows/<unit>.parquet`` has the columns of ``schema``,
@@ -190,7 +192,7 @@ def land(
             write_table(new / "rows" / f"{_NO_UNIT}.parquet", schema)
             write_table(new / "rejects" / f"{_NO_UNIT}.parquet", REJECTS_SCHEMA)
         described = [
-            _described_file(unit.layout, landed[_key(unit)].ordered_by, counts)
+            _described_file(unit.layout, landed[_key(unit)], counts)
             for unit in units
             for counts in landed[_key(unit)].files
         ]
@@ -227,9 +229,10 @@ def content_digest(folder: Path) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def _described_file(layout: str, ordered_by: str | None, counts: FileCounts) -> dict:
+def _described_file(layout: str, unit: LandedUnit, counts: FileCounts) -> dict:
     """A row of ``files.parquet``, without its position."""
-    file = {"layout": layout, "ordered_by": ordered_by, **dataclasses.asdict(counts)}
+    about_unit = {"ordered_by": unit.ordered_by, "content": unit.digests["rows"]}
+    file = {"layout": layout, **about_unit, **dataclasses.asdict(counts)}
     reading = file.pop("reading")
     if reading is not None:
         file |= {

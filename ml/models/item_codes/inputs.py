@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from ml.models.belonging import OF_ITEMS
 
 
 class CodeInputs(nn.Module):
@@ -25,6 +27,7 @@ class CodeInputs(nn.Module):
         deviation: standard deviation of the normal distribution that they start from.
     """
 
+    belongs: ClassVar[dict[str, str]] = {"of_items": OF_ITEMS}
     rows: Tensor
 
     def __init__(

@@ -7,12 +7,13 @@ of a history. The head decides how codes are predicted: :mod:`ml.models.item_cod
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ml.models.belonging import FROM_CATALOGUE
 from ml.models.catalogue import Catalogue
 from ml.models.dropout import Dropout
 from ml.models.generating_model import CodePredictions, GeneratingModel
@@ -32,6 +33,7 @@ class ItemCodes(GeneratingModel):
         catalogue: holds the identifiers.
     """
 
+    belongs: ClassVar[dict[str, str]] = GeneratingModel.belongs | {"never_seen": FROM_CATALOGUE}
     never_seen: Tensor
 
     def __init__(self, settings: ItemCodesSettings, catalogue: Catalogue) -> None:

@@ -8,13 +8,14 @@ paths in this way. Every step is normalised over the continuations that exist, s
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ml.codes.trie import Trie
+from ml.models.belonging import OF_NODES
 from ml.models.generating_model import CodePredictions
 
 # parents with similar numbers of children are handled together: at most twice the least of a group
@@ -33,6 +34,7 @@ class TreeHead(nn.Module):
         deviation: standard deviation of the normal distribution that the vectors start from.
     """
 
+    belongs: ClassVar[dict[str, str]] = {"vectors": OF_NODES, "biases": OF_NODES}
     paths: Tensor
     leaf_of_item: Tensor
 

@@ -36,7 +36,7 @@ from ml.models.settings.generating import (
     TIGERSettings,
 )
 from ml.models.settings.memory import HSTUSettings, MambaSettings, ReasoningSASRecSettings, SIGMASettings
-from ml.models.settings.text import AlphaRecSettings, UniSRecSettings
+from ml.models.settings.text import AlphaRecSettings, RecformerSettings, UniSRecSettings
 from ml.models.settings.timed import TimeGapSASRecSettings, TiSASRecSettings
 from ml.models.settings.transformers import BERT4RecSettings, BSARecSettings, SASRecSettings
 
@@ -62,6 +62,7 @@ __all__ = [
     "ModelSettings",
     "NextItNetSettings",
     "ReasoningSASRecSettings",
+    "RecformerSettings",
     "SASRecSettings",
     "SIGMASettings",
     "TIGERSettings",
@@ -78,6 +79,7 @@ __all__ = [
     "reads_categories",
     "reads_text",
     "reads_times",
+    "reads_words",
     "writes_lists",
 ]
 
@@ -113,6 +115,12 @@ def reads_categories(settings: ModelSettings) -> bool:
     return bool(getattr(settings, "reads_categories", False))
 
 
+def reads_words(settings: ModelSettings) -> bool:
+    """Whether a model reads the words of the items' text: ``reads_words`` of its settings, which then have
+    ``vocabulary`` and ``words_of_key``."""
+    return bool(getattr(settings, "reads_words", False))
+
+
 def reads_times(settings: ModelSettings) -> bool:
     """Whether a model reads when items were interacted with: ``reads_times`` of its settings."""
     return bool(getattr(settings, "reads_times", False))
@@ -125,7 +133,7 @@ def knows_users(settings: ModelSettings) -> bool:
 
 def needs_item_text(settings: ModelSettings) -> bool:
     """Whether a training set must hold its item text for a model to be trained on it."""
-    return reads_text(settings) or reads_categories(settings)
+    return reads_text(settings) or reads_words(settings) or reads_categories(settings)
 
 
 def needs_text_vectors(settings: ModelSettings) -> bool:
@@ -179,6 +187,7 @@ MODEL_SETTINGS: Mapping[str, type] = _Architectures(
         "mamba": MambaSettings,
         "matrix_factorisation": MatrixFactorisationSettings,
         "nextitnet": NextItNetSettings,
+        "recformer": RecformerSettings,
         "sasrec": SASRecSettings,
         "sasrec_reasoning": ReasoningSASRecSettings,
         "sigma": SIGMASettings,

@@ -10,6 +10,8 @@ from ml.models.settings.common import (
     TextSettings,
     check_at_least_one,
     check_deviation,
+    check_dropout,
+    check_heads,
     check_max_length,
 )
 from ml.models.settings.transformers import SASRecSettings
@@ -60,6 +62,50 @@ class AlphaRecSettings(TextSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_at_least_one(self, "dimensions", "hidden_dimensions")
+        check_max_length(self.max_length)
+        check_deviation(self.embedding_deviation)
+        check_temperature(self.temperature)
+
+
+@dataclass(frozen=True)
+class RecformerSettings:
+    """Words of items, read by one encoder, after Recformer (Li et al., KDD 2023): ``ml.models.recformer``.
+
+    Attributes:
+        dimensions: width of word vectors and states.
+        blocks: transformer blocks of the encoder.
+        heads: attention heads in each block; divides ``dimensions``.
+        feed_forward_dimensions: inner width of the feed-forward layers.
+        dropout: share of activations dropped while training.
+        max_length: longest history that is read, in items; of a longer one the most recent are read. ``auto``
+            derives it from the training histories; time and memory grow with its square.
+        embedding_deviation: standard deviation of the normal distribution that vectors start from.
+        temperature: of the cosines of states and item vectors; .05 in the paper.
+        vocabulary: different words that are read, at most, those that most items have.
+        words_of_key: words of the title, of the brand and of the category of an item that are read, at most; 32 tokens
+            in the paper.
+    """
+
+    dimensions: int
+    blocks: int
+    heads: int
+    feed_forward_dimensions: int
+    dropout: float
+    max_length: MaxLength
+    embedding_deviation: float
+    temperature: float
+    vocabulary: int
+    words_of_key: int
+
+    model: ClassVar[str] = "ml.models.recformer:Recformer"
+    reads_words: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check_at_least_one(
+            self, "dimensions", "blocks", "heads", "feed_forward_dimensions", "vocabulary", "words_of_key"
+        )
+        check_heads(self)
+        check_dropout(self.dropout)
         check_max_length(self.max_length)
         check_deviation(self.embedding_deviation)
         check_temperature(self.temperature)

@@ -22,6 +22,7 @@ from ml.data.files import read_json
 from ml.data.setting_names import by_new_name
 from ml.data.training_set import FIT_ON_TRAIN
 from ml.recommender import BASELINE
+from ml.reports.collect.answers import answers
 from ml.reports.collect.beyond_accuracy import beyond_accuracy
 from ml.reports.collect.codes import codes_reports
 from ml.reports.collect.dumps import dump_files, funnels, rejected_lines
@@ -36,6 +37,7 @@ from ml.reports.collect.evaluation import (
 )
 from ml.reports.collect.generation import generations
 from ml.reports.collect.interactions import examples, history_lengths, statistics, training_set_digest
+from ml.reports.collect.release import release_decision
 from ml.reports.collect.what_helps import what_helps
 from ml.reports.content.libraries import LIBRARIES
 from ml.reports.content.report import (
@@ -109,7 +111,9 @@ def collect(
         generation=generations(lake, table),
         beyond_accuracy=beyond_accuracy(lake),
         what_helps=what_helps(lake),
+        answers=answers(lake, table),
         left_out=tuple(left_out),
+        release=release_decision(lake),
         rejected=rejected_lines(lake),
         checks=tuple(sorted(checks, key=lambda check: (check.asset, check.name))),
         examples=examples(lake, board.rows[0]),

@@ -77,8 +77,8 @@ class LeaderboardRow:
         return self.values["kind"] == ALIGNMENT
 
     @property
-    def writes_queries(self) -> bool:
-        """Whether it is a language model that writes queries; ``trained`` is true of it too."""
+    def of_language_model(self) -> bool:
+        """Whether a language model makes its lists; ``trained`` is true of it too."""
         return self.values["kind"] == LANGUAGE_MODEL
 
     @property

@@ -15,6 +15,8 @@ from typing import Any
 from ml.audits.audit import Audit
 from ml.evaluation.metrics import HEADLINE
 from ml.evaluation.what_helps.content import WhatHelps
+from ml.release.gate import Decision
+from ml.reports.content.answers import Answers
 from ml.reports.content.beyond_accuracy import BeyondAccuracy
 from ml.reports.content.evaluation import Described, Estimate, Leaderboard, LeaderboardRow, SliceRow
 from ml.reports.content.generation import Generation
@@ -384,7 +386,9 @@ class ReportContent:
         generation: one entry a model that generates identifiers.
         beyond_accuracy: accuracy against goals beyond it; ``None`` where no recommender trades it.
         what_helps: recommenders beside their plain counterparts; ``None`` where none with such a one was run.
+        answers: one entry a re-ranking by a language model.
         left_out: a sentence on each recommender that was chosen and cannot be made for the dataset.
+        release: the decision on the candidate, without measured times; ``None`` where there was none.
         rejected: examples of rejected lines; the counts are in the funnels.
         checks: results of contracts and dbt tests.
         examples: recommendations for a few users.
@@ -405,7 +409,9 @@ class ReportContent:
     generation: tuple[Generation, ...] = ()
     beyond_accuracy: BeyondAccuracy | None = None
     what_helps: WhatHelps | None = None
+    answers: tuple[Answers, ...] = ()
     left_out: tuple[str, ...] = ()
+    release: Decision | None = None
     rejected: tuple[RejectedLine, ...] = ()
     checks: tuple[Check, ...] = ()
     examples: Examples | None = None

@@ -8,8 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from ml import number_format as numbers
 from ml.data.files import atomic_file
@@ -22,13 +21,15 @@ from ml.reports.content.report import (
     ReportContent,
     RunFacts,
 )
+from ml.reports.render.environment import TEMPLATES, environment
 from ml.reports.render.plots import report as plots
 from ml.reports.render.plots.chart import chart
-from ml.reports.render.text import visible
+from ml.reports.words import answers as words_of_answers
 from ml.reports.words import beyond_accuracy as words_beyond_accuracy
 from ml.reports.words import codes as words_of_codes
 from ml.reports.words import evaluation as wording_evaluation
 from ml.reports.words import generation as words_of_generation
+from ml.reports.words import release as words_of_releases
 from ml.reports.words import verdict, wording
 from ml.reports.words import what_helps as words_what_helps
 from ml.reports.words.row_marks import row_marks
@@ -43,7 +44,6 @@ _COMPARISON = (
     *("title", "difference", "difference_low", "p_value", "p_value_adjusted", "finding", "beats"),
     *("seeds", "seed_deviation"),
 )
-_TEMPLATES = Path(__file__).parent / "templates"
 
 
 def write_html(content: ReportContent, path: Path, run: RunFacts | None = None) -> None:
@@ -61,21 +61,15 @@ def write_html(content: ReportContent, path: Path, run: RunFacts | None = None) 
 
 def render_html(content: ReportContent, run: RunFacts | None = None) -> str:
     """The report as text; see :func:`write_html`."""
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=_visible,
-        keep_trailing_newline=True,
-    )
-    environment.globals.update(
+    page = environment()
+    page.globals.update(
         wording=wording,
         codes=words_of_codes,
         generating=words_of_generation,
         beyond=words_beyond_accuracy,
         helping=words_what_helps,
+        answering=words_of_answers,
+        releasing=words_of_releases,
         numbers=numbers,
         labels=wording_evaluation,
         verdict=verdict,
@@ -84,15 +78,14 @@ def render_html(content: ReportContent, run: RunFacts | None = None) -> str:
         count=numbers.count,
         percent=numbers.percent,
     )
-    environment.filters.update(breakable=_breakable, sentence=_sentence)
-    template = environment.get_template("report.html.j2")
+    template = page.get_template("report.html.j2")
     board = content.leaderboard
     audits = _audit_views(content)
     seconds = run.fit_seconds if run else {}
     return template.render(
         content=content,
         run=run,
-        style=Markup((_TEMPLATES / "report.css").read_text(encoding="utf-8")),
+        style=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
         board=_board_view(content),
         families=wording_evaluation.families(board),
         list_columns=wording_evaluation.list_columns(content.list_metrics),
@@ -112,26 +105,9 @@ def render_html(content: ReportContent, run: RunFacts | None = None) -> str:
         generation_figures=_generation_figures(content),
         beyond_accuracy_figures=_beyond_accuracy_figures(content),
         what_helps_figures=_what_helps_figures(content),
+        answers_figure=_answers_figure(content),
         headline=HEADLINE,
     )
-
-
-def _breakable(name: str) -> Markup:
-    """A name, escaped, that may be broken after an underscore or a slash."""
-    return Markup(re.sub(r"([_/])", r"\1<wbr>", str(escape(visible(name)))))
-
-
-def _sentence(text: str) -> str:
-    """With a capital letter, as a heading; what is no plain word (``nDCG@10``, ``p``) stays."""
-    first = text.partition(" ")[0]
-    return text[:1].upper() + text[1:] if len(first) > 1 and first.isalpha() and first.islower() else text
-
-
-def _visible(value: object) -> object:
-    """What Jinja prints of an expression, before it is escaped."""
-    if isinstance(value, str) and not isinstance(value, Markup):
-        return visible(value)
-    return value
 
 
 @dataclass(frozen=True)
@@ -280,6 +256,12 @@ def _what_helps_figures(content: ReportContent) -> dict[str, tuple[str, Markup]]
         family: (drawn.title, _drawing(chart(drawn, f"what-helps-chart-{place}")))
         for place, (family, drawn) in enumerate(charts.items(), start=1)
     }
+
+
+def _answers_figure(content: ReportContent) -> tuple[str, Markup] | None:
+    """The drawing of the section on the answers of language models, with its title."""
+    drawn = words_of_answers.chart(content.answers)
+    return None if drawn is None else (drawn.title, _drawing(chart(drawn, "answers-chart")))
 
 
 def _drawing(plot: plots.Plot) -> Markup:

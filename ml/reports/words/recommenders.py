@@ -75,7 +75,10 @@ def _described(lake: Path, row: LeaderboardRow) -> Described:
         return _reranked(row.title, _read(folder / "reranking.json"))
     if row.aligned:
         return _aligned(row.title, _read(folder / "alignment.json"))
-    if row.writes_queries:
+    if row.of_language_model:
+        prompted = _read(folder / "prompted_reranking.json")
+        if prompted:
+            return _prompted(row.title, prompted)
         return _query_generation(row.title, _read(folder / "query_generation.json"))
     config = _read(folder / "config.json")
     recipe = config.get("recipe", {})
@@ -141,6 +144,20 @@ def _query_generation(title: str, described: Mapping[str, Any]) -> Described:
     text = (
         "A language model that reads the titles of a history and writes what the next item may be called, several "
         "times by beam search. BM25 looks for these queries in the catalogue."
+    )
+    return Described(title, text, described["source"], settings)
+
+
+def _prompted(title: str, described: Mapping[str, Any]) -> Described:
+    """What a language model was asked to re-rank, and how."""
+    recipe = described["recipe"]
+    names = ("of", "candidates", "history", "shuffles", "prompt", "users", "token_budget", "answer_tokens")
+    settings = {"language model": described["model"]}
+    settings |= {name.replace("_", " "): _in_words(recipe[name]) for name in names}
+    settings |= {name.replace("_", " "): str(described[name]) for name in ("seed", "fit_on")}
+    text = (
+        f"A language model, {described['model']}, is shown the titles of a history and asked to rank the first "
+        f"{recipe['candidates']} items of {recipe['of']}. It is trained on none of the data."
     )
     return Described(title, text, described["source"], settings)
 

@@ -42,7 +42,7 @@ def introduction(found: WhatHelps) -> str:
     sentences = [
         "Each recommender is compared with a plain counterpart. That of a trained model has the same sizes and "
         "training, and lacks only what the family adds. Baselines are compared with the two-hop graph, and language "
-        "models with BM25 on the last item.",
+        "models with BM25 on the last item, or with what they re-rank.",
         f"Differences are of nDCG@10, paired over the same {of(users, 'test user')}. P-values are corrected by Holm's "
         f"method for all {tests} of this section, and intervals agree with them.",
     ]

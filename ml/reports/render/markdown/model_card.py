@@ -13,6 +13,7 @@ from ml.evaluation.columns import SIZES
 from ml.evaluation.metrics import metric_name
 from ml.reports.content.report import HEADLINE, ReportContent, RunFacts
 from ml.reports.render.markdown import report as markdown
+from ml.reports.render.markdown.release import decision_text
 from ml.reports.render.markdown.table import leaderboard_table, markdown_table, table
 from ml.reports.render.text import escape_markdown, visible
 from ml.reports.words import verdict, wording
@@ -117,10 +118,14 @@ def _results(content: ReportContent) -> list[str]:
     ):
         if found:
             parts += [f"### {title}", found]
+    if content.release is not None:
+        parts += ["### Release", decision_text(content.release)]
     if content.beyond_accuracy is not None:
         parts += ["### Beyond accuracy", markdown.beyond_accuracy(content.beyond_accuracy.trade_offs)]
     if content.what_helps is not None:
         parts += ["### What helps here", markdown.what_helps(content.what_helps)]
+    if content.answers:
+        parts += ["### Answers of language models", markdown.answers(content.answers)]
     return parts
 
 

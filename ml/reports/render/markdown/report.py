@@ -12,6 +12,7 @@ from ml.evaluation.columns import RANKING
 from ml.evaluation.metrics import metric_name
 from ml.evaluation.trade_offs.content import TradeOffs
 from ml.evaluation.what_helps.content import WhatHelps
+from ml.reports.content.answers import Answers
 from ml.reports.content.report import (
     HEADLINE,
     Check,
@@ -30,6 +31,7 @@ from ml.reports.content.report import (
 from ml.reports.render.markdown.evaluation import all_metrics, audit, audits, comparison, list_metrics, slices
 from ml.reports.render.markdown.table import leaderboard_table, markdown_table, table
 from ml.reports.render.text import escape_markdown
+from ml.reports.words import answers as words_of_answers
 from ml.reports.words import beyond_accuracy as words_beyond_accuracy
 from ml.reports.words import codes as words_of_codes
 from ml.reports.words import generation as words_of_generation
@@ -39,6 +41,7 @@ from ml.reports.words.row_marks import row_marks
 
 __all__ = [
     "all_metrics",
+    "answers",
     "audit",
     "audits",
     "beyond_accuracy",
@@ -203,6 +206,17 @@ def what_helps(found: WhatHelps, seconds: Mapping[str, float] | None = None) -> 
         parts.append("\n".join(f"- {escape_markdown(sentence)}" for sentence in words_what_helps.left_out(found)))
     if seconds and (times := words_what_helps.training(found, seconds)) is not None:
         parts += [f"**{escape_markdown(times.title)}**", escape_markdown(times.note), markdown_table(times)]
+    return "\n\n".join(parts)
+
+
+def answers(found: Sequence[Answers]) -> str:
+    """What the answers of language models that re-rank were worth."""
+    parts = [escape_markdown(words_of_answers.INTRODUCTION)]
+    parts += [
+        "\n".join(f"- {escape_markdown(sentence)}" for sentence in words_of_answers.sentences(one)) for one in found
+    ]
+    for shown in words_of_answers.tables(found):
+        parts += [f"**{escape_markdown(shown.title)}**", escape_markdown(shown.note), markdown_table(shown)]
     return "\n\n".join(parts)
 
 

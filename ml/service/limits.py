@@ -1,0 +1,24 @@
+"""What a request may ask for; more is refused with a sentence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds of a request.
+
+    Attributes:
+        body: bytes of a request.
+        histories: histories of a request.
+        history: items of a history.
+        k: length of a list; never more than the catalogue has items.
+        item_ids: ids of ``allowed`` and of ``excluded``.
+    """
+
+    body: int = 1 << 20
+    histories: int = 256
+    history: int = 1000
+    k: int = 200
+    item_ids: int = 10_000

@@ -1,0 +1,129 @@
+"""``make serve``: the release in charge of a dataset behind HTTP, on 127.0.0.1.
+
+The next release takes its place as soon as it is promoted, without a request that waits or fails. ``BUNDLE=folder``
+serves a bundle that lies elsewhere, such as a copy on another machine. Nobody is asked who they are: put a proxy in
+front of it that does, before you let others reach it (``HOST``).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import socket
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from orchestration.exits import EXIT_FAILED, ends_plainly
+
+HOST = "127.0.0.1"
+LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "::1")
+# how often the place of the release is looked at, and how long requests may go on after SIGTERM
+_SECONDS, _SECONDS_TO_END = 1.0, 30
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    from orchestration.options import Parser, as_type, whole_number
+
+    parser = Parser(prog="make serve", description=__doc__)
+    parser.add_argument("--dataset", default="Demo", help="name of the dataset whose champion is served")
+    parser.add_argument("--bundle", type=Path, help="folder of a bundle, in place of a dataset")
+    parser.add_argument(
+        "--host", default=HOST, help="address to serve on; others than this machine's reach it by any name"
+    )
+    parser.add_argument("--port", type=as_type(whole_number), default=8000, help="port to serve on; 0 for any free one")
+    parser.add_argument(
+        "--threads", type=as_type(whole_number), help="threads that compute; one a core where not given"
+    )
+    return parser.parse_args(arguments)
+
+
+@ends_plainly
+def main(arguments: list[str] | None = None) -> int:
+    """0 where it was ended, by Ctrl-C or SIGTERM, after the last request was answered."""
+    chosen = parse(arguments)
+    from ml.extras import MissingExtra, require
+    from ml.release.bundle import BundleError
+    from orchestration.commands.console import problem, say
+    from orchestration.paths import Workspace, check_dataset_name
+
+    try:
+        require("serve", "make serve")
+        if chosen.threads is not None and chosen.threads < 1:
+            raise ValueError(f"THREADS must be at least 1, not {chosen.threads}")
+        place = chosen.bundle or Workspace.current().dataset(check_dataset_name(chosen.dataset)).champion
+        if chosen.bundle is None and not place.exists():
+            raise ValueError(
+                f"{chosen.dataset} has no champion: make run DATASET={chosen.dataset} makes a candidate and a decision "
+                f"on it, and make promote DATASET={chosen.dataset} puts it in charge by hand"
+            )
+        served = _served(place)
+    except (BundleError, ValueError, MissingExtra) as error:
+        problem(str(error))
+        return EXIT_FAILED
+    try:
+        listener = _listen(chosen.host, chosen.port)
+    except (OSError, OverflowError) as error:
+        problem(
+            f"port {chosen.port} of {chosen.host} cannot be used ({getattr(error, 'strerror', None) or error}): end "
+            "the program that uses it, or choose another, as in make serve PORT=8001"
+        )
+        return EXIT_FAILED
+    with listener:
+        address = f"http://{chosen.host}:{listener.getsockname()[1]}"
+        say(f"raw2rank: {served.current.bundle.title}, release {served.current.release}: {address}/model")
+        return _serve(served, listener, chosen.threads or os.cpu_count() or 1, chosen.host)
+
+
+def _served(place: Path):
+    """The release at a place, each of its answers computed by one thread."""
+    from importlib.util import find_spec
+
+    from ml.service.figures import Figures
+    from ml.service.served import Served
+
+    if find_spec("torch"):
+        import torch
+
+        # requests run side by side; threads within one would only wait for one another
+        torch.set_num_threads(1)
+    return Served(place, Figures())
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A socket that listens on a port; 0 for any that is free."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(1024)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def _serve(served, listener: socket.socket, threads: int, host: str) -> int:
+    import uvicorn
+
+    from ml.service.app import create_app
+
+    # a page in a browser may not reach it under a name of its own (DNS rebinding)
+    hosts = LOOPBACK if host in LOOPBACK else ("*",)
+    config = uvicorn.Config(
+        create_app(served, workers=threads, hosts=hosts),
+        log_level="warning",
+        proxy_headers=False,
+        timeout_graceful_shutdown=_SECONDS_TO_END,
+    )
+    served.watch(_SECONDS)
+    # uvicorn ends in order and then raises the signal once more
+    with suppress(KeyboardInterrupt):
+        uvicorn.Server(config).run(sockets=[listener])
+    served.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,287 @@
+"""Putting a release in charge: by the decision of the gate, by hand, or back to the one before.
+
+The bundle is put in place first, in one step, and the history is written after it. A process that is killed in between
+leaves a champion that loads and a history that lacks a line, which the next call adds.
+
+Whoever calls holds the lock of the dataset (:mod:`orchestration.dataset_lock`).
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orchestration.paths import DatasetPaths
+
+if TYPE_CHECKING:
+    from ml.release.bundle import Bundle
+    from ml.release.gate import Decision
+    from ml.release.gate_history import Event
+
+# champions before the one in charge that stay on disk, to roll back to
+CHAMPIONS_KEPT = 4
+THE_GATE = "the gate"
+DECISION_FILE, STATE_FILE = "decision.json", "champion.json"
+
+
+class ReleaseError(ValueError):
+    """What was asked for is not possible; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class State:
+    """What is in charge, after somebody or the gate was asked to change it.
+
+    Attributes:
+        release: digest of the release in charge; empty where there is none.
+        name: of its recommender.
+        title: shown to readers.
+        since: when it was put in charge; empty where that is not known.
+        sentence: what was done.
+    """
+
+    release: str
+    name: str
+    title: str
+    since: str
+    sentence: str
+
+
+def read_decision(paths: DatasetPaths) -> Decision | None:
+    """The last decision on a release; ``None`` before the first.
+
+    Raises:
+        DamagedFile: it cannot be read.
+    """
+    from ml.data.files import read_json
+    from ml.release.gate import Decision
+
+    folder = paths.asset("release", "decision")
+    if not (folder / DECISION_FILE).exists():
+        return None
+    return Decision.from_json(read_json(folder, DECISION_FILE))
+
+
+def read_state(paths: DatasetPaths) -> State | None:
+    """What is in charge of a dataset, as it was last written down; ``None`` before the first decision.
+
+    Raises:
+        DamagedFile: it cannot be read.
+    """
+    from ml.data.files import read_json
+
+    folder = paths.asset("release")
+    return State(**read_json(folder, STATE_FILE)) if (folder / STATE_FILE).exists() else None
+
+
+def settle(paths: DatasetPaths, run: str = "") -> State:
+    """Do what the last decision says: put the candidate in charge, or leave the champion.
+
+    The decision counts only for the candidate and against the champion that it was made for.
+
+    Args:
+        paths: of the dataset.
+        run: the Dagster run, for the history.
+
+    Raises:
+        BundleError: the candidate that is to be promoted is damaged; the champion stays.
+        HistoryError: the history cannot be read; the champion stays.
+        ReleaseError: there is no decision yet.
+    """
+    from ml.data.versions import current_version
+    from ml.release.bundle import load
+    from ml.release.gate import PROMOTE, REFUSE, digest_of
+    from ml.release.gate_history import PROMOTED, REFUSED, in_charge, read_history, rolled_back
+    from ml.release.gate_run import champion_digest, open_champion
+
+    decision = read_decision(paths)
+    if decision is None:
+        raise ReleaseError(f"there is no decision on a release of {paths.dataset}: make release/decision first")
+    history = read_history(paths.asset("release"))
+    champion = open_champion(paths.champion)
+    current = champion_digest(champion)
+    wanted = decision.candidate
+    if decision.verdict != PROMOTE or wanted is None:
+        if decision.verdict == REFUSE and wanted is not None and not _is_last(history, REFUSED, wanted.digest):
+            _add(paths, REFUSED, wanted.digest, wanted.name, current, THE_GATE, decision.sentence, run)
+        return _state(paths, champion.bundle, decision.sentence)
+    if wanted.digest == current:
+        # by an earlier run, which may have been killed before it could write the history
+        standing = in_charge(history)
+        if not standing or standing[-1].release != current:
+            _add(paths, PROMOTED, current, wanted.name, current, THE_GATE, decision.sentence, run)
+        return _state(paths, champion.bundle, decision.sentence)
+    source = current_version(paths.asset("release", "candidate"))
+    on_disk = digest_of(load(source)) if source is not None else ""
+    judged_against = decision.champion.digest if decision.champion else ""
+    if on_disk != wanted.digest or judged_against != current or rolled_back(history, wanted.digest):
+        sentence = (
+            f"{wanted.title} is not promoted: the candidate or the champion is another one than when the gate decided. "
+            "The next run decides again; promote puts a candidate in charge by hand."
+        )
+        return _state(paths, champion.bundle, sentence)
+    assert source is not None  # it has a digest
+    _put_in_charge(paths, source)
+    _add(paths, PROMOTED, wanted.digest, wanted.name, wanted.digest, THE_GATE, decision.sentence, run)
+    return _state(paths, load(paths.champion), decision.sentence)
+
+
+def promote(paths: DatasetPaths, version: str = "", reason: str = "", run: str = "") -> State:
+    """Put a release in charge by hand, whatever the gate said.
+
+    Args:
+        paths: of the dataset.
+        version: the first digits of its digest; empty for the present candidate.
+        reason: why, for the history.
+        run: the Dagster run, for the history.
+
+    Raises:
+        ReleaseError: there is no such release on disk.
+        BundleError: it is damaged.
+        HistoryError: the history cannot be read.
+    """
+    from ml.data.versions import current_version
+    from ml.release.bundle import load
+    from ml.release.gate import digest_of
+    from ml.release.gate_history import PROMOTED_BY_HAND, read_history
+
+    read_history(paths.asset("release"))
+    if version:
+        source = _find(paths, version)
+    else:
+        found = current_version(paths.asset("release", "candidate"))
+        if found is None or not (found / "bundle.json").exists():
+            raise ReleaseError(f"{paths.dataset} has no candidate: make run DATASET={paths.dataset} makes one")
+        source = found
+    bundle = load(source)
+    digest = digest_of(bundle)
+    if digest == _digest_in_charge(paths):
+        raise ReleaseError(f"{bundle.title} ({digest[:12]}) is in charge already")
+    _put_in_charge(paths, source)
+    why = reason or "no reason given"
+    _add(paths, PROMOTED_BY_HAND, digest, bundle.name, digest, _who(), why, run)
+    sentence = f"{bundle.title} ({digest[:12]}) was promoted by hand ({why})."
+    return _state(paths, load(paths.champion), sentence)
+
+
+def roll_back(paths: DatasetPaths, reason: str = "", run: str = "") -> State:
+    """Put the release in charge that was so before the present one. The present one is not promoted again unless
+    somebody does it by hand.
+
+    Args:
+        paths: of the dataset.
+        reason: why, for the history.
+        run: the Dagster run, for the history.
+
+    Raises:
+        ReleaseError: there is no release before it, or it is not on disk any more.
+        BundleError: it is damaged.
+        HistoryError: the history cannot be read.
+    """
+    from ml.release.bundle import load
+    from ml.release.gate import digest_of
+    from ml.release.gate_history import ROLLED_BACK, in_charge, read_history
+
+    standing = in_charge(read_history(paths.asset("release")))
+    if len(standing) < 2:
+        raise ReleaseError(
+            f"{paths.dataset} has no release to roll back to: promote --version puts another one in charge"
+        )
+    taken_back, before = standing[-1], standing[-2]
+    source = _find(paths, before.release)
+    bundle = load(source)
+    _put_in_charge(paths, source)
+    why = reason or "no reason given"
+    digest = digest_of(bundle)
+    _add(paths, ROLLED_BACK, taken_back.release, taken_back.name, digest, _who(), why, run)
+    sentence = f"Rolled back from {taken_back.release[:12]} to {bundle.title} ({digest[:12]}) ({why})."
+    return _state(paths, load(paths.champion), sentence)
+
+
+def releases(paths: DatasetPaths) -> Iterator[tuple[str, Path]]:
+    """Digest and folder of every release on disk that can be loaded, those that were in charge first."""
+    from ml.data.versions import versions_of
+    from ml.release.bundle import BundleError, load
+    from ml.release.gate import digest_of
+
+    for folder in (paths.champion, paths.asset("release", "candidate")):
+        for version in versions_of(folder):
+            try:
+                yield digest_of(load(version.path)), version.path
+            except BundleError:
+                # no bundle where no release was asked for; a damaged one cannot be put in charge
+                continue
+
+
+def _find(paths: DatasetPaths, version: str) -> Path:
+    known: dict[str, Path] = {}
+    for digest, folder in releases(paths):
+        known.setdefault(digest, folder)
+    found = [folder for digest, folder in known.items() if digest.startswith(version.strip().lower())]
+    if len(found) == 1:
+        return found[0]
+    there = ", ".join(digest[:12] for digest in known) or "none"
+    how = "more than one release begins with" if found else "there is no release"
+    raise ReleaseError(f"{how} {version} that can be loaded in {paths.asset('release')}; there are {there}")
+
+
+def _digest_in_charge(paths: DatasetPaths) -> str:
+    from ml.release.gate_run import champion_digest, open_champion
+
+    return champion_digest(open_champion(paths.champion))
+
+
+def _put_in_charge(paths: DatasetPaths, source: Path) -> None:
+    from ml.data.versions import versioned_folder
+    from ml.release.bundle import load
+
+    with versioned_folder(paths.champion, keep=CHAMPIONS_KEPT) as folder:
+        shutil.copytree(source, folder, dirs_exist_ok=True)
+        # every byte is as it was written, or nothing is put in charge
+        load(folder)
+
+
+def _is_last(history: list[Event], event: str, release: str) -> bool:
+    return bool(history) and (history[-1].event, history[-1].release) == (event, release)
+
+
+def _add(paths: DatasetPaths, event: str, release: str, name: str, now: str, who: str, why: str, run: str) -> None:
+    from ml.release import gate_history
+
+    gate_history.add(
+        paths.asset("release"), gate_history.Event(gate_history.now(), event, release, name, now, who, why, run)
+    )
+
+
+def _state(paths: DatasetPaths, bundle: Bundle | None, sentence: str) -> State:
+    """The state after a change, which is written down beside the champion."""
+    from ml.data.files import atomic_file
+    from ml.release.gate import digest_of
+    from ml.release.gate_history import in_charge, read_history
+
+    if bundle is None:
+        state = State("", "", "", "", sentence)
+    else:
+        digest = digest_of(bundle)
+        standing = [event.when for event in in_charge(read_history(paths.asset("release"))) if event.release == digest]
+        state = State(digest, bundle.name, bundle.title, standing[-1] if standing else "", sentence)
+    path = paths.asset("release") / STATE_FILE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_file(path) as file:
+        file.write_text(json.dumps(asdict(state), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return state
+
+
+def _who() -> str:
+    """The user of the machine; of the service where that is asked for in the UI."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        # a container whose user has no name
+        return f"user {os.getuid()}"

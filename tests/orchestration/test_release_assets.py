@@ -1,0 +1,418 @@
+"""The assets of a release: who is in charge after which night, and what is said about it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from multiprocessing import get_context
+from pathlib import Path
+
+import dagster as dg
+import numpy as np
+import polars as pl
+import pytest
+
+import raw2rank
+from ml.baselines.registry import BASELINES
+from ml.data.training_set import Sequences, TrainingSet
+from ml.data.versions import versions_of
+from ml.evaluation.entry import Entry
+from ml.evaluation.leaderboard import build_leaderboard
+from ml.evaluation.metrics import user_metrics
+from ml.evaluation.rankings import rank, write_table
+from ml.recommenders.facts import FIT
+from ml.release.gate import NO_RELEASE, PROMOTE, REFUSE, UNCHANGED, Decision
+from ml.release.gate_history import PROMOTED, PROMOTED_BY_HAND, REFUSED, ROLLED_BACK, read_history
+from ml.reports.render.release import decision_page
+from orchestration import release as module
+from orchestration.assets.release import champion, decision, release_assets
+from orchestration.automation.releases import release_jobs
+from orchestration.definitions import defs
+from orchestration.partitions import datasets
+from orchestration.paths import DatasetPaths, Workspace
+from orchestration.release import ReleaseError, promote, read_decision, read_state, roll_back, settle
+
+ITEMS, USERS = 30, 300
+SEED = 3
+
+
+def sessions(new_items: int = 0, users: int = USERS, noise: float = 0.2, seed: int = 0) -> TrainingSet:
+    """Users who go through the catalogue in steps of one, now and then elsewhere: a Markov chain knows what is next,
+    and what is popular says nothing."""
+    random = np.random.default_rng(seed)
+    items = ITEMS + new_items
+    histories = []
+    for _ in range(users):
+        history = [int(random.integers(items))]
+        while len(history) < 7:
+            elsewhere = random.random() < noise
+            history.append(int(random.integers(items)) if elsewhere else (history[-1] + 1) % items)
+        histories.append(history)
+    everybody = np.arange(users, dtype=np.int32)
+    return TrainingSet(
+        dataset="Small",
+        item_ids=np.array([f"B{item:03d}" for item in range(items)], dtype="S"),
+        user_ids=np.array([f"U{user:03d}" for user in range(users)], dtype="S"),
+        train=Sequences.from_lists([history[:5] for history in histories]),
+        validation_users=everybody,
+        validation_targets=np.array([history[5] for history in histories], dtype=np.int32),
+        test_users=everybody,
+        test_targets=np.array([history[6] for history in histories], dtype=np.int32),
+    )
+
+
+class Shop:
+    """A dataset whose recommenders are baselines, and a night in which they are made again."""
+
+    def __init__(self, paths: DatasetPaths, instance: dg.DagsterInstance) -> None:
+        self.paths = paths
+        self.instance = instance
+
+    def land(self, training_set: TrainingSet, names: tuple[str, ...] = ("markov_chain",), release: str = "") -> None:
+        """All that the assets of a release read."""
+        paths = self.paths
+        for folder in (("training_sets", "sequences"), ("rankings",), ("evaluation", "user_metrics"), ("settings",)):
+            paths.asset(*folder).mkdir(parents=True, exist_ok=True)
+        training_set.save(paths.asset("training_sets", "sequences"))
+        items = {"item_id": [item.decode() for item in training_set.item_ids.tolist()]}
+        (paths.lake / "marts").mkdir(exist_ok=True)
+        pl.DataFrame(items | {"title": [f"Title of {item}" for item in items["item_id"]]}).write_parquet(
+            paths.table("marts", "items")
+        )
+        entries = []
+        for name in dict.fromkeys((*names, "most_popular")):
+            fitted = BASELINES[name].create(SEED).fit(training_set)
+            folder = paths.recommender(name)
+            folder.mkdir(parents=True, exist_ok=True)
+            fitted.save(folder)
+            (folder / FIT).write_text('{"fit_on": "train"}')
+            ranked = rank(fitted, training_set, name, SEED, exclude_seen=False)
+            write_table(ranked, paths.asset("rankings") / f"{name}.parquet")
+            metrics = user_metrics(ranked, training_set)
+            write_table(metrics, paths.asset("evaluation", "user_metrics") / f"{name}.parquet")
+            entries.append(Entry(name, "baseline", (metrics,)))
+        write_table(build_leaderboard(entries, training_set), paths.leaderboard)
+        for name, values in {
+            "training": {"seed": SEED},
+            "fit": {"fit_on": "train"},
+            "ranking": {"exclude_seen": False},
+            "comparison": {"recipes": []},
+            "release": {"release": release, "release_fit_on": "evaluated"},
+        }.items():
+            (paths.asset("settings") / f"{name}.json").write_text(json.dumps(values))
+
+    def make(self, *assets: dg.AssetsDefinition) -> list[dg.MaterializeResult]:
+        """The bodies of assets, all of a release by default, as a run would call them."""
+        made = assets or tuple(release_assets)
+        return [asset(dg.build_asset_context(partition_key="Small", instance=self.instance)) for asset in made]
+
+    def run(self) -> dg.ExecuteInProcessResult:
+        """A run of all of them."""
+        return dg.materialize(
+            release_assets, partition_key="Small", instance=self.instance, selection=list(release_assets)
+        )
+
+    def night(self, training_set: TrainingSet, *names: str, release: str = "") -> Decision:
+        self.land(training_set, names or ("markov_chain",), release)
+        self.make()
+        return self.decision
+
+    @property
+    def decision(self) -> Decision:
+        found = read_decision(self.paths)
+        assert found is not None
+        return found
+
+    @property
+    def in_charge(self) -> str:
+        return raw2rank.load(self.paths.champion).name
+
+    def events(self) -> list[tuple[str, str, str]]:
+        return [(one.event, one.name, one.who) for one in read_history(self.paths.asset("release"))]
+
+
+@pytest.fixture(scope="module")
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.instance_for_test() as instance:
+        instance.add_dynamic_partitions(datasets.name, ["Small"])
+        yield instance
+
+
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, instance: dg.DagsterInstance) -> Shop:
+    monkeypatch.setenv("RAW2RANK_HOME", str(tmp_path))
+    monkeypatch.setattr(module, "_who", lambda: "ann")
+    return Shop(Workspace.current().dataset("Small"), instance)
+
+
+def test_the_first_release_must_beat_the_most_popular_items(shop: Shop) -> None:
+    found = shop.night(sessions())
+    assert found.verdict == PROMOTE
+    assert found.champion is None
+    assert found.findings[0].bound.id == "better_than_most_popular"
+    assert shop.in_charge == "markov_chain"
+    assert shop.events() == [(PROMOTED, "markov_chain", "the gate")]
+    # it answers as the rankings did, which the gate has checked
+    assert found.figures["bundle_overlap"] == 1
+    answered = raw2rank.load(shop.paths.champion).recommend([["B003"]], k=1)
+    assert answered.items == [["B004"]]
+    assert raw2rank.load(shop.paths.champion).titles[4] == "Title of B004"
+
+
+def test_a_first_release_that_beats_nothing_is_refused_and_no_run_fails(shop: Shop) -> None:
+    found = shop.night(sessions(), "random")
+    assert found.verdict == REFUSE
+    assert not shop.paths.champion.exists()
+    assert read_state(shop.paths).release == ""
+    assert shop.events() == [(REFUSED, "random" if found.candidate.name == "random" else "most_popular", "the gate")]
+    # the refused candidate stays to be looked at
+    assert raw2rank.load(shop.paths.asset("release", "candidate")).name == found.candidate.name
+
+
+def test_the_same_again_is_unchanged_without_a_ranking(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop.night(sessions())
+    before = [version.path for version in versions_of(shop.paths.champion)]
+
+    def ranked_again(*_: object) -> None:
+        raise AssertionError("it was ranked")
+
+    monkeypatch.setattr("ml.release.gate_run.champion_rankings", ranked_again)
+    monkeypatch.setattr("ml.release.gate_run.measured_cases", ranked_again)
+    assert shop.night(sessions()).verdict == UNCHANGED
+    assert [version.path for version in versions_of(shop.paths.champion)] == before
+    assert shop.events() == [(PROMOTED, "markov_chain", "the gate")]
+
+
+def test_new_data_are_promoted_and_the_champion_is_measured_on_them(shop: Shop) -> None:
+    shop.night(sessions())
+    found = shop.night(sessions(new_items=4, seed=1))
+    assert found.verdict == PROMOTE
+    assert found.candidate.items == ITEMS + 4
+    assert found.champion.items == ITEMS
+    # a target that the champion does not know is a miss, and counts among the new items
+    assert found.metrics["champion"]["ndcg@10 new_items"] == 0
+    assert found.metrics["candidate"]["ndcg@10 new_items"] > 0
+    assert found.users["new_items"] > 10
+    assert raw2rank.load(shop.paths.champion).items == ITEMS + 4
+    assert [one[0] for one in shop.events()] == [PROMOTED, PROMOTED]
+    cases = pl.read_parquet(shop.paths.asset("release", "decision") / "cases.parquet")
+    assert cases.columns == ["user_index", "candidate", "most_popular", "champion"]
+    assert cases.height == USERS
+    assert {"leaderboard.parquet", "champion_leaderboard.parquet", "decision.html"} <= {
+        path.name for path in shop.paths.asset("release", "decision").iterdir()
+    }
+
+
+def test_items_that_are_gone_are_left_out_of_the_lists_of_the_champion(shop: Shop) -> None:
+    shop.night(sessions(new_items=6))
+    found = shop.night(sessions(seed=1))
+    assert found.champion.items == ITEMS + 6
+    # measured on what is left of its catalogue, it is as good as before
+    assert found.metrics["champion"]["ndcg@10"] > 0.5
+
+
+@pytest.mark.parametrize("worse", ["most_popular", "random", "hash_random"])
+def test_a_planted_worse_candidate_is_never_promoted(shop: Shop, worse: str) -> None:
+    shop.night(sessions())
+    found = shop.night(sessions(seed=1), worse, release=worse)
+    assert found.verdict == REFUSE
+    assert "not_less_accurate" in found.sentence
+    assert shop.in_charge == "markov_chain"
+    assert shop.events()[-1] == (REFUSED, worse, "the gate")
+    # neither by making the champion again
+    shop.make(champion)
+    assert shop.in_charge == "markov_chain"
+    assert [one[0] for one in shop.events()] == [PROMOTED, REFUSED]
+
+
+def test_a_refused_candidate_warns_in_a_check_of_each_bound(shop: Shop) -> None:
+    shop.night(sessions())
+    shop.land(sessions(seed=1), ("random",), "random")
+    result = shop.run()
+    assert result.success
+    found = {one.check_name: one for one in result.get_asset_check_evaluations()}
+    assert not found["not_less_accurate"].passed
+    assert found["not_less_accurate"].severity == dg.AssetCheckSeverity.WARN
+    assert "promote by hand after a look" in found["not_less_accurate"].description
+    assert found["size_is_bounded"].passed
+    # of a first release, which this is not
+    assert found["better_than_most_popular"].passed
+    (made,) = result.asset_materializations_for_node("release__decision")
+    assert made.metadata["verdict"].value == REFUSE
+    assert made.metadata["open"].value == "/releases/Small/decision.html"
+
+
+def test_a_damaged_champion_counts_as_none_and_is_told(shop: Shop) -> None:
+    shop.night(sessions())
+    (shop.paths.champion / "catalogue.parquet").write_bytes(b"no longer")
+    found = shop.night(sessions(seed=1))
+    assert found.champion is None
+    assert found.verdict == PROMOTE
+    assert found.notes[0].startswith("The champion cannot be loaded and counts as none: the bundle")
+    assert raw2rank.load(shop.paths.champion).name == "markov_chain"
+    # also where the candidate is the very same
+    (shop.paths.champion / "catalogue.parquet").write_bytes(b"no longer")
+    assert shop.night(sessions(seed=1)).verdict == PROMOTE
+    assert raw2rank.load(shop.paths.champion).name == "markov_chain"
+
+
+def test_where_no_release_is_asked_for_the_champion_stays(shop: Shop) -> None:
+    shop.night(sessions())
+    found = shop.night(sessions(seed=1), release="none")
+    assert found.verdict == NO_RELEASE
+    assert shop.in_charge == "markov_chain"
+    with pytest.raises(ReleaseError, match="has no candidate"):
+        promote(shop.paths)
+
+
+def test_what_was_not_compared_cannot_be_released(shop: Shop) -> None:
+    shop.land(sessions(), release="two_hop_graph")
+    with pytest.raises(dg.Failure, match="RELEASE=two_hop_graph is not among the recommenders compared"):
+        shop.make()
+
+
+def test_by_hand_a_refused_candidate_is_promoted_and_taken_back(shop: Shop) -> None:
+    shop.night(sessions())
+    shop.night(sessions(seed=1), "random", release="random")
+    promoted = promote(shop.paths, reason="a trial")
+    assert shop.in_charge == "random"
+    assert promoted.sentence.endswith("was promoted by hand (a trial).")
+    with pytest.raises(ReleaseError, match="is in charge already"):
+        promote(shop.paths)
+    back = roll_back(shop.paths, reason="it was a bad one")
+    assert shop.in_charge == "markov_chain"
+    assert back.release == shop.decision.champion.digest
+    assert shop.events()[-2:] == [(PROMOTED_BY_HAND, "random", "ann"), (ROLLED_BACK, "random", "ann")]
+    with pytest.raises(ReleaseError, match="has no release to roll back to"):
+        roll_back(shop.paths)
+    # by its digest
+    assert promote(shop.paths, promoted.release[:8].upper()).name == "random"
+    with pytest.raises(ReleaseError, match=f"no release ffffffff that can be loaded in .*{promoted.release[:12]}"):
+        promote(shop.paths, "ffffffff")
+
+
+def test_what_was_rolled_back_is_not_promoted_again_unasked(shop: Shop) -> None:
+    shop.night(sessions())
+    shop.night(sessions(seed=1))
+    first, second = (one.release for one in read_history(shop.paths.asset("release")))
+    roll_back(shop.paths, "complaints")
+    # of the decision that stands
+    shop.make(champion)
+    assert read_state(shop.paths).release == first
+    # and of the next one on the same candidate
+    found = shop.night(sessions(seed=1))
+    assert found.verdict == REFUSE
+    assert found.candidate.digest == second
+    assert "rolled back by ann" in found.notes[0]
+    assert read_state(shop.paths).release == first
+    # of other data it is another candidate
+    assert shop.night(sessions(seed=2)).verdict == PROMOTE
+
+
+def test_a_decision_on_another_candidate_promotes_nothing(shop: Shop) -> None:
+    shop.night(sessions())
+    shop.land(sessions(seed=1))
+    shop.make(*release_assets[:2])
+    assert shop.decision.verdict == PROMOTE
+    # the candidate was made again, and nobody has decided on it
+    shop.land(sessions(seed=2), ("random",), "random")
+    shop.make(release_assets[0])
+    shop.make(champion)
+    assert shop.in_charge == "markov_chain"
+    assert "another one than when the gate decided" in read_state(shop.paths).sentence
+
+
+def test_two_roll_backs_lead_to_the_first_release(shop: Shop) -> None:
+    for seed in range(3):
+        assert shop.night(sessions(seed=seed)).verdict == PROMOTE
+    one, two, _ = (event.release for event in read_history(shop.paths.asset("release")))
+    assert roll_back(shop.paths).release == two
+    assert roll_back(shop.paths).release == one
+
+
+def _settle_and_die(dataset: str, at: str) -> None:
+    """Promote in a process that is killed at a step."""
+
+    def die(*_: object, **__: object) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    if at == "copy":
+        module.shutil.copytree = die
+    elif at == "history":
+        module._add = die
+    else:
+        module._state = die
+    settle(Workspace.current().dataset(dataset))
+
+
+@pytest.mark.parametrize(("at", "seed"), [("copy", 0), ("history", 1), ("state", 1)])
+def test_a_promotion_that_is_killed_leaves_a_champion_that_loads(shop: Shop, at: str, seed: int) -> None:
+    shop.night(sessions())
+    shop.land(sessions(seed=1))
+    shop.make(*release_assets[:2])
+    process = get_context("fork").Process(target=_settle_and_die, args=("Small", at))
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    expected = {0: sessions(), 1: sessions(seed=1)}[seed].digest()
+    assert raw2rank.load(shop.paths.champion).digests["training_set"] == expected
+    # the next call completes what was left
+    settle(shop.paths)
+    assert raw2rank.load(shop.paths.champion).digests["training_set"] == sessions(seed=1).digest()
+    assert [one[0] for one in shop.events()] == [PROMOTED, PROMOTED]
+    assert read_state(shop.paths).release == read_history(shop.paths.asset("release"))[-1].release
+
+
+def test_jobs_promote_and_roll_back_and_record_the_champion(shop: Shop) -> None:
+    shop.night(sessions())
+    shop.night(sessions(seed=1))
+    first, second = (one.release for one in read_history(shop.paths.asset("release")))
+    by_name = {job.name: job for job in release_jobs}
+
+    def run(name: str, op: str, config: dict[str, str]) -> str:
+        ops = {"ops": {op: {"config": config}}}
+        assert by_name[name].execute_in_process(ops, instance=shop.instance, partition_key="Small").success
+        record = shop.instance.get_latest_data_version_record(champion.key, partition_key="Small")
+        return record.event_log_entry.tags["dagster/data_version"]
+
+    assert run("rollback", "put_the_last_in_charge", {"reason": "complaints"}) == first
+    assert run("promote", "put_in_charge", {"version": second[:10], "reason": "it was us"}) == second
+    last = read_history(shop.paths.asset("release"))[-1]
+    assert (last.event, last.why, bool(last.run)) == (PROMOTED_BY_HAND, "it was us", True)
+    with pytest.raises(dg.Failure, match="Small: there is no release 0000 that can be loaded"):
+        run("promote", "put_in_charge", {"version": "0000"})
+
+
+def test_equal_nights_give_equal_versions(shop: Shop) -> None:
+    """Times differ from run to run and are no part of a version."""
+
+    def versions() -> list[str]:
+        shop.land(sessions(seed=1))
+        return [made.data_version.value for made in shop.make()]
+
+    shop.night(sessions())
+    found = versions()
+    roll_back(shop.paths)
+    # as before the first of both nights
+    (shop.paths.asset("release") / "history.jsonl").unlink()
+    assert versions() == found
+
+
+def test_the_page_escapes_what_the_data_say(shop: Shop) -> None:
+    found = shop.night(sessions())
+    page = decision_page(found, "<script>alert(1)</script>", "2026-01-01")
+    assert "<script" not in page
+    assert "better_than_most_popular" in page
+    assert "Promoted" in page
+
+
+def test_the_lineage_has_the_release_at_its_end() -> None:
+    graph = defs.resolve_asset_graph()
+    parents = graph.get(decision.key).parent_keys
+    assert dg.AssetKey(["release", "candidate"]) in parents
+    # the champion is read as a folder: as an input it would be a circle
+    assert not graph.get(champion.key).child_keys
+    assert decision.key in graph.get(dg.AssetKey(["evaluation", "report"])).parent_keys
+    assert {"promote", "rollback"} <= {job.name for job in defs.resolve_all_job_defs()}
