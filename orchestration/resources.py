@@ -241,6 +241,13 @@ class Settings(dg.ConfigurableResource):
         description="How many seeds everything random is fitted with: the seed and those after it. The leaderboard has "
         "the mean over them and how far they lie apart; rankings and models that are kept are of the first.",
     )
+    pretrain_on: list[str] | None = _setting(
+        [],
+        _COMPARISON,
+        "pretraining",
+        description="Other datasets of the workspace, run before, that recipes with a table [pretraining] are trained "
+        "on first; empty for none.",
+    )
     audit_model: str | None = _setting(
         "",
         _COMPARISON,

@@ -43,7 +43,7 @@ def can_be_refitted(name: str, registry: Registry) -> str:
             if recipe.teacher_lists is not None:
                 return f"{part}: the model is taught lists of training users"
             if recipe.pretraining is not None:
-                return f"{part}: the model starts from weights that were trained on other datasets"
+                return f"{part}: its folder does not hold the weights of other datasets that the model starts from"
     return ""
 
 

@@ -28,8 +28,8 @@ def fitted_on_everything(
         execution: threads, device and precision; those of the measured fit where ``None``.
 
     Raises:
-        ValueError: the recipe reads times, which test items have none of, learns more than the next item, or is
-            pre-trained; or training started warm.
+        ValueError: the recipe reads times, which test items have none of, learns more than the next item, or
+            starts from weights of other datasets and was loaded from its folder, without them; or training started warm.
         DivergedError: the loss is no finite number any more.
     """
     recipe = measured.recipe
@@ -42,10 +42,10 @@ def fitted_on_everything(
         raise ValueError(
             f"recipe {recipe.name} learns more than the next item of a history: it cannot be fitted on everything"
         )
-    if recipe.pretraining is not None:
+    if recipe.pretraining is not None and measured.pretrained is None:
         raise ValueError(
-            f"recipe {recipe.name} starts from weights that were trained on other datasets: it cannot be fitted on "
-            "everything"
+            f"recipe {recipe.name} starts from weights that were trained on other datasets, which its folder does not "
+            "hold: it cannot be fitted on everything"
         )
     if isinstance(measured.started_from, CarriedOver):
         raise ValueError(
@@ -60,7 +60,9 @@ def fitted_on_everything(
         execution=measured.execution if execution is None else execution,
         fit_on=FIT_ON_EVERYTHING,
         validate_with_seen_excluded=measured.validate_with_seen_excluded,
+        pretrained=measured.pretrained,
     )
+    again.pretrained_from = measured.pretrained_from
     again.training_set_digest = everything.digest()
     again._features, again.derived = measured._features, measured.derived
     # as JSON, whose lists a recipe is read from

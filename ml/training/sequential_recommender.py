@@ -44,7 +44,7 @@ from ml.training.list_generating import written_code_lists, written_lists, writt
 from ml.training.log import FILE as LOG_FILE
 from ml.training.log import EpochRecord, read_log, write_log
 from ml.training.loop import Phase, Trained, train_model
-from ml.training.pretrained import Pretrained, recipe_digest
+from ml.training.pretrained import Pretrained
 from ml.training.recipe import Recipe, recipe_from_tables
 from ml.training.reproducible import generator_for, reproducible
 from ml.training.runtime import Execution
@@ -293,7 +293,7 @@ class SequentialRecommender:
                 f"recipe {recipe.name}: this model starts from weights that were trained on other datasets, and none "
                 "were given: pre-train it by ml.transfer.pretrain, or name datasets in PRETRAIN_ON"
             )
-        if pretrained.recipe != recipe_digest(recipe):
+        if pretrained.recipe != recipe.pretraining_digest():
             raise ValueError(f"recipe {recipe.name}: it was changed after the weights were pre-trained: do that again")
         self.pretrained_from = pretrained.described()
 
@@ -351,7 +351,13 @@ class SequentialRecommender:
             return
         try:
             weights, self.started_from = carried_over(
-                self.start, self.recipe, self.model, training_set.item_ids, training_set.user_ids, self._features
+                self.start,
+                self.recipe,
+                self.model,
+                training_set.item_ids,
+                training_set.user_ids,
+                self._features,
+                None if self.pretrained_from is None else self.pretrained_from["digest"],
             )
         except CannotStartWarm as error:
             self.started_from = ColdStart(str(error))
