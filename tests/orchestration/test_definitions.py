@@ -190,7 +190,8 @@ def test_no_run_that_makes_something_starts_by_itself() -> None:
     # they make the names of datasets known, and have a check evaluated
     for name in ("register_landed", "show_staleness"):
         assert status.pop(name) == dg.DefaultSensorStatus.RUNNING
-    sensors = ("new_dumps", "on_new_data_sensor", "alert_on_failure")
+    alerts = ("alert_on_failure", "alert_on_failed_checks", "alert_on_silence", "alert_on_overdue")
+    sensors = ("new_dumps", "on_new_data_sensor", *alerts)
     assert status == dict.fromkeys(sensors, dg.DefaultSensorStatus.STOPPED)
 
 

@@ -25,7 +25,7 @@ from ml.recommenders.fit import Conditions, fit
 from ml.recommenders.registry import Registry, check_audit_model, modules_of, recipes
 from ml.tasks.next_item import NextItem
 from ml.text.shared_space import ARRAYS, TextSpace
-from ml.training.pretrained import DESCRIPTION, WEIGHTS, Pretrained, recipe_digest
+from ml.training.pretrained import DESCRIPTION, WEIGHTS, Pretrained
 from ml.training.recipe import TableError, load_recipe, recipe_from_tables
 from ml.training.runtime import Execution
 from ml.training.sequential_recommender import SequentialRecommender
@@ -233,7 +233,7 @@ def test_what_was_learnt_on_one_dataset_helps_on_another_before_it_is_finetuned(
             training=replace(recipe.training, max_epochs=1),
         )
         begun, _ = pretrain(recipe, [source], target.item_text, 0, ONE_THREAD)
-        begun = replace(begun, recipe=recipe_digest(still))
+        begun = replace(begun, recipe=still.pretraining_digest())
         recommender = SequentialRecommender(still, pretrained=begun, execution=ONE_THREAD).fit(target)
         found[epochs] = recommender.best_validation_ndcg_at_10
     assert found[12] > 0.3
