@@ -11,7 +11,7 @@ import hashlib
 import json
 import shutil
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +63,7 @@ class TrainingState:
     def as_json(self) -> dict[str, Any]:
         """All but the weights."""
         numbers = {name: value for name, value in vars(self).items() if name not in ("best_weights", "log")}
-        return numbers | {"log": [asdict(record) for record in self.log]}
+        return numbers | {"log": [record.as_json() for record in self.log]}
 
 
 @dataclass
