@@ -102,7 +102,7 @@ def settle(paths: DatasetPaths, run: str = "") -> State:
 
     decision = read_decision(paths)
     if decision is None:
-        raise ReleaseError(f"there is no decision on a release of {paths.dataset}: make release/decision first")
+        raise ReleaseError("there is no decision on a release yet: make release/decision first")
     history = read_history(paths.asset("release"))
     champion = open_champion(paths.champion)
     current = champion_digest(champion)
@@ -157,7 +157,7 @@ def promote(paths: DatasetPaths, version: str = "", reason: str = "", run: str =
     else:
         found = current_version(paths.asset("release", "candidate"))
         if found is None or not (found / "bundle.json").exists():
-            raise ReleaseError(f"{paths.dataset} has no candidate: make run DATASET={paths.dataset} makes one")
+            raise ReleaseError(f"there is no candidate: make run DATASET={paths.dataset} makes one")
         source = found
     bundle = load(source)
     digest = digest_of(bundle)
@@ -191,7 +191,7 @@ def roll_back(paths: DatasetPaths, reason: str = "", run: str = "") -> State:
     standing = in_charge(read_history(paths.asset("release")))
     if len(standing) < 2:
         raise ReleaseError(
-            f"{paths.dataset} has no release to roll back to: promote --version puts another one in charge"
+            "there is no release before the one in charge to roll back to: promote --version puts another one in charge"
         )
     taken_back, before = standing[-1], standing[-2]
     source = _find(paths, before.release)
