@@ -4,6 +4,7 @@
         --recipes sasrec_text_and_id cl4srec --seeds 3
     python -m benchmarks.knowledge ... --only-table
     python -m benchmarks.knowledge ... --recipes llm_query --pairs llm_query:sasrec_sampled_softmax
+    python -m benchmarks.knowledge ... --recipes unisrec_pretrained --pretrain-on workspace/lake/Toys
 
 Each recipe, and the recipe that its key ``plain`` names, is fitted with the seeds on the training set of each dataset
 that was run before, and ranks the whole catalogue for the test users, with or without the items of their histories as
@@ -52,10 +53,11 @@ from ml.number_format import interval as interval_text
 from ml.recommender import MODEL
 from ml.recommenders.counterparts import counterparts
 from ml.recommenders.fit import Conditions, depends_on_seed, fit
-from ml.recommenders.registry import Registry, registry
+from ml.recommenders.registry import Registry, needed_pretrained, registry
 from ml.reports.render.markdown.table import table as markdown_table
 from ml.tables import Cell
 from ml.training.runtime import DEFAULT_THREADS
+from ml.transfer.sources import described
 
 METRICS = (HEADLINE, "recall@10")
 _DEPTH = 20
@@ -73,6 +75,7 @@ class Bench:
         fit_on: what the final fit sees.
         device: of torch.
         threads: of torch.
+        sources: folders of other datasets, that recipes with a table ``pretraining`` are trained on first.
     """
 
     lake: Path
@@ -81,6 +84,7 @@ class Bench:
     fit_on: str
     device: str
     threads: int
+    sources: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if exclude_seen is None:
             exclude_seen = read_json(lake / "settings", "ranking.json")["exclude_seen"]
         folder = options.out / lake.name
-        bench = Bench(lake, folder, exclude_seen, options.fit_on, options.device, options.threads)
+        sources = tuple(sorted(options.pretrain_on))
+        if lake in sources:
+            raise SystemExit(f"error: --pretrain-on names {lake}, which is the dataset itself")
+        bench = Bench(lake, folder, exclude_seen, options.fit_on, options.device, options.threads, sources)
         asked = tuple(dict.fromkeys([*options.recipes, *(name for pair in options.pairs for name in pair)]))
         names = with_plain(asked, registry())
         if not options.only_table:
@@ -160,7 +167,14 @@ def fit_and_measure(bench: Bench, name: str, seed: int) -> str:
     """Fit a recommender with one seed and keep its metrics; gives a line that says so."""
     training_set, known = _training_set(bench.lake), registry()
     folder = _folder(bench, name, seed)
-    conditions = Conditions(seed, bench.fit_on, bench.exclude_seen, device=bench.device, threads=bench.threads)
+    conditions = Conditions(
+        seed,
+        bench.fit_on,
+        bench.exclude_seen,
+        device=bench.device,
+        threads=bench.threads,
+        sources=tuple(map(load_training_set, bench.sources)) if needed_pretrained([name]) else (),
+    )
     folder.mkdir(parents=True, exist_ok=True)
     began = time.perf_counter()
     try:
@@ -219,6 +233,8 @@ def _key(bench: Bench, name: str, seed: int) -> str:
         "exclude_seen": bench.exclude_seen,
         "fit_on": bench.fit_on,
     }
+    if needed_pretrained([name]):
+        decisive["sources"] = [described(load_training_set(source)) for source in bench.sources]
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 
@@ -349,6 +365,14 @@ def _parser() -> argparse.ArgumentParser:
     add("--recipes", nargs="+", required=True, help="recommenders; the plain ones are added")
     add("--pairs", nargs="+", type=_pair, default=[], metavar="NAME:PLAIN", help="more recommenders to compare")
     add("--seeds", type=int, default=3, help="how many, from 0")
+    add(
+        "--pretrain-on",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="LAKE",
+        help="other datasets, for pre-trained recipes",
+    )
     add("--only-table", action="store_true", help="fit nothing")
     add("--exclude-seen", action=argparse.BooleanOptionalAction, help="default: as the run that made the lake")
     add("--fit-on", choices=(FIT_ON_TRAIN, FIT_ON_BOTH), default=FIT_ON_TRAIN)

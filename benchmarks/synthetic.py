@@ -324,7 +324,7 @@ def write_staged(plan: Plan, folder: Path, processes: int | None = None) -> dict
     for file in files.to_pylist():
         kept, rejected = (rows[kind, file["source_file"]] for kind in kinds)
         known = {"lines_read": kept + rejected, "rows_read": kept + rejected, "rows_kept": kept}
-        # the digest is that of one row, and only has to be another for another file
+        # not the digest of the rows, but different for every file
         content = f"{file['content']} {file['source_file']} {plan.seed} {kept}"
         held.append({**file, **known, "rows_rejected": rejected, "content": content})
     pq.write_table(pa.Table.from_pylist(held, schema=files.schema), landing / "files.parquet")

@@ -172,12 +172,14 @@ def summary(runs: list[dict]) -> dict[str, dict[str, Any]]:
         logs = [run[name]["log"] for run in runs]
         values = seed_values(tuple(run[name]["metrics"] for run in runs))
         times = [reached(log, quality) for log, quality in zip(logs, best, strict=True)]
+        known = [time for time in times if time is not None]
+        in_all = len(known) == len(times)
         test = None if name == COLD else paired_test(values, cold)
         interval = None if test is None else test.interval()
         figures[name] = {
-            "reached": sum(time is not None for time in times),
-            "seconds": None if None in times else statistics.mean(time[0] for time in times),
-            "epochs": None if None in times else statistics.mean(time[1] for time in times),
+            "reached": len(known),
+            "seconds": statistics.mean(seconds for seconds, _ in known) if in_all else None,
+            "epochs": statistics.mean(epochs for _, epochs in known) if in_all else None,
             "seconds_in_all": statistics.mean(log[-1]["seconds"] for log in logs),
             "epochs_in_all": statistics.mean(len(log) for log in logs),
             "validation": statistics.mean(max(record["validation_ndcg_at_10"] or 0 for record in log) for log in logs),

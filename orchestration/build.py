@@ -17,9 +17,11 @@ from orchestration.assets.evaluation import evaluation_assets
 from orchestration.assets.fusions import fusion_assets
 from orchestration.assets.language_models import language_model_assets
 from orchestration.assets.models import model_assets
+from orchestration.assets.pretrained import pretrained_assets
 from orchestration.assets.progress import progress_assets
 from orchestration.assets.rankings import ranking_assets
 from orchestration.assets.raw import landing_assets, raw_dumps
+from orchestration.assets.recommendations import recommendation_assets
 from orchestration.assets.release import release_assets
 from orchestration.assets.report import report_assets
 from orchestration.assets.rerankings import reranking_assets
@@ -59,6 +61,7 @@ def build_defs(resources: Mapping[str, Any] | None = None) -> dg.Definitions:
             *training_set_assets,
             *baseline_assets,
             *codes_assets,
+            *pretrained_assets,
             *model_assets,
             *fusion_assets,
             *teacher_lists_assets,
@@ -74,6 +77,7 @@ def build_defs(resources: Mapping[str, Any] | None = None) -> dg.Definitions:
             *audit_assets,
             *progress_assets,
             *release_assets,
+            *recommendation_assets,
             *report_assets,
             *search_assets,
         ],

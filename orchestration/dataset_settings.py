@@ -8,13 +8,14 @@ does not make a split stale. The assets that write it are in :mod:`orchestration
 import math
 from collections.abc import Iterable, Mapping
 from datetime import date
+from pathlib import Path
 from typing import Any, get_origin
 
 import dagster as dg
 from pydantic import ValidationError
 
 from ml.config import nearest
-from ml.data.files import read_json, whole
+from ml.data.files import DamagedFile, read_json, sha256_of_file, whole
 from ml.data.setting_names import RENAMED, by_first_name, by_new_name, notice
 from ml.recommenders.needs import may_be_refused
 from ml.recommenders.registry import (
@@ -25,7 +26,7 @@ from ml.recommenders.registry import (
     recommender_names,
     registry,
 )
-from ml.release.gate_choice import NONE
+from ml.release.gate.choice import NONE
 from orchestration.options import kind_of, reader, shown_default
 from orchestration.paths import Workspace
 from orchestration.reporting import digest_of
@@ -37,18 +38,27 @@ _DESCRIPTIONS = {
     "training": "The seed of code assignment, random baselines and training.",
     "fit": "What the final fit of every recommender reads, and what models start from.",
     "ranking": "Whether seen items are left out of the rankings, of validation users too.",
+    "pretraining": "Which other datasets models are pre-trained on, and what these hold.",
     "seeds": "How many seeds everything random is fitted with.",
     "audits": "What the audits train again.",
     "comparison": "Which models, fusions and re-rankings are made and compared.",
     "release": "Which recommender is the candidate of a release, and what it is fitted on.",
+    "recommendations": "How many items the release recommends to each user, and which it may.",
 }
 # what each asset of the settings is for, and the settings that it writes down
 SLICES = {name: (description, settings_of(name)) for name, description in _DESCRIPTIONS.items()}
 # settings that came later than the first workspaces; what these hold was made with the default
-YOUNGER = ("cold_items", "release", "release_fit_on", "warm_start")
+YOUNGER = (
+    *("cold_items", "warm_start", "release", "release_fit_on"),
+    *("recommend_items", "recommend_where", "recommend_only", "recommend_without"),
+)
+# settings that name files of item ids, whose content is a part of the choice
+ITEM_FILES = ("recommend_only", "recommend_without")
 # beside the recipes of a comparison, where there are such: those that a dataset may have to refuse and that were named
 # by name, not by a set
 BY_NAME = "recipes_by_name"
+_NAME_OF = {"pretrain_on": "Beauty"}
+_READ_OF_SOURCE = (("training_sets", "sequences"), ("training_sets", "item_text"))
 # in no slice: where models are trained says nothing of what they are
 
 
@@ -56,14 +66,22 @@ def chosen(settings: Settings, name: str, kept: Mapping[str, Any] | None = None)
     """The values of one slice of the settings: as given, else as in ``kept``, else the default.
 
     Of recipes the names that the choice stands for, and apart (:data:`BY_NAME`) those that are not left out where the
-    dataset lacks what they read; of the model that the audits train also what its recipe says, since
-    no asset of that model lies above them.
+    dataset lacks what they read; of other datasets also what they hold, and of the model that the audits train also
+    what its recipe says, since no asset of these lies above what reads the settings.
     """
     every = resolved(settings, kept)
     values = {field: every[field] for field in SLICES[name][1]}
     if "recipes" in values:
         by_name = _named(settings.recipes) if settings.recipes is not None else (kept or {}).get(BY_NAME, [])
         return {"recipes": chosen_names(values["recipes"]), **({BY_NAME: by_name} if by_name else {})}
+    if values.get("pretrain_on"):
+        # no asset of the other datasets lies above those of this one
+        return values | {"pretrain_on_data": {source: digest_of_source(source) for source in values["pretrain_on"]}}
+    for field in ITEM_FILES:
+        if values.get(field):
+            # a file that is gone is another choice, which the asset of the settings then refuses
+            path = item_file(values[field])
+            values |= {f"{field}_digest": sha256_of_file(path) if path.is_file() else "none"}
     if values.get("audit_model"):
         recipe = recipes().get(values["audit_model"])
         # a recipe that is gone is another choice, which the asset of the settings then refuses
@@ -121,7 +139,7 @@ def _from_toml(name: str, value: Any) -> Any:
     if get_origin(kind) is list:
         if isinstance(value, list) and all(isinstance(entry, str) for entry in value):
             return value
-        raise ValueError(f'{shown}: give names in brackets, as in {name} = ["tiny_softmax"]')
+        raise ValueError(f'{shown}: give names in brackets, as in {name} = ["{_NAME_OF.get(name, "tiny_softmax")}"]')
     if kind is bool:
         if isinstance(value, bool):
             return value
@@ -227,6 +245,24 @@ def check_settings(settings: Settings) -> None:
     check_recipes(settings.recipes or [])
     check_audit_model(settings.audit_model or "")
     _check_release(settings.release or "")
+    for name in ITEM_FILES:
+        if path := getattr(settings, name):
+            _check_item_file(name, path)
+
+
+def _check_item_file(name: str, path: str) -> None:
+    # it leads to pyarrow, which nothing else here needs
+    from ml.release.candidates import read_item_ids
+
+    try:
+        read_item_ids(item_file(path))
+    except ValueError as error:
+        raise ValueError(f"{name.upper()}={path} is not possible: {error}") from error
+
+
+def item_file(path: str) -> Path:
+    """A file that a setting names: a relative path starts at the workspace."""
+    return Workspace.current().home / path
 
 
 def _check_release(name: str) -> None:
@@ -236,6 +272,41 @@ def _check_release(name: str) -> None:
             f"there is no recommender {name} for RELEASE{nearest(name, known)}; name one that is compared, '{NONE}' "
             "for no release, or nothing for the best"
         )
+
+
+def check_sources(names: Iterable[str], dataset: str) -> None:
+    """Check that the models of a dataset can be pre-trained on others.
+
+    Raises:
+        ValueError: one is the dataset itself, or has no training set with item text; the message says what to do.
+    """
+    names = list(names)
+    there = [
+        path.parents[1].name for path in sorted(Workspace.current().home.glob(f"lake/*/{'/'.join(_READ_OF_SOURCE[1])}"))
+    ]
+    for name in names:
+        given = f"PRETRAIN_ON={','.join(names)} is not possible"
+        if name == dataset:
+            raise ValueError(f"{given}: {name} is the dataset itself; name others")
+        paths = Workspace.current().dataset(name)
+        if not all(paths.asset(*key).exists() for key in _READ_OF_SOURCE):
+            known = ", ".join(other for other in there if other != dataset) or "none"
+            raise ValueError(
+                f"{given}: {name} has no training set with item text in this workspace{nearest(name, there)}; make it "
+                f"first, as in make run DATASET={name}. Datasets that have one: {known}"
+            )
+
+
+def digest_of_source(name: str) -> str:
+    """Digest of what a pre-training may read of a dataset: its training set and its item text; ``none`` where they are
+    not there."""
+    from ml.data.item_text import FILE
+
+    sequences, texts = (Workspace.current().dataset(name).asset(*key) for key in _READ_OF_SOURCE)
+    try:
+        return digest_of([read_json(sequences, "training_set.json")["digest"], sha256_of_file(texts / FILE)])
+    except (OSError, DamagedFile):
+        return "none"
 
 
 def execution_of(settings: Settings, dataset: str) -> dict[str, Any]:

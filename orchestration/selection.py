@@ -13,6 +13,7 @@ from ml.recommenders.registry import (
     compared,
     left_out_language_models,
     needed_codes,
+    needed_pretrained,
     needed_teacher_lists,
 )
 from orchestration.dagster_internals import BaseAssetGraph
@@ -27,14 +28,14 @@ REPORT = dg.AssetKey(["evaluation", "report"])
 MORE_RECIPES = "more_recipes"
 
 # layers of assets that are made where a chosen model needs them
-_NEEDED = {"codes": needed_codes, "teacher_lists": needed_teacher_lists}
+_NEEDED = {"codes": needed_codes, "teacher_lists": needed_teacher_lists, "pretrained": needed_pretrained}
 
 
 def group_of(layer: str, name: str) -> str:
     """The group of an asset of a recommender or of codes: its layer, or apart where the default recipes do not need it.
 
     Args:
-        layer: ``baselines``, ``models``, ``rankings``, ``codes`` or ``teacher_lists``.
+        layer: ``baselines``, ``models``, ``rankings``, ``codes``, ``teacher_lists`` or ``pretrained``.
         name: of the recommender, of the code assignment or of the teacher lists.
     """
     needed = _NEEDED[layer](chosen_names([])) if layer in _NEEDED else compared([])
@@ -53,8 +54,8 @@ def unwanted(graph: BaseAssetGraph, named: Iterable[str]) -> set[dg.AssetKey]:
 
 def is_chosen(key: dg.AssetKey, chosen: Iterable[str]) -> bool:
     """Whether an asset is made under a choice: all but the recommenders that run only where they are chosen, their
-    rankings, code assignments and teacher lists that no chosen model needs, and the report where the extra for it is
-    not installed.
+    rankings; code assignments, teacher lists and pre-trained weights that no chosen model needs; and the report where
+    the extra for it is not installed.
 
     Args:
         chosen: models, fusions and re-rankings, as :func:`chosen_names` returns them.

@@ -1,8 +1,8 @@
 {#-
-    Why not dbt's own `incremental`: it does not notice when the SQL of the model, a macro or a variable changes, it has
-    no word for the rows of a file that is gone, it compares keys by `=`, which null breaks, and its models have two
-    branches, of which unit tests see one. Here a model is one query, of which a restricted input gives the restricted
-    result, and what the table holds is noted in the transaction that changes it.
+    Not dbt's own `incremental`, because that does not notice when the SQL of a model, a macro or a variable changes,
+    cannot remove the rows of a file that is gone, compares keys with `=`, which fails for null, and splits a model
+    into two branches, of which unit tests see one. Here a model is a single query: it is run on all rows, or only on
+    those that need to be computed again. What the table holds is recorded in the transaction that changes it.
 -#}
 {% materialization by_file, adapter='duckdb' %}
     {%- set by_file = config.require('by_file') -%}
@@ -12,7 +12,7 @@
 
     {{ run_hooks(pre_hooks, inside_transaction=False) }}
     {{ run_hooks(pre_hooks, inside_transaction=True) }}
-    {#- begins the transaction, which all that follows is in -#}
+    {#- begins the transaction that contains everything below -#}
     {%- call statement('begin') -%}
         select 1
     {%- endcall -%}
@@ -69,7 +69,7 @@
 {%- endmacro %}
 
 
-{#- What is read, and what it is read with; a table that is itself kept by file notes that of its own. -#}
+{#- The 1 is a version of these macros: raise it when a change here changes rows. -#}
 {% macro by_file_recipe(by_file, input) -%}
     {%- set parts = ['1', by_file | tojson, compiled_code] -%}
     {%- do parts.append(run_query("select version()").columns[0].values()[0]) -%}
@@ -87,7 +87,7 @@
 {%- endmacro %}
 
 
-{#- Where a file has places of its own, those depend on the rows of the files before it, which are part of its content. -#}
+{#- Given positions count on from file to file, so the number of rows before such a file is part of its content. -#}
 {% macro by_file_files(by_file, input) -%}
     create or replace temporary table files_to_hold as
     {%- if by_file.files is defined and by_file.model is defined %}
@@ -143,7 +143,7 @@
             {%- do change.update({'is_whole': true}) -%}
         {%- endif -%}
         {%- if is_kept -%}
-            {#- among files that stay in their order, the first of several equal rows stays the first -#}
+            {#- as long as unchanged files keep their order, the first of several equal rows stays the first -#}
             {%- if row['position_was'] < last.position -%}
                 {%- do change.update({'is_whole': true}) -%}
             {%- endif -%}
@@ -160,7 +160,7 @@
             {%- do change.come.append(row['source_file']) -%}
         {%- endif -%}
     {%- endfor -%}
-    {#- where no file stays, there is nothing to keep -#}
+    {#- without an unchanged file there is nothing to keep -#}
     {{- return(whole if change.is_whole or not last.kept else change) -}}
 {%- endmacro %}
 

@@ -1,7 +1,7 @@
 {#-
-    What holds within some users and items holds within more of them, so that a set in which each has enough is part of
-    the k-core, wherever it comes from. Where rows were only added, the last k-core is such a set, and only the users and
-    items outside of it are in question.
+    The k-core is the largest set of users and items in which each has enough interactions, and the union of two such sets
+    is one too. So any such set is part of the k-core. If rows were only added, the last k-core is still such a set, and only
+    users and items outside of it need to be peeled.
 -#}
 {% macro k_core_grows_from_the_last(interactions, users_need, items_need) -%}
     {%- if not execute or flags.WHICH not in ['run', 'build'] or flags.FULL_REFRESH -%}
@@ -38,7 +38,7 @@
     {%- endfor -%}
 
     {%- if state.grows -%}
-        {#- most of those in question have too few edges even with everybody -#}
+        {#- most users and items outside have too few edges even before peeling -#}
         {%- for side, need in sides -%}
             {%- do run_query(
                 "create or replace temporary table " ~ side ~ "s_in_question as"
@@ -52,7 +52,7 @@
             ~ " and (user_stays or user_id in (select user_id from users_in_question))"
             ~ " and (item_stays or item_id in (select item_id from items_in_question))"
         ) -%}
-        {#- as many rounds as in `peel_k_core_on_disk`, and less to do in each -#}
+        {#- as in `peel_k_core_on_disk`, on fewer edges -#}
         {%- for _ in range(100000) -%}
             {%- set sides_to_peel = sides if state.peels else [] -%}
             {%- set state.peels = false -%}
@@ -83,7 +83,7 @@
     {%- for table in ['edges', 'last_users', 'last_items'] -%}
         {%- do run_query("drop table " ~ table) -%}
     {%- endfor -%}
-    {#- a chain that is not peeled in so many rounds is for the other form -#}
+    {#- if so many rounds were not enough, the whole k-core is computed instead -#}
     {{- return(state.grows and not state.peels) -}}
 {%- endmacro %}
 

@@ -16,7 +16,7 @@ class UniSRec(SASRec):
     """SASRec whose scores are cosines of states and item vectors, divided by a temperature.
 
     The item vectors are those of :class:`ml.models.text_embeddings.TextExpertsItemEmbedding`, alone or with a trained
-    row of the item. Trained on one dataset; the paper's pre-training on several others is left out.
+    row of the item. Pre-training on other datasets is in :mod:`ml.transfer`.
 
     Args:
         settings: sizes and options.

@@ -42,6 +42,8 @@ def can_be_refitted(name: str, registry: Registry) -> str:
                 return f"{part}: the model reads times, and a training set holds none of its test items"
             if recipe.teacher_lists is not None:
                 return f"{part}: the model is taught lists of training users"
+            if recipe.pretraining is not None:
+                return f"{part}: its folder does not hold the weights of other datasets that the model starts from"
     return ""
 
 
@@ -99,12 +101,12 @@ def _baseline(name: str, folder_of: FolderOf, registry: Registry, data: Training
 def _model(
     name: str, folder_of: FolderOf, registry: Registry, data: TrainingSet, into: Path, seed: int, options: dict
 ) -> None:
+    from ml.training.everything import fitted_on_everything
     from ml.training.sequential_recommender import SequentialRecommender
 
     measured = SequentialRecommender.load(folder_of(name))
     chosen = {key: value for key, value in options.items() if value is not None}
-    measured.execution = replace(measured.execution, **chosen)
-    measured.fitted_on_everything(data).save(into)
+    fitted_on_everything(measured, data, replace(measured.execution, **chosen)).save(into)
 
 
 def _made_of_parts(

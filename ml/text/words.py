@@ -35,7 +35,9 @@ def item_words(training_set: TrainingSet, vocabulary: int, words_of_key: int) ->
     """
     if training_set.item_text is None:
         raise ValueError(f"{training_set.dataset} was loaded without its item text: add it with TrainingSet.with_text")
-    items = [words_of([field or "" for field in text_fields(text)[:KEYS]]) for text in training_set.item_text]
+    named = [text_fields(text)[:KEYS] for text in training_set.item_text]
+    read = iter(words_of([field or "" for fields in named for field in fields]))
+    items = [[next(read) for _ in fields] for fields in named]
     having = Counter(word for fields in items for word in {word for field in fields for word in field})
     if not having:
         raise ValueError(
@@ -49,8 +51,7 @@ def item_words(training_set: TrainingSet, vocabulary: int, words_of_key: int) ->
         row: list[tuple[int, int]] = []
         for key, field in enumerate(fields, start=1):
             known = [number[word] for word in field if word in number]
-            read = known[-words_of_key:] if key == KEYS else known[:words_of_key]
-            row += [(word, key) for word in read]
+            row += [(word, key) for word in (known[-words_of_key:] if key == KEYS else known[:words_of_key])]
         rows.append(row)
     found = np.zeros((len(rows), max(map(len, rows)), 2), dtype=np.int32)
     for item, row in enumerate(rows):

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ml.data.files import whole
 from ml.data.training_set import TrainingSet
-from ml.training.recipe import TEXT_SPACE, Recipe
+from ml.training.recipe import TEXT_SPACE
 from ml.training.weights_digest import contiguous, weights_digest
 
 FORMAT = "raw2rank-pretrained-1"
@@ -35,7 +35,7 @@ class Pretrained:
     Attributes:
         weights: by name, as in the state dict of the model; none of them is of an item.
         space: encodes texts as the model reads them (:class:`ml.text.shared_space.TextSpace`).
-        recipe: :func:`recipe_digest` of the recipe that it was trained for.
+        recipe: :meth:`~ml.training.recipe.Recipe.pretraining_digest` of the recipe that it was trained for.
         description: seed, sources and length of the training, as JSON values; no times.
     """
 
@@ -125,12 +125,3 @@ class Pretrained:
             if pretrained.digest() != described["digest"]:
                 raise ValueError(f"{WEIGHTS} does not hold the weights that {DESCRIPTION} describes")
             return pretrained
-
-
-def recipe_digest(recipe: Recipe) -> str:
-    """SHA-256 of what a recipe says of the pre-training: model, optimiser and the table ``pretraining``, but for what
-    is finetuned."""
-    tables = recipe.as_tables()
-    decisive = {name: tables[name] for name in ("model", "optimiser", "pretraining")}
-    decisive["pretraining"].pop("finetuned")
-    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()

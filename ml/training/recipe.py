@@ -270,6 +270,14 @@ class Recipe:
             tables.pop(words, None)
         return hashlib.sha256(json.dumps(tables, sort_keys=True).encode()).hexdigest()
 
+    def pretraining_digest(self) -> str:
+        """SHA-256 of what the recipe says of the training on other datasets: model, optimiser and the table
+        ``pretraining``, except what is finetuned."""
+        tables = self.as_tables()
+        decisive = {name: tables[name] for name in ("model", "optimiser", "pretraining")}
+        del decisive["pretraining"]["finetuned"]
+        return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+
 
 def load_recipe(recipe: str | Path) -> Recipe:
     """Read and check one recipe: that of a file (``.toml``), or one of the library by its name.

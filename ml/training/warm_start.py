@@ -190,6 +190,7 @@ def carried_over(
     item_ids: np.ndarray,
     user_ids: np.ndarray,
     features: Mapping[str, np.ndarray] | None = None,
+    pretrained: str | None = None,
 ) -> tuple[dict[str, Tensor], CarriedOver]:
     """The weights that a model starts with.
 
@@ -200,6 +201,7 @@ def carried_over(
         item_ids: identity of each of its items, bytes ``[items]``.
         user_ids: identity of each of its users, bytes ``[users]``.
         features: what it reads of items beside their ids (:func:`ml.training.item_features.item_features`).
+        pretrained: digest of the weights from other datasets that it would start from otherwise, if any.
 
     Returns:
         A state dict of the model, on the CPU, and what it consists of.
@@ -213,6 +215,8 @@ def carried_over(
     config = _config(start.folder)
     if config["recipe_digest"] != recipe.digest():
         raise CannotStartWarm(f"the recipe {recipe.name} has changed since")
+    if (config.get("pretrained") or {}).get("digest") != pretrained:
+        raise CannotStartWarm("it was trained from other pre-trained weights")
     with whole(start.folder):
         old = load_file(start.folder / "model.safetensors")
     rows = _Rows.of(start.item_ids, item_ids, start.text)
@@ -281,7 +285,7 @@ class _Rows:
     def of(cls, old_ids: np.ndarray, new_ids: np.ndarray, text: np.ndarray | None) -> _Rows:
         is_known, place = _places(old_ids, new_ids)
         new = ~is_known
-        has_text = np.zeros(len(new_ids), dtype=bool) if text is None else text.any(axis=1)
+        has_text: np.ndarray = np.zeros(len(new_ids), dtype=bool) if text is None else np.asarray(text.any(axis=1))
         compared = np.flatnonzero(is_known & has_text)
         asking = np.flatnonzero(new & has_text)
         neighbours = None
@@ -313,7 +317,7 @@ def _places(old_ids: np.ndarray, new_ids: np.ndarray) -> tuple[np.ndarray, np.nd
     if not len(old_ids):
         return np.zeros(len(new_ids), dtype=bool), np.zeros(len(new_ids), dtype=np.int64)
     place = np.minimum(np.searchsorted(old_ids, new_ids), len(old_ids) - 1)
-    is_known = np.equal(old_ids[place], new_ids)
+    is_known = np.asarray(old_ids[place] == new_ids)
     return is_known, np.where(is_known, place, 0).astype(np.int64)
 
 

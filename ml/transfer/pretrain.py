@@ -30,7 +30,7 @@ from ml.training.devices import choose_device, name_of
 from ml.training.log import FILE as LOG_FILE
 from ml.training.log import EpochRecord, write_log
 from ml.training.loop import Phase, train_model
-from ml.training.pretrained import Pretrained, recipe_digest
+from ml.training.pretrained import Pretrained
 from ml.training.recipe import Recipe, TrainingSettings
 from ml.training.reproducible import generator_for, reproducible
 from ml.training.runtime import Execution
@@ -98,7 +98,7 @@ def pretrain(
             )
             binding = run_fingerprint(
                 ("text", "contrast", "transfer"),
-                recipe=recipe_digest(recipe),
+                recipe=recipe.pretraining_digest(),
                 sources=known,
                 space=space.digest(),
                 seed=seed,
@@ -136,7 +136,7 @@ def pretrain(
         "steps": log[-1].step if log else 0,
         "loss": log[-1].loss if log else None,
     }
-    return Pretrained(weights, space, recipe_digest(recipe), description), log
+    return Pretrained(weights, space, recipe.pretraining_digest(), description), log
 
 
 def pretrain_into(

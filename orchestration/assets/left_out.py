@@ -16,7 +16,7 @@ import dagster as dg
 
 from ml.data.files import atomic_file, read_json, whole
 from ml.recommenders.needs import read_by, why_refused
-from ml.recommenders.registry import layer_of, registry
+from ml.recommenders.registry import layer_of, needed_pretrained, registry
 from orchestration.assets.training_sets import load_training_set
 from orchestration.dataset_settings import named_for, read_settings
 from orchestration.execution.staleness import LEFT_OUT
@@ -24,7 +24,7 @@ from orchestration.paths import DatasetPaths, Workspace
 from orchestration.reporting import materialization
 from orchestration.resources import Settings
 
-_LAYERS = ("models", "teacher_lists", "rankings")
+_LAYERS = ("models", "teacher_lists", "rankings", "pretrained")
 _KEY = "left_out"
 
 
@@ -68,13 +68,29 @@ def refusals(settings: Settings, paths: DatasetPaths, keys: Iterable[dg.AssetKey
     """
     named = set(named_for(settings, paths.dataset))
     names = [key.path[-1] for key in sorted(keys) if key.path[0] == "models" and key.path[-1] in named]
-    return [refusal(name, why) for name in names if (why := lacking(name, paths)) is not None]
+    return [refusal(name, why) for name in names if (why := _lacking_with_parts(name, paths)) is not None]
 
 
 def lacking(name: str, paths: DatasetPaths) -> str | None:
-    """What a dataset lacks that a recommender itself needs, as :func:`ml.recommenders.needs.why_refused`."""
+    """What a dataset lacks that a recommender itself needs, as :func:`ml.recommenders.needs.why_refused`; or that no
+    other datasets are named that it is to be pre-trained on."""
+    if name in needed_pretrained([name]) and not read_settings("pretraining", paths.dataset)["pretrain_on"]:
+        return (
+            "it is pre-trained on other datasets, and none is named: name some that were run before, as in "
+            "PRETRAIN_ON=Beauty,Toys"
+        )
     read = read_by(name, registry())
     return why_refused(name, registry(), load_training_set(paths, **read)) if read else None
+
+
+def _lacking_with_parts(name: str, paths: DatasetPaths) -> str | None:
+    """What a dataset lacks that a recommender, or one that it is built on, needs."""
+    if (why := lacking(name, paths)) is not None:
+        return why
+    for part in registry().built_on(name):
+        if (why := lacking(part, paths)) is not None:
+            return f"it is built on {part}, and {part} cannot be made: {why}"
+    return None
 
 
 def sentence_on(name: str, paths: DatasetPaths) -> str | None:
@@ -96,7 +112,7 @@ def _why(context: dg.AssetExecutionContext, paths: DatasetPaths) -> str | None:
             # a ranking says what the recommender says
             of_itself = above.path[-1] == name
             return text.partition(": ")[2] if of_itself else f"it is built on {above.path[-1]}, and {text}"
-    return lacking(name, paths) if layer == "models" else None
+    return lacking(name, paths) if layer in ("models", "pretrained") else None
 
 
 def _sentence(paths: DatasetPaths, key: dg.AssetKey) -> str | None:

@@ -14,6 +14,7 @@ from ml.recommenders.registry import modules_of, recipe_file, recipes
 from ml.training.recipe import Recipe
 from ml.training.summary import facts_of_trained, version_of_trained
 from orchestration.assets.left_out import lacking, left_out
+from orchestration.assets.pretrained import shared_with_sources
 from orchestration.assets.training_sets import load_training_set
 from orchestration.code_versions import code_version
 from orchestration.condition import on_new_data
@@ -73,6 +74,8 @@ def _model_asset(recipe: Recipe) -> dg.AssetsDefinition:
         require_chosen(context.asset_key, chosen_for(settings, dataset), dataset)
         if (skipped := left_out(context, settings)) is not None:
             return skipped
+        with as_dagster_failure(dataset, ValueError):
+            shared = shared_with_sources(paths) if recipe.pretraining else {}
         where = execution_of(settings, dataset)
         options = {
             "seed": read_settings("training", dataset)["seed"],
@@ -94,14 +97,15 @@ def _model_asset(recipe: Recipe) -> dg.AssetsDefinition:
         else:
             _train_here(recipe, paths, options, context.log.info)
             version, facts = version_of_trained(folder), facts_of_trained(folder)
-        return materialization(version, {**facts, **_shown(recipe, paths)})
+        return materialization(version, {**facts, **_shown(recipe, paths), **shared})
 
     return model
 
 
 def _built_on(recipe: Recipe) -> dict[str, list[str]]:
     """Keys of the assets that a model is built on, by the option of the training that takes them."""
-    named = {"codes": recipe.codes, "teacher_lists": recipe.teacher_lists}
+    pretrained = recipe.name if recipe.pretraining else None
+    named = {"codes": recipe.codes, "teacher_lists": recipe.teacher_lists, "pretrained": pretrained}
     return {option: [option, name] for option, name in named.items() if name}
 
 
@@ -120,9 +124,14 @@ def _train_here(recipe: Recipe, paths: DatasetPaths, options: dict, say: Callabl
     from ml.codes.codes import Codes
     from ml.data.teacher_lists import TeacherLists
     from ml.training.loop import DivergedError
+    from ml.training.pretrained import Pretrained
     from ml.training.train import train
 
-    loaders: dict[str, Callable[[Path], Any]] = {"codes": Codes.load, "teacher_lists": TeacherLists.load}
+    loaders: dict[str, Callable[[Path], Any]] = {
+        "codes": Codes.load,
+        "teacher_lists": TeacherLists.load,
+        "pretrained": Pretrained.load,
+    }
     chosen = dict(options)
     seen = chosen.pop("exclude_seen")
     with as_dagster_failure(paths.dataset, DivergedError, ValueError):
@@ -243,6 +252,7 @@ def _command(recipe: Recipe, paths: DatasetPaths, options: dict, processes: int 
         out=paths.asset("models", recipe.name),
         codes=paths.asset("codes", recipe.codes) if recipe.codes else None,
         teacher_lists=paths.asset("teacher_lists", recipe.teacher_lists) if recipe.teacher_lists else None,
+        pretrained=paths.asset("pretrained", recipe.name) if recipe.pretraining else None,
         processes=processes,
         start=saved_start(paths, recipe.name, load_training_set(paths)),
         **read,

@@ -17,6 +17,7 @@ from ml.recommenders.registry import (
     fusion_names,
     language_model_names,
     needed_codes,
+    needed_pretrained,
     needed_teacher_lists,
     recipe_names,
     reranking_names,
@@ -203,6 +204,7 @@ def _data_versions(instance: dg.DagsterInstance, graph, dataset: str, but: dg.As
     names = set(compared_recommenders(dataset))
     shown = dict.fromkeys(("baselines", "models", "rankings"), names)
     shown |= {"codes": needed_codes(names), "teacher_lists": needed_teacher_lists(names)}
+    shown["pretrained"] = needed_pretrained(names)
     keys = [
         key
         for key in graph.toposorted_asset_keys

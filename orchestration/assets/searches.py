@@ -68,6 +68,12 @@ def hyperparameters(context: dg.AssetExecutionContext, config: SearchConfig) -> 
             f"there is no recipe {config.recipe}{nearest(config.recipe, recipes())}; there are {', '.join(recipes())}",
             allow_retries=False,
         )
+    if recipes()[config.recipe].pretraining is not None:
+        raise dg.Failure(
+            f"{config.recipe} is pre-trained on other datasets, and a search would need other weights for each trial: "
+            f"search {recipes()[config.recipe].plain or 'another recipe'}",
+            allow_retries=False,
+        )
     require("train", f"a search of {config.recipe}")
     from ml.search.search import search
 

@@ -4,8 +4,9 @@ from functools import partial
 
 import dagster as dg
 
-from ml.recommenders.registry import any_reads_times, registry
+from ml.recommenders.registry import any_reads_times, needed_pretrained, registry
 from orchestration.assets.evaluation import RANKINGS, compared_recommenders
+from orchestration.assets.pretrained import sources_of
 from orchestration.assets.training_sets import load_training_set
 from orchestration.code_versions import code_version
 from orchestration.condition import on_new_data
@@ -68,6 +69,7 @@ def further_seeds(context: dg.AssetExecutionContext, settings: Settings) -> dg.M
                 seed,
                 read_settings("fit", dataset)["fit_on"],
                 exclude_seen,
+                sources=sources_of(paths) if needed_pretrained(names) else (),
                 **fitted_where(settings, dataset),
                 start_of=partial(start_of, paths, training_set=training_set),
             )

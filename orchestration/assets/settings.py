@@ -11,7 +11,9 @@ from orchestration.condition import on_new_data
 from orchestration.dataset_settings import (
     SLICES,
     check_settings,
+    check_sources,
     chosen,
+    execution_of,
     kept_for,
     notices_of_file,
     origins,
@@ -62,6 +64,7 @@ def _settings_asset(name: str, description: str, fields: tuple[str, ...]) -> dg.
                 if any(getattr(settings, field) is None for field in fields):
                     context.log.info(f"settings {origins(settings, context.partition_key, 'as before')}")
             check_settings(settings)
+            check_sources(execution_of(settings, context.partition_key)["pretrain_on"], context.partition_key)
             values = chosen(settings, name, kept_for(context.partition_key))
             check_audit_model(values.get("audit_model", ""))
         path = Workspace.current().dataset(context.partition_key).asset("settings") / f"{name}.json"

@@ -32,7 +32,7 @@ from orchestration.warehouse.dbt_process import places, why
 
 # what turns the SQL into tables
 _LIBRARIES = ("dbt-core", "dbt-duckdb", "duckdb")
-# key of an exported file under which the version of the content it was written from stands
+# key in the metadata of an exported file: version of the content that it was written from
 _CONTENT = "raw2rank_content"
 project = ensure_manifest()
 
@@ -79,7 +79,7 @@ def _code(manifest: Mapping[str, Any], node: Mapping[str, Any]) -> Iterator[str]
     """SQL of a model or a test, and of every macro of this project that it calls, however deep."""
     yield node["raw_code"]
     waiting, seen = list(node["depends_on"]["macros"]), set()
-    # those that dbt brings are not of this project, and end there
+    # found only if the materialization belongs to this project
     waiting.append(f"macro.{node['package_name']}.materialization_{node['config'].get('materialized')}_duckdb")
     while waiting:
         name = waiting.pop()
@@ -196,7 +196,7 @@ def export(paths: DatasetPaths, models: list[tuple[str, str]]) -> dict[tuple[str
 
 
 def _content(connection: Any, schema: str, name: str) -> tuple[list[tuple[str, str]], int, str]:
-    """Columns of a model (name, type), its number of rows, and a version of its content, which knows no order."""
+    """Columns of a model (name, type), its number of rows, and a version of its content, whatever their order."""
     columns = connection.execute(f"describe {schema}.{name}").fetchall()
     rows, content = connection.execute(
         f"select count(*), coalesce(sum(hash(model)::hugeint), 0) from {schema}.{name} as model"
@@ -206,7 +206,7 @@ def _content(connection: Any, schema: str, name: str) -> tuple[list[tuple[str, s
 
 
 def _digest_of_export(path: Path, content: str) -> str | None:
-    """Digest of an exported file that holds this content; ``None`` where it has to be written."""
+    """Digest of an exported file that holds this content; ``None`` if the file has to be written."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -216,12 +216,12 @@ def _digest_of_export(path: Path, content: str) -> str | None:
         noted = (pq.read_metadata(path).metadata or {}).get(_CONTENT.encode())
         return parquet_digest(path) if noted == content.encode() else None
     except (OSError, pa.ArrowException):
-        # not there, or damaged
+        # missing or damaged
         return None
 
 
 def _order(schema: str, name: str) -> str:
-    """The order of rows in an exported file; empty where they lie in it already."""
+    """Clause that orders the rows of an exported file; empty if they are in order already."""
     if schema == "marts":
         return "order by all"
     return "order by file_position, line_number" if name in _kept_by_file() else ""
@@ -239,7 +239,7 @@ def _in_the_database(fields: list[tuple[str, str]], rows: int, described: Mappin
 
 @cache
 def _kept_by_file() -> set[str]:
-    """Models whose rows are exchanged file by file, so that they lie in the order in which files came."""
+    """Models whose rows are replaced file by file, so that their order depends on the history of the files."""
     nodes = json.loads(project.manifest_path.read_text())["nodes"].values()
     return {node["name"] for node in nodes if node["config"]["materialized"] == "by_file"}
 

@@ -253,7 +253,7 @@ def _settings(chosen: argparse.Namespace, file: Mapping[str, Any] | None = None,
     Raises:
         ValueError: saying which value is not possible and what is.
     """
-    from orchestration.dataset_settings import check_settings, made_of
+    from orchestration.dataset_settings import check_settings, check_sources, made_of
     from orchestration.resources import DEFAULTS
 
     others = {**({} if keep else DEFAULTS), **(file or {})}
@@ -261,6 +261,7 @@ def _settings(chosen: argparse.Namespace, file: Mapping[str, Any] | None = None,
     values = {name: others.get(name) if value is None else value for name, value in given.items()}
     settings = made_of(values)
     check_settings(settings)
+    check_sources(settings.pretrain_on or [], chosen.dataset)
     return settings
 
 

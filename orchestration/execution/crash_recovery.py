@@ -79,7 +79,8 @@ def discard_checkpoints(paths: DatasetPaths, names: Iterable[str]) -> None:
     a run that makes them takes them up.
     """
     for name in names:
-        shutil.rmtree(checkpoint_of(paths.asset("models", name)), ignore_errors=True)
+        for layer in ("models", "pretrained"):
+            shutil.rmtree(checkpoint_of(paths.asset(layer, name)), ignore_errors=True)
 
 
 def checkpoint_of(folder: Path) -> Path:

@@ -46,6 +46,7 @@ def command(
     text_vectors: Path | None = None,
     times: Path | None = None,
     start: Path | None = None,
+    pretrained: Path | None = None,
 ) -> list[str]:
     """The command that trains one recipe, ``python -m ml.training`` or the same by torchrun.
 
@@ -62,6 +63,7 @@ def command(
         text_vectors: folder of the vectors of the text, for a recipe that reads them.
         times: folder of the times of interactions, for a recipe that reads them.
         start: folder of a warm start, where one is asked for (:mod:`orchestration.warm_start`).
+        pretrained: folder of the weights of other datasets, for a recipe that starts from them.
     """
     python = [sys.executable]
     if processes > 1:
@@ -72,6 +74,7 @@ def command(
         "--out": out,
         "--codes": codes,
         "--teacher-lists": teacher_lists,
+        "--pretrained": pretrained,
         "--item-text": item_text,
         "--text-vectors": text_vectors,
         "--times": times,

@@ -1,4 +1,4 @@
-"""A refresh gives what a build from nothing gives, byte for byte, whatever happened to the files in between."""
+"""A refresh gives the same bytes as a build from scratch, whatever happened to the files in between."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from warehouse_reference import Settings, k_core
 from orchestration.assets.warehouse import export
 from orchestration.paths import DatasetPaths
 
-# what might be taken for a number, a date or the end of a text
+# names that could be mistaken for a number, a date, the end of a string or a placeholder
 A, B, C, D = NAMES = ("007", "2014-01-01", "it's c.json.gz", "{d}.json.gz")
 KINDS = ("reviews", "metadata")
 TABLES = (
@@ -36,7 +36,7 @@ KEPT_BY_FILE = ("stg_metadata", "int_interactions_deduplicated", "int_metadata_d
 
 @dataclass
 class Dumps:
-    """Files by kind and name, as what happens to them leaves them, and the order in which the source names them."""
+    """The present files by kind and name, and the order in which the source names them."""
 
     times: bool
     files: dict[str, dict[str, list[dict]]] = field(default_factory=lambda: {kind: {} for kind in KINDS})
@@ -76,7 +76,7 @@ class Dumps:
 
 
 def content(connection: duckdb.DuckDBPyConnection, database: str, table: str) -> list[tuple]:
-    """Rows of a table; those of marts in the order in which they lie, since it is part of what they promise."""
+    """Rows of a table, sorted; those of marts in their own order, which is part of their contract."""
     rows = connection.execute(f"select * from {database}{table}").fetchall()
     return rows if table.startswith("marts") else sorted(rows, key=repr)
 
@@ -103,9 +103,9 @@ def exported(folder: Path) -> dict[tuple[str, str], bytes]:
 def assert_refreshes_are_builds(
     compiled: CompiledProject, chosen: Settings, start: int, steps: list[list[tuple[str, str, int]]], times: bool
 ) -> None:
-    """Every table after every step, and in the end the exported bytes, beside those of ``--full-refresh``.
+    """Compare every table after every step, and the exported bytes at the end with those of ``--full-refresh``.
 
-    A step is all that happens to files between two builds.
+    A step is all that happens to the files between two builds.
     """
     dumps = Dumps(times or chosen.split == "global-temporal")
     for number, name in enumerate(NAMES[1:3]):
@@ -129,7 +129,7 @@ def assert_refreshes_are_builds(
 
 
 @EVERY_SETTINGS
-def test_files_that_come_and_go_leave_what_a_build_from_nothing_gives(
+def test_files_that_come_and_go_leave_what_a_build_from_scratch_gives(
     compiled: CompiledProject, settings: Settings
 ) -> None:
     # beside B and C, one comes in front and one behind; then one is replaced and one is gone
@@ -160,7 +160,7 @@ REFRESHES = {
 # a build takes a second or two; another `--hypothesis-seed` gives others
 @settings(max_examples=3, deadline=None, phases=[Phase.generate])
 @given(**REFRESHES)
-def test_whatever_happens_to_files_a_refresh_gives_what_a_build_from_nothing_gives(
+def test_whatever_happens_to_files_a_refresh_gives_what_a_build_from_scratch_gives(
     compiled: CompiledProject, chosen: Settings, start: int, steps: list, times: bool
 ) -> None:
     assert_refreshes_are_builds(compiled, chosen, start, steps, times)
@@ -171,7 +171,7 @@ def messages(run: DbtRun) -> dict[str, str]:
 
 
 def test_files_that_stay_are_not_cleaned_again(tmp_path: Path) -> None:
-    """Rows that are spoilt by hand stay so until their file, or what reads it, changes."""
+    """Rows that were changed by hand stay as they are until their file changes."""
     dumps, chosen = Dumps(times=True), ALL_SETTINGS["hash"]
     for seed, name in enumerate(NAMES[:2]):
         dumps.put(name, seed + 30)
@@ -212,8 +212,8 @@ def test_exports_are_written_where_their_content_changed(tmp_path: Path) -> None
     assert written == {"staging.stg_metadata", "marts.items", "marts.users"}
 
 
-def test_a_table_whose_note_is_of_another_recipe_is_built_anew(compiled: CompiledProject, tmp_path: Path) -> None:
-    """A recipe is what a model is made by, what it reads included: SQL, macros, variables, the version of DuckDB."""
+def test_a_table_of_another_recipe_is_built_from_scratch(tmp_path: Path) -> None:
+    """The recipe covers SQL, macros, variables, the version of DuckDB, and the same of what the model reads."""
     dumps, chosen = Dumps(times=True), ALL_SETTINGS["hash"]
     for seed, name in enumerate(NAMES[:2]):
         dumps.put(name, seed + 40)
@@ -238,7 +238,7 @@ def test_a_refresh_that_fails_midway_leaves_the_table_as_it_was(tmp_path: Path) 
     kept = "select count(*), sum(hash(t)) from intermediate.int_interactions_deduplicated as t"
     note = "from intermediate.int_interactions_deduplicated__files"
     before = run.rows(kept), run.rows(note)
-    # too narrow for the counts that come, so that what is deleted first is deleted and nothing can be inserted
+    # too narrow for the new counts: the delete succeeds and the insert fails
     with duckdb.connect(str(tmp_path / "warehouse.duckdb")) as connection:
         table = "intermediate.int_interactions_deduplicated"
         connection.execute(f"alter table {table} alter duplicate_rows set data type tinyint")
@@ -263,7 +263,7 @@ EDGES = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=40)
 
 @given(edges=EDGES, added=EDGES, users_need=st.integers(0, 4), items_need=st.integers(0, 4))
 def test_a_k_core_only_grows_with_rows(edges: list, added: list, users_need: int, items_need: int) -> None:
-    """What the start from the last core rests on, and that a set in which each has enough is part of the core."""
+    """Why a core may be computed from the last one: any set in which each has enough is part of it."""
     before = Counter(k_core(edges, users_need, items_need))
     after = Counter(k_core([*edges, *added], users_need, items_need))
     assert before <= after
@@ -275,7 +275,7 @@ def test_a_k_core_only_grows_with_rows(edges: list, added: list, users_need: int
 
 @pytest.mark.parametrize(("users_need", "items_need"), [(3, 2), (0, 3)])
 def test_k_core_grown_from_the_last_is_the_k_core(tmp_path: Path, users_need: int, items_need: int) -> None:
-    """Many graphs in one: edges are added, then taken away, and what is asked of a node changes."""
+    """Many graphs in one table: edges are added and removed, and thresholds change."""
     edges = multigraphs(users_need, items_need)
     generator = random.Random(7)
     some = [edge for edge in edges if generator.random() < 0.7]

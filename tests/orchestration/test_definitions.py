@@ -22,7 +22,7 @@ GRAPH = defs.resolve_asset_graph()
 KEYS = sorted(GRAPH.materializable_asset_keys | GRAPH.external_asset_keys)
 LAYERS = {
     "settings", "raw", "landing", "staging", "intermediate", "marts", "training_sets", "baselines", "codes",
-    "teacher_lists", "models", "rankings", "evaluation", "audits", "searches",
+    "teacher_lists", "models", "rankings", "evaluation", "audits", "searches", "release",
 }  # fmt: skip
 
 
@@ -94,10 +94,10 @@ def test_what_was_chosen_reaches_exactly_what_reads_it() -> None:
     # the report, in the group of the evaluation, prints all of them
     recommenders = {"baselines", "models", "rankings"}
     assert readers == {
-        "training": recommenders | {"codes", "teacher_lists", "evaluation", "audits", "searches"},
+        "training": recommenders | {"codes", "teacher_lists", "evaluation", "audits", "searches", "release"},
         "fit": {"baselines", "models", "teacher_lists", "evaluation", "audits"},
         # the rule for seen items holds for validation users too, who decide when training stops
-        "ranking": {"models", "teacher_lists", "rankings", "evaluation", "audits", "searches"},
+        "ranking": {"models", "teacher_lists", "rankings", "evaluation", "audits", "searches", "release"},
         "comparison": {"evaluation", "audits"},
         "seeds": {"evaluation"},
         # the report names every choice

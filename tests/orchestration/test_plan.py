@@ -472,6 +472,15 @@ def test_a_contract(instance, rebuilt, monkeypatch: pytest.MonkeyPatch) -> None:
         ("macros", "macro.raw2rank.plain_price", ["staging/stg_metadata"]),
         # called by another macro
         ("macros", "macro.raw2rank.windows_1252", ["staging/stg_metadata"]),
+        # called by a materialization
+        (
+            "macros",
+            "macro.raw2rank.by_file_exchange",
+            [
+                *("staging/stg_metadata", "intermediate/int_metadata_deduplicated"),
+                "intermediate/int_interactions_deduplicated",
+            ],
+        ),
         ("macros", "macro.raw2rank.test_never_null", None),
     ],
 )

@@ -3,13 +3,15 @@
 import importlib
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from trade_off_toys import training_set
+from transfer_toys import pretrained_recipe
 
-from ml.data.item_text import save_item_text
-from ml.recommenders.registry import library_registry
+from ml.data.item_text import load_item_text, save_item_text
+from ml.recommenders.registry import library_registry, recipes
 from ml.text.vectors import save_text_vectors
 
 _ROOT = Path(__file__).parents[2]
@@ -103,3 +105,31 @@ def test_a_pair_names_two_recommenders(bench, lake, tmp_path, capsys):
     with pytest.raises(SystemExit):
         bench.main(_call(lake, tmp_path / "out", "--recipes", "bm25_last_item", "--pairs", "bm25_last_item"))
     assert "write two recommenders" in capsys.readouterr().err
+
+
+def test_other_datasets_are_pre_trained_on_and_count_for_what_is_kept(bench, lake, tmp_path, capsys, monkeypatch):
+    other = lake.parent / "Other"
+    shutil.copytree(lake, other)
+    recipe = replace(pretrained_recipe("finetuned"), set="knowledge", family="text", plain="tiny_softmax")
+    monkeypatch.setitem(recipes(), "finetuned", recipe)
+    arguments = _call(lake, tmp_path / "out", "--recipes", "finetuned", "--seeds", "1")
+    bench.main(arguments)
+    said = capsys.readouterr()
+    assert (
+        "finetuned, seed 0: not fitted: recipe finetuned is pre-trained on other datasets, and none is named"
+        in said.err
+    )
+    bench.main([*arguments, "--pretrain-on", str(other)])
+    said = capsys.readouterr()
+    assert "finetuned, seed 0: ." in said.err or "finetuned, seed 0: 0." in said.err
+    assert "| finetuned | tiny\\_softmax | all test users |" in said.out
+    bench.main([*arguments, "--pretrain-on", str(other)])
+    assert capsys.readouterr().err == ""
+    # another dataset with the same name is another result
+    texts = load_item_text(other / "training_sets" / "item_text")
+    save_item_text(other / "training_sets" / "item_text", training_set().item_ids, texts[::-1])
+    shutil.rmtree(other / "training_sets" / "text_vectors")
+    bench.main([*arguments, "--pretrain-on", str(other)])
+    assert "finetuned, seed 0" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="which is the dataset itself"):
+        bench.main([*arguments, "--pretrain-on", str(lake)])

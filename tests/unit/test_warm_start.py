@@ -28,7 +28,7 @@ from ml.models.belonging import (
     belonging_of_weights,
 )
 from ml.models.build import build_model
-from ml.models.settings import MODEL_SETTINGS, reads_categories, reads_text
+from ml.models.settings import MODEL_SETTINGS, reads_categories, reads_text, reads_words
 from ml.recommenders.facts import facts_of
 from ml.training.checkpoint import checkpoint_folder
 from ml.training.item_features import features_digest, save_features
@@ -41,8 +41,6 @@ from ml.training.warm_start import CannotStartWarm, CarriedOver, ColdStart, Star
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 SHORT = {"training": {"max_epochs": 2, "patience": 2}}
-# by item and user as a whole
-_GROWS = {OF_ITEMS, OF_USERS, FROM_CATALOGUE}
 
 
 def _built(architecture: str, table: dict, items: int, users: int, categories: int = 4) -> torch.nn.Module:
@@ -62,6 +60,7 @@ def _built(architecture: str, table: dict, items: int, users: int, categories: i
         test_models_generating.SIZES if architecture in ("item_codes", "tiger", "gptrec_codes") else None,
         text=text,
         categories=np.arange(items) % categories if reads_categories(chosen) else None,
+        words=test_models_all._words()[:items] if reads_words(chosen) else None,
     )
 
 
@@ -246,6 +245,16 @@ def test_another_size_is_refused(tmp_path):
     old = _written(tmp_path / "old", long, _of_recipe(short, 5, 1))
     with pytest.raises(CannotStartWarm, match=r"positions has the size \[8, 32\], and had \[6, 32\]"):
         carried_over(Start(old, "a", _ids([*range(5)])), long, _of_recipe(long, 5, 2), _ids([*range(5)]), _ids([]))
+
+
+def test_other_pretrained_weights_are_refused(tmp_path):
+    recipe, items = toy_recipe(), _ids([*range(5)])
+    old = _written(tmp_path / "old", recipe, _of_recipe(recipe, 5, 1), pretrained={"digest": "a"})
+    model = _of_recipe(recipe, 5, 2)
+    for pretrained in (None, "b"):
+        with pytest.raises(CannotStartWarm, match="other pre-trained weights"):
+            carried_over(Start(old, "a", items), recipe, model, items, _ids([]), pretrained=pretrained)
+    carried_over(Start(old, "a", items), recipe, model, items, _ids([]), pretrained="a")
 
 
 def test_another_catalogue_is_refused(tmp_path):

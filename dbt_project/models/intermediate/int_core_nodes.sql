@@ -18,7 +18,7 @@ group by item_id
 
 {%- elif k_core_is_found_in_tables(ref('int_interactions_selected'), users_need, items_need) -%}
 
--- temporary tables, made just before
+-- temporary tables, created by the macro above
 select 'user' as side, user_id as node_id from core_users
 union all
 select 'item' as side, item_id as node_id from core_items
@@ -30,7 +30,7 @@ select 'item' as side, item_id as node_id from core_items
 -- falls. Each round looks only at the edges of the nodes removed in the round before.
 -- sqlfluff cannot parse `using key`
 with recursive own_interactions as ( -- noqa: PRS
-    -- those whose split was made elsewhere are not counted
+    -- interactions whose split was made elsewhere are not counted
     select user_id, item_id from {{ ref('int_interactions_selected') }}
     where given_split is null
 ),

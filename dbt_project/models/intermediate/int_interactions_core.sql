@@ -20,6 +20,6 @@ semi join core_users using (user_id)
 semi join core_items using (item_id)
 where interactions.given_split is null
 union all
--- those whose split was made elsewhere are not removed
+-- interactions whose split was made elsewhere are never removed
 select * from interactions
 where given_split is not null

@@ -79,7 +79,7 @@ duplicate_rows as (
     select * from duplicate_metadata
 ),
 
--- of lines that some duplicate repeats, since to look at all takes longer than everything else here
+-- only of the lines of duplicates: grouping all lines would take most of the time of this model
 first_lines as (
     select
         'reviews' as source,
