@@ -107,7 +107,7 @@ def failed_checks(instance: dg.DagsterInstance, run_id: str) -> list[dg.AssetChe
 
 def refusal_of(instance: dg.DagsterInstance, run_id: str) -> str | None:
     """Why the gate refused the candidate in a run; ``None`` where it did not."""
-    from ml.release.gate import REFUSE
+    from ml.release.gate.decision import REFUSE
 
     for event in _events(instance, run_id):
         if event.event_type == dg.DagsterEventType.ASSET_MATERIALIZATION and event.asset_key == _DECISION:
