@@ -30,7 +30,7 @@ clean-versions_OPTIONS := DATASET DRY_RUN WAIT
 promote_OPTIONS := DATASET VERSION REASON WAIT
 rollback_OPTIONS := DATASET REASON WAIT
 serve_OPTIONS := DATASET BUNDLE HOST PORT THREADS
-ui_OPTIONS := PORT TOKEN
+ui_OPTIONS := PORT TOKEN ADDRESS NAMES CODE_SERVER
 # what the commands themselves are made of
 OWN := PYTHON RAW2RANK_% PYTEST_OPTIONS VENV MAKE% -%
 typed = $(filter-out $(OWN),$(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name))))

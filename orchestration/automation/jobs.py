@@ -38,7 +38,8 @@ all_recipes = dg.define_asset_job(
 )
 data = dg.define_asset_job(
     "data",
-    selection=dg.AssetSelection.groups(*DATA_GROUPS) | dg.AssetSelection.assets(["settings", "dataset"]),
+    selection=dg.AssetSelection.groups(*DATA_GROUPS)
+    | dg.AssetSelection.assets(["settings", "dataset"], ["settings", "ranking"]),
     description=f"From the dumps of one dataset to its training set, with all checks, training nothing. {_HOW}",
     config=_CONFIG,
 )

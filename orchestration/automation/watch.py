@@ -136,8 +136,8 @@ def _defined(repository: dg.RepositoryDefinition | None) -> dict[str, bool]:
     """The sensors and schedules of a repository, and whether each is on by default."""
     if repository is None:
         return {}
-    every = (*repository.sensor_defs, *repository.schedule_defs)
-    return {each.name: each.default_status.value == "RUNNING" for each in every}
+    sensors = {each.name: each.default_status.value == "RUNNING" for each in repository.sensor_defs}
+    return sensors | {each.name: each.default_status.value == "RUNNING" for each in repository.schedule_defs}
 
 
 def beat() -> None:

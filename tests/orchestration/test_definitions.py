@@ -14,6 +14,7 @@ from ml.recommenders.registry import (
     recommender_names,
     reranking_names,
 )
+from orchestration.contracts.frames import READS
 from orchestration.definitions import defs
 from orchestration.resources import DEFAULTS
 from orchestration.selection import MORE_RECIPES, ON_DEMAND, is_chosen, unwanted
@@ -168,6 +169,15 @@ def test_the_job_of_the_default_recipes_plans_nothing_else() -> None:
     assert planned == GRAPH.materializable_asset_keys - unwanted(GRAPH, [])
     every = defs.resolve_job_def("all_recipes").asset_layer.selected_asset_keys
     assert {key for key in GRAPH.materializable_asset_keys if key.path[0] != ON_DEMAND} == every
+
+
+@pytest.mark.parametrize("name", ["everything", "all_recipes", "data"])
+def test_a_job_makes_what_its_contracts_read(name: str) -> None:
+    """On a new dataset nothing else has made it."""
+    planned = defs.resolve_job_def(name).asset_layer
+    for contract, keys in READS.items():
+        if dg.AssetKey.from_user_string(contract) in planned.selected_asset_keys:
+            assert {dg.AssetKey.from_user_string(key) for key in keys} <= planned.selected_asset_keys
 
 
 @pytest.mark.parametrize("name", ["everything", "all_recipes", "data"])
