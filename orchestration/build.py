@@ -21,6 +21,7 @@ from orchestration.assets.pretrained import pretrained_assets
 from orchestration.assets.progress import progress_assets
 from orchestration.assets.rankings import ranking_assets
 from orchestration.assets.raw import landing_assets, raw_dumps
+from orchestration.assets.recommendations import recommendation_assets
 from orchestration.assets.release import release_assets
 from orchestration.assets.report import report_assets
 from orchestration.assets.rerankings import reranking_assets
@@ -32,11 +33,12 @@ from orchestration.assets.teacher_lists import teacher_lists_assets
 from orchestration.assets.training_sets import training_set_assets
 from orchestration.assets.warehouse import warehouse
 from orchestration.assets.what_helps import what_helps_assets
-from orchestration.automation.alerts import alert_on_failure
+from orchestration.automation.alerts import alert_on_failed_checks, alert_on_failure
 from orchestration.automation.jobs import everything, jobs, nightly
 from orchestration.automation.registration import register_landed
 from orchestration.automation.sensors import automation_sensor, new_dumps
 from orchestration.automation.shown_staleness import show_staleness, staleness_checks
+from orchestration.automation.watch import alert_on_overdue, alert_on_silence
 from orchestration.checks import checks
 from orchestration.code_versions import remember
 from orchestration.execution.executor import one_run_a_dataset
@@ -75,13 +77,23 @@ def build_defs(resources: Mapping[str, Any] | None = None) -> dg.Definitions:
             *audit_assets,
             *progress_assets,
             *release_assets,
+            *recommendation_assets,
             *report_assets,
             *search_assets,
         ],
         asset_checks=[*checks, *staleness_checks],
         jobs=jobs,
         schedules=[nightly],
-        sensors=[register_landed, show_staleness, new_dumps, automation_sensor, alert_on_failure],
+        sensors=[
+            register_landed,
+            show_staleness,
+            new_dumps,
+            automation_sensor,
+            alert_on_failure,
+            alert_on_failed_checks,
+            alert_on_silence,
+            alert_on_overdue,
+        ],
         resources={
             "settings": Settings(),
             "dbt": dbt_resource(),

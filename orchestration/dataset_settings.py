@@ -8,6 +8,7 @@ does not make a split stale. The assets that write it are in :mod:`orchestration
 import math
 from collections.abc import Iterable, Mapping
 from datetime import date
+from pathlib import Path
 from typing import Any, get_origin
 
 import dagster as dg
@@ -42,11 +43,17 @@ _DESCRIPTIONS = {
     "audits": "What the audits train again.",
     "comparison": "Which models, fusions and re-rankings are made and compared.",
     "release": "Which recommender is the candidate of a release, and what it is fitted on.",
+    "recommendations": "How many items the release recommends to each user, and which it may.",
 }
 # what each asset of the settings is for, and the settings that it writes down
 SLICES = {name: (description, settings_of(name)) for name, description in _DESCRIPTIONS.items()}
 # settings that came later than the first workspaces; what these hold was made with the default
-YOUNGER = ("cold_items", "release", "release_fit_on", "warm_start")
+YOUNGER = (
+    *("cold_items", "warm_start", "release", "release_fit_on"),
+    *("recommend_items", "recommend_where", "recommend_only", "recommend_without"),
+)
+# settings that name files of item ids, whose content is a part of the choice
+ITEM_FILES = ("recommend_only", "recommend_without")
 # beside the recipes of a comparison, where there are such: those that a dataset may have to refuse and that were named
 # by name, not by a set
 BY_NAME = "recipes_by_name"
@@ -70,6 +77,11 @@ def chosen(settings: Settings, name: str, kept: Mapping[str, Any] | None = None)
     if values.get("pretrain_on"):
         # no asset of the other datasets lies above those of this one
         return values | {"pretrain_on_data": {source: digest_of_source(source) for source in values["pretrain_on"]}}
+    for field in ITEM_FILES:
+        if values.get(field):
+            # a file that is gone is another choice, which the asset of the settings then refuses
+            path = item_file(values[field])
+            values |= {f"{field}_digest": sha256_of_file(path) if path.is_file() else "none"}
     if values.get("audit_model"):
         recipe = recipes().get(values["audit_model"])
         # a recipe that is gone is another choice, which the asset of the settings then refuses
@@ -233,6 +245,24 @@ def check_settings(settings: Settings) -> None:
     check_recipes(settings.recipes or [])
     check_audit_model(settings.audit_model or "")
     _check_release(settings.release or "")
+    for name in ITEM_FILES:
+        if path := getattr(settings, name):
+            _check_item_file(name, path)
+
+
+def _check_item_file(name: str, path: str) -> None:
+    # it leads to pyarrow, which nothing else here needs
+    from ml.release.candidates import read_item_ids
+
+    try:
+        read_item_ids(item_file(path))
+    except ValueError as error:
+        raise ValueError(f"{name.upper()}={path} is not possible: {error}") from error
+
+
+def item_file(path: str) -> Path:
+    """A file that a setting names: a relative path starts at the workspace."""
+    return Workspace.current().home / path
 
 
 def _check_release(name: str) -> None:

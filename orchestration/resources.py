@@ -278,6 +278,34 @@ class Settings(dg.ConfigurableResource):
         "'everything' fits it again on all interactions, test items included, for the epochs that validation found. "
         "The figures are of the first in both.",
     )
+    recommend_items: int | None = _setting(
+        10,
+        _RELEASE,
+        "recommendations",
+        ge=1,
+        description="How many items the release recommends to each user.",
+    )
+    recommend_where: str | None = _setting(
+        "",
+        _RELEASE,
+        "recommendations",
+        description="A condition of SQL on the columns of marts/items that items must meet to be recommended, such as "
+        "price < 20 and category like '%Saws%'; empty for none.",
+    )
+    recommend_only: str | None = _setting(
+        "",
+        _RELEASE,
+        "recommendations",
+        description="A text file with one item id a line, such as a stock or a price list: no other item is "
+        "recommended. A relative path starts at the workspace; empty for all items.",
+    )
+    recommend_without: str | None = _setting(
+        "",
+        _RELEASE,
+        "recommendations",
+        description="A text file with one item id a line: none of these items is recommended. A relative path starts "
+        "at the workspace; empty for none.",
+    )
     training_process: TrainingProcess | None = _setting(
         "in_process",
         _EXECUTION,

@@ -117,6 +117,34 @@ def build_times(splits: Path, training_set: TrainingSet) -> Times | None:
     return found
 
 
+def times_of_test_items(splits: Path, training_set: TrainingSet) -> np.ndarray | None:
+    """The times of a training set's test targets, int64 ``[test cases]``; ``None`` where one has none. For lists of a
+    release alone: a training set holds no such times, so that no model that is measured can read them.
+
+    Args:
+        splits: the Parquet file that the training set was built from.
+        training_set: built from it.
+
+    Raises:
+        ValueError: the training set was built from other splits.
+    """
+    from ml.data.database import connect
+
+    with connect() as connection:
+        connection.register("splits", connection.read_parquet(str(splits), hive_partitioning=False))
+        times = connection.execute(
+            "select timestamp::bigint as timestamp from splits where split = 'test' order by user_id"
+        ).fetchnumpy()["timestamp"]
+    if np.ma.getmaskarray(times).any():
+        return None
+    if len(times) != len(training_set.test_users):
+        raise ValueError(
+            f"{len(times)} times for {len(training_set.test_users)} test items of {training_set.dataset}: make the "
+            "training set again from the same splits"
+        )
+    return np.asarray(times).astype(np.int64)
+
+
 def save_times(folder: Path, times: Times | None, training_set: TrainingSet) -> None:
     """Write ``times.json`` and one ``.npy`` file an array into an existing folder; the first alone for ``None``."""
     if times is not None:

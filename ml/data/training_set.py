@@ -268,18 +268,26 @@ class TrainingSet:
             validation_times=None if self.validation_times is None else self.validation_times[:0],
         )
 
-    def with_everything_trained_on(self) -> TrainingSet:
+    def with_everything_trained_on(self, test_times: np.ndarray | None = None) -> TrainingSet:
         """The same data with every held-out item, and the items before it, at the end of its user's training history,
-        and no validation or test case left: the whole history of each user, which only a release is fitted on. Without
-        times, as those of test targets are not held."""
+        and no validation or test case left: the whole history of each user, which only a release is fitted on.
+
+        Args:
+            test_times: of the test targets, int64 ``[test cases]``; a training set holds none of these. Without them
+                the histories have no times.
+        """
         known = self.with_validation_trained_on()
-        tested = replace(known, train=replace(known.train, times=None)).histories("test")
-        tested = tested.append(np.arange(len(self.test_users)), self.test_targets)
+        if test_times is None:
+            known = replace(known, train=replace(known.train, times=None))
+        tested = known.histories("test").append(np.arange(len(self.test_users)), self.test_targets, test_times)
         rows = np.arange(self.users)
         rows[self.test_users] = self.users + np.arange(len(self.test_users))
         all_rows = Sequences(
             np.concatenate([known.train.items, tested.items]),
             np.concatenate([known.train.offsets, known.train.offsets[-1] + tested.offsets[1:]]),
+            times=None
+            if known.train.times is None or tested.times is None
+            else np.concatenate([known.train.times, tested.times]),
         )
         return replace(
             known,
@@ -287,7 +295,7 @@ class TrainingSet:
             test_users=self.test_users[:0],
             test_targets=self.test_targets[:0],
             before_test=None,
-            validation_times=None,
+            validation_times=None if self.validation_times is None else self.validation_times[:0],
         )
 
     def to_fit_on(self, fit_on: str) -> TrainingSet:

@@ -64,12 +64,15 @@ class Users:
             raise ValueError(f"{len(self.user_ids)} users for {len(self.histories)} histories")
 
     @classmethod
-    def of(cls, training_set: TrainingSet) -> Self:
+    def of(cls, training_set: TrainingSet, test_times: np.ndarray | None = None) -> Self:
         """Every user of a training set with the whole history: training, validation and test items.
 
-        Times of test items are not in a training set, so there are none.
+        Args:
+            training_set: with its times, for a bundle that reads them.
+            test_times: those of the test items (:func:`ml.data.times.times_of_test_items`), which a training set holds
+                none of; without them the histories have no times.
         """
-        whole = training_set.with_everything_trained_on().train
+        whole = training_set.with_everything_trained_on(test_times).train
         return cls(training_set.user_ids, whole, training_set.item_ids)
 
 
@@ -148,6 +151,12 @@ def write_recommendations(
             _write_group(writer, table)
             count, rows, short = count + asked, rows + table.num_rows, short + lacking
     return Written(count, rows, short)
+
+
+def write_nothing(path: Path) -> None:
+    """Write a file of recommendations without a row, where there is no release to recommend with."""
+    with atomic_file(path) as file:
+        pq.write_table(SCHEMA.empty_table(), file, compression="zstd")
 
 
 def _tables(

@@ -101,12 +101,12 @@ def _baseline(name: str, folder_of: FolderOf, registry: Registry, data: Training
 def _model(
     name: str, folder_of: FolderOf, registry: Registry, data: TrainingSet, into: Path, seed: int, options: dict
 ) -> None:
+    from ml.training.everything import fitted_on_everything
     from ml.training.sequential_recommender import SequentialRecommender
 
     measured = SequentialRecommender.load(folder_of(name))
     chosen = {key: value for key, value in options.items() if value is not None}
-    measured.execution = replace(measured.execution, **chosen)
-    measured.fitted_on_everything(data).save(into)
+    fitted_on_everything(measured, data, replace(measured.execution, **chosen)).save(into)
 
 
 def _made_of_parts(

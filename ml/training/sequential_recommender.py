@@ -75,7 +75,7 @@ class SequentialRecommender:
         codes: the code assignment, for recipes that name one.
         execution: threads, device, precision, checkpoints, progress bar.
         fit_on: what the final weights are trained on, ``train`` or ``train+validation``; ``everything`` of what
-            :meth:`fitted_on_everything` gave alone.
+            :func:`ml.training.everything.fitted_on_everything` gave alone.
         validate_with_seen_excluded: leave the items of a history out when validation users are ranked; as the
             final ranking does.
         teacher_lists: what is trained on, for recipes that name a recipe of them.
@@ -218,7 +218,7 @@ class SequentialRecommender:
         if self.fit_on == FIT_ON_EVERYTHING:
             raise ValueError(
                 f"recipe {self.recipe.name}: no validation item is left of a fit on everything, so nothing would say "
-                "when to stop: fit on train, then call fitted_on_everything"
+                "when to stop: fit on train, then call ml.training.everything.fitted_on_everything"
             )
         self.training_set_digest = training_set.digest()
         self._check_teacher_lists()
@@ -261,63 +261,6 @@ class SequentialRecommender:
             )
             self.log = found.log + self._train(training_set.to_fit_on(FIT_ON_BOTH), as_long, refit).log
         return self
-
-    def fitted_on_everything(self, training_set: TrainingSet) -> SequentialRecommender:
-        """The same recipe with fresh weights, trained on all interactions, the test items among them, for as many
-        epochs as were best. For a release alone: no item is left to measure it on.
-
-        Codes, what is read of the items, and values derived from the data stay those of this fit.
-
-        Args:
-            training_set: that this recommender was fitted on.
-
-        Raises:
-            ValueError: the recipe reads times, which test items have none of, or is taught lists of training users; it
-                starts from weights of other datasets and this recommender was loaded from its folder, without them; or
-                training started warm.
-            DivergedError: the loss is no finite number any more.
-        """
-        if self.recipe.reads_times:
-            raise ValueError(
-                f"recipe {self.recipe.name} reads the times of interactions, and a training set holds none of its test "
-                "items: it cannot be fitted on everything"
-            )
-        if self.recipe.teacher_lists is not None or self.aligned is not None:
-            raise ValueError(
-                f"recipe {self.recipe.name} learns more than the next item of a history: it cannot be fitted on "
-                "everything"
-            )
-        if isinstance(self.started_from, CarriedOver):
-            raise ValueError(
-                f"{self.recipe.name} was trained from the weights of an earlier release, and for fewer epochs than "
-                "fresh weights need: it cannot be fitted on everything; train it with WARM_START=off"
-            )
-        if self.recipe.pretraining is not None and self.pretrained is None:
-            raise ValueError(
-                f"recipe {self.recipe.name} starts from weights that were trained on other datasets, which its folder "
-                "does not hold: it cannot be fitted on everything"
-            )
-        everything = training_set.with_everything_trained_on()
-        again = SequentialRecommender(
-            self.recipe,
-            self.seed,
-            self.codes,
-            execution=self.execution,
-            fit_on=FIT_ON_EVERYTHING,
-            validate_with_seen_excluded=self.validate_with_seen_excluded,
-            pretrained=self.pretrained,
-        )
-        again.pretrained_from = self.pretrained_from
-        again.training_set_digest = everything.digest()
-        again._features, again.derived = self._features, self.derived
-        # as JSON, whose lists a recipe is read from
-        tables = json.loads(json.dumps(self.recipe.as_tables()))
-        recipe = recipe_from_tables(self.recipe.name, filled_in(tables, self.derived), self.recipe.name)
-        as_long = replace(recipe, training=replace(recipe.training, max_epochs=self.best_epoch))
-        phase = Phase(self.seed, FIT_ON_EVERYTHING, self.recipe.title)
-        found = again._train(everything, as_long, phase)
-        again.log, again.best_epoch, again.share_of_padding = found.log, found.best_epoch, found.share_of_padding
-        return again
 
     def _check_teacher_lists(self) -> None:
         """Check that the lists are there where the recipe asks for some, and that the model can be taught them."""

@@ -6,12 +6,14 @@ anything above it in the lineage, which would be a circle: the gate reads its fo
 
 import json
 import shutil
+import tempfile
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from ml.baselines.registry import BASELINES
 from ml.extras import missing
 from ml.recommenders.registry import registry
 from ml.reports.collect.release import DECISION_FILE, DECISION_PAGE
@@ -20,7 +22,7 @@ from orchestration.assets.training_sets import load_training_set
 from orchestration.code_versions import code_version
 from orchestration.condition import on_new_data
 from orchestration.contracts.release import bounds_by_name, load_release_contracts, release_files
-from orchestration.dataset_settings import read_settings
+from orchestration.dataset_settings import fitted_where, read_settings
 from orchestration.execution.staleness import require_passed_checks
 from orchestration.partitions import datasets
 from orchestration.paths import REPOSITORY, DatasetPaths, Workspace
@@ -32,6 +34,7 @@ from orchestration.reporting import (
     digest_of,
     materialization,
 )
+from orchestration.resources import Settings
 
 if TYPE_CHECKING:
     from ml.release.gate import Decision
@@ -55,14 +58,14 @@ _common: dict[str, Any] = {
     deps=[
         ["evaluation", "leaderboard"],
         *RECOMMENDERS,
-        *(["training_sets", name] for name in ("sequences", "protocol")),
+        *(["training_sets", name] for name in ("sequences", "protocol", "item_text", "text_vectors")),
         ["marts", "items"],
-        *(["settings", name] for name in ("release", "ranking")),
+        *(["settings", name] for name in ("release", "ranking", "training")),
     ],
     description="The recommender that is to be released, as a bundle: the best of the leaderboard that can serve, or "
     "the one that the setting `release` names. It serves nobody before the decision.",
     kinds={"safetensors", "parquet"},
-    code_version=code_version("ml.release.bundle", "ml.release.gate_choice"),
+    code_version=code_version("ml.release.bundle", "ml.release.gate_choice", "ml.release.refit"),
     metadata={
         "dagster/column_schema": array_schema(
             bundle=("json", "what it is, with the digest of each file"),
@@ -73,7 +76,7 @@ _common: dict[str, Any] = {
     },
     **_common,
 )
-def candidate(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+def candidate(context: dg.AssetExecutionContext, settings: Settings) -> dg.MaterializeResult:
     from ml.data.versions import content_name, versioned_folder
     from ml.release.bundle import BundleError, load
     from ml.release.gate import digest_of as release_digest
@@ -89,7 +92,7 @@ def candidate(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
             if wanted["release"] == NONE:
                 (temporary / NOTHING_FILE).write_text(json.dumps(wanted) + "\n", encoding="utf-8")
             else:
-                _write_candidate(paths, wanted, temporary)
+                _write_candidate(paths, wanted, temporary, fitted_where(settings, dataset))
         if wanted["release"] == NONE:
             return materialization(content_name(folder), {"dagster/row_count": 0, "dagster/uri": str(folder)})
         made = load(folder)
@@ -107,23 +110,57 @@ def candidate(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     )
 
 
-def _write_candidate(paths: DatasetPaths, wanted: dict, folder: Path) -> None:
-    """Write the bundle of the candidate, and the leaderboard that it was chosen from beside it."""
+def _write_candidate(paths: DatasetPaths, wanted: dict, folder: Path, fitted_where: dict[str, Any]) -> None:
+    """Write the bundle of the candidate, and the leaderboard that it was chosen from beside it.
+
+    One that is fitted on everything has the fit that was measured in it, as a bundle of its own: the gate compares that
+    one tomorrow, since the other has seen the targets of today.
+    """
     import pyarrow.parquet as pq
 
+    from ml.data.training_set import FIT_ON_EVERYTHING
     from ml.release.bundle import write_bundle
     from ml.release.gate_choice import choose
+    from ml.release.gate_run import MEASURED
+    from ml.release.refit import refit_on_everything
 
     board = pq.read_table(paths.leaderboard)
     rows = {row["recommender"]: row for row in board.to_pylist()}
     name = choose(list(rows), registry(), wanted["release"])
-    training_set = load_training_set(paths)
+    on_everything = wanted["release_fit_on"] == FIT_ON_EVERYTHING
+    training_set = _training_set_of(paths, name) if on_everything else load_training_set(paths)
     described = {
         "exclude_seen": read_settings("ranking", paths.dataset)["exclude_seen"],
         "metrics": {metric: value for metric, value in rows[name].items() if metric in ("ndcg@10", "recall@10")},
     }
-    write_bundle(folder, name, paths.recommender, registry(), training_set, _titles(paths), described)
+    titles = _titles(paths)
+    if on_everything:
+        seed = read_settings("training", paths.dataset)["seed"]
+        with tempfile.TemporaryDirectory(dir=folder.parent) as fits:
+            folder_of = refit_on_everything(
+                name, paths.recommender, registry(), training_set, Path(fits), seed, **fitted_where
+            )
+            everything = training_set.with_everything_trained_on()
+            facts = described | {"fitted_on": FIT_ON_EVERYTHING}
+            write_bundle(folder, name, folder_of, registry(), everything, titles, facts)
+        (folder / MEASURED).mkdir()
+    measured = folder / MEASURED if on_everything else folder
+    write_bundle(measured, name, paths.recommender, registry(), training_set, titles, described)
     shutil.copyfile(paths.leaderboard, folder / LEADERBOARD_FILE)
+
+
+def _training_set_of(paths: DatasetPaths, name: str) -> Any:
+    """The training set with the text that a recommender or a part of it reads when it is fitted."""
+    from ml.models.settings import needs_item_text, needs_text_vectors
+
+    parts = dict.fromkeys((*registry().parts_of(name), name))
+    counted = [BASELINES[part] for part in parts if part in BASELINES]
+    models = [registry().recipes[part].model for part in parts if part in registry().recipes]
+    return load_training_set(
+        paths,
+        with_text=any(one.needs_item_text for one in counted) or any(map(needs_item_text, models)),
+        with_vectors=any(one.needs_text_vectors for one in counted) or any(map(needs_text_vectors, models)),
+    )
 
 
 def _titles(paths: DatasetPaths) -> dict[str, str]:
@@ -156,7 +193,7 @@ with warnings.catch_warnings():
         ["evaluation", "user_metrics"],
         *RANKINGS,
         *(["training_sets", name] for name in ("sequences", "times")),
-        *(["settings", name] for name in ("release", "ranking", "training", "comparison")),
+        *(["settings", name] for name in ("ranking", "training")),
     ],
     description="Whether the candidate replaces the champion, and why: both measured on the same test users, and each "
     "bound of `data_contracts/release/` with what was found. A refused candidate is no failed run: the champion stays.",

@@ -196,7 +196,7 @@ def export(paths: DatasetPaths, models: list[tuple[str, str]]) -> dict[tuple[str
 
 
 def _content(connection: Any, schema: str, name: str) -> tuple[list[tuple[str, str]], int, str]:
-    """Columns of a model (name, type), its number of rows, and a version of its content that ignores the order of rows."""
+    """Columns of a model (name, type), its number of rows, and a version of its content, whatever their order."""
     columns = connection.execute(f"describe {schema}.{name}").fetchall()
     rows, content = connection.execute(
         f"select count(*), coalesce(sum(hash(model)::hugeint), 0) from {schema}.{name} as model"

@@ -1,27 +1,28 @@
-"""Alerts: where ``RAW2RANK_WEBHOOK`` is set, a run that failed is posted there as JSON."""
+"""Alerts on runs: those that failed, and those that ended well with a failed check or a refused candidate."""
 
-import http.client
-import json
-import os
-import urllib.error
-import urllib.request
-from typing import Any
-from urllib.parse import urlsplit
+from __future__ import annotations
 
 import dagster as dg
 
-from orchestration.execution.run_reasons import Reasons
+from orchestration.automation.messages import SMTP_URL, WEBHOOK, Alert, configured, shortened
+from orchestration.automation.outbox import tell
+from orchestration.contracts.files import load_contracts
+from orchestration.execution.run_reasons import Reasons, what_was_found
+from orchestration.execution.staleness import UP_TO_DATE
 from orchestration.partitions import PARTITION_NAME_TAG
 from orchestration.paths import Workspace
 
-WEBHOOK = "RAW2RANK_WEBHOOK"
-_SECONDS = 10
-_CHARACTERS = 2000
-_LOOKED_AT = {dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.ASSET_CHECK_EVALUATION}
-
-
-class AlertError(RuntimeError):
-    """An alert could not be sent; the message names only the host, since the rest of an address may be secret."""
+FAILED_RUN, BROKEN_CONTRACT = "failed run", "broken contract"
+FAILED_CHECK, REFUSED_CANDIDATE = "failed check", "refused candidate"
+NOT_CONFIGURED = f"neither {WEBHOOK} nor {SMTP_URL} is set"
+STATUS = dg.DefaultSensorStatus.RUNNING if configured() else dg.DefaultSensorStatus.STOPPED
+_SHOWN = 10
+_DECISION = dg.AssetKey(["release", "decision"])
+_LOOKED_AT = {
+    dg.DagsterEventType.STEP_FAILURE,
+    dg.DagsterEventType.ASSET_CHECK_EVALUATION,
+    dg.DagsterEventType.ASSET_MATERIALIZATION,
+}
 
 
 def reason_of(instance: dg.DagsterInstance, run_id: str, failure: dg.DagsterEvent) -> str:
@@ -33,9 +34,8 @@ def reason_of(instance: dg.DagsterInstance, run_id: str, failure: dg.DagsterEven
         failure: the event that ended it.
     """
     reasons = Reasons(Workspace.current().home)
-    for entry in instance.all_logs(run_id, of_type=_LOOKED_AT):
-        if entry.dagster_event is not None:
-            reasons.take(entry.dagster_event)
+    for event in _events(instance, run_id):
+        reasons.take(event)
     told = "; ".join(reasons.told())
     if not told and reasons.interrupted:
         told = "it was stopped"
@@ -43,49 +43,91 @@ def reason_of(instance: dg.DagsterInstance, run_id: str, failure: dg.DagsterEven
     if not told and error is not None and error.cls_name == "Failure":
         # of the executor, before the first step; behind the name of its class
         told = error.message.partition(": ")[2].strip()
-    told = told or failure.message or "the log of the run says more"
-    return told if len(told) <= _CHARACTERS else f"{told[:_CHARACTERS]}…"
+    return shortened(told or failure.message or "the log of the run says more")
 
 
-def alert_of(run: dg.DagsterRun, reason: str) -> dict[str, Any]:
-    """The posted message; Slack, Mattermost and Teams show ``text``."""
-    dataset = run.tags.get(PARTITION_NAME_TAG)
-    return {
-        "text": f"raw2rank: {dataset or 'a run without a dataset'}: {run.job_name} failed: {reason} (run {run.run_id})",
-        "dataset": dataset,
-        "job": run.job_name,
-        "reason": reason,
-        "run_id": run.run_id,
-    }
+def alert_of(run: dg.DagsterRun, reason: str, failed: list[dg.AssetCheckEvaluation]) -> Alert:
+    """The alert on a failed run.
 
-
-def post(address: str, content: dict[str, Any]) -> None:
-    """Post JSON to an address, following no redirect.
-
-    Raises:
-        AlertError: it is no http or https address, or it does not take it.
+    Args:
+        run: that failed.
+        reason: as of :func:`reason_of`.
+        failed: its failed checks, as of :func:`failed_checks`.
     """
-    parts = urlsplit(address)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise AlertError(f"{WEBHOOK} is no address of a webhook: give one that begins with https:// or http://")
-    opener = urllib.request.OpenerDirector()
-    for handler in (
-        urllib.request.ProxyHandler(),
-        urllib.request.HTTPHandler(),
-        urllib.request.HTTPSHandler(),
-        urllib.request.HTTPErrorProcessor(),
-        urllib.request.HTTPDefaultErrorHandler(),
-    ):
-        opener.add_handler(handler)
-    body = json.dumps(content).encode()
-    request = urllib.request.Request(address, body, {"Content-Type": "application/json"}, method="POST")
-    try:
-        with opener.open(request, timeout=_SECONDS):
-            pass
-    except urllib.error.HTTPError as error:
-        raise AlertError(f"the webhook at {parts.hostname} answered with {error.code} {error.reason}") from None
-    except (OSError, http.client.HTTPException) as error:
-        raise AlertError(f"the webhook at {parts.hostname} cannot be reached: {error}") from None
+    dataset = run.tags.get(PARTITION_NAME_TAG)
+    contracts = {dg.AssetCheckKey(contract.key, contract.check) for contract in load_contracts()}
+    broken = any(each.asset_check_key in contracts for each in failed)
+    return Alert(
+        BROKEN_CONTRACT if broken else FAILED_RUN,
+        f"raw2rank: {dataset or 'a run without a dataset'}: {run.job_name} failed: {reason} (run {run.run_id})",
+        dataset,
+        {"job": run.job_name, "reason": reason, "run_id": run.run_id, "checks": _named(failed)},
+    )
+
+
+def alert_on_checks(run: dg.DagsterRun, failed: list[dg.AssetCheckEvaluation], refusal: str | None) -> Alert | None:
+    """The alert on a run that ended well, ``None`` where there is nothing to tell.
+
+    Args:
+        run: the run.
+        failed: its failed checks, as of :func:`failed_checks`.
+        refusal: as of :func:`refusal_of`.
+    """
+    if not failed and refusal is None:
+        return None
+    dataset = run.tags.get(PARTITION_NAME_TAG)
+    found = [f"{_name(each)}: {what_was_found(each)}" for each in failed[:_SHOWN]]
+    if len(failed) > _SHOWN:
+        found.append(f"and {len(failed) - _SHOWN} more")
+    if refusal is not None:
+        kind, what = REFUSED_CANDIDATE, f"the candidate was refused: {refusal}"
+    else:
+        kind, what = FAILED_CHECK, f"{len(failed)} {'check' if len(failed) == 1 else 'checks'} failed"
+    reason = shortened(". ".join([what.rstrip("."), *found]))
+    return Alert(
+        kind,
+        f"raw2rank: {dataset or 'a run without a dataset'}: {reason} (run {run.run_id})",
+        dataset,
+        {"job": run.job_name, "reason": reason, "run_id": run.run_id, "checks": _named(failed)},
+    )
+
+
+def failed_checks(instance: dg.DagsterInstance, run_id: str) -> list[dg.AssetCheckEvaluation]:
+    """The failed checks of a run, of each the last evaluation.
+
+    ``up_to_date`` is left out: it fails whenever something has changed, which is no fault.
+    """
+    last: dict[dg.AssetCheckKey, dg.AssetCheckEvaluation] = {}
+    for event in _events(instance, run_id):
+        if event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+            evaluation = event.asset_check_evaluation_data
+            last[evaluation.asset_check_key] = evaluation
+    return [each for key, each in last.items() if not each.passed and key.name != UP_TO_DATE]
+
+
+def refusal_of(instance: dg.DagsterInstance, run_id: str) -> str | None:
+    """Why the gate refused the candidate in a run; ``None`` where it did not."""
+    from ml.release.gate import REFUSE
+
+    for event in _events(instance, run_id):
+        if event.event_type == dg.DagsterEventType.ASSET_MATERIALIZATION and event.asset_key == _DECISION:
+            metadata = event.step_materialization_data.materialization.metadata
+            if metadata["verdict"].value == REFUSE:
+                return str(metadata["decision"].value)
+    return None
+
+
+def _events(instance: dg.DagsterInstance, run_id: str) -> list[dg.DagsterEvent]:
+    entries = instance.all_logs(run_id, of_type=_LOOKED_AT)
+    return [entry.dagster_event for entry in entries if entry.dagster_event is not None]
+
+
+def _name(evaluation: dg.AssetCheckEvaluation) -> str:
+    return f"{evaluation.asset_key.to_user_string()}: check {evaluation.check_name}"
+
+
+def _named(failed: list[dg.AssetCheckEvaluation]) -> list[str]:
+    return [f"{each.asset_key.to_user_string()}: {each.check_name}" for each in failed]
 
 
 @dg.run_failure_sensor(
@@ -93,14 +135,33 @@ def post(address: str, content: dict[str, Any]) -> None:
     # runs of make run have no code location
     monitor_all_code_locations=True,
     minimum_interval_seconds=30,
-    default_status=dg.DefaultSensorStatus.RUNNING if os.environ.get(WEBHOOK) else dg.DefaultSensorStatus.STOPPED,
-    description=f"Posts dataset, reason and id of a run that failed as JSON to the address in {WEBHOOK}. On where that "
-    "is set.",
+    default_status=STATUS,
+    description=f"Tells of a run that failed: dataset, reason and id, to {WEBHOOK} and by e-mail. On where one of them "
+    "is configured.",
 )
 def alert_on_failure(context: dg.RunFailureSensorContext) -> dg.SkipReason | None:
-    address = os.environ.get(WEBHOOK)
-    if not address:
-        return dg.SkipReason(f"{WEBHOOK} is not set")
-    run = context.dagster_run
-    post(address, alert_of(run, reason_of(context.instance, run.run_id, context.failure_event)))
+    if not configured():
+        return dg.SkipReason(NOT_CONFIGURED)
+    run, instance = context.dagster_run, context.instance
+    failed = failed_checks(instance, run.run_id)
+    tell(alert_of(run, reason_of(instance, run.run_id, context.failure_event), failed))
+    return None
+
+
+@dg.run_status_sensor(
+    name="alert_on_failed_checks",
+    run_status=dg.DagsterRunStatus.SUCCESS,
+    monitor_all_code_locations=True,
+    minimum_interval_seconds=30,
+    default_status=STATUS,
+    description="Tells of the failed checks of a run that ended well, and of a candidate that the gate refused, which "
+    "fail no run. On where a webhook or e-mail is configured.",
+)
+def alert_on_failed_checks(context: dg.RunStatusSensorContext) -> dg.SkipReason | None:
+    if not configured():
+        return dg.SkipReason(NOT_CONFIGURED)
+    run, instance = context.dagster_run, context.instance
+    alert = alert_on_checks(run, failed_checks(instance, run.run_id), refusal_of(instance, run.run_id))
+    if alert is not None:
+        tell(alert)
     return None

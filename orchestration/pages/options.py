@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum
 
 from ml.data.setting_names import RENAMED
-from orchestration.dataset_settings import SLICES
+from orchestration.dataset_settings import ITEM_FILES, SLICES
 from orchestration.options import kind_of
 from orchestration.paths import REPOSITORY
 from orchestration.resources import DEFAULTS, SETTINGS
@@ -113,6 +113,10 @@ def _possible(name: str, field) -> str:
         return "day, or empty"
     if name.endswith("_from"):
         return "quantile between 0 and 1, or day"
+    if name in ITEM_FILES:
+        return "path, or empty"
+    if name.endswith("_where"):
+        return "condition, or empty"
     return "names, separated by commas" if name == "recipes" else "name, or empty"
 
 

@@ -263,7 +263,7 @@ EDGES = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=40)
 
 @given(edges=EDGES, added=EDGES, users_need=st.integers(0, 4), items_need=st.integers(0, 4))
 def test_a_k_core_only_grows_with_rows(edges: list, added: list, users_need: int, items_need: int) -> None:
-    """The reason why a core may be computed from the last one, and why any set in which each has enough is part of it."""
+    """Why a core may be computed from the last one: any set in which each has enough is part of it."""
     before = Counter(k_core(edges, users_need, items_need))
     after = Counter(k_core([*edges, *added], users_need, items_need))
     assert before <= after

@@ -94,10 +94,10 @@ def test_what_was_chosen_reaches_exactly_what_reads_it() -> None:
     # the report, in the group of the evaluation, prints all of them
     recommenders = {"baselines", "models", "rankings"}
     assert readers == {
-        "training": recommenders | {"codes", "teacher_lists", "evaluation", "audits", "searches"},
+        "training": recommenders | {"codes", "teacher_lists", "evaluation", "audits", "searches", "release"},
         "fit": {"baselines", "models", "teacher_lists", "evaluation", "audits"},
         # the rule for seen items holds for validation users too, who decide when training stops
-        "ranking": {"models", "teacher_lists", "rankings", "evaluation", "audits", "searches"},
+        "ranking": {"models", "teacher_lists", "rankings", "evaluation", "audits", "searches", "release"},
         "comparison": {"evaluation", "audits"},
         "seeds": {"evaluation"},
         # the report names every choice
@@ -190,7 +190,8 @@ def test_no_run_that_makes_something_starts_by_itself() -> None:
     # they make the names of datasets known, and have a check evaluated
     for name in ("register_landed", "show_staleness"):
         assert status.pop(name) == dg.DefaultSensorStatus.RUNNING
-    sensors = ("new_dumps", "on_new_data_sensor", "alert_on_failure")
+    alerts = ("alert_on_failure", "alert_on_failed_checks", "alert_on_silence", "alert_on_overdue")
+    sensors = ("new_dumps", "on_new_data_sensor", *alerts)
     assert status == dict.fromkeys(sensors, dg.DefaultSensorStatus.STOPPED)
 
 

@@ -207,7 +207,7 @@ def test_from_other_datasets_to_a_model(paths: DatasetPaths) -> None:
     context.log.warning = said.append
     model = asset(context, settings=NAMED, training_client=None, trainings=Trainings(1))
     loaded = SequentialRecommender.load(paths.asset("models", "finetuned"))
-    assert loaded.started_from == pretrained.described()
+    assert loaded.pretrained_from == pretrained.described()
     assert model.metadata["test users with a history in a dataset of the pre-training"] == 20
     assert model.metadata["items that are in a history of a dataset of the pre-training"] == 40
     assert any("20 of 60 test users also have a history" in text for text in said)

@@ -18,7 +18,7 @@ from workbench import write_small_dump
 from orchestration.assets.settings import settings_assets
 from orchestration.automation.run_requests import sense
 from orchestration.commands import run
-from orchestration.dataset_settings import chosen_for, execution_of, file_settings, kept_for, origins
+from orchestration.dataset_settings import ITEM_FILES, chosen_for, execution_of, file_settings, kept_for, origins
 from orchestration.definitions import defs
 from orchestration.options import kind_of
 from orchestration.partitions import datasets
@@ -177,10 +177,15 @@ def possible(name: str) -> st.SearchStrategy:
         return st.dates().map(lambda day: day.isoformat())
     if name.endswith("_from"):
         return st.integers(1, 99).map(lambda part: f"0.{part:02}")
+    if name in ITEM_FILES:
+        # a file that is there
+        return st.sampled_from(["", __file__])
     if kind is str:
         return st.sampled_from(["", "tiny_softmax"])
     if name == "cold_items":
         return st.floats(0.01, 0.49)
+    if name == "pretrain_on":
+        return st.lists(st.sampled_from(["Beauty", "Books"]), unique=True)
     if name == "recipes":
         return st.lists(st.sampled_from(["quick", "tiny_softmax"]), unique=True)
     return {bool: st.booleans(), int: st.integers(1, 100), float: st.floats(0, 5)}[kind]

@@ -24,6 +24,7 @@ from ml.recommenders.reranked import Reranked
 from ml.release.bundle import BundleError, write_bundle
 from ml.release.refit import can_be_refitted, refit_on_everything
 from ml.reranking.recipe import RerankingRecipe
+from ml.training.everything import fitted_on_everything
 from ml.training.runtime import Execution
 from ml.training.sequential_recommender import SequentialRecommender
 from ml.training.weights_digest import weights_digest
@@ -128,13 +129,13 @@ def test_the_bundle_says_so(name, measured, ring, tmp_path):
 def test_codes_stay_those_of_the_measured_fit(ring, tmp_path):
     recipe = toy_recipe(codes="svd", training={"max_epochs": 1})
     before = fitted(recipe, ring)
-    again = before.fitted_on_everything(ring)
+    again = fitted_on_everything(before, ring)
     np.testing.assert_array_equal(again.codes.values, before.codes.values)
 
 
 def test_a_derived_length_stays_that_of_the_measured_fit(ring):
     before = fitted(toy_recipe(model={"max_length": "auto"}, training={"max_epochs": 1}), ring)
-    again = before.fitted_on_everything(ring)
+    again = fitted_on_everything(before, ring)
     assert again.derived == before.derived != ()
     assert again.model.max_length == before.model.max_length
 
@@ -167,12 +168,12 @@ def test_what_cannot_be_refitted_is_refused_before_anything_is_fitted(ring, tmp_
 
 
 def test_a_model_refuses_it_too(ring):
-    with pytest.raises(ValueError, match=r"no validation item is left .* call fitted_on_everything"):
+    with pytest.raises(ValueError, match=r"no validation item is left .* call ml\.training\.everything\."):
         SequentialRecommender(RECIPE, fit_on=FIT_ON_EVERYTHING, execution=Execution(threads=1)).fit(ring)
     one = SequentialRecommender(RECIPE)
     one.aligned = {}
     with pytest.raises(ValueError, match="learns more than the next item"):
-        one.fitted_on_everything(ring)
+        fitted_on_everything(one, ring)
 
 
 def test_times_of_test_items_are_never_made_up(ring):

@@ -15,6 +15,7 @@ from ml.recommenders.registry import Registry
 from ml.release.bundle import load, write_bundle
 from ml.release.gate import digest_of
 from ml.release.warm_start import start_from
+from ml.training.everything import fitted_on_everything
 from ml.training.sequential_recommender import SequentialRecommender
 from ml.training.train import train
 from ml.training.warm_start import CarriedOver, ColdStart, Start
@@ -111,4 +112,4 @@ def test_what_started_warm_cannot_be_fitted_on_everything(champion, training_set
     start = start_from(champion, "toy", training_set, _no_text)
     warm = SequentialRecommender(RECIPE, start=start).fit(training_set)
     with pytest.raises(ValueError, match="train it with WARM_START=off"):
-        warm.fitted_on_everything(training_set)
+        fitted_on_everything(warm, training_set)
