@@ -4,6 +4,7 @@ import dagster as dg
 
 from ml.recommenders.registry import recipe_names, recipes, teacher_lists_recipes
 from orchestration.assets.left_out import sentence_on
+from orchestration.assets.pretrained import overlap_with_sources
 from orchestration.contracts.checks import contract_checks, load_contracts
 from orchestration.contracts.frames import READS, keep_result, load_frame
 from orchestration.partitions import datasets
@@ -79,6 +80,29 @@ def _student_check(name: str) -> dg.AssetChecksDefinition:
     return close_to_its_teacher
 
 
+def _overlap_check(name: str) -> dg.AssetChecksDefinition:
+    @dg.asset_check(
+        asset=["models", name],
+        name="test_users_are_in_no_source",
+        partitions_def=datasets,
+        description="No test user has a history in a dataset that the model was pre-trained on.",
+    )
+    def test_users_are_in_no_source(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+        dataset = context.partition_key
+        paths = Workspace.current().dataset(dataset)
+        if (text := sentence_on(name, paths)) is not None:
+            return dg.AssetCheckResult(passed=True, description=f"{dataset}: nothing to check: {text}")
+        found = overlap_with_sources(paths)
+        return dg.AssetCheckResult(
+            passed=not found.sentence,
+            severity=dg.AssetCheckSeverity.WARN,
+            description=f"{dataset}: {found.sentence or 'no test user has a history in a source'}",
+            metadata={"test users": found.tested, "of these in a source": found.test_users},
+        )
+
+    return test_users_are_in_no_source
+
+
 def _has_own_lists(name: str) -> bool:
     """Whether a model is taught the own lists of its teacher, perhaps among others."""
     lists = recipes()[name].teacher_lists
@@ -89,4 +113,5 @@ checks = [
     *contract_checks(load_contracts(), datasets, load_frame, keep_result, READS),
     *(_weights_check(name) for name in recipe_names()),
     *(_student_check(name) for name in recipe_names() if _has_own_lists(name)),
+    *(_overlap_check(name) for name in recipe_names() if recipes()[name].pretraining),
 ]

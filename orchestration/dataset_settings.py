@@ -26,7 +26,7 @@ from ml.recommenders.registry import (
     recommender_names,
     registry,
 )
-from ml.release.gate_choice import NONE
+from ml.release.gate.choice import NONE
 from orchestration.options import kind_of, reader, shown_default
 from orchestration.paths import Workspace
 from orchestration.reporting import digest_of

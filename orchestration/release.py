@@ -21,8 +21,8 @@ from orchestration.paths import DatasetPaths
 
 if TYPE_CHECKING:
     from ml.release.bundle import Bundle
-    from ml.release.gate import Decision
-    from ml.release.gate_history import Event
+    from ml.release.gate.decision import Decision
+    from ml.release.gate.history import Event
 
 # champions before the one in charge that stay on disk, to roll back to
 CHAMPIONS_KEPT = 4
@@ -60,7 +60,7 @@ def read_decision(paths: DatasetPaths) -> Decision | None:
         DamagedFile: it cannot be read.
     """
     from ml.data.files import read_json
-    from ml.release.gate import Decision
+    from ml.release.gate.decision import Decision
 
     folder = paths.asset("release", "decision")
     if not (folder / DECISION_FILE).exists():
@@ -96,9 +96,9 @@ def settle(paths: DatasetPaths, run: str = "") -> State:
     """
     from ml.data.versions import current_version
     from ml.release.bundle import load
-    from ml.release.gate import PROMOTE, REFUSE, digest_of
-    from ml.release.gate_history import PROMOTED, REFUSED, in_charge, read_history, rolled_back
-    from ml.release.gate_run import champion_digest, open_champion
+    from ml.release.gate.decision import PROMOTE, REFUSE, digest_of
+    from ml.release.gate.history import PROMOTED, REFUSED, in_charge, read_history, rolled_back
+    from ml.release.gate.run import champion_digest, open_champion
 
     decision = read_decision(paths)
     if decision is None:
@@ -148,8 +148,8 @@ def promote(paths: DatasetPaths, version: str = "", reason: str = "", run: str =
     """
     from ml.data.versions import current_version
     from ml.release.bundle import load
-    from ml.release.gate import digest_of
-    from ml.release.gate_history import PROMOTED_BY_HAND, read_history
+    from ml.release.gate.decision import digest_of
+    from ml.release.gate.history import PROMOTED_BY_HAND, read_history
 
     read_history(paths.asset("release"))
     if version:
@@ -185,8 +185,8 @@ def roll_back(paths: DatasetPaths, reason: str = "", run: str = "") -> State:
         HistoryError: the history cannot be read.
     """
     from ml.release.bundle import load
-    from ml.release.gate import digest_of
-    from ml.release.gate_history import ROLLED_BACK, in_charge, read_history
+    from ml.release.gate.decision import digest_of
+    from ml.release.gate.history import ROLLED_BACK, in_charge, read_history
 
     standing = in_charge(read_history(paths.asset("release")))
     if len(standing) < 2:
@@ -208,7 +208,7 @@ def releases(paths: DatasetPaths) -> Iterator[tuple[str, Path]]:
     """Digest and folder of every release on disk that can be loaded, those that were in charge first."""
     from ml.data.versions import versions_of
     from ml.release.bundle import BundleError, load
-    from ml.release.gate import digest_of
+    from ml.release.gate.decision import digest_of
 
     for folder in (paths.champion, paths.asset("release", "candidate")):
         for version in versions_of(folder):
@@ -232,7 +232,7 @@ def _find(paths: DatasetPaths, version: str) -> Path:
 
 
 def _digest_in_charge(paths: DatasetPaths) -> str:
-    from ml.release.gate_run import champion_digest, open_champion
+    from ml.release.gate.run import champion_digest, open_champion
 
     return champion_digest(open_champion(paths.champion))
 
@@ -251,19 +251,19 @@ def _is_last(history: list[Event], event: str, release: str) -> bool:
     return bool(history) and (history[-1].event, history[-1].release) == (event, release)
 
 
-def _add(paths: DatasetPaths, event: str, release: str, name: str, now: str, who: str, why: str, run: str) -> None:
-    from ml.release import gate_history
+def _add(
+    paths: DatasetPaths, event: str, release: str, name: str, in_charge: str, who: str, why: str, run: str
+) -> None:
+    from ml.release.gate.history import Event, add, now
 
-    gate_history.add(
-        paths.asset("release"), gate_history.Event(gate_history.now(), event, release, name, now, who, why, run)
-    )
+    add(paths.asset("release"), Event(now(), event, release, name, in_charge, who, why, run))
 
 
 def _state(paths: DatasetPaths, bundle: Bundle | None, sentence: str) -> State:
     """The state after a change, which is written down beside the champion."""
     from ml.data.files import atomic_file
-    from ml.release.gate import digest_of
-    from ml.release.gate_history import in_charge, read_history
+    from ml.release.gate.decision import digest_of
+    from ml.release.gate.history import in_charge, read_history
 
     if bundle is None:
         state = State("", "", "", "", sentence)

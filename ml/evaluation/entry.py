@@ -32,6 +32,7 @@ class Entry:
         beam: width of the beam that its lists are generated with, 0 where a model of identifiers scores all items,
             ``None`` for all other recommenders.
         written: how many items of a list are written one by one, ``None`` where all are ranked by the same scores.
+        pretrained_on: other datasets that it was trained on first, empty for none.
         started_from: the release whose weights training started from, empty for fresh weights.
     """
 
@@ -47,6 +48,7 @@ class Entry:
     derived_from: str = ""
     beam: int | None = None
     written: int | None = None
+    pretrained_on: str = ""
     started_from: str = ""
 
     def __post_init__(self) -> None:

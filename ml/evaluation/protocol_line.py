@@ -62,6 +62,9 @@ def protocol_of(
     codes = sorted({one.codes for one in entries} - {""})
     if codes:
         choices["codes"] = f"{', '.join(codes)}, assigned on train"
+    elsewhere = sorted(f"{one.title} ({one.pretrained_on})" for one in entries if one.pretrained_on)
+    if elsewhere:
+        choices["pre-trained on"] = ", ".join(elsewhere)
     losses = sorted(f"{one.title} ({one.loss})" for one in entries if one.loss)
     if losses:
         choices["losses"] = ", ".join(dict.fromkeys(losses))

@@ -34,7 +34,7 @@ class Recformer(SequentialModel):
 
     The paper starts from the weights of a pretrained Longformer, which reads both ways, is trained on several datasets
     by contrast and by masked words, and is finetuned in two stages with item vectors that stay fixed during an epoch.
-    Here an encoder of a few hundred thousand weights is trained from scratch, in one stage, by the objective alone.
+    Here a small encoder is trained from scratch, in one stage, by the objective alone.
 
     Args:
         settings: sizes and options.

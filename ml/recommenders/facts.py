@@ -13,7 +13,7 @@ from ml.objectives.settings import describe
 from ml.recommender import ALIGNMENT, BASELINE, FUSION, LANGUAGE_MODEL, MODEL, RERANKING
 from ml.recommenders.load import FolderOf
 from ml.recommenders.registry import Registry
-from ml.training.summary import derived_of_trained, fit_on_of_trained
+from ml.training.summary import derived_of_trained, fit_on_of_trained, pretrained_on_of_trained
 
 # beside a baseline, a fusion and a re-ranking: what the final fit read
 FIT = "fit.json"
@@ -56,6 +56,7 @@ def _model(name: str, folder_of: FolderOf, registry: Registry, items: int) -> di
         "codes": recipe.codes or "",
         "beam": beam_width_of(recipe.model),
         "written": recipe.model.list_length if writes_lists(recipe.model) else None,
+        **({"pretrained_on": pretrained_on_of_trained(folder)} if recipe.pretraining else {}),
         "started_from": run.get("started_from", {}).get("source", ""),
         **_length_of(folder, recipe.model),
     }
@@ -69,12 +70,14 @@ def beam_width_of(model: Any) -> int | None:
 
 def _fusion(name: str, folder_of: FolderOf, registry: Registry, items: int) -> dict[str, Any]:
     parts = [facts_of(part, folder_of, registry, items) for part in registry.fusions[name].parts]
+    elsewhere = sorted({part["pretrained_on"] for part in parts if "pretrained_on" in part})
     longest = max(parts, key=lambda part: part.get("maximum_length") or 0)
     return {
         "fit_on": read_json(folder_of(name), FIT)["fit_on"],
         "parameters": sum(part.get("parameters", 0) for part in parts) or None,
         "model_bytes": sum(part["model_bytes"] for part in parts),
         "codes": ", ".join(sorted({part["codes"] for part in parts if part.get("codes")})),
+        **({"pretrained_on": ", ".join(elsewhere)} if elsewhere else {}),
         "maximum_length": longest.get("maximum_length"),
         "derived_from": longest.get("derived_from", ""),
     }
@@ -83,7 +86,7 @@ def _fusion(name: str, folder_of: FolderOf, registry: Registry, items: int) -> d
 def _reranking(name: str, folder_of: FolderOf, registry: Registry, items: int) -> dict[str, Any]:
     folder = folder_of(name)
     part = facts_of(registry.rerankings[name].of, folder_of, registry, items)
-    kept = ("parameters", "codes", "maximum_length", "derived_from")
+    kept = ("parameters", "codes", "pretrained_on", "maximum_length", "derived_from")
     return {
         "fit_on": read_json(folder, FIT)["fit_on"],
         "model_bytes": part["model_bytes"] + sum(path.stat().st_size for path in folder.glob("*.npy")),

@@ -10,7 +10,6 @@ from ml.data.files import read_json
 from ml.fusion.fusion import Fusion
 from ml.recommender import ALIGNMENT, BASELINE, FUSION, LANGUAGE_MODEL, MODEL, RERANKING, Recommender
 from ml.recommenders.fused import FUSION_FILE, FusedRecommender, load_part
-from ml.recommenders.prompted_reranking import PROMPTED_FILE, PromptedReranking
 
 FolderOf = Callable[[str], Path]
 
@@ -61,6 +60,9 @@ def _alignment(name: str, folder_of: FolderOf, registry: Kinds, items: int) -> R
 
 
 def _language_model(name: str, folder_of: FolderOf, registry: Kinds, items: int) -> Recommender:
+    # not at the top: it leads to pyarrow, which the asset graph is loaded without
+    from ml.recommenders.prompted_reranking import PROMPTED_FILE, PromptedReranking
+
     if (folder_of(name) / PROMPTED_FILE).exists():
         from ml.recommenders.registry import recipes_folder
 

@@ -11,7 +11,7 @@ from ml.data.training_set import FIT_ON_TRAIN, TrainingSet
 from ml.recommender import MODEL
 from ml.release.bundle import BundleError, load
 from ml.release.contents import RECOMMENDERS
-from ml.release.gate import digest_of
+from ml.release.gate.decision import digest_of
 from ml.training.summary import fit_on_of_trained
 from ml.training.warm_start import AnyStart, ColdStart, Start
 

@@ -28,8 +28,8 @@ def fitted_on_everything(
         execution: threads, device and precision; those of the measured fit where ``None``.
 
     Raises:
-        ValueError: the recipe reads times, which test items have none of, learns more than the next item, or
-            starts from weights of other datasets and was loaded from its folder, without them; or training started warm.
+        ValueError: the recipe reads times, which test items have none of; it learns more than the next item; it starts
+            from weights of other datasets, and was loaded from its folder without them; or training started warm.
         DivergedError: the loss is no finite number any more.
     """
     recipe = measured.recipe

@@ -100,5 +100,11 @@ def derived_of_trained(folder: Path) -> dict[str, dict[str, Any]]:
     return _config(folder).get("derived", {})
 
 
+def pretrained_on_of_trained(folder: Path) -> str:
+    """Names of the other datasets that a model was trained on first, joined by commas; empty for none."""
+    begun = _config(folder).get("pretrained", {"sources": []})
+    return ", ".join(source["dataset"] for source in begun["sources"])
+
+
 def _config(folder: Path) -> dict[str, Any]:
     return read_json(folder, "config.json")

@@ -68,7 +68,7 @@ def refusals(settings: Settings, paths: DatasetPaths, keys: Iterable[dg.AssetKey
     """
     named = set(named_for(settings, paths.dataset))
     names = [key.path[-1] for key in sorted(keys) if key.path[0] == "models" and key.path[-1] in named]
-    return [refusal(name, why) for name in names if (why := lacking(name, paths)) is not None]
+    return [refusal(name, why) for name in names if (why := _lacking_with_parts(name, paths)) is not None]
 
 
 def lacking(name: str, paths: DatasetPaths) -> str | None:
@@ -81,6 +81,16 @@ def lacking(name: str, paths: DatasetPaths) -> str | None:
         )
     read = read_by(name, registry())
     return why_refused(name, registry(), load_training_set(paths, **read)) if read else None
+
+
+def _lacking_with_parts(name: str, paths: DatasetPaths) -> str | None:
+    """What a dataset lacks that a recommender, or one that it is built on, needs."""
+    if (why := lacking(name, paths)) is not None:
+        return why
+    for part in registry().built_on(name):
+        if (why := lacking(part, paths)) is not None:
+            return f"it is built on {part}, and {part} cannot be made: {why}"
+    return None
 
 
 def sentence_on(name: str, paths: DatasetPaths) -> str | None:

@@ -75,7 +75,7 @@ def _model_asset(recipe: Recipe) -> dg.AssetsDefinition:
         if (skipped := left_out(context, settings)) is not None:
             return skipped
         with as_dagster_failure(dataset, ValueError):
-            shared = shared_with_sources(paths, context.log.warning) if recipe.pretraining else {}
+            shared = shared_with_sources(paths) if recipe.pretraining else {}
         where = execution_of(settings, dataset)
         options = {
             "seed": read_settings("training", dataset)["seed"],

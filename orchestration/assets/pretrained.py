@@ -5,7 +5,6 @@ depend on alone. The settings hold a digest of it instead (:func:`orchestration.
 that the weights are made again where another dataset has changed.
 """
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -25,6 +24,7 @@ from orchestration.selection import group_of, require_chosen
 
 if TYPE_CHECKING:
     from ml.data.training_set import TrainingSet
+    from ml.transfer.overlap import Overlap
 
 
 def _pretrained_asset(recipe: Recipe) -> dg.AssetsDefinition:
@@ -106,18 +106,20 @@ def sources_of(paths: DatasetPaths) -> "tuple[TrainingSet, ...]":
     return tuple(load_training_set(workspace.dataset(name), with_text=True) for name in names)
 
 
-def shared_with_sources(paths: DatasetPaths, warn: Callable[[str], None]) -> dict[str, Any]:
-    """Metadata of a finetuned model: users and items that its dataset shares with those of the pre-training.
+def overlap_with_sources(paths: DatasetPaths) -> "Overlap":
+    """Users and items that a dataset shares with those that its models are pre-trained on.
 
-    Args:
-        paths: of the dataset.
-        warn: told where test users are among them.
+    Raises:
+        ValueError: one of these is not there any more.
     """
     from ml.transfer.overlap import overlap
 
-    found = overlap(load_training_set(paths), sources_of(paths))
-    if found.sentence:
-        warn(f"{paths.dataset}: {found.sentence}")
+    return overlap(load_training_set(paths), sources_of(paths))
+
+
+def shared_with_sources(paths: DatasetPaths) -> dict[str, Any]:
+    """:func:`overlap_with_sources` as metadata of a finetuned model."""
+    found = overlap_with_sources(paths)
     return {
         "test users with a history in a dataset of the pre-training": found.test_users,
         "users with a history in a dataset of the pre-training": found.users,

@@ -37,8 +37,8 @@ from orchestration.reporting import (
 def progress(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     from ml.data.content_digest import parquet_digest
     from ml.data.versions import versioned_folder
-    from ml.release.gate import digest_of as release_digest
-    from ml.release.gate_run import open_champion
+    from ml.release.gate.decision import digest_of as release_digest
+    from ml.release.gate.run import open_champion
     from ml.release.progress import KNOWN_FILE, ProgressError, advance, read_series
     from ml.reports.render.markdown.progress import progress as shown
 

@@ -37,7 +37,7 @@ from orchestration.reporting import (
 from orchestration.resources import Settings
 
 if TYPE_CHECKING:
-    from ml.release.gate import Decision
+    from ml.release.gate.decision import Decision
 
 CASES_FILE, LEADERBOARD_FILE = "cases.parquet", "leaderboard.parquet"
 CHAMPION_LEADERBOARD_FILE = "champion_leaderboard.parquet"
@@ -65,7 +65,7 @@ _common: dict[str, Any] = {
     description="The recommender that is to be released, as a bundle: the best of the leaderboard that can serve, or "
     "the one that the setting `release` names. It serves nobody before the decision.",
     kinds={"safetensors", "parquet"},
-    code_version=code_version("ml.release.bundle", "ml.release.gate_choice", "ml.release.refit"),
+    code_version=code_version("ml.release.bundle", "ml.release.gate.choice", "ml.release.refit"),
     metadata={
         "dagster/column_schema": array_schema(
             bundle=("json", "what it is, with the digest of each file"),
@@ -79,9 +79,9 @@ _common: dict[str, Any] = {
 def candidate(context: dg.AssetExecutionContext, settings: Settings) -> dg.MaterializeResult:
     from ml.data.versions import content_name, versioned_folder
     from ml.release.bundle import BundleError, load
-    from ml.release.gate import digest_of as release_digest
-    from ml.release.gate_choice import NONE, ChoiceError
-    from ml.release.gate_measures import size_on_disk
+    from ml.release.gate.choice import NONE, ChoiceError
+    from ml.release.gate.decision import digest_of as release_digest
+    from ml.release.gate.measures import size_on_disk
 
     dataset = context.partition_key
     paths = Workspace.current().dataset(dataset)
@@ -120,8 +120,8 @@ def _write_candidate(paths: DatasetPaths, wanted: dict, folder: Path, fitted_whe
 
     from ml.data.training_set import FIT_ON_EVERYTHING
     from ml.release.bundle import write_bundle
-    from ml.release.gate_choice import choose
-    from ml.release.gate_run import MEASURED
+    from ml.release.gate.choice import choose
+    from ml.release.gate.run import MEASURED
     from ml.release.refit import refit_on_everything
 
     board = pq.read_table(paths.leaderboard)
@@ -199,7 +199,7 @@ with warnings.catch_warnings():
     "bound of `data_contracts/release/` with what was found. A refused candidate is no failed run: the champion stays.",
     kinds={"json", "html"},
     code_version=code_version(
-        "ml.release.gate_run",
+        "ml.release.gate.run",
         "ml.reports.render.release",
         "ml.reports.render.markdown.release",
         files=[*release_files(), *TEMPLATES.iterdir()],
@@ -220,7 +220,7 @@ def decision(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     from ml.data.versions import versioned_folder
     from ml.evaluation.rankings import RankingError, write_table
     from ml.release.bundle import BundleError
-    from ml.release.gate_history import HistoryError, now
+    from ml.release.gate.history import HistoryError, now
     from ml.reports.render.markdown.release import decision_text
 
     dataset = context.partition_key
@@ -270,9 +270,9 @@ def _decide(paths: DatasetPaths) -> tuple["Decision", Any]:
 
     from ml.evaluation.rankings import read_rankings
     from ml.release.bundle import load
-    from ml.release.gate import NO_RELEASE, Decision
-    from ml.release.gate_history import read_history
-    from ml.release.gate_run import Today, needs_times, open_champion, run_gate
+    from ml.release.gate.decision import NO_RELEASE, Decision
+    from ml.release.gate.history import read_history
+    from ml.release.gate.run import Today, needs_times, open_champion, run_gate
 
     folder = paths.asset("release", "candidate")
     if (folder / NOTHING_FILE).exists():
@@ -342,7 +342,7 @@ def _as_checks(found: "Decision") -> list[dg.AssetCheckResult]:
 )
 def champion(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     from ml.release.bundle import BundleError
-    from ml.release.gate_history import HistoryError
+    from ml.release.gate.history import HistoryError
 
     dataset = context.partition_key
     paths = Workspace.current().dataset(dataset)

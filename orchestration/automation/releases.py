@@ -41,7 +41,7 @@ def put_the_last_in_charge(context: dg.OpExecutionContext, config: RollBackConfi
 def _change(context: dg.OpExecutionContext, change: Callable[[DatasetPaths], State]) -> None:
     """Change what is in charge of the dataset of a run, and record it as the champion of the lineage."""
     from ml.release.bundle import BundleError
-    from ml.release.gate_history import HistoryError
+    from ml.release.gate.history import HistoryError
 
     dataset = context.partition_key
     paths = Workspace.current().dataset(dataset)

@@ -22,7 +22,7 @@ GRAPH = defs.resolve_asset_graph()
 KEYS = sorted(GRAPH.materializable_asset_keys | GRAPH.external_asset_keys)
 LAYERS = {
     "settings", "raw", "landing", "staging", "intermediate", "marts", "training_sets", "baselines", "codes",
-    "teacher_lists", "models", "rankings", "evaluation", "audits", "searches",
+    "teacher_lists", "models", "rankings", "evaluation", "audits", "searches", "release",
 }  # fmt: skip
 
 

@@ -131,6 +131,9 @@ def test_what_is_named_by_name_is_refused_before_it_is_trained(paths: DatasetPat
     key = dg.AssetKey(["models", "reader"])
     assert refusals(SET, paths, [key]) == []
     assert [text.split(":")[0] for text in refusals(BY_NAME, paths, [key])] == ["recipe reader cannot be made"]
+    fused = Settings(recipes=["knowledge", "readers"])
+    (said,) = refusals(fused, paths, [dg.AssetKey(["models", "readers"])])
+    assert said.startswith("recipe readers cannot be made: it is built on reader, and reader cannot be made: it reads")
     assert not paths.asset("models").exists()
 
 

@@ -15,7 +15,8 @@ from small_dataset import small_training_set
 from ml.data.item_text import save_item_text
 from ml.data.training_set import TrainingSet
 from ml.models.settings import UniSRecSettings
-from ml.recommenders.registry import needed_pretrained, recipes
+from ml.recommenders.facts import facts_of
+from ml.recommenders.registry import needed_pretrained, recipes, registry
 from ml.text.vectors import save_text_vectors
 from ml.training.pretrained import Pretrained
 from ml.training.recipe import PretrainingSettings
@@ -25,6 +26,7 @@ from orchestration.assets.left_out import refusals
 from orchestration.assets.pretrained import _pretrained_asset, sources_of
 from orchestration.assets.rankings import _ranking_asset
 from orchestration.assets.settings import settings_assets
+from orchestration.checks import _overlap_check
 from orchestration.commands.run import main
 from orchestration.dataset_settings import check_sources, chosen, digest_of_source, kept_for, version_of, versions_of
 from orchestration.execution.plan import plan
@@ -110,6 +112,10 @@ def make(asset: dg.AssetsDefinition, settings: Settings = NAMED) -> dg.Materiali
     offered = {"settings": settings, "training_client": None, "trainings": Trainings(1)}
     resources = {name: offered[name] for name in asset.required_resource_keys & offered.keys()}
     return asset(dg.build_asset_context(partition_key="Small"), **resources)
+
+
+def _check() -> dg.AssetCheckResult:
+    return _overlap_check("finetuned").op.compute_fn.decorated_fn(SimpleNamespace(partition_key="Small"))
 
 
 # ---- the setting
@@ -201,16 +207,19 @@ def test_from_other_datasets_to_a_model(paths: DatasetPaths) -> None:
     assert made.data_version.value == pretrained.digest()[:32]
     assert [source["dataset"] for source in made.metadata["sources"].value] == ["Other"]
     assert made.metadata["seed"] == 3
-    said: list[str] = []
-    asset = models._model_asset(RECIPE)
-    context = dg.build_asset_context(partition_key="Small")
-    context.log.warning = said.append
-    model = asset(context, settings=NAMED, training_client=None, trainings=Trainings(1))
+    model = make(models._model_asset(RECIPE))
     loaded = SequentialRecommender.load(paths.asset("models", "finetuned"))
     assert loaded.pretrained_from == pretrained.described()
     assert model.metadata["test users with a history in a dataset of the pre-training"] == 20
     assert model.metadata["items that are in a history of a dataset of the pre-training"] == 40
-    assert any("20 of 60 test users also have a history" in text for text in said)
+    facts = facts_of("finetuned", paths.recommender, registry(), 40)
+    assert facts["pretrained_on"] == "Other"
+    found = _check()
+    assert not found.passed
+    assert found.severity == dg.AssetCheckSeverity.WARN
+    assert "Small: 20 of 60 test users also have a history in a dataset of the pre-training" in found.description
+    write("Other", replace(other_dataset(), user_ids=np.array([f"X{user:03d}" for user in range(60)], dtype="S")))
+    assert _check().passed
     assert make(_ranking_asset("finetuned")).metadata["dagster/row_count"] > 0
     command = models._command(RECIPE, paths, OPTIONS)
     assert command[command.index("--pretrained") + 1] == str(paths.asset("pretrained", "finetuned"))

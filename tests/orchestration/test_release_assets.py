@@ -23,8 +23,8 @@ from ml.evaluation.leaderboard import build_leaderboard
 from ml.evaluation.metrics import user_metrics
 from ml.evaluation.rankings import rank, write_table
 from ml.recommenders.facts import FIT
-from ml.release.gate import NO_RELEASE, PROMOTE, REFUSE, UNCHANGED, Decision
-from ml.release.gate_history import PROMOTED, PROMOTED_BY_HAND, REFUSED, ROLLED_BACK, read_history
+from ml.release.gate.decision import NO_RELEASE, PROMOTE, REFUSE, UNCHANGED, Decision
+from ml.release.gate.history import PROMOTED, PROMOTED_BY_HAND, REFUSED, ROLLED_BACK, read_history
 from ml.reports.render.release import decision_page
 from orchestration import release as module
 from orchestration.assets.release import champion, decision, release_assets
@@ -187,8 +187,8 @@ def test_the_same_again_is_unchanged_without_a_ranking(shop: Shop, monkeypatch: 
     def ranked_again(*_: object) -> None:
         raise AssertionError("it was ranked")
 
-    monkeypatch.setattr("ml.release.gate_run.champion_rankings", ranked_again)
-    monkeypatch.setattr("ml.release.gate_run.measured_cases", ranked_again)
+    monkeypatch.setattr("ml.release.gate.run.champion_rankings", ranked_again)
+    monkeypatch.setattr("ml.release.gate.run.measured_cases", ranked_again)
     assert shop.night(sessions()).verdict == UNCHANGED
     assert [version.path for version in versions_of(shop.paths.champion)] == before
     assert shop.events() == [(PROMOTED, "markov_chain", "the gate")]

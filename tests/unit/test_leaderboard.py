@@ -394,3 +394,10 @@ def test_the_printed_table_holds_every_row(baselines, training_set):
     assert lines[-1].endswith("corrected like them.")
     assert max(map(len, lines)) < 180
     assert "Fit" not in to_text_table(table).splitlines()[0]
+
+
+def test_the_protocol_names_the_datasets_that_a_model_was_pre_trained_on(training_set):
+    entries = [Entry(name, "model", (evaluated(name, training_set),)) for name in ("most_popular", "repeat_last")]
+    assert "pre-trained on" not in protocol(build_leaderboard(entries, training_set))
+    entries[1] = replace(entries[1], pretrained_on="Beauty, Toys")
+    assert protocol(build_leaderboard(entries, training_set))["pre-trained on"] == "repeat_last (Beauty, Toys)"

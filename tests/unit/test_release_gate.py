@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from ml.recommender import NO_ITEM
-from ml.release import gate_measures as measures
-from ml.release.gate import (
+from ml.release.gate import measures
+from ml.release.gate.decision import (
     BLOCKING,
     BROKEN,
     KEPT,
@@ -32,7 +32,7 @@ from ml.release.gate import (
     non_inferiority,
     p_above,
 )
-from ml.release.gate_history import (
+from ml.release.gate.history import (
     PROMOTED,
     PROMOTED_BY_HAND,
     REFUSED,

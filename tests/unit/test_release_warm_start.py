@@ -13,7 +13,7 @@ from ml.data.training_set import TrainingSet
 from ml.recommenders.fit import Conditions, fit
 from ml.recommenders.registry import Registry
 from ml.release.bundle import load, write_bundle
-from ml.release.gate import digest_of
+from ml.release.gate.decision import digest_of
 from ml.release.warm_start import start_from
 from ml.training.everything import fitted_on_everything
 from ml.training.sequential_recommender import SequentialRecommender

@@ -23,8 +23,10 @@ from ml.models.item_embeddings import DenseItemEmbedding
 from ml.objectives.targets import Targets
 from ml.recommenders.fit import Conditions, fit
 from ml.recommenders.registry import Registry, check_audit_model, modules_of, recipes
+from ml.release.refit import can_be_refitted
 from ml.tasks.next_item import NextItem
 from ml.text.shared_space import ARRAYS, TextSpace
+from ml.training.everything import fitted_on_everything
 from ml.training.pretrained import DESCRIPTION, WEIGHTS, Pretrained
 from ml.training.recipe import TableError, load_recipe, recipe_from_tables
 from ml.training.runtime import Execution
@@ -349,6 +351,18 @@ def test_fitted_by_name_it_is_pre_trained_with_the_seed_of_the_fit(sources, tmp_
     assert Pretrained.load(tmp_path / "toy-pretrained").digest() == saved.pretrained_from["digest"]
     with pytest.raises(ValueError, match=r"recipe toy is pre-trained on other datasets, and none is named"):
         fit("toy", TARGET, Conditions(threads=1), registry)
+
+
+def test_its_folder_alone_cannot_be_fitted_on_everything(pretrained, tmp_path):
+    assert "does not hold the weights of other datasets" in can_be_refitted(
+        "toy", Registry({"toy": pretrained_recipe()}, {})
+    )
+    recommender = SequentialRecommender(pretrained_recipe(), pretrained=pretrained, execution=ONE_THREAD).fit(TARGET)
+    # with the weights it can
+    assert fitted_on_everything(recommender, TARGET).pretrained_from == pretrained.described()
+    recommender.save(tmp_path)
+    with pytest.raises(ValueError, match="which its folder does not hold: it cannot be fitted on everything"):
+        fitted_on_everything(SequentialRecommender.load(tmp_path), TARGET)
 
 
 # ---- recipes

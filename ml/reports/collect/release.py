@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ml.data.files import read_json
-from ml.release.gate import Decision
+from ml.release.gate.decision import Decision
 
 DECISION_FILE, DECISION_PAGE = "decision.json", "decision.html"
 

@@ -15,7 +15,7 @@ from typing import Any
 from ml.audits.audit import Audit
 from ml.evaluation.metrics import HEADLINE
 from ml.evaluation.what_helps.content import WhatHelps
-from ml.release.gate import Decision
+from ml.release.gate.decision import Decision
 from ml.reports.content.answers import Answers
 from ml.reports.content.beyond_accuracy import BeyondAccuracy
 from ml.reports.content.evaluation import Described, Estimate, Leaderboard, LeaderboardRow, SliceRow

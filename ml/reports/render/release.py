@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from markupsafe import Markup
 
-from ml.release.gate import Decision
+from ml.release.gate.decision import Decision
 from ml.reports.render.environment import TEMPLATES, environment
 from ml.reports.words import release as words
 

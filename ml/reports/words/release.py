@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ml.evaluation.metrics import metric_name
 from ml.number_format import count
-from ml.release.gate import (
+from ml.release.gate.cases import CANDIDATE, CHAMPION, MOST_POPULAR
+from ml.release.gate.decision import (
     FIRST_RELEASE,
     MEASURES,
     NEXT_RELEASE,
@@ -17,7 +18,6 @@ from ml.release.gate import (
     limit_text,
     shown,
 )
-from ml.release.gate_cases import CANDIDATE, CHAMPION, MOST_POPULAR
 from ml.tables import Table
 
 VERDICTS = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ml.release.gate import Decision
+from ml.release.gate.decision import Decision
 from ml.reports.render.markdown.table import markdown_table
 from ml.reports.render.text import escape_markdown
 from ml.reports.words import release as words

@@ -1,7 +1,7 @@
 """The gate of a release: whether a candidate replaces the champion.
 
-Plain data and arithmetic. :mod:`ml.release.gate_cases` measures both on the same test users,
-:mod:`ml.release.gate_measures` computes the other figures, and the bounds come from ``data_contracts/release/``.
+Plain data and arithmetic. :mod:`ml.release.gate.cases` measures both on the same test users,
+:mod:`ml.release.gate.measures` computes the other figures, and the bounds come from ``data_contracts/release/``.
 """
 
 from __future__ import annotations

@@ -11,9 +11,20 @@ import pyarrow as pa
 
 from ml.data.training_set import Sequences, TrainingSet
 from ml.evaluation.metrics import user_metrics
-from ml.release import gate_measures as measures
 from ml.release.bundle import Bundle, BundleError, load
-from ml.release.gate import (
+from ml.release.gate import measures
+from ml.release.gate.cases import (
+    BEST,
+    CANDIDATE,
+    CHAMPION,
+    MOST_POPULAR,
+    OnNewCatalogue,
+    best_lists,
+    champion_rankings,
+    measured_cases,
+    metrics_of,
+)
+from ml.release.gate.decision import (
     FIRST_RELEASE,
     NEXT_RELEASE,
     REFUSE,
@@ -25,18 +36,7 @@ from ml.release.gate import (
     judge,
     released,
 )
-from ml.release.gate_cases import (
-    BEST,
-    CANDIDATE,
-    CHAMPION,
-    MOST_POPULAR,
-    OnNewCatalogue,
-    best_lists,
-    champion_rankings,
-    measured_cases,
-    metrics_of,
-)
-from ml.release.gate_history import Event, rolled_back
+from ml.release.gate.history import Event, rolled_back
 
 # folder in a bundle that was fitted on everything: the fit that was measured, as a bundle of its own
 MEASURED = "measured"
