@@ -19,9 +19,8 @@ from ml.baselines.registry import ALWAYS_RUN, BASELINES
 from ml.codes.recipe import CodesRecipe, load_codes_recipes
 from ml.codes.registry import METHODS
 from ml.config import nearest
-from ml.extras import missing, remedy, require
+from ml.extras import missing, remedy
 from ml.fusion.recipe import FusionRecipe, load_fusions
-from ml.language_models.answers import NoModel
 from ml.language_models.recipe import LanguageModelRecipe, load_language_models
 from ml.language_models.rerank_recipe import RerankRecipe
 from ml.language_models.sources import obstacle
@@ -485,13 +484,6 @@ _MODULES = {
     LANGUAGE_MODEL: _modules_of_language_model,
 }
 # kinds that are made of parts, for sentences
-_IN_WORDS = {
-    MODEL: "taught by another recommender, which is not",
-    FUSION: "a fusion, and not all of its parts are",
-    RERANKING: "a re-ranking, and not all of its parts are",
-    ALIGNMENT: "an alignment, and not all that its student needs is",
-    LANGUAGE_MODEL: "a re-ranking by a language model, and not all that it re-ranks is",
-}
 
 
 def modules_by_name() -> list[str]:
@@ -505,7 +497,7 @@ def chosen_names(named: Iterable[str]) -> list[str]:
 
     Where nothing is named and the extra ``train`` is not installed, there are none.
 
-    Names that do not exist stand for nothing (see :func:`check_recipes`), and so does a recommender that is
+    Names that do not exist stand for nothing (:mod:`ml.recommenders.check_choice`), and so does a recommender that is
     built on others which are not all chosen. The answer stands for itself.
     """
     wanted = set(named)
@@ -525,55 +517,21 @@ def chosen_names(named: Iterable[str]) -> list[str]:
         for name in sorted(kind)
         if name in wanted or kind[name].set in sets
     ]
-    # sets hold no language model that cannot be made here; what is named is refused (check_recipes)
+    # sets hold no language model that cannot be made here; what is named is refused (ml.recommenders.check_choice)
     chosen += [
         name
         for name, recipe in language_models().items()
         if name in wanted or (recipe.set in sets and not _obstacle(recipe))
     ]
     # what one is built on may be left out itself
-    while lacking := {name for name in chosen if _lacking(name, chosen)}:
+    while lacking := {name for name in chosen if lacking_parts(name, chosen)}:
         chosen = [name for name in chosen if name not in lacking]
     return chosen
 
 
-def _lacking(name: str, chosen: Collection[str]) -> list[str]:
+def lacking_parts(name: str, chosen: Collection[str]) -> list[str]:
     """What a recommender is built on and neither always runs nor is chosen."""
     return [part for part in registry().built_on(name) if part not in ALWAYS_RUN and part not in chosen]
-
-
-def check_recipes(named: list[str]) -> None:
-    """Check that a choice of recipes is possible.
-
-    Raises:
-        ValueError: naming the recipes that do not exist, and those that do; or the parts that a fusion or re-ranking
-            lacks.
-        MissingExtra: the extra ``train``, or one that a named baseline or language model needs, is not installed.
-        NoModel: a named re-ranking by a language model has no model to ask.
-    """
-    known = [*chosen_baselines(), *(name for name in recommender_names() if name not in BASELINES)]
-    unknown = sorted(set(named) - {*known, *RECIPE_SETS})
-    if unknown:
-        meant = nearest(unknown[0], [*known, *RECIPE_SETS])
-        raise ValueError(
-            f"there is no recipe {', '.join(unknown)}{meant}; there are {', '.join(known)}, and the sets "
-            f"{', '.join(RECIPE_SETS)}"
-        )
-    chosen = chosen_names(named)
-    for name in sorted(set(named) & set(known) - set(chosen)):
-        lacking = ",".join(_lacking(name, chosen))
-        raise ValueError(f"{name} is {_IN_WORDS[kind_of(name)]} chosen: add {lacking} to RECIPES")
-    for name in chosen_baselines():
-        extra = BASELINES[name].extra
-        if name in named and extra is not None:
-            require(extra, f"RECIPES={','.join(named)}")
-    if set(named) - set(chosen_baselines()):
-        require("train", f"RECIPES={','.join(named)}")
-    for name in sorted(set(named) & language_models().keys()):
-        recipe = language_models()[name]
-        require("llm", f"the recipe {name}", recipe.libraries)
-        if isinstance(recipe, RerankRecipe) and (reason := obstacle(recipe, recipes_folder())):
-            raise NoModel(f"the recipe {name}: {reason}")
 
 
 def left_out_language_models(named: Iterable[str]) -> dict[str, str]:
@@ -586,7 +544,7 @@ def left_out_language_models(named: Iterable[str]) -> dict[str, str]:
     for name, recipe in language_models().items():
         if recipe.set not in sets or name in named or name in chosen:
             continue
-        lacked = ", ".join(_lacking(name, chosen))
+        lacked = ", ".join(lacking_parts(name, chosen))
         reasons[name] = _obstacle(recipe) or f"it re-ranks {lacked}, which is not chosen"
     return reasons
 
@@ -597,27 +555,6 @@ def _obstacle(recipe: LanguageModelRecipe) -> str:
         return obstacle(recipe, recipes_folder())
     module = missing("llm", recipe.libraries)
     return remedy("llm", module) if module else ""
-
-
-def check_audit_model(name: str) -> None:
-    """Check that the audits can train a recipe.
-
-    Raises:
-        ValueError: there is no such recipe.
-        MissingExtra: the extra ``train`` is not installed.
-    """
-    if name and name not in recipes():
-        raise ValueError(
-            f"there is no recipe {name} for AUDIT_MODEL{nearest(name, recipes())}; "
-            f"there are {', '.join(recipe_names())}"
-        )
-    if name and recipes()[name].pretraining is not None:
-        raise ValueError(
-            f"AUDIT_MODEL={name} is not possible: it is pre-trained on other datasets, which the audits do not read; "
-            f"name {recipes()[name].plain or 'another recipe'}"
-        )
-    if name:
-        require("train", f"AUDIT_MODEL={name}")
 
 
 def compared(named: Iterable[str]) -> list[str]:

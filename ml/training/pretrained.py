@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ml.data.files import whole
 from ml.data.training_set import TrainingSet
-from ml.training.recipe import TEXT_SPACE
+from ml.training.recipe import TEXT_SPACE, Recipe
 from ml.training.weights_digest import contiguous, weights_digest
 
 FORMAT = "raw2rank-pretrained-1"
@@ -125,3 +125,22 @@ class Pretrained:
             if pretrained.digest() != described["digest"]:
                 raise ValueError(f"{WEIGHTS} does not hold the weights that {DESCRIPTION} describes")
             return pretrained
+
+
+def check_pretrained(recipe: Recipe, pretrained: Pretrained | None) -> None:
+    """Check that pre-trained weights are there where a recipe asks for some, and that they are for this one.
+
+    Raises:
+        ValueError: they are not.
+    """
+    if recipe.pretraining is None:
+        if pretrained is not None:
+            raise ValueError(f"recipe {recipe.name}: pre-trained weights were given to a model that starts at random")
+        return
+    if pretrained is None:
+        raise ValueError(
+            f"recipe {recipe.name}: this model starts from weights that were trained on other datasets, and none "
+            "were given: pre-train it by ml.transfer.pretrain, or name datasets in PRETRAIN_ON"
+        )
+    if pretrained.recipe != recipe.pretraining_digest():
+        raise ValueError(f"recipe {recipe.name}: it was changed after the weights were pre-trained: do that again")

@@ -44,14 +44,14 @@ from ml.training.list_generating import written_code_lists, written_lists, writt
 from ml.training.log import FILE as LOG_FILE
 from ml.training.log import EpochRecord, read_log, write_log
 from ml.training.loop import Phase, Trained, train_model
-from ml.training.pretrained import Pretrained
+from ml.training.pretrained import Pretrained, check_pretrained
 from ml.training.recipe import Recipe, recipe_from_tables
 from ml.training.reproducible import generator_for, reproducible
 from ml.training.runtime import Execution
 from ml.training.scoring import VALIDATION_DEPTH as METRIC_DEPTH
 from ml.training.scoring import chunks_of_states, fallback_chunks, hide_seen, scored_chunks, validation_ndcg
 from ml.training.tradeoffs import check_lists_of_recipe, measured_tradeoffs
-from ml.training.warm_start import AnyStart, CannotStartWarm, CarriedOver, ColdStart, carried_over
+from ml.training.warm_start import AnyStart, CarriedOver, ColdStart, begin_warm
 from ml.training.weights_digest import contiguous, weights_digest
 
 FORMAT = "raw2rank-sequential-recommender-2"
@@ -222,7 +222,8 @@ class SequentialRecommender:
             )
         self.training_set_digest = training_set.digest()
         self._check_teacher_lists()
-        self._check_pretrained()
+        check_pretrained(self.recipe, self.pretrained)
+        self.pretrained_from = None if self.pretrained is None else self.pretrained.described()
         try:
             if self.recipe.reads_times:
                 check_times(training_set)
@@ -281,22 +282,6 @@ class SequentialRecommender:
         self.taught = lists.described() | {"digest": lists.digest()}
         self.tradeoffs, self.tradeoff = lists.tradeoffs, None
 
-    def _check_pretrained(self) -> None:
-        """Check that pre-trained weights are there where the recipe asks for some, and that they are for this one."""
-        recipe, pretrained = self.recipe, self.pretrained
-        if recipe.pretraining is None and pretrained is not None:
-            raise ValueError(f"recipe {recipe.name}: pre-trained weights were given to a model that starts at random")
-        if recipe.pretraining is None:
-            return
-        if pretrained is None:
-            raise ValueError(
-                f"recipe {recipe.name}: this model starts from weights that were trained on other datasets, and none "
-                "were given: pre-train it by ml.transfer.pretrain, or name datasets in PRETRAIN_ON"
-            )
-        if pretrained.recipe != recipe.pretraining_digest():
-            raise ValueError(f"recipe {recipe.name}: it was changed after the weights were pre-trained: do that again")
-        self.pretrained_from = pretrained.described()
-
     def _choose_tradeoff(self, training_set: TrainingSet) -> None:
         """Set the trade-off that the recipe asks for; the model is trained on the training items alone."""
         wanted = self.recipe.tradeoff
@@ -329,7 +314,9 @@ class SequentialRecommender:
             lists = None if self.teacher_lists is None else self.teacher_lists.of(phase.fit_on)
             task = build_task(recipe.task, training_set.items, lists)
             self._model, self._users, self._training_counts, self._task = model, training_set.users, counts, task
-            self._carry_over(training_set)
+            self.started_from = begin_warm(
+                self.start, self.recipe, model, training_set, self._features, (self.pretrained_from or {}).get("digest")
+            )
             if isinstance(self.started_from, CarriedOver):
                 phase = replace(phase, started_from=self.started_from.source)
 
@@ -343,26 +330,6 @@ class SequentialRecommender:
                 execution,
                 None if lists is None else lists.rows_of_epoch,
             )
-
-    def _carry_over(self, training_set: TrainingSet) -> None:
-        """Set the fresh weights of the model to those of the start, as far as it has them."""
-        if self.start is None or isinstance(self.start, ColdStart):
-            self.started_from = self.start
-            return
-        try:
-            weights, self.started_from = carried_over(
-                self.start,
-                self.recipe,
-                self.model,
-                training_set.item_ids,
-                training_set.user_ids,
-                self._features,
-                None if self.pretrained_from is None else self.pretrained_from["digest"],
-            )
-        except CannotStartWarm as error:
-            self.started_from = ColdStart(str(error))
-        else:
-            self.model.load_state_dict(weights)
 
     def _build(
         self, recipe: Recipe, items: int, users: int, training_counts: np.ndarray

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ml.data.files import whole
+from ml.data.training_set import TrainingSet
 from ml.models.belonging import (
     FROM_CATALOGUE,
     OF_CODES,
@@ -261,6 +262,36 @@ def carried_over(
         "dropped_items": len(start.item_ids) - int(rows.is_known.sum()),
     }
     return found, CarriedOver(start.source, fresh=tuple(fresh), **counts)
+
+
+def begin_warm(
+    start: AnyStart | None,
+    recipe: Recipe,
+    model: nn.Module,
+    training_set: TrainingSet,
+    features: Mapping[str, np.ndarray],
+    pretrained: str | None,
+) -> CarriedOver | ColdStart | None:
+    """Set the fresh weights of a model to those of a start, as far as it has them; what the model starts from.
+
+    Args:
+        start: the earlier model, or why there is none; ``None`` where no warm start was asked for.
+        recipe, model, features, pretrained: see :func:`carried_over`.
+        training_set: that the model is trained on.
+
+    Raises:
+        DamagedFile: the folder of the earlier model cannot be read.
+    """
+    if start is None or isinstance(start, ColdStart):
+        return start
+    try:
+        weights, carried = carried_over(
+            start, recipe, model, training_set.item_ids, training_set.user_ids, features, pretrained
+        )
+    except CannotStartWarm as error:
+        return ColdStart(str(error))
+    model.load_state_dict(weights)
+    return carried
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import dagster as dg
 
 from ml.data.setting_names import RENAMED, notice
 from ml.extras import MissingExtra
-from ml.recommenders.registry import check_audit_model
+from ml.recommenders.check_choice import check_audit_model
 from orchestration.condition import on_new_data
 from orchestration.dataset_settings import (
     SLICES,

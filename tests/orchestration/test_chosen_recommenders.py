@@ -12,16 +12,8 @@ from ml.baselines.registry import ALWAYS_RUN, BASELINES
 from ml.codes.recipe import load_codes_recipes
 from ml.extras import MissingExtra
 from ml.recommenders import registry as recommenders
-from ml.recommenders.registry import (
-    check_audit_model,
-    check_recipes,
-    chosen_names,
-    compared,
-    modules_of,
-    needed_codes,
-    needed_teacher_lists,
-    teacher_of,
-)
+from ml.recommenders.check_choice import check_audit_model, check_recipes
+from ml.recommenders.registry import chosen_names, compared, modules_of, needed_codes, needed_teacher_lists, teacher_of
 from ml.training.recipe import RECIPES, load_recipes
 from orchestration import code_versions
 from orchestration.dataset_settings import chosen

@@ -19,9 +19,10 @@ from ml.language_models.recipe import (
     QuerySettings,
 )
 from ml.recommenders import registry as recommenders
+from ml.recommenders.check_choice import check_recipes
 from ml.recommenders.facts import facts_of
 from ml.recommenders.load import load
-from ml.recommenders.registry import Registry, check_recipes, chosen_names
+from ml.recommenders.registry import Registry, chosen_names
 from orchestration.assets.language_models import _language_model_asset
 from orchestration.paths import Workspace
 from orchestration.resources import Settings

@@ -18,7 +18,8 @@ from ml.baselines.registry import ALWAYS_RUN, BASELINES
 from ml.data.training_set import Sequences, TrainingSet
 from ml.extras import NEEDED, MissingExtra
 from ml.item_graph.graph import places
-from ml.recommenders.registry import check_recipes, chosen_names
+from ml.recommenders.check_choice import check_recipes
+from ml.recommenders.registry import chosen_names
 
 ITEMS = 9
 KINDS = [ItemNearestNeighbours, UserNearestNeighbours, SupportRules, ConfidenceRules, LiftRules, Ease]

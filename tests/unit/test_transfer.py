@@ -21,8 +21,9 @@ from ml.data.training_set import Sequences, TrainingSet
 from ml.models.build import build_model
 from ml.models.item_embeddings import DenseItemEmbedding
 from ml.objectives.targets import Targets
+from ml.recommenders.check_choice import check_audit_model
 from ml.recommenders.fit import Conditions, fit
-from ml.recommenders.registry import Registry, check_audit_model, modules_of, recipes
+from ml.recommenders.registry import Registry, modules_of, recipes
 from ml.release.refit import can_be_refitted
 from ml.tasks.next_item import NextItem
 from ml.text.shared_space import ARRAYS, TextSpace
