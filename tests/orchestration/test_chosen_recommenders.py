@@ -339,10 +339,10 @@ def test_another_recipe_of_the_audited_model_is_another_choice(monkeypatch: pyte
 
 
 def test_an_audited_model_that_does_not_exist_is_named_with_those_that_do() -> None:
-    recommenders.check_audit_model("")
-    recommenders.check_audit_model("tiny_softmax")
+    check_audit_model("")
+    check_audit_model("tiny_softmax")
     with pytest.raises(ValueError, match=r"no recipe oracle for AUDIT_MODEL; there are .*tiny_softmax"):
-        recommenders.check_audit_model("oracle")
+        check_audit_model("oracle")
 
 
 def test_every_recipe_of_codes_is_an_asset_and_made_where_it_is_needed() -> None:
