@@ -9,17 +9,7 @@ from ml.language_models.answers import NoModel
 from ml.language_models.rerank_recipe import RerankRecipe
 from ml.language_models.sources import obstacle
 from ml.recommender import ALIGNMENT, FUSION, LANGUAGE_MODEL, MODEL, RERANKING
-from ml.recommenders.registry import (
-    chosen_baselines,
-    chosen_names,
-    kind_of,
-    lacking_parts,
-    language_models,
-    recipe_names,
-    recipes,
-    recipes_folder,
-    recommender_names,
-)
+from ml.recommenders import registry as recommenders
 from ml.training.recipe import RECIPE_SETS
 
 _IN_WORDS = {
@@ -40,7 +30,10 @@ def check_recipes(named: list[str]) -> None:
         MissingExtra: the extra ``train``, or one that a named baseline or language model needs, is not installed.
         NoModel: a named re-ranking by a language model has no model to ask.
     """
-    known = [*chosen_baselines(), *(name for name in recommender_names() if name not in BASELINES)]
+    known = [
+        *recommenders.chosen_baselines(),
+        *(name for name in recommenders.recommender_names() if name not in BASELINES),
+    ]
     unknown = sorted(set(named) - {*known, *RECIPE_SETS})
     if unknown:
         meant = nearest(unknown[0], [*known, *RECIPE_SETS])
@@ -48,20 +41,20 @@ def check_recipes(named: list[str]) -> None:
             f"there is no recipe {', '.join(unknown)}{meant}; there are {', '.join(known)}, and the sets "
             f"{', '.join(RECIPE_SETS)}"
         )
-    chosen = chosen_names(named)
+    chosen = recommenders.chosen_names(named)
     for name in sorted(set(named) & set(known) - set(chosen)):
-        lacking = ",".join(lacking_parts(name, chosen))
-        raise ValueError(f"{name} is {_IN_WORDS[kind_of(name)]} chosen: add {lacking} to RECIPES")
-    for name in chosen_baselines():
+        lacking = ",".join(recommenders.lacking_parts(name, chosen))
+        raise ValueError(f"{name} is {_IN_WORDS[recommenders.kind_of(name)]} chosen: add {lacking} to RECIPES")
+    for name in recommenders.chosen_baselines():
         extra = BASELINES[name].extra
         if name in named and extra is not None:
             require(extra, f"RECIPES={','.join(named)}")
-    if set(named) - set(chosen_baselines()):
+    if set(named) - set(recommenders.chosen_baselines()):
         require("train", f"RECIPES={','.join(named)}")
-    for name in sorted(set(named) & language_models().keys()):
-        recipe = language_models()[name]
+    for name in sorted(set(named) & recommenders.language_models().keys()):
+        recipe = recommenders.language_models()[name]
         require("llm", f"the recipe {name}", recipe.libraries)
-        if isinstance(recipe, RerankRecipe) and (reason := obstacle(recipe, recipes_folder())):
+        if isinstance(recipe, RerankRecipe) and (reason := obstacle(recipe, recommenders.recipes_folder())):
             raise NoModel(f"the recipe {name}: {reason}")
 
 
@@ -72,15 +65,15 @@ def check_audit_model(name: str) -> None:
         ValueError: there is no such recipe.
         MissingExtra: the extra ``train`` is not installed.
     """
-    if name and name not in recipes():
+    if name and name not in recommenders.recipes():
         raise ValueError(
-            f"there is no recipe {name} for AUDIT_MODEL{nearest(name, recipes())}; "
-            f"there are {', '.join(recipe_names())}"
+            f"there is no recipe {name} for AUDIT_MODEL{nearest(name, recommenders.recipes())}; "
+            f"there are {', '.join(recommenders.recipe_names())}"
         )
-    if name and recipes()[name].pretraining is not None:
+    if name and recommenders.recipes()[name].pretraining is not None:
         raise ValueError(
             f"AUDIT_MODEL={name} is not possible: it is pre-trained on other datasets, which the audits do not read; "
-            f"name {recipes()[name].plain or 'another recipe'}"
+            f"name {recommenders.recipes()[name].plain or 'another recipe'}"
         )
     if name:
         require("train", f"AUDIT_MODEL={name}")

@@ -192,7 +192,7 @@ def test_what_states_the_protocol_is_made_again_with_it_and_no_model() -> None:
     graph = asset_graph()
     above = dg.AssetKey(["training_sets", "protocol"])
     below = {key.path[0] for key in dg.AssetSelection.assets(above).downstream(include_self=False).resolve(graph)}
-    assert below == {"evaluation", "audits"}
+    assert below == {"evaluation", "audits", "release"}
     assert above in graph.get(dg.AssetKey(["evaluation", "leaderboard"])).parent_keys
 
 

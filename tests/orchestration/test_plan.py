@@ -360,7 +360,7 @@ def replaced(monkeypatch: pytest.MonkeyPatch, module: str) -> None:
 
 # what fits baselines, models and codes again, and what loads models
 REFITS = ["audits/duplicates", "audits/ties", "audits/temporal", "audits/leakage"]
-LOADS = ["audits/shortcuts", "audits/calibration"]
+LOADS = ["audits/shortcuts", "audits/calibration", "release/progress"]
 SASREC = ["models/tiny_softmax", "models/tiny_recjpq"]
 
 
@@ -371,7 +371,7 @@ SASREC = ["models/tiny_softmax", "models/tiny_recjpq"]
         ("ml.codes.svd", ["codes/svd", *REFITS]),
         ("ml.models.sasrec", [*SASREC, *REFITS, *LOADS]),
         ("ml.audits.ties", ["audits/ties"]),
-        ("ml.evaluation.slices", ["evaluation/slices", "evaluation/what_helps"]),
+        ("ml.evaluation.slices", ["evaluation/slices", "evaluation/what_helps", "release/decision"]),
         ("ml.reports.render.html", [REPORT]),
         ("ml.data.drift.acceptance", ["marts/accepted"]),
     ],
@@ -394,6 +394,7 @@ def test_code(instance, rebuilt, monkeypatch: pytest.MonkeyPatch, module: str, r
                 "baselines/text_graph_last",
                 "baselines/text_graph_last_two",
                 "evaluation/list_metrics",
+                "release/progress",
                 *REFITS,
             ],
         ),
