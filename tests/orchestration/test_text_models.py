@@ -37,6 +37,9 @@ def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DatasetPaths:
     training_set.save(paths.asset("training_sets", "sequences"))
     save_item_text(paths.asset("training_sets", "item_text"), training_set.item_ids, texts)
     save_text_vectors(paths.asset("training_sets", "text_vectors"), training_set)
+    # a training looks whether a warm start is asked for
+    paths.asset("settings").mkdir()
+    (paths.asset("settings") / "fit.json").write_text('{"fit_on": "train", "warm_start": "off"}')
     return paths
 
 

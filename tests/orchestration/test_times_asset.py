@@ -37,6 +37,9 @@ def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DatasetPaths:
     folder = paths.asset("training_sets", "sequences")
     folder.mkdir(parents=True)
     small_training_set().save(folder)
+    # a training looks whether a warm start is asked for
+    paths.asset("settings").mkdir()
+    (paths.asset("settings") / "fit.json").write_text('{"fit_on": "train", "warm_start": "off"}')
     return paths
 
 
