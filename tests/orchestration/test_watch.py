@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -43,6 +44,12 @@ from orchestration.automation.watch import (
 from orchestration.partitions import datasets
 
 NOW = time.time()
+
+
+@pytest.fixture(autouse=True)
+def now(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of each test: the module may have been imported long before, and what is tested asks the clock."""
+    monkeypatch.setattr(sys.modules[__name__], "NOW", time.time())
 
 
 class Server(ThreadingHTTPServer):
@@ -232,7 +239,7 @@ def test_the_heartbeat_is_asked_for_at_every_tick(instance, server: Server, monk
     monkeypatch.setenv(HEARTBEAT, f"{server.address}/unknown/secret")
     result, _ = evaluate(alert_on_silence, instance, cursor)
     assert result.skip_reason.skip_message == "the heartbeat address at 127.0.0.1 answered with 404"
-    for address in ("file:///etc/hostname", "example.org/beat"):
+    for address in ("file:///beat", "example.org/beat"):
         monkeypatch.setenv(HEARTBEAT, address)
         with pytest.raises(AlertError, match="RAW2RANK_HEARTBEAT is no address"):
             beat()
