@@ -21,13 +21,12 @@ from orchestration.paths import DatasetPaths
 
 if TYPE_CHECKING:
     from ml.release.bundle import Bundle
-    from ml.release.gate.decision import Decision
     from ml.release.gate.history import Event
 
 # champions before the one in charge that stay on disk, to roll back to
 CHAMPIONS_KEPT = 4
 THE_GATE = "the gate"
-DECISION_FILE, STATE_FILE = "decision.json", "champion.json"
+STATE_FILE = "champion.json"
 
 
 class ReleaseError(ValueError):
@@ -51,21 +50,6 @@ class State:
     title: str
     since: str
     sentence: str
-
-
-def read_decision(paths: DatasetPaths) -> Decision | None:
-    """The last decision on a release; ``None`` before the first.
-
-    Raises:
-        DamagedFile: it cannot be read.
-    """
-    from ml.data.files import read_json
-    from ml.release.gate.decision import Decision
-
-    folder = paths.asset("release", "decision")
-    if not (folder / DECISION_FILE).exists():
-        return None
-    return Decision.from_json(read_json(folder, DECISION_FILE))
 
 
 def read_state(paths: DatasetPaths) -> State | None:
@@ -99,8 +83,9 @@ def settle(paths: DatasetPaths, run: str = "") -> State:
     from ml.release.gate.decision import PROMOTE, REFUSE, digest_of
     from ml.release.gate.history import PROMOTED, REFUSED, in_charge, read_history, rolled_back
     from ml.release.gate.run import champion_digest, open_champion
+    from ml.reports.collect.release import read_decision
 
-    decision = read_decision(paths)
+    decision = read_decision(paths.lake)
     if decision is None:
         raise ReleaseError("there is no decision on a release yet: make release/decision first")
     history = read_history(paths.asset("release"))

@@ -132,6 +132,19 @@ class Sequences:
                 times[places] = part.times
         return Sequences(out, offsets, self.users, times)
 
+    def with_rows(self, rows: np.ndarray, others: Sequences) -> Sequences:
+        """The same rows, with the given ones (each at most once) replaced by those of others, in their order. There are
+        times where both have them."""
+        chosen = np.arange(len(self))
+        chosen[rows] = len(self) + np.arange(len(others))
+        times = None if self.times is None or others.times is None else np.concatenate([self.times, others.times])
+        both = Sequences(
+            np.concatenate([self.items, others.items]),
+            np.concatenate([self.offsets, self.offsets[-1] + others.offsets[1:]]),
+            times=times,
+        )
+        return both.take(chosen)
+
     @classmethod
     def empty(cls, rows: int) -> Sequences:
         """Rows without an item."""
@@ -250,18 +263,9 @@ class TrainingSet:
         known = self.histories("validation").append(
             np.arange(len(self.validation_users)), self.validation_targets, self.validation_times
         )
-        rows = np.arange(self.users)
-        rows[self.validation_users] = self.users + np.arange(len(self.validation_users))
-        both = Sequences(
-            np.concatenate([self.train.items, known.items]),
-            np.concatenate([self.train.offsets, self.train.offsets[-1] + known.offsets[1:]]),
-            times=None
-            if self.train.times is None or known.times is None
-            else np.concatenate([self.train.times, known.times]),
-        )
         return replace(
             self,
-            train=both.take(rows),
+            train=self.train.with_rows(self.validation_users, known),
             validation_users=self.validation_users[:0],
             validation_targets=self.validation_targets[:0],
             before_validation=None,
@@ -280,18 +284,9 @@ class TrainingSet:
         if test_times is None:
             known = replace(known, train=replace(known.train, times=None))
         tested = known.histories("test").append(np.arange(len(self.test_users)), self.test_targets, test_times)
-        rows = np.arange(self.users)
-        rows[self.test_users] = self.users + np.arange(len(self.test_users))
-        all_rows = Sequences(
-            np.concatenate([known.train.items, tested.items]),
-            np.concatenate([known.train.offsets, known.train.offsets[-1] + tested.offsets[1:]]),
-            times=None
-            if known.train.times is None or tested.times is None
-            else np.concatenate([known.train.times, tested.times]),
-        )
         return replace(
             known,
-            train=all_rows.take(rows),
+            train=known.train.with_rows(self.test_users, tested),
             test_users=self.test_users[:0],
             test_targets=self.test_targets[:0],
             before_test=None,

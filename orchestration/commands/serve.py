@@ -14,10 +14,10 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+from orchestration.commands.listening import PortTaken, listen
 from orchestration.exits import EXIT_FAILED, ends_plainly
 
 HOST = "127.0.0.1"
-LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "::1")
 # how often the place of the release is looked at, and how long requests may go on after SIGTERM
 _SECONDS, _SECONDS_TO_END = 1.0, 30
 
@@ -60,12 +60,9 @@ def main(arguments: list[str] | None = None) -> int:
         problem(str(error))
         return EXIT_FAILED
     try:
-        listener = _listen(chosen.host, chosen.port)
-    except (OSError, OverflowError) as error:
-        problem(
-            f"port {chosen.port} of {chosen.host} cannot be used ({getattr(error, 'strerror', None) or error}): end "
-            "the program that uses it, or choose another, as in make serve PORT=8001"
-        )
+        listener = listen(chosen.port, chosen.host, "make serve PORT=8001")
+    except PortTaken as error:
+        problem(str(error))
         return EXIT_FAILED
     with listener:
         address = f"http://{chosen.host}:{listener.getsockname()[1]}"
@@ -88,27 +85,14 @@ def _served(place: Path):
     return Served(place, Figures())
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    """A socket that listens on a port; 0 for any that is free."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        listener.listen(1024)
-    except BaseException:
-        listener.close()
-        raise
-    return listener
-
-
 def _serve(served, listener: socket.socket, threads: int, host: str) -> int:
     import uvicorn
 
     from ml.service.app import create_app
+    from orchestration.webserver.guard import LOOPBACK
 
     # a page in a browser may not reach it under a name of its own (DNS rebinding)
-    hosts = LOOPBACK if host in LOOPBACK else ("*",)
+    hosts = (*LOOPBACK, "[::1]") if host in LOOPBACK else ("*",)
     config = uvicorn.Config(
         create_app(served, workers=threads, hosts=hosts),
         log_level="warning",

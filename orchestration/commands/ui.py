@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from orchestration.commands.listening import PortTaken, listen
 from orchestration.exits import EXIT_FAILED, ends_plainly
 
 if TYPE_CHECKING:
@@ -97,12 +98,9 @@ def main(arguments: list[str] | None = None) -> int:
         )
         return EXIT_FAILED
     try:
-        listener = _listen(chosen.port, chosen.address)
-    except (OSError, OverflowError) as error:
-        problem(
-            f"port {chosen.port} of {chosen.address} cannot be used ({getattr(error, 'strerror', None) or error}): end "
-            "the program that uses it, or choose another, as in make ui PORT=3001"
-        )
+        listener = listen(chosen.port, chosen.address, "make ui PORT=3001")
+    except PortTaken as error:
+        problem(str(error))
         return EXIT_FAILED
     with listener:
         # its storage is made here, once: the processes below would do so all at the same time
@@ -152,19 +150,6 @@ def guarded_app(context: Any, workspace: Any, token: str | None, port: int, name
     # before Dagster's own, of which the last takes every path
     app.router.routes[:0] = routes(workspace)
     return Guard(app, token, hosts=(*LOOPBACK, *names), cookie=f"raw2rank-{port}")
-
-
-def _listen(port: int, address: str = HOST) -> socket.socket:
-    """A socket that listens on a port of an address, the loopback by default; 0 for any port that is free."""
-    listener = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((address, port))
-        listener.listen()
-    except BaseException:
-        listener.close()
-        raise
-    return listener
 
 
 @contextmanager

@@ -25,6 +25,7 @@ from ml.evaluation.rankings import rank, write_table
 from ml.recommenders.facts import FIT
 from ml.release.gate.decision import NO_RELEASE, PROMOTE, REFUSE, UNCHANGED, Decision
 from ml.release.gate.history import PROMOTED, PROMOTED_BY_HAND, REFUSED, ROLLED_BACK, read_history
+from ml.reports.collect.release import read_decision
 from ml.reports.render.release import decision_page
 from orchestration import release as module
 from orchestration.assets.release import champion, decision, release_assets
@@ -32,7 +33,7 @@ from orchestration.automation.releases import release_jobs
 from orchestration.definitions import defs
 from orchestration.partitions import datasets
 from orchestration.paths import DatasetPaths, Workspace
-from orchestration.release import ReleaseError, promote, read_decision, read_state, roll_back, settle
+from orchestration.release import ReleaseError, promote, read_state, roll_back, settle
 from orchestration.resources import Settings
 
 ITEMS, USERS = 30, 300
@@ -130,7 +131,7 @@ class Shop:
 
     @property
     def decision(self) -> Decision:
-        found = read_decision(self.paths)
+        found = read_decision(self.paths.lake)
         assert found is not None
         return found
 

@@ -11,6 +11,7 @@ from dagster_webserver.app import create_app_from_workspace_process_context
 from starlette.testclient import TestClient
 
 from orchestration.commands import ui
+from orchestration.commands.listening import listen
 from orchestration.commands.run import configure_instance
 from orchestration.execution.dagster_sqlite import open_instance
 from orchestration.paths import Workspace
@@ -85,7 +86,7 @@ def test_the_report_is_served_beside_the_ui_and_behind_the_guard(
 
 def test_a_port_that_is_taken_is_said(tmp_path: Path, monkeypatch, capfd) -> None:
     monkeypatch.setenv("RAW2RANK_HOME", str(tmp_path))
-    with ui._listen(0) as taken:
+    with listen(0, ui.HOST, "make ui") as taken:
         assert ui.main(["--port", str(taken.getsockname()[1])]) == 1
     said = capfd.readouterr().err
     assert said.startswith("error: port ")

@@ -18,6 +18,7 @@ from report_contents import made_up_content, made_up_run, write_made_up_report
 from scipy import stats
 
 from ml.audits.audit import CONCERN, NO_CONCERN, NOTE, Audit
+from ml.data.list_overlap import overlaps, rank_biased_overlap
 from ml.data.training_set import TrainingSet
 from ml.data.versions import versioned_folder, versions_of
 from ml.evaluation.intervals import bootstrap_interval
@@ -26,8 +27,6 @@ from ml.evaluation.sampled_rankings import (
     COLUMNS,
     SAMPLE_FILE,
     check_sample,
-    overlaps,
-    rank_biased_overlap,
     sample_rankings,
     sampled_cases,
 )

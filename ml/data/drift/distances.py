@@ -1,9 +1,13 @@
-"""Distances between two distributions or two rankings, each as one figure. Needs the standard library alone."""
+"""Distances between two distributions or two rankings, each as one figure."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from ml.data import list_overlap
 
 # Shares below it count as this much, so that a bin that is empty on one side gives a finite index.
 LEAST_SHARE = 1e-4
@@ -46,10 +50,8 @@ def kolmogorov_smirnov(before: Mapping[str, int], now: Mapping[str, int]) -> flo
 
 
 def rank_biased_overlap(before: Sequence[str], now: Sequence[str], persistence: float = PERSISTENCE) -> float | None:
-    """Extrapolated rank-biased overlap of two rankings without ties, 0 (disjoint) to 1 (equal).
-
-    Webber, Moffat and Zobel, "A similarity measure for indefinite rankings", ACM TOIS 28(4), 2010, equation 32; of
-    rankings of different lengths the shorter length counts.
+    """Extrapolated rank-biased overlap of two rankings without ties, 0 (disjoint) to 1 (equal): that of
+    :func:`ml.data.list_overlap.rank_biased_overlap`; of rankings of different lengths the shorter length counts.
 
     Args:
         before: identities, the first rank first.
@@ -59,17 +61,9 @@ def rank_biased_overlap(before: Sequence[str], now: Sequence[str], persistence: 
     depth = min(len(before), len(now))
     if depth == 0:
         return None
-    seen: set[str] = set()
-    earlier_seen: set[str] = set()
-    common = 0
-    total = 0.0
-    for rank in range(1, depth + 1):
-        earlier, present = before[rank - 1], now[rank - 1]
-        common += (earlier == present) or (earlier in seen) + (present in earlier_seen)
-        earlier_seen.add(earlier)
-        seen.add(present)
-        total += common / rank * persistence**rank
-    return common / depth * persistence**depth + (1 - persistence) / persistence * total
+    number = {name: place for place, name in enumerate(dict.fromkeys((*before, *now)))}
+    one, other = (np.array([[number[name] for name in ranking[:depth]]]) for ranking in (before, now))
+    return float(list_overlap.rank_biased_overlap(one, other, persistence)[0])
 
 
 def _shares(before: Mapping[str, int], now: Mapping[str, int]) -> list[tuple[float, float]] | None:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
+from ml.data import list_overlap as list_overlaps
+from ml.data.list_overlap import PERSISTENCE
 from ml.recommender import NO_ITEM
 
-# of the rank-biased overlap: how far down a list a reader goes on to the next rank
-PERSISTENCE = 0.9
 # single histories that are timed, unless that takes longer than so many seconds for each recommender
 TIMED, SECONDS, LEAST_TIMED = 64, 3.0, 5
 
@@ -28,48 +28,13 @@ def coverage(lists: np.ndarray, items: int) -> float:
 
 
 def list_overlap(lists: np.ndarray, others: np.ndarray) -> float:
-    """Mean share of the items that two lists of one user have in common; of the longer list where they differ.
-
-    Args:
-        lists: item indices without repetition within a row, int ``[users, k]``.
-        others: of the same users in the same order.
-    """
-    length = np.maximum((lists != NO_ITEM).sum(axis=1), (others != NO_ITEM).sum(axis=1))
-    common = _agreements(lists, others)[:, -1]
-    return float(np.divide(common, length, out=np.ones(len(lists)), where=length > 0).mean())
+    """Mean share of the items that two lists of one user have in common (:func:`ml.data.list_overlap.overlaps`)."""
+    return float(list_overlaps.overlaps(lists, others).mean())
 
 
 def rank_biased_overlap(lists: np.ndarray, others: np.ndarray, persistence: float = PERSISTENCE) -> float:
-    """Mean rank-biased overlap of two lists of one user, extrapolated from depth k: 1 for equal lists, 0 for lists
-    without a common item.
-
-    ``A_k p^k + (1 - p) / p * sum_d A_d p^d``, with ``A_d`` the share of common items among the first d of both.
-
-    Source: Webber, Moffat and Zobel, "A similarity measure for indefinite rankings", ACM Transactions on Information
-    Systems 28(4), 2010, equation 23.
-
-    Args:
-        lists: item indices without repetition within a row, int ``[users, k]``.
-        others: of the same users in the same order.
-        persistence: p of the definition.
-    """
-    depth = np.arange(1, lists.shape[1] + 1)
-    agreement = _agreements(lists, others) / depth
-    weights = persistence**depth
-    seen = agreement @ weights * (1 - persistence) / persistence
-    return float((agreement[:, -1] * weights[-1] + seen).mean())
-
-
-def _agreements(lists: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Common items among the first 1, 2, ... k of both lists, int ``[users, k]``."""
-    if lists.shape != others.shape:
-        raise ValueError(f"lists are of the same users and length, not {lists.shape} and {others.shape}")
-    common = np.zeros(lists.shape, dtype=np.int64)
-    for depth in range(1, lists.shape[1] + 1):
-        first, second = lists[:, :depth], others[:, :depth]
-        equal = (first[:, :, None] == second[:, None, :]) & (first[:, :, None] != NO_ITEM)
-        common[:, depth - 1] = equal.any(axis=2).sum(axis=1)
-    return common
+    """Mean rank-biased overlap of two lists of one user (:func:`ml.data.list_overlap.rank_biased_overlap`)."""
+    return float(list_overlaps.rank_biased_overlap(lists, others, persistence).mean())
 
 
 def size_on_disk(folder: Path, leave_out: str = "") -> int:

@@ -15,13 +15,21 @@ def decision_folder(lake: Path) -> Path:
     return lake / "release" / "decision"
 
 
+def read_decision(lake: Path) -> Decision | None:
+    """The last decision; ``None`` before the first.
+
+    Raises:
+        DamagedFile: what was saved cannot be read.
+    """
+    folder = decision_folder(lake)
+    return Decision.from_json(read_json(folder, DECISION_FILE)) if (folder / DECISION_FILE).exists() else None
+
+
 def release_decision(lake: Path) -> Decision | None:
     """The last decision without measured times, so that equal input gives an equal report; ``None`` before the first.
 
     Raises:
         DamagedFile: what was saved cannot be read.
     """
-    folder = decision_folder(lake)
-    if not (folder / DECISION_FILE).exists():
-        return None
-    return Decision.from_json(read_json(folder, DECISION_FILE)).timeless()
+    found = read_decision(lake)
+    return None if found is None else found.timeless()

@@ -15,10 +15,11 @@ import numpy as np
 from scipy import stats
 
 from ml.audits.audit import CONCERN, NO_CONCERN
+from ml.data.list_overlap import overlaps, rank_biased_overlap
 from ml.evaluation.findings import BETTER, NOT_DIFFERENT, WORSE
 from ml.evaluation.intervals import CONFIDENCE, Interval
 from ml.evaluation.metrics import HEADLINE, relevance_metrics
-from ml.evaluation.sampled_rankings import LENGTH, PairedSamples, overlaps, rank_biased_overlap
+from ml.evaluation.sampled_rankings import LENGTH, PairedSamples
 from ml.evaluation.significance import LEVEL, MeanDifference, SeedTerm, holm, holm_confidence, with_seed_terms
 from ml.reports.compare.written_report import Report
 
