@@ -64,10 +64,14 @@ def test_freshness_is_the_time_of_landing(landing: Landing, tmp_path: Path) -> N
 
 
 def signatures() -> dict[str, list[str]]:
-    """The arguments of each macro and generic test, by the name dbt gives it, read off the SQL."""
+    """The arguments of each macro, materialization and generic test, by the name dbt gives it, read off the SQL."""
     found = {}
     for path in [*PROJECT.glob("macros/**/*.sql"), *PROJECT.glob("tests/generic/*.sql")]:
         heads = re.findall(r"\{%-?\s*(macro|test)\s+(\w+)\((.*?)\)\s*-?%\}", path.read_text(encoding="utf-8"))
+        for name, adapter in re.findall(
+            r"\{%-?\s*materialization\s+(\w+),\s*adapter='(\w+)'\s*-?%\}", path.read_text(encoding="utf-8")
+        ):
+            found[f"materialization_{name}_{adapter}"] = []
         for kind, name, arguments in heads:
             names = [argument.split("=")[0].strip() for argument in arguments.split(",") if argument.strip()]
             found[f"test_{name}" if kind == "test" else name] = names
