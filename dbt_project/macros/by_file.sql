@@ -98,7 +98,6 @@
             content,
             sum(rows_read) over (order by file_position rows between unbounded preceding and 1 preceding) as rows_before
         from {{ ref(by_file.files) }}
-        where source = '{{ by_file.kind }}'
     ),
 
     with_places as (

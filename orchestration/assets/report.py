@@ -199,8 +199,9 @@ def check_results(instance: dg.DagsterInstance, graph, dataset: str) -> list:
     return results
 
 
-def _data_versions(instance: dg.DagsterInstance, graph, dataset: str, but: dg.AssetKey) -> dict[str, str]:
-    """Data versions of all inputs of the report, in the order of the lineage."""
+def _data_versions(instance: dg.DagsterInstance, graph, dataset: str, of: dg.AssetKey) -> dict[str, str]:
+    """Data versions of all inputs of the report, in the order of the lineage; of what lies beside it, or below, none."""
+    inputs = dg.AssetSelection.assets(of).upstream(include_self=False).resolve(graph)
     names = set(compared_recommenders(dataset))
     shown = dict.fromkeys(("baselines", "models", "rankings"), names)
     shown |= {"codes": needed_codes(names), "teacher_lists": needed_teacher_lists(names)}
@@ -208,7 +209,7 @@ def _data_versions(instance: dg.DagsterInstance, graph, dataset: str, but: dg.As
     keys = [
         key
         for key in graph.toposorted_asset_keys
-        if key != but and key.path[-1] in shown.get(key.path[0], {key.path[-1]})
+        if key in inputs and key.path[-1] in shown.get(key.path[0], {key.path[-1]})
     ]
     versions = data_versions(instance, dataset, keys)
     return {key.to_user_string(): versions[key] for key in keys if key in versions}

@@ -17,6 +17,7 @@ from warehouse_reference import Settings
 # For each table, what makes all of its tests fail: rows twice, nulls, values out of range, rows moved.
 DAMAGE = {
     "staging.stg_files": "insert into {t} select * replace (rows_read + 1 as rows_read) from {t}",
+    "staging.stg_review_files": "insert into {t} from {t}",
     "staging.stg_rejects": "insert into {t} from {t}; update {t} set source = 'other', reason = null",
     "staging.stg_reviews": "insert into {t} select * replace (null as user_id, 1e999 as rating, -1 as millisecond, "
     "-1 as given_position, 'other' as given_split) from {t}; insert into {t} from {t} limit 1",

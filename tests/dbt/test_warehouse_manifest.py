@@ -9,7 +9,7 @@ import pytest
 from warehouse_dbt import PROJECT, DbtRun
 
 LAYERS = {
-    "staging": {"stg_reviews", "stg_metadata", "stg_rejects", "stg_files"},
+    "staging": {"stg_reviews", "stg_metadata", "stg_rejects", "stg_files", "stg_review_files"},
     "intermediate": {
         "int_interactions_deduplicated",
         "int_interactions_judged",

@@ -43,6 +43,8 @@ EVALUATION = {
     f"evaluation/{name}"
     for name in ("user_metrics", "further_seeds", "leaderboard", "list_metrics", "slices", "what_helps", "report")
 }
+# made of the leaderboard; the progress is of the interactions alone
+RELEASED = {f"release/{name}" for name in ("candidate", "decision", "champion", "recommendations")}
 # one model and a fusion that it is a part of, so that little is trained where something changes
 FEW = ["--recipes", "tiny_softmax,tiny_fusion"]
 ANOTHER_SPLIT = [*FEW, "--seed", "1", "--validation-users", "50", "--exclude-seen"]
@@ -164,7 +166,7 @@ def test_another_choice_of_recipes_trains_nothing_again(bench: Workbench) -> Non
     # the other audits look at the data and at the cheap recommenders alone
     assert remade(before, bench.materializations()) == {
         "settings/comparison", *EVALUATION, "evaluation/beyond_accuracy",
-        "audits/leakage", "audits/shortcuts", "audits/calibration",
+        "audits/leakage", "audits/shortcuts", "audits/calibration", *RELEASED,
     }  # fmt: skip
 
 
@@ -218,6 +220,7 @@ def test_another_fit_fits_everything_again_and_makes_no_data_and_no_codes(bench:
     audited = {f"audits/{name}" for name in AUDITS}
     assert remade(before, bench.materializations()) == {
         "settings/fit", *fitted, *rankings, *EVALUATION, "evaluation/beyond_accuracy", *audited,
+        *RELEASED,
     }  # fmt: skip
     assert all(bench.versions()[key] != versions[key] for key in fitted)
     board = pq.read_table(bench.lake("evaluation", "leaderboard.parquet"))
@@ -290,7 +293,7 @@ def test_the_report_tells_of_the_audits_and_lies_beside_its_tables(bench: Workbe
     assert {path.name for path in folder.iterdir()} == {
         "report.html", "report.md", "report.json", "audits.json", "leaderboard.csv", "leaderboard.parquet",
         "list_metrics.csv", "slices.csv", "sampled_users.parquet", "trade_offs.csv", "trade_offs.json",
-        "what_helps.csv",
+        "what_helps.csv", "release.html",
     }  # fmt: skip
     page = (folder / "report.html").read_text()
     for audit in audits.values():

@@ -73,10 +73,7 @@ def test_every_recommender_is_fitted_ranked_and_compared() -> None:
 
 
 def test_identities_alone_lead_to_models_that_read_no_text() -> None:
-    """A corrected price must not retrain them: of the metadata only the list of its files lies above.
-
-    The list is read by the deduplication, whose content does not change with it (test_plan has the case).
-    """
+    """A corrected price must not retrain them: nothing of the metadata lies above."""
     for key in GRAPH.materializable_asset_keys:
         of_text = key.path[0] == "codes" and codes_recipes()[key.path[-1]].needs_text
         # taught lists that are re-ranked by categories
@@ -148,8 +145,7 @@ def test_a_re_ranking_is_made_of_its_part_and_the_parts_of_it() -> None:
 def ancestors(key: dg.AssetKey) -> set[dg.AssetKey]:
     found, waiting = set(), [key]
     while waiting:
-        # the list of files is of reviews and metadata
-        for parent in GRAPH.get(waiting.pop()).parent_keys - found - {dg.AssetKey(["staging", "stg_files"])}:
+        for parent in GRAPH.get(waiting.pop()).parent_keys - found:
             found.add(parent)
             waiting.append(parent)
     return found

@@ -1,10 +1,9 @@
--- depends_on: {{ ref('stg_files') }}
+-- depends_on: {{ ref('stg_review_files') }}
 {{ config(
     materialized='by_file',
     by_file={
         'model': 'stg_reviews',
-        'files': 'stg_files',
-        'kind': 'reviews',
+        'files': 'stg_review_files',
         'key': ['user_id', 'item_id'],
         'several': 'duplicate_rows > 0',
     },
