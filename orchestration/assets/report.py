@@ -200,7 +200,7 @@ def check_results(instance: dg.DagsterInstance, graph, dataset: str) -> list:
 
 
 def _data_versions(instance: dg.DagsterInstance, graph, dataset: str, of: dg.AssetKey) -> dict[str, str]:
-    """Data versions of all inputs of the report, in the order of the lineage; of what lies beside it, or below, none."""
+    """Data versions of all inputs of the report, in the order of the lineage; nothing that lies below it."""
     inputs = dg.AssetSelection.assets(of).upstream(include_self=False).resolve(graph)
     names = set(compared_recommenders(dataset))
     shown = dict.fromkeys(("baselines", "models", "rankings"), names)
