@@ -10,9 +10,10 @@ from typing import Any, Literal
 from ml.training.recipe import RecipeSet
 
 RERANK = "rerank"
+_WORDS = ("name", "title", "source", "notes", "set")
 # what decides no list: words, and how fast and at what price answers come
 _NOT_DECISIVE = (
-    *("name", "title", "source", "notes", "set"),
+    *_WORDS,
     *("concurrency", "timeout_seconds", "retries", "price_of_a_million_read", "price_of_a_million_written"),
 )
 
@@ -101,8 +102,7 @@ class RerankRecipe:
 
     def settings(self) -> dict[str, Any]:
         """All that is no words, by key, for JSON."""
-        words = _NOT_DECISIVE[:5]
-        return {key: value for key, value in asdict(self).items() if key not in words}
+        return {key: value for key, value in asdict(self).items() if key not in _WORDS}
 
     def digest(self) -> str:
         """SHA-256 of :meth:`decisive`."""
