@@ -32,6 +32,7 @@ import raw2rank
 from ml.data.training_set import Sequences
 from orchestration import paths
 from orchestration.contracts import files as contract_files
+from orchestration.contracts.release import load_release_contracts
 from orchestration import dbt as project
 from orchestration.definitions import defs
 from ml.recommenders.registry import recipes
@@ -54,7 +55,7 @@ found = {
     "workspace": str(paths.Workspace.current().home),
     "manifest": str(next(Path.cwd().rglob("manifest.json"))),
     "assets": len(list(defs.resolve_asset_graph().materializable_asset_keys)),
-    "contracts": len(contract_files.load_contracts()),
+    "contracts": len(contract_files.load_contracts()) + len(load_release_contracts()),
     "recipes": sorted(recipes()),
     "ranks": metrics["target_rank"].to_pylist(),
 }
