@@ -35,6 +35,7 @@ COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
 CONFIGURATIONS = ("dagster.yaml", "dagster-sqlite.yaml")
 TOKEN = "a-token-of-this-test-alone"
 LONGEST = 240.0
+SECONDS_TO_END = 20
 
 
 def test_the_services_are_reached_from_this_machine_alone() -> None:
@@ -173,6 +174,16 @@ def wait_until(is_so: Callable[[], bool], what: str, log: Path | None = None) ->
         time.sleep(0.2)
 
 
+def end(process: subprocess.Popen) -> None:
+    """End a service and what it has started; killed where it does not end by itself, as Compose does."""
+    process.terminate()
+    try:
+        process.wait(SECONDS_TO_END)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
 def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
@@ -259,8 +270,7 @@ def test_two_datasets_are_refreshed_at_once_on_postgres(postgres_url: str, tmp_p
             process = subprocess.Popen(
                 command(service), env=environment, stdout=log, stderr=log, cwd=DEPLOY.parent, start_new_session=True
             )
-            stack.callback(process.wait)
-            stack.callback(process.terminate)
+            stack.callback(end, process)
             if service == "webserver":
                 up = lambda server=process: server.poll() is not None or answers(ui_port)  # noqa: E731
                 wait_until(up, "the web server answers", logs["webserver"])
