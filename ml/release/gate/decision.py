@@ -380,7 +380,7 @@ def _paired(bound: Bound, measure: Measure, cases: Cases) -> Finding:
     passed = p_value < limit.level if limit.test == KEPT else not p_value < limit.level
     low = None if measure.relative else lower_bound(test, limit.level)
     found = "not defined, since the other has a mean of 0" if value is None else shown(measure, value)
-    sentence = f"{found} over {users:,} test users (one-sided p = {_p(p_value)}); {allowed}"
+    sentence = f"{found} over {users:,} test users (one-sided {_p(p_value)}); {allowed}"
     if limit.test == KEPT and not passed:
         needed = users_needed(test, against, limit.level, users)
         sentence += (
@@ -400,9 +400,9 @@ def _value(measure: Measure, candidate: np.ndarray, other: np.ndarray) -> float 
 
 
 def _p(value: float) -> str:
-    from ml.number_format import p_figure
+    from ml.number_format import p_value
 
-    return p_figure(value) or "not a number"
+    return "p not a number" if math.isnan(value) else p_value(value)
 
 
 def shown(measure: Measure, value: float) -> str:
