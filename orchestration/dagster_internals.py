@@ -9,6 +9,7 @@ what is relied on, and fails first. Nothing else in the project imports a privat
 - the SQLite storage: :mod:`orchestration.execution.dagster_sqlite` keeps its files open;
 - the executor and the plan of a run: :mod:`orchestration.execution.executor` takes the lock of the dataset, and leaves
   out the steps of what was not chosen, which no resource, hook or public option can do;
+- the event of an asset that a run leaves as it is: :mod:`orchestration.execution.phases` records it;
 - processes and contexts of the web server: :mod:`orchestration.commands.ui` serves them behind its guard.
 """
 
@@ -18,7 +19,7 @@ from dagster._cli.proxy_server_manager import ProxyServerManager
 from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
 from dagster._core.definitions.data_version import DATA_VERSION_TAG
 from dagster._core.definitions.executor_definition import IN_PROC_CONFIG
-from dagster._core.events import EngineEventData
+from dagster._core.events import AssetObservationData, EngineEventData
 from dagster._core.execution.context.system import PlanOrchestrationContext
 from dagster._core.execution.plan.plan import ExecutionPlan
 from dagster._core.execution.plan.step import IExecutionStep
@@ -58,6 +59,7 @@ __all__ = [
     "SQLITE_BUSY_TIMEOUT_SECONDS",
     "AssetCheckExecutionsTable",
     "AssetEventTagsTable",
+    "AssetObservationData",
     "BaseAssetGraph",
     "ConfigurableClassData",
     "DagsterSqliteStorage",

@@ -6,6 +6,7 @@ A dataset whose files or settings cannot be read is named, and the others are as
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 
 import dagster as dg
 
@@ -13,6 +14,7 @@ from orchestration.assets.raw import changed_dumps, dump_versions, observe, vers
 from orchestration.automation.registration import find
 from orchestration.dagster_internals import BaseAssetGraph
 from orchestration.dataset_settings import versions_of
+from orchestration.execution.phases import ONLY_WHAT_CHANGED
 from orchestration.execution.plan import plan
 from orchestration.partitions import datasets
 from orchestration.paths import Workspace
@@ -42,9 +44,7 @@ def run_requests(
         with collect_problems(dataset, problems):
             observe(instance, dataset)
             if selected := plan(instance, graph, dataset):
-                requests.append(
-                    dg.RunRequest(run_key=f"{dataset}-{at}", partition_key=dataset, asset_selection=sorted(selected))
-                )
+                requests.append(_request(f"{dataset}-{at}", dataset, selected))
     return requests, problems
 
 
@@ -86,7 +86,7 @@ def sense(instance: dg.DagsterInstance, graph: BaseAssetGraph, cursor: str | Non
                     continue
             key = f"{dataset}-{state[:12]}-{last['runs'] + 1}"
             asked[dataset] = {"state": state, "key": key, "tries": tries + 1, "runs": last["runs"] + 1}
-            requests.append(dg.RunRequest(run_key=key, partition_key=dataset, asset_selection=sorted(selected)))
+            requests.append(_request(key, dataset, selected))
     new = [dataset for dataset in found.datasets if dataset not in known]
     result = dg.SensorResult(
         run_requests=requests,
@@ -96,6 +96,13 @@ def sense(instance: dg.DagsterInstance, graph: BaseAssetGraph, cursor: str | Non
         asset_events=events,
     )
     return result, problems
+
+
+def _request(run_key: str, dataset: str, selected: Iterable[dg.AssetKey]) -> dg.RunRequest:
+    """A run on all that may be out of date; it leaves what turns out not to be."""
+    return dg.RunRequest(
+        run_key=run_key, partition_key=dataset, asset_selection=sorted(selected), tags=ONLY_WHAT_CHANGED
+    )
 
 
 def _status(instance: dg.DagsterInstance, run_key: str) -> dg.DagsterRunStatus | None:

@@ -16,7 +16,6 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -177,8 +176,9 @@ def make(instance, defs, dataset: str, settings, data_only: bool = False) -> int
     from orchestration.assets.raw import observe
     from orchestration.commands.console import explain, problem, run_quietly, say
     from orchestration.dataset_lock import announce
+    from orchestration.execution.phases import DATA_PHASES, PHASES, in_phase
     from orchestration.execution.plan import plan
-    from orchestration.execution.staleness import CHECKED_LAYERS, asset_graph
+    from orchestration.execution.staleness import asset_graph
     from orchestration.files_read import files_read, to_text
     from orchestration.paths import Workspace
 
@@ -186,18 +186,13 @@ def make(instance, defs, dataset: str, settings, data_only: bool = False) -> int
     observe(instance, dataset)
     graph = asset_graph()
     job = defs.resolve_job_def("all_recipes")
-    # after each phase it is known what has really changed; and nothing is fitted before all checks have passed
-    phases = {
-        "landing": {"settings", "landing"},
-        "checked data": {*CHECKED_LAYERS},
-        "training set": {"training_sets"},
-        "recommenders and report": None,
-    }
     reasons, made = None, 0
-    for phase, groups in islice(phases.items(), 2 if data_only else None):
+    for phase, groups in PHASES.items():
+        if data_only and phase not in DATA_PHASES:
+            break
         if reasons is None:
             reasons = plan(instance, graph, dataset, settings)
-        todo = {key: reason for key, reason in reasons.items() if groups is None or graph.get(key).group_name in groups}
+        todo = {key: reason for key, reason in reasons.items() if in_phase(graph, key, groups)}
         if data_only:
             # a look at the data decides nothing about what is trained and compared
             todo = {key: why for key, why in todo.items() if key.path[0] != "settings" or key.path[-1] == "dataset"}

@@ -27,7 +27,11 @@ from orchestration.dagster_internals import (
 from orchestration.dataset_lock import DatasetLock
 from orchestration.dataset_settings import check_settings, chosen_for, made_of
 from orchestration.execution.crash_recovery import clear_up
+from orchestration.execution.phases import ONLY_WHAT_CHANGED, PHASES, in_phase, leave
+from orchestration.execution.plan import plan
+from orchestration.execution.records import Records
 from orchestration.execution.run_reasons import Reasons
+from orchestration.execution.staleness import asset_graph
 from orchestration.partitions import PARTITION_NAME_TAG
 from orchestration.paths import Workspace
 from orchestration.resources import Settings
@@ -81,7 +85,7 @@ class OneRunADataset(InProcessExecutor):
             for text in left_out:
                 yield _event(plan_context, text)
             reasons = Reasons(paths.home)
-            for event in super().execute(plan_context, plan_context.execution_plan):
+            for event in self._in_phases(plan_context, dataset):
                 reasons.take(event)
                 yield event
             # last, since what Dagster says of a run that failed names the steps and not why
@@ -89,6 +93,44 @@ class OneRunADataset(InProcessExecutor):
                 yield _event(plan_context, f"This run failed: {text}")
         finally:
             lock.release()
+
+    def _in_phases(self, context: PlanOrchestrationContext, dataset: str) -> Iterator[dg.DagsterEvent]:
+        """The steps of a run; of one that is to make only what has changed, phase by phase, as ``make run`` does.
+
+        A run that schedule or sensor asked for holds all that *may* be out of date. What turns out to be up to date
+        once the phases before have been made is left, and its record says so.
+        """
+        run = context.dagster_run
+        if not ONLY_WHAT_CHANGED.items() <= run.tags.items():
+            yield from super().execute(context, context.execution_plan)
+            return
+        graph, settings = asset_graph(), _settings(context)
+        assets = {
+            step: _assets_of(context.execution_plan.get_step_by_key(step))
+            for step in context.execution_plan.step_keys_to_execute
+        }
+        for groups in PHASES.values():
+            steps = [step for step, keys in assets.items() if any(in_phase(graph, key, groups) for key in keys)]
+            if not steps:
+                continue
+            reasons = plan(context.instance, graph, dataset, settings, run_id=run.run_id)
+            records = Records(context.instance, dataset, graph.get_all_asset_keys())
+            todo = [step for step in steps if assets[step] & reasons.keys()]
+            for step in steps:
+                keys = assets.pop(step)
+                if step not in todo:
+                    for key in sorted(keys):
+                        leave(context.instance, run, key, dataset, records.made[key].version or "")
+            if not todo:
+                continue
+            failed = False
+            phase = _of_steps(context, todo)
+            for event in super().execute(phase, phase.execution_plan):
+                failed |= event.is_step_failure
+                yield event
+            if failed:
+                # what comes after is not made of what has failed, and stays out of date
+                return
 
 
 @dg.executor(name="one_run_a_dataset", config_schema=IN_PROC_CONFIG)
@@ -111,8 +153,8 @@ def _of_what_was_chosen(context: PlanOrchestrationContext, dataset: str) -> tupl
         chosen = chosen_for(settings, dataset)
     except (ValueError, RegistrationError, MissingExtra) as error:
         raise dg.Failure(description=f"{dataset}: {error}", allow_retries=False) from error
-    plan = context.execution_plan
-    keys = {step: _asset_of(plan.get_step_by_key(step)) for step in plan.step_keys_to_execute}
+    planned = context.execution_plan
+    keys = {step: _asset_of(planned.get_step_by_key(step)) for step in planned.step_keys_to_execute}
     _require_the_chosen(context, {key for key in keys.values() if key}, chosen, dataset)
     left_out = {step: key for step, key in keys.items() if key and not is_chosen(key, chosen)}
     try:
@@ -123,20 +165,21 @@ def _of_what_was_chosen(context: PlanOrchestrationContext, dataset: str) -> tupl
         return context, []
     if len(left_out) == len(keys):
         raise dg.Failure(description=f"{dataset}: {not_chosen(set(left_out.values()))}", allow_retries=False)
+    chosen_steps = [step for step in keys if step not in left_out]
+    return _of_steps(context, chosen_steps), _on_what_is_left_out(set(left_out.values()))
+
+
+def _of_steps(context: PlanOrchestrationContext, steps: list[str]) -> PlanOrchestrationContext:
+    """The context of a run with the plan of some of its steps."""
     job = context.job.get_definition()
-    chosen_plan = plan.build_subset_plan(
-        [step for step in keys if step not in left_out],
-        job,
-        ResolvedRunConfig.build(job, context.run_config),
-    )
-    narrowed = PlanOrchestrationContext(
-        plan_data=context.plan_data._replace(execution_plan=chosen_plan),
+    narrowed = context.execution_plan.build_subset_plan(steps, job, ResolvedRunConfig.build(job, context.run_config))
+    return PlanOrchestrationContext(
+        plan_data=context.plan_data._replace(execution_plan=narrowed),
         log_manager=context.log,
         executor=context.executor,
         output_capture=context.output_capture,
         resume_from_failure=context.resume_from_failure,
     )
-    return narrowed, _on_what_is_left_out(set(left_out.values()))
 
 
 def _on_what_is_left_out(keys: set[dg.AssetKey]) -> list[str]:
@@ -156,11 +199,17 @@ def _settings(context: PlanOrchestrationContext) -> Settings:
 
 def _asset_of(step: IExecutionStep) -> dg.AssetKey | None:
     """The asset that a step makes or checks; ``None`` where it makes several."""
+    keys = _assets_of(step)
+    return keys.pop() if len(keys) == 1 else None
+
+
+def _assets_of(step: IExecutionStep) -> set[dg.AssetKey]:
+    """The assets that a step makes or checks."""
     keys = set()
     for output in step.step_outputs:
         check = output.properties.asset_check_key
         keys.add(check.asset_key if check else output.properties.asset_key)
-    return keys.pop() if len(keys) == 1 else None
+    return keys
 
 
 def _require_the_chosen(

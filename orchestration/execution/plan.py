@@ -36,6 +36,7 @@ def plan(
     dataset: str,
     settings: Settings | None = None,
     dumps: Mapping[dg.AssetKey, str] | None = None,
+    run_id: str | None = None,
 ) -> dict[dg.AssetKey, str]:
     """The assets of a dataset that have to be made again, each with the reason, in the order of the graph.
 
@@ -45,10 +46,11 @@ def plan(
         dataset: its name.
         settings: that a run is to have; what they leave open, and ``None``, is as it was written down for the dataset.
         dumps: data versions of raw dumps as they are now, where they may not have been recorded yet.
+        run_id: the run that asks, under way: what it has set out to make is not what an earlier one left unmade.
     """
     settings = settings or Settings()
     wanted = graph.materializable_asset_keys - unwanted(graph, chosen_for(settings, dataset))
-    records = Records(instance, dataset, graph.get_all_asset_keys())
+    records = Records(instance, dataset, graph.get_all_asset_keys(), run_id)
     changed = _changed(records, graph, dataset, wanted, settings, dumps or {})
     order = in_order(graph, wanted)
     made: dict[dg.AssetKey, str] = {}

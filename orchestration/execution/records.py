@@ -27,6 +27,8 @@ from orchestration.dagster_internals import (
 _MADE = dg.DagsterEventType.ASSET_MATERIALIZATION.value
 _OBSERVED = dg.DagsterEventType.ASSET_OBSERVATION.value
 _PLANNED = dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED.value
+# tag on the observation of an asset that a run set out to make and then left as it is
+LEFT = "raw2rank/left"
 
 
 @dataclass(frozen=True)
@@ -63,32 +65,42 @@ class Records:
         instance: that has them.
         dataset: whose partition of the assets is asked for.
         keys: of these assets.
+        run_id: a run under way, whose plans are not looked at.
 
     Raises:
         TypeError: the instance keeps its events in no SQL database.
     """
 
-    def __init__(self, instance: dg.DagsterInstance, dataset: str, keys: Iterable[dg.AssetKey]) -> None:
+    def __init__(
+        self, instance: dg.DagsterInstance, dataset: str, keys: Iterable[dg.AssetKey], run_id: str | None = None
+    ) -> None:
         if not isinstance(instance.event_log_storage, SqlEventLogStorage):
             kind = type(instance.event_log_storage).__name__
             raise TypeError(f"events are kept by {kind}; storages of Dagster that keep them in SQL are supported")
         self._storage = instance.event_log_storage
         self._dataset = dataset
+        self._run_id = run_id
         self._keys = {key.to_string(): key for key in keys}
         self._histories: dict[dg.AssetKey, tuple[list[int], list[str | None]]] = {}
         self.made: dict[dg.AssetKey, Made] = {}
         self.planned: dict[dg.AssetKey, int] = {}
         observed: dict[dg.AssetKey, Made] = {}
+        left: dict[dg.AssetKey, int] = {}
         for storage_id, name, kind, event in self._latest_events():
             key = self._keys[name]
             if kind == _PLANNED:
                 self.planned[key] = storage_id
                 continue
             tags = deserialize_value(event, dg.EventLogEntry).tags or {}
+            if LEFT in tags:
+                left[key] = storage_id
+                continue
             made = Made(storage_id, tags.get(DATA_VERSION_TAG), dg.DataProvenance.from_tags(tags))
             (self.made if kind == _MADE else observed)[key] = made
         # what is materialised may be observed, too; its version is that of the materialisation
         self.made = {**observed, **self.made}
+        # what a run then found to be up to date is not unmade
+        self.planned = {key: planned for key, planned in self.planned.items() if planned > left.get(key, 0)}
 
     def version_at(self, key: dg.AssetKey, storage_id: int | None) -> str | None:
         """Data version of an asset as it was when the event ``storage_id`` was stored; ``None``: there was none."""
@@ -126,6 +138,7 @@ class Records:
             sa.select(sa.func.max(table.id))
             .where(table.asset_key.in_(self._keys))
             .where(table.dagster_event_type.in_((_MADE, _OBSERVED, _PLANNED)))
+            .where(sa.or_(table.dagster_event_type != _PLANNED, table.run_id != (self._run_id or "")))
             .where(table.partition == self._dataset)
             .group_by(table.asset_key, table.dagster_event_type)
         )
