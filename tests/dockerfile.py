@@ -116,7 +116,7 @@ class Replay:
                 self.environment |= {name: os.path.expandvars(value) for name, value in given.items()}
             elif step.name == "RUN":
                 # the Python of the image is the one that runs the tests
-                python = f"python() {{ {shlex.quote(sys.executable)} \"$@\"; }}; "
+                python = f'python() {{ {shlex.quote(sys.executable)} "$@"; }}; '
                 self.shell(_NOT_HERE + python + self.here(step.text))
 
     def shell(self, command: str) -> subprocess.CompletedProcess:
