@@ -21,7 +21,7 @@ from orchestration.code_versions import code_version
 from orchestration.condition import on_new_data
 from orchestration.dataset_lock import descriptor_of, shared_with_children
 from orchestration.dataset_settings import chosen_for, execution_of, read_settings
-from orchestration.execution.training_pods import PodError, PodSettings, pod_settings
+from orchestration.execution.training_pods import PodError, PodSettings, pod_settings, wait_until_seen
 from orchestration.execution.training_process import command, failure_told_by, reporting
 from orchestration.execution.trainings import Trainings
 from orchestration.partitions import datasets
@@ -203,7 +203,9 @@ def _train_in_a_pod(
 
         started = reporting(folder, _command(recipe, paths, options, processes))
         invocation = TrainingPods(pods).train(context, started, folder, paths.home, recipe.name)
-    return _reported(invocation, recipe, paths)
+        version, facts = _reported(invocation, recipe, paths)
+        wait_until_seen(folder, version)
+    return version, facts
 
 
 def _reported(invocation: Any, recipe: Recipe, paths: DatasetPaths) -> tuple[str, dict[str, Any]]:

@@ -13,7 +13,7 @@ import json
 import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -231,7 +231,8 @@ class TrainingPods(PipesK8sClient):
                 )
             except BaseException:
                 # it was told to end; the lock of the dataset is given back once it has
-                end_all()
+                with suppress(ApiException, HTTPError):
+                    end_all()
                 raise
 
 

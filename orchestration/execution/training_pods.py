@@ -11,10 +11,13 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from ml.training.summary import version_of_trained
 
 TRAIN_ON = "RAW2RANK_TRAIN_ON"
 IMAGE, CLAIM = "RAW2RANK_POD_IMAGE", "RAW2RANK_POD_CLAIM"
@@ -28,6 +31,10 @@ USER = 10001
 # Seconds that a training has between SIGTERM and SIGKILL.
 SECONDS_TO_END = 15
 
+# what a training reads of its environment
+_PASSED_ON = ("RAW2RANK_KEEP", "RAW2RANK_RECIPES")
+# Seconds after which every machine sees what one has written; NFS asks anew for a folder after a minute.
+_SECONDS_TO_BE_SEEN = 120.0
 _PLACES = ("process", "kubernetes")
 _QUANTITY = re.compile(r"\d+(\.\d+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?")
 _RESOURCE = re.compile(r"[a-z0-9]([a-z0-9./-]*[a-z0-9])?")
@@ -121,14 +128,45 @@ def pod_metadata(settings: PodSettings, folder: Path, dataset: str, recipe: str)
     }
 
 
-def pod_spec(settings: PodSettings, home: Path) -> dict[str, Any]:
+def wait_until_seen(folder: Path, version: str, seconds: float = _SECONDS_TO_BE_SEEN) -> None:
+    """Wait until this machine sees the model that a pod on another one has put in place.
+
+    Args:
+        folder: of the model.
+        version: of it, as the pod has reported it.
+        seconds: after which it is not waited for.
+
+    Raises:
+        PodError: another version is there, or none.
+    """
+    until = time.monotonic() + seconds
+    while (seen := _version_in(folder)) != version:
+        if time.monotonic() > until:
+            there = f"version {seen[:12]}" if seen else "nothing"
+            raise PodError(
+                f"its pod has made version {version[:12]}, and this run sees {there} in {folder}: see that {CLAIM} "
+                "names the volume that this run has mounted as its workspace"
+            )
+        time.sleep(min(1.0, seconds))
+
+
+def _version_in(folder: Path) -> str:
+    try:
+        return version_of_trained(folder)
+    except (OSError, ValueError):
+        return ""
+
+
+def pod_spec(settings: PodSettings, home: Path, environment: Mapping[str, str] = os.environ) -> dict[str, Any]:
     """The pod of a training, without its command.
 
     Args:
         settings: of pods.
         home: the workspace, where the volume is mounted.
+        environment: of the run, of which a training is given what it reads.
     """
     resources = dict(settings.resources or {})
+    given = {"RAW2RANK_HOME": str(home)} | {name: environment[name] for name in _PASSED_ON if environment.get(name)}
     spec: dict[str, Any] = {
         "restartPolicy": "Never",
         "terminationGracePeriodSeconds": SECONDS_TO_END,
@@ -147,7 +185,7 @@ def pod_spec(settings: PodSettings, home: Path) -> dict[str, Any]:
             {
                 "name": "training",
                 "resources": {"limits": resources, "requests": resources},
-                "env": [{"name": "RAW2RANK_HOME", "value": str(home)}],
+                "env": [{"name": name, "value": value} for name, value in given.items()],
                 "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
                 "volumeMounts": [
                     {"name": "workspace", "mountPath": str(home)},

@@ -21,7 +21,16 @@ from kubernetes_server import NAMESPACE, Cluster, cluster, kubeconfig
 from test_training_process import NAME, made, made_up, trained, write_settings
 
 from ml.data.training_set import Sequences, TrainingSet
-from orchestration.execution.training_pods import LABEL, USER, PodSettings, pod_settings, pod_spec, training_label
+from orchestration.execution.training_pods import (
+    LABEL,
+    USER,
+    PodError,
+    PodSettings,
+    pod_settings,
+    pod_spec,
+    training_label,
+    wait_until_seen,
+)
 from orchestration.paths import DatasetPaths, Workspace
 
 needs_client = pytest.mark.skipif(
@@ -178,6 +187,22 @@ def test_without_a_configuration_of_a_cluster(kubernetes: Cluster, monkeypatch, 
     assert "no Kubernetes cluster is named here" in failure_of(trained()[0])
 
 
+def test_a_model_on_another_volume_is_not_taken_for_the_one_that_was_made(
+    paths: DatasetPaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = paths.asset("models", NAME)
+    with pytest.raises(
+        PodError, match=f"made version abcdef, and this run sees nothing in {folder}: see that RAW2RANK_"
+    ):
+        wait_until_seen(folder, "abcdef", seconds=0.01)
+    # as NFS does, which shows another machine's link after a while
+    seen = iter(["before", "before", "abcdef"])
+    monkeypatch.setattr("orchestration.execution.training_pods.version_of_trained", lambda _: next(seen))
+    monkeypatch.setattr("orchestration.execution.training_pods.time.sleep", lambda _: None)
+    wait_until_seen(folder, "abcdef")
+    assert not list(seen)
+
+
 @needs_client
 def test_a_run_that_is_stopped_ends_its_pod(paths: DatasetPaths, kubernetes: Cluster) -> None:
     kubernetes.plays = "hang"
@@ -229,8 +254,9 @@ def test_settings_that_are_not_possible_are_named(given: dict[str, str], told: s
         pod_settings({**sound, **given})
 
 
-def test_the_pod_of_a_training_has_no_rights(tmp_path: Path) -> None:
-    spec = pod_spec(PodSettings(IMAGE, "workspace", service_account="trainer"), tmp_path)
+def test_the_pod_of_a_training_has_no_rights_and_no_secrets(tmp_path: Path) -> None:
+    environment = {"RAW2RANK_KEEP": "9", "RAW2RANK_POSTGRES_URL": "secret", "RAW2RANK_UI_TOKEN": "secret"}
+    spec = pod_spec(PodSettings(IMAGE, "workspace", service_account="trainer"), tmp_path, environment)
     assert spec["automountServiceAccountToken"] is False
     assert spec["securityContext"]["runAsNonRoot"] is True
     assert spec["containers"][0]["securityContext"] == {
@@ -238,3 +264,5 @@ def test_the_pod_of_a_training_has_no_rights(tmp_path: Path) -> None:
         "capabilities": {"drop": ["ALL"]},
     }
     assert spec["serviceAccountName"] == "trainer"
+    given = {entry["name"]: entry["value"] for entry in spec["containers"][0]["env"]}
+    assert given == {"RAW2RANK_HOME": str(tmp_path), "RAW2RANK_KEEP": "9"}, "what a training reads, and no secret"
