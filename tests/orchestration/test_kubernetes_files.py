@@ -115,6 +115,20 @@ def test_the_queue_is_the_one_of_the_other_deployments(tmp_path: Path) -> None:
         assert instance.run_monitoring_max_resume_run_attempts == 0
 
 
+def test_a_second_run_of_a_dataset_waits_in_the_queue_and_one_of_another_does_not() -> None:
+    from dagster._utils.tags import TagConcurrencyLimitsCounter
+
+    def run(dataset: str) -> dg.DagsterRun:
+        return dg.DagsterRun("data", tags={"dagster/partition": dataset})
+
+    limits = instance_of(VALUES)["run_coordinator"]["config"]["tag_concurrency_limits"]
+    queue = TagConcurrencyLimitsCounter(limits, [run("Beauty")])
+    assert queue.is_blocked(run("Beauty"))
+    assert not queue.is_blocked(run("Toys"))
+    assert not queue.is_blocked(dg.DagsterRun("register"))
+    assert not TagConcurrencyLimitsCounter([], [run("Beauty")]).is_blocked(run("Beauty")), "the lock alone is left"
+
+
 def test_the_database_is_reached_by_the_driver_that_is_installed() -> None:
     if find_spec("dagster_postgres") is None:
         pytest.skip("dagster-postgres is not installed (extra postgres)")
