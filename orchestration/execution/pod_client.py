@@ -41,6 +41,8 @@ from orchestration.execution.training_pods import (
 
 # Seconds between two looks at a pod.
 _PAUSE = 2.0
+# Seconds that a cluster takes to forget a pod that has ended.
+_SECONDS_TO_BE_GONE = 15.0
 # Seconds for which a cluster may not answer before a training is given up.
 _SILENCE = 120.0
 # Dagster's variable for the seconds after which it asks anew for a log in which nothing is written, so that a node that
@@ -108,18 +110,23 @@ class _Pod:
             time.sleep(self._pause)
 
     def delete(self) -> None:
-        """Have it ended, and wait until it is gone, for as long as a training may take to end."""
+        """Have it ended, and wait until it is gone.
+
+        Raises:
+            PodError: it does not end in the time that a training may take for that.
+        """
         try:
             self._api.delete_namespaced_pod(self.name, self.namespace)
         except ApiException as error:
             if error.status != 404:
                 raise
-        self.wait_until_gone()
-
-    def wait_until_gone(self) -> None:
-        """Wait until the cluster has it no more, for as long as a training may take to end."""
-        until = time.monotonic() + SECONDS_TO_END + 15
-        while self.now() is not None and time.monotonic() < until:
+        until = time.monotonic() + SECONDS_TO_END + _SECONDS_TO_BE_GONE
+        while self.now() is not None:
+            if time.monotonic() > until:
+                raise PodError(
+                    f"the pod {self.name}, which an earlier run has left, does not end, and may still write: see what "
+                    "has become of its node, and delete the pod (kubectl delete pod --force) once that is off"
+                )
             time.sleep(self._pause)
 
     def _existing(self) -> Any:
@@ -231,7 +238,7 @@ class TrainingPods(PipesK8sClient):
                 )
             except BaseException:
                 # it was told to end; the lock of the dataset is given back once it has
-                with suppress(ApiException, HTTPError):
+                with suppress(PodError, ApiException, HTTPError):
                     end_all()
                 raise
 
