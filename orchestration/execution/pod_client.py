@@ -21,6 +21,7 @@ import dagster as dg
 import kubernetes
 from dagster_k8s import PipesK8sClient
 from dagster_k8s.client import DagsterK8sError
+from dagster_k8s.utils import detect_current_namespace
 from kubernetes.client import ApiException
 from kubernetes.config import ConfigException
 from urllib3.exceptions import HTTPError
@@ -215,7 +216,7 @@ class TrainingPods(PipesK8sClient):
         with _in_a_sentence(self._settings):
             self._load_k8s_config()
             api = kubernetes.client.CoreV1Api()
-            namespace = self._settings.namespace or _namespace_of_this_pod() or "default"
+            namespace = self._settings.namespace or detect_current_namespace(self.kubeconfig_file) or "default"
             chosen = f"{LABEL}={training_label(self._settings, folder)}"
 
             def end_all() -> list[str]:
@@ -241,13 +242,6 @@ class TrainingPods(PipesK8sClient):
                 with suppress(PodError, ApiException, HTTPError):
                     end_all()
                 raise
-
-
-def _namespace_of_this_pod() -> str | None:
-    try:
-        return Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace").read_text().strip() or None
-    except OSError:
-        return None
 
 
 def _container_state(pod: Any) -> Any | None:

@@ -217,6 +217,13 @@ def test_the_workspace_is_one_volume_that_many_nodes_may_write() -> None:
         assert {"name": "instance", "mountPath": f"{home}/dagster.yaml", "subPath": "dagster.yaml"} in mounts
 
 
+def test_the_place_of_the_configuration_is_made_by_the_owner_of_the_workspace() -> None:
+    """The node would make it as root, who may not write to many network drives."""
+    (made,) = of_kind("Deployment")["spec"]["template"]["spec"]["initContainers"]
+    assert made["volumeMounts"] == [{"name": "workspace", "mountPath": "/workspace"}]
+    assert made["command"][-1] == f"mkdir -p {VALUES['global']['dagsterHome']} && touch dagster/dagster.yaml"
+
+
 @needs_client
 def test_objects_and_values_are_such_as_kubernetes_has() -> None:
     from dagster_k8s.models import k8s_model_from_dict, k8s_snake_case_dict
@@ -279,9 +286,9 @@ def test_dagster_makes_the_job_of_a_run(monkeypatch: pytest.MonkeyPatch) -> None
     assert pod["service_account_name"] == "dagster"
     assert container["security_context"]["allow_privilege_escalation"] is False
     assert container["resources"]["limits"] == {"memory": "8Gi"}
-    mounted = {mount["mount_path"] for mount in container["volume_mounts"]}
-    assert mounted == {"/workspace", "/workspace/dagster/dagster.yaml"}
-    assert len({volume["name"] for volume in pod["volumes"]}) == len(pod["volumes"]) == 2
+    # Dagster hands the configuration of its storage on in the arguments
+    assert [mount["mount_path"] for mount in container["volume_mounts"]] == ["/workspace"]
+    assert [volume["name"] for volume in pod["volumes"]] == ["workspace"]
     assert [source["config_map_ref"]["name"] for source in container["env_from"] if source["config_map_ref"]] == [
         "raw2rank"
     ]
