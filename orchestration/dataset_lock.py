@@ -13,6 +13,10 @@ in order empties the file. The file itself is never removed: a lock on a removed
 A child that writes for the holder shares the lock while it lives (:func:`shared_with_children`): when the holder alone
 is killed, the dataset stays locked until the child has ended too.
 
+Runs on several machines keep each other out where the file system of the workspace carries locks between them, as NFS 4
+does. Where it does not, each machine finds the lock free; the record names the machine, by which
+:func:`orchestration.execution.crash_recovery.clear_up` sees that the run of another one is under way.
+
 Needs the standard library alone, and a file system with locks.
 """
 
@@ -21,6 +25,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import platform
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -46,16 +51,22 @@ class Holder:
         command: what it is, in words a user knows.
         since: when it took the lock, ISO 8601 with the offset to UTC.
         run_id: the Dagster run it is in; empty between runs.
+        host: the name of its machine or pod; empty in records of earlier versions.
     """
 
     pid: int
     command: str
     since: str
     run_id: str = ""
+    host: str = ""
+
+    def is_elsewhere(self) -> bool:
+        """Whether it is on another machine, of whose processes nothing is known here."""
+        return bool(self.host) and self.host != platform.node()
 
     def alive(self) -> bool:
-        """Whether the process exists; its number may have been reused since."""
-        if self.pid <= 0:
+        """Whether the process exists on this machine; its number may have been reused since."""
+        if self.pid <= 0 or self.is_elsewhere():
             return False
         try:
             os.kill(self.pid, 0)
@@ -68,6 +79,8 @@ class Holder:
     def __str__(self) -> str:
         if self.pid <= 0:
             return self.command
+        if self.is_elsewhere():
+            return f"{self.command} (process {self.pid} on {self.host}, since {self.since})"
         known = f"{self.command} (process {self.pid}, since {self.since})"
         return known if self.alive() else f"what is left of {known}, which was killed"
 
@@ -87,6 +100,7 @@ class DatasetLock:
         self.path = paths.lock
         self._descriptor: int | None = None
         self._holder: Holder | None = None
+        self._signed = False
 
     def take(self, command: str) -> bool:
         """Take the lock if it is free; whether it was.
@@ -112,7 +126,9 @@ class DatasetLock:
             os.close(descriptor)
             return False
         self._descriptor = descriptor
-        self._holder = Holder(os.getpid(), command, datetime.now().astimezone().isoformat(timespec="seconds"))
+        since = datetime.now().astimezone().isoformat(timespec="seconds")
+        self._holder = Holder(os.getpid(), command, since, host=platform.node())
+        self._signed = False
         _held[self.path] = self
         return True
 
@@ -132,7 +148,7 @@ class DatasetLock:
             known = Holder(**json.loads(text))
         except (ValueError, TypeError, RecursionError):
             known = _UNKNOWN
-        types = {"pid": int, "command": str, "since": str, "run_id": str}
+        types = {"pid": int, "command": str, "since": str, "run_id": str, "host": str}
         sound = all(isinstance(getattr(known, name), kind) for name, kind in types.items()) and known.pid > 0
         return known if sound else _UNKNOWN
 
@@ -144,11 +160,16 @@ class DatasetLock:
         # Never empty in between: a killed holder is to be found.
         written = os.pwrite(self._descriptor, text.encode(), 0)
         os.ftruncate(self._descriptor, written)
+        self._signed = True
 
     def release(self) -> None:
-        """Give the lock back, leaving nothing to clear up."""
+        """Give the lock back, leaving nothing to clear up of one's own.
+
+        The record of a holder before, whom nobody has cleared up after yet, stays.
+        """
         assert self._descriptor is not None, "only the holder releases"
-        os.ftruncate(self._descriptor, 0)
+        if self._signed:
+            os.ftruncate(self._descriptor, 0)
         del _held[self.path]
         os.close(self._descriptor)
         self._descriptor = None

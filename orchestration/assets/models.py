@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from ml.extras import MissingExtra, require
 from ml.models.settings import needs_item_text, needs_text_vectors
 from ml.objectives.settings import describe
 from ml.recommenders.registry import modules_of, recipe_file, recipes
@@ -20,6 +21,7 @@ from orchestration.code_versions import code_version
 from orchestration.condition import on_new_data
 from orchestration.dataset_lock import descriptor_of, shared_with_children
 from orchestration.dataset_settings import chosen_for, execution_of, read_settings
+from orchestration.execution.training_pods import PodError, PodSettings, pod_settings, wait_until_seen
 from orchestration.execution.training_process import command, failure_told_by, reporting
 from orchestration.execution.trainings import Trainings
 from orchestration.partitions import datasets
@@ -76,6 +78,7 @@ def _model_asset(recipe: Recipe) -> dg.AssetsDefinition:
             return skipped
         with as_dagster_failure(dataset, ValueError):
             shared = shared_with_sources(paths) if recipe.pretraining else {}
+            pods = pod_settings()
         where = execution_of(settings, dataset)
         options = {
             "seed": read_settings("training", dataset)["seed"],
@@ -86,8 +89,10 @@ def _model_asset(recipe: Recipe) -> dg.AssetsDefinition:
             "threads": where["threads"],
             "checkpoint_seconds": float(os.environ.get("RAW2RANK_CHECKPOINT_SECONDS", "60")),
         }
-        if where["training_process"] == "subprocess" or where["training_processes"] > 1:
-            processes = where["training_processes"]
+        processes = where["training_processes"]
+        if pods is not None:
+            version, facts = _train_in_a_pod(context, pods, recipe, paths, options, processes)
+        elif where["training_process"] == "subprocess" or processes > 1:
             version, facts = _train_in_a_process(context, training_client, recipe, paths, options, processes)
         elif _starts_ahead(context, trainings, recipe, settings, options):
             failure = trainings.finish(recipe.name, context.log.info)
@@ -175,6 +180,40 @@ def _train_in_a_process(
     # where the run alone is killed, the dataset stays locked until the training has ended too
     with shared_with_children(paths):
         invocation = client.run(context=context, command=started)
+    return _reported(invocation, recipe, paths)
+
+
+def _train_in_a_pod(
+    context: dg.AssetExecutionContext,
+    pods: PodSettings,
+    recipe: Recipe,
+    paths: DatasetPaths,
+    options: dict,
+    processes: int,
+) -> tuple[str, dict[str, Any]]:
+    """The same in a pod of a Kubernetes cluster.
+
+    Raises:
+        dg.Failure: in the words of the training, or why the cluster has not trained.
+    """
+    folder = paths.asset("models", recipe.name)
+    with as_dagster_failure(f"{paths.dataset}: {recipe.name}", PodError, MissingExtra):
+        require("kubernetes", "a training in a pod")
+        from orchestration.execution.pod_client import TrainingPods
+
+        started = reporting(folder, _command(recipe, paths, options, processes))
+        invocation = TrainingPods(pods).train(context, started, folder, paths.home, recipe.name)
+        version, facts = _reported(invocation, recipe, paths)
+        wait_until_seen(folder, version)
+    return version, facts
+
+
+def _reported(invocation: Any, recipe: Recipe, paths: DatasetPaths) -> tuple[str, dict[str, Any]]:
+    """Data version and facts that a training has reported through Pipes.
+
+    Raises:
+        dg.Failure: it has failed, in its words.
+    """
     if (failure := failure_told_by(invocation.get_custom_messages())) is not None:
         raise _failed(paths, recipe, failure)
     reported = invocation.get_materialize_result()

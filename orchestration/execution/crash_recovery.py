@@ -17,7 +17,7 @@ import dagster as dg
 
 from ml.data.database import TEMPORARY
 from ml.data.files import clean_leftovers
-from orchestration.dataset_lock import DatasetLock, Holder
+from orchestration.dataset_lock import DatasetBusy, DatasetLock, Holder
 from orchestration.faults import links_of, sentence
 from orchestration.paths import DatasetPaths
 from orchestration.versions import pin_released
@@ -38,9 +38,13 @@ def clear_up(instance: dg.DagsterInstance, paths: DatasetPaths, lock: DatasetLoc
 
     Returns:
         The killed holder; ``None`` where the last one ended in order.
+
+    Raises:
+        DatasetBusy: the last holder is on another machine, and Dagster counts its run as under way.
     """
     killed = lock.holder()
     if killed is not None:
+        _refuse_what_runs_elsewhere(instance, paths, killed)
         fail_run(instance, killed)
         clean_tree(paths.lake)
         clean_leftovers(paths.registration.parent)
@@ -50,6 +54,21 @@ def clear_up(instance: dg.DagsterInstance, paths: DatasetPaths, lock: DatasetLoc
     # before anything is written anew
     pin_released(paths)
     return killed
+
+
+def _refuse_what_runs_elsewhere(instance: dg.DagsterInstance, paths: DatasetPaths, last: Holder) -> None:
+    """Take no lock for free because the file system does not carry those of other machines.
+
+    A run whose machine has failed is marked as failed by Dagster's run monitoring, or by *Terminate* in the UI.
+    """
+    run = instance.get_run_by_id(last.run_id) if last.run_id and last.is_elsewhere() else None
+    if run is not None and not run.is_finished:
+        raise DatasetBusy(
+            f"dataset {paths.dataset} was last in use by {last}, and Dagster counts its run {run.run_id[:8]} as under "
+            "way, though the lock of the dataset is free: that machine has failed, or the file system of the "
+            "workspace carries no locks between machines. Wait until the run has ended or is marked as failed, or "
+            "terminate it in the UI, and run this again"
+        )
 
 
 def fail_run(instance: dg.DagsterInstance, killed: Holder) -> None:

@@ -24,7 +24,7 @@ from orchestration.dagster_internals import (
     RetryMode,
     check_captured_interrupt,
 )
-from orchestration.dataset_lock import DatasetLock
+from orchestration.dataset_lock import DatasetBusy, DatasetLock
 from orchestration.dataset_settings import check_settings, chosen_for, made_of
 from orchestration.execution.crash_recovery import clear_up
 from orchestration.execution.phases import ONLY_WHAT_CHANGED, PHASES, in_phase, leave
@@ -74,7 +74,11 @@ class OneRunADataset(InProcessExecutor):
                 raise dg.DagsterExecutionInterruptedError
             time.sleep(_PAUSE)
         try:
-            killed = clear_up(plan_context.instance, paths, lock, run.run_id)
+            try:
+                killed = clear_up(plan_context.instance, paths, lock, run.run_id)
+            except DatasetBusy as error:
+                yield _event(plan_context, f"This run failed: {error}")
+                raise dg.Failure(description=str(error), allow_retries=False) from error
             if killed:
                 yield _event(plan_context, f"Cleared up after {killed}.")
             try:

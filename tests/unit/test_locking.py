@@ -2,15 +2,18 @@
 
 import json
 import os
+import platform
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
 from orchestration.dataset_lock import DatasetBusy, DatasetLock, Holder, dataset_lock, shared_with_children
+from orchestration.execution.crash_recovery import clear_up
 from orchestration.paths import Workspace
 
 # Takes the lock of dataset Small, signs it, and stays; with a word more, starts a child that shares it and stays.
@@ -81,7 +84,7 @@ def test_who_waits_is_told_for_whom_once_and_gets_it(tmp_path: Path) -> None:
 
     with dataset_lock(paths, "make run", on_wait=tell) as lock:
         killed = lock.holder()
-        assert killed == Holder(process.pid, "make run", killed.since, "some run")
+        assert killed == Holder(process.pid, "make run", killed.since, "some run", platform.node())
         assert not killed.alive()
         assert "which was killed" in str(killed)
     assert len(told) == 1
@@ -133,7 +136,10 @@ _SOUND = {"pid": 1, "command": "make run", "since": "today", "run_id": ""}
         b"null",
         b'{"pid": 1}',
         json.dumps({"pid": 1, "unknown": 2}).encode(),
-        *(json.dumps(_SOUND | wrong).encode() for wrong in ({"pid": -1}, {"pid": 0}, {"pid": "1"}, {"run_id": None})),
+        *(
+            json.dumps(_SOUND | wrong).encode()
+            for wrong in ({"pid": -1}, {"pid": 0}, {"pid": "1"}, {"run_id": None}, {"host": 1})
+        ),
     ],
 )
 def test_a_record_that_cannot_be_read_names_somebody_unknown_to_clear_up_after(tmp_path: Path, text: bytes) -> None:
@@ -162,3 +168,48 @@ def test_the_number_of_a_process_may_be_of_any_size(tmp_path: Path) -> None:
     paths.lock.parent.mkdir(parents=True)
     paths.lock.write_text(json.dumps(_SOUND | {"pid": 10**30}))
     assert "which was killed" in str(DatasetLock(paths).holder())
+
+
+def test_of_a_process_on_another_machine_nothing_is_claimed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = Workspace(tmp_path).dataset("Small")
+    with dataset_lock(paths, "make run") as lock:
+        lock.sign()
+        monkeypatch.setattr("platform.node", lambda: "another-pod")
+        with (
+            pytest.raises(DatasetBusy, match=rf"in use by make run \(process {os.getpid()} on .*, since [^)]*\)$"),
+            dataset_lock(paths, "make run", wait=False),
+        ):
+            pass
+
+
+@pytest.mark.parametrize("status", [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING])
+def test_locks_that_do_not_reach_across_machines_are_noticed(tmp_path: Path, status: dg.DagsterRunStatus) -> None:
+    """Another machine's run is under way, and this one finds its lock free, as on NFS mounted with ``nolock``."""
+    paths = Workspace(tmp_path).dataset("Small")
+    paths.lock.parent.mkdir(parents=True)
+    record = json.dumps(_SOUND | {"pid": 7, "run_id": "a-run-elsewhere", "host": "another-pod"})
+    paths.lock.write_text(record)
+    with dg.DagsterInstance.ephemeral() as instance:
+        run = instance.add_run(dg.DagsterRun("data", run_id="a-run-elsewhere", status=status))
+        told = (
+            r"Small was last in use by make run \(process 7 on another-pod, since today\), .* run a-run-el as under way"
+        )
+        with pytest.raises(DatasetBusy, match=told), dataset_lock(paths, "make run") as lock:
+            clear_up(instance, paths, lock)
+        assert paths.lock.read_text() == record, "whoever comes next is refused too"
+        assert not instance.get_run_by_id(run.run_id).is_finished, "it goes on"
+        # as Dagster's run monitoring does of a pod that is lost
+        instance.report_run_failed(run)
+        with dataset_lock(paths, "make run") as lock:
+            assert clear_up(instance, paths, lock).host == "another-pod"
+        assert paths.lock.read_text() == ""
+
+
+def test_on_one_machine_a_killed_run_is_cleared_up_at_once(tmp_path: Path) -> None:
+    paths = Workspace(tmp_path).dataset("Small")
+    paths.lock.parent.mkdir(parents=True)
+    paths.lock.write_text(json.dumps(_SOUND | {"pid": 10**9, "run_id": "killed", "host": platform.node()}))
+    with dg.DagsterInstance.ephemeral() as instance, dataset_lock(paths, "make run") as lock:
+        run = instance.add_run(dg.DagsterRun("data", run_id="killed", status=dg.DagsterRunStatus.STARTED))
+        assert clear_up(instance, paths, lock).pid == 10**9
+        assert instance.get_run_by_id(run.run_id).status == dg.DagsterRunStatus.FAILURE
