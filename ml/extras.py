@@ -18,6 +18,7 @@ NEEDED = {
     "serve": ("fastapi", "uvicorn"),
     "llm": ("transformers", "peft"),
     "onnx": ("onnxruntime", "onnx", "onnxscript"),
+    "mlflow": ("mlflow",),
 }
 
 
