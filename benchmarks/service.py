@@ -1,4 +1,4 @@
-"""What ``raw2rank serve`` takes for an answer at a constant rate, and whether a request fails while a release is promoted.
+"""What ``raw2rank serve`` takes for an answer at a constant rate, and whether a promotion makes a request fail.
 
     python -m benchmarks.service --lake workspace/lake/Industrial_and_Scientific --keep FOLDER
         [--only sasrec two_hop_graph_decay quantised] [--rate 200] [--seconds 60] [--rounds 3] [--items 1000000]
@@ -237,9 +237,7 @@ def closed_loop(service: Service, options: argparse.Namespace, bodies: list[str]
         lines.write_text("\n".join(bodies) + "\n")
         script.write_text(_WRK % lines)
         command = ["wrk", "-t1", "-c8", f"-d{options.seconds:.0f}s", "--latency", "--timeout", "30s", "-s", str(script)]
-        wrk = subprocess.Popen(
-            [*command, f"http://{service.host}:{service.port}"], stdout=subprocess.PIPE, text=True
-        )
+        wrk = subprocess.Popen([*command, f"http://{service.host}:{service.port}"], stdout=subprocess.PIPE, text=True)
         time.sleep(options.seconds / 2)
         if service.promote().wait():
             raise SystemExit("the promotion failed")
@@ -300,7 +298,7 @@ def spread(values: list[float], digits: int = 1) -> str:
 def table(measured: list[dict[str, Any]]) -> str:
     """What was measured, as Markdown."""
     lines = [
-        "| Recommender | Asked | p50, ms | p90 | p99 | p99.9 | Longest | p99, times the floor | Failed | CPU, ms a request | MB |",
+        "| Recommender | Asked | p50, ms | p90 | p99 | p99.9 | Longest | p99 / floor | Failed | CPU, ms each | MB |",
         "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for one in measured:
@@ -343,7 +341,8 @@ def main() -> None:
             p99 = statistics.median(each["steps"][step]["p99"] for each in one["rounds"])
             print(f"{one['name']}, {step}: p99 {p99:.1f} ms, aim {AIM:.0f}, {'met' if p99 < AIM else 'not met'}")
         turns = [each["steps"][PROMOTED]["turns"] for each in one["rounds"]]
-        print(f"{one['name']}: the release in the answers changed {turns} times, load {[r['load'] for r in one['rounds']]}")
+        loads = [round(each["load"], 1) for each in one["rounds"]]
+        print(f"{one['name']}: the release in the answers changed {turns} times, load {loads}")
     if options.json:
         options.json.write_text(json.dumps(measured, indent=2) + "\n")
 
