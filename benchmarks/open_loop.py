@@ -23,9 +23,9 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
-# connections that are opened before the first request, and as many as there may ever be
-CONNECTIONS, MOST_CONNECTIONS = 8, 512
-SECONDS_TO_END = 30
+# connections that are opened before the first request, and as many as there may ever be: what is due then waits
+CONNECTIONS, MOST_CONNECTIONS = 8, 256
+SECONDS_TO_END = 60
 
 
 @dataclass
@@ -61,8 +61,8 @@ class Result:
 class Connection(asyncio.Protocol):
     """One connection, which has at most one request on its way."""
 
-    def __init__(self, free: deque[Connection], result: Result) -> None:
-        self.free, self.result = free, result
+    def __init__(self, free: deque[Connection], waiting: deque[tuple[bytes, float]], result: Result) -> None:
+        self.free, self.waiting, self.result = free, waiting, result
         self.transport: asyncio.Transport | None = None
         self.received = bytearray()
         self.due = 0.0
@@ -91,7 +91,10 @@ class Connection(asyncio.Protocol):
         self.received.clear()
         self.is_busy = False
         self.result.add(1000 * (time.perf_counter() - self.due), int(head[9:12]), _release(body))
-        self.free.append(self)
+        if self.waiting:
+            self.ask(*self.waiting.popleft())
+        else:
+            self.free.append(self)
 
     def connection_lost(self, error: Exception | None) -> None:
         if self.is_busy:
@@ -120,10 +123,11 @@ async def run(plan: dict[str, Any]) -> Result:
     loop = asyncio.get_running_loop()
     result = Result()
     free: deque[Connection] = deque()
+    waiting: deque[tuple[bytes, float]] = deque()
     connections: list[Connection] = []
 
     async def connect() -> Connection:
-        _, made = await loop.create_connection(lambda: Connection(free, result), plan["host"], plan["port"])
+        _, made = await loop.create_connection(lambda: Connection(free, waiting, result), plan["host"], plan["port"])
         connections.append(made)
         return made
 
@@ -136,9 +140,6 @@ async def run(plan: dict[str, Any]) -> Result:
     async def on_another(request: bytes, due: float) -> None:
         (await connect()).ask(request, due)
 
-    # a collection of garbage would be a pause of the client
-    gc.freeze()
-    gc.disable()
     began = time.perf_counter() + 0.05
     for number in range(total):
         due = began + number / plan["rate"]
@@ -148,12 +149,12 @@ async def run(plan: dict[str, Any]) -> Result:
         request = requests[number % len(requests)]
         if free:
             free.popleft().ask(request, due)
-        elif len(connections) < MOST_CONNECTIONS:
+        elif len(connections) + len(sending) < MOST_CONNECTIONS:
             task = asyncio.create_task(on_another(request, due))
             sending.add(task)
             task.add_done_callback(sending.discard)
         else:
-            result.add(1000 * (time.perf_counter() - due), 0, "")
+            waiting.append((request, due))
     until = time.perf_counter() + SECONDS_TO_END
     while len(result.milliseconds) < total and time.perf_counter() < until:
         await asyncio.sleep(0.005)
@@ -190,4 +191,6 @@ def summary(result: Result) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
+    # a collection of garbage would be a pause of the client
+    gc.disable()
     print(json.dumps(summary(asyncio.run(run(json.load(sys.stdin))))))
