@@ -19,6 +19,7 @@ NEEDED = {
     "llm": ("transformers", "peft"),
     "kubernetes": ("dagster_k8s",),
     "onnx": ("onnxruntime", "onnx", "onnxscript"),
+    "mlflow": ("mlflow",),
 }
 
 

@@ -75,18 +75,23 @@ class TwoHopGraph:
     def __init__(self) -> None:
         self.counts = np.empty(0, dtype=np.int64)
         self.graph = sparse.csr_matrix((0, 0))
+        # of the counts, made once
+        self._order: np.ndarray | None = None
 
     def fit(self, training_set: TrainingSet) -> Self:
         """Count how often items stood side by side in the training histories."""
         self.counts = item_counts(training_set)
         self.graph = probabilities(neighbours(training_set))
+        self._order = None
         return self
 
     def recommend(self, histories: Sequences, k: int, exclude_seen: bool) -> Recommendations:
         """The items the walk reaches, best first, then the most popular others."""
         items = len(self.counts)
         check_request(histories, k, items)
-        order = popularity_order(self.counts)
+        if self._order is None:
+            self._order = popularity_order(self.counts)
+        order = self._order
 
         def answer(block: Sequences) -> Recommendations:
             one = start_at(block, self.one_hop, items) @ self.graph

@@ -227,6 +227,14 @@ class Bundle:
         """Title of each item, empty where it is not known, ``[items]``."""
         return self._titles.to_pylist()
 
+    def titles_of(self, items: Sequence[int]) -> list[str]:
+        """Titles of item indices, without a text in memory for each item of the catalogue."""
+        return [self._titles[item].as_py() for item in items]
+
+    def ids_of(self, items: Sequence[int]) -> list[str]:
+        """Ids of item indices."""
+        return [self.item_ids[item].decode() for item in items]
+
     @cached_property
     def recommender(self) -> Recommender:
         """The recommender itself, which works on item indices; loaded once.
@@ -438,7 +446,10 @@ def _times(times: Sequence[Sequence[int]], lengths: np.ndarray) -> np.ndarray:
     flat = [moment for row in rows for moment in row]
     if any(isinstance(moment, bool) or not isinstance(moment, int | np.integer) for moment in flat):
         raise ValueError("times are whole seconds since 1970")
-    return np.array(flat, dtype=np.int64)
+    try:
+        return np.array(flat, dtype=np.int64)
+    except OverflowError as error:
+        raise ValueError("times are whole seconds since 1970, of 64 bits: one of them is larger") from error
 
 
 def _allowed_lists(

@@ -8,6 +8,8 @@ identities and so, in public datasets, of the age of the product.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from ml.data.training_set import Sequences
@@ -29,6 +31,14 @@ def tie_break_order(items: int, seed: int = TIE_SEED) -> np.ndarray:
     ``order[0]`` is the item that wins every tie.
     """
     return np.random.default_rng(seed).permutation(items)
+
+
+@lru_cache(maxsize=4)
+def kept_tie_break_order(items: int) -> np.ndarray:
+    """:func:`tie_break_order`, made once for each size of a catalogue; it cannot be written to."""
+    order = tie_break_order(items)
+    order.flags.writeable = False
+    return order
 
 
 def exclude_seen(scores: np.ndarray, histories: Sequences) -> None:

@@ -2,33 +2,33 @@
 
 # annotations are evaluated where they stand: FastAPI reads them, and some name what is defined here
 
+import asyncio
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import Annotated, Any, TypeVar
 
-import anyio
 from fastapi import FastAPI, HTTPException, Path, Query, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ml.release.bundle import Bundle
 from ml.service.figures import CONTENT_TYPE, Figures
 from ml.service.limits import Limits
-from ml.service.messages import Answer, Answers, Asked, Health, Model, Recommended, Refusal, Similar
+from ml.service.messages import Answers, Health, Model, Refusal, Similar
+from ml.service.recommendations import DEFAULT_LENGTH, JSON, Refused, answer_json, described_body, similar_json
 from ml.service.served import Served
 
 _T = TypeVar("_T")
-# of a list where nothing is said
-_LENGTH = 10
 _REFUSALS: dict[int | str, dict[str, Any]] = {
     400: {"model": Refusal, "description": "The request is no JSON, or its host is not served."},
     413: {"model": Refusal, "description": "The request is too large."},
     422: {"model": Refusal, "description": "The request asks for something that is not possible."},
 }
+_NOT_JSON: dict[int | str, dict[str, Any]] = {415: {"model": Refusal, "description": "The body is not sent as JSON."}}
 _NOT_FOUND: dict[int | str, dict[str, Any]] = {404: {"model": Refusal, "description": "There is no such item."}}
 
 
@@ -53,46 +53,44 @@ def create_app(
         exception_handlers={RequestValidationError: _not_as_described, StarletteHTTPException: _refused},
     )
     figures = served.figures
-    turn = anyio.CapacityLimiter(workers)
+    # the threads end when the application is not used any more
+    threads = ThreadPoolExecutor(workers, thread_name_prefix="answers")
 
     async def computed(work: Callable[[], _T]) -> _T:
         try:
-            return await anyio.to_thread.run_sync(work, limiter=turn)
+            return await asyncio.get_running_loop().run_in_executor(threads, work)
+        except Refused as error:
+            raise HTTPException(error.status, str(error)) from error
         except ValueError as error:
             raise HTTPException(422, str(error)) from error
 
-    @app.post("/recommendations", responses=_REFUSALS)
-    async def recommendations(asked: Asked) -> Answers:
+    # the body is read, checked and answered without a model of FastAPI in between, which would take as long as ranking
+    @app.post(
+        "/recommendations",
+        responses={200: {"model": Answers}} | _REFUSALS | _NOT_JSON,
+        openapi_extra={"requestBody": described_body(limits)},
+    )
+    async def recommendations(request: Request) -> Response:
         """The best items for each history."""
-        _check(asked, limits)
+        body = await request.body()
+        sent_as = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if sent_as != JSON:
+            raise HTTPException(415, f"send the header Content-Type: {JSON}, and the histories as JSON")
         current = served.current
-        bundle = current.bundle
-        k = min(_LENGTH, limits.k, bundle.items) if asked.k is None else asked.k
-        lists = await computed(
-            lambda: bundle.recommend(asked.histories, k, asked.exclude_seen, asked.allowed, asked.excluded, asked.times)
-        )
-        figures.add("histories", len(asked.histories))
-        figures.add("skipped_items", sum(lists.skipped))
-        rows = zip(lists.items, lists.scores, lists.skipped, strict=True)
-        answers = [
-            Answer(items=_described(bundle, zip(items, scores, strict=True)), skipped=skipped)
-            for items, scores, skipped in rows
-        ]
-        return Answers(release=current.release, recommendations=answers)
+        return Response(await computed(lambda: answer_json(current, body, limits, figures)), media_type=JSON)
 
-    @app.get("/similar/{item:path}", responses=_REFUSALS | _NOT_FOUND)
+    @app.get("/similar/{item:path}", responses={200: {"model": Similar}} | _REFUSALS | _NOT_FOUND)
     async def similar(
         item: Annotated[str, Path(description="Its id.")],
         k: Annotated[int | None, Query(ge=1, le=limits.k, description="Length of the list.")] = None,
-    ) -> Similar:
+    ) -> Response:
         """The items most similar to one."""
         current = served.current
         bundle = current.bundle
         if bundle.indices([item])[0] < 0:
             raise HTTPException(404, f"the catalogue holds no item {item!r}")
-        length = min(_LENGTH, limits.k, bundle.items) if k is None else k
-        found = await computed(lambda: bundle.similar_items(item, length))
-        return Similar(release=current.release, item=item, items=_described(bundle, found))
+        length = min(DEFAULT_LENGTH, limits.k, bundle.items) if k is None else k
+        return Response(await computed(lambda: similar_json(current, item, length)), media_type=JSON)
 
     @app.get("/model", responses={400: _REFUSALS[400]})
     async def model() -> Model:
@@ -134,43 +132,11 @@ def create_app(
     return app
 
 
-def _check(asked: Asked, limits: Limits) -> None:
-    """Refuse what is beyond the limits.
-
-    Raises:
-        HTTPException: with the limit.
-    """
-    if len(asked.histories) > limits.histories:
-        raise HTTPException(422, f"{len(asked.histories)} histories: send at most {limits.histories} in one request")
-    longest = max(map(len, asked.histories), default=0)
-    if longest > limits.history:
-        raise HTTPException(422, f"a history of {longest} items: send the last {limits.history}")
-    if asked.k is not None and asked.k > limits.k:
-        raise HTTPException(422, f"k is {asked.k}: lists have at most {limits.k} items")
-    for name, given in (("allowed", asked.allowed), ("excluded", asked.excluded)):
-        if given is not None and len(given) > limits.item_ids:
-            raise HTTPException(422, f"{len(given)} ids in {name}: send at most {limits.item_ids}")
-
-
-def _described(bundle: Bundle, found: Iterable[tuple[str, float]]) -> list[Recommended]:
-    pairs = list(found)
-    places = bundle.indices(item for item, _ in pairs)
-    return [
-        Recommended(item=item, score=score, title=bundle.titles[place])
-        for (item, score), place in zip(pairs, places, strict=True)
-    ]
-
-
 async def _not_as_described(request: Request, error: Exception) -> JSONResponse:
-    """What is wrong with a request, in one sentence; nothing of it is repeated but the names of fields."""
+    """What is wrong with an address, in one sentence."""
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
-    if first["type"] == "json_invalid":
-        return JSONResponse({"detail": "the body is no JSON: send an object with histories"}, 400)
-    where = ".".join(str(part) for part in first["loc"] if part not in ("body", "query", "path"))
-    return JSONResponse(
-        {"detail": f"{where or 'the body'}: {first['msg']}; GET /openapi.json describes a request"}, 422
-    )
+    return JSONResponse({"detail": f"{first['loc'][-1]}: {first['msg']}; GET /openapi.json describes a request"}, 422)
 
 
 async def _refused(request: Request, error: Exception) -> JSONResponse:

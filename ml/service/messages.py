@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 ItemId = str
+
+
+def _without_fraction(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+# JSON has one kind of number: 5.0 is the whole number 5
+Seconds = Annotated[int, BeforeValidator(_without_fraction)]
+Length = Annotated[int, Field(ge=1), BeforeValidator(_without_fraction)]
 
 
 class Asked(BaseModel):
@@ -18,13 +27,13 @@ class Asked(BaseModel):
         description="Item ids of each user, oldest first. An empty history is answered with the most popular items.",
         examples=[[["B000FI4S1E", "B0009RF9DW"]]],
     )
-    k: int | None = Field(None, ge=1, description="Length of the lists; 10, or the whole catalogue, where not given.")
+    k: Length | None = Field(None, description="Length of the lists; 10, or the whole catalogue, where not given.")
     exclude_seen: bool | None = Field(
         None, description="Whether lists leave out the items of their history; as the release says where not given."
     )
     allowed: list[ItemId] | None = Field(None, description="The only items that may be recommended; all if not given.")
     excluded: list[ItemId] | None = Field(None, description="Items that may not be recommended.")
-    times: list[list[int]] | None = Field(
+    times: list[list[Seconds]] | None = Field(
         None, description="Seconds since 1970 of each item of each history; read by few models, which need them."
     )
 

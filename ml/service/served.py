@@ -96,5 +96,4 @@ def _loaded(folder: Path) -> Current:
         times = [[0], []] if bundle.reads_times else None
         bundle.recommend([[first], []], k=1, times=times)
         bundle.similar_items(first, k=1)
-    _ = bundle.titles
     return Current(bundle, folder.name, datetime.now(UTC))

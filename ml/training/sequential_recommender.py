@@ -31,7 +31,7 @@ from ml.models.sequential_model import SequentialModel
 from ml.models.settings import reads_text, reads_words
 from ml.recommender import NO_ITEM, Recommendations
 from ml.retrieval.quantised_top_k import QuantisedTopK, pays
-from ml.retrieval.top_k import tie_break_order, top_k
+from ml.retrieval.top_k import kept_tie_break_order, top_k
 from ml.tasks.build import Task, build_task
 from ml.training.checkpoint import Checkpoint, run_fingerprint
 from ml.training.contrasted import trained_as
@@ -420,23 +420,24 @@ class SequentialRecommender:
         """Which histories, int64 ``[rows]``, and their lists; each history once, in no stated order."""
         model, task = self.model, self._task
         filled = np.flatnonzero(histories.lengths > 0)
+        # of a large catalogue it takes as long as ranking one history
+        popularity = torch.empty(0) if len(filled) == len(histories) else self._popularity()
         if isinstance(model, GPTRec | GPTRecCodes) and model.writes_lists:
             yield filled, self._written(model, histories.take(filled), k, exclude_seen)
-            chunks = fallback_chunks(model, histories, self._popularity())
+            chunks = fallback_chunks(model, histories, popularity)
         elif isinstance(model, GeneratingModel) and model.beam_width:
             yield filled, self._generated(model, histories.take(filled), k, exclude_seen)
-            chunks = fallback_chunks(model, histories, self._popularity())
+            chunks = fallback_chunks(model, histories, popularity)
         elif isinstance(model, GeneratingModel) or (quantised := self._quantised_top_k(model, len(filled))) is None:
-            chunks = scored_chunks(model, task, histories, self._popularity())
+            chunks = scored_chunks(model, task, histories, popularity)
         else:
             for rows, states in chunks_of_states(model, task, histories):
                 yield rows, quantised.top_k(states, k, histories.take(rows) if exclude_seen else None)
-            chunks = fallback_chunks(model, histories, self._popularity())
-        order = tie_break_order(model.items)
+            chunks = fallback_chunks(model, histories, popularity)
         for rows, scores in chunks:
             if exclude_seen:
                 hide_seen(scores, histories.take(rows))
-            yield rows, top_k(scores.cpu().numpy(), k, order)
+            yield rows, top_k(scores.cpu().numpy(), k, kept_tie_break_order(model.items))
 
     def _generated(self, model: GeneratingModel, histories: Sequences, k: int, exclude_seen: bool) -> Recommendations:
         """Lists by beam search for histories that are not empty; :attr:`list_counts` says how they were found."""

@@ -24,6 +24,7 @@ from orchestration.condition import on_new_data
 from orchestration.contracts.release import bounds_by_name, load_release_contracts, release_files
 from orchestration.dataset_settings import fitted_where, read_settings
 from orchestration.execution.staleness import require_passed_checks
+from orchestration.mlflow_mirror import mirror
 from orchestration.partitions import datasets
 from orchestration.paths import REPOSITORY, DatasetPaths, Workspace
 from orchestration.release import CHAMPIONS_KEPT, ReleaseError, State, settle
@@ -350,6 +351,7 @@ def champion(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     with as_dagster_failure(dataset, BundleError, HistoryError, ReleaseError):
         state = settle(paths, context.run_id)
     context.log.info(state.sentence)
+    mirror(paths, state, context.log)
     return materialization(version_of_champion(state), metadata_of_champion(paths, state))
 
 

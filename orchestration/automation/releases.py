@@ -7,6 +7,7 @@ from pydantic import Field
 
 from orchestration.assets.release import metadata_of_champion, version_of_champion
 from orchestration.dagster_internals import DATA_VERSION_TAG
+from orchestration.mlflow_mirror import mirror
 from orchestration.partitions import datasets
 from orchestration.paths import DatasetPaths, Workspace
 from orchestration.release import ReleaseError, State, promote, roll_back
@@ -48,6 +49,7 @@ def _change(context: dg.OpExecutionContext, change: Callable[[DatasetPaths], Sta
     with as_dagster_failure(dataset, ReleaseError, BundleError, HistoryError):
         state = change(paths)
     context.log.info(state.sentence)
+    mirror(paths, state, context.log)
     context.log_event(
         dg.AssetMaterialization(
             asset_key=["release", "champion"],

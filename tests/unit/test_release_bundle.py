@@ -297,6 +297,9 @@ def test_a_model_that_reads_times_asks_for_them(released):
             bundle.recommend([["I001"]], times=times)
     with pytest.raises(ValueError, match="whole seconds"):
         bundle.recommend([["I001"]], times=[[1.5]])
+    for moment in (1 << 63, -(1 << 63) - 1, 10**30):
+        with pytest.raises(ValueError, match="times are whole seconds since 1970"):
+            bundle.recommend([["I001"]], times=[[moment]])
     assert len(bundle.recommend([[], ["X"]]).items[0]) == 10
 
 

@@ -218,6 +218,13 @@ def pages(tmp_path: Path) -> TestClient:
     with versioned_folder(paths.data_docs) as folder:
         (folder / "landing").mkdir()
         (folder / "landing" / "reviews.html").write_text("<h1>Reviews</h1>")
+    with versioned_folder(paths.decision_page.parent) as folder:
+        (folder / "decision.html").write_text("<h1>Decision</h1>")
+        (folder / "decision.json").write_text("{}")
+    with versioned_folder(paths.champion) as folder:
+        (folder / "secret.html").write_text("secret: the bundle")
+    (paths.decision_page.parent / "link.html").symlink_to(tmp_path / "secret.html")
+    (paths.asset("release") / "history.jsonl").write_text("secret")
     (tmp_path / "secret.html").write_text("secret")
     (paths.lake / "secret.html").write_text("secret")
     (paths.report.parent / "link.html").symlink_to(tmp_path / "secret.html")
@@ -270,5 +277,42 @@ def test_nothing_outside_the_folder_is_served(pages: TestClient, name: str) -> N
     assert "secret" not in answer.text.replace("secret.html", "")
 
 
+def test_decisions_are_served_without_scripts(pages: TestClient) -> None:
+    answer = pages.get("/releases/Small")
+    assert (answer.status_code, answer.text) == (200, "<h1>Decision</h1>")
+    assert str(answer.url).endswith(Workspace(Path("/")).dataset("Small").decision_url)
+    assert "allow-scripts" not in answer.headers["content-security-policy"]
+    assert pages.get("/releases/Small/decision.json").headers["content-type"] == "application/json"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Small/../champion/secret.html",
+        "Small/..%2fchampion%2fsecret.html",
+        "Small/%2e%2e/history.jsonl",
+        "Small/..%2fhistory.jsonl",
+        "Small/..%2f..%2f..%2fsecret.html",
+        "Small/link.html",
+        "Small/decision.html%00",
+        "Small/no.html",
+        "Unknown",
+        "Unknown/decision.html",
+        "..%2fSmall/decision.html",
+        "Small%2f..%2fSmall/decision.html",
+    ],
+)
+def test_nothing_outside_the_folder_of_a_decision_is_served(pages: TestClient, name: str) -> None:
+    answer = pages.get(f"/releases/{name}")
+    assert answer.status_code == 404
+    assert "secret" not in answer.text.replace("secret.html", "")
+
+
+def test_a_decision_that_is_not_there_says_what_writes_it(pages: TestClient) -> None:
+    told = pages.get("/releases/Unknown/decision.html").text
+    assert "There is no releases/Unknown/decision.html. make run DATASET=Unknown writes it." in told
+
+
 def test_pages_cannot_be_written(pages: TestClient) -> None:
+    assert pages.post("/releases/Small/decision.html").status_code == 405
     assert pages.post("/reports/Small/report.html").status_code == 405
