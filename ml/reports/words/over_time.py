@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from ml.number_format import interval, metric_value
+from ml.number_format import NO_BREAK, interval, metric_value
 from ml.release.over_time import Figure, Standing, changed_choices, protocols
 from ml.release.progress import Result
 from ml.reports.words.release import VERDICTS
-from ml.tables import Cell, Chart, Line, Table
+from ml.tables import Chart, Line, Table
 
 # results that are shown
 SHOWN = 50
+WITH_INTERVAL = f"nDCG@10 (95{NO_BREAK}%)"
 INTRODUCTION = (
     "One result for each leaderboard of this dataset, with the release that was in charge after it. Each figure was "
     "measured on the test users of its own data, so a difference between two results is no measure of progress: the "
@@ -44,31 +45,37 @@ def table(entries: Sequence[Standing], made: Sequence[tuple[str, str]] = ()) -> 
     rows = []
     for number, entry in reversed(numbered[-SHOWN:]):
         before = entries[number - 2] if number > 1 else None
-        when: tuple[Cell, ...] = (made[number - 1][0], made[number - 1][1][:8]) if with_run else ()
+        when, run = made[number - 1] if with_run else ("", "")
         rows.append(
             (
                 str(number),
-                *when,
-                entry.training_set,
-                entry.code,
-                entry.interactions,
-                entry.users,
                 entry.best.title,
                 _figure(entry.best),
                 "" if entry.in_charge is None else entry.in_charge.title,
                 _figure(entry.in_charge),
                 VERDICTS.get(entry.verdict, entry.verdict),
                 _changed(before, entry),
+                entry.interactions,
+                entry.users,
+                entry.training_set,
+                entry.code,
+                *((when[:16].replace("T", " "), run[:8]) if with_run else ()),
             )
         )
-    made = ("Made", "Run") if with_run else ()
     columns = (
-        *("Result", *made, "Training set", "Code", "Interactions", "Test users", "Best", "nDCG@10 (95 %)"),
-        *("In charge", "nDCG@10 in charge (95 %)", "Decision", "Changed"),
+        *(
+            "Result",
+            "Best",
+            WITH_INTERVAL,
+            "In charge",
+            f"In charge: {WITH_INTERVAL}",
+            "Decision",
+            "Changed",
+        ),
+        *("Interactions", "Test users", "Training set", "Code"),
+        *(("Made (UTC)", "Run") if with_run else ()),
     )
-    shift = len(made)
-    right = tuple(place + shift for place in (3, 4, 6, 8))
-    return Table("Results over time", columns, tuple(rows), right=right)
+    return Table("Results over time", columns, tuple(rows), right=(2, 4, 7, 8))
 
 
 def _figure(figure: Figure | None) -> str:
@@ -156,7 +163,15 @@ def progress_table(series: Sequence[Result]) -> Table:
         for number, one in reversed(list(enumerate(series, start=1))[-SHOWN:])
     ]
     columns = (
-        *("Dump", "Release", "Recommender", "New interactions", "Users ranked", "nDCG@10 (95 %)", "Most popular"),
+        *(
+            "Dump",
+            "Release",
+            "Recommender",
+            "New interactions",
+            "Users ranked",
+            WITH_INTERVAL,
+            "Most popular",
+        ),
         "Difference, 95 %",
     )
     return Table("Releases on what came after them", columns, tuple(rows), right=(3, 4, 5, 6, 7))
