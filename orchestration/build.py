@@ -15,6 +15,7 @@ from orchestration.assets.beyond_accuracy import beyond_accuracy_assets
 from orchestration.assets.codes import codes_assets
 from orchestration.assets.evaluation import evaluation_assets
 from orchestration.assets.fusions import fusion_assets
+from orchestration.assets.history import history_assets
 from orchestration.assets.language_models import language_model_assets
 from orchestration.assets.models import model_assets
 from orchestration.assets.pretrained import pretrained_assets
@@ -77,6 +78,7 @@ def build_defs(resources: Mapping[str, Any] | None = None) -> dg.Definitions:
             *audit_assets,
             *progress_assets,
             *release_assets,
+            *history_assets,
             *recommendation_assets,
             *report_assets,
             *search_assets,

@@ -132,6 +132,20 @@ class DatasetLock:
         _held[self.path] = self
         return True
 
+    def is_held(self) -> bool:
+        """Whether a process that lives holds the lock; nothing is written."""
+        try:
+            descriptor = os.open(self.path, os.O_RDONLY)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
+
     def holder(self) -> Holder | None:
         """The holder named in the file: the present one or, between :meth:`take` and :meth:`sign`, a killed one.
 

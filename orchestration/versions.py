@@ -59,6 +59,8 @@ class Leaderboard:
         best: title of the recommender with the best nDCG@10.
         ndcg: its nDCG@10.
         started_from: the release whose weights it was trained from; empty for fresh weights.
+        run: the Dagster run that made it; empty where that is not known.
+        code: version or commit of this project then; empty where that is not known.
     """
 
     digest: str
@@ -70,6 +72,8 @@ class Leaderboard:
     best: str
     ndcg: float
     started_from: str
+    run: str = ""
+    code: str = ""
 
 
 @dataclass(frozen=True)
@@ -110,11 +114,17 @@ def leaderboards(paths: DatasetPaths) -> list[Leaderboard]:
 
     Raises:
         DamagedFile: one of them cannot be read.
+        ValueError: the record of the runs that made them cannot be read.
     """
-    return [_leaderboard(version) for version in versions_of(paths.leaderboard)]
+    from ml.release.over_time import read_standings
+    from ml.reports.collect.over_time import history_folder
+
+    # a leaderboard that was made again with the same figures is that of the first run
+    made = {one.leaderboard: one for one in reversed(read_standings(history_folder(paths.lake)))}
+    return [_leaderboard(version, made.get(version.digest)) for version in versions_of(paths.leaderboard)]
 
 
-def _leaderboard(version: Any) -> Leaderboard:
+def _leaderboard(version: Any, made: Any) -> Leaderboard:
     table, choices = _read_leaderboard(version.path)
     best = max(table.to_pylist(), key=lambda row: row["ndcg@10"])
     return Leaderboard(
@@ -128,6 +138,8 @@ def _leaderboard(version: Any) -> Leaderboard:
         ndcg=best["ndcg@10"],
         # a leaderboard of an earlier version lacks the column
         started_from=best.get("started_from") or "",
+        run="" if made is None else made.run,
+        code="" if made is None else made.code,
     )
 
 

@@ -23,6 +23,7 @@ GOLDEN = Path(__file__).parent / "golden"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="write the files of tests/golden anew")
+    parser.addoption("--screenshots", help="folder for the pictures of the walk through the UI, as docs/images")
 
 
 @pytest.fixture

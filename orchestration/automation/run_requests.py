@@ -6,6 +6,7 @@ A dataset whose files or settings cannot be read is named, and the others are as
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable
 
 import dagster as dg
@@ -13,6 +14,7 @@ import dagster as dg
 from orchestration.assets.raw import changed_dumps, dump_versions, observe, version_by_key
 from orchestration.automation.registration import find
 from orchestration.dagster_internals import BaseAssetGraph
+from orchestration.dataset_lock import DatasetLock
 from orchestration.dataset_settings import versions_of
 from orchestration.execution.phases import ONLY_WHAT_CHANGED
 from orchestration.execution.plan import plan
@@ -23,6 +25,8 @@ from orchestration.resources import Settings
 
 # a run and one more, where the first failed
 _MOST_TRIES = 2
+# within which a run that was launched takes the lock of its dataset, on a busy machine too
+_SECONDS_TO_START = 600
 
 
 def run_requests(
@@ -75,6 +79,10 @@ def sense(instance: dg.DagsterInstance, graph: BaseAssetGraph, cursor: str | Non
             settings = versions_of(Settings(), dataset)
             state = digest_of([sorted(versions.values()), settings, sorted(key.to_user_string() for key in selected)])
             last = asked.get(dataset, {"runs": 0})
+            if "key" in last and _is_under_way(instance, dataset, last["key"]):
+                # what is out of date changes while it makes one asset after another; what lands now is seen after it
+                notes.append(f"{dataset}: a run is under way")
+                continue
             tries = last["tries"] if last.get("state") == state else 0
             if tries:
                 status = _status(instance, last["key"])
@@ -103,6 +111,18 @@ def _request(run_key: str, dataset: str, selected: Iterable[dg.AssetKey]) -> dg.
     return dg.RunRequest(
         run_key=run_key, partition_key=dataset, asset_selection=sorted(selected), tags=ONLY_WHAT_CHANGED
     )
+
+
+def _is_under_way(instance: dg.DagsterInstance, dataset: str, run_key: str) -> bool:
+    """Whether a run that was asked for waits or works; one whose process was killed does neither, whatever its record
+    says."""
+    records = instance.get_run_records(dg.RunsFilter(tags={"dagster/run_key": run_key}), limit=1)
+    if not records or records[0].dagster_run.is_finished:
+        return False
+    if records[0].dagster_run.status == dg.DagsterRunStatus.QUEUED:
+        return True
+    age = time.time() - records[0].create_timestamp.timestamp()
+    return age < _SECONDS_TO_START or DatasetLock(Workspace.current().dataset(dataset)).is_held()
 
 
 def _status(instance: dg.DagsterInstance, run_key: str) -> dg.DagsterRunStatus | None:

@@ -66,7 +66,7 @@ def leaderboards_text(boards: Iterable[Leaderboard]) -> str:
     """A table of leaderboards."""
     from ml.number_format import count, metric_value
 
-    rows = [("digest", "made (UTC)", "best", "nDCG@10", "of", "test users", "training set", "")]
+    rows = [("digest", "made (UTC)", "best", "nDCG@10", "of", "test users", "training set", "run", "code", "")]
     for one in boards:
         notes = ["current"] if one.is_current else []
         notes += [f"trained from {one.started_from[:12]}"] if one.started_from else []
@@ -79,6 +79,8 @@ def leaderboards_text(boards: Iterable[Leaderboard]) -> str:
                 str(one.recommenders),
                 count(one.users),
                 one.training_set,
+                one.run[:8],
+                one.code,
                 ", ".join(notes),
             )
         )

@@ -41,7 +41,9 @@ ID_ONLY = [
 ]
 EVALUATION = {
     f"evaluation/{name}"
-    for name in ("user_metrics", "further_seeds", "leaderboard", "list_metrics", "slices", "what_helps", "report")
+    for name in (
+        *("user_metrics", "further_seeds", "leaderboard", "list_metrics", "slices", "what_helps", "history", "report"),
+    )
 }
 # made of the leaderboard; the progress is of the interactions alone
 RELEASED = {f"release/{name}" for name in ("candidate", "decision", "champion", "recommendations")}

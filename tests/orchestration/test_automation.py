@@ -18,6 +18,7 @@ from orchestration.assets.audits import audit_code
 from orchestration.assets.raw import observe
 from orchestration.assets.settings import settings_assets
 from orchestration.automation.run_requests import run_requests
+from orchestration.dataset_lock import dataset_lock
 from orchestration.dataset_settings import SLICES
 from orchestration.definitions import defs
 from orchestration.execution.staleness import asset_graph
@@ -130,6 +131,26 @@ def test_a_run_that_failed_is_asked_for_once_more(home: Path, instance: dg.Dagst
     result = sense(instance, cursor)
     assert not result.run_requests
     assert "2 runs failed" in result.skip_reason.skip_message
+
+
+def test_nothing_is_asked_for_while_a_run_is_under_way(
+    home: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dump = land(home)
+    result = sense(instance)
+    cursor = take(instance, result)
+    ended(instance, result.run_requests[0], dg.DagsterRunStatus.STARTED)
+    # what is out of date changes while assets are made, and files may land
+    change(dump)
+    result = sense(instance, cursor)
+    assert not result.run_requests
+    assert "a run is under way" in result.skip_reason.skip_message
+    cursor = take(instance, result)
+    # long after it began, the lock of the dataset says whether it lives
+    monkeypatch.setattr("orchestration.automation.run_requests._SECONDS_TO_START", -1)
+    with dataset_lock(Workspace.current().dataset(NAME), "a run"):
+        assert not sense(instance, cursor).run_requests
+    assert len(sense(instance, cursor).run_requests) == 1
 
 
 def test_the_schedule_asks_for_several_datasets(home: Path) -> None:

@@ -25,9 +25,11 @@ from ml.evaluation.rankings import rank, write_table
 from ml.recommenders.facts import FIT
 from ml.release.gate.decision import NO_RELEASE, PROMOTE, REFUSE, UNCHANGED, Decision
 from ml.release.gate.history import PROMOTED, PROMOTED_BY_HAND, REFUSED, ROLLED_BACK, read_history
+from ml.release.over_time import read_standings
 from ml.reports.collect.release import read_decision
 from ml.reports.render.release import decision_page
 from orchestration import release as module
+from orchestration.assets.history import history
 from orchestration.assets.release import champion, decision, release_assets
 from orchestration.automation.releases import release_jobs
 from orchestration.definitions import defs
@@ -235,6 +237,29 @@ def test_a_planted_worse_candidate_is_never_promoted(shop: Shop, worse: str) -> 
     shop.make(champion)
     assert shop.in_charge == "markov_chain"
     assert [one[0] for one in shop.events()] == [PROMOTED, REFUSED]
+
+
+def test_results_over_time_say_what_was_in_charge_and_are_the_same_when_made_again(shop: Shop) -> None:
+    (shop.paths.lake / "marts").mkdir(parents=True)
+    pl.DataFrame({"user_id": ["a", "b", "c"]}).write_parquet(shop.paths.table("marts", "interactions"))
+    shop.night(sessions())
+    (first,) = shop.make(history)
+    (again,) = shop.make(history)
+    assert again.data_version == first.data_version
+    assert shop.night(sessions(seed=1), "random", release="random").verdict == REFUSE
+    (second,) = shop.make(history)
+    assert second.data_version != first.data_version
+    one, other = read_standings(shop.paths.asset("evaluation", "history"))
+    assert (one.verdict, other.verdict) == (PROMOTE, REFUSE)
+    assert one.in_charge == one.best
+    assert other.in_charge.title == "First-order Markov chain"
+    # of the champion, on the users of the second night
+    assert other.in_charge.ndcg == pytest.approx(shop.decision.metrics["champion"]["ndcg@10"])
+    assert other.in_charge.low < other.in_charge.ndcg < other.in_charge.high
+    assert one.training_set != other.training_set
+    assert one.interactions == 3
+    assert all(entry.run and entry.when and entry.code for entry in (one, other))
+    assert second.metadata["ndcg@10 in charge"] == other.in_charge.ndcg
 
 
 def test_a_refused_candidate_warns_in_a_check_of_each_bound(shop: Shop) -> None:

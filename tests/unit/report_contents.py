@@ -34,6 +34,8 @@ from ml.evaluation.trade_offs.content import (
 )
 from ml.recommender import Recommendations
 from ml.recommenders.answer_facts import AnswerFacts, Bounded
+from ml.release.over_time import Figure, Standing
+from ml.release.progress import Result
 from ml.reports.content.answers import Answers
 from ml.reports.content.beyond_accuracy import BeforeAndAfter, BeyondAccuracy, ListedItem
 from ml.reports.content.generation import BeamWidth, Generation, TupleFigures
@@ -198,6 +200,65 @@ def answer_facts() -> AnswerFacts:
     )
 
 
+AHEAD = Result(
+    release="2d" * 16,
+    title="Chain",
+    interactions=120,
+    lost=0,
+    late=1,
+    new_users=9,
+    users=80,
+    new_items=4,
+    ndcg=0.041,
+    ndcg_low=0.03,
+    ndcg_high=0.052,
+    recall=0.08,
+    popular_ndcg=0.012,
+    difference_low=0.018,
+    difference_high=0.04,
+)
+
+
+def over_time() -> tuple[Standing, ...]:
+    """A first release, other data whose candidate is refused, and another core."""
+    first = Standing(
+        leaderboard="1c" * 16,
+        training_set="1a" * 6,
+        code="0.2.0",
+        interactions=800,
+        users=140,
+        recommenders=4,
+        best=Figure("Chain", 0.048, 0.041, 0.056),
+        in_charge=Figure("Chain", 0.048, 0.041, 0.056),
+        release="2d" * 16,
+        verdict="promote",
+        protocol={"split": "leave-one-out", "k-core": "5"},
+    )
+    second = dataclasses.replace(
+        first,
+        leaderboard="3c" * 16,
+        training_set="3a" * 6,
+        interactions=900,
+        users=150,
+        best=Figure("Tower", 0.051, 0.044, 0.059),
+        in_charge=Figure("Chain", 0.047, 0.04, 0.055),
+        verdict="refuse",
+    )
+    third = dataclasses.replace(
+        second,
+        leaderboard="4c" * 16,
+        training_set="4a" * 6,
+        code="0.3.0",
+        interactions=950,
+        best=Figure("Tower", 0.06, 0.052, 0.068),
+        in_charge=Figure("Tower", 0.06, 0.052, 0.068),
+        release="5d" * 16,
+        verdict="promote",
+        protocol={"split": "leave-one-out", "k-core": "3"},
+    )
+    return first, second, third
+
+
 def made_up_content() -> ReportContent:
     """A report with something in every section."""
     item = ExampleItem("B01", "Blue pens, 12 pack")
@@ -236,6 +297,8 @@ def made_up_content() -> ReportContent:
                 ),
             ),
         ),
+        over_time=over_time(),
+        progress=(AHEAD,),
         statistics={
             "users": 150,
             "items": 700,
@@ -328,6 +391,7 @@ def made_up_run() -> RunFacts:
         machine={"processor": "abacus, 2 cores"},
         fit_seconds={"tower": 130.0, "small": 12.0},
         other_seconds={"ranking": 0.5},
+        over_time=tuple((f"2024-0{month}-15T03:00:00+00:00", f"0{month}" * 16) for month in (3, 4, 5)),
     )
 
 

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import html
 import json
-import os
 import re
-import shutil
 import subprocess
 from collections import Counter
 from dataclasses import replace
@@ -17,6 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from chromium import ABSENT, BROWSER, FLAGS
 from report_contents import made_up_content, made_up_run, with_texts
 from report_page import HOSTILE
 from what_helps_gains import made_up_gains
@@ -24,8 +23,6 @@ from what_helps_gains import made_up_gains
 from ml.reports.content.report import ReportContent
 from ml.reports.render.html import render_html
 
-_BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-BROWSER = next(filter(None, map(shutil.which, (os.environ.get("CHROMIUM", ""), *_BROWSERS))), None)
 PHONE, DESKTOP = 360, 1280
 SHEET = 688  # pixels that A4 leaves between the margins of the style sheet
 VIEWS = [(width, scheme) for width in (PHONE, DESKTOP) for scheme in ("light", "dark")]
@@ -59,7 +56,7 @@ const wide = [...document.body.querySelectorAll('*')]
 """
 
 pytestmark = [
-    pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed (or name one in CHROMIUM)"),
+    pytest.mark.skipif(BROWSER is None, reason=ABSENT),
     pytest.mark.skipif(find_spec("axe_core_python") is None, reason="the package axe-core-python is not installed"),
 ]
 
@@ -67,7 +64,7 @@ pytestmark = [
 def dump(page: str, path: Path) -> str:
     """The document that Chromium makes of a page, after its scripts have run."""
     path.write_text(page, encoding="utf-8")
-    options = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--window-size=1400,1000"]
+    options = [*FLAGS, "--hide-scrollbars", "--window-size=1400,1000"]
     options += ["--virtual-time-budget=30000", f"--user-data-dir={path.parent / 'profile'}"]
     command = [BROWSER, *options, "--dump-dom", path.as_uri()]
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout

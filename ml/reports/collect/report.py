@@ -37,6 +37,7 @@ from ml.reports.collect.evaluation import (
 )
 from ml.reports.collect.generation import generations
 from ml.reports.collect.interactions import examples, history_lengths, statistics, training_set_digest
+from ml.reports.collect.over_time import made_over_time, progress, results_over_time
 from ml.reports.collect.release import release_decision
 from ml.reports.collect.what_helps import what_helps
 from ml.reports.content.libraries import LIBRARIES
@@ -114,6 +115,8 @@ def collect(
         answers=answers(lake, table),
         left_out=tuple(left_out),
         release=release_decision(lake),
+        over_time=results_over_time(lake),
+        progress=progress(lake),
         rejected=rejected_lines(lake),
         checks=tuple(sorted(checks, key=lambda check: (check.asset, check.name))),
         examples=examples(lake, board.rows[0]),
@@ -175,7 +178,9 @@ def run_facts(
         fits = {entry["fit_on"]: float(entry["seconds"]) for entry in _training_log(log.parent)}
         seconds[log.parent.name] = sum(fits.values())
     seconds.update(fit_seconds or {})
-    return RunFacts(finished, machine_facts(), seconds, dict(other_seconds or {}), dict(made_by or {}))
+    return RunFacts(
+        finished, machine_facts(), seconds, dict(other_seconds or {}), dict(made_by or {}), made_over_time(lake)
+    )
 
 
 def project_version(repository: Path) -> str:

@@ -16,6 +16,8 @@ from ml.audits.audit import Audit
 from ml.evaluation.metrics import HEADLINE
 from ml.evaluation.what_helps.content import WhatHelps
 from ml.release.gate.decision import Decision
+from ml.release.over_time import Standing
+from ml.release.progress import Result
 from ml.reports.content.answers import Answers
 from ml.reports.content.beyond_accuracy import BeyondAccuracy
 from ml.reports.content.evaluation import Described, Estimate, Leaderboard, LeaderboardRow, SliceRow
@@ -355,6 +357,7 @@ class RunFacts:
         fit_seconds: seconds of fitting by name of recommender.
         other_seconds: seconds of other steps, by what they did.
         made_by: what made the report, by label, as the identity of the Dagster run.
+        over_time: when each result over time was made, and in which run; in the order of the results.
     """
 
     finished: str = ""
@@ -362,6 +365,7 @@ class RunFacts:
     fit_seconds: Mapping[str, float] = field(default_factory=dict)
     other_seconds: Mapping[str, float] = field(default_factory=dict)
     made_by: Mapping[str, str] = field(default_factory=dict)
+    over_time: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -389,6 +393,8 @@ class ReportContent:
         answers: one entry a re-ranking by a language model.
         left_out: a sentence on each recommender that was chosen and cannot be made for the dataset.
         release: the decision on the candidate, without measured times; ``None`` where there was none.
+        over_time: one entry for each leaderboard of the dataset, without the clock, the oldest first.
+        progress: what releases were worth for the interactions that came after them, the oldest first.
         rejected: examples of rejected lines; the counts are in the funnels.
         checks: results of contracts and dbt tests.
         examples: recommendations for a few users.
@@ -412,6 +418,8 @@ class ReportContent:
     answers: tuple[Answers, ...] = ()
     left_out: tuple[str, ...] = ()
     release: Decision | None = None
+    over_time: tuple[Standing, ...] = ()
+    progress: tuple[Result, ...] = ()
     rejected: tuple[RejectedLine, ...] = ()
     checks: tuple[Check, ...] = ()
     examples: Examples | None = None

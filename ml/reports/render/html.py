@@ -29,6 +29,7 @@ from ml.reports.words import beyond_accuracy as words_beyond_accuracy
 from ml.reports.words import codes as words_of_codes
 from ml.reports.words import evaluation as wording_evaluation
 from ml.reports.words import generation as words_of_generation
+from ml.reports.words import over_time as words_over_time
 from ml.reports.words import release as words_of_releases
 from ml.reports.words import verdict, wording
 from ml.reports.words import what_helps as words_what_helps
@@ -70,6 +71,7 @@ def render_html(content: ReportContent, run: RunFacts | None = None) -> str:
         helping=words_what_helps,
         answering=words_of_answers,
         releasing=words_of_releases,
+        over_time=words_over_time,
         numbers=numbers,
         labels=wording_evaluation,
         verdict=verdict,
@@ -106,6 +108,7 @@ def render_html(content: ReportContent, run: RunFacts | None = None) -> str:
         beyond_accuracy_figures=_beyond_accuracy_figures(content),
         what_helps_figures=_what_helps_figures(content),
         answers_figure=_answers_figure(content),
+        over_time_figures=_over_time_figures(content),
         headline=HEADLINE,
     )
 
@@ -262,6 +265,17 @@ def _answers_figure(content: ReportContent) -> tuple[str, Markup] | None:
     """The drawing of the section on the answers of language models, with its title."""
     drawn = words_of_answers.chart(content.answers)
     return None if drawn is None else (drawn.title, _drawing(chart(drawn, "answers-chart")))
+
+
+def _over_time_figures(content: ReportContent) -> list[tuple[str, Markup]]:
+    """Drawings of the section on results over time, with their titles."""
+    if not content.over_time:
+        return []
+    charts = [words_over_time.chart(content.over_time), words_over_time.progress_chart(content.progress)]
+    return [
+        (drawn.title, _drawing(chart(drawn, f"over-time-chart-{place}")))
+        for place, drawn in enumerate(filter(None, charts), start=1)
+    ]
 
 
 def _drawing(plot: plots.Plot) -> Markup:

@@ -20,6 +20,7 @@ from ml.evaluation.metrics import HEADLINE
 from ml.evaluation.trade_offs.files import POINTS, points_table
 from ml.evaluation.what_helps.content import WhatHelps
 from ml.evaluation.what_helps.files import gains_table
+from ml.release.over_time import Figure, protocols
 from ml.reports.content.report import FORMAT, ReportContent, RunFacts
 from ml.reports.render.html import render_html
 from ml.reports.render.markdown.model_card import model_card
@@ -36,6 +37,7 @@ FILES = (
     "trade_offs.csv",
     "trade_offs.json",
     "what_helps.csv",
+    "over_time.csv",
 )
 # What a spreadsheet takes for a formula at the beginning of a cell; a cell also begins after what some take for the
 # separator. The wide forms count as the others in some languages.
@@ -68,6 +70,7 @@ def write_report(content: ReportContent, folder: Path, leaderboard: Path, run: R
         "audits.json": to_json([audit.as_json() for audit in content.audits]),
         "trade_offs.csv": to_csv(points.schema.names, points.to_pylist()),
         "trade_offs.json": to_json(trade_offs and asdict(trade_offs)),
+        "over_time.csv": to_csv(*_over_time(content)),
         "what_helps.csv": to_csv(gains.schema.names, gains.to_pylist()),
     }
     for name, text in texts.items():
@@ -118,6 +121,26 @@ def _slices(content: ReportContent) -> tuple[Sequence[str], list[dict]]:
     ]
     bounds = (HEADLINE, f"{HEADLINE}_low", f"{HEADLINE}_high")
     return ("slice", "bucket", "place", "users", "recommender", *bounds, "recall@10"), rows
+
+
+def _over_time(content: ReportContent) -> tuple[Sequence[str], list[dict]]:
+    columns = (
+        *("result", "leaderboard", "training_set", "code", "interactions", "users", "recommenders", "best"),
+        *(HEADLINE, f"{HEADLINE}_low", f"{HEADLINE}_high", "release", "in_charge", f"{HEADLINE}_in_charge"),
+        *(f"{HEADLINE}_in_charge_low", f"{HEADLINE}_in_charge_high", "decision", "protocol"),
+    )
+    rows = []
+    for number, (entry, protocol) in enumerate(
+        zip(content.over_time, protocols(content.over_time), strict=True), start=1
+    ):
+        best, serving = entry.best, entry.in_charge or Figure("")
+        values = (
+            *(number, entry.leaderboard, entry.training_set, entry.code, entry.interactions, entry.users),
+            *(entry.recommenders, best.title, best.ndcg, best.low, best.high, entry.release, serving.title),
+            *(serving.ndcg, serving.low, serving.high, entry.verdict, protocol),
+        )
+        rows.append(dict(zip(columns, values, strict=True)))
+    return columns, rows
 
 
 def _list_metrics(content: ReportContent) -> tuple[Sequence[str], list[dict]]:

@@ -13,6 +13,7 @@ from ml.evaluation.columns import SIZES
 from ml.evaluation.metrics import metric_name
 from ml.reports.content.report import HEADLINE, ReportContent, RunFacts
 from ml.reports.render.markdown import report as markdown
+from ml.reports.render.markdown.over_time import over_time, progress
 from ml.reports.render.markdown.release import decision_text
 from ml.reports.render.markdown.table import leaderboard_table, markdown_table, table
 from ml.reports.render.text import escape_markdown, visible
@@ -120,6 +121,9 @@ def _results(content: ReportContent) -> list[str]:
             parts += [f"### {title}", found]
     if content.release is not None:
         parts += ["### Release", decision_text(content.release)]
+    if content.over_time:
+        parts += ["### Over time", over_time(content.over_time, images=False)]
+        parts += [progress(content.progress)] if content.progress else []
     if content.beyond_accuracy is not None:
         parts += ["### Beyond accuracy", markdown.beyond_accuracy(content.beyond_accuracy.trade_offs)]
     if content.what_helps is not None:

@@ -9,7 +9,8 @@ from ml.release.progress import Result
 from ml.reports.render.markdown.table import table
 from ml.reports.render.plots.chart import chart
 from ml.reports.render.plots.drawing import markdown_image
-from ml.tables import Cell, Chart, Line
+from ml.reports.words.over_time import progress_chart
+from ml.tables import Cell
 
 _SHOWN = 50
 _COLUMNS = (
@@ -38,25 +39,8 @@ def progress(series: Sequence[Result]) -> str:
     numbered = list(enumerate(series, start=1))[-_SHOWN:]
     rows = [_row(number, one) for number, one in reversed(numbered)]
     text = table(_COLUMNS, rows, right=(3, 4, 5, 6, 7, 8, 9, 11, 12))
-    measured = [(number, one) for number, one in numbered if one.ndcg is not None]
-    if not measured:
-        return text
-    return f"{markdown_image(chart(_chart(measured), 'progress'))}\n\n{text}"
-
-
-def _chart(measured: Sequence[tuple[int, Result]]) -> Chart:
-    places = tuple(number for number, _ in measured)
-    ndcg = tuple(one.ndcg or 0.0 for _, one in measured)
-    has_bounds = all(one.ndcg_low is not None and one.ndcg_high is not None for _, one in measured)
-    release = Line(
-        "release",
-        places,
-        ndcg,
-        low=tuple(one.ndcg_low or 0.0 for _, one in measured) if has_bounds else (),
-        high=tuple(one.ndcg_high or 0.0 for _, one in measured) if has_bounds else (),
-    )
-    popular = Line("most popular", places, tuple(one.popular_ndcg or 0.0 for _, one in measured))
-    return Chart("nDCG@10 of releases on what came after them", "result", "nDCG@10", (release, popular))
+    drawn = progress_chart(series)
+    return text if drawn is None else f"{markdown_image(chart(drawn, 'progress'))}\n\n{text}"
 
 
 def _row(number: int, one: Result) -> list[Cell]:

@@ -109,6 +109,13 @@ def _numbers(chart: Chart):
                 axes.set_xticks(places)
             axes.xaxis.set_minor_locator(NullLocator())
             axes.xaxis.set_major_formatter(lambda value, _: numbers.compact(value))
+        elif all(float(x).is_integer() for x in values):
+            from matplotlib.ticker import MaxNLocator
+
+            # numbers of things: there is nothing between two of them
+            axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
+            if len(set(values)) <= _FEW:
+                axes.set_xticks(sorted(set(values)))
         if chart.logarithmic:
             _logarithmic(axes)
         axes.set_xlabel(short(chart.x, 60) + ("\ndashed: equal" if chart.diagonal else ""))
