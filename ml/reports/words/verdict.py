@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from ml.audits.audit import OUTCOMES, Audit
 from ml.audits.registry import AUDITS
-from ml.data.variants import COLD_ITEMS
+from ml.data.variants import COLD_ITEMS, LEAVE_LAST_K
 from ml.evaluation.findings import NOT_DIFFERENT
 from ml.evaluation.metrics import metric_name
 from ml.number_format import NO_BREAK, count, metric_value, of, p_value, percent
@@ -75,6 +75,12 @@ def caveats(content: ReportContent) -> Iterator[str]:
             "nothing of such an item: what it ranks first is among the other items, and its results are at the level "
             "of chance or below. Only recommenders that score every item by its text can do better; the text graphs "
             "choose among items of the training histories and cannot."
+        )
+    if dict(board.protocol).get("split", "").startswith(LEAVE_LAST_K):
+        yield (
+            "Each user is tested with several items. A metric is that of the user over all of them, and the mean is over "
+            "users; an item that is held out twice counts once. Audits and examples that speak of “the target” or the "
+            "next item mean the first of them, and a slice by target contains a user if any of the targets belongs to it."
         )
     audited = {audit.name for audit in content.audits}
     if "ties" not in audited:
@@ -176,9 +182,11 @@ def _failed_checks(content: ReportContent) -> Iterator[str]:
 def _repeat_caveat(content: ReportContent) -> Iterator[str]:
     repeated, users = content.statistics.get("test_targets_repeated"), content.leaderboard.test_users
     if repeated and users and repeated / users >= _REPEATED_SHARE:
+        several = dict(content.leaderboard.protocol).get("split", "").startswith(LEAVE_LAST_K)
         yield (
-            f"{percent(repeated / users)} of the test targets are already in the user's history, which favours "
-            "recommenders that repeat items."
+            f"{percent(repeated / users)} of the test "
+            + ("users have a target that is" if several else "targets are")
+            + " already in the user's history, which favours recommenders that repeat items."
         )
 
 
