@@ -163,9 +163,9 @@ class Settings(dg.ConfigurableResource):
         "leave-one-out",
         _SPLIT,
         "dataset",
-        description="'leave-one-out' (a user's last item is the test target), 'leave-last-k' (a user's last items are, as "
-        "many as last_items), 'global-temporal' (a user's first item after test_from is) or 'cold-items' (the targets "
-        "are items that are in no training history). A split made elsewhere is taken as it is.",
+        description="'leave-one-out' (a user's last item is the test target), 'leave-last-k' (a user's last items are, "
+        "as many as last_items), 'global-temporal' (a user's first item after test_from is) or 'cold-items' (the "
+        "targets are items that are in no training history). A split made elsewhere is taken as it is.",
     )
     validation_from: str | None = _setting(
         "0.8",

@@ -118,8 +118,8 @@ def build_times(splits: Path, training_set: TrainingSet) -> Times | None:
 
 
 def times_of_test_items(splits: Path, training_set: TrainingSet) -> np.ndarray | None:
-    """The times of a training set's test targets, case by case, int64 ``[test targets]``; ``None`` where one has none. For lists of a
-    release alone: a training set holds no such times, so that no model that is measured can read them.
+    """The times of a training set's test targets, case by case, int64 ``[test targets]``; ``None`` where one has none.
+    For lists of a release alone: a training set holds no such times, so that no model that is measured can read them.
 
     Args:
         splits: the Parquet file that the training set was built from.

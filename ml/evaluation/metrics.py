@@ -7,9 +7,11 @@ therefore the rank alone (:func:`user_metrics`), and any metric is read from a t
 
 Where a split holds out several items a user, the ranks of all that are in the list are kept, and how many there are;
 metrics are then those of :func:`relevance_metrics`, which for one relevant item equal the above. An item that is held
-out twice is one relevant item. All of them are defined as ranx defines them (Bassani, "ranx: a blazing-fast Python library for ranking
-evaluation and comparison", ECIR 2022), and equal it to 1e-9 by test: precision divides by k however short the list is,
-average precision by the number of relevant items, and a user without a relevant item has 0 everywhere.
+out twice is one relevant item.
+
+All of them are defined as ranx defines them (Bassani, "ranx: a blazing-fast Python library for ranking evaluation and
+comparison", ECIR 2022), and equal it to 1e-9 by test: precision divides by k however short the list is, average
+precision by the number of relevant items, and a user without a relevant item has 0 everywhere.
 
 Metrics over a sample of candidates are not offered: they do not order recommenders as the whole catalogue does
 (Krichene and Rendle, "On sampled metrics for item recommendation", KDD 2020).

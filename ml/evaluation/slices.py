@@ -162,8 +162,8 @@ def slices_of(training_set: TrainingSet, interactions: Interactions | None = Non
 
 
 def in_history(training_set: TrainingSet) -> np.ndarray:
-    """Which targets of :meth:`~ml.data.training_set.TrainingSet.held_out` are in the history of their user already, bool
-    ``[test targets]``."""
+    """Which targets of :meth:`~ml.data.training_set.TrainingSet.held_out` are in the history of their user already,
+    bool ``[test targets]``."""
     histories, held_out = training_set.histories("test"), training_set.held_out()
     known, wanted = (
         np.repeat(np.arange(len(rows)), rows.lengths) * training_set.items + np.asarray(rows.items, dtype=np.int64)

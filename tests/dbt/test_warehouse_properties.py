@@ -49,7 +49,9 @@ ALL_SETTINGS = {
         min_rating=0.5,
     ),
     "cold-items": Settings(k_core=0, split="cold-items", seed=3, validation_users=4, cold_items=0.3),
-    "leave-last-k": Settings(k_core=2, split="leave-last-k", last_items=3, tie_order="item", seed=4, validation_users=5),
+    "leave-last-k": Settings(
+        k_core=2, split="leave-last-k", last_items=3, tie_order="item", seed=4, validation_users=5
+    ),
     "cold-items-all": Settings(k_core=2, split="cold-items", seed=1, validation_users=0, cold_items=0.15),
 }
 EVERY_SETTINGS = pytest.mark.parametrize("settings", ALL_SETTINGS.values(), ids=ALL_SETTINGS)
@@ -345,8 +347,7 @@ NO_BOUNDARY = "must be a number between 0 and 1, such as '0.8', or an ISO date s
         ({"tie_order": "random"}, "the variable tie_order must be one of hash, file, item, shuffle, not 'random'"),
         (
             {"split": "random"},
-            "the variable split must be one of leave-one-out, leave-last-k, global-temporal, cold-items, not "
-            "'random'",
+            "the variable split must be one of leave-one-out, leave-last-k, global-temporal, cold-items, not 'random'",
         ),
         (
             {"split": "leave-last-k", "last_items": 0},

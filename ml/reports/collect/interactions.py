@@ -39,8 +39,8 @@ def training_set_digest(lake: Path) -> str:
 
 
 def count_tied_targets(splits: pa.Table) -> int:
-    """Test interactions that share their timestamp with the interaction of the same user before them; of several targets
-    of a user the first counts.
+    """Test interactions that share their timestamp with the interaction of the same user before them; of several
+    targets of a user the first counts.
 
     Args:
         splits: ``user_id``, ``position``, ``timestamp`` and ``split``, in any order.

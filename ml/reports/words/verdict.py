@@ -78,9 +78,10 @@ def caveats(content: ReportContent) -> Iterator[str]:
         )
     if dict(board.protocol).get("split", "").startswith(LEAVE_LAST_K):
         yield (
-            "Each user is tested with several items. A metric is that of the user over all of them, and the mean is over "
-            "users; an item that is held out twice counts once. Audits and examples that speak of “the target” or the "
-            "next item mean the first of them, and a slice by target contains a user if any of the targets belongs to it."
+            "Each user is tested with several items. A metric is that of the user over all of them, and the mean is "
+            "over users; an item that is held out twice counts once. Audits and examples that speak of “the target” or "
+            "the next item mean the first of them, and a slice by target contains a user if any of the targets belongs "
+            "to it."
         )
     audited = {audit.name for audit in content.audits}
     if "ties" not in audited:
