@@ -11,13 +11,13 @@ from collections.abc import Iterator
 
 from ml.audits.audit import OUTCOMES, Audit
 from ml.audits.registry import AUDITS
-from ml.data.variants import COLD_ITEMS, LEAVE_LAST_K
+from ml.data.variants import COLD_ITEMS
 from ml.evaluation.findings import NOT_DIFFERENT
 from ml.evaluation.metrics import metric_name
 from ml.number_format import NO_BREAK, count, metric_value, of, p_value, percent
 from ml.reports.content.report import HEADLINE, Leaderboard, LeaderboardRow, ReportContent
 from ml.reports.words.row_marks import mark_sentences
-from ml.reports.words.wording import interval
+from ml.reports.words.wording import has_several_targets, interval
 
 # Smaller shares than these are not worth a caveat.
 _TIED_SHARE = 0.05
@@ -76,7 +76,7 @@ def caveats(content: ReportContent) -> Iterator[str]:
             "of chance or below. Only recommenders that score every item by its text can do better; the text graphs "
             "choose among items of the training histories and cannot."
         )
-    if dict(board.protocol).get("split", "").startswith(LEAVE_LAST_K):
+    if has_several_targets(board):
         yield (
             "Each user is tested with several items. A metric is that of the user over all of them, and the mean is "
             "over users; an item that is held out twice counts once. Audits and examples that speak of “the target” or "
@@ -183,10 +183,9 @@ def _failed_checks(content: ReportContent) -> Iterator[str]:
 def _repeat_caveat(content: ReportContent) -> Iterator[str]:
     repeated, users = content.statistics.get("test_targets_repeated"), content.leaderboard.test_users
     if repeated and users and repeated / users >= _REPEATED_SHARE:
-        several = dict(content.leaderboard.protocol).get("split", "").startswith(LEAVE_LAST_K)
         yield (
             f"{percent(repeated / users)} of the test "
-            + ("users have a target that is" if several else "targets are")
+            + ("users have a target that is" if has_several_targets(content.leaderboard) else "targets are")
             + " already in the user's history, which favours recommenders that repeat items."
         )
 
