@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -23,7 +24,10 @@ from ml.data.timed_interactions import read_interactions
 from ml.data.times import times_of_test_items
 from ml.data.training_set import Sequences, TrainingSet
 from ml.data.variants import with_test_users
+from ml.evaluation.entry import Entry
+from ml.evaluation.leaderboard import build_leaderboard
 from ml.evaluation.metrics import METRICS, mean_metrics, metric_values, ndcg_of_lists, user_metrics
+from ml.evaluation.protocol_line import protocol
 from ml.evaluation.rankings import rank
 from ml.evaluation.sampled_rankings import PairedSamples, sample_rankings
 from ml.evaluation.significance import SeedValues, paired_test
@@ -31,6 +35,8 @@ from ml.evaluation.slices import in_history, slices_of
 from ml.recommender import Recommendations
 from ml.release.gate.cases import best_lists, slices_for_the_gate
 from ml.release.gate.decision import NEW_ITEMS, TAIL_ITEMS
+from orchestration import dataset_settings
+from orchestration.contracts.frames import one_test_item_a_user
 
 PROTOCOL = {"split": "leave-last-k, the last 3 items of a user are test targets"}
 
@@ -260,3 +266,35 @@ def test_nobody_long_enough_is_refused_in_words(tmp_path: Path) -> None:
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "splits.parquet")
     with pytest.raises(SplitError, match=r"0 users to test: .* more than LAST_ITEMS interactions; lower LAST_ITEMS"):
         build_training_set("Short", tmp_path / "splits.parquet", dict(PROTOCOL))
+
+
+def test_a_leaderboard_says_how_targets_count_and_means_are_over_users() -> None:
+    training_set = drawn(5)
+    random = np.random.default_rng(1)
+    tables = {}
+    for name in ("one", "other"):
+        lists = np.argsort(random.random((len(training_set.test_users), 40)), axis=1)[:, :20]
+        rankings = rank(Lists(lists), training_set, name, seed=0, depth=20, block=10_000)
+        tables[name] = user_metrics(rankings, training_set)
+    board = build_leaderboard([Entry(name, "baseline", (table,)) for name, table in tables.items()], training_set)
+    said = protocol(board)
+    assert said["test targets"].endswith("each metric is a user's own and then a mean over users")
+    for row in board.to_pylist():
+        assert row["ndcg@10"] == pytest.approx(metric_values(tables[row["title"]], "ndcg@10").mean(), abs=1e-12)
+    one = replace(training_set, later_targets=None)
+    assert "test targets" not in protocol(
+        build_leaderboard([Entry("one", "baseline", (user_metrics(rankings_of(lists, one), one),))], one)
+    )
+
+
+@pytest.mark.parametrize(("split", "broken"), [("leave-last-k", 0), ("leave-one-out", 3)])
+def test_the_contract_counts_targets_up_to_as_many_as_asked(split: str, broken: int, monkeypatch) -> None:
+    frame = pd.DataFrame(
+        {"user_id": ["a"] * 5 + ["b"] * 4, "split": ["train"] * 2 + ["test"] * 3 + ["train"] * 2 + ["test"] * 2}
+    )
+    monkeypatch.setattr(dataset_settings, "read_settings", lambda *_: {"split": split, "last_items": 3})
+    tested = one_test_item_a_user(frame, "Small").query("split == 'test'")["user_id"]
+    assert int(tested.duplicated().sum()) == broken
+    more = pd.concat([frame, pd.DataFrame({"user_id": ["a"], "split": ["test"]})], ignore_index=True)
+    # a fourth is one too many, and stands beside the first
+    assert one_test_item_a_user(more, "Small").query("split == 'test'")["user_id"].duplicated().any()
