@@ -26,7 +26,16 @@ from ml.data.training_set import Sequences, TrainingSet
 from ml.data.variants import with_test_users
 from ml.evaluation.entry import Entry
 from ml.evaluation.leaderboard import build_leaderboard
-from ml.evaluation.metrics import METRICS, mean_metrics, metric_values, ndcg_of_lists, user_metrics
+from ml.evaluation.metrics import (
+    METRICS,
+    is_relevant,
+    mean_metrics,
+    metric_values,
+    metrics_of_depth,
+    ndcg_of_lists,
+    relevance_metrics,
+    user_metrics,
+)
 from ml.evaluation.protocol_line import protocol
 from ml.evaluation.rankings import rank
 from ml.evaluation.sampled_rankings import PairedSamples, sample_rankings
@@ -99,6 +108,20 @@ def by_ranx(lists: np.ndarray, training_set: TrainingSet, metrics: list[str]) ->
 
 
 @settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 10_000), targets=st.integers(2, 6), depth=st.integers(10, 40))
+def test_kept_ranks_give_the_metrics_of_the_lists(seed: int, targets: int, depth: int) -> None:
+    training_set = drawn(seed, targets=targets)
+    cases = len(training_set.test_users)
+    lists = np.argsort(np.random.default_rng(seed).random((cases, training_set.items)), axis=1)[:, :depth]
+    table = user_metrics(rankings_of(lists, training_set), training_set)
+    relevant = training_set.relevant()
+    metrics = (*metrics_of_depth(depth), "hit_rate@10")
+    expected = relevance_metrics(is_relevant(lists, relevant), relevant.lengths, metrics)
+    for metric in metrics:
+        np.testing.assert_array_equal(metric_values(table, metric), expected[metric], err_msg=metric)
+
+
+@settings(max_examples=8, deadline=None)
 @given(seed=st.integers(0, 10_000), targets=st.integers(2, 6), depth=st.integers(10, 40))
 def test_metrics_of_several_targets_equal_ranx(seed: int, targets: int, depth: int) -> None:
     training_set = drawn(seed, targets=targets)
