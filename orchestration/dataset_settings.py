@@ -43,7 +43,7 @@ _DESCRIPTIONS = {
 SLICES = {name: (description, settings_of(name)) for name, description in _DESCRIPTIONS.items()}
 # settings that came later than the first workspaces; what these hold was made with the default
 YOUNGER = (
-    *("cold_items", "warm_start", "release", "release_fit_on"),
+    *("last_items", "cold_items", "warm_start", "release", "release_fit_on"),
     *("recommend_items", "recommend_where", "recommend_only", "recommend_without"),
 )
 # settings that name files of item ids, whose content is a part of the choice

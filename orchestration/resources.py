@@ -50,7 +50,7 @@ if TYPE_CHECKING:  # type checkers cannot follow how they are made
 
 else:
     TieOrder = _choices("TieOrder", ("hash", "file", "item", "shuffle"))
-    Split = _choices("Split", ("leave-one-out", "global-temporal", "cold-items"))
+    Split = _choices("Split", ("leave-one-out", "leave-last-k", "global-temporal", "cold-items"))
     FitOn = _choices("FitOn", ("train", "train+validation"))
     ReleaseFitOn = _choices("ReleaseFitOn", ("evaluated", "everything"))
     WarmStart = _choices("WarmStart", ("off", "champion"))
@@ -163,9 +163,9 @@ class Settings(dg.ConfigurableResource):
         "leave-one-out",
         _SPLIT,
         "dataset",
-        description="'leave-one-out' (a user's last item is the test target) or 'global-temporal' (a user's first item "
-        "after test_from is) or 'cold-items' (the targets are items that are in no training history). A split made "
-        "elsewhere is taken as it is.",
+        description="'leave-one-out' (a user's last item is the test target), 'leave-last-k' (a user's last items are, "
+        "as many as last_items), 'global-temporal' (a user's first item after test_from is) or 'cold-items' (the "
+        "targets are items that are in no training history). A split made elsewhere is taken as it is.",
     )
     validation_from: str | None = _setting(
         "0.8",
@@ -181,6 +181,14 @@ class Settings(dg.ConfigurableResource):
         pattern=_BOUNDARY,
         description="Where the test begins in a global-temporal split: a quantile of the timestamps or a day.",
     )
+    last_items: int | None = _setting(
+        5,
+        _SPLIT,
+        "dataset",
+        ge=1,
+        description="How many items at the end of a history are test targets of the split leave-last-k. A user with no "
+        "more items is trained on and not tested.",
+    )
     cold_items: float | None = _setting(
         0.1,
         _SPLIT,
@@ -195,7 +203,7 @@ class Settings(dg.ConfigurableResource):
         _SPLIT,
         "dataset",
         ge=0,
-        description="Size of the seeded sample of users whose second-last item is held out for validation; "
+        description="Size of the seeded sample of users whose item before the test targets is held out for validation; "
         "0 takes every user.",
     )
     seed: int | None = _setting(

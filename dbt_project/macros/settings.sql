@@ -48,7 +48,21 @@
 
 
 {% macro split_rule() -%}
-    {{- return(one_of('split', ['leave-one-out', 'global-temporal', 'cold-items'])) -}}
+    {{- return(one_of('split', ['leave-one-out', 'leave-last-k', 'global-temporal', 'cold-items'])) -}}
+{%- endmacro %}
+
+
+{% macro held_out_at_the_end() -%}
+    {%- if split_rule() == 'leave-one-out' -%}
+        {{- return(1) -}}
+    {%- elif split_rule() != 'leave-last-k' -%}
+        {{- return(0) -}}
+    {%- elif whole_number('last_items') == 0 -%}
+        {{ exceptions.raise_compiler_error(
+            "the variable last_items must be a whole number of 1 or more, not '" ~ var('last_items') ~ "'"
+        ) }}
+    {%- endif -%}
+    {{- return(whole_number('last_items')) -}}
 {%- endmacro %}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
 
 from ml.tables import Cell, Chart, Line, Table
@@ -94,6 +94,17 @@ def not_applicable(name: str, title: str, reason: str, explanation: str) -> Audi
     """The audit of data that it cannot be made on; ``reason`` completes "This audit does not apply: ..."."""
     return Audit(
         name, title, f"This audit does not apply: {reason}.", NOT_APPLICABLE, explanation, facts={"applies": 0}
+    )
+
+
+def of_first_targets(audit: Audit) -> Audit:
+    """The audit of data with several targets a user, which says that it reads the first of them."""
+    if audit.outcome == NOT_APPLICABLE:
+        return audit
+    return replace(
+        audit,
+        explanation=f"{audit.explanation} Users are tested with several items here: of each user this audit looks at "
+        "the first of them, which follows the history.",
     )
 
 

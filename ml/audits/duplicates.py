@@ -10,7 +10,7 @@ from ml.audits.audit import CANNOT_TELL, CONCERN, LEAST_USERS, NO_CONCERN, NOTE,
 from ml.audits.variant_runs import Candidate, cheap_candidates, differences, measure, sample_note
 from ml.data.timed_interactions import Interactions
 from ml.data.training_set import TrainingSet
-from ml.data.variants import COLD_ITEMS, LEAVE_ONE_OUT, split_of, with_duplicates
+from ml.data.variants import LEAVE_ONE_OUT, split_of, why_no_variant, with_duplicates
 from ml.number_format import change, p_figure, percent
 from ml.registry import Registered
 from ml.tables import Chart, Line, Table
@@ -63,8 +63,8 @@ def audit_duplicates(
         what = "split" if interactions.has_given_split else "order"
         reason = f"the {what} is given by the source, in which every interaction has its own position"
         return not_applicable(NAME, TITLE, reason, _EXPLANATION)
-    if split_of(training_set) == COLD_ITEMS:
-        return not_applicable(NAME, TITLE, "the split holds out items and not places of a history", _EXPLANATION)
+    if reason := why_no_variant(training_set):
+        return not_applicable(NAME, TITLE, reason, _EXPLANATION)
     copies = int(interactions.duplicates.sum())
     share = copies / (len(interactions) + copies)
     facts: dict[str, float | int | str | None] = {"applies": 1, "duplicates": copies, "duplicates_share": share}

@@ -323,6 +323,7 @@ def with_held_out_replaced(training_set: TrainingSet, seed: int = 0) -> Training
         test_targets=replaced(training_set.test_targets),
         before_validation=between(training_set.before_validation),
         before_test=between(training_set.before_test),
+        later_targets=between(training_set.later_targets),
     )
 
 

@@ -100,7 +100,7 @@ class NearDuplicateUsers:
         users: who have an equal or nearly equal one.
         equal_users: who have an equal one.
         largest_group: users of the set that most users have, 0 where no set has two.
-        targets_held: test targets that are in the training history of such a user.
+        targets_held: test targets, of several of a user the first, that are in the training history of such a user.
         searched: whether nearly equal sets were looked for, or equal ones alone.
     """
 
@@ -157,6 +157,8 @@ def _everything(training_set: TrainingSet) -> Sequences:
         known = training_set.histories(split)
         parts.append((np.repeat(cases, known.lengths), known.items))
         parts.append((cases, training_set.targets_of(split)))
+    held_out = training_set.held_out()
+    parts.append((np.repeat(training_set.test_users, held_out.lengths), held_out.items))
     row = np.concatenate([part[0] for part in parts]).astype(np.int64)
     item = np.concatenate([np.asarray(part[1], dtype=np.int64) for part in parts])
     row, item = np.divmod(np.unique(row * max(1, training_set.items) + item), max(1, training_set.items))

@@ -21,7 +21,7 @@ from ml.audits.item_order import (
 from ml.audits.variant_runs import Candidate, Difference, Measured, cheap_candidates, differences, measure, sample_note
 from ml.data.timed_interactions import Interactions
 from ml.data.training_set import TrainingSet
-from ml.data.variants import COLD_ITEMS, is_tied_with_previous, split_of, with_tie_order
+from ml.data.variants import is_tied_with_previous, why_no_variant, with_tie_order
 from ml.number_format import change, listed, p_figure, percent
 from ml.registry import Registered
 from ml.tables import Chart, Line, Table
@@ -105,9 +105,7 @@ def audit_ties(
     why_not = (
         "the source gives the order"
         if interactions.has_given_order or interactions.has_given_split
-        else "the split holds out items and not places of a history"
-        if split_of(training_set) == COLD_ITEMS
-        else ""
+        else why_no_variant(training_set)
     )
     if why_not:
         verdict = f"This audit of ties does not apply, because {why_not}; {order_sentence}."

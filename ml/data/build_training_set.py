@@ -6,6 +6,7 @@ order of user and position, and numpy takes the columns as they are.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ def build_training_set(dataset: str, splits: Path, protocol: dict) -> TrainingSe
         dataset: its name.
         splits: Parquet file with ``user_id``, ``position``, ``item_id`` and ``split`` (``train``, ``history``:
             known but not trained on, ``validation``, ``test`` or ``unused``), one row an interaction, at most one
-            validation and one test row a user, and per user all of ``train`` first.
+            validation row a user, and per user all of ``train`` first and all of ``test`` last, but for unused ones.
         protocol: how the split was made, kept with the training set.
 
     Raises:
@@ -53,11 +54,14 @@ def build_training_set(dataset: str, splits: Path, protocol: dict) -> TrainingSe
     users = columns["user_index"].astype(np.int32)
     items = columns["item_index"].astype(np.int32)
     split = np.asarray(columns["split"])
-    trained, tested = (int(np.count_nonzero(split == SPLITS.index(name) + 1)) for name in ("train", "test"))
+    trained = int(np.count_nonzero(split == SPLITS.index("train") + 1))
+    tested = len(np.unique(users[split == SPLITS.index("test") + 1]))
     if not trained or not tested:
         held_out = (
             "a user is tested with an item that is held out and follows one that is not; change COLD_ITEMS or SEED, "
             if str(protocol.get("split", "")).startswith("cold-items")
+            else "a user is tested who has more than LAST_ITEMS interactions; lower LAST_ITEMS, "
+            if str(protocol.get("split", "")).startswith("leave-last-k")
             else "a dataset needs users with at least 2 interactions; "
         )
         raise SplitError(
@@ -85,7 +89,11 @@ def divided(
         number_of_users: of the training set.
         times: seconds since 1970 of each interaction, int64 ``[interactions]``; ``None`` where they are not read.
     """
-    in_train, in_history, in_validation, in_test = (splits == SPLITS.index(name) for name in SPLITS[:4])
+    in_train, in_history, in_validation, of_test = (splits == SPLITS.index(name) for name in SPLITS[:4])
+    # of several targets of a user the first, which follows the history
+    in_test = np.zeros(len(users), dtype=bool)
+    in_test[np.flatnonzero(of_test)[np.unique(users[of_test], return_index=True)[1]]] = True
+    is_later = of_test & ~in_test
     places = np.arange(len(users))
     validated_at = np.full(number_of_users, -1)
     validated_at[users[in_validation]] = places[in_validation]
@@ -109,6 +117,7 @@ def divided(
         "validation_times": None if times is None else times[in_validation],
         "before_validation": rows(is_before_validation, users[in_validation]),
         "before_test": rows(in_history & ~is_before_validation, users[in_test]),
+        "later_targets": replace(rows(is_later, users[in_test]), times=None) if is_later.any() else None,
     }
 
 

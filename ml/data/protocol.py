@@ -31,6 +31,8 @@ def split_protocol(settings: Mapping[str, object], interactions: Path) -> dict[s
     split = settings["split"]
     if split == "global-temporal":
         split = f"{split}, validation from {settings['validation_from']}, test from {settings['test_from']}"
+    if split == "leave-last-k":
+        split = f"{split}, the last {settings['last_items']} items of a user are test targets"
     if split == "cold-items":
         split = f"{split}, {float(str(settings['cold_items'])):g} of the items for the test and as many for validation"
     users, items = (

@@ -118,8 +118,8 @@ def build_times(splits: Path, training_set: TrainingSet) -> Times | None:
 
 
 def times_of_test_items(splits: Path, training_set: TrainingSet) -> np.ndarray | None:
-    """The times of a training set's test targets, int64 ``[test cases]``; ``None`` where one has none. For lists of a
-    release alone: a training set holds no such times, so that no model that is measured can read them.
+    """The times of a training set's test targets, case by case, int64 ``[test targets]``; ``None`` where one has none.
+    For lists of a release alone: a training set holds no such times, so that no model that is measured can read them.
 
     Args:
         splits: the Parquet file that the training set was built from.
@@ -133,13 +133,14 @@ def times_of_test_items(splits: Path, training_set: TrainingSet) -> np.ndarray |
     with connect() as connection:
         connection.register("splits", connection.read_parquet(str(splits), hive_partitioning=False))
         times = connection.execute(
-            "select timestamp::bigint as timestamp from splits where split = 'test' order by user_id"
+            "select timestamp::bigint as timestamp from splits where split = 'test' order by user_id, position"
         ).fetchnumpy()["timestamp"]
     if np.ma.getmaskarray(times).any():
         return None
-    if len(times) != len(training_set.test_users):
+    expected = len(training_set.held_out().items)
+    if len(times) != expected:
         raise ValueError(
-            f"{len(times)} times for {len(training_set.test_users)} test items of {training_set.dataset}: make the "
+            f"{len(times)} times for {expected} test items of {training_set.dataset}: make the "
             "training set again from the same splits"
         )
     return np.asarray(times).astype(np.int64)

@@ -40,6 +40,8 @@ _ARRAYS = (
     "before_test_items",
     "before_test_offsets",
 )
+# of a split that holds out several items a user; without these files there is one target a case
+_LATER_TARGETS = ("later_targets_items", "later_targets_offsets")
 
 
 @dataclass(frozen=True)
@@ -181,13 +183,17 @@ class TrainingSet:
         validation_users: user index of each validation case, int32 ``[validation cases]``, ascending.
         validation_targets: its held-out item index, int32 ``[validation cases]``.
         test_users: user index of each test case, int32 ``[test cases]``, ascending.
-        test_targets: its held-out item index, int32 ``[test cases]``.
+        test_targets: its held-out item index, int32 ``[test cases]``; of several targets the first, which follows the
+            history.
         protocol: how the split was made (settings and rules), for the report.
         before_validation: items that lie between the training history of a validation case and its target: known
             when the target is ranked, not trained on; ``[validation cases]`` rows, empty ones in a
             leave-one-out split. ``None`` stands for that.
         before_test: the same for the test cases: items after the training history, and after the validation
             target where the user has one; ``[test cases]`` rows.
+        later_targets: where a split holds out several items a user, those that follow ``test_targets``, in their
+            order, ``[test cases]`` rows; an item may be among them more than once. ``None`` stands for one target a
+            case.
         item_text: text of each item index, or ``None`` where it was not loaded. A plain tuple becomes
             :class:`ItemTexts`.
         validation_times: when the validation targets took place, seconds since 1970, int64 ``[validation cases]``;
@@ -206,6 +212,7 @@ class TrainingSet:
     protocol: dict = field(default_factory=dict)
     before_validation: Sequences | None = None
     before_test: Sequences | None = None
+    later_targets: Sequences | None = None
     item_text: tuple[str, ...] | None = None
     validation_times: np.ndarray | None = None
 
@@ -227,8 +234,28 @@ class TrainingSet:
         return {"validation": self.validation_users, "test": self.test_users}[split]
 
     def targets_of(self, split: str) -> np.ndarray:
-        """Held-out item index of each case of ``validation`` or ``test``, int32 ``[cases]``."""
+        """Held-out item index of each case of ``validation`` or ``test``, int32 ``[cases]``; of several targets the
+        first."""
         return {"validation": self.validation_targets, "test": self.test_targets}[split]
+
+    def held_out(self, rows: np.ndarray | None = None) -> Sequences:
+        """All targets of the given test cases (all cases by default), in their order, the first in front, ``[rows]``
+        rows. An item that is held out twice stands there twice."""
+        rows = np.arange(len(self.test_users)) if rows is None else np.asarray(rows)
+        first = np.asarray(self.test_targets, dtype=np.int32)[rows]
+        held_out = Sequences(first, np.arange(len(rows) + 1, dtype=np.int64))
+        return held_out if self.later_targets is None else held_out.followed_by(self.later_targets.take(rows))
+
+    def relevant(self, rows: np.ndarray | None = None) -> Sequences:
+        """The different targets of the given test cases (all cases by default), ascending, ``[rows]`` rows: what a list
+        should hold."""
+        held_out = self.held_out(rows)
+        if self.later_targets is None:
+            return held_out
+        row = np.repeat(np.arange(len(held_out)), held_out.lengths)
+        row, item = np.divmod(np.unique(row * self.items + np.asarray(held_out.items, dtype=np.int64)), self.items)
+        offsets = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=len(held_out)))]).astype(np.int64)
+        return Sequences(item.astype(np.int32), offsets)
 
     def histories(self, split: str) -> Sequences:
         """The history of each user of a split at the time of its target, ``[cases]`` rows.
@@ -277,19 +304,20 @@ class TrainingSet:
         and no validation or test case left: the whole history of each user, which only a release is fitted on.
 
         Args:
-            test_times: of the test targets, int64 ``[test cases]``; a training set holds none of these. Without them
-                the histories have no times.
+            test_times: of all test targets, case by case, int64 ``[test targets]``; a training set holds none of
+                these. Without them the histories have no times.
         """
         known = self.with_validation_trained_on()
         if test_times is None:
             known = replace(known, train=replace(known.train, times=None))
-        tested = known.histories("test").append(np.arange(len(self.test_users)), self.test_targets, test_times)
+        tested = known.histories("test").followed_by(replace(self.held_out(), times=test_times))
         return replace(
             known,
             train=known.train.with_rows(self.test_users, tested),
             test_users=self.test_users[:0],
             test_targets=self.test_targets[:0],
             before_test=None,
+            later_targets=None,
             validation_times=None if self.validation_times is None else self.validation_times[:0],
         )
 
@@ -333,6 +361,7 @@ class TrainingSet:
 
     def _arrays(self) -> dict[str, np.ndarray]:
         before_validation, before_test = self._between("validation"), self._between("test")
+        later = self.later_targets
         return {
             "item_ids": self.item_ids,
             "user_ids": self.user_ids,
@@ -346,6 +375,7 @@ class TrainingSet:
             "before_validation_offsets": before_validation.offsets,
             "before_test_items": before_test.items,
             "before_test_offsets": before_test.offsets,
+            **({} if later is None else dict(zip(_LATER_TARGETS, (later.items, later.offsets), strict=True))),
         }
 
     def digest(self) -> str:
@@ -384,5 +414,8 @@ class TrainingSet:
                 name: Sequences(arrays.pop(f"{name}_items"), arrays.pop(f"{name}_offsets"))
                 for name in ("train", "before_validation", "before_test")
             }
+            if (folder / f"{_LATER_TARGETS[0]}.npy").exists():
+                later = (np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in _LATER_TARGETS)
+                sequences["later_targets"] = Sequences(*later)
             parts: dict[str, Any] = {**sequences, **arrays}
             return cls(dataset=description["dataset"], protocol=description["protocol"], **parts)

@@ -21,6 +21,7 @@ from ml.data.training_set import TrainingSet
 
 TIE_RULES = ("file", "item", "hash", "shuffle")
 LEAVE_ONE_OUT, GLOBAL_TEMPORAL, COLD_ITEMS = "leave-one-out", "global-temporal", "cold-items"
+LEAVE_LAST_K = "leave-last-k"
 QUANTILES = (0.8, 0.9)
 """Shares of all interactions before the validation and before the test boundary of a global-temporal split."""
 
@@ -32,9 +33,10 @@ class VariantError(ValueError):
 
 
 def split_of(training_set: TrainingSet) -> str:
-    """The kind of split, from its protocol: :data:`LEAVE_ONE_OUT`, :data:`GLOBAL_TEMPORAL` or :data:`COLD_ITEMS`."""
+    """The kind of split, from its protocol: :data:`LEAVE_ONE_OUT`, :data:`LEAVE_LAST_K`, :data:`GLOBAL_TEMPORAL` or
+    :data:`COLD_ITEMS`."""
     named = str(training_set.protocol.get("split", LEAVE_ONE_OUT))
-    return next((kind for kind in (GLOBAL_TEMPORAL, COLD_ITEMS) if named.startswith(kind)), LEAVE_ONE_OUT)
+    return next((kind for kind in (LEAVE_LAST_K, GLOBAL_TEMPORAL, COLD_ITEMS) if named.startswith(kind)), LEAVE_ONE_OUT)
 
 
 def is_tied_with_previous(interactions: Interactions) -> np.ndarray:
@@ -68,7 +70,7 @@ def with_tie_order(training_set: TrainingSet, interactions: Interactions, rule: 
         raise ValueError(f"there is no tie rule {rule!r}; it is one of {', '.join(TIE_RULES)}")
     if interactions.has_given_order or interactions.has_given_split:
         raise VariantError("the order came with the source, and no tie rule decided it")
-    _check_places_are_split(training_set)
+    _check_one_place_is_split(training_set)
     tied = is_tied_with_previous(interactions)
     in_group = tied | np.append(tied[1:], False)
     rows = np.flatnonzero(in_group)
@@ -93,7 +95,7 @@ def with_duplicates(training_set: TrainingSet, interactions: Interactions) -> Tr
     """
     if interactions.has_given_split:
         raise VariantError("the split came with the source")
-    _check_places_are_split(training_set)
+    _check_one_place_is_split(training_set)
     rows = np.repeat(np.arange(len(interactions)), 1 + interactions.duplicates)
     users, splits = interactions.users[rows], interactions.splits[rows]
     if split_of(training_set) == GLOBAL_TEMPORAL:
@@ -114,20 +116,34 @@ def with_other_split(
     Raises:
         VariantError: the split is neither.
     """
-    _check_places_are_split(training_set)
+    _check_one_place_is_split(training_set)
     if split_of(training_set) == GLOBAL_TEMPORAL:
         return with_leave_one_out(training_set, interactions)
     return with_temporal_split(training_set, interactions, quantiles)
 
 
-def _check_places_are_split(training_set: TrainingSet) -> None:
-    """Check that the split is by places in a history or by time.
+def why_no_variant(training_set: TrainingSet) -> str:
+    """Why another order or another split of the same interactions cannot be compared with a training set; empty where
+    it can.
 
-    Raises:
-        VariantError: it is by items, so that another order or another split would train on items that are held out.
+    A split by items would train on items that are held out, and one with several targets a user asks another question
+    than one with a single target.
     """
     if split_of(training_set) == COLD_ITEMS:
-        raise VariantError("the split holds out items and not places of a history")
+        return "the split holds out items and not places of a history"
+    if split_of(training_set) == LEAVE_LAST_K or training_set.later_targets is not None:
+        return "the split holds out several items of a user, and what it compares has one target a user"
+    return ""
+
+
+def _check_one_place_is_split(training_set: TrainingSet) -> None:
+    """Check that the split is by one place in a history or by time.
+
+    Raises:
+        VariantError: it is by items, or by several places.
+    """
+    if reason := why_no_variant(training_set):
+        raise VariantError(reason)
 
 
 def with_leave_one_out(training_set: TrainingSet, interactions: Interactions) -> TrainingSet:
@@ -198,6 +214,7 @@ def with_test_users(training_set: TrainingSet, rows: np.ndarray) -> TrainingSet:
         test_users=training_set.test_users[rows],
         test_targets=training_set.test_targets[rows],
         before_test=None if before_test is None else before_test.take(rows),
+        later_targets=None if training_set.later_targets is None else training_set.later_targets.take(rows),
     )
 
 

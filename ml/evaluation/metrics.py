@@ -1,14 +1,17 @@
 """Metrics of rankings over the whole catalogue.
 
-A test user has one held-out item, so every metric is a function of its rank ``r`` in the list: at a cut-off k, where
+Where a test user has one held-out item, every metric is a function of its rank ``r`` in the list: at a cut-off k, where
 ``r <= k``, recall (which is then the hit rate) is 1, nDCG ``1 / log2(r + 1)``, reciprocal rank and average precision
 ``1 / r``, precision ``1 / k``; each is 0 elsewhere, and for an item that is not in the list. What is kept of a user is
 therefore the rank alone (:func:`user_metrics`), and any metric is read from a table of ranks (:func:`metric_values`).
 
-For tasks with several relevant items a user there is :func:`relevance_metrics`, which for one relevant item equals the
-above. All of them are defined as ranx defines them (Bassani, "ranx: a blazing-fast Python library for ranking
-evaluation and comparison", ECIR 2022), and equal it to 1e-9 by test: precision divides by k however short the list is,
-average precision by the number of relevant items, and a user without a relevant item has 0 everywhere.
+Where a split holds out several items a user, the ranks of all that are in the list are kept, and how many there are;
+metrics are then those of :func:`relevance_metrics`, which for one relevant item equal the above. An item that is held
+out twice is one relevant item.
+
+All of them are defined as ranx defines them (Bassani, "ranx: a blazing-fast Python library for ranking evaluation and
+comparison", ECIR 2022), and equal it to 1e-9 by test: precision divides by k however short the list is, average
+precision by the number of relevant items, and a user without a relevant item has 0 everywhere.
 
 Metrics over a sample of candidates are not offered: they do not order recommenders as the whole catalogue does
 (Krichene and Rendle, "On sampled metrics for item recommendation", KDD 2020).
@@ -16,13 +19,16 @@ Metrics over a sample of candidates are not offered: they do not order recommend
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from ml.beyond_accuracy import measures
 from ml.data.training_set import Sequences, TrainingSet
-from ml.evaluation.rankings import RankingError, facts
+from ml.evaluation.rankings import BLOCK, RankingError, facts
 from ml.evaluation.significance import SeedValues
 
 HEADLINE = "ndcg@10"
@@ -60,6 +66,10 @@ def user_metrics(rankings: pa.Table, training_set: TrainingSet) -> pa.Table:
     as they are: scores are not sorted again, so ties stay as the recommender broke them. Whether a target lies in
     the user's own history makes no difference.
 
+    Where the training set has several targets a user, ``target_rank`` is the best of their ranks, and there are two
+    more columns: ``targets`` (int16), how many different targets the user has, and ``further_ranks`` (list of int16),
+    the ranks of the others that are in the list, ascending.
+
     :func:`ml.evaluation.rankings.read_rankings` refuses lists that hold an item twice; here the better of its ranks
     counts.
 
@@ -72,25 +82,26 @@ def user_metrics(rankings: pa.Table, training_set: TrainingSet) -> pa.Table:
     """
     known = facts(rankings)
     users, ranked_user = training_set.test_users, rankings["user_index"].to_numpy()
-    target_of = np.full(training_set.users, _NOT_TESTED, dtype=np.int32)
-    target_of[users] = training_set.test_targets
-    if len(ranked_user) and (ranked_user.min() < 0 or ranked_user.max() >= len(target_of)):
-        raise _strange_user(known)
-    wanted = target_of[ranked_user]
-    if (wanted == _NOT_TESTED).any():
-        raise _strange_user(known)
-    row_of = np.empty(training_set.users, dtype=np.int32)
+    row_of = np.full(training_set.users, _NOT_TESTED, dtype=np.int32)
     row_of[users] = np.arange(len(users))
-    ranks = rankings["rank"].to_numpy()
-    hits = np.flatnonzero(rankings["item_index"].to_numpy() == wanted)
+    if len(ranked_user) and (ranked_user.min() < 0 or ranked_user.max() >= len(row_of)):
+        raise _strange_user(known)
+    rows = row_of[ranked_user]
+    if (rows == _NOT_TESTED).any():
+        raise _strange_user(known)
+    ranks, ranked_item = rankings["rank"].to_numpy(), rankings["item_index"].to_numpy()
+    if training_set.later_targets is None:
+        hits = np.flatnonzero(ranked_item == np.asarray(training_set.test_targets)[rows])
+    else:
+        hits = np.flatnonzero(_is_held_out(rows, ranked_item, training_set))
     target_rank = np.full(len(users), _NOT_RANKED, dtype=np.int16)
-    np.minimum.at(target_rank, row_of[ranked_user[hits]], ranks[hits])
+    np.minimum.at(target_rank, rows[hits], ranks[hits])
 
     last, next_one = (np.full(len(users), np.nan, dtype=np.float32) for _ in range(2))
     scores = rankings["score"].to_numpy()
     for rank, found in ((_CUT, last), (_CUT + 1, next_one)):
         at = np.flatnonzero(ranks == rank)
-        found[row_of[ranked_user[at]]] = scores[at]
+        found[rows[at]] = scores[at]
     too_short = known["depth"] <= _CUT and known["depth"] < training_set.items
     columns = {
         "user_index": pa.array(users, pa.int32()),
@@ -99,7 +110,32 @@ def user_metrics(rankings: pa.Table, training_set: TrainingSet) -> pa.Table:
         "target_rank": pa.array(target_rank, mask=target_rank == _NOT_RANKED),
         "cut_is_tied": pa.array(last == next_one, mask=np.full(len(users), too_short)),
     }
+    if training_set.later_targets is not None:
+        columns |= _of_several(rows[hits], ranks[hits], target_rank, training_set)
     return pa.table(columns).replace_schema_metadata(rankings.schema.metadata)
+
+
+def _is_held_out(rows: np.ndarray, items: np.ndarray, training_set: TrainingSet) -> np.ndarray:
+    """Whether each item is one of the targets of the case in its row, bool ``[rows]``."""
+    relevant = training_set.relevant()
+    cases = np.repeat(np.arange(len(relevant)), relevant.lengths)
+    held_out = cases * training_set.items + np.asarray(relevant.items, dtype=np.int64)
+    return np.isin(rows.astype(np.int64) * training_set.items + items, held_out)
+
+
+def _of_several(
+    rows: np.ndarray, ranks: np.ndarray, target_rank: np.ndarray, training_set: TrainingSet
+) -> dict[str, pa.Array]:
+    """The columns ``targets`` and ``further_ranks``, from the case and the rank of each target that was found."""
+    order = np.lexsort((ranks, rows))
+    rows, ranks = rows[order], ranks[order]
+    is_further = ranks != target_rank[rows]
+    counts = np.bincount(rows[is_further], minlength=len(target_rank))
+    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
+    return {
+        "targets": pa.array(training_set.relevant().lengths, pa.int16()),
+        "further_ranks": pa.ListArray.from_arrays(pa.array(offsets), pa.array(ranks[is_further], pa.int16())),
+    }
 
 
 def seed_values(tables: Sequence[pa.Table], metric: str = HEADLINE) -> SeedValues:
@@ -120,6 +156,8 @@ def metric_values(per_user: pa.Table, metric: str) -> np.ndarray:
     Raises:
         RankingError: there is no such metric, or the rankings are too short for it.
     """
+    if _has_several(per_user):
+        return _general_values(per_user, (metric,))[metric]
     worth = _worth_by_rank(metric, facts(per_user)["depth"])
     return worth[_ranks(per_user)]
 
@@ -135,11 +173,62 @@ def mean_metrics(per_user: pa.Table) -> dict[str, float]:
     if per_user.num_rows == 0:
         raise RankingError("there is no test user, so there are no metrics")
     depth = facts(per_user)["depth"]
+    if _has_several(per_user):
+        values = _general_values(per_user, metrics_of_depth(depth))
+        # a sum that does not depend on the order
+        return {metric: math.fsum(of_users) / per_user.num_rows for metric, of_users in values.items()}
     counts = np.bincount(_ranks(per_user), minlength=depth + 1)
     return {
         metric: float((counts * _worth_by_rank(metric, depth)).sum() / per_user.num_rows)
         for metric in metrics_of_depth(depth)
     }
+
+
+def _has_several(per_user: pa.Table) -> bool:
+    return "targets" in per_user.column_names
+
+
+def _general_values(per_user: pa.Table, metrics: Sequence[str]) -> dict[str, np.ndarray]:
+    """Metrics of users with several targets, each float64 ``[users]``, a block of users at a time."""
+    depth = facts(per_user)["depth"]
+    for metric in metrics:
+        _check_depth(metric, depth)
+    found = [
+        relevance_metrics(relevance, targets, metrics) for relevance, targets in _blocks_of_relevance(per_user, depth)
+    ]
+    return {metric: np.concatenate([np.empty(0), *(block[metric] for block in found)]) for metric in metrics}
+
+
+def _blocks_of_relevance(per_user: pa.Table, depth: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Whether the item at each rank is a target, bool ``[users, depth]``, and how many targets each user has."""
+    for start in range(0, per_user.num_rows, BLOCK):
+        block = per_user.slice(start, BLOCK)
+        # a column for "not ranked", which is then left out
+        relevance = np.zeros((block.num_rows, depth + 1), dtype=bool)
+        relevance[np.arange(block.num_rows), _ranks(block)] = True
+        further = block["further_ranks"].combine_chunks()
+        rows = np.repeat(np.arange(block.num_rows), pc.list_value_length(further).to_numpy(zero_copy_only=False))
+        relevance[rows, pc.list_flatten(further).to_numpy(zero_copy_only=False)] = True
+        yield relevance[:, 1:], block["targets"].to_numpy()
+
+
+def ndcg_of_lists(lists: np.ndarray, training_set: TrainingSet, rows: np.ndarray | None = None) -> np.ndarray:
+    """nDCG of the lists of some test cases (all by default) for all of their targets, float64 ``[rows]``.
+
+    Args:
+        lists: item indices, int ``[rows, k]``, best first; negative ones stand for no item. The cut-off is k.
+        training_set: whose test cases they are for.
+        rows: the cases.
+
+    Raises:
+        ValueError: there is not one list a case.
+    """
+    if training_set.later_targets is None:
+        targets = np.asarray(training_set.test_targets)
+        return measures.ndcg(lists, targets if rows is None else targets[rows])
+    relevant = training_set.relevant(rows)
+    metric = f"ndcg@{np.shape(lists)[1]}"
+    return relevance_metrics(is_relevant(np.asarray(lists), relevant), relevant.lengths, (metric,))[metric]
 
 
 def relevance_metrics(
@@ -218,9 +307,7 @@ def is_relevant(items: np.ndarray, relevant: Sequences) -> np.ndarray:
 
 def _worth_by_rank(metric: str, depth: int) -> np.ndarray:
     """The value of a metric by the rank of the one relevant item, ``[depth + 1]``; 0 stands for not ranked."""
-    name, k = _parse(metric)
-    if k > depth:
-        raise RankingError(f"rankings of depth {depth} are too short for {metric}: rank {k} items or more")
+    name, k = _check_depth(metric, depth)
     rank = np.arange(1, k + 1)
     worth = np.zeros(depth + 1)
     worth[1 : k + 1] = {
@@ -232,6 +319,13 @@ def _worth_by_rank(metric: str, depth: int) -> np.ndarray:
         "precision": np.full(k, 1 / k),
     }[name]
     return worth
+
+
+def _check_depth(metric: str, depth: int) -> tuple[str, int]:
+    name, k = _parse(metric)
+    if k > depth:
+        raise RankingError(f"rankings of depth {depth} are too short for {metric}: rank {k} items or more")
+    return name, k
 
 
 def _ranks(per_user: pa.Table) -> np.ndarray:

@@ -49,6 +49,7 @@ def protocol_of(
     choices |= {_label(name): _value(name, value) for name, value in training_set.protocol.items()}
     choices |= {
         "test users": f"{len(training_set.test_users):,}",
+        **_test_targets(training_set),
         "validation users": f"{len(training_set.validation_users):,}",
         "test history": _test_history(training_set),
         "ranked": f"the whole catalogue, {training_set.items:,} items",
@@ -118,6 +119,16 @@ def _generation(entries: Sequence[Entry]) -> dict[str, str]:
             found = ((title, f"{counts[name]:,} of {counts['lists']:,}") for title, counts in counted)
             choices[label] = _grouped(found, others="")
     return choices
+
+
+def _test_targets(training_set: TrainingSet) -> dict[str, str]:
+    """How many targets a user has and how they are counted, where it may be several."""
+    if training_set.later_targets is None:
+        return {}
+    lengths = training_set.relevant().lengths
+    low, high = int(lengths.min(initial=0)), int(lengths.max(initial=0))
+    many = f"{low}" if low == high else f"{low} to {high}"
+    return {"test targets": f"{many} different items a user, each metric is a user's own and then a mean over users"}
 
 
 def _test_history(training_set: TrainingSet) -> str:

@@ -51,7 +51,7 @@ def to_run(rankings: pa.Table, training_set: TrainingSet) -> ranx.Run:
 
 
 def to_qrels(training_set: TrainingSet) -> ranx.Qrels:
-    """The held-out test item of each user as relevance judgements.
+    """The held-out test items of each user as relevance judgements.
 
     Args:
         training_set: the training set whose test cases are judged.
@@ -62,9 +62,11 @@ def to_qrels(training_set: TrainingSet) -> ranx.Qrels:
     require("report", "an export to ranx", ("ranx",))
     import ranx
 
-    users = _names(training_set.user_ids[training_set.test_users])
-    targets = _names(training_set.item_ids[np.asarray(training_set.test_targets)])
-    judged = {user: {item: 1} for user, item in zip(users, targets, strict=True)}
+    relevant = training_set.relevant()
+    users = _names(training_set.user_ids[np.repeat(training_set.test_users, relevant.lengths)])
+    judged: dict[str, dict[str, int]] = {}
+    for user, item in zip(users, _names(training_set.item_ids[relevant.items]), strict=True):
+        judged.setdefault(user, {})[item] = 1
     return ranx.Qrels(judged, name=training_set.dataset)
 
 

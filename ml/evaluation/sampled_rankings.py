@@ -38,6 +38,8 @@ COLUMNS = pa.schema(
 # a paired test speaks of the users that kept their target; where most did not, it would speak of few
 _KEPT_SHARE = 0.5
 _FORMAT = b"raw2rank-sampled-rankings-1"
+# in the metadata of a sample whose users have more targets than the one that stands there
+_SEVERAL = b"several_targets"
 
 
 def sample_rankings(rankings: Mapping[str, pa.Table], training_set: TrainingSet, users: int = USERS) -> pa.Table:
@@ -48,6 +50,8 @@ def sample_rankings(rankings: Mapping[str, pa.Table], training_set: TrainingSet,
             seeds, those of one.
         training_set: that was ranked for.
         users: at most so many are taken.
+
+    Where users have several targets, the sample is of the first, and says so; no test is paired on it.
 
     Returns:
         Columns :data:`COLUMNS`, by ascending ``user_id`` and ``recommender``; one row for each of both, also where the
@@ -104,7 +108,9 @@ def _table(
             "target_rank": pa.array(ranks.reshape(-1), pa.int16(), mask=ranks.reshape(-1) == 0),
             "items": pa.ListArray.from_arrays(pa.array(offsets), _texts(training_set.item_ids, flat[kept])),
         },
-        schema=COLUMNS.with_metadata({b"raw2rank": _FORMAT}),
+        schema=COLUMNS.with_metadata(
+            {b"raw2rank": _FORMAT} | ({} if training_set.later_targets is None else {_SEVERAL: b"yes"})
+        ),
     )
 
 
@@ -133,6 +139,7 @@ class PairedSamples:
 
     Attributes:
         counts: users sampled in the first, in the second, in both, and those of both whose target is the same item.
+        have_several: whether the users of a sample have more targets than the one that it holds.
     """
 
     def __init__(self, before: pa.Table, after: pa.Table) -> None:
@@ -143,12 +150,14 @@ class PairedSamples:
         self._both = sorted(targets[0].keys() & targets[1].keys())
         kept = [user for user in self._both if targets[0][user] == targets[1][user]]
         self.counts = (len(targets[0]), len(targets[1]), len(self._both), len(kept))
-        self._kept = kept if len(kept) >= max(2, _KEPT_SHARE * min(self.counts[:2])) else []
+        self.have_several = any(_SEVERAL in (table.schema.metadata or {}) for table in self._tables)
+        self._kept = kept if not self.have_several and len(kept) >= max(2, _KEPT_SHARE * min(self.counts[:2])) else []
 
     def ranks(self, name: str) -> tuple[np.ndarray, np.ndarray] | None:
         """Ranks of the target before and after for the users who kept it, 0 where it was not ranked, ``[users]``.
 
-        ``None`` where fewer kept it than half of the smaller sample, or a sample does not know the recommender.
+        ``None`` where fewer kept it than half of the smaller sample, users have several targets, or a sample does not
+        know the recommender.
         """
         rows = [self._rows(table, name, self._kept) for table in self._tables]
         parts = [part for part in rows if part is not None]

@@ -122,15 +122,22 @@ def slices_of(training_set: TrainingSet, interactions: Interactions | None = Non
       known. Bounds are inclusive: exactly 7 days is ``up to 7 days``.
     - ``repeated target``: whether the target is in the user's history already.
 
+    Where users have several targets, one decides for all: a user is in the bucket of the least popular target, of a
+    target that nobody is trained on, and of a target that is in the history, where there is such a one. The time is
+    that to the first target.
+
     Raises:
         ValueError: the interactions do not have the same test users as the training set.
     """
     histories = training_set.histories("test")
-    targets = np.asarray(training_set.test_targets)
+    held_out = training_set.held_out()
+    case = np.repeat(np.arange(len(held_out)), held_out.lengths)
     popularity = np.bincount(training_set.train.items, minlength=training_set.items)
-    is_target = histories.items == np.repeat(targets, histories.lengths)
-    rows = np.repeat(np.arange(len(histories)), histories.lengths)
-    is_repeated = np.bincount(rows[is_target], minlength=len(histories)) > 0
+    group = np.zeros(len(held_out), dtype=np.int64)
+    # groups are numbered from the most popular to the least
+    np.maximum.at(group, case, popularity_groups(popularity)[held_out.items])
+    is_unknown = np.bincount(case, popularity[held_out.items] == 0, len(held_out)) > 0
+    is_repeated = np.bincount(case, in_history(training_set), len(held_out)) > 0
     parts = [
         Slice(
             "history length",
@@ -144,14 +151,25 @@ def slices_of(training_set: TrainingSet, interactions: Interactions | None = Non
                 f"middle: next {100 - HEAD_PERCENT - TAIL_PERCENT} %",
                 f"tail: last {TAIL_PERCENT} %",
             ),
-            popularity_groups(popularity)[targets],
+            group,
         ),
-        Slice("target in training", ("seen in training", "not seen in training"), (popularity[targets] == 0) * 1),
+        Slice("target in training", ("seen in training", "not seen in training"), is_unknown * 1),
     ]
     if interactions is not None and interactions.has_times:
         parts.append(_time_slice(training_set, interactions))
     parts.append(Slice("repeated target", ("new target", "target in the history"), is_repeated * 1))
     return tuple(parts)
+
+
+def in_history(training_set: TrainingSet) -> np.ndarray:
+    """Which targets of :meth:`~ml.data.training_set.TrainingSet.held_out` are in the history of their user already,
+    bool ``[test targets]``."""
+    histories, held_out = training_set.histories("test"), training_set.held_out()
+    known, wanted = (
+        np.repeat(np.arange(len(rows)), rows.lengths) * training_set.items + np.asarray(rows.items, dtype=np.int64)
+        for rows in (histories, held_out)
+    )
+    return np.isin(wanted, known)
 
 
 def _time_slice(training_set: TrainingSet, interactions: Interactions) -> Slice:
@@ -173,6 +191,8 @@ def _time_since_last(training_set: TrainingSet, interactions: Interactions) -> t
     """Milliseconds between each test target and what the user's test history ends with, int64 ``[test users]``; and
     whether there is a history, bool ``[test users]``."""
     tested = np.flatnonzero(interactions.split_is("test"))
+    # of several targets of a user the first
+    tested = tested[np.unique(interactions.users[tested], return_index=True)[1]]
     if not (
         np.array_equal(interactions.users[tested], training_set.test_users)
         and np.array_equal(interactions.items[tested], training_set.test_targets)

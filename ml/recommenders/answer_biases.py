@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from scipy.stats import spearmanr
 
-from ml.beyond_accuracy.measures import ndcg
 from ml.data.training_set import TrainingSet
 from ml.evaluation.intervals import bootstrap_interval
+from ml.evaluation.metrics import ndcg_of_lists
 from ml.evaluation.rankings import BLOCK, rank_depth
 from ml.evaluation.significance import SeedValues, paired_test
 from ml.recommenders.answer_facts import AnswerFacts, Bounded
@@ -77,7 +77,7 @@ def measure_answers(
         position=_bounded([_position_bias(each) for each in asked], seed),
         rank_by_place=_rank_by_place(turns, recipe.candidates),
         **_popularity_facts(asked, training_set.test_targets, recommender.counts, seed),
-        **_accuracy_facts(asked, training_set.test_targets),
+        **_accuracy_facts(asked, training_set),
     )
 
 
@@ -102,12 +102,12 @@ def _popularity_facts(asked: Sequence[Asked], targets: np.ndarray, counts: np.nd
     }
 
 
-def _accuracy_facts(asked: Sequence[Asked], targets: np.ndarray) -> dict[str, Any]:
+def _accuracy_facts(asked: Sequence[Asked], training_set: TrainingSet) -> dict[str, Any]:
     if len(asked) < 2:
         return dict.fromkeys(("ndcg", "ndcg_of_part", "ndcg_difference", "p_value"))
-    of_asked = targets[[each.row for each in asked]]
-    reached = ndcg(np.array([each.reordered()[:CUT_OFF] for each in asked]), of_asked)
-    came = ndcg(np.array([each.came[:CUT_OFF] for each in asked]), of_asked)
+    rows = np.array([each.row for each in asked])
+    reached = ndcg_of_lists(np.array([each.reordered()[:CUT_OFF] for each in asked]), training_set, rows)
+    came = ndcg_of_lists(np.array([each.came[:CUT_OFF] for each in asked]), training_set, rows)
     test = paired_test(SeedValues.of_one_seed(reached), SeedValues.of_one_seed(came))
     difference = test.interval()
     return {

@@ -222,12 +222,15 @@ def _audit_asset(audit: Registered) -> dg.AssetsDefinition:
         metadata={"dagster/column_schema": array_schema(audit=("json", "verdict, tables, charts and facts"))},
     )
     def audited(context: dg.AssetExecutionContext, settings: Settings) -> dg.MaterializeResult:
+        from ml.audits.audit import of_first_targets
         from ml.data.files import atomic_file
         from ml.reports.render.markdown import evaluation as markdown_evaluation
 
         paths = Workspace.current().dataset(context.partition_key)
         material = Material(paths, settings, audit.needs)
         found: Audit = audit.resolve()(**{need: getattr(material, need) for need in audit.needs})
+        if material.sequences.later_targets is not None:
+            found = of_first_targets(found)
         path = paths.asset("audits") / f"{name}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_file(path) as temporary:

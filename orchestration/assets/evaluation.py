@@ -45,7 +45,7 @@ def compared_recommenders(dataset: str) -> list[str]:
 @dg.asset(
     key=["evaluation", "user_metrics"],
     deps=[*RANKINGS, ["training_sets", "sequences"], ["settings", "comparison"]],
-    description="Where the held-out item of every test user stands in the ranking of every recommender compared: all "
+    description="Where the held-out items of every test user stand in the ranking of every recommender compared: all "
     "that metrics of accuracy need.",
     kinds={"numpy", "parquet"},
     code_version=code_version("ml.evaluation.metrics"),

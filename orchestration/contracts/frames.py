@@ -38,7 +38,24 @@ def load_frame(contract: Contract, dataset: str) -> pd.DataFrame:
         return _sizes(paths)
     if layer == "landing":
         return landed_files(paths.asset(layer, name), contract)
-    return read_columns(paths.table(layer, name), contract.columns)
+    frame = read_columns(paths.table(layer, name), contract.columns)
+    return one_test_item_a_user(frame, dataset) if (layer, name) == ("marts", "splits") else frame
+
+
+def one_test_item_a_user(frame: pd.DataFrame, dataset: str) -> pd.DataFrame:
+    """The splits with one of the test items of each user under ``test``, where the settings ask for several: those
+    after it are ``further test``, up to as many as are asked for."""
+    from ml.data.variants import LEAVE_LAST_K
+    from orchestration.dataset_settings import read_settings
+
+    if "split" not in frame or "user_id" not in frame:
+        return frame
+    tested = frame[frame["split"] == "test"]
+    place = tested.groupby("user_id").cumcount()
+    if not (place > 0).any() or (settings := read_settings("dataset", dataset))["split"] != LEAVE_LAST_K:
+        return frame
+    further = tested.index[place % settings["last_items"] > 0]
+    return frame.assign(split=frame["split"].mask(frame.index.isin(further), "further test"))
 
 
 def results_folder(paths: DatasetPaths) -> Path:
@@ -93,6 +110,7 @@ def _sizes(paths: DatasetPaths) -> pd.DataFrame:
             "train_interactions": [len(training_set.train.items)],
             "validation_cases": [len(training_set.validation_users)],
             "test_cases": [len(training_set.test_users)],
+            "test_targets": [len(training_set.held_out().items)],
             "items_never_trained": [training_set.items - int(learned.sum())],
             "users_in_marts": [int(marts["users"])],
             "items_in_marts": [int(marts["items"])],
@@ -105,8 +123,6 @@ def _sizes(paths: DatasetPaths) -> pd.DataFrame:
 
 def seen_targets(training_set: TrainingSet) -> int:
     """Test targets that are in the history of their user."""
-    import numpy as np
+    from ml.evaluation.slices import in_history
 
-    histories, targets = training_set.histories("test"), training_set.targets_of("test")
-    cases = np.repeat(np.arange(len(targets)), histories.lengths)
-    return len(np.unique(cases[histories.items == np.asarray(targets)[cases]]))
+    return int(in_history(training_set).sum())

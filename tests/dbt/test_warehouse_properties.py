@@ -49,6 +49,9 @@ ALL_SETTINGS = {
         min_rating=0.5,
     ),
     "cold-items": Settings(k_core=0, split="cold-items", seed=3, validation_users=4, cold_items=0.3),
+    "leave-last-k": Settings(
+        k_core=2, split="leave-last-k", last_items=3, tie_order="item", seed=4, validation_users=5
+    ),
     "cold-items-all": Settings(k_core=2, split="cold-items", seed=1, validation_users=0, cold_items=0.15),
 }
 EVERY_SETTINGS = pytest.mark.parametrize("settings", ALL_SETTINGS.values(), ids=ALL_SETTINGS)
@@ -69,7 +72,7 @@ def test_marts_are_what_plain_python_makes_of_the_dump(compiled: CompiledProject
     for seed in (0, 2):
         assert_marts_are_expected(compiled, dirty_landing(seed, users=10 + 9 * seed, reviews=60 + 150 * seed), settings)
     assert_marts_are_expected(compiled, divided_landing(seed=8), settings)
-    if settings.split == "leave-one-out":
+    if settings.split.startswith("leave-"):
         assert_marts_are_expected(compiled, ordered_landing(seed=9), settings)
 
 
@@ -126,6 +129,39 @@ def test_data_tests_of_cold_items_find_targets_out_of_place(compiled: CompiledPr
             assert failing & {targets, sample} >= found, (right, wrong)
 
 
+def test_leaving_the_last_one_out_is_leave_one_out(compiled: CompiledProject) -> None:
+    settings = replace(ALL_SETTINGS["hash"], validation_users=4)
+    for landing in (dirty_landing(seed=2, users=30, reviews=200), divided_landing(seed=8), ordered_landing(seed=9)):
+        found = []
+        for chosen in (settings, replace(settings, split="leave-last-k", last_items=1)):
+            with compiled.build(landing, chosen) as connection:
+                found.append(connection.execute("select * from warehouse.marts.splits").to_arrow_table())
+        assert found[0].equals(found[1])
+        assert set(found[0]["split"].to_pylist()) >= {"train", "test"}
+
+
+def test_data_tests_of_leave_last_k_find_targets_out_of_place(compiled: CompiledProject) -> None:
+    settings = replace(ALL_SETTINGS["leave-last-k"], last_items=2)
+    targets, sample = "assert_targets_are_where_the_split_puts_them", "assert_validation_sample_has_its_size"
+    with compiled.build(dirty_landing(seed=2, users=90, reviews=400), settings) as connection:
+        assert compiled.failing_data_tests(connection, settings) == set()
+        connection.execute("create table good as from warehouse.marts.splits")
+        several = "select max(count(*)) over () from good where split = 'test' group by user_id"
+        assert connection.execute(several).fetchone() == (2,)
+        for wrong, right, found in (
+            ("train", "test", {targets}),
+            ("validation", "test", {targets, sample}),
+            ("test", "validation", {targets, sample}),
+            ("train", "validation", {sample}),
+        ):
+            connection.execute(
+                f"create or replace table warehouse.marts.splits as "
+                f"select * replace (if(split = '{right}', '{wrong}', split) as split) from good"
+            )
+            failing = compiled.failing_data_tests(connection, settings)
+            assert failing & {targets, sample} >= found, (right, wrong)
+
+
 def test_data_tests_hold_for_an_order_without_times(compiled: CompiledProject) -> None:
     settings = ALL_SETTINGS["hash"]
     with compiled.build(ordered_landing(seed=9), settings) as connection:
@@ -144,7 +180,7 @@ def test_order_of_files_and_lines_matters_under_the_rule_file_alone(
 ) -> None:
     landing = divided_landing(seed=20)
     families = [(landing, landing.shuffled(1), landing.shuffled(2))]
-    if settings.split == "leave-one-out":
+    if settings.split.startswith("leave-"):
         # where the order of the source counts, a row keeps its place in it, and may come at any time
         ordered = ordered_landing(seed=20)
         rows = ordered.reviews
@@ -311,8 +347,13 @@ NO_BOUNDARY = "must be a number between 0 and 1, such as '0.8', or an ISO date s
         ({"tie_order": "random"}, "the variable tie_order must be one of hash, file, item, shuffle, not 'random'"),
         (
             {"split": "random"},
-            "the variable split must be one of leave-one-out, global-temporal, cold-items, not 'random'",
+            "the variable split must be one of leave-one-out, leave-last-k, global-temporal, cold-items, not 'random'",
         ),
+        (
+            {"split": "leave-last-k", "last_items": 0},
+            "the variable last_items must be a whole number of 1 or more, not '0'",
+        ),
+        ({"split": "leave-last-k", "last_items": "all"}, f"the variable last_items {NO_WHOLE_NUMBER} 'all'"),
         ({"k_core": -1}, f"the variable k_core {NO_WHOLE_NUMBER} '-1'"),
         ({"k_core_items": -2}, "the variable k_core_items must be a whole number of 0 or more, or -1 to be as k_core"),
         ({"k_core": 2, "k_core_rows_in_memory": "all"}, f"the variable k_core_rows_in_memory {NO_WHOLE_NUMBER} 'all'"),

@@ -43,6 +43,7 @@ class Settings:
     validation_users: int = 512
     validation_from: str = "0.8"
     test_from: str = "0.9"
+    last_items: int = 5
     cold_items: float = 0.1
 
     def k_core_of(self, side: str) -> int:
@@ -191,16 +192,18 @@ def sampled(users: list[str], settings: Settings) -> set[str]:
     return set(ordered[: settings.validation_users] if settings.validation_users else ordered)
 
 
-def leave_one_out(histories: dict[str, list[Interaction]], settings: Settings) -> dict[str, list[str]]:
+def hold_out_the_last(
+    histories: dict[str, list[Interaction]], settings: Settings, targets: int
+) -> dict[str, list[str]]:
     undivided = {user for user, history in histories.items() if all(one.given_split is None for one in history)}
-    sample = sampled([user for user in undivided if len(histories[user]) >= 3], settings)
+    sample = sampled([user for user in undivided if len(histories[user]) >= targets + 2], settings)
     labels = {}
     for user, history in histories.items():
         labels[user] = ["train"] * len(history)
-        if user in undivided and len(history) >= 2:
-            labels[user][-1] = "test"
+        if user in undivided and len(history) > targets:
+            labels[user][-targets:] = ["test"] * targets
         if user in sample:
-            labels[user][-2] = "validation"
+            labels[user][-targets - 1] = "validation"
     return labels
 
 
@@ -339,8 +342,9 @@ def reference_marts(landing: Landing, settings: Settings) -> dict[str, list[dict
     ]
 
     validation_from = test_from = None
-    if settings.split == "leave-one-out":
-        labels = leave_one_out(histories, settings)
+    if settings.split in ("leave-one-out", "leave-last-k"):
+        targets = 1 if settings.split == "leave-one-out" else settings.last_items
+        labels = hold_out_the_last(histories, settings, targets)
     elif settings.split == "cold-items":
         labels = hold_out_items(histories, settings)
     else:

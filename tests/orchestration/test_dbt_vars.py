@@ -15,7 +15,7 @@ from orchestration.resources import DEFAULTS, Settings
 VARS = yaml.safe_load((DBT_FOLDER / "dbt_project.yml").read_text(encoding="utf-8"))["vars"]
 # how the warehouse is built and not what it holds
 NOT_A_SETTING = {"k_core_rows_in_memory"}
-# a word that a macro accepts for a variable: one_of('split', ['leave-one-out', 'global-temporal', 'cold-items'])
+# a word that a macro accepts for a variable: one_of('split', ['leave-one-out', 'leave-last-k', ...])
 ONE_OF = re.compile(r"one_of\('(\w+)', \[(.*?)\]\)")
 
 

@@ -218,6 +218,7 @@ def sequences() -> pd.DataFrame:
             "items_in_marts": [40],
             "test_cases_in_marts": [290],
             "seen_targets": [2],
+            "test_targets": [290],
             "exclude_seen": [True],
         }
     )

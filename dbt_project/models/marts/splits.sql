@@ -1,4 +1,5 @@
 {%- set validation_users = whole_number('validation_users') -%}
+{%- set held_out = held_out_at_the_end() -%}
 
 with interactions as (
     select * from {{ ref('interactions') }}
@@ -14,7 +15,7 @@ cold_items as ( -- noqa: ST03
     select * from {{ ref('int_cold_items') }}
 ),
 
-{% if split_rule() == 'leave-one-out' -%}
+{% if held_out > 0 -%}
 histories as (
     select
         user_id,
@@ -28,19 +29,25 @@ histories as (
 users_to_validate as (
     select user_id
     from histories
-    where interactions >= 3
+    where interactions >= {{ held_out + 2 }}
 ),
 
 placed as (
     select
         interactions.*,
         case
-            when histories.interactions >= 2 and interactions.position = histories.interactions - 1 then 'test'
-            when interactions.position = histories.interactions - 2 then 'validation'
+            when
+                histories.interactions >= {{ held_out + 1 }}
+                and interactions.position >= histories.interactions - {{ held_out }}
+                then 'test'
+            when interactions.position = histories.interactions - {{ held_out + 1 }} then 'validation'
             else 'train'
         end as if_validated,
         case
-            when histories.interactions >= 2 and interactions.position = histories.interactions - 1 then 'test'
+            when
+                histories.interactions >= {{ held_out + 1 }}
+                and interactions.position >= histories.interactions - {{ held_out }}
+                then 'test'
             else 'train'
         end as otherwise
     from interactions

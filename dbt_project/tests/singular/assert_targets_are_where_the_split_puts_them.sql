@@ -1,3 +1,5 @@
+{%- set held_out = held_out_at_the_end() -%}
+
 -- histories that another's split divides are as they are
 with splits as (
     select
@@ -19,13 +21,13 @@ cold_items as ( -- noqa: ST03
     select * from {{ ref('int_cold_items') }}
 ),
 
-{% if split_rule() == 'leave-one-out' -%}
--- of n interactions: position n - 1 is test (n >= 2), n - 2 validation or train, all before train
+{% if held_out > 0 -%}
+-- of n interactions: the last k are test (n > k), the one before is validation or train (n > k + 1), all before train
 misplaced as (
     select *
     from splits
-    where (split = 'test') <> (from_the_end = 1 and interactions >= 2)
-        or (split = 'validation' and (from_the_end <> 2 or interactions < 3))
+    where (split = 'test') <> (from_the_end <= {{ held_out }} and interactions > {{ held_out }})
+        or (split = 'validation' and (from_the_end <> {{ held_out + 1 }} or interactions < {{ held_out + 2 }}))
         or split not in ('train', 'validation', 'test')
 )
 {%- elif split_rule() == 'cold-items' -%}

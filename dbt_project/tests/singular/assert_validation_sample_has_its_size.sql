@@ -22,8 +22,8 @@ splits as (
 histories as (
     select
         splits.user_id,
-        {% if split_rule() == 'leave-one-out' -%}
-        count(*) >= 3 as is_eligible,
+        {% if held_out_at_the_end() > 0 -%}
+        count(*) >= {{ held_out_at_the_end() + 2 }} as is_eligible,
         {%- elif split_rule() == 'cold-items' -%}
         bool_or(cold_for = 'validation' and follows_others and coalesce(position < tested_at, true)) as is_eligible,
         {%- else -%}

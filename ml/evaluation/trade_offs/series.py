@@ -12,6 +12,7 @@ import numpy as np
 from ml.beyond_accuracy import measures
 from ml.beyond_accuracy.goals import GoalOnData, GoalUnavailable
 from ml.data.training_set import TrainingSet
+from ml.evaluation.metrics import ndcg_of_lists
 
 CUT = 10
 
@@ -103,7 +104,9 @@ def measure_series(
         for (seed, one), place in product(enumerate(seeds), range(len(tradeoffs) if len(histories) else 0)):
             lists = one.lists(place, split, k)
             if lists is not None:
-                found[0, seed, place] = measures.ndcg(lists, targets)
+                found[0, seed, place] = (
+                    ndcg_of_lists(lists, training_set) if split == "test" else measures.ndcg(lists, targets)
+                )
                 found[1, seed, place] = goal.measure(lists, histories)
                 if split == "test":
                     percentiles[seed, place] = _mean(popularity.measure(lists, histories))

@@ -99,7 +99,7 @@ def measured_cases(
     champion: pa.Table | None = None,
     champion_knows: np.ndarray | None = None,
 ) -> Cases:
-    """nDCG@10 of each test user.
+    """nDCG@10 of each test user: the case is the user, also where several targets of one are held out.
 
     Args:
         training_set: that all were ranked for.
@@ -116,12 +116,14 @@ def measured_cases(
 
 def slices_for_the_gate(training_set: TrainingSet, champion_knows: np.ndarray | None = None) -> dict[str, np.ndarray]:
     """The users of each slice, bool ``[test users]``: the parts of :func:`ml.evaluation.slices.slices_of` that a new
-    release may harm unseen."""
+    release may harm unseen. A user with several targets is in the slice of tail items, or of new ones, where one of the
+    targets is such an item."""
     parts = {part.name: part for part in slices_of(training_set)}
-    targets = np.asarray(training_set.test_targets)
     new = parts["target in training"].buckets == 1
     if champion_knows is not None:
-        new |= ~champion_knows[targets]
+        held_out = training_set.held_out()
+        case = np.repeat(np.arange(len(held_out)), held_out.lengths)
+        new |= np.bincount(case, ~champion_knows[held_out.items], len(held_out)) > 0
     return {
         SHORT_HISTORIES: parts["history length"].buckets < _SHORT,
         TAIL_ITEMS: parts["target popularity"].buckets == _TAIL,

@@ -65,10 +65,11 @@ def _generation(lake: Path, name: str, title: str, recipe: Mapping[str, Any]) ->
 
 def _tuple_figures(lake: Path, codes: str, rankings: pa.Table) -> TupleFigures | None:
     before = lake / "codes" / codes / VALUES_BEFORE
-    if not before.exists():
+    training_set = TrainingSet.load(lake / "training_sets" / "sequences")
+    # identifiers are compared by the rank of one target
+    if not before.exists() or training_set.later_targets is not None:
         return None
     values = np.load(before, allow_pickle=False)
-    training_set = TrainingSet.load(lake / "training_sets" / "sequences")
     lists, targets = _lists(rankings, training_set), np.asarray(training_set.test_targets)
     of_tuples = tuple_metrics(values, lists, targets, _CUT)
     hits = lists[:, :_CUT] == targets[:, None]

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from ml.data.training_set import TrainingSet
 from ml.evaluation.rankings import facts
+from ml.evaluation.slices import in_history
 from ml.reports.content.report import Example, ExampleItem, Examples, LeaderboardRow
 
 _USERS = 4
@@ -38,7 +39,8 @@ def training_set_digest(lake: Path) -> str:
 
 
 def count_tied_targets(splits: pa.Table) -> int:
-    """Test interactions that share their timestamp with the interaction of the same user before them.
+    """Test interactions that share their timestamp with the interaction of the same user before them; of several
+    targets of a user the first counts.
 
     Args:
         splits: ``user_id``, ``position``, ``timestamp`` and ``split``, in any order.
@@ -49,7 +51,8 @@ def count_tied_targets(splits: pa.Table) -> int:
     time = columns["timestamp"].to_numpy()
     tested = pc.equal(columns["split"], "test").to_numpy()
     follows = columns["position"].to_numpy()[1:] > 0
-    return int((tested[1:] & follows & (time[1:] == time[:-1])).sum())
+    # what precedes the first target of a user is no target
+    return int((tested[1:] & follows & ~tested[:-1] & (time[1:] == time[:-1])).sum())
 
 
 def _consecutive(columns: pa.Table) -> bool:
@@ -64,11 +67,9 @@ def _consecutive(columns: pa.Table) -> bool:
 
 
 def count_repeated_targets(training_set: TrainingSet) -> int:
-    """Test users whose target is already in their history."""
-    histories = training_set.histories("test")
-    of_row = np.repeat(np.arange(len(histories)), histories.lengths)
-    seen = histories.items == np.asarray(training_set.test_targets)[of_row]
-    return len(np.unique(of_row[seen]))
+    """Test users with a target that is already in their history."""
+    held_out = training_set.held_out()
+    return len(np.unique(np.repeat(np.arange(len(held_out)), held_out.lengths)[in_history(training_set)]))
 
 
 def history_lengths(lake: Path) -> tuple[tuple[int, int], ...]:
@@ -88,34 +89,39 @@ def examples(lake: Path, leader: LeaderboardRow) -> Examples:
     users = np.asarray(training_set.test_users)[cases]
     chosen = rankings.filter(pc.is_in(rankings["user_index"], pa.array(users, pa.int32())))
     histories = training_set.histories("test").take(cases)
-    targets = np.asarray(training_set.test_targets)[cases]
+    held_out = training_set.held_out(cases)
     ranked: dict[int, list[tuple[int, int]]] = {int(user): [] for user in users}
     for record in chosen.select(["user_index", "rank", "item_index"]).to_pylist():
         ranked[record["user_index"]].append((record["rank"], record["item_index"]))
     lists = [[item for _, item in sorted(ranked[int(user)])] for user in users]
 
     wanted = {int(item) for row in range(len(users)) for item in histories[row][-_HISTORY_TAIL:]}
-    wanted |= {int(item) for item in targets} | {item for items in lists for item in items[:_RECOMMENDED]}
+    wanted |= {int(item) for item in held_out.items} | {item for items in lists for item in items[:_RECOMMENDED]}
     identities = {item: training_set.item_ids[item].decode() for item in wanted}
     titles = titles_of(lake, sorted(identities.values()))
 
     found = []
     for row, user in enumerate(users):
-        history, target, items = histories[row].tolist(), int(targets[row]), lists[row]
+        history, items = histories[row].tolist(), lists[row]
+        target, *later = held_out[row].tolist()
 
-        def show(item: int, target: int | None, history: list[int]) -> ExampleItem:
+        def show(item: int, targets: list[int], history: list[int]) -> ExampleItem:
             identity = identities[item]
-            return ExampleItem(identity, titles.get(identity), item == target, item in history)
+            is_next = item in targets[:1]
+            return ExampleItem(
+                identity, titles.get(identity), is_next, item in history, item in targets and not is_next
+            )
 
         found.append(
             Example(
                 user_id=training_set.user_ids[user].decode(),
                 history_length=len(history),
-                history=tuple(show(item, None, []) for item in history[-_HISTORY_TAIL:]),
-                target=show(target, target, history),
-                recommended=tuple(show(item, target, history) for item in items[:_RECOMMENDED]),
+                history=tuple(show(item, [], []) for item in history[-_HISTORY_TAIL:]),
+                target=show(target, [target], history),
+                recommended=tuple(show(item, [target, *later], history) for item in items[:_RECOMMENDED]),
                 target_rank=items.index(target) + 1 if target in items else None,
                 depth=depth,
+                later_targets=tuple(show(item, later, history) for item in later),
             )
         )
     return Examples(leader.title, _RULE, tuple(found))

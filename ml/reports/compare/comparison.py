@@ -34,7 +34,7 @@ UNPAIRED = "unpaired"
 _MADE = ("kind", "fit_on", "loss", "seed", "seeds", "parameters")
 # entries of the protocol that follow from the data
 _VALIDATION_USERS = "validation users"
-_MEASURED = {"dataset", "dataset digest", "test users", _VALIDATION_USERS, "ranked"}
+_MEASURED = {"dataset", "dataset digest", "test users", "test targets", _VALIDATION_USERS, "ranked"}
 # entries that sum up the rows of the leaderboard, which are compared one by one
 _OF_RECOMMENDERS = {
     *("fit on", "seeds", "codes", "losses", "maximum length", "beam"),
@@ -164,6 +164,7 @@ class Comparison:
         new: titles of recommenders of the second report alone.
         gone: titles of recommenders of the first alone.
         sampled: users sampled in the first, in the second, in both, and those of both that kept their target.
+        several_targets: whether users have more targets than the one that the samples hold.
     """
 
     before: Report
@@ -184,6 +185,7 @@ class Comparison:
     new: tuple[str, ...]
     gone: tuple[str, ...]
     sampled: tuple[int, int, int, int]
+    several_targets: bool = False
 
 
 def compare(before: Report, after: Report) -> Comparison:
@@ -222,6 +224,7 @@ def compare(before: Report, after: Report) -> Comparison:
         new=tuple(row["title"] for name, row in after.board.items() if name not in before.board),
         gone=tuple(row["title"] for name, row in before.board.items() if name not in after.board),
         sampled=samples.counts,
+        several_targets=samples.have_several,
     )
 
 

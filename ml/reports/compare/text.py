@@ -282,6 +282,8 @@ def _how_tested(found: Comparison) -> str:
         why = (
             ""
             if paired
+            else "; the samples hold the first target of users who have several, so no test is paired on them"
+            if found.several_targets
             else f"; of the {both} users in both samples, {kept} kept their target, too few for a paired test"
         )
         before, after = map(numbers.count, unpaired.users)

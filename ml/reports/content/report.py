@@ -253,12 +253,14 @@ class Check:
 
 @dataclass(frozen=True)
 class ExampleItem:
-    """An item in an example: identity, title (``None`` when unknown) and two marks."""
+    """An item in an example: identity, title (``None`` when unknown) and marks: it is the next item, the user had it
+    before, it is a target after the next item."""
 
     item_id: str
     title: str | None = None
     is_target: bool = False
     in_history: bool = False
+    is_later_target: bool = False
 
 
 @dataclass(frozen=True)
@@ -269,10 +271,11 @@ class Example:
         user_id: identity of the user.
         history_length: items in the whole history that was ranked from.
         history: its last items, oldest first.
-        target: the held-out item.
+        target: the held-out item, of several the first.
         recommended: best first.
         target_rank: 1-based rank of the target in the ranking that was kept; ``None`` when it is not in it.
         depth: length of that ranking.
+        later_targets: the held-out items after the first, in their order.
     """
 
     user_id: str
@@ -282,6 +285,7 @@ class Example:
     recommended: tuple[ExampleItem, ...]
     target_rank: int | None
     depth: int
+    later_targets: tuple[ExampleItem, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,18 @@ from ml.audits.audit import CANNOT_TELL, CONCERN, NOTE, Audit
 from ml.evaluation.metrics import metric_name
 from ml.number_format import listed, percent
 from ml.reports.content.report import HEADLINE, Leaderboard, LeaderboardRow, ReportContent, SliceRow
-from ml.reports.words.wording import metrics_of
+from ml.reports.words.wording import has_several_targets, metrics_of
 from ml.tables import Chart, Line
 
 # how a metric relates to others when each user has one held-out item
 _FAMILIES = {
     "recall": "With one held-out item per user, it equals the hit rate.",
     "precision": "With one held-out item per user, it equals recall at k divided by k.",
+}
+# the same where each has several
+_FAMILIES_OF_SEVERAL = {
+    "recall": "The share of a user's held-out items that are in the list.",
+    "precision": "The number of a user's held-out items that are in the list, divided by k.",
 }
 
 
@@ -63,8 +68,8 @@ def families(board: Leaderboard) -> tuple[Family, ...]:
     names: dict[str, list[str]] = {}
     for metric in metrics_of(board):
         names.setdefault(metric.partition("@")[0], []).append(metric)
-    notes = dict(_FAMILIES)
-    if "map" in names and "mrr" in names and _is_reciprocal_rank(board):
+    notes = dict(_FAMILIES_OF_SEVERAL if has_several_targets(board) else _FAMILIES)
+    if "map" in names and "mrr" in names and not has_several_targets(board) and _is_reciprocal_rank(board):
         del names["map"]
         notes["mrr"] = "With one held-out item per user, MAP is equal to it."
     return tuple(

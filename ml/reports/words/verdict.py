@@ -17,7 +17,7 @@ from ml.evaluation.metrics import metric_name
 from ml.number_format import NO_BREAK, count, metric_value, of, p_value, percent
 from ml.reports.content.report import HEADLINE, Leaderboard, LeaderboardRow, ReportContent
 from ml.reports.words.row_marks import mark_sentences
-from ml.reports.words.wording import interval
+from ml.reports.words.wording import has_several_targets, interval
 
 # Smaller shares than these are not worth a caveat.
 _TIED_SHARE = 0.05
@@ -75,6 +75,13 @@ def caveats(content: ReportContent) -> Iterator[str]:
             "nothing of such an item: what it ranks first is among the other items, and its results are at the level "
             "of chance or below. Only recommenders that score every item by its text can do better; the text graphs "
             "choose among items of the training histories and cannot."
+        )
+    if has_several_targets(board):
+        yield (
+            "Each user is tested with several items. A metric is that of the user over all of them, and the mean is "
+            "over users; an item that is held out twice counts once. Audits and examples that speak of “the target” or "
+            "the next item mean the first of them, and a slice by target contains a user if any of the targets belongs "
+            "to it."
         )
     audited = {audit.name for audit in content.audits}
     if "ties" not in audited:
@@ -177,8 +184,9 @@ def _repeat_caveat(content: ReportContent) -> Iterator[str]:
     repeated, users = content.statistics.get("test_targets_repeated"), content.leaderboard.test_users
     if repeated and users and repeated / users >= _REPEATED_SHARE:
         yield (
-            f"{percent(repeated / users)} of the test targets are already in the user's history, which favours "
-            "recommenders that repeat items."
+            f"{percent(repeated / users)} of the test "
+            + ("users have a target that is" if has_several_targets(content.leaderboard) else "targets are")
+            + " already in the user's history, which favours recommenders that repeat items."
         )
 
 

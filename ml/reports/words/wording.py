@@ -59,6 +59,26 @@ GLOSSARY = (
     ("Aligned", "A model that writes lists, trained further with rewards for accuracy and for a goal beyond it."),
     ("logQ corrected", "Scores of sampled negatives are corrected for how often each item is drawn."),
 )
+# of users with several targets, in place of the entries of the same name
+_OF_SEVERAL = {
+    "nDCG@10": "The sum of 1 / log2(1 + rank) over the held-out items among the first ten, divided by that of the best "
+    "possible list; the mean over users.",
+    "Recall@k": "Share of a user's held-out items that are among the first k; the mean over users.",
+    "MRR@10": "1 / rank of the first held-out item in the list where it is among the first ten, else 0; the mean over "
+    "users.",
+}
+
+
+def has_several_targets(board: Leaderboard) -> bool:
+    """Whether users are tested with more than one item: the protocol then says how these are counted."""
+    return "test targets" in dict(board.protocol)
+
+
+def glossary(board: Leaderboard) -> tuple[tuple[str, str], ...]:
+    """What the words of a leaderboard mean."""
+    if not has_several_targets(board):
+        return GLOSSARY
+    return tuple((word, _OF_SEVERAL.get(word, meaning)) for word, meaning in GLOSSARY)
 
 
 def interval(estimate: Estimate, signed: bool = False) -> str:

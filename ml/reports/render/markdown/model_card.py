@@ -94,12 +94,13 @@ def _models(content: ReportContent, run: RunFacts | None) -> str:
 
 def _use(content: ReportContent) -> tuple[str, ...]:
     dataset = escape_markdown(content.dataset)
+    several = wording.has_several_targets(content.leaderboard)
+    found = "a few held-out items of each user's past are" if several else "one held-out item of each user's past is"
     return (
         f"- To compare these recommenders with one another, and with others under the protocol below, on {dataset}.\n"
         "- To repeat the run: digests, settings and versions of everything that it depends on are under “Provenance”.",
         "Not intended:\n\n"
-        "- To forecast clicks, sales or satisfaction: the metrics measure how well one held-out item of each user's "
-        "past is found.\n"
+        f"- To forecast clicks, sales or satisfaction: the metrics measure how well {found} found.\n"
         "- To compare with results on another data file, split, core or tie rule.\n"
         "- To make decisions about individual people.",
     )

@@ -245,7 +245,8 @@ def examples(found: Examples) -> str:
         lines = [
             f"**User {escape_markdown(user.user_id)}**",
             f"- last {len(user.history)} of {numbers.of(user.history_length, 'item')}: {history}",
-            f"- next: {_item(user.target)}, {rank}",
+            f"- next: {_item(user.target)}, {rank}"
+            + (f"; later: {'; '.join(map(_item, user.later_targets))}" if user.later_targets else ""),
             *(f"{place}. {_item(entry)}" for place, entry in enumerate(user.recommended, start=1)),
         ]
         parts.append("\n".join([lines[0], "", *lines[1:3], "", *lines[3:]]))
@@ -263,4 +264,4 @@ def report(content: ReportContent) -> str:
 
 def _item(entry: ExampleItem) -> str:
     shown = escape_markdown(entry.title or entry.item_id)
-    return f"**{shown}**" if entry.is_target else shown
+    return f"**{shown}**" if entry.is_target or entry.is_later_target else shown
