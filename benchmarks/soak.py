@@ -3,9 +3,10 @@
     python -m benchmarks.soak --refreshes 50 --seed 0 --out build/soak
 
 A made-up dump grows from refresh to refresh, and ``raw2rank run`` is called on it, each time as a process of its own.
-In most refreshes something is planted: the process group is killed at some moment, in the middle of a promotion or while
-old versions are removed; the disk is full; a file is cut short, damaged, empty, or breaks a contract; a second run of
-this dataset or of another one stands beside it; the candidate is a worse one. The seed decides which, when and how much.
+In most refreshes something is planted: the process group is killed at some moment, in the middle of a promotion or
+while old versions are removed; the disk is full; a file is cut short, damaged, empty, or breaks a contract; a second
+run of this dataset or of another one stands beside it; the candidate is a worse one. The seed decides which, when and
+how much.
 
 After each refresh the exit code and the message are held against what was planted, and the invariants of
 :mod:`benchmarks.soak_checks` are checked. A run that could not succeed is followed by one without the fault, which has

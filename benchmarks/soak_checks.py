@@ -112,7 +112,7 @@ def champion_loads(paths: DatasetPaths) -> list[str]:
         return []
     try:
         bundle = raw2rank.load(paths.champion)
-        lists = bundle.recommend([[bundle.item_ids[0]], []], k=10)
+        lists = bundle.recommend([[bundle.item_ids[0].decode()], []], k=10)
     except BundleError as error:
         return [f"the champion does not load: {error}"]
     wanted = min(10, bundle.items)

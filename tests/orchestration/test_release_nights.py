@@ -1,0 +1,137 @@
+"""Twenty nights of releases with faults: the champion always loads, is never replaced by a worse one, and the history
+says who is in charge. The checks are those of the soak (``benchmarks/soak.py``), which does it with whole runs."""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from multiprocessing import get_context
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from release_shop import Shop, sessions
+
+import raw2rank
+from benchmarks.soak_checks import (
+    champion_loads,
+    history_is_whole,
+    not_worse,
+    nothing_half_written,
+    versions_are_cleared,
+)
+from ml.data.training_set import TrainingSet
+from ml.release.bundle import BundleError
+from ml.release.gate.decision import PROMOTE, REFUSE, digest_of
+from ml.release.gate.history import PROMOTED_BY_HAND, ROLLED_BACK, read_history
+from orchestration.execution.crash_recovery import clean_tree
+from orchestration.partitions import datasets
+from orchestration.paths import Workspace
+from orchestration.release import ReleaseError, complete, promote, roll_back
+
+NIGHTS = 20
+FAULTS = ("none", "killed", "full disk", "worse", "roll-back", "by hand", "damaged champion", "damaged candidate")
+CALLS = ("replace", "rename", "unlink")
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    home = tmp_path_factory.mktemp("nights")
+    with pytest.MonkeyPatch.context() as patch, dg.instance_for_test() as instance:
+        patch.setenv("RAW2RANK_HOME", str(home))
+        instance.add_dynamic_partitions(datasets.name, ["Small"])
+        yield Shop(Workspace.current().dataset("Small"), instance)
+
+
+def in_another_process(body: Callable[[], object], at: int, strike: Callable[[], None]) -> None:
+    """Do something in a process in which the calls that put files in place count, and one of them is struck."""
+
+    def run() -> None:
+        left = at
+
+        def counted(original: Callable) -> Callable:
+            def call(*given: object, **named: object) -> object:
+                nonlocal left
+                left -= 1
+                if left < 0:
+                    strike()
+                return original(*given, **named)
+
+            return call
+
+        for name in CALLS:
+            setattr(os, name, counted(getattr(os, name)))
+        body()
+
+    process = get_context("fork").Process(target=run)
+    process.start()
+    process.join()
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def no_space() -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def in_charge(shop: Shop) -> Path | None:
+    return Path(os.path.realpath(shop.paths.champion)) if shop.paths.champion.exists() else None
+
+
+def test_twenty_nights(shop: Shop, capfd: pytest.CaptureFixture) -> None:
+    rng = random.Random(0)
+    kinds: list[str] = ["none"]
+    while len(kinds) < NIGHTS:
+        kinds += rng.sample(FAULTS, len(FAULTS))
+    promoted = 0
+    for number, fault in enumerate(kinds[:NIGHTS]):
+        night = f"night {number}, {fault}"
+        data: TrainingSet = sessions(users=250 + 10 * number)
+        before = in_charge(shop)
+        release = rng.choice(("random", "most_popular")) if fault in ("worse", "by hand") else ""
+        shop.land(data, ("markov_chain", "random"), release)
+        by_hand = False
+        if fault in ("killed", "full disk"):
+            in_another_process(shop.make, rng.randrange(60), die if fault == "killed" else no_space)
+            assert not champion_loads(shop.paths), night
+            clean_tree(shop.paths.lake)
+            complete(shop.paths)
+        elif fault == "damaged champion" and before is not None:
+            file = rng.choice(sorted(path for path in before.rglob("*") if path.suffix in (".npy", ".parquet")))
+            file.write_bytes(file.read_bytes()[:-1])
+            before = None
+        shop.make()
+        if fault == "damaged candidate":
+            file = shop.paths.asset("release", "candidate") / "catalogue.parquet"
+            file.write_bytes(file.read_bytes()[1:])
+            with pytest.raises(BundleError, match=r"catalogue\.parquet"):
+                promote(shop.paths)
+        elif fault in ("by hand", "roll-back"):
+            by_hand = True
+            # the first release has none before it, and the best candidate is in charge already
+            with suppress(ReleaseError):
+                state = promote(shop.paths) if fault == "by hand" else roll_back(shop.paths, "a complaint")
+                assert state.release == digest_of(raw2rank.load(shop.paths.champion)), night
+        elif fault == "worse":
+            assert shop.decision.verdict == REFUSE, night
+            assert "not_less_accurate" in shop.decision.sentence, night
+            assert in_charge(shop) == before, night
+        promoted += shop.decision.verdict == PROMOTE
+        broken = [
+            *champion_loads(shop.paths),
+            *history_is_whole(shop.paths),
+            *nothing_half_written(shop.paths.home),
+            *versions_are_cleared(shop.paths),
+        ]
+        if before is not None and not by_hand:
+            broken += not_worse(shop.paths, before)[0]
+        assert not broken, night
+    events = read_history(shop.paths.asset("release"))
+    assert promoted >= NIGHTS // 3
+    assert {PROMOTED_BY_HAND, ROLLED_BACK} & {event.event for event in events}
