@@ -117,7 +117,7 @@ def settle(paths: DatasetPaths, run: str = "") -> State:
         return _state(paths, champion.bundle, sentence)
     assert source is not None  # it has a digest
     event = Event(now(), PROMOTED, wanted.digest, wanted.name, wanted.digest, THE_GATE, decision.sentence, run)
-    return _put_in_charge(paths, source, event, decision.sentence)
+    return _change(paths, source, event, decision.sentence)
 
 
 def promote(paths: DatasetPaths, version: str = "", reason: str = "", run: str = "") -> State:
@@ -154,7 +154,7 @@ def promote(paths: DatasetPaths, version: str = "", reason: str = "", run: str =
         raise ReleaseError(f"{bundle.title} ({digest[:12]}) is in charge already")
     why = reason or "no reason given"
     event = Event(now(), PROMOTED_BY_HAND, digest, bundle.name, digest, _who(), why, run)
-    return _put_in_charge(paths, source, event, f"{bundle.title} ({digest[:12]}) was promoted by hand ({why}).")
+    return _change(paths, source, event, f"{bundle.title} ({digest[:12]}) was promoted by hand ({why}).")
 
 
 def roll_back(paths: DatasetPaths, reason: str = "", run: str = "") -> State:
@@ -188,7 +188,7 @@ def roll_back(paths: DatasetPaths, reason: str = "", run: str = "") -> State:
     digest = digest_of(bundle)
     event = Event(now(), ROLLED_BACK, taken_back.release, taken_back.name, digest, _who(), why, run)
     sentence = f"Rolled back from {taken_back.release[:12]} to {bundle.title} ({digest[:12]}) ({why})."
-    return _put_in_charge(paths, source, event, sentence)
+    return _change(paths, source, event, sentence)
 
 
 def complete(paths: DatasetPaths) -> State | None:
@@ -260,21 +260,27 @@ def _digest_in_charge(paths: DatasetPaths) -> str:
     return champion_digest(open_champion(paths.champion))
 
 
-def _put_in_charge(paths: DatasetPaths, source: Path, event: Event, sentence: str) -> State:
+def _change(paths: DatasetPaths, source: Path, event: Event, sentence: str) -> State:
+    """Put a release in charge, with what is to be written down about it."""
     from ml.data.files import atomic_file
-    from ml.data.versions import versioned_folder
-    from ml.release.bundle import load
 
     with atomic_file(paths.asset("release") / UNDER_WAY_FILE) as file:
         known = {"event": asdict(event), "sentence": sentence}
         file.write_text(json.dumps(known, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    _put_in_charge(paths, source)
+    state = complete(paths)
+    assert state is not None  # the release of the event is in charge
+    return state
+
+
+def _put_in_charge(paths: DatasetPaths, source: Path) -> None:
+    from ml.data.versions import versioned_folder
+    from ml.release.bundle import load
+
     with versioned_folder(paths.champion, keep=CHAMPIONS_KEPT) as folder:
         shutil.copytree(source, folder, dirs_exist_ok=True)
         # every byte is as it was written, or nothing is put in charge
         load(folder)
-    state = complete(paths)
-    assert state is not None  # the release of the event is in charge
-    return state
 
 
 def _is_last(history: list[Event], event: str, release: str) -> bool:
