@@ -5,7 +5,8 @@ from collections.abc import Callable
 import dagster as dg
 from pydantic import Field
 
-from orchestration.champion_record import champion_put_in_charge
+from orchestration.assets.release import metadata_of_champion, version_of_champion
+from orchestration.dagster_internals import DATA_VERSION_TAG
 from orchestration.partitions import datasets
 from orchestration.paths import DatasetPaths, Workspace
 from orchestration.release import ReleaseError, State, promote, roll_back
@@ -47,7 +48,15 @@ def _change(context: dg.OpExecutionContext, change: Callable[[DatasetPaths], Sta
     with as_dagster_failure(dataset, ReleaseError, BundleError, HistoryError):
         state = change(paths)
     context.log.info(state.sentence)
-    context.log_event(champion_put_in_charge(paths, state))
+    context.log_event(
+        dg.AssetMaterialization(
+            asset_key=["release", "champion"],
+            partition=dataset,
+            description=state.sentence,
+            metadata=metadata_of_champion(paths, state),
+            tags={DATA_VERSION_TAG: version_of_champion(state)},
+        )
+    )
 
 
 @dg.job(

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from release_shop import Shop, sessions
+from test_release_assets import Shop, sessions
 
 import raw2rank
 from benchmarks.soak_checks import (
