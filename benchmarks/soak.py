@@ -363,8 +363,10 @@ def _fits(fault: str, row: Row, said: str, dumps: Dumps) -> list[str]:
 def _message(said: str) -> str:
     lines = [line.strip() for line in said.splitlines()]
     for begin in ("error: ", "cleared up after", "warning: landing", "release: "):
-        if found := [line for line in lines if line.startswith(begin)]:
-            return found[-1]
+        if found := [number for number, line in enumerate(lines) if line.startswith(begin)]:
+            # what a check found is in the line below that which names the check
+            last = found[0] + 1 + lines[found[0]].endswith("failed")
+            return " ".join(lines[found[0] : last])
     return lines[-1] if lines else ""
 
 
