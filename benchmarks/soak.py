@@ -200,7 +200,11 @@ class Soak:
         return self._kill(night, row, name, alone=True)
 
     def _kill_promotion(self, night: Night, row: Row, name: str) -> Process:
-        process = self.start(name)
+        from orchestration.release import read_state
+
+        # another fit of what is in charge is promoted most easily
+        state = read_state(self.paths)
+        process = self.start(name, *(["--release", state.name] if state and state.name else []))
         folder = self.paths.asset("release")
         process.wait_until(lambda: (folder / "under_way.json").exists(), pause=0.0005)
         time.sleep(night.moment * 0.03)
