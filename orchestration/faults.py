@@ -33,6 +33,7 @@ WORDED = frozenset(
         "DatasetBusy",
         "DivergedError",
         "DownloadError",
+        "HistoryError",
         "LandingError",
         "MissingExtra",
         "MissingInput",

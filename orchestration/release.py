@@ -1,7 +1,8 @@
 """Putting a release in charge: by the decision of the gate, by hand, or back to the one before.
 
-The bundle is put in place first, in one step, and the history is written after it. A process that is killed in between
-leaves a champion that loads and a history that lacks a line, which the next call adds.
+What is about to be done is written down first, then the bundle is put in place, in one step, then the history. A
+process that is killed in between leaves a champion that loads, and what was written down, by which :func:`complete`
+adds what is missing. Every change begins with it, and so does every command on a dataset.
 
 Whoever calls holds the lock of the dataset (:mod:`orchestration.dataset_lock`).
 """
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 CHAMPIONS_KEPT = 4
 THE_GATE = "the gate"
 STATE_FILE = "champion.json"
+# beside it while another release is put in charge: the line of the history, and what the state is to say
+UNDER_WAY_FILE = "under_way.json"
 
 
 class ReleaseError(ValueError):
@@ -81,13 +84,14 @@ def settle(paths: DatasetPaths, run: str = "") -> State:
     from ml.data.versions import current_version
     from ml.release.bundle import load
     from ml.release.gate.decision import PROMOTE, REFUSE, digest_of
-    from ml.release.gate.history import PROMOTED, REFUSED, in_charge, read_history, rolled_back
+    from ml.release.gate.history import PROMOTED, REFUSED, Event, in_charge, now, read_history, rolled_back
     from ml.release.gate.run import champion_digest, open_champion
     from ml.reports.collect.release import read_decision
 
     decision = read_decision(paths.lake)
     if decision is None:
         raise ReleaseError("there is no decision on a release yet: make release/decision first")
+    complete(paths)
     history = read_history(paths.asset("release"))
     champion = open_champion(paths.champion)
     current = champion_digest(champion)
@@ -112,9 +116,8 @@ def settle(paths: DatasetPaths, run: str = "") -> State:
         )
         return _state(paths, champion.bundle, sentence)
     assert source is not None  # it has a digest
-    _put_in_charge(paths, source)
-    _add(paths, PROMOTED, wanted.digest, wanted.name, wanted.digest, THE_GATE, decision.sentence, run)
-    return _state(paths, load(paths.champion), decision.sentence)
+    event = Event(now(), PROMOTED, wanted.digest, wanted.name, wanted.digest, THE_GATE, decision.sentence, run)
+    return _change(paths, source, event, decision.sentence)
 
 
 def promote(paths: DatasetPaths, version: str = "", reason: str = "", run: str = "") -> State:
@@ -134,8 +137,9 @@ def promote(paths: DatasetPaths, version: str = "", reason: str = "", run: str =
     from ml.data.versions import current_version
     from ml.release.bundle import load
     from ml.release.gate.decision import digest_of
-    from ml.release.gate.history import PROMOTED_BY_HAND, read_history
+    from ml.release.gate.history import PROMOTED_BY_HAND, Event, now, read_history
 
+    complete(paths)
     read_history(paths.asset("release"))
     if version:
         source = _find(paths, version)
@@ -148,11 +152,9 @@ def promote(paths: DatasetPaths, version: str = "", reason: str = "", run: str =
     digest = digest_of(bundle)
     if digest == _digest_in_charge(paths):
         raise ReleaseError(f"{bundle.title} ({digest[:12]}) is in charge already")
-    _put_in_charge(paths, source)
     why = reason or "no reason given"
-    _add(paths, PROMOTED_BY_HAND, digest, bundle.name, digest, _who(), why, run)
-    sentence = f"{bundle.title} ({digest[:12]}) was promoted by hand ({why})."
-    return _state(paths, load(paths.champion), sentence)
+    event = Event(now(), PROMOTED_BY_HAND, digest, bundle.name, digest, _who(), why, run)
+    return _change(paths, source, event, f"{bundle.title} ({digest[:12]}) was promoted by hand ({why}).")
 
 
 def roll_back(paths: DatasetPaths, reason: str = "", run: str = "") -> State:
@@ -171,8 +173,9 @@ def roll_back(paths: DatasetPaths, reason: str = "", run: str = "") -> State:
     """
     from ml.release.bundle import load
     from ml.release.gate.decision import digest_of
-    from ml.release.gate.history import ROLLED_BACK, in_charge, read_history
+    from ml.release.gate.history import ROLLED_BACK, Event, in_charge, now, read_history
 
+    complete(paths)
     standing = in_charge(read_history(paths.asset("release")))
     if len(standing) < 2:
         raise ReleaseError(
@@ -181,12 +184,47 @@ def roll_back(paths: DatasetPaths, reason: str = "", run: str = "") -> State:
     taken_back, before = standing[-1], standing[-2]
     source = _find(paths, before.release)
     bundle = load(source)
-    _put_in_charge(paths, source)
     why = reason or "no reason given"
     digest = digest_of(bundle)
-    _add(paths, ROLLED_BACK, taken_back.release, taken_back.name, digest, _who(), why, run)
+    event = Event(now(), ROLLED_BACK, taken_back.release, taken_back.name, digest, _who(), why, run)
     sentence = f"Rolled back from {taken_back.release[:12]} to {bundle.title} ({digest[:12]}) ({why})."
-    return _state(paths, load(paths.champion), sentence)
+    return _change(paths, source, event, sentence)
+
+
+def complete(paths: DatasetPaths) -> State | None:
+    """Write down what a change that was broken off has done, where it put a release in charge; costs nothing else.
+
+    Args:
+        paths: of the dataset.
+
+    Returns:
+        What is in charge; ``None`` where nothing was broken off, or before another release was in charge.
+
+    Raises:
+        HistoryError: the history cannot be read.
+    """
+    path = paths.asset("release") / UNDER_WAY_FILE
+    if not path.exists():
+        return None
+    from ml.data.files import DamagedFile, read_json
+    from ml.release.gate.history import Event, HistoryError, add, read_history
+    from ml.release.gate.run import champion_digest, open_champion
+
+    try:
+        known = read_json(path)
+        event, sentence = Event(**known["event"]), str(known["sentence"])
+    except (DamagedFile, HistoryError, KeyError, TypeError):
+        # by somebody else: it is written whole or not at all
+        path.unlink()
+        return None
+    champion = open_champion(paths.champion)
+    state = None
+    if champion_digest(champion) == event.in_charge:
+        if event not in read_history(paths.asset("release")):
+            add(paths.asset("release"), event)
+        state = _state(paths, champion.bundle, sentence)
+    path.unlink()
+    return state
 
 
 def releases(paths: DatasetPaths) -> Iterator[tuple[str, Path]]:
@@ -220,6 +258,19 @@ def _digest_in_charge(paths: DatasetPaths) -> str:
     from ml.release.gate.run import champion_digest, open_champion
 
     return champion_digest(open_champion(paths.champion))
+
+
+def _change(paths: DatasetPaths, source: Path, event: Event, sentence: str) -> State:
+    """Put a release in charge, with what is to be written down about it."""
+    from ml.data.files import atomic_file
+
+    with atomic_file(paths.asset("release") / UNDER_WAY_FILE) as file:
+        known = {"event": asdict(event), "sentence": sentence}
+        file.write_text(json.dumps(known, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    _put_in_charge(paths, source)
+    state = complete(paths)
+    assert state is not None  # the release of the event is in charge
+    return state
 
 
 def _put_in_charge(paths: DatasetPaths, source: Path) -> None:

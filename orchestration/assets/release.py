@@ -19,6 +19,7 @@ from ml.recommenders.registry import registry
 from ml.reports.collect.release import DECISION_FILE, DECISION_PAGE
 from orchestration.assets.evaluation import RANKINGS, RECOMMENDERS
 from orchestration.assets.training_sets import load_training_set
+from orchestration.champion_record import metadata_of_champion, version_of_champion
 from orchestration.code_versions import code_version
 from orchestration.condition import on_new_data
 from orchestration.contracts.release import bounds_by_name, load_release_contracts, release_files
@@ -27,7 +28,7 @@ from orchestration.execution.staleness import require_passed_checks
 from orchestration.mlflow_mirror import mirror
 from orchestration.partitions import datasets
 from orchestration.paths import REPOSITORY, DatasetPaths, Workspace
-from orchestration.release import CHAMPIONS_KEPT, ReleaseError, State, settle
+from orchestration.release import CHAMPIONS_KEPT, ReleaseError, settle
 from orchestration.reporting import (
     RECOMMENDATION_OWNERS,
     array_schema,
@@ -353,24 +354,6 @@ def champion(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     context.log.info(state.sentence)
     mirror(paths, state, context.log)
     return materialization(version_of_champion(state), metadata_of_champion(paths, state))
-
-
-def version_of_champion(state: State) -> str:
-    """Data version of the champion."""
-    return state.release or "no champion"
-
-
-def metadata_of_champion(paths: DatasetPaths, state: State) -> dict[str, Any]:
-    """What the UI shows of the champion."""
-    return {
-        "dagster/row_count": 1 if state.release else 0,
-        "dagster/uri": str(paths.champion),
-        "release": state.release or "none",
-        "recommender": state.name or "none",
-        "title": state.title or "none",
-        "since": state.since or "not known",
-        "what was done": state.sentence,
-    }
 
 
 release_assets = [candidate, decision, champion]

@@ -50,6 +50,7 @@ def clear_up(instance: dg.DagsterInstance, paths: DatasetPaths, lock: DatasetLoc
         clean_leftovers(paths.registration.parent)
         clean_leftovers(paths.home)
         clean_leftovers(paths.home / TEMPORARY)
+    complete_release(instance, paths)
     lock.sign(run_id)
     # before anything is written anew
     pin_released(paths)
@@ -80,6 +81,17 @@ def fail_run(instance: dg.DagsterInstance, killed: Holder) -> None:
             f"{killed.command} (process {killed.pid}, since {killed.since}) was killed during this run. What it left "
             "unfinished is made again by the next run.",
         )
+
+
+def complete_release(instance: dg.DagsterInstance, paths: DatasetPaths) -> None:
+    """Write down what a change of the release in charge has done that was broken off, and record it in the lineage."""
+    from orchestration.release import complete
+
+    state = complete(paths)
+    if state is not None:
+        from orchestration.champion_record import champion_put_in_charge
+
+        instance.report_runless_asset_event(champion_put_in_charge(paths, state))
 
 
 def clean_tree(folder: Path) -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import count
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -35,7 +38,7 @@ from orchestration.automation.releases import release_jobs
 from orchestration.definitions import defs
 from orchestration.partitions import datasets
 from orchestration.paths import DatasetPaths, Workspace
-from orchestration.release import ReleaseError, promote, read_state, roll_back, settle
+from orchestration.release import ReleaseError, complete, promote, read_state, roll_back, settle
 from orchestration.resources import Settings
 
 ITEMS, USERS = 30, 300
@@ -385,37 +388,69 @@ def test_two_roll_backs_lead_to_the_first_release(shop: Shop) -> None:
     assert roll_back(shop.paths).release == one
 
 
-def _settle_and_die(dataset: str, at: str) -> None:
-    """Promote in a process that is killed at a step."""
+def _killed_at(call: int, change: Callable[[], object]) -> bool:
+    """Change the release in a process that is killed before it puts a file in place; whether it was."""
 
-    def die(*_: object, **__: object) -> None:
-        os.kill(os.getpid(), signal.SIGKILL)
+    def body() -> None:
+        calls = count()
 
-    if at == "copy":
-        module.shutil.copytree = die
-    elif at == "history":
-        module._add = die
-    else:
-        module._state = die
-    settle(Workspace.current().dataset(dataset))
+        def counted(original: Callable) -> Callable:
+            def run(*given: object, **named: object) -> object:
+                if next(calls) == call:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return original(*given, **named)
+
+            return run
+
+        for name in ("replace", "rename", "unlink"):
+            setattr(os, name, counted(getattr(os, name)))
+        change()
+
+    process = get_context("fork").Process(target=body)
+    process.start()
+    process.join()
+    assert process.exitcode in (0, -signal.SIGKILL)
+    return process.exitcode != 0
 
 
-@pytest.mark.parametrize(("at", "seed"), [("copy", 0), ("history", 1), ("state", 1)])
-def test_a_promotion_that_is_killed_leaves_a_champion_that_loads(shop: Shop, at: str, seed: int) -> None:
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_a_promotion_that_is_killed_at_any_call_is_done_or_not_done(
+    shop: Shop, tmp_path_factory: pytest.TempPathFactory, by_hand: bool
+) -> None:
+    """Whatever comes next finds a history that says what is in charge: here a roll-back."""
+    from ml.release.gate.decision import digest_of
+
     shop.night(sessions())
     shop.land(sessions(seed=1))
     shop.make(*release_assets[:2])
-    process = get_context("fork").Process(target=_settle_and_die, args=("Small", at))
-    process.start()
-    process.join()
-    assert process.exitcode == -signal.SIGKILL
-    expected = {0: sessions(), 1: sessions(seed=1)}[seed].digest()
-    assert raw2rank.load(shop.paths.champion).digests["training_set"] == expected
-    # the next call completes what was left
-    settle(shop.paths)
-    assert raw2rank.load(shop.paths.champion).digests["training_set"] == sessions(seed=1).digest()
-    assert [one[0] for one in shop.events()] == [PROMOTED, PROMOTED]
-    assert read_state(shop.paths).release == read_history(shop.paths.asset("release"))[-1].release
+    first = read_state(shop.paths)
+    release = shop.paths.asset("release")
+    before = tmp_path_factory.mktemp("before") / "release"
+    shutil.copytree(release, before, symlinks=True)
+    outcomes = []
+    for call in count():
+        shutil.rmtree(release)
+        shutil.copytree(before, release, symlinks=True)
+        change = partial(promote, shop.paths, reason="a look") if by_hand else partial(settle, shop.paths)
+        killed = _killed_at(call, change)
+        in_charge = digest_of(raw2rank.load(shop.paths.champion))
+        state = complete(shop.paths)
+        assert state is None or state.release == in_charge
+        assert read_state(shop.paths).release == in_charge, call
+        done = in_charge != first.release
+        assert [one[0] for one in shop.events()] == [PROMOTED, *[PROMOTED_BY_HAND if by_hand else PROMOTED] * done]
+        outcomes.append(done)
+        if not done:
+            with pytest.raises(ReleaseError, match="there is no release before"):
+                roll_back(shop.paths)
+            change()
+        assert roll_back(shop.paths).release == first.release, call
+        if not killed:
+            break
+    # the bundle is put in place in one step, with others before it and after it
+    assert outcomes == sorted(outcomes)
+    assert outcomes.count(False) >= 3
+    assert outcomes.count(True) >= 4
 
 
 def test_jobs_promote_and_roll_back_and_record_the_champion(shop: Shop) -> None:

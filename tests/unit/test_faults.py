@@ -26,6 +26,7 @@ from ml.codes.codes import Codes
 from ml.data.files import DamagedFile, whole
 from ml.data.landing.file_lines import LandingError
 from ml.data.training_set import Sequences, TrainingSet
+from ml.release.gate.history import HistoryError
 from ml.training.sequential_recommender import SequentialRecommender
 from orchestration.commands import compare, download, reproduce, run, search
 from orchestration.exits import Stopped, ends_plainly
@@ -93,6 +94,7 @@ SYSTEM = [
     (RuntimeError("External execution process failed with code -9"), ["SIGKILL", "memory", "checkpoint"]),
     (RuntimeError("External execution process failed with code 3"), ["exit code 3"]),
     (LandingError("/d/x.gz is empty; download it again"), ["/d/x.gz is empty; download it again"]),
+    (HistoryError("history.jsonl, line 2: mend or delete this line"), ["line 2: mend or delete this line"]),
 ]
 
 
