@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
 import sys
+import tempfile
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from graphlib import TopologicalSorter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import duckdb
 import pytest
 from warehouse_landing import SCHEMAS, Landing
 from warehouse_reference import Settings
 
+if TYPE_CHECKING:
+    from dbt.contracts.graph.manifest import Manifest
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 PROJECT = REPOSITORY / "dbt_project"
 # stands in the compiled SQL where the folder of a dataset would
 NO_LAKE = "/lake-of-no-dataset"
+_FOLDER = tempfile.TemporaryDirectory(prefix="raw2rank-")
 
 
 @dataclass(frozen=True)
@@ -96,16 +103,54 @@ def run_dbt(folder: Path, command: list[str], settings: Settings) -> DbtRun:
     return DbtRun(folder, completed.returncode == 0, completed.stdout + completed.stderr)
 
 
+@cache
+def _parsed(any_cleaning_rule: bool) -> Manifest:
+    """The project as dbt parses it; once, since that takes longer than building a small dataset.
+
+    Settings are read when SQL is compiled. Only whether any cleaning rule is on is read here: it decides how
+    ``int_interactions_judged`` is materialized.
+    """
+    from dbt.cli.main import dbtRunner
+
+    variables = json.dumps({"verified_only": any_cleaning_rule})
+    folder = Path(_FOLDER.name)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (_environment(folder) | {"RAW2RANK_LAKE": NO_LAKE}).items():
+            patch.setenv(name, value)
+        parsed = dbtRunner().invoke(["parse", *_places(folder), "--vars", variables, "--quiet"])
+    assert parsed.success, parsed.exception
+    return parsed.result
+
+
+def _any_cleaning_rule(settings: Settings) -> bool:
+    rules = ("from_date", "until_date", "verified_only", "min_rating", "first_interaction_only", "min_history")
+    return any(getattr(settings, rule) for rule in rules)
+
+
+def _manifest_of(folder: Path, settings: Settings) -> Manifest:
+    """The parsed project, with sources in a folder; a copy, since dbt writes compiled SQL into it."""
+    # in a pattern of file names or a format the name of the folder would have to be quoted, unlike that of a link to it
+    lake = Path(_FOLDER.name) / hashlib.sha256(str(folder).encode()).hexdigest()
+    if not lake.is_symlink():
+        lake.symlink_to(folder, target_is_directory=True)
+    manifest = _parsed(_any_cleaning_rule(settings)).deepcopy()
+    for source in manifest.sources.values():
+        source.config["external_location"] = source.config["external_location"].replace(NO_LAKE, str(lake))
+        source.loaded_at_query = source.loaded_at_query.replace(NO_LAKE, str(lake))
+    return manifest
+
+
 def run_dbt_here(folder: Path, command: list[str], settings: Settings) -> DbtRun:
-    """The same in this process, which spares the start of another one."""
+    """The same in this process, with what was parsed before: it spares the start of another one, and the parsing."""
     from dbt.adapters.duckdb.connections import DuckDBConnectionManager
     from dbt.cli.main import dbtRunner
 
+    runner = dbtRunner(manifest=_manifest_of(folder, settings))
     with pytest.MonkeyPatch.context() as patch:
         for name, value in _environment(folder).items():
             patch.setenv(name, value)
         try:
-            done = dbtRunner().invoke([*_arguments(folder, command, settings), "--quiet"])
+            done = runner.invoke([*_arguments(folder, command, settings), "--quiet"])
         finally:
             # it would keep the file open until the process ends
             DuckDBConnectionManager.close_all_connections()
@@ -116,14 +161,10 @@ class CompiledProject:
     """The models' SQL as dbt compiles it, for any settings; parsed once, by dbt itself."""
 
     def __init__(self, folder: Path) -> None:
-        from dbt.cli.main import dbtRunner
-
         self._folder = folder
         self._compiled: dict[Settings, dict[str, str]] = {}
         self._data_tests: dict[Settings, dict[str, str]] = {}
-        parsed = self._invoke(dbtRunner(), ["parse"])
-        assert parsed.success, parsed.exception
-        self._manifest = parsed.result
+        self._manifest = _parsed(False)
 
     def _invoke(self, runner, command: list[str]):
         with pytest.MonkeyPatch.context() as patch:
