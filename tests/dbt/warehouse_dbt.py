@@ -31,15 +31,21 @@ _FOLDER = tempfile.TemporaryDirectory(prefix="raw2rank-")
 
 @dataclass(frozen=True)
 class DbtRun:
-    """A finished run of dbt: the folder it worked in, whether all went well, what it printed, its artifacts."""
+    """A finished run of dbt: the folder it worked in, whether all went well, what it printed, its artifacts.
+
+    ``told`` are the results of a run in this process, which need not be written.
+    """
 
     folder: Path
     success: bool
     output: str
+    told: list[dict] | None = None
 
     @cached_property
     def results(self) -> list[dict]:
         """What dbt says of each node it ran."""
+        if self.told is not None:
+            return self.told
         return json.loads((self.folder / "target" / "run_results.json").read_text())["results"]
 
     @cached_property
@@ -154,7 +160,16 @@ def run_dbt_here(folder: Path, command: list[str], settings: Settings) -> DbtRun
         finally:
             # it would keep the file open until the process ends
             DuckDBConnectionManager.close_all_connections()
-    return DbtRun(folder, done.success, str(done.exception or ""))
+    told = [
+        {
+            "unique_id": result.node.unique_id,
+            "status": str(result.status),
+            "message": result.message,
+            "compiled_code": getattr(result.node, "compiled_code", None),
+        }
+        for result in (done.result.results if done.result else [])
+    ]
+    return DbtRun(folder, done.success, str(done.exception or ""), told)
 
 
 class CompiledProject:
@@ -183,23 +198,7 @@ class CompiledProject:
     def models(self, settings: Settings) -> dict[str, str]:
         """SQL of each model by ``<schema>.<name>``, each after those it reads."""
         if settings not in self._compiled:
-            from dbt.cli.main import dbtRunner
-
-            compiled = self._invoke(
-                dbtRunner(manifest=self._manifest.deepcopy()),
-                ["compile", "--no-populate-cache", "--no-introspect", "--vars", json.dumps(asdict(settings))],
-            )
-            assert compiled.success, compiled.exception
-            nodes = {
-                result.node.unique_id: result.node
-                for result in compiled.result.results
-                if result.node.resource_type == "model"
-            }
-            self._data_tests[settings] = {
-                result.node.name: result.node.compiled_code
-                for result in compiled.result.results
-                if result.node.resource_type == "test"
-            }
+            nodes = self._compile(settings, "model")
             order = TopologicalSorter(
                 {name: set(node.depends_on.nodes) & set(nodes) for name, node in nodes.items()}
             ).static_order()
@@ -208,14 +207,29 @@ class CompiledProject:
             }
         return self._compiled[settings]
 
+    def _compile(self, settings: Settings, resource_type: str) -> dict:
+        """Nodes of a type by their ids."""
+        from dbt.cli.main import dbtRunner
+
+        only = ["--select", f"resource_type:{resource_type}", "--indirect-selection", "empty"]
+        quick = ["--no-write-json", "--no-populate-cache", "--no-introspect"]
+        compiled = self._invoke(
+            dbtRunner(manifest=self._manifest.deepcopy()),
+            ["compile", *only, *quick, "--vars", json.dumps(asdict(settings))],
+        )
+        assert compiled.success, compiled.exception
+        return {result.node.unique_id: result.node for result in compiled.result.results}
+
     def failing_data_tests(self, connection: duckdb.DuckDBPyConnection, settings: Settings) -> set[str]:
         """Names of the data tests that find something in a database that :meth:`build` has made."""
-        self.models(settings)
+        if settings not in self._data_tests:
+            nodes = self._compile(settings, "test").values()
+            self._data_tests[settings] = {node.name: node.compiled_code for node in nodes}
         return {name for name, code in self._data_tests[settings].items() if connection.execute(code).fetchall()}
 
-    def build(self, landing: Landing, settings: Settings) -> duckdb.DuckDBPyConnection:
-        """A database in memory with every model built from a landing, as dbt would from its Parquet files."""
-        connection = empty_warehouse()
+    def build(self, landing: Landing, settings: Settings, path: str = ":memory:") -> duckdb.DuckDBPyConnection:
+        """A database, in memory or a new file, with every model built from a landing, as dbt would from Parquet."""
+        connection = empty_warehouse(path)
         for name, table in landing.tables().items():
             connection.register(f"landing_{name.replace('/', '_')}", table)
         for name, code in self.models(settings).items():
@@ -229,10 +243,10 @@ class CompiledProject:
         return connection
 
 
-def empty_warehouse() -> duckdb.DuckDBPyConnection:
-    """A database in memory with the schemas of the project, under the name that compiled SQL uses."""
+def empty_warehouse(path: str = ":memory:") -> duckdb.DuckDBPyConnection:
+    """A database with the schemas of the project, under the name that compiled SQL uses."""
     connection = duckdb.connect(config={"threads": 1})
-    connection.execute("attach ':memory:' as warehouse")
+    connection.execute(f"attach '{path}' as warehouse")
     for schema in ("staging", "intermediate", "marts"):
         connection.execute(f"create schema warehouse.{schema}")
     return connection
