@@ -2,37 +2,50 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
 import sys
+import tempfile
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from graphlib import TopologicalSorter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import duckdb
 import pytest
 from warehouse_landing import SCHEMAS, Landing
 from warehouse_reference import Settings
 
+if TYPE_CHECKING:
+    from dbt.contracts.graph.manifest import Manifest
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 PROJECT = REPOSITORY / "dbt_project"
 # stands in the compiled SQL where the folder of a dataset would
 NO_LAKE = "/lake-of-no-dataset"
+_FOLDER = tempfile.TemporaryDirectory(prefix="raw2rank-")
 
 
 @dataclass(frozen=True)
 class DbtRun:
-    """A finished run of dbt: the folder it worked in, whether all went well, what it printed, its artifacts."""
+    """A finished run of dbt: the folder it worked in, whether all went well, what it printed, its artifacts.
+
+    ``told`` are the results of a run in this process, which need not be written.
+    """
 
     folder: Path
     success: bool
     output: str
+    told: list[dict] | None = None
 
     @cached_property
     def results(self) -> list[dict]:
         """What dbt says of each node it ran."""
+        if self.told is not None:
+            return self.told
         return json.loads((self.folder / "target" / "run_results.json").read_text())["results"]
 
     @cached_property
@@ -96,34 +109,77 @@ def run_dbt(folder: Path, command: list[str], settings: Settings) -> DbtRun:
     return DbtRun(folder, completed.returncode == 0, completed.stdout + completed.stderr)
 
 
+@cache
+def _parsed(any_cleaning_rule: bool) -> Manifest:
+    """The project as dbt parses it; once, since that takes longer than building a small dataset.
+
+    Settings are read when SQL is compiled. Only whether any cleaning rule is on is read here: it decides how
+    ``int_interactions_judged`` is materialized.
+    """
+    from dbt.cli.main import dbtRunner
+
+    variables = json.dumps({"verified_only": any_cleaning_rule})
+    folder = Path(_FOLDER.name)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (_environment(folder) | {"RAW2RANK_LAKE": NO_LAKE}).items():
+            patch.setenv(name, value)
+        parsed = dbtRunner().invoke(["parse", *_places(folder), "--vars", variables, "--quiet"])
+    assert parsed.success, parsed.exception
+    return parsed.result
+
+
+def _any_cleaning_rule(settings: Settings) -> bool:
+    rules = ("from_date", "until_date", "verified_only", "min_rating", "first_interaction_only", "min_history")
+    return any(getattr(settings, rule) for rule in rules)
+
+
+def _manifest_of(folder: Path, settings: Settings) -> Manifest:
+    """The parsed project, with sources in a folder; a copy, since dbt writes compiled SQL into it."""
+    # in a pattern of file names or a format the name of the folder would have to be quoted, unlike that of a link to it
+    lake = Path(_FOLDER.name) / hashlib.sha256(str(folder).encode()).hexdigest()
+    if not lake.is_symlink():
+        lake.symlink_to(folder, target_is_directory=True)
+    manifest = _parsed(_any_cleaning_rule(settings)).deepcopy()
+    for source in manifest.sources.values():
+        source.config["external_location"] = source.config["external_location"].replace(NO_LAKE, str(lake))
+        source.loaded_at_query = source.loaded_at_query.replace(NO_LAKE, str(lake))
+    return manifest
+
+
 def run_dbt_here(folder: Path, command: list[str], settings: Settings) -> DbtRun:
-    """The same in this process, which spares the start of another one."""
+    """The same in this process, with what was parsed before: it spares the start of another one, and the parsing."""
     from dbt.adapters.duckdb.connections import DuckDBConnectionManager
     from dbt.cli.main import dbtRunner
 
+    runner = dbtRunner(manifest=_manifest_of(folder, settings))
     with pytest.MonkeyPatch.context() as patch:
         for name, value in _environment(folder).items():
             patch.setenv(name, value)
         try:
-            done = dbtRunner().invoke([*_arguments(folder, command, settings), "--quiet"])
+            done = runner.invoke([*_arguments(folder, command, settings), "--quiet"])
         finally:
             # it would keep the file open until the process ends
             DuckDBConnectionManager.close_all_connections()
-    return DbtRun(folder, done.success, str(done.exception or ""))
+    told = [
+        {
+            "unique_id": result.node.unique_id,
+            "status": str(result.status),
+            "message": result.message,
+            "compiled_code": getattr(result.node, "compiled_code", None),
+        }
+        for result in (done.result.results if done.result else [])
+    ]
+    return DbtRun(folder, done.success, str(done.exception or ""), told)
 
 
 class CompiledProject:
     """The models' SQL as dbt compiles it, for any settings; parsed once, by dbt itself."""
 
     def __init__(self, folder: Path) -> None:
-        from dbt.cli.main import dbtRunner
-
         self._folder = folder
         self._compiled: dict[Settings, dict[str, str]] = {}
         self._data_tests: dict[Settings, dict[str, str]] = {}
-        parsed = self._invoke(dbtRunner(), ["parse"])
-        assert parsed.success, parsed.exception
-        self._manifest = parsed.result
+        self._manifest = _parsed(False)
 
     def _invoke(self, runner, command: list[str]):
         with pytest.MonkeyPatch.context() as patch:
@@ -142,23 +198,7 @@ class CompiledProject:
     def models(self, settings: Settings) -> dict[str, str]:
         """SQL of each model by ``<schema>.<name>``, each after those it reads."""
         if settings not in self._compiled:
-            from dbt.cli.main import dbtRunner
-
-            compiled = self._invoke(
-                dbtRunner(manifest=self._manifest.deepcopy()),
-                ["compile", "--no-populate-cache", "--no-introspect", "--vars", json.dumps(asdict(settings))],
-            )
-            assert compiled.success, compiled.exception
-            nodes = {
-                result.node.unique_id: result.node
-                for result in compiled.result.results
-                if result.node.resource_type == "model"
-            }
-            self._data_tests[settings] = {
-                result.node.name: result.node.compiled_code
-                for result in compiled.result.results
-                if result.node.resource_type == "test"
-            }
+            nodes = self._compile(settings, "model")
             order = TopologicalSorter(
                 {name: set(node.depends_on.nodes) & set(nodes) for name, node in nodes.items()}
             ).static_order()
@@ -167,14 +207,29 @@ class CompiledProject:
             }
         return self._compiled[settings]
 
+    def _compile(self, settings: Settings, resource_type: str) -> dict:
+        """Nodes of a type by their ids."""
+        from dbt.cli.main import dbtRunner
+
+        only = ["--select", f"resource_type:{resource_type}", "--indirect-selection", "empty"]
+        quick = ["--no-write-json", "--no-populate-cache", "--no-introspect"]
+        compiled = self._invoke(
+            dbtRunner(manifest=self._manifest.deepcopy()),
+            ["compile", *only, *quick, "--vars", json.dumps(asdict(settings))],
+        )
+        assert compiled.success, compiled.exception
+        return {result.node.unique_id: result.node for result in compiled.result.results}
+
     def failing_data_tests(self, connection: duckdb.DuckDBPyConnection, settings: Settings) -> set[str]:
         """Names of the data tests that find something in a database that :meth:`build` has made."""
-        self.models(settings)
+        if settings not in self._data_tests:
+            nodes = self._compile(settings, "test").values()
+            self._data_tests[settings] = {node.name: node.compiled_code for node in nodes}
         return {name for name, code in self._data_tests[settings].items() if connection.execute(code).fetchall()}
 
-    def build(self, landing: Landing, settings: Settings) -> duckdb.DuckDBPyConnection:
-        """A database in memory with every model built from a landing, as dbt would from its Parquet files."""
-        connection = empty_warehouse()
+    def build(self, landing: Landing, settings: Settings, path: str = ":memory:") -> duckdb.DuckDBPyConnection:
+        """A database, in memory or a new file, with every model built from a landing, as dbt would from Parquet."""
+        connection = empty_warehouse(path)
         for name, table in landing.tables().items():
             connection.register(f"landing_{name.replace('/', '_')}", table)
         for name, code in self.models(settings).items():
@@ -188,10 +243,10 @@ class CompiledProject:
         return connection
 
 
-def empty_warehouse() -> duckdb.DuckDBPyConnection:
-    """A database in memory with the schemas of the project, under the name that compiled SQL uses."""
+def empty_warehouse(path: str = ":memory:") -> duckdb.DuckDBPyConnection:
+    """A database with the schemas of the project, under the name that compiled SQL uses."""
     connection = duckdb.connect(config={"threads": 1})
-    connection.execute("attach ':memory:' as warehouse")
+    connection.execute(f"attach '{path}' as warehouse")
     for schema in ("staging", "intermediate", "marts"):
         connection.execute(f"create schema warehouse.{schema}")
     return connection
