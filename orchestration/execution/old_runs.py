@@ -35,9 +35,12 @@ from orchestration.dagster_internals import (
     SqliteEventLogStorage,
     deserialize_value,
 )
-from orchestration.execution.records import LATEST_KINDS, MADE, OBSERVED
 from orchestration.execution.staleness import CHECK_READS
 from orchestration.partitions import PARTITION_NAME_TAG
+
+_MADE = dg.DagsterEventType.ASSET_MATERIALIZATION.value
+_OBSERVED = dg.DagsterEventType.ASSET_OBSERVATION.value
+_PLANNED = dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED.value
 
 KEEP_VARIABLE = "RAW2RANK_KEEP_RUNS"
 _KEPT = 200
@@ -139,7 +142,7 @@ def _needed_runs(instance: dg.DagsterInstance, graph: BaseAssetGraph) -> set[str
     table, checks = SqlEventLogStorageTable.c, AssetCheckExecutionsTable.c
     newest = (
         sa.select(sa.func.max(table.id))
-        .where(table.asset_key.is_not(None), table.dagster_event_type.in_(LATEST_KINDS))
+        .where(table.asset_key.is_not(None), table.dagster_event_type.in_((_MADE, _OBSERVED, _PLANNED)))
         .group_by(table.asset_key, table.partition, table.dagster_event_type)
     )
     latest = _rows(
@@ -151,7 +154,7 @@ def _needed_runs(instance: dg.DagsterInstance, graph: BaseAssetGraph) -> set[str
     needed = {run_id for _, run_id, *_ in latest}
     made_of: set[int] = set()
     for _, _, _, kind, event in latest:
-        if kind == MADE:
+        if kind == _MADE:
             provenance = dg.DataProvenance.from_tags(deserialize_value(event, dg.EventLogEntry).tags or {})
             made_of |= {place for place in (provenance.input_storage_ids if provenance else {}).values() if place}
     needed |= _runs_of(instance, made_of)
@@ -193,7 +196,7 @@ def _events_before(instance: dg.DagsterInstance, read_at: dict[str, set[int]]) -
     table = SqlEventLogStorageTable.c
     query = (
         sa.select(table.asset_key, table.partition, table.id)
-        .where(table.asset_key.in_(read_at), table.dagster_event_type.in_((MADE, OBSERVED)))
+        .where(table.asset_key.in_(read_at), table.dagster_event_type.in_((_MADE, _OBSERVED)))
         .order_by(table.id)
     )
     events: dict[tuple[str, str], list[int]] = defaultdict(list)

@@ -24,11 +24,9 @@ from orchestration.dagster_internals import (
     deserialize_value,
 )
 
-MADE = dg.DagsterEventType.ASSET_MATERIALIZATION.value
-OBSERVED = dg.DagsterEventType.ASSET_OBSERVATION.value
-PLANNED = dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED.value
-# of each asset and dataset the last event of these is read; the log may forget older ones (old_runs.py)
-LATEST_KINDS = (MADE, OBSERVED, PLANNED)
+_MADE = dg.DagsterEventType.ASSET_MATERIALIZATION.value
+_OBSERVED = dg.DagsterEventType.ASSET_OBSERVATION.value
+_PLANNED = dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED.value
 
 
 @dataclass(frozen=True)
@@ -83,12 +81,12 @@ class Records:
         observed: dict[dg.AssetKey, Made] = {}
         for storage_id, name, kind, event in self._latest_events():
             key = self._keys[name]
-            if kind == PLANNED:
+            if kind == _PLANNED:
                 self.planned[key] = storage_id
                 continue
             tags = deserialize_value(event, dg.EventLogEntry).tags or {}
             made = Made(storage_id, tags.get(DATA_VERSION_TAG), dg.DataProvenance.from_tags(tags))
-            (self.made if kind == MADE else observed)[key] = made
+            (self.made if kind == _MADE else observed)[key] = made
         # what is materialised may be observed, too; its version is that of the materialisation
         self.made = {**observed, **self.made}
 
@@ -127,7 +125,7 @@ class Records:
         newest = (
             sa.select(sa.func.max(table.id))
             .where(table.asset_key.in_(self._keys))
-            .where(table.dagster_event_type.in_(LATEST_KINDS))
+            .where(table.dagster_event_type.in_((_MADE, _OBSERVED, _PLANNED)))
             .where(table.partition == self._dataset)
             .group_by(table.asset_key, table.dagster_event_type)
         )
@@ -142,7 +140,7 @@ class Records:
             sa.select(events.id, tags.value)
             .select_from(sa.outerjoin(SqlEventLogStorageTable, AssetEventTagsTable, version))
             .where(events.asset_key == key.to_string())
-            .where(events.dagster_event_type.in_((MADE, OBSERVED)))
+            .where(events.dagster_event_type.in_((_MADE, _OBSERVED)))
             .where(events.partition == self._dataset)
             .order_by(events.id)
         )
