@@ -11,7 +11,7 @@ import dagster as dg
 
 from orchestration.assets.raw import changed_dumps, dump_versions, observe, version_by_key
 from orchestration.automation.registration import find
-from orchestration.dagster_internals import NOT_FINISHED_STATUSES, BaseAssetGraph
+from orchestration.dagster_internals import BaseAssetGraph
 from orchestration.dataset_settings import versions_of
 from orchestration.execution.plan import plan
 from orchestration.partitions import datasets
@@ -71,10 +71,6 @@ def sense(instance: dg.DagsterInstance, graph: BaseAssetGraph, cursor: str | Non
             selected = plan(instance, graph, dataset, dumps=versions)
             events += observations
             if not selected:
-                continue
-            if dataset in asked and _status(instance, asked[dataset]["key"]) in NOT_FINISHED_STATUSES:
-                # what it has not made yet is out of date until it has ended
-                notes.append(f"{dataset}: a run is under way")
                 continue
             settings = versions_of(Settings(), dataset)
             state = digest_of([sorted(versions.values()), settings, sorted(key.to_user_string() for key in selected)])

@@ -132,29 +132,6 @@ def test_a_run_that_failed_is_asked_for_once_more(home: Path, instance: dg.Dagst
     assert "2 runs failed" in result.skip_reason.skip_message
 
 
-def test_nothing_is_asked_for_while_a_run_that_was_asked_for_is_under_way(
-    home: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    land(home)
-    # a run makes one asset after the other, so that ever less is left to be made
-    left = [dg.AssetKey(["evaluation", "report"]), dg.AssetKey(["evaluation", "leaderboard"])]
-    monkeypatch.setattr(
-        "orchestration.automation.run_requests.plan", lambda *_, **__: dict.fromkeys(left, "not made yet")
-    )
-    result = sense(instance)
-    (first,) = result.run_requests
-    cursor = take(instance, result)
-    ended(instance, first, dg.DagsterRunStatus.STARTED)
-    left.pop()
-    result = sense(instance, cursor)
-    assert not result.run_requests
-    assert "a run is under way" in result.skip_reason.skip_message
-    (run,) = instance.get_runs()
-    instance.report_run_failed(run)
-    (again,) = sense(instance, cursor).run_requests
-    assert again.asset_selection == left
-
-
 def test_the_schedule_asks_for_several_datasets(home: Path) -> None:
     names = ("One", "Two")
     with dg.instance_for_test() as instance:
