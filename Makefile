@@ -50,7 +50,7 @@ help:
 	@echo "make reproduce   fit what docs/reproduction.md claims, and write it: DATA=folder"
 	@echo "make compare     two reports: what changed in data, rankings and metrics; the last two of DATASET, VERSIONS=a,b of it, or A=folder B=folder; PAGE=file for Markdown"
 	@echo "make history     the versions of DATASET that are on disk, and its leaderboards over time"
-	@echo "make clean-versions  free disk: versions of DATASET (of all without) beyond RAW2RANK_KEEP; DRY_RUN=1 says what would go"
+	@echo "make clean-versions  free disk: versions of DATASET (of all without) beyond RAW2RANK_KEEP, and old runs of Dagster; DRY_RUN=1 says what would go"
 	@echo "make promote     put a release in charge by hand: the candidate of DATASET, or VERSION=digest; REASON=text"
 	@echo "make rollback    put the release in charge that was so before the present one: DATASET, REASON=text"
 	@echo "make serve       the release in charge of DATASET over HTTP, on 127.0.0.1; BUNDLE=folder for one that lies elsewhere"

@@ -35,6 +35,7 @@ from orchestration.assets.training_sets import training_set_assets
 from orchestration.assets.warehouse import warehouse
 from orchestration.assets.what_helps import what_helps_assets
 from orchestration.automation.alerts import alert_on_failed_checks, alert_on_failure
+from orchestration.automation.cleaning import weekly
 from orchestration.automation.jobs import everything, jobs, nightly
 from orchestration.automation.registration import register_landed
 from orchestration.automation.sensors import automation_sensor, new_dumps
@@ -85,7 +86,7 @@ def build_defs(resources: Mapping[str, Any] | None = None) -> dg.Definitions:
         ],
         asset_checks=[*checks, *staleness_checks],
         jobs=jobs,
-        schedules=[nightly],
+        schedules=[nightly, weekly],
         sensors=[
             register_landed,
             show_staleness,

@@ -5,7 +5,7 @@ what is relied on, and fails first. Nothing else in the project imports a privat
 
 - the asset graph: :mod:`orchestration.execution.plan` asks it for dependencies, checks and groups;
 - the tables of events, and their values: :mod:`orchestration.execution.records` reads what was made in three queries
-  instead of several hundred;
+  instead of several hundred, and :mod:`orchestration.execution.old_runs` sees which runs these come from;
 - the SQLite storage: :mod:`orchestration.execution.dagster_sqlite` keeps its files open;
 - the executor and the plan of a run: :mod:`orchestration.execution.executor` takes the lock of the dataset, and leaves
   out the steps of what was not chosen, which no resource, hook or public option can do;
@@ -27,7 +27,7 @@ from dagster._core.execution.retries import RetryMode
 from dagster._core.executor.in_process import InProcessExecutor
 from dagster._core.instance.config import DAGSTER_CONFIG_YAML_FILENAME
 from dagster._core.instance.ref import InstanceRef, _event_logs_directory, _runs_directory, _schedule_directory
-from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
+from dagster._core.storage.dagster_run import FINISHED_STATUSES, IN_PROGRESS_RUN_STATUSES
 from dagster._core.storage.event_log.schema import (
     AssetCheckExecutionsTable,
     AssetEventTagsTable,
@@ -54,6 +54,7 @@ from dagster_shared.yaml_utils import load_yaml_from_path
 __all__ = [
     "DAGSTER_CONFIG_YAML_FILENAME",
     "DATA_VERSION_TAG",
+    "FINISHED_STATUSES",
     "IN_PROC_CONFIG",
     "IN_PROGRESS_RUN_STATUSES",
     "SQLITE_BUSY_TIMEOUT_SECONDS",

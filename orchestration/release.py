@@ -227,6 +227,42 @@ def complete(paths: DatasetPaths) -> State | None:
     return state
 
 
+def champion_is_lost(paths: DatasetPaths) -> bool:
+    """Whether a release is in charge by what was written down, or that cannot be read, and its folder is gone."""
+    if paths.champion.exists():
+        return False
+    state = _state_if_whole(paths)
+    return state is None or bool(state.release)
+
+
+def _state_if_whole(paths: DatasetPaths) -> State | None:
+    """What is in charge; ``None`` where it cannot be read, so that the next decision writes it anew."""
+    from ml.data.files import DamagedFile
+
+    try:
+        return read_state(paths) or State("", "", "", "", "")
+    except (DamagedFile, TypeError):
+        return None
+
+
+def put_champion_back(paths: DatasetPaths) -> bool:
+    """Put the release in charge back in its place where somebody removed the folder, or the link to it.
+
+    Its version may be on disk still, or the candidate is the same release. Where it is neither, the gate decides on the
+    candidate as on a first release.
+
+    Returns:
+        Whether it was put back.
+    """
+    state = _state_if_whole(paths)
+    if not champion_is_lost(paths) or state is None:
+        return False
+    source = dict(reversed(list(releases(paths)))).get(state.release)
+    if source is not None:
+        _put_in_charge(paths, source)
+    return source is not None
+
+
 def releases(paths: DatasetPaths) -> Iterator[tuple[str, Path]]:
     """Digest and folder of every release on disk that can be loaded, those that were in charge first."""
     from ml.data.versions import versions_of

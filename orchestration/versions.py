@@ -219,7 +219,7 @@ def clean(paths: DatasetPaths, dry_run: bool = False) -> Iterator[Freed]:
     Raises:
         ValueError: ``RAW2RANK_KEEP`` is not possible.
     """
-    own = {paths.asset(*key).resolve().parent / key[-1] for key in _OWN_NUMBER}
+    own = {paths.asset(*key).parent.resolve() / key[-1] for key in _OWN_NUMBER}
     for path in with_versions(paths.lake.resolve()):
         if path in own:
             continue

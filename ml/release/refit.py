@@ -18,6 +18,7 @@ from ml.recommender import ALIGNMENT, BASELINE, FUSION, LANGUAGE_MODEL, MODEL, R
 from ml.recommenders.load import FolderOf
 from ml.recommenders.registry import Registry
 from ml.release.contents import BundleError, copy_recommender
+from ml.training.summary import source_of_trained
 
 # what cannot be fitted again with what validation decided, for sentences
 _NOT_AGAIN = {
@@ -26,8 +27,14 @@ _NOT_AGAIN = {
 }
 
 
-def can_be_refitted(name: str, registry: Registry) -> str:
+def can_be_refitted(name: str, registry: Registry, folder_of: FolderOf | None = None) -> str:
     """Why a recommender cannot be fitted on everything, as the beginning of a sentence; empty where it can.
+
+    Args:
+        name: of the recommender.
+        registry: the recommenders that names stand for.
+        folder_of: the folder of its fit and of those of its parts, where there are such: what a model was trained from
+            stands there alone.
 
     Raises:
         KeyError: there is no such recommender.
@@ -44,6 +51,11 @@ def can_be_refitted(name: str, registry: Registry) -> str:
                 return f"{part}: the model is taught lists of training users"
             if recipe.pretraining is not None:
                 return f"{part}: its folder does not hold the weights of other datasets that the model starts from"
+            if folder_of is not None and (release := source_of_trained(folder_of(part))):
+                return (
+                    f"{part}: it was trained from the weights of release {release[:12]}, for fewer epochs than fresh "
+                    "weights need; WARM_START=off trains it from those"
+                )
     return ""
 
 
@@ -80,7 +92,7 @@ def refit_on_everything(
         BundleError: it cannot be fitted on everything (:func:`can_be_refitted`); the message says why and the remedy.
         KeyError: there is no such recommender.
     """
-    if reason := can_be_refitted(name, registry):
+    if reason := can_be_refitted(name, registry, folder_of):
         raise BundleError(
             f"{name} cannot be fitted on everything ({reason}): release the fit that was measured, or choose another "
             "recommender"

@@ -67,6 +67,11 @@ def _started_from(run: dict[str, Any]) -> dict[str, str]:
     return {"started from": started.get("source") or f"fresh weights, because {started['cold']}"}
 
 
+def source_of_trained(folder: Path) -> str:
+    """The release whose weights a model was trained from; empty for fresh weights."""
+    return _config(folder).get("started_from", {}).get("source", "")
+
+
 def _output_embedding(sizes: dict[str, Any]) -> dict[str, Any]:
     """Sizes of the embedding that items are scored with; none for a model that generates identifiers."""
     if "output_embedding_bytes" not in sizes:

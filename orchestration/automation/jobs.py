@@ -4,6 +4,7 @@ from typing import Any
 
 import dagster as dg
 
+from orchestration.automation.cleaning import clean_job
 from orchestration.automation.registration import register
 from orchestration.automation.releases import release_jobs
 from orchestration.automation.shown_staleness import up_to_date
@@ -53,7 +54,7 @@ search = dg.define_asset_job(
     selection=dg.AssetSelection.groups(ON_DEMAND),
     description="Look for better values of one recipe on one dataset.",
 )
-jobs: list[Any] = [everything, all_recipes, data, fingerprint, search, register, up_to_date, *release_jobs]
+jobs: list[Any] = [everything, all_recipes, data, fingerprint, search, register, up_to_date, clean_job, *release_jobs]
 
 
 @dg.schedule(

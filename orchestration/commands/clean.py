@@ -1,8 +1,9 @@
 """``make clean-versions``: free disk in the workspace, and say how much.
 
-Removes the versions of assets beyond ``RAW2RANK_KEEP`` (3), and what killed processes left. The current version of an
-asset stays, and so does what the champion and the champions before it were made of. Waits for a run on the dataset to
-end.
+Removes the versions of assets beyond ``RAW2RANK_KEEP`` (3), what killed processes left, and what Dagster remembers of
+runs beyond the last ``RAW2RANK_KEEP_RUNS`` (200) of each dataset. The current version of an asset stays, and so does
+what the champion and the champions before it were made of, and all that the UI and the next run read of the past. Waits
+for a run on the dataset to end. The job ``clean`` in the UI does the same.
 """
 
 from __future__ import annotations
@@ -52,11 +53,28 @@ def main(arguments: list[str] | None = None) -> int:
                 for freed in clean(paths, chosen.dry_run):
                     say(f"{dataset}: {freed.what}, {size(freed.bytes)}")
                     total += freed.bytes
+        if workspace.dagster_home.is_dir():
+            total += _forget(workspace, chosen.dataset, chosen.dry_run)
     except (ValueError, DatasetBusy) as error:
         problem(str(error))
         return EXIT_FAILED
     say(f"{size(total) if total else 'nothing'} {'would be freed' if chosen.dry_run else 'freed'}")
     return 0
+
+
+def _forget(workspace, dataset: str, dry_run: bool) -> int:
+    """Forget old runs, say how many, and return the bytes that this frees."""
+    from orchestration.commands.console import quiet, say
+    from orchestration.definitions import defs
+    from orchestration.execution.dagster_sqlite import open_instance
+    from orchestration.execution.old_runs import forget_old_runs, in_words
+
+    quiet()
+    with open_instance(workspace.dagster_home) as instance:
+        forgotten = forget_old_runs(instance, defs.resolve_asset_graph(), dataset, dry_run)
+    for sentence in in_words(forgotten):
+        say(sentence)
+    return forgotten.bytes
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ COMMANDS = {
     "reproduce": ("reproduce", "fit what docs/reproduction.md claims, and write the table of verdicts"),
     "compare": ("compare", "compare two reports: data, rankings and metrics"),
     "history": ("history", "list the versions of a dataset that are on disk, and its leaderboards over time"),
-    "clean": ("clean", "free disk: versions beyond RAW2RANK_KEEP, and what killed processes left"),
+    "clean": ("clean", "free disk: versions beyond RAW2RANK_KEEP, old runs of Dagster, and what killed processes left"),
     "promote": ("promote", "put a release in charge by hand: the candidate, or one that is on disk"),
     "rollback": ("rollback", "put the release in charge that was so before the present one"),
     "serve": ("serve", "serve the release in charge of a dataset over HTTP, on 127.0.0.1"),

@@ -21,6 +21,19 @@ from typing import Any
 
 from orchestration.exits import EXIT_FAILED, ends_plainly
 
+# of a new workspace; without `retention`, Dagster keeps all ticks but those of sensors that asked for nothing
+_DAGSTER_YAML = """\
+telemetry:
+  enabled: false
+nux:
+  enabled: false
+retention:
+  sensor:
+    purge_after_days: {skipped: 7, failure: 30, success: 90}
+  schedule:
+    purge_after_days: {skipped: 7, failure: 30, success: 90}
+"""
+
 
 class NoSuchDataset(ValueError):
     """No files lie where those of a dataset were looked for."""
@@ -283,7 +296,7 @@ def configure_instance(workspace) -> None:
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_file(path) as temporary:
-            temporary.write_text("telemetry:\n  enabled: false\nnux:\n  enabled: false\n")
+            temporary.write_text(_DAGSTER_YAML)
 
 
 def register(instance, paths, chosen: argparse.Namespace) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from pathlib import Path
 
 import dagster as dg
@@ -20,7 +20,11 @@ from ml.data.files import clean_leftovers
 from orchestration.dataset_lock import DatasetBusy, DatasetLock, Holder
 from orchestration.faults import links_of, sentence
 from orchestration.paths import DatasetPaths
+from orchestration.release import champion_is_lost, put_champion_back
 from orchestration.versions import pin_released
+
+# what is made again where the folder of the champion is gone
+_OF_THE_CHAMPION = {dg.AssetKey(["release", "decision"]), dg.AssetKey(["release", "champion"])}
 
 
 class WarehouseBusy(RuntimeError):
@@ -28,7 +32,8 @@ class WarehouseBusy(RuntimeError):
 
 
 def clear_up(instance: dg.DagsterInstance, paths: DatasetPaths, lock: DatasetLock, run_id: str = "") -> Holder | None:
-    """End in order what a killed holder of the lock could not, then sign the lock and pin what releases refer to.
+    """End in order what a killed holder of the lock could not, then sign the lock and see to the releases: a champion
+    that somebody removed is put back from its version on disk, and what releases refer to is pinned.
 
     Args:
         instance: where its run is recorded.
@@ -52,6 +57,7 @@ def clear_up(instance: dg.DagsterInstance, paths: DatasetPaths, lock: DatasetLoc
         clean_leftovers(paths.home / TEMPORARY)
     complete_release(instance, paths)
     lock.sign(run_id)
+    put_champion_back(paths)
     # before anything is written anew
     pin_released(paths)
     return killed
@@ -119,18 +125,24 @@ def checkpoint_of(folder: Path) -> Path:
     return folder.with_name(f".{folder.name}.checkpoint")
 
 
-def missing(paths: DatasetPaths, keys: Iterable[dg.AssetKey]) -> set[dg.AssetKey]:
+def missing(paths: DatasetPaths, keys: Set[dg.AssetKey]) -> set[dg.AssetKey]:
     """The given assets whose files have been removed from the lake.
+
+    Beside the champion lies a record of what is in charge. Where the champion itself is gone, the gate has to decide
+    again, too, unless a copy of it is put back before that (:func:`clear_up`).
 
     Intermediate models are kept in the warehouse alone, which is looked at when it is used; searches lie under the name
     of their recipe.
     """
     places = {key: paths.asset(*key.path) for key in keys if key.path[0] not in ("intermediate", "searches")}
-    return {
+    lost = {
         key
         for key, place in places.items()
         if not any(place.with_name(place.name + ending).exists() for ending in ("", ".parquet", ".json"))
     }
+    if _OF_THE_CHAMPION & keys and champion_is_lost(paths):
+        lost |= _OF_THE_CHAMPION & keys
+    return lost
 
 
 def usable_warehouse(paths: DatasetPaths) -> bool:

@@ -35,7 +35,9 @@ from orchestration import release as module
 from orchestration.assets.history import history
 from orchestration.assets.release import champion, decision, release_assets
 from orchestration.automation.releases import release_jobs
+from orchestration.dataset_lock import dataset_lock
 from orchestration.definitions import defs
+from orchestration.execution.crash_recovery import clear_up, missing
 from orchestration.partitions import datasets
 from orchestration.paths import DatasetPaths, Workspace
 from orchestration.release import ReleaseError, complete, promote, read_state, roll_back, settle
@@ -347,6 +349,42 @@ def test_by_hand_a_refused_candidate_is_promoted_and_taken_back(shop: Shop) -> N
     assert promote(shop.paths, promoted.release[:8].upper()).name == "random"
     with pytest.raises(ReleaseError, match=f"no release ffffffff that can be loaded in .*{promoted.release[:12]}"):
         promote(shop.paths, "ffffffff")
+
+
+@pytest.mark.parametrize("gone", ["link", "champion", "all"])
+def test_a_champion_that_somebody_removed_is_noticed_and_there_is_one_after_the_next_run(shop: Shop, gone: str) -> None:
+    shop.night(sessions())
+    before, keys = raw2rank.load(shop.paths.champion).digests, {asset.key for asset in release_assets}
+    of_champion = {dg.AssetKey(["release", "decision"]), dg.AssetKey(["release", "champion"])}
+    assert missing(shop.paths, keys) == set()
+    versions = [version.path for version in versions_of(shop.paths.champion)]
+    shop.paths.champion.unlink()
+    if gone != "link":
+        shutil.rmtree(versions[0])
+    if gone == "all":
+        shutil.rmtree(shop.paths.asset("release", "candidate").resolve())
+        shop.paths.asset("release", "candidate").unlink()
+    assert missing(shop.paths, keys) >= of_champion
+    with dataset_lock(shop.paths, "make run") as lock:
+        clear_up(shop.instance, shop.paths, lock)
+    # as long as a copy of it is on disk it is put back at once
+    assert shop.paths.champion.exists() == (gone != "all")
+    shop.make()
+    assert missing(shop.paths, keys) == set()
+    assert raw2rank.load(shop.paths.champion).digests == before
+
+
+def test_a_record_of_the_champion_that_cannot_be_read_is_made_anew_with_it(shop: Shop) -> None:
+    shop.night(sessions())
+    shop.paths.champion.unlink()
+    (shop.paths.asset("release") / "champion.json").write_text("{")
+    key = dg.AssetKey(["release", "champion"])
+    assert missing(shop.paths, {key}) == {key}
+    with dataset_lock(shop.paths, "make run") as lock:
+        clear_up(shop.instance, shop.paths, lock)
+    shop.make()
+    assert missing(shop.paths, {key}) == set()
+    assert shop.in_charge == "markov_chain"
 
 
 def test_what_was_rolled_back_is_not_promoted_again_unasked(shop: Shop) -> None:

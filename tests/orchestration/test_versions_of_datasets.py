@@ -140,6 +140,15 @@ def test_cleaning_frees_what_is_neither_current_nor_kept_nor_pinned(paths: Datas
     assert list(clean(paths)) == []
 
 
+def test_cleaning_leaves_the_champions_and_reports_that_their_writers_keep(paths: DatasetPaths) -> None:
+    for folder in (paths.champion, paths.asset("evaluation", "report")):
+        for number in range(6):
+            with versioned_folder(folder, keep=4) as working:
+                (working / "file").write_text(str(number))
+    assert list(clean(paths)) == []
+    assert len(versions_of(paths.champion)) == 5
+
+
 def test_cleaning_removes_what_killed_processes_left_and_not_what_is_being_written(paths: DatasetPaths) -> None:
     folder = paths.lake / "models"
     killed = folder / ".writing-0123456789abcdef"

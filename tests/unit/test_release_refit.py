@@ -27,6 +27,7 @@ from ml.reranking.recipe import RerankingRecipe
 from ml.training.everything import fitted_on_everything
 from ml.training.runtime import Execution
 from ml.training.sequential_recommender import SequentialRecommender
+from ml.training.warm_start import CarriedOver, Start
 from ml.training.weights_digest import weights_digest
 
 RECIPE = toy_recipe(training={"max_epochs": 4, "patience": 1})
@@ -165,6 +166,27 @@ def test_what_cannot_be_refitted_is_refused_before_anything_is_fitted(ring, tmp_
     assert [can_be_refitted(name, OWN_REGISTRY) for name in ("toy", "both", "again", "random")] == [""] * 4
     with pytest.raises(KeyError, match="there is no recommender nothing"):
         can_be_refitted("nothing", OWN_REGISTRY)
+
+
+def test_a_model_that_was_started_warm_is_refused_before_anything_is_fitted(ring, measured, tmp_path):
+    start = Start(measured("toy"), "a1b2c3d4e5f6a7b8", ring.item_ids, None)
+    warm = SequentialRecommender(RECIPE, execution=Execution(threads=1), start=start).fit(ring)
+    assert isinstance(warm.started_from, CarriedOver), warm.started_from
+    into = tmp_path / "into"
+    for folder in (into, tmp_path / "toy"):
+        folder.mkdir()
+    warm.save(tmp_path / "toy")
+    registry = Registry({"toy": RECIPE}, {"both": OWN_REGISTRY.fusions["both"]})
+
+    def folder_of(name: str) -> Path:
+        return tmp_path / "toy" if name == "toy" else measured(name)
+
+    for name in ("toy", "both"):
+        with pytest.raises(BundleError, match=r"\(toy: .* of release a1b2c3d4e5f6, .*WARM_START=off"):
+            refit_on_everything(name, folder_of, registry, ring, into)
+    assert list(into.iterdir()) == []
+    # of recipes alone that cannot be known
+    assert can_be_refitted("toy", registry) == ""
 
 
 def test_a_model_refuses_it_too(ring):
