@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from ml.data.popularity import HEAD_PERCENT, TAIL_PERCENT, popularity_groups
+from ml.data.seen_targets import in_history
 from ml.data.timed_interactions import Interactions
 from ml.data.training_set import TrainingSet
 from ml.evaluation.intervals import bootstrap_interval
@@ -159,17 +160,6 @@ def slices_of(training_set: TrainingSet, interactions: Interactions | None = Non
         parts.append(_time_slice(training_set, interactions))
     parts.append(Slice("repeated target", ("new target", "target in the history"), is_repeated * 1))
     return tuple(parts)
-
-
-def in_history(training_set: TrainingSet) -> np.ndarray:
-    """Which targets of :meth:`~ml.data.training_set.TrainingSet.held_out` are in the history of their user already,
-    bool ``[test targets]``."""
-    histories, held_out = training_set.histories("test"), training_set.held_out()
-    known, wanted = (
-        np.repeat(np.arange(len(rows)), rows.lengths) * training_set.items + np.asarray(rows.items, dtype=np.int64)
-        for rows in (histories, held_out)
-    )
-    return np.isin(wanted, known)
 
 
 def _time_slice(training_set: TrainingSet, interactions: Interactions) -> Slice:

@@ -123,6 +123,6 @@ def _sizes(paths: DatasetPaths) -> pd.DataFrame:
 
 def seen_targets(training_set: TrainingSet) -> int:
     """Test targets that are in the history of their user."""
-    from ml.evaluation.slices import in_history
+    from ml.data.seen_targets import in_history
 
     return int(in_history(training_set).sum())

@@ -212,7 +212,9 @@ def _assets_of(step: IExecutionStep) -> set[dg.AssetKey]:
     keys = set()
     for output in step.step_outputs:
         check = output.properties.asset_check_key
-        keys.add(check.asset_key if check else output.properties.asset_key)
+        key = check.asset_key if check else output.properties.asset_key
+        if key is not None:
+            keys.add(key)
     return keys
 
 

@@ -35,6 +35,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
             place = paths.asset(*key.path)
             place.parent.mkdir(parents=True, exist_ok=True)
             place.with_name(f"{place.name}.json").write_text("{}")
+        paths.champion.mkdir()
         write_settings()
         configure_instance(Workspace.current())
         with open_instance(home / "dagster") as instance:

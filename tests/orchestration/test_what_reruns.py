@@ -112,6 +112,10 @@ def remove_slices(place: Place) -> None:
     (place.home / "lake" / NAME / "evaluation" / "slices.json").unlink()
 
 
+def remove_champion(place: Place) -> None:
+    shutil.rmtree(Workspace.current().dataset(NAME).champion)
+
+
 Change = Callable[[Place], dg.Definitions | None]
 
 
@@ -163,6 +167,7 @@ ROWS = [
     Row("duckdb is upgraded", lambda place: place.upgrade("duckdb")),
     Row("tqdm is upgraded", lambda place: place.upgrade("tqdm")),
     Row("a file of an asset is deleted", remove_slices),
+    Row("the champion is deleted", remove_champion),
 ]
 
 

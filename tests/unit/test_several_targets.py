@@ -20,6 +20,7 @@ from ml.audits.temporal import audit_temporal
 from ml.audits.ties import audit_ties
 from ml.baselines.registry import BASELINES
 from ml.data.build_training_set import SPLITS, SplitError, build_training_set, divided
+from ml.data.seen_targets import in_history
 from ml.data.timed_interactions import read_interactions
 from ml.data.times import times_of_test_items
 from ml.data.training_set import Sequences, TrainingSet
@@ -40,7 +41,7 @@ from ml.evaluation.protocol_line import protocol
 from ml.evaluation.rankings import rank
 from ml.evaluation.sampled_rankings import PairedSamples, sample_rankings
 from ml.evaluation.significance import SeedValues, paired_test
-from ml.evaluation.slices import in_history, slices_of
+from ml.evaluation.slices import slices_of
 from ml.recommender import Recommendations
 from ml.release.gate.cases import best_lists, slices_for_the_gate
 from ml.release.gate.decision import NEW_ITEMS, TAIL_ITEMS

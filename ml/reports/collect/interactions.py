@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from ml.data.seen_targets import in_history
 from ml.data.training_set import TrainingSet
 from ml.evaluation.rankings import facts
-from ml.evaluation.slices import in_history
 from ml.reports.content.report import Example, ExampleItem, Examples, LeaderboardRow
 
 _USERS = 4
