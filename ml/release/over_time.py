@@ -21,8 +21,7 @@ from ml.evaluation.columns import HIGH, LOW
 from ml.evaluation.metrics import HEADLINE
 from ml.evaluation.protocol_line import protocol
 from ml.evaluation.significance import SeedValues, mean_test
-from ml.release.gate.cases import CHAMPION
-from ml.release.gate.decision import PROMOTE, UNCHANGED, Decision
+from ml.release.gate.decision import CHAMPION, PROMOTE, UNCHANGED, Decision
 
 FORMAT = "raw2rank-over-time-1"
 OVER_TIME_FILE = "over_time.json"

@@ -14,14 +14,21 @@ from ml.evaluation.metrics import HEADLINE, mean_metrics, metric_values
 from ml.evaluation.rankings import rank
 from ml.evaluation.slices import slices_of
 from ml.recommender import NO_ITEM, Recommendations
-from ml.release.gate.decision import NEW_ITEMS, SHORT_HISTORIES, TAIL_ITEMS, Cases
+from ml.release.gate.decision import (
+    CANDIDATE,
+    CHAMPION,
+    MOST_POPULAR,
+    NEW_ITEMS,
+    SHORT_HISTORIES,
+    TAIL_ITEMS,
+    Cases,
+)
 
 if TYPE_CHECKING:
     from ml.release.bundle import Bundle
 
 # length of the lists that are compared
 BEST = 10
-CHAMPION, CANDIDATE, MOST_POPULAR = "champion", "candidate", "most_popular"
 # buckets of the slice "history length" that count as short, and of "target popularity" as tail
 _SHORT, _TAIL = 3, 2
 

@@ -20,6 +20,8 @@ from ml.evaluation.significance import MeanDifference, SeedValues, paired_test
 if TYPE_CHECKING:
     from ml.release.bundle import Bundle
 
+# who is measured, as columns of the cases are named
+CHAMPION, CANDIDATE, MOST_POPULAR = "champion", "candidate", "most_popular"
 FORMAT = "raw2rank-release-decision-1"
 PROMOTE, REFUSE, UNCHANGED, NO_RELEASE = "promote", "refuse", "unchanged", "no release"
 VERDICTS = (PROMOTE, REFUSE, UNCHANGED, NO_RELEASE)

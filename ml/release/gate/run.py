@@ -15,9 +15,6 @@ from ml.release.bundle import Bundle, BundleError, load
 from ml.release.gate import measures
 from ml.release.gate.cases import (
     BEST,
-    CANDIDATE,
-    CHAMPION,
-    MOST_POPULAR,
     OnNewCatalogue,
     best_lists,
     champion_rankings,
@@ -25,7 +22,10 @@ from ml.release.gate.cases import (
     metrics_of,
 )
 from ml.release.gate.decision import (
+    CANDIDATE,
+    CHAMPION,
     FIRST_RELEASE,
+    MOST_POPULAR,
     NEXT_RELEASE,
     REFUSE,
     UNCHANGED,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from ml.evaluation.metrics import metric_name
 from ml.number_format import count
-from ml.release.gate.cases import CANDIDATE, CHAMPION, MOST_POPULAR
 from ml.release.gate.decision import (
+    CANDIDATE,
+    CHAMPION,
     FIRST_RELEASE,
     MEASURES,
+    MOST_POPULAR,
     NEXT_RELEASE,
     NO_RELEASE,
     PROMOTE,
