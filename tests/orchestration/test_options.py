@@ -262,9 +262,10 @@ def test_a_renamed_setting_makes_nothing_stale() -> None:
         **{"validation_users": 512, "seed": 0},
     }
     values = chosen(Settings(), "dataset")
-    assert values == {**by_new_name(before), "cold_items": 0.1}
+    assert values == {**by_new_name(before), "cold_items": 0.1, "last_items": 5}
     assert version_of(values) == digest_of(before)[:32]
     assert version_of({**values, "cold_items": 0.2}) != version_of(values)
+    assert version_of({**values, "last_items": 3}) != version_of(values)
 
 
 def test_a_warm_start_is_another_fit_and_no_warm_start_is_what_it_was() -> None:
