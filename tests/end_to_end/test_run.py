@@ -295,7 +295,7 @@ def test_the_report_tells_of_the_audits_and_lies_beside_its_tables(bench: Workbe
     assert {path.name for path in folder.iterdir()} == {
         "report.html", "report.md", "report.json", "audits.json", "leaderboard.csv", "leaderboard.parquet",
         "list_metrics.csv", "slices.csv", "sampled_users.parquet", "trade_offs.csv", "trade_offs.json",
-        "what_helps.csv", "release.html",
+        "what_helps.csv", "release.html", "over_time.csv",
     }  # fmt: skip
     page = (folder / "report.html").read_text()
     for audit in audits.values():
