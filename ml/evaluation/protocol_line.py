@@ -126,7 +126,7 @@ def _test_targets(training_set: TrainingSet) -> dict[str, str]:
     if training_set.later_targets is None:
         return {}
     lengths = training_set.relevant().lengths
-    low, high = int(lengths.min(initial=0)), int(lengths.max(initial=0))
+    low, high = (int(lengths.min()), int(lengths.max())) if len(lengths) else (0, 0)
     many = f"{low}" if low == high else f"{low} to {high}"
     return {"test targets": f"{many} different items a user, each metric is a user's own and then a mean over users"}
 

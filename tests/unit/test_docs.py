@@ -119,7 +119,7 @@ def test_every_page_is_in_the_site_once() -> None:
 def test_every_page_is_linked_from_the_readme() -> None:
     linked = {target.partition("#")[0] for target in links_of((REPOSITORY / "README.md").read_text(encoding="utf-8"))}
     # reached from the page of their topic
-    further = {"docs/index.md", "docs/last_items.md", "docs/sources_json.md", "docs/sources_presets.md"}
+    further = {"docs/index.md", "docs/sources_json.md", "docs/sources_presets.md"}
     assert {f"docs/{page.name}" for page in DOCS.glob("*.md")} - linked == further
 
 

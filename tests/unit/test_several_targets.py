@@ -302,7 +302,11 @@ def test_a_leaderboard_says_how_targets_count_and_means_are_over_users() -> None
         tables[name] = user_metrics(rankings, training_set)
     board = build_leaderboard([Entry(name, "baseline", (table,)) for name, table in tables.items()], training_set)
     said = protocol(board)
-    assert said["test targets"].endswith("each metric is a user's own and then a mean over users")
+    numbers = sorted({len(set(user.tolist())) for user in training_set.held_out()})
+    several = " to ".join(map(str, dict.fromkeys((numbers[0], numbers[-1]))))
+    assert said["test targets"] == (
+        f"{several} different items a user, each metric is a user's own and then a mean over users"
+    )
     for row in board.to_pylist():
         assert row["ndcg@10"] == pytest.approx(metric_values(tables[row["title"]], "ndcg@10").mean(), abs=1e-12)
     one = replace(training_set, later_targets=None)
