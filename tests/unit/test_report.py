@@ -34,12 +34,12 @@ def test_equal_content_gives_equal_bytes(content):
     assert render_html(made_up_content(), made_up_run()) == render_html(content, made_up_run())
 
 
-def test_only_the_sections_on_cost_and_run_differ_between_runs(content):
+def test_only_the_sections_on_cost_time_and_run_differ_between_runs(content):
     other = RunFacts("2031-01-01", {"processor": "another"}, {"tower": 1.0, "small": 2.0}, {"ranking": 9.0})
 
     def parts(run: RunFacts) -> tuple[str, list[str]]:
         text, found = render_html(content, run), []
-        for name in ("cost", "run"):
+        for name in ("cost", "over-time", "run"):
             start = text.index(f'<section id="{name}"')
             end = text.index("</section>", start)
             found.append(text[start:end])
@@ -165,11 +165,12 @@ def test_landmarks_headings_and_names(page):
 def test_every_drawing_has_a_title_or_says_what_the_text_beside_it_says(page):
     drawings = page.named("svg")
     titled = [attributes for attributes in drawings if attributes.get("role") == "img"]
-    # curves 2, lengths 1, cost 2, slices 5, audits 3, books 1, beam widths 3, goals beyond accuracy 2, answers 1
-    assert len(titled) == 20
+    # curves 2, lengths 1, cost 2, slices 5, audits 3, books 1, beam widths 3, goals beyond accuracy 2, answers 1,
+    # results over time 2
+    assert len(titled) == 22
     assert all(attributes.get("aria-hidden") == "true" for attributes in drawings if attributes not in titled)
     inner = [parents[-1] for (tag, _), parents in zip(page.elements, page.parents, strict=True) if tag == "title"]
-    assert Counter(inner) == {"head": 1, "svg": 20}
+    assert Counter(inner) == {"head": 1, "svg": 22}
 
 
 def test_colours_of_text_contrast_with_the_page_in_light_and_dark():
