@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Set
+from collections.abc import Iterable
 from pathlib import Path
 
 import dagster as dg
@@ -125,7 +125,7 @@ def checkpoint_of(folder: Path) -> Path:
     return folder.with_name(f".{folder.name}.checkpoint")
 
 
-def missing(paths: DatasetPaths, keys: Set[dg.AssetKey]) -> set[dg.AssetKey]:
+def missing(paths: DatasetPaths, keys: Iterable[dg.AssetKey]) -> set[dg.AssetKey]:
     """The given assets whose files have been removed from the lake.
 
     Beside the champion lies a record of what is in charge. Where the champion itself is gone, the gate has to decide
@@ -134,6 +134,7 @@ def missing(paths: DatasetPaths, keys: Set[dg.AssetKey]) -> set[dg.AssetKey]:
     Intermediate models are kept in the warehouse alone, which is looked at when it is used; searches lie under the name
     of their recipe.
     """
+    keys = set(keys)
     places = {key: paths.asset(*key.path) for key in keys if key.path[0] not in ("intermediate", "searches")}
     lost = {
         key
