@@ -221,12 +221,12 @@ def test_a_model_of_other_sizes_is_refused(pretrained):
 
 
 def test_what_was_learnt_on_one_dataset_helps_on_another_before_it_is_finetuned(monkeypatch):
-    """Titles follow one another alike in both: pre-trained weights rank the target's items, fresh ones by chance."""
+    """Titles follow one another alike in both: pre-trained weights rank the target's items, fresh ones by chance (about .11)."""
     # so few texts would have too few dimensions to tell them from one another
     monkeypatch.setattr("ml.text.shared_space.ITEMS_PER_DIMENSION", 2)
     source, target = text_ring("Source", users=150, seed=3), text_ring("Target", users=60, seed=3)
     found = {}
-    for epochs in (0, 12):
+    for epochs in (0, 20):
         recipe = pretrained_recipe(epochs=epochs)
         # a step too small to change anything
         still = replace(
@@ -239,8 +239,8 @@ def test_what_was_learnt_on_one_dataset_helps_on_another_before_it_is_finetuned(
         begun = replace(begun, recipe=still.pretraining_digest())
         recommender = SequentialRecommender(still, pretrained=begun, execution=ONE_THREAD).fit(target)
         found[epochs] = recommender.best_validation_ndcg_at_10
-    assert found[12] > 0.3
-    assert found[0] < 0.15
+    assert found[20] > 0.3
+    assert found[0] < 0.2
 
 
 # ---- folders
