@@ -221,7 +221,7 @@ def test_a_model_of_other_sizes_is_refused(pretrained):
 
 
 def test_what_was_learnt_on_one_dataset_helps_on_another_before_it_is_finetuned(monkeypatch):
-    """Titles follow one another alike in both: pre-trained weights rank the target's items, fresh ones by chance (about .11)."""
+    """Titles follow one another alike in both: pre-trained weights rank the items of the target, fresh ones do not."""
     # so few texts would have too few dimensions to tell them from one another
     monkeypatch.setattr("ml.text.shared_space.ITEMS_PER_DIMENSION", 2)
     source, target = text_ring("Source", users=150, seed=3), text_ring("Target", users=60, seed=3)
