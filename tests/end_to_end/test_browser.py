@@ -156,8 +156,8 @@ class Walk:
         """Go to the page of an asset by the search of the UI."""
         self.page.get_by_text("Search", exact=True).first.click()
         self.page.get_by_placeholder("Search assets, jobs").fill(name)
-        # the dialog stands last in the page, which may have such a link itself
-        self.page.locator(f'a[href*="/assets/{name}"]').last.click()
+        # the page below the dialog may have such a link itself
+        self.page.locator('[class*="SearchDialog"]').locator(f'a[href*="/assets/{name}"]').first.click()
         self.page.wait_for_url(f"**/assets/{name}*")
 
     def follow(self, link: str, picture: str = "") -> str:
