@@ -5,8 +5,7 @@ from collections.abc import Callable
 import dagster as dg
 from pydantic import Field
 
-from orchestration.assets.release import metadata_of_champion, version_of_champion
-from orchestration.dagster_internals import DATA_VERSION_TAG
+from orchestration.champion_record import champion_put_in_charge
 from orchestration.mlflow_mirror import mirror
 from orchestration.partitions import datasets
 from orchestration.paths import DatasetPaths, Workspace
@@ -50,15 +49,7 @@ def _change(context: dg.OpExecutionContext, change: Callable[[DatasetPaths], Sta
         state = change(paths)
     context.log.info(state.sentence)
     mirror(paths, state, context.log)
-    context.log_event(
-        dg.AssetMaterialization(
-            asset_key=["release", "champion"],
-            partition=dataset,
-            description=state.sentence,
-            metadata=metadata_of_champion(paths, state),
-            tags={DATA_VERSION_TAG: version_of_champion(state)},
-        )
-    )
+    context.log_event(champion_put_in_charge(paths, state))
 
 
 @dg.job(
