@@ -79,13 +79,14 @@ def sense(instance: dg.DagsterInstance, graph: BaseAssetGraph, cursor: str | Non
             settings = versions_of(Settings(), dataset)
             state = digest_of([sorted(versions.values()), settings, sorted(key.to_user_string() for key in selected)])
             last = asked.get(dataset, {"runs": 0})
-            if "key" in last and _is_under_way(instance, dataset, last["key"]):
+            record = _record(instance, last["key"]) if "key" in last else None
+            if record is not None and _is_under_way(record, dataset):
                 # what is out of date changes while it makes one asset after another; what lands now is seen after it
                 notes.append(f"{dataset}: a run is under way")
                 continue
             tries = last["tries"] if last.get("state") == state else 0
             if tries:
-                status = _status(instance, last["key"])
+                status = None if record is None else record.dagster_run.status
                 if status not in (dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED):
                     notes.append(f"{dataset}: a run was asked for")
                     continue
@@ -113,18 +114,17 @@ def _request(run_key: str, dataset: str, selected: Iterable[dg.AssetKey]) -> dg.
     )
 
 
-def _is_under_way(instance: dg.DagsterInstance, dataset: str, run_key: str) -> bool:
-    """Whether a run that was asked for waits or works; one whose process was killed does neither, whatever its record
-    says."""
+def _record(instance: dg.DagsterInstance, run_key: str) -> dg.RunRecord | None:
+    """The record of a run that was asked for; ``None`` where there is none yet."""
     records = instance.get_run_records(dg.RunsFilter(tags={"dagster/run_key": run_key}), limit=1)
-    if not records or records[0].dagster_run.is_finished:
+    return records[0] if records else None
+
+
+def _is_under_way(record: dg.RunRecord, dataset: str) -> bool:
+    """Whether a run waits or works; one whose process was killed does neither, whatever its record says."""
+    if record.dagster_run.is_finished:
         return False
-    if records[0].dagster_run.status == dg.DagsterRunStatus.QUEUED:
+    if record.dagster_run.status == dg.DagsterRunStatus.QUEUED:
         return True
-    age = time.time() - records[0].create_timestamp.timestamp()
+    age = time.time() - record.create_timestamp.timestamp()
     return age < _SECONDS_TO_START or DatasetLock(Workspace.current().dataset(dataset)).is_held()
-
-
-def _status(instance: dg.DagsterInstance, run_key: str) -> dg.DagsterRunStatus | None:
-    runs = instance.get_runs(filters=dg.RunsFilter(tags={"dagster/run_key": run_key}), limit=1)
-    return runs[0].status if runs else None
