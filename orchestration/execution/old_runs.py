@@ -30,17 +30,13 @@ from orchestration.dagster_internals import (
     FINISHED_STATUSES,
     AssetCheckExecutionsTable,
     BaseAssetGraph,
-    SqlEventLogStorage,
     SqlEventLogStorageTable,
     SqliteEventLogStorage,
     deserialize_value,
 )
+from orchestration.execution.records import MADE, OBSERVED, PLANNED, rows_of, storage_of
 from orchestration.execution.staleness import CHECK_READS
 from orchestration.partitions import PARTITION_NAME_TAG
-
-_MADE = dg.DagsterEventType.ASSET_MATERIALIZATION.value
-_OBSERVED = dg.DagsterEventType.ASSET_OBSERVATION.value
-_PLANNED = dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED.value
 
 KEEP_VARIABLE = "RAW2RANK_KEEP_RUNS"
 _KEPT = 200
@@ -142,7 +138,7 @@ def _needed_runs(instance: dg.DagsterInstance, graph: BaseAssetGraph) -> set[str
     table, checks = SqlEventLogStorageTable.c, AssetCheckExecutionsTable.c
     newest = (
         sa.select(sa.func.max(table.id))
-        .where(table.asset_key.is_not(None), table.dagster_event_type.in_((_MADE, _OBSERVED, _PLANNED)))
+        .where(table.asset_key.is_not(None), table.dagster_event_type.in_((MADE, OBSERVED, PLANNED)))
         .group_by(table.asset_key, table.partition, table.dagster_event_type)
     )
     latest = _rows(
@@ -154,7 +150,7 @@ def _needed_runs(instance: dg.DagsterInstance, graph: BaseAssetGraph) -> set[str
     needed = {run_id for _, run_id, *_ in latest}
     made_of: set[int] = set()
     for _, _, _, kind, event in latest:
-        if kind == _MADE:
+        if kind == MADE:
             provenance = dg.DataProvenance.from_tags(deserialize_value(event, dg.EventLogEntry).tags or {})
             made_of |= {place for place in (provenance.input_storage_ids if provenance else {}).values() if place}
     needed |= _runs_of(instance, made_of)
@@ -196,7 +192,7 @@ def _events_before(instance: dg.DagsterInstance, read_at: dict[str, set[int]]) -
     table = SqlEventLogStorageTable.c
     query = (
         sa.select(table.asset_key, table.partition, table.id)
-        .where(table.asset_key.in_(read_at), table.dagster_event_type.in_((_MADE, _OBSERVED)))
+        .where(table.asset_key.in_(read_at), table.dagster_event_type.in_((MADE, OBSERVED)))
         .order_by(table.id)
     )
     events: dict[tuple[str, str], list[int]] = defaultdict(list)
@@ -223,7 +219,7 @@ def _runs_of(instance: dg.DagsterInstance, storage_ids: Iterable[int]) -> set[st
 def _delete_evaluations(instance: dg.DagsterInstance, run_ids: list[str]) -> None:
     """Delete what deleted runs found of checks: ``delete_run`` leaves it, and nothing leads to it any more."""
     for some in _parts(run_ids):
-        with _storage(instance).index_connection() as connection:
+        with storage_of(instance).index_connection() as connection:
             connection.execute(sa.delete(AssetCheckExecutionsTable).where(AssetCheckExecutionsTable.c.run_id.in_(some)))
 
 
@@ -233,15 +229,7 @@ def _parts(values: list) -> Iterator[list]:
 
 
 def _rows(instance: dg.DagsterInstance, query: sa.Select) -> list:
-    with _storage(instance).index_connection() as connection:
-        return list(connection.execute(query).fetchall())
-
-
-def _storage(instance: dg.DagsterInstance) -> SqlEventLogStorage:
-    storage = instance.event_log_storage
-    if not isinstance(storage, SqlEventLogStorage):
-        raise TypeError(f"events are kept by {type(storage).__name__}; storages that keep them in SQL are supported")
-    return storage
+    return rows_of(storage_of(instance), query)
 
 
 def _files_of(instance: dg.DagsterInstance, run_ids: Iterable[str]) -> Iterator[Path]:

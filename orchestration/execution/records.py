@@ -24,9 +24,9 @@ from orchestration.dagster_internals import (
     deserialize_value,
 )
 
-_MADE = dg.DagsterEventType.ASSET_MATERIALIZATION.value
-_OBSERVED = dg.DagsterEventType.ASSET_OBSERVATION.value
-_PLANNED = dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED.value
+MADE = dg.DagsterEventType.ASSET_MATERIALIZATION.value
+OBSERVED = dg.DagsterEventType.ASSET_OBSERVATION.value
+PLANNED = dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED.value
 # tag on the observation of an asset that a run set out to make and then left as it is
 LEFT = "raw2rank/left"
 
@@ -74,10 +74,7 @@ class Records:
     def __init__(
         self, instance: dg.DagsterInstance, dataset: str, keys: Iterable[dg.AssetKey], run_id: str | None = None
     ) -> None:
-        if not isinstance(instance.event_log_storage, SqlEventLogStorage):
-            kind = type(instance.event_log_storage).__name__
-            raise TypeError(f"events are kept by {kind}; storages of Dagster that keep them in SQL are supported")
-        self._storage = instance.event_log_storage
+        self._storage = storage_of(instance)
         self._dataset = dataset
         self._run_id = run_id
         self._keys = {key.to_string(): key for key in keys}
@@ -88,7 +85,7 @@ class Records:
         left: dict[dg.AssetKey, int] = {}
         for storage_id, name, kind, event in self._latest_events():
             key = self._keys[name]
-            if kind == _PLANNED:
+            if kind == PLANNED:
                 self.planned[key] = storage_id
                 continue
             tags = deserialize_value(event, dg.EventLogEntry).tags or {}
@@ -96,7 +93,7 @@ class Records:
                 left[key] = storage_id
                 continue
             made = Made(storage_id, tags.get(DATA_VERSION_TAG), dg.DataProvenance.from_tags(tags))
-            (self.made if kind == _MADE else observed)[key] = made
+            (self.made if kind == MADE else observed)[key] = made
         # what is materialised may be observed, too; its version is that of the materialisation
         self.made = {**observed, **self.made}
         # what a run then found to be up to date is not unmade
@@ -137,8 +134,8 @@ class Records:
         newest = (
             sa.select(sa.func.max(table.id))
             .where(table.asset_key.in_(self._keys))
-            .where(table.dagster_event_type.in_((_MADE, _OBSERVED, _PLANNED)))
-            .where(sa.or_(table.dagster_event_type != _PLANNED, table.run_id != (self._run_id or "")))
+            .where(table.dagster_event_type.in_((MADE, OBSERVED, PLANNED)))
+            .where(sa.or_(table.dagster_event_type != PLANNED, table.run_id != (self._run_id or "")))
             .where(table.partition == self._dataset)
             .group_by(table.asset_key, table.dagster_event_type)
         )
@@ -153,7 +150,7 @@ class Records:
             sa.select(events.id, tags.value)
             .select_from(sa.outerjoin(SqlEventLogStorageTable, AssetEventTagsTable, version))
             .where(events.asset_key == key.to_string())
-            .where(events.dagster_event_type.in_((_MADE, _OBSERVED)))
+            .where(events.dagster_event_type.in_((MADE, OBSERVED)))
             .where(events.partition == self._dataset)
             .order_by(events.id)
         )
@@ -161,5 +158,23 @@ class Records:
         return [storage_id for storage_id, _ in rows], [value for _, value in rows]
 
     def _rows(self, query: sa.Select) -> list:
-        with self._storage.index_connection() as connection:
-            return list(connection.execute(query).fetchall())
+        return rows_of(self._storage, query)
+
+
+def storage_of(instance: dg.DagsterInstance) -> SqlEventLogStorage:
+    """The storage of events.
+
+    Raises:
+        TypeError: the instance keeps them in no SQL database.
+    """
+    storage = instance.event_log_storage
+    if not isinstance(storage, SqlEventLogStorage):
+        kind = type(storage).__name__
+        raise TypeError(f"events are kept by {kind}; storages of Dagster that keep them in SQL are supported")
+    return storage
+
+
+def rows_of(storage: SqlEventLogStorage, query: sa.Select) -> list:
+    """What a query finds among the events of all runs."""
+    with storage.index_connection() as connection:
+        return list(connection.execute(query).fetchall())
