@@ -114,17 +114,16 @@ class OneRunADataset(InProcessExecutor):
             for step in context.execution_plan.step_keys_to_execute
         }
         for groups in PHASES.values():
-            steps = [step for step, keys in assets.items() if any(in_phase(graph, key, groups) for key in keys)]
+            in_this = [step for step, keys in assets.items() if any(in_phase(graph, key, groups) for key in keys)]
+            steps = {step: assets.pop(step) for step in in_this}
             if not steps:
                 continue
             reasons = plan(context.instance, graph, dataset, settings, run_id=run.run_id)
-            records = Records(context.instance, dataset, graph.get_all_asset_keys())
-            todo = [step for step in steps if assets[step] & reasons.keys()]
-            for step in steps:
-                keys = assets.pop(step)
-                if step not in todo:
-                    for key in sorted(keys):
-                        leave(context.instance, run, key, dataset, records.made[key].version or "")
+            todo = [step for step, keys in steps.items() if keys & reasons.keys()]
+            left = set().union(*(keys for step, keys in steps.items() if step not in todo))
+            made = Records(context.instance, dataset, left).made if left else {}
+            for key in sorted(left):
+                leave(context.instance, run, key, dataset, made[key].version or "")
             if not todo:
                 continue
             failed = False
