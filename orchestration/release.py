@@ -254,10 +254,10 @@ def put_champion_back(paths: DatasetPaths) -> bool:
     Returns:
         Whether it was put back.
     """
-    state = _state_if_whole(paths)
-    if not champion_is_lost(paths) or state is None:
+    state = _state_if_whole(paths) if champion_is_lost(paths) else None
+    if state is None:
         return False
-    source = dict(reversed(list(releases(paths)))).get(state.release)
+    source = next((folder for digest, folder in releases(paths) if digest == state.release), None)
     if source is not None:
         _put_in_charge(paths, source)
     return source is not None
