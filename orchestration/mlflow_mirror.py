@@ -84,12 +84,9 @@ def _mirrored(address: str, paths: DatasetPaths, state: State) -> str:
     """Register the release unless it is there, and move the alias; the number of its version."""
     from mlflow import MlflowClient
 
-    from ml.release.bundle import load
-
     client = MlflowClient(tracking_uri=address, registry_uri=address)
-    bundle = load(paths.champion)
     model = paths.dataset
-    version = _version_of(client, model, state.release) or _register(client, model, state, bundle)
+    version = _version_of(client, model, state.release) or _register(client, paths, state)
     client.set_registered_model_alias(model, ALIAS, version.version)
     return str(version.version)
 
@@ -99,7 +96,10 @@ def _version_of(client: MlflowClient, model: str, release: str) -> ModelVersion 
     return next((version for version in found if version.tags.get("release") == release), None)
 
 
-def _register(client: MlflowClient, model: str, state: State, bundle: Bundle) -> ModelVersion:
+def _register(client: MlflowClient, paths: DatasetPaths, state: State) -> ModelVersion:
+    from ml.release.bundle import load
+
+    model, bundle = paths.dataset, load(paths.champion)
     if not client.search_registered_models(f"name = '{model}'"):
         client.create_registered_model(model, description=f"Releases of raw2rank for the dataset {model}")
     return client.create_model_version(
