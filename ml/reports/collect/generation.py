@@ -65,9 +65,11 @@ def _generation(lake: Path, name: str, title: str, recipe: Mapping[str, Any]) ->
 
 def _tuple_figures(lake: Path, codes: str, rankings: pa.Table) -> TupleFigures | None:
     before = lake / "codes" / codes / VALUES_BEFORE
+    if not before.exists():
+        return None
     training_set = TrainingSet.load(lake / "training_sets" / "sequences")
-    # identifiers are compared by the rank of one target
-    if not before.exists() or training_set.later_targets is not None:
+    if training_set.later_targets is not None:
+        # identifiers are compared by the rank of one target
         return None
     values = np.load(before, allow_pickle=False)
     lists, targets = _lists(rankings, training_set), np.asarray(training_set.test_targets)
