@@ -63,15 +63,7 @@ def table(entries: Sequence[Standing], made: Sequence[tuple[str, str]] = ()) -> 
             )
         )
     columns = (
-        *(
-            "Result",
-            "Best",
-            WITH_INTERVAL,
-            "In charge",
-            f"In charge: {WITH_INTERVAL}",
-            "Decision",
-            "Changed",
-        ),
+        *("Result", "Best", WITH_INTERVAL, "In charge", f"In charge: {WITH_INTERVAL}", "Decision", "Changed"),
         *("Interactions", "Test users", "Training set", "Code"),
         *(("Made (UTC)", "Run") if with_run else ()),
     )
@@ -163,15 +155,7 @@ def progress_table(series: Sequence[Result]) -> Table:
         for number, one in reversed(list(enumerate(series, start=1))[-SHOWN:])
     ]
     columns = (
-        *(
-            "Dump",
-            "Release",
-            "Recommender",
-            "New interactions",
-            "Users ranked",
-            WITH_INTERVAL,
-            "Most popular",
-        ),
-        "Difference, 95 %",
+        *("Dump", "Release", "Recommender", "New interactions", "Users ranked"),
+        *(WITH_INTERVAL, "Most popular", "Difference, 95 %"),
     )
     return Table("Releases on what came after them", columns, tuple(rows), right=(3, 4, 5, 6, 7))
