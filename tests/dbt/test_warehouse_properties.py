@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import random
 import re
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from warehouse_landing import DAY, Landing, description, dirty_landing, divided_
 from warehouse_reference import Settings, counted_on, interaction_of, k_core, place, reference_marts
 
 MARTS = ("interactions", "splits", "users", "items", "statistics", "reconciliation")
+# data tests of the splits
+TARGETS, SAMPLE = "assert_targets_are_where_the_split_puts_them", "assert_validation_sample_has_its_size"
 PLACES = ("source_file", "file_position", "line_number")
 CLEANED = Settings(
     from_date="1970-01-03",
@@ -84,49 +87,67 @@ def test_labels_of_every_kind_come_about(compiled: CompiledProject) -> None:
     assert {row["role"] for row in users} == {"validation and test", "validation", "test", "training only", "not used"}
 
 
+def assert_other_labels_are_found(
+    compiled: CompiledProject,
+    connection: duckdb.DuckDBPyConnection,
+    settings: Settings,
+    changes: Iterable[tuple[str, str, set[str]]],
+    among: str = "true",
+) -> None:
+    """Label the splits otherwise, and expect data tests to fail.
+
+    Args:
+        changes: the wrong label, the right one that it takes the place of, and the data tests that find it.
+        among: the interactions that are labelled otherwise, in SQL.
+    """
+    connection.execute("create table good as from warehouse.marts.splits")
+    for wrong, right, found in changes:
+        connection.execute(
+            f"create or replace table warehouse.marts.splits as "
+            f"select * replace (if(split = '{right}' and {among}, '{wrong}', split) as split) from good"
+        )
+        failing = compiled.failing_data_tests(connection, settings)
+        assert failing & {TARGETS, SAMPLE} >= found, (right, wrong)
+
+
 def test_data_tests_of_global_temporal_find_targets_out_of_place(compiled: CompiledProject) -> None:
     settings = ALL_SETTINGS["global-temporal"]
-    targets, sample = "assert_targets_are_where_the_split_puts_them", "assert_validation_sample_has_its_size"
     with compiled.build(divided_landing(seed=8), settings) as connection:
         assert compiled.failing_data_tests(connection, settings) == set()
-        connection.execute("create table good as from warehouse.marts.splits")
-        for wrong, right, found in (
-            ("unused", "test", {targets}),
-            ("test", "unused", {targets}),
-            ("train", "history", {targets}),
-            ("history", "train", {targets}),
-            ("history", "validation", {sample}),
-        ):
-            connection.execute(
-                f"create or replace table warehouse.marts.splits as "
-                f"select * replace (if(split = '{right}' and user_id >= 'A06', '{wrong}', split) as split) from good"
-            )
-            failing = compiled.failing_data_tests(connection, settings)
-            assert failing & {targets, sample} >= found, (right, wrong)
+        assert_other_labels_are_found(
+            compiled,
+            connection,
+            settings,
+            (
+                ("unused", "test", {TARGETS}),
+                ("test", "unused", {TARGETS}),
+                ("train", "history", {TARGETS}),
+                ("history", "train", {TARGETS}),
+                ("history", "validation", {SAMPLE}),
+            ),
+            among="user_id >= 'A06'",
+        )
 
 
 def test_data_tests_of_cold_items_find_targets_out_of_place(compiled: CompiledProject) -> None:
     settings = ALL_SETTINGS["cold-items"]
-    targets, sample = "assert_targets_are_where_the_split_puts_them", "assert_validation_sample_has_its_size"
     with compiled.build(dirty_landing(seed=2, users=90, reviews=200), settings) as connection:
         assert compiled.failing_data_tests(connection, settings) == set()
-        connection.execute("create table good as from warehouse.marts.splits")
         trained = connection.execute(
             "select count(*) from good join warehouse.intermediate.int_cold_items using (item_id) where split = 'train'"
         ).fetchone()
         assert trained == (0,)
-        for wrong, right, found in (
-            ("train", "test", {targets}),
-            ("unused", "test", {targets}),
-            ("train", "unused", {targets}),
-            ("unused", "validation", {sample}),
-        ):
-            connection.execute(
-                f"create or replace table warehouse.marts.splits as "
-                f"select * replace (if(split = '{right}', '{wrong}', split) as split) from good"
-            )
-            failing = compiled.failing_data_tests(connection, settings)
-            assert failing & {targets, sample} >= found, (right, wrong)
+        assert_other_labels_are_found(
+            compiled,
+            connection,
+            settings,
+            (
+                ("train", "test", {TARGETS}),
+                ("unused", "test", {TARGETS}),
+                ("train", "unused", {TARGETS}),
+                ("unused", "validation", {SAMPLE}),
+            ),
+        )
 
 
 def test_leaving_the_last_one_out_is_leave_one_out(compiled: CompiledProject) -> None:
@@ -142,24 +163,21 @@ def test_leaving_the_last_one_out_is_leave_one_out(compiled: CompiledProject) ->
 
 def test_data_tests_of_leave_last_k_find_targets_out_of_place(compiled: CompiledProject) -> None:
     settings = replace(ALL_SETTINGS["leave-last-k"], last_items=2)
-    targets, sample = "assert_targets_are_where_the_split_puts_them", "assert_validation_sample_has_its_size"
     with compiled.build(dirty_landing(seed=2, users=90, reviews=400), settings) as connection:
         assert compiled.failing_data_tests(connection, settings) == set()
-        connection.execute("create table good as from warehouse.marts.splits")
-        several = "select max(count(*)) over () from good where split = 'test' group by user_id"
+        several = "select max(count(*)) over () from warehouse.marts.splits where split = 'test' group by user_id"
         assert connection.execute(several).fetchone() == (2,)
-        for wrong, right, found in (
-            ("train", "test", {targets}),
-            ("validation", "test", {targets, sample}),
-            ("test", "validation", {targets, sample}),
-            ("train", "validation", {sample}),
-        ):
-            connection.execute(
-                f"create or replace table warehouse.marts.splits as "
-                f"select * replace (if(split = '{right}', '{wrong}', split) as split) from good"
-            )
-            failing = compiled.failing_data_tests(connection, settings)
-            assert failing & {targets, sample} >= found, (right, wrong)
+        assert_other_labels_are_found(
+            compiled,
+            connection,
+            settings,
+            (
+                ("train", "test", {TARGETS}),
+                ("validation", "test", {TARGETS, SAMPLE}),
+                ("test", "validation", {TARGETS, SAMPLE}),
+                ("train", "validation", {SAMPLE}),
+            ),
+        )
 
 
 def test_data_tests_hold_for_an_order_without_times(compiled: CompiledProject) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 from kubernetes_server import NAMESPACE, Cluster, cluster, kubeconfig
-from test_training_process import NAME, made, made_up, trained, write_settings
+from test_training_process import NAME, made, made_up, trained, with_what_a_model_reads, write_settings
 
 from ml.data.training_set import Sequences, TrainingSet
 from orchestration.execution.training_pods import (
@@ -31,7 +31,7 @@ from orchestration.execution.training_pods import (
     training_label,
     wait_until_seen,
 )
-from orchestration.paths import DatasetPaths, Workspace
+from orchestration.paths import DatasetPaths
 
 needs_client = pytest.mark.skipif(
     find_spec("dagster_k8s") is None, reason="dagster-k8s is not installed (extra kubernetes)"
@@ -43,13 +43,7 @@ IMAGE = "registry.example.org/raw2rank:1"
 def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DatasetPaths:
     """A workspace that holds what a model reads."""
     monkeypatch.setenv("RAW2RANK_HOME", str(tmp_path / "workspace"))
-    paths = Workspace.current().dataset("Small")
-    folder = paths.asset("training_sets", "sequences")
-    folder.mkdir(parents=True)
-    made_up().save(folder)
-    paths.asset("settings").mkdir()
-    write_settings(paths)
-    return paths
+    return with_what_a_model_reads()
 
 
 @pytest.fixture

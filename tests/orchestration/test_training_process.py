@@ -47,6 +47,11 @@ def made_up(users: int = 40, items: int = 30) -> TrainingSet:
 def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DatasetPaths:
     """A workspace that holds what a model reads."""
     monkeypatch.setenv("RAW2RANK_HOME", str(tmp_path))
+    return with_what_a_model_reads()
+
+
+def with_what_a_model_reads() -> DatasetPaths:
+    """Write the training set and the settings of a dataset into the workspace."""
     paths = Workspace.current().dataset("Small")
     folder = paths.asset("training_sets", "sequences")
     folder.mkdir(parents=True)

@@ -108,13 +108,18 @@ def by_ranx(lists: np.ndarray, training_set: TrainingSet, metrics: list[str]) ->
     return found
 
 
-@settings(max_examples=25, deadline=None)
-@given(seed=st.integers(0, 10_000), targets=st.integers(2, 6), depth=st.integers(10, 40))
-def test_kept_ranks_give_the_metrics_of_the_lists(seed: int, targets: int, depth: int) -> None:
+def measured(seed: int, targets: int, depth: int) -> tuple[TrainingSet, np.ndarray, pa.Table]:
+    """A training set with several targets a user, random lists for it, and the metrics of each user."""
     training_set = drawn(seed, targets=targets)
     cases = len(training_set.test_users)
     lists = np.argsort(np.random.default_rng(seed).random((cases, training_set.items)), axis=1)[:, :depth]
-    table = user_metrics(rankings_of(lists, training_set), training_set)
+    return training_set, lists, user_metrics(rankings_of(lists, training_set), training_set)
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 10_000), targets=st.integers(2, 6), depth=st.integers(10, 40))
+def test_kept_ranks_give_the_metrics_of_the_lists(seed: int, targets: int, depth: int) -> None:
+    training_set, lists, table = measured(seed, targets, depth)
     relevant = training_set.relevant()
     metrics = (*metrics_of_depth(depth), "hit_rate@10")
     expected = relevance_metrics(is_relevant(lists, relevant), relevant.lengths, metrics)
@@ -125,10 +130,7 @@ def test_kept_ranks_give_the_metrics_of_the_lists(seed: int, targets: int, depth
 @settings(max_examples=8, deadline=None)
 @given(seed=st.integers(0, 10_000), targets=st.integers(2, 6), depth=st.integers(10, 40))
 def test_metrics_of_several_targets_equal_ranx(seed: int, targets: int, depth: int) -> None:
-    training_set = drawn(seed, targets=targets)
-    cases = len(training_set.test_users)
-    lists = np.argsort(np.random.default_rng(seed).random((cases, training_set.items)), axis=1)[:, :depth]
-    table = user_metrics(rankings_of(lists, training_set), training_set)
+    training_set, lists, table = measured(seed, targets, depth)
     means = mean_metrics(table)
     assert set(means) == {metric for metric in METRICS if int(metric.split("@")[1]) <= depth}
     expected = by_ranx(lists, training_set, list(means))
@@ -138,7 +140,7 @@ def test_metrics_of_several_targets_equal_ranx(seed: int, targets: int, depth: i
     np.testing.assert_allclose(
         ndcg_of_lists(lists[:, :10], training_set), metric_values(table, "ndcg@10"), rtol=0, atol=1e-15
     )
-    rows = np.random.default_rng(seed).permutation(cases)
+    rows = np.random.default_rng(seed).permutation(len(lists))
     np.testing.assert_array_equal(metric_values(table.take(rows), "map@10"), metric_values(table, "map@10")[rows])
     assert mean_metrics(table.take(rows)) == means
 
