@@ -134,7 +134,8 @@ def test_data_tests_of_cold_items_find_targets_out_of_place(compiled: CompiledPr
     with compiled.build(dirty_landing(seed=2, users=90, reviews=200), settings) as connection:
         assert compiled.failing_data_tests(connection, settings) == set()
         trained = connection.execute(
-            "select count(*) from good join warehouse.intermediate.int_cold_items using (item_id) where split = 'train'"
+            "select count(*) from warehouse.marts.splits join warehouse.intermediate.int_cold_items using (item_id) "
+            "where split = 'train'"
         ).fetchone()
         assert trained == (0,)
         assert_other_labels_are_found(
