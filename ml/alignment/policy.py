@@ -60,7 +60,7 @@ def prompts_of(model: GPTRec, histories: Sequences, mark: int | None, exclude_se
     hidden = None
     if exclude_seen:
         seen = np.zeros((len(histories), model.items), dtype=bool)
-        seen[np.repeat(np.arange(len(histories)), histories.lengths), histories.items] = True
+        seen[histories.row_of_each, histories.items] = True
         hidden = torch.from_numpy(seen).to(model.device)
     marks = None if mark is None else torch.full_like(batch.lengths, mark)
     return Prompts(batch.items, batch.lengths, marks, hidden)

@@ -120,7 +120,7 @@ def _ndcg_of_cut(
 def _without_seen(items: np.ndarray, histories: Sequences) -> np.ndarray:
     """The first ten items of each list that are not in the history of its row, ``NO_ITEM`` left out too."""
     base = int(max(items.max(initial=0), histories.items.max(initial=0))) + 2
-    row = np.repeat(np.arange(len(histories)), histories.lengths)
+    row = histories.row_of_each
     seen = row * base + histories.items
     keys = np.arange(len(items))[:, None] * base + np.maximum(items, 0)
     kept = ~np.isin(keys, seen) & (items != NO_ITEM)

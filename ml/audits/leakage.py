@@ -263,7 +263,7 @@ def repeated_targets(training_set: TrainingSet) -> Repeated:
     """Count the test targets that the history they are asked for with holds already."""
     histories = training_set.histories("test")
     targets = np.asarray(training_set.test_targets)
-    row = np.repeat(np.arange(len(histories)), histories.lengths)
+    row = histories.row_of_each
     held = np.zeros(len(histories), dtype=bool)
     held[row[histories.items == targets[row]]] = True
     filled = histories.lengths > 0

@@ -124,7 +124,7 @@ def near_duplicate_users(training_set: TrainingSet, fit_on: str = FIT_ON_TRAIN) 
 
     # which training histories of a group hold an item, and of a user's own
     items = max(1, training_set.items)
-    row = np.repeat(np.arange(len(trained)), trained.lengths)
+    row = trained.row_of_each
     known = np.unique(row * items + np.asarray(trained.items, dtype=np.int64))
     owner, item = np.divmod(known, items)
     inside = found.groups[owner] >= 0
@@ -181,7 +181,7 @@ def _look_up(keys: np.ndarray, values: np.ndarray, wanted: np.ndarray) -> np.nda
 
 def _equal_sets(rows: Sequences, items: int, least_items: int) -> tuple[np.ndarray, Sequences]:
     """The group of each row, and the set of each group, ascending."""
-    row = np.repeat(np.arange(len(rows)), rows.lengths)
+    row = rows.row_of_each
     keys = np.unique(row * max(1, items) + np.asarray(rows.items, dtype=np.int64))
     row, item = np.divmod(keys, max(1, items))
     lengths = np.bincount(row, minlength=len(rows))
@@ -258,13 +258,13 @@ def _signatures(sets: Sequences) -> np.ndarray:
 
 def _jaccard(sets: Sequences, items: int, first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Jaccard coefficient of each pair of sets, float64 ``[pairs]``."""
-    row = np.repeat(np.arange(len(sets)), sets.lengths)
+    row = sets.row_of_each
     keys = row * max(1, items) + sets.items
     shared = np.empty(len(first), dtype=np.int64)
     at_once = max(1, _PAIRS_AT_ONCE // max(1, int(sets.lengths.max(initial=1))))
     for start in range(0, len(first), at_once):
         one = sets.take(first[start : start + at_once])
-        pair = np.repeat(np.arange(len(one)), one.lengths)
+        pair = one.row_of_each
         wanted = second[start : start + at_once][pair] * max(1, items) + one.items
         places = np.searchsorted(keys, wanted)
         hit = keys[np.minimum(places, len(keys) - 1)] == wanted

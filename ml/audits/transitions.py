@@ -133,7 +133,7 @@ def measure_smoothness(
         return None
     random = np.random.default_rng(seed)
     train = training_set.train
-    row = np.repeat(np.arange(len(train)), train.lengths)
+    row = train.row_of_each
     within = np.flatnonzero(row[1:] == row[:-1])
     within = np.sort(random.permutation(within)[:PAIRS])
     left, right = np.asarray(train.items[within]), np.asarray(train.items[within + 1])

@@ -105,7 +105,7 @@ def train_factors(histories: Sequences, items: int, factors: int, seed: int) -> 
         The factors, and the mean loss of each epoch (of its triples before their step).
     """
     random = np.random.default_rng(seed)
-    users = np.repeat(np.arange(len(histories)), histories.lengths)
+    users = histories.row_of_each
     preferred = np.asarray(histories.items, dtype=np.int64)
     known = np.unique(users * items + preferred)
     trained = Factors(

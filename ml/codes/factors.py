@@ -28,7 +28,7 @@ def interaction_matrix(histories: Sequences, items: int) -> csr_matrix:
     """How often each user interacted with each item, sparse float64 ``[users, items]``."""
     from scipy.sparse import csr_matrix
 
-    rows = np.repeat(np.arange(len(histories)), histories.lengths)
+    rows = histories.row_of_each
     return csr_matrix((np.ones(len(histories.items)), (rows, histories.items)), shape=(len(histories), items))
 
 

@@ -10,9 +10,5 @@ from ml.data.training_set import TrainingSet
 def in_history(training_set: TrainingSet) -> np.ndarray:
     """Which targets of :meth:`~ml.data.training_set.TrainingSet.held_out` are in the history of their user already,
     bool ``[test targets]``."""
-    histories, held_out = training_set.histories("test"), training_set.held_out()
-    known, wanted = (
-        np.repeat(np.arange(len(rows)), rows.lengths) * training_set.items + np.asarray(rows.items, dtype=np.int64)
-        for rows in (histories, held_out)
-    )
-    return np.isin(wanted, known)
+    known, wanted = training_set.histories("test"), training_set.held_out()
+    return np.isin(wanted.pairs(training_set.items), known.pairs(training_set.items))

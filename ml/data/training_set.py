@@ -81,6 +81,16 @@ class Sequences:
         """Items per row, int64 ``[rows]``."""
         return np.diff(self.offsets)
 
+    @property
+    def row_of_each(self) -> np.ndarray:
+        """The row that each item is in, int64 ``[interactions]``, ascending."""
+        return np.repeat(np.arange(len(self)), self.lengths)
+
+    def pairs(self, items: int) -> np.ndarray:
+        """One number for each item and the row that it is in, ``row * items + item``, int64 ``[interactions]``: to look
+        up which of other items are in a row."""
+        return self.row_of_each * items + np.asarray(self.items, dtype=np.int64)
+
     @classmethod
     def from_lists(cls, rows: list[list[int]] | list[np.ndarray]) -> Sequences:
         lengths = np.array([len(row) for row in rows], dtype=np.int64)
@@ -252,8 +262,7 @@ class TrainingSet:
         held_out = self.held_out(rows)
         if self.later_targets is None:
             return held_out
-        row = np.repeat(np.arange(len(held_out)), held_out.lengths)
-        row, item = np.divmod(np.unique(row * self.items + np.asarray(held_out.items, dtype=np.int64)), self.items)
+        row, item = np.divmod(np.unique(held_out.pairs(self.items)), self.items)
         offsets = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=len(held_out)))]).astype(np.int64)
         return Sequences(item.astype(np.int32), offsets)
 

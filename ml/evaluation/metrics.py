@@ -117,9 +117,7 @@ def user_metrics(rankings: pa.Table, training_set: TrainingSet) -> pa.Table:
 
 def _is_held_out(rows: np.ndarray, items: np.ndarray, training_set: TrainingSet) -> np.ndarray:
     """Whether each item is one of the targets of the case in its row, bool ``[rows]``."""
-    relevant = training_set.relevant()
-    cases = np.repeat(np.arange(len(relevant)), relevant.lengths)
-    held_out = cases * training_set.items + np.asarray(relevant.items, dtype=np.int64)
+    held_out = training_set.held_out().pairs(training_set.items)
     return np.isin(rows.astype(np.int64) * training_set.items + items, held_out)
 
 
@@ -299,10 +297,8 @@ def is_relevant(items: np.ndarray, relevant: Sequences) -> np.ndarray:
     if len(items) != len(relevant):
         raise ValueError(f"{len(items)} lists, and relevant items of {len(relevant)} users")
     many = 1 + max(int(np.max(items, initial=0)), int(np.max(relevant.items, initial=0)))
-    row = np.arange(len(items), dtype=np.int64)
-    pairs = row[:, None] * many + items
-    wanted = np.repeat(row, relevant.lengths) * many + relevant.items
-    return np.isin(pairs, wanted) & (np.asarray(items) >= 0)
+    pairs = np.arange(len(items), dtype=np.int64)[:, None] * many + items
+    return np.isin(pairs, relevant.pairs(many)) & (np.asarray(items) >= 0)
 
 
 def _worth_by_rank(metric: str, depth: int) -> np.ndarray:

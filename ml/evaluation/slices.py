@@ -132,7 +132,7 @@ def slices_of(training_set: TrainingSet, interactions: Interactions | None = Non
     """
     histories = training_set.histories("test")
     held_out = training_set.held_out()
-    case = np.repeat(np.arange(len(held_out)), held_out.lengths)
+    case = held_out.row_of_each
     popularity = np.bincount(training_set.train.items, minlength=training_set.items)
     group = np.zeros(len(held_out), dtype=np.int64)
     # groups are numbered from the most popular to the least

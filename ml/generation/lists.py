@@ -133,7 +133,7 @@ def _first_widths(histories: Sequences, k: int, exclude_seen: bool, width: int, 
     """
     needed = np.full(len(histories), k)
     if exclude_seen:
-        seen = np.unique(_keys_of_seen(histories, items)) // items
+        seen = np.unique(histories.pairs(items)) // items
         needed += np.bincount(seen, minlength=len(histories))
     return np.minimum(-(-needed // width) * width, items)
 
@@ -152,7 +152,7 @@ def _write_lists(beams: Beams, seen: Sequences | None, rows: np.ndarray, found: 
     wanted = items != NO_ITEM
     if seen is not None:
         most = max(int(items.max(initial=0)), int(seen.items.max(initial=0))) + 1
-        wanted &= ~np.isin(np.arange(len(rows))[:, None] * most + items, _keys_of_seen(seen, most))
+        wanted &= ~np.isin(np.arange(len(rows))[:, None] * most + items, seen.pairs(most))
     rank = np.cumsum(wanted, axis=1) - 1
     row, column = np.nonzero(wanted & (rank < k))
     of_rows = Recommendations(
@@ -162,11 +162,6 @@ def _write_lists(beams: Beams, seen: Sequences | None, rows: np.ndarray, found: 
     of_rows.scores[row, rank[row, column]] = scores[row, column]
     found.items[rows], found.scores[rows] = of_rows.items, of_rows.scores
     return (of_rows.scores[:, -1] > cut) | (cut == -np.inf)
-
-
-def _keys_of_seen(histories: Sequences, items: int) -> np.ndarray:
-    """One number for each row and item of its history, int64."""
-    return np.repeat(np.arange(len(histories)), histories.lengths) * items + histories.items
 
 
 def _fill(found: Recommendations, histories: Sequences, exclude_seen: bool, training_counts: np.ndarray) -> int:

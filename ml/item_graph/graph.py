@@ -19,7 +19,7 @@ def transitions(training_set: TrainingSet) -> sparse.csr_matrix:
     A history's repeated item comes after itself. Held-out targets make no edge.
     """
     items, train = training_set.items, training_set.train
-    row = np.repeat(np.arange(len(train)), train.lengths)
+    row = train.row_of_each
     within = np.flatnonzero(row[1:] == row[:-1])
     pairs = (train.items[within], train.items[within + 1])
     counts = sparse.csr_matrix((np.ones(len(within), dtype=np.int64), pairs), shape=(items, items))

@@ -204,7 +204,7 @@ def _ranks_by_popularity(release: Bundle, histories: Sequences, targets: np.ndar
     place[order] = np.arange(release.items)
     ranks = np.where(targets == NO_ITEM, K, place[targets])
     if release.exclude_seen and len(histories.items):
-        rows = np.repeat(np.arange(len(histories)), histories.lengths)
+        rows = histories.row_of_each
         own = np.unique(np.stack([rows, histories.items]), axis=1)
         above = place[own[1]] < ranks[own[0]]
         seen = own[1] == targets[own[0]]

@@ -50,7 +50,7 @@ def exclude_seen(scores: np.ndarray, histories: Sequences) -> None:
     """
     if len(histories) != len(scores):
         raise ValueError(f"{len(scores)} rows of scores but {len(histories)} histories")
-    scores[np.repeat(np.arange(len(histories)), histories.lengths), histories.items] = -np.inf
+    scores[histories.row_of_each, histories.items] = -np.inf
 
 
 def top_k(scores: np.ndarray, k: int, order: np.ndarray) -> Recommendations:

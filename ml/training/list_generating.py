@@ -123,7 +123,7 @@ def written_code_lists(
 def _seen(histories: Sequences, model: GPTRec | GPTRecCodes) -> Tensor:
     """Which items are in each history, bool ``[rows, items]``."""
     seen = torch.zeros(len(histories), model.items, dtype=torch.bool, device=model.device)
-    rows = torch.from_numpy(np.repeat(np.arange(len(histories)), histories.lengths)).to(model.device)
+    rows = torch.from_numpy(histories.row_of_each).to(model.device)
     seen[rows, torch.from_numpy(histories.items.astype(np.int64)).to(model.device)] = True
     return seen
 

@@ -154,7 +154,7 @@ def scored_together(model: SequentialModel | GeneratingModel) -> int:
 @torch.inference_mode()
 def hide_seen(scores: Tensor, histories: Sequences) -> None:
     """Set the score of every item of a row's own history to ``-inf``, in place: ``[rows, items]``, a history a row."""
-    rows = np.repeat(np.arange(len(histories)), histories.lengths)
+    rows = histories.row_of_each
     items = histories.items.astype(np.int64)
     places = (torch.from_numpy(part).to(scores.device) for part in (rows, items))
     scores.index_put_(tuple(places), scores.new_tensor(-torch.inf))

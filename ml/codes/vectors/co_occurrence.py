@@ -25,7 +25,7 @@ def co_occurrences(histories: Sequences, items: int, distance: int) -> sparse.cs
     from scipy import sparse
 
     found = np.asarray(histories.items)
-    row = np.repeat(np.arange(len(histories)), histories.lengths)
+    row = histories.row_of_each
     left, right = found[:-distance], found[distance:]
     pairs = (row[:-distance] == row[distance:]) & (left != right)
     directed = sparse.csr_matrix((np.ones(int(pairs.sum())), (left[pairs], right[pairs])), shape=(items, items))

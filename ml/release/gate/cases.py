@@ -129,7 +129,7 @@ def slices_for_the_gate(training_set: TrainingSet, champion_knows: np.ndarray | 
     new = parts["target in training"].buckets == 1
     if champion_knows is not None:
         held_out = training_set.held_out()
-        case = np.repeat(np.arange(len(held_out)), held_out.lengths)
+        case = held_out.row_of_each
         new |= np.bincount(case, ~champion_knows[held_out.items], len(held_out)) > 0
     return {
         SHORT_HISTORIES: parts["history length"].buckets < _SHORT,

@@ -69,7 +69,7 @@ def _consecutive(columns: pa.Table) -> bool:
 def count_repeated_targets(training_set: TrainingSet) -> int:
     """Test users with a target that is already in their history."""
     held_out = training_set.held_out()
-    return len(np.unique(np.repeat(np.arange(len(held_out)), held_out.lengths)[in_history(training_set)]))
+    return len(np.unique(held_out.row_of_each[in_history(training_set)]))
 
 
 def history_lengths(lake: Path) -> tuple[tuple[int, int], ...]:
