@@ -45,9 +45,9 @@ _CODE = ("ml.recommenders.fit", "ml.evaluation.metrics", "ml.evaluation.rankings
         *(["marts", name] for name in ("interactions", "splits")),
         *(["settings", name] for name in ("folds", "training", "fit", "ranking", "comparison")),
     ],
-    description="Metrics of every test user of each temporal fold but the last, of every recommender compared, which is "
-    "fitted anew for each fold on what was known then. What has the same inputs as before is kept. Empty under another "
-    "split than temporal-folds.",
+    description="Metrics of every test user of each temporal fold but the last, of every recommender compared, which "
+    "is fitted anew for each fold on what was known then. What has the same inputs as before is kept. Empty under "
+    "another split than temporal-folds.",
     group_name="evaluation",
     kinds={"pytorch", "parquet"},
     owners=RECOMMENDATION_OWNERS,

@@ -380,7 +380,8 @@ NO_BOUNDARY = "must be a number between 0 and 1, such as '0.8', or an ISO date s
         ({"tie_order": "random"}, "the variable tie_order must be one of hash, file, item, shuffle, not 'random'"),
         (
             {"split": "random"},
-            "the variable split must be one of leave-one-out, leave-last-k, global-temporal, temporal-folds, cold-items, not 'random'",
+            "the variable split must be one of leave-one-out, leave-last-k, global-temporal, temporal-folds, "
+            "cold-items, not 'random'",
         ),
         (
             {"split": "leave-last-k", "last_items": 0},

@@ -42,18 +42,8 @@ ID_ONLY = [
 EVALUATION = {
     f"evaluation/{name}"
     for name in (
-        *(
-            "user_metrics",
-            "further_seeds",
-            "leaderboard",
-            "list_metrics",
-            "slices",
-            "what_helps",
-            "earlier_folds",
-            "folds",
-            "history",
-            "report",
-        ),
+        *("user_metrics", "further_seeds", "leaderboard", "list_metrics", "slices", "what_helps", "history", "report"),
+        *("earlier_folds", "folds"),
     )
 }
 # made of the leaderboard; the progress is of the interactions alone

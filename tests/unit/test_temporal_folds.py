@@ -33,8 +33,8 @@ def test_folds_part_the_known_from_the_unknown(rows, number, days, wanted):
     made, kept = dataset(rows, split="global-temporal", validation_users=wanted)
     try:
         folds = temporal_folds(made, kept, LAST, number, days)
-    except FoldError as error:
-        assert "is not possible" in str(error)
+    except FoldError:
+        # too few interactions for so many folds
         assume(False)
     assert [fold.number for fold in folds] == list(range(1, number + 1))
     seconds = kept.moments // 1000

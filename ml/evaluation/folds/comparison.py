@@ -1,7 +1,7 @@
 """Recommenders compared over all temporal folds.
 
-Users occur in several folds, so the measurements of one user are not independent, and a test over all of them as if they
-were would find too much. Here a user is one unit with everything that was measured of them.
+Users occur in several folds, so the measurements of one user are not independent, and a test over all of them as if
+they were would find too much. Here a user is one unit with everything that was measured of them.
 """
 
 from __future__ import annotations
@@ -75,9 +75,9 @@ def paired_test_over_folds(differences: Sequence[np.ndarray], users: Sequence[np
 
     What is estimated is the mean over the folds of the mean difference in each, so a fold with many users counts as
     much as one with few. With ``d[f, u]`` the difference for user ``u`` in fold ``f``, ``n[f]`` users and ``F`` folds,
-    each user contributes ``e[u] = sum over f of (d[f, u] - mean of fold f) / (F n[f])``, and the variance of the mean is
-    ``U / (U - 1) * sum of e[u]^2`` over the ``U`` different users: the variance of a stratified mean that is robust to
-    any dependence between what is measured of one user. The degrees of freedom are ``U - 1``. With one fold it is
+    each user contributes ``e[u] = sum over f of (d[f, u] - mean of fold f) / (F n[f])``, and the variance of the mean
+    is ``U / (U - 1) * sum of e[u]^2`` over the ``U`` different users: the variance of a stratified mean that is robust
+    to any dependence between what is measured of one user. The degrees of freedom are ``U - 1``. With one fold it is
     Student's paired t-test.
 
     Users are the sample; the folds are those that there are. The test says whether the mean difference in these folds

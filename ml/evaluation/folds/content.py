@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from ml.data.folds import FoldSizes
 from ml.evaluation.significance import Compared
@@ -58,4 +59,4 @@ class FoldResults:
     def changes_of_winner(self) -> int:
         """How many folds have another winner than the fold before."""
         names = [row.recommender for row in self.winners]
-        return sum(one != before for before, one in zip(names, names[1:], strict=False))
+        return sum(one != before for before, one in pairwise(names))

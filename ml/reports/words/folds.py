@@ -28,9 +28,9 @@ _NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight"
 def introduction(found: FoldResults) -> str:
     """What the section shows, and what the other sections are of."""
     return (
-        f"Everything was fitted and measured at {_number(len(found.folds))} dates. Each fold is a global-temporal split: "
-        "it trains on all interactions before its validation window, and ranks the first interaction of each known user "
-        "in its test window. All other sections, and the release, are of the last fold."
+        f"Everything was fitted and measured at {_number(len(found.folds))} dates. Each fold is a global-temporal "
+        "split: it trains on all interactions before its validation window, and ranks the first interaction of each "
+        "known user in its test window. All other sections, and the release, are of the last fold."
     )
 
 
@@ -48,8 +48,8 @@ def summary(found: FoldResults) -> tuple[str, ...]:
     else:
         changes = found.changes_of_winner
         sentences.append(
-            f"{_number(len(winners)).capitalize()} recommenders win a fold: {listed(list(winners.values()))}. The winner "
-            f"changes from one fold to the next in {_number(changes)} of {_number(folds - 1)} "
+            f"{_number(len(winners)).capitalize()} recommenders win a fold: {listed(list(winners.values()))}. The "
+            f"winner changes from one fold to the next in {_number(changes)} of {_number(folds - 1)} "
             f"{'case' if folds == 2 else 'cases'}, so the choice of a date decides which looks best."
         )
     equal = [row.title for row in found.rows[1:] if finding(row) == ""]
@@ -64,12 +64,12 @@ def summary(found: FoldResults) -> tuple[str, ...]:
 def method(found: FoldResults) -> str:
     """How the comparison was made, and what it does not cover."""
     return (
-        f"Differences to {found.rows[0].title} are of nDCG@10, paired by user within each fold; the folds count the same. "
-        f"{of(found.users, 'user was', 'users were')} tested, {count(found.users_in_several)} of them in more than one "
-        "fold, so the tests take a user with everything measured of them as one unit. P-values are corrected by Holm's "
-        "method for all rows, and intervals agree with them. The leader was chosen on the same users, which favours it. "
-        "The tests speak of other users at these dates; the deviation between the folds shows how results vary with the "
-        "date. Each recommender was fitted with one seed."
+        f"Differences to {found.rows[0].title} are of nDCG@10, paired by user within each fold; the folds count the "
+        f"same. {of(found.users, 'user was', 'users were')} tested, {count(found.users_in_several)} of them in more "
+        "than one fold, so the tests take a user with everything measured of them as one unit. P-values are corrected "
+        "by Holm's method for all rows, and intervals agree with them. The leader was chosen on the same users, which "
+        "favours it. The tests speak of other users at these dates; the deviation between the folds shows how results "
+        "vary with the date. Each recommender was fitted with one seed."
     )
 
 
@@ -96,8 +96,8 @@ def dates(found: FoldResults) -> Table:
         *("Items not seen yet", "Targets among these"),
     )
     note = (
-        "Times are UTC. Items without an interaction before the test are in the catalogue and can be recommended, in every "
-        "fold as in a global-temporal split."
+        "Times are UTC. Items without an interaction before the test are in the catalogue and can be recommended, in "
+        "every fold as in a global-temporal split."
     )
     return Table("Dates and sizes of the folds", columns, tuple(rows), note, right=(4, 5, 6, 7, 8))
 
