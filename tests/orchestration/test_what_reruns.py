@@ -143,6 +143,7 @@ OF_A_PRICE = (
     "training_sets/item_text",
     "training_sets/text_vectors",
 )
+OF_FOLDS = ("settings/folds", "evaluation/earlier_folds", "evaluation/folds")
 ROWS = [
     Row("nothing", lambda place: None),
     Row("a dump is copied again, with the same bytes", touch),
@@ -153,6 +154,7 @@ ROWS = [
     Row("`TIE_ORDER`", lambda place: place.set('tie_order = "item"'), {"tie_order": "item"}),
     Row("`FIT_ON`", lambda place: place.set('fit_on = "train+validation"'), {"fit_on": "train+validation"}),
     Row("`SEEDS`", lambda place: place.set("seeds = 2"), {"seeds": 2}),
+    Row("`FOLDS`", lambda place: place.set("folds = 4"), contents=OF_FOLDS, others_may=True),
     Row("`THREADS`", lambda place: place.set("threads = 2"), {"threads": 2}),
     Row("a value of one recipe", lambda place: place.edit_recipe("max_epochs = 2", "max_epochs = 3")),
     Row("the notes of a recipe", lambda place: place.edit_recipe('notes = "Learns', 'notes = "Understands')),

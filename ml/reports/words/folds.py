@@ -50,7 +50,7 @@ def summary(found: FoldResults) -> tuple[str, ...]:
         sentences.append(
             f"{_number(len(winners)).capitalize()} recommenders win a fold: {listed(list(winners.values()))}. The "
             f"winner changes from one fold to the next in {_number(changes)} of {_number(folds - 1)} "
-            f"{'case' if folds == 2 else 'cases'}, so the choice of a date decides which looks best."
+            f"{'case' if folds == 2 else 'cases'}."
         )
     equal = [row.title for row in found.rows[1:] if finding(row) == ""]
     if len(found.rows) > 1:
