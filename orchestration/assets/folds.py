@@ -96,7 +96,8 @@ def earlier_folds(context: dg.AssetExecutionContext, settings: Settings) -> dg.M
             )
             read = _read(paths, interactions) | {"seed": seed, "fit_on": fit_on, "exclude_seen": exclude_seen}
             for fold in folds[:-1]:
-                own, fitted = in_fold(training_set, interactions, fold), {}
+                own = in_fold(training_set, interactions, fold)
+                fitted: dict = {}
                 for name in names:
                     path = temporary / f"{name}@{fold.number}.parquet"
                     inputs = {**read, "training_set": own.digest(), "rankings": _digest_of_rankings(paths, name)}
