@@ -97,11 +97,12 @@ def earlier_folds(context: dg.AssetExecutionContext, settings: Settings) -> dg.M
             read = _read(paths, interactions) | {"seed": seed, "fit_on": fit_on, "exclude_seen": exclude_seen}
             for fold in folds[:-1]:
                 own = in_fold(training_set, interactions, fold)
+                inputs = {**read, "training_set": own.digest()}
                 fitted: dict = {}
                 for name in names:
                     path = temporary / f"{name}@{fold.number}.parquet"
-                    inputs = {**read, "training_set": own.digest(), "rankings": _digest_of_rankings(paths, name)}
-                    made_of[path.name] = key = digest_of({"recommender": name, **inputs})
+                    key = digest_of({**inputs, "recommender": name, "rankings": _digest_of_rankings(paths, name)})
+                    made_of[path.name] = key
                     if (before := known.get(key)) is not None:
                         path.write_bytes(before.read_bytes())
                         kept += 1
