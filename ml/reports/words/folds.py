@@ -52,12 +52,15 @@ def summary(found: FoldResults) -> tuple[str, ...]:
             f"winner changes from one fold to the next in {_number(changes)} of {_number(folds - 1)} "
             f"{'case' if folds == 2 else 'cases'}."
         )
+    others = len(found.rows) - 1
     equal = [row.title for row in found.rows[1:] if finding(row) == ""]
-    if len(found.rows) > 1:
+    if equal:
         sentences.append(
-            f"Over all folds, {_number(len(equal))} of the {_number(len(found.rows) - 1)} others "
-            f"{'is' if len(equal) == 1 else 'are'} not significantly different from {leader.title}."
+            f"Over all folds, {_number(len(equal))} of {of(others, 'other')} {'is' if len(equal) == 1 else 'are'} not "
+            f"significantly different from {leader.title}."
         )
+    elif others:
+        sentences.append(f"Over all folds, every other recommender is significantly worse than {leader.title}.")
     return tuple(sentences)
 
 
