@@ -14,6 +14,7 @@ from orchestration.assets.baselines import baseline_assets
 from orchestration.assets.beyond_accuracy import beyond_accuracy_assets
 from orchestration.assets.codes import codes_assets
 from orchestration.assets.evaluation import evaluation_assets
+from orchestration.assets.folds import fold_assets
 from orchestration.assets.fusions import fusion_assets
 from orchestration.assets.history import history_assets
 from orchestration.assets.language_models import language_model_assets
@@ -76,6 +77,7 @@ def build_defs(resources: Mapping[str, Any] | None = None) -> dg.Definitions:
             *slice_assets,
             *beyond_accuracy_assets,
             *what_helps_assets,
+            *fold_assets,
             *audit_assets,
             *progress_assets,
             *release_assets,

@@ -50,7 +50,7 @@ if TYPE_CHECKING:  # type checkers cannot follow how they are made
 
 else:
     TieOrder = _choices("TieOrder", ("hash", "file", "item", "shuffle"))
-    Split = _choices("Split", ("leave-one-out", "leave-last-k", "global-temporal", "cold-items"))
+    Split = _choices("Split", ("leave-one-out", "leave-last-k", "global-temporal", "temporal-folds", "cold-items"))
     FitOn = _choices("FitOn", ("train", "train+validation"))
     ReleaseFitOn = _choices("ReleaseFitOn", ("evaluated", "everything"))
     WarmStart = _choices("WarmStart", ("off", "champion"))
@@ -163,23 +163,45 @@ class Settings(dg.ConfigurableResource):
         "leave-one-out",
         _SPLIT,
         "dataset",
+        "folds",
         description="'leave-one-out' (a user's last item is the test target), 'leave-last-k' (a user's last items are, "
-        "as many as last_items), 'global-temporal' (a user's first item after test_from is) or 'cold-items' (the "
-        "targets are items that are in no training history). A split made elsewhere is taken as it is.",
+        "as many as last_items), 'global-temporal' (a user's first item after test_from is), 'temporal-folds' (the "
+        "same at several dates, the last of which everything else is measured at) or 'cold-items' (the targets are "
+        "items that are in no training history). A split made elsewhere is taken as it is.",
     )
     validation_from: str | None = _setting(
         "0.8",
         _SPLIT,
         "dataset",
+        "folds",
         pattern=_BOUNDARY,
-        description="Where validation begins in a global-temporal split: a quantile of the timestamps or a day.",
+        description="Where validation begins in a global-temporal split, and in the last of temporal-folds: a quantile "
+        "of the timestamps or a day.",
     )
     test_from: str | None = _setting(
         "0.9",
         _SPLIT,
         "dataset",
+        "folds",
         pattern=_BOUNDARY,
-        description="Where the test begins in a global-temporal split: a quantile of the timestamps or a day.",
+        description="Where the test begins in a global-temporal split, and in the last of temporal-folds: a quantile "
+        "of the timestamps or a day.",
+    )
+    folds: int | None = _setting(
+        3,
+        _SPLIT,
+        "folds",
+        ge=2,
+        le=20,
+        description="How many folds the split temporal-folds has. Everything is fitted once for each of them.",
+    )
+    fold_days: int | None = _setting(
+        0,
+        _SPLIT,
+        "folds",
+        ge=0,
+        description="Days between the test dates of temporal-folds; 0 gives each fold as many interactions as the last "
+        "has.",
     )
     last_items: int | None = _setting(
         5,

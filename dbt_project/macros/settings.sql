@@ -48,7 +48,9 @@
 
 
 {% macro split_rule() -%}
-    {{- return(one_of('split', ['leave-one-out', 'leave-last-k', 'global-temporal', 'cold-items'])) -}}
+    {%- set rule = one_of('split', ['leave-one-out', 'leave-last-k', 'global-temporal', 'temporal-folds', 'cold-items']) -%}
+    {#- the last of several folds is a global-temporal split; the earlier ones are made outside the warehouse -#}
+    {{- return('global-temporal' if rule == 'temporal-folds' else rule) -}}
 {%- endmacro %}
 
 

@@ -29,8 +29,9 @@ def split_protocol(settings: Mapping[str, object], interactions: Path) -> dict[s
     if is_split:
         return {"split": "made elsewhere, taken as it is", **_DUPLICATES, "k_core": 0, "order": _AS_GIVEN}
     split = settings["split"]
-    if split == "global-temporal":
-        split = f"{split}, validation from {settings['validation_from']}, test from {settings['test_from']}"
+    if split in ("global-temporal", "temporal-folds"):
+        # the training set is that of the last fold, which is a global-temporal split
+        split = f"global-temporal, validation from {settings['validation_from']}, test from {settings['test_from']}"
     if split == "leave-last-k":
         split = f"{split}, the last {settings['last_items']} items of a user are test targets"
     if split == "cold-items":

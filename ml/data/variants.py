@@ -185,25 +185,48 @@ def with_temporal_split(
     _check_own_split(interactions)
     if not interactions.has_times:
         raise VariantError("not every interaction has a time")
-    users, seconds = interactions.users, interactions.moments // 1000
-    ordered = np.sort(seconds)
+    ordered = np.sort(interactions.moments // 1000)
     # of a share in decimals, so that 0.9 of 10 interactions is exactly 9
-    boundaries = [ordered[math.ceil(Fraction(str(share)) * len(ordered)) - 1] for share in quantiles]
-    window = np.searchsorted(boundaries, seconds, side="right")
-    first = np.zeros(len(users), dtype=bool)
-    first[np.unique(users.astype(np.int64) * 3 + window, return_index=True)[1]] = True
-    starts = np.append(True, np.diff(users) != 0)
-    splits = np.array([_TRAIN, _HISTORY, _UNUSED])[window]
-    splits[first & (window == 2) & ~starts] = _TEST
-    trained = np.isin(users, users[window == 0])
-    may_validate = first & (window == 1) & trained
-    splits[may_validate & np.isin(users, _sample(training_set, users[may_validate]))] = _VALIDATION
+    boundaries = [int(ordered[math.ceil(Fraction(str(share)) * len(ordered)) - 1]) for share in quantiles]
+    variant = split_at(training_set, interactions, temporal_splits(training_set, interactions, boundaries))
     protocol = {
         **training_set.protocol,
         "split": f"{GLOBAL_TEMPORAL}, validation from {quantiles[0]}, test from {quantiles[1]}",
     }
-    variant = _divided(training_set, users, interactions.items, splits, interactions.moments)
     return replace(_checked(variant), protocol=protocol)
+
+
+def temporal_splits(training_set: TrainingSet, interactions: Interactions, boundaries: Sequence[int]) -> np.ndarray:
+    """What each interaction is for in a global-temporal split, as numbers of ``SPLITS``, ``[interactions]``.
+
+    Args:
+        training_set: made of the interactions.
+        interactions: all of them, with times.
+        boundaries: ascending, in seconds since 1970: where validation begins, where the test begins and, if it ends
+            before the data do, where it ends. What comes after the end is not used.
+    """
+    users, seconds = interactions.users, interactions.moments // 1000
+    window = np.searchsorted(boundaries, seconds, side="right")
+    first = np.zeros(len(users), dtype=bool)
+    first[np.unique(users.astype(np.int64) * 4 + window, return_index=True)[1]] = True
+    starts = np.append(True, np.diff(users) != 0)
+    splits = np.array([_TRAIN, _HISTORY, _UNUSED, _UNUSED])[window]
+    splits[first & (window == 2) & ~starts] = _TEST
+    trained = np.isin(users, users[window == 0])
+    may_validate = first & (window == 1) & trained
+    splits[may_validate & np.isin(users, _sample(training_set, users[may_validate]))] = _VALIDATION
+    return splits
+
+
+def split_at(training_set: TrainingSet, interactions: Interactions, splits: np.ndarray) -> TrainingSet:
+    """The training set of the same interactions under another split.
+
+    Args:
+        training_set: made of the interactions.
+        interactions: all of them.
+        splits: what each is for, as numbers of ``SPLITS``, ``[interactions]``.
+    """
+    return _divided(training_set, interactions.users, interactions.items, splits, interactions.moments)
 
 
 def with_test_users(training_set: TrainingSet, rows: np.ndarray) -> TrainingSet:

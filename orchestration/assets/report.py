@@ -50,6 +50,7 @@ REPORTS_KEPT = 4
         ["evaluation", "slices"],
         ["evaluation", "beyond_accuracy"],
         ["evaluation", "what_helps"],
+        ["evaluation", "folds"],
         ["evaluation", "history"],
         ["release", "decision"],
         ["release", "progress"],

@@ -24,6 +24,7 @@ from orchestration.reporting import (
     materialization,
     parquet_metadata,
 )
+from orchestration.temporal_folds import folds_of
 
 if TYPE_CHECKING:
     from ml.data.training_set import TrainingSet
@@ -39,11 +40,12 @@ _common: dict[str, Any] = {
 @dg.asset(
     key=["training_sets", "sequences"],
     # the interactions for what the protocol says of their order
-    deps=[["marts", "splits"], ["marts", "interactions"], ["settings", "dataset"]],
+    deps=[["marts", "splits"], ["marts", "interactions"], ["settings", "dataset"], ["settings", "folds"]],
     description="Per-user item sequences as memory-mapped arrays, with the held-out items of validation and test. "
-    "Indices are 0-based, by ascending identity.",
+    "Indices are 0-based, by ascending identity. Under temporal-folds those of the last fold; none is made where "
+    "one of the folds cannot be fitted or tested.",
     kinds={"numpy"},
-    code_version=code_version("ml.data.build_training_set", "ml.data.protocol"),
+    code_version=code_version("ml.data.build_training_set", "ml.data.protocol", "ml.data.folds"),
     metadata={
         "dagster/column_schema": array_schema(
             item_ids=("bytes [items]", "identity of each item index"),
@@ -69,6 +71,7 @@ _common: dict[str, Any] = {
 )
 def sequences(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     from ml.data.build_training_set import SplitError, build_training_set
+    from ml.data.folds import FoldError, check_folds, fold_sizes
     from ml.data.protocol import split_protocol
     from ml.data.versions import versioned_folder
 
@@ -76,8 +79,12 @@ def sequences(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     paths = Workspace.current().dataset(dataset)
     require_passed_checks(context)
     protocol = split_protocol(read_settings("dataset", dataset), paths.table("marts", "interactions"))
-    with as_dagster_failure(dataset, SplitError):
+    with as_dagster_failure(dataset, SplitError, FoldError):
         training_set = build_training_set(dataset, paths.table("marts", "splits"), protocol)
+        # of all folds, before anything is trained for the first
+        if (found := folds_of(paths, training_set)) is not None:
+            folds, interactions = found
+            check_folds(fold_sizes(training_set, interactions, fold) for fold in folds)
     folder = paths.asset("training_sets", "sequences")
     with versioned_folder(folder) as temporary:
         training_set.save(temporary)

@@ -162,6 +162,20 @@ def test_leaving_the_last_one_out_is_leave_one_out(compiled: CompiledProject) ->
         assert set(found[0]["split"].to_pylist()) >= {"train", "test"}
 
 
+def test_the_marts_of_temporal_folds_are_those_of_their_last_fold(compiled: CompiledProject) -> None:
+    settings = replace(ALL_SETTINGS["global-temporal"], k_core=2)
+    landing = dirty_landing(seed=2, users=30, reviews=200)
+    marts = ("interactions", "users", "items", "splits", "statistics")
+    found = []
+    for chosen in (settings, replace(settings, split="temporal-folds")):
+        with compiled.build(landing, chosen) as connection:
+            read = (connection.execute(f"select * from warehouse.marts.{mart}") for mart in marts)
+            found.append([table.to_arrow_table() for table in read])
+            assert compiled.failing_data_tests(connection, chosen) == set()
+    assert all(one.equals(other) for one, other in zip(*found, strict=True))
+    assert set(found[0][3]["split"].to_pylist()) >= {"train", "validation", "test"}
+
+
 def test_data_tests_of_leave_last_k_find_targets_out_of_place(compiled: CompiledProject) -> None:
     settings = replace(ALL_SETTINGS["leave-last-k"], last_items=2)
     with compiled.build(dirty_landing(seed=2, users=90, reviews=400), settings) as connection:
@@ -366,7 +380,8 @@ NO_BOUNDARY = "must be a number between 0 and 1, such as '0.8', or an ISO date s
         ({"tie_order": "random"}, "the variable tie_order must be one of hash, file, item, shuffle, not 'random'"),
         (
             {"split": "random"},
-            "the variable split must be one of leave-one-out, leave-last-k, global-temporal, cold-items, not 'random'",
+            "the variable split must be one of leave-one-out, leave-last-k, global-temporal, temporal-folds, "
+            "cold-items, not 'random'",
         ),
         (
             {"split": "leave-last-k", "last_items": 0},

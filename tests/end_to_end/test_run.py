@@ -43,6 +43,7 @@ EVALUATION = {
     f"evaluation/{name}"
     for name in (
         *("user_metrics", "further_seeds", "leaderboard", "list_metrics", "slices", "what_helps", "history", "report"),
+        *("earlier_folds", "folds"),
     )
 }
 # made of the leaderboard; the progress is of the interactions alone
@@ -295,7 +296,7 @@ def test_the_report_tells_of_the_audits_and_lies_beside_its_tables(bench: Workbe
     assert {path.name for path in folder.iterdir()} == {
         "report.html", "report.md", "report.json", "audits.json", "leaderboard.csv", "leaderboard.parquet",
         "list_metrics.csv", "slices.csv", "sampled_users.parquet", "trade_offs.csv", "trade_offs.json",
-        "what_helps.csv", "release.html", "over_time.csv",
+        "what_helps.csv", "folds.csv", "release.html", "over_time.csv",
     }  # fmt: skip
     page = (folder / "report.html").read_text()
     for audit in audits.values():

@@ -90,7 +90,7 @@ def test_identities_alone_lead_to_models_that_read_no_text() -> None:
 def test_what_was_chosen_reaches_exactly_what_reads_it() -> None:
     readers = {
         name: {key.path[0] for key in GRAPH.get(dg.AssetKey(["settings", name])).child_keys}
-        for name in ("training", "fit", "ranking", "comparison", "seeds", "audits")
+        for name in ("training", "fit", "ranking", "comparison", "seeds", "folds", "audits")
     }
     # the report, in the group of the evaluation, prints all of them
     recommenders = {"baselines", "models", "rankings"}
@@ -101,6 +101,8 @@ def test_what_was_chosen_reaches_exactly_what_reads_it() -> None:
         "ranking": {"models", "teacher_lists", "rankings", "evaluation", "audits", "searches", "release"},
         "comparison": {"evaluation", "audits"},
         "seeds": {"evaluation"},
+        # no training set is made where one of the folds cannot be
+        "folds": {"training_sets", "evaluation"},
         # the report names every choice
         "audits": {"audits", "evaluation"},
     }

@@ -89,7 +89,8 @@ def test_every_switch_of_the_settings_takes_every_word(name: str, text: str, val
         ("--seed=abc", "SEED=abc is not possible"),
         (
             "--split=random",
-            "SPLIT=random is not possible: choose one of leave-one-out, leave-last-k, global-temporal, cold-items",
+            "SPLIT=random is not possible: choose one of leave-one-out, leave-last-k, global-temporal, temporal-folds, "
+            "cold-items",
         ),
         ("--tie-order=hsah", r"did you mean hash\?"),
         ("--device=", "DEVICE= is not possible: choose one of cpu"),

@@ -203,7 +203,7 @@ def test_a_template_of_the_report(instance, rebuilt, monkeypatch: pytest.MonkeyP
     [
         ("max_epochs = 2", "max_epochs = 3", ["models/tiny_softmax"]),
         # a title is printed, and trains nothing
-        ('title = "Tiny', 'title = "Another tiny', ["evaluation/leaderboard"]),
+        ('title = "Tiny', 'title = "Another tiny', ["evaluation/leaderboard", "evaluation/folds"]),
         ('notes = "Learns', 'notes = "Understands', []),
     ],
 )

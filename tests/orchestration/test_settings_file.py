@@ -127,7 +127,11 @@ MISTAKES = [
     ("[settings]\nverified_only = 1", 4, "verified_only = 1 is not possible: write verified_only = true or"),
     ('[settings]\nfrom_date = "2014-13-45"', 4, "FROM_DATE=2014-13-45 is not possible: no such day"),
     ("[settings]\nfrom_date = 2014", 4, "from_date = 2014 is not possible: give a text in quotes"),
-    ('[settings]\nsplit = "random"', 4, "choose one of leave-one-out, leave-last-k, global-temporal, cold-items"),
+    (
+        '[settings]\nsplit = "random"',
+        4,
+        "choose one of leave-one-out, leave-last-k, global-temporal, temporal-folds, cold-items",
+    ),
     ('[settings]\nrecipes = "quick"', 4, 'give names in brackets, as in recipes = ["tiny_softmax"]'),
     ('[settings]\nrecipes = ["tiny_sofmax"]', 4, "there is no recipe tiny_sofmax (did you mean tiny_softmax?)"),
     ('[settings]\n\naudit_model = "tiny_sofmax"', 5, "did you mean tiny_softmax?"),
@@ -184,6 +188,8 @@ def possible(name: str) -> st.SearchStrategy:
         return st.sampled_from(["", "tiny_softmax"])
     if name == "cold_items":
         return st.floats(0.01, 0.49)
+    if name == "folds":
+        return st.integers(2, 20)
     if name == "pretrain_on":
         # others must have been run before
         return st.just([])

@@ -143,6 +143,7 @@ OF_A_PRICE = (
     "training_sets/item_text",
     "training_sets/text_vectors",
 )
+OF_FOLDS = ("settings/folds", "evaluation/earlier_folds", "evaluation/folds")
 ROWS = [
     Row("nothing", lambda place: None),
     Row("a dump is copied again, with the same bytes", touch),
@@ -153,6 +154,7 @@ ROWS = [
     Row("`TIE_ORDER`", lambda place: place.set('tie_order = "item"'), {"tie_order": "item"}),
     Row("`FIT_ON`", lambda place: place.set('fit_on = "train+validation"'), {"fit_on": "train+validation"}),
     Row("`SEEDS`", lambda place: place.set("seeds = 2"), {"seeds": 2}),
+    Row("`FOLDS`", lambda place: place.set("folds = 4"), {"folds": 4}, OF_FOLDS, others_may=True),
     Row("`THREADS`", lambda place: place.set("threads = 2"), {"threads": 2}),
     Row("a value of one recipe", lambda place: place.edit_recipe("max_epochs = 2", "max_epochs = 3")),
     Row("the notes of a recipe", lambda place: place.edit_recipe('notes = "Learns', 'notes = "Understands')),
@@ -225,7 +227,11 @@ def test_a_row_of_the_page(
     definitions = row.how(Place(home, instance, rebuilt, monkeypatch, tmp_path)) or defs
     if row.others_may:
         changed = set(row.contents or ())
-        made = run(instance, definitions, lambda key: "2" if key.to_user_string() in changed else "1")
+
+        def content(key: dg.AssetKey) -> str:
+            return "2" if key.to_user_string() in changed else "1"
+
+        made = run(instance, definitions, content, **(row.settings or {}))
     else:
         made = asked(instance, definitions, row.contents, **(row.settings or {}))
     line = line_of(row.change, made)

@@ -12,7 +12,7 @@ select
     if(
         count(*) > count(timestamp),
         error(
-            'split global-temporal needs the time of every interaction, and ' || (count(*) - count(timestamp))
+            'split {{ var('split') }} needs the time of every interaction, and ' || (count(*) - count(timestamp))
             || ' of ' || count(*) || ' have none: set split to leave-one-out, which takes the order of the source'
         ),
         count(*)

@@ -35,6 +35,7 @@ from ml.reports.collect.evaluation import (
     read_leaderboard,
     slices,
 )
+from ml.reports.collect.folds import folds_over_time
 from ml.reports.collect.generation import generations
 from ml.reports.collect.interactions import examples, history_lengths, statistics, training_set_digest
 from ml.reports.collect.over_time import made_over_time, progress, results_over_time
@@ -69,6 +70,7 @@ _ZERO = {
     "validation_users": "all",
     "min_rating": "any",
     "min_history": "any",
+    "fold_days": "as many interactions as in the last fold",
 }
 
 
@@ -112,6 +114,7 @@ def collect(
         generation=generations(lake, table),
         beyond_accuracy=beyond_accuracy(lake),
         what_helps=what_helps(lake),
+        folds=folds_over_time(lake),
         answers=answers(lake, table),
         left_out=tuple(left_out),
         release=release_decision(lake),
@@ -257,13 +260,20 @@ def _settings(lake: Path) -> dict[str, str]:
 
 
 # settings that one split alone reads
-_OF_SPLITS = {"validation_from": "global-temporal", "test_from": "global-temporal", "cold_items": "cold-items"}
+_TEMPORAL = ("global-temporal", "temporal-folds")
+_OF_SPLITS = {
+    "validation_from": _TEMPORAL,
+    "test_from": _TEMPORAL,
+    "folds": ("temporal-folds",),
+    "fold_days": ("temporal-folds",),
+    "cold_items": ("cold-items",),
+}
 
 
 def _setting(name: str, value: object, written: Mapping[str, object]) -> str:
     if name in ("k_core_users", "k_core_items") and value == -1:
         return f"as k core ({written['k_core']})" if "k_core" in written else "as k core"
-    if name in _OF_SPLITS and str(written.get("split", _OF_SPLITS[name])) != _OF_SPLITS[name]:
+    if name in _OF_SPLITS and str(written.get("split", _OF_SPLITS[name][0])) not in _OF_SPLITS[name]:
         return f"{value} (not used: the split is {written['split']})"
     if isinstance(value, list):
         return ", ".join(map(str, value)) or _EMPTY.get(name, "none")

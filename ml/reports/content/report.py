@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ml.audits.audit import Audit
+from ml.evaluation.folds.content import FoldResults
 from ml.evaluation.metrics import HEADLINE
 from ml.evaluation.what_helps.content import WhatHelps
 from ml.release.gate.decision import Decision
@@ -394,6 +395,7 @@ class ReportContent:
         generation: one entry a model that generates identifiers.
         beyond_accuracy: accuracy against goals beyond it; ``None`` where no recommender trades it.
         what_helps: recommenders beside their plain counterparts; ``None`` where none with such a one was run.
+        folds: recommenders in several temporal folds; ``None`` where the split has none.
         answers: one entry a re-ranking by a language model.
         left_out: a sentence on each recommender that was chosen and cannot be made for the dataset.
         release: the decision on the candidate, without measured times; ``None`` where there was none.
@@ -419,6 +421,7 @@ class ReportContent:
     generation: tuple[Generation, ...] = ()
     beyond_accuracy: BeyondAccuracy | None = None
     what_helps: WhatHelps | None = None
+    folds: FoldResults | None = None
     answers: tuple[Answers, ...] = ()
     left_out: tuple[str, ...] = ()
     release: Decision | None = None

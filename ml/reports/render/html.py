@@ -28,6 +28,7 @@ from ml.reports.words import answers as words_of_answers
 from ml.reports.words import beyond_accuracy as words_beyond_accuracy
 from ml.reports.words import codes as words_of_codes
 from ml.reports.words import evaluation as wording_evaluation
+from ml.reports.words import folds as words_folds
 from ml.reports.words import generation as words_of_generation
 from ml.reports.words import over_time as words_over_time
 from ml.reports.words import release as words_of_releases
@@ -69,6 +70,7 @@ def render_html(content: ReportContent, run: RunFacts | None = None) -> str:
         generating=words_of_generation,
         beyond=words_beyond_accuracy,
         helping=words_what_helps,
+        folding=words_folds,
         answering=words_of_answers,
         releasing=words_of_releases,
         over_time=words_over_time,
@@ -107,6 +109,7 @@ def render_html(content: ReportContent, run: RunFacts | None = None) -> str:
         generation_figures=_generation_figures(content),
         beyond_accuracy_figures=_beyond_accuracy_figures(content),
         what_helps_figures=_what_helps_figures(content),
+        folds_figure=_folds_figure(content),
         answers_figure=_answers_figure(content),
         over_time_figures=_over_time_figures(content),
         headline=HEADLINE,
@@ -259,6 +262,14 @@ def _what_helps_figures(content: ReportContent) -> dict[str, tuple[str, Markup]]
         family: (drawn.title, _drawing(chart(drawn, f"what-helps-chart-{place}")))
         for place, (family, drawn) in enumerate(charts.items(), start=1)
     }
+
+
+def _folds_figure(content: ReportContent) -> tuple[str, Markup] | None:
+    """The drawing of the section on temporal folds, with its title."""
+    if content.folds is None:
+        return None
+    drawn = words_folds.chart(content.folds)
+    return drawn.title, _drawing(chart(drawn, "folds-chart"))
 
 
 def _answers_figure(content: ReportContent) -> tuple[str, Markup] | None:

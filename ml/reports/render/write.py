@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from ml.evaluation.folds.content import FoldResults
+from ml.evaluation.folds.files import folds_table
 from ml.evaluation.metrics import HEADLINE
 from ml.evaluation.trade_offs.files import POINTS, points_table
 from ml.evaluation.what_helps.content import WhatHelps
@@ -37,6 +39,7 @@ FILES = (
     "trade_offs.csv",
     "trade_offs.json",
     "what_helps.csv",
+    "folds.csv",
     "over_time.csv",
 )
 # What a spreadsheet takes for a formula at the beginning of a cell; a cell also begins after what some take for the
@@ -60,6 +63,7 @@ def write_report(content: ReportContent, folder: Path, leaderboard: Path, run: R
     trade_offs = content.beyond_accuracy.trade_offs if content.beyond_accuracy is not None else None
     points = points_table(trade_offs) if trade_offs is not None else POINTS.empty_table()
     gains = gains_table(content.what_helps or WhatHelps())
+    folds = folds_table(content.folds or FoldResults())
     texts = {
         "report.html": render_html(content, run),
         "report.md": model_card(content, run),
@@ -72,6 +76,7 @@ def write_report(content: ReportContent, folder: Path, leaderboard: Path, run: R
         "trade_offs.json": to_json(trade_offs and asdict(trade_offs)),
         "over_time.csv": to_csv(*_over_time(content)),
         "what_helps.csv": to_csv(gains.schema.names, gains.to_pylist()),
+        "folds.csv": to_csv(folds.schema.names, folds.to_pylist()),
     }
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8", newline="")

@@ -13,6 +13,7 @@ from ml.evaluation.columns import SIZES
 from ml.evaluation.metrics import metric_name
 from ml.reports.content.report import HEADLINE, ReportContent, RunFacts
 from ml.reports.render.markdown import report as markdown
+from ml.reports.render.markdown.folds import folds
 from ml.reports.render.markdown.over_time import over_time, progress
 from ml.reports.render.markdown.release import decision_text
 from ml.reports.render.markdown.table import leaderboard_table, markdown_table, table
@@ -127,6 +128,8 @@ def _results(content: ReportContent) -> list[str]:
         parts += [progress(content.progress)] if content.progress else []
     if content.beyond_accuracy is not None:
         parts += ["### Beyond accuracy", markdown.beyond_accuracy(content.beyond_accuracy.trade_offs)]
+    if content.folds is not None:
+        parts += ["### Folds over time", folds(content.folds, images=False)]
     if content.what_helps is not None:
         parts += ["### What helps here", markdown.what_helps(content.what_helps)]
     if content.answers:

@@ -1,0 +1,1 @@
+"""Recommenders measured in several temporal folds, and compared over all of them."""
