@@ -70,7 +70,7 @@ def home(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def recipes(tmp_path: Path) -> Path:
-    """A folder with one recipe: the walk shows what happens around a training, and takes as long as the trainings do."""
+    """A folder with one recipe: the walk shows what happens around a training, and each training takes time."""
     folder = tmp_path / "recipes"
     folder.mkdir()
     shutil.copy(recipes_folder() / RECIPE, folder)
