@@ -21,7 +21,8 @@ from ml.evaluation.columns import HIGH, LOW
 from ml.evaluation.metrics import HEADLINE
 from ml.evaluation.protocol_line import protocol
 from ml.evaluation.significance import SeedValues, mean_test
-from ml.release.gate.decision import CHAMPION, PROMOTE, UNCHANGED, Decision
+from ml.release.gate.decision import PROMOTE, UNCHANGED, Decision
+from ml.release.gate.findings import CHAMPION
 
 FORMAT = "raw2rank-over-time-1"
 OVER_TIME_FILE = "over_time.json"

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from ml.baselines.registry import BASELINES
 from ml.data.training_set import Sequences, TrainingSet
 from ml.recommenders.registry import library_registry
-from ml.release.bundle import Bundle, load, write_bundle
+from ml.release.bundle import Bundle, load
 from ml.release.progress import ProgressError, Result, advance, read_series
+from ml.release.write_bundle import write_bundle
 
 ITEMS = "abcdefghijkl"
 
