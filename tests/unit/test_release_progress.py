@@ -151,7 +151,10 @@ def test_popularity_is_ranked_as_the_baseline_ranks_it(tmp_path: Path, step, exc
 
 def test_a_damaged_record_is_named(tmp_path: Path) -> None:
     (tmp_path / "series.json").write_text("{")
-    with pytest.raises(ProgressError, match=r"series\.json is not JSON"):
+    with pytest.raises(ProgressError, match=r"series\.json cannot be read"):
+        read_series(tmp_path)
+    (tmp_path / "series.json").write_text('{"format": "raw2rank-progress-1", "series": [1]}')
+    with pytest.raises(ProgressError, match=r"series\.json cannot be read .*begin anew"):
         read_series(tmp_path)
     (tmp_path / "series.json").write_text('{"format": "another"}')
     with pytest.raises(ProgressError, match="another version"):
