@@ -105,7 +105,7 @@ def release(name: str, items: int, folder: Path, dimensions: int = DIMENSIONS) -
     """A bundle of a baseline, or of a small model, fitted on few users of a catalogue."""
     from ml.baselines.registry import BASELINES
     from ml.recommenders.registry import Registry
-    from ml.release.bundle import write_bundle
+    from ml.release.write_bundle import write_bundle
 
     few = made_up(TRAINED_ON, items, seed=1)
     if name in BASELINES:

@@ -118,7 +118,7 @@ def _write(name: str, training_set: Any, titles: dict[str, str], releases: tuple
     from ml.baselines.registry import BASELINES
     from ml.codes.codes import Codes
     from ml.recommenders.registry import Registry
-    from ml.release.bundle import write_bundle
+    from ml.release.write_bundle import write_bundle
     from ml.training.recipe import load_recipe
     from ml.training.runtime import Execution
     from ml.training.sequential_recommender import SequentialRecommender

@@ -10,7 +10,7 @@ from ml.baselines.registry import BASELINES
 from ml.data.training_set import Sequences, TrainingSet
 from ml.data.versions import versioned_folder
 from ml.recommenders.registry import library_registry
-from ml.release.bundle import write_bundle
+from ml.release.write_bundle import write_bundle
 
 HISTORIES = ["abc", "abd", "abce", "bcd", "cdab", "aab"]
 ITEMS = "abcde"

@@ -1,13 +1,12 @@
 """A bundle: a fitted recommender as one folder that takes and gives item ids.
 
 It needs neither the training set nor the recipes that the recommender came from, and knows no user. Fusions and
-re-rankings are whole with their parts. :mod:`ml.release.contents` lists what is in the folder.
+re-rankings are whole with their parts. :mod:`ml.release.write_bundle` writes one, and :mod:`ml.release.contents` lists
+what is in the folder.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,38 +16,25 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ml.alignment.summary import chosen_folder
-from ml.data.files import read_json
-from ml.data.training_set import FIT_ON_TRAIN, Sequences, TrainingSet
+from ml.data.training_set import Sequences
 from ml.extras import require
-from ml.models.settings import knows_users, reads_times
-from ml.recommender import ALIGNMENT, LANGUAGE_MODEL, MODEL, NO_ITEM, Recommendations, Recommender
-from ml.recommenders.prompted_reranking import PROMPTED_FILE
+from ml.recommender import LANGUAGE_MODEL, MODEL, NO_ITEM, Recommendations, Recommender
 from ml.release.contents import (
     BUNDLE_FILE,
-    CARD_FILE,
     CATALOGUE_FILE,
-    FORMAT,
     GRAPH_FOLDER,
     RECOMMENDERS,
     BundleError,
-    copy_recommender,
     damaged,
-    digests_of_files,
     read_about,
     read_catalogue,
-    write_about,
-    write_catalogue,
 )
-from ml.release.model_card import model_card
-from ml.release.similar import read_item_graph, similar_by_graph, similar_by_vectors, write_item_graph
-from ml.training.recipe import recipe_from_tables
+from ml.release.similar import read_item_graph, similar_by_graph, similar_by_vectors
 
 if TYPE_CHECKING:
-    from ml.recommenders.load import FolderOf
-    from ml.recommenders.registry import Registry
+    pass
 
-__all__ = ["BLOCK", "Bundle", "BundleError", "Lists", "load", "write_bundle"]
+__all__ = ["BLOCK", "Bundle", "BundleError", "Lists", "load"]
 
 # histories that a recommender is asked for at a time: as many as for rankings, so that lists are equal bit for bit
 BLOCK = 4096
@@ -74,100 +60,6 @@ class Lists:
     items: list[list[str]]
     scores: list[list[float]]
     skipped: list[int]
-
-
-def write_bundle(
-    folder: Path,
-    name: str,
-    folder_of: FolderOf,
-    registry: Registry,
-    training_set: TrainingSet,
-    titles: Mapping[str, str] | None,
-    described: Mapping[str, Any],
-) -> None:
-    """Write a fitted recommender as a bundle. Equal input gives equal bytes.
-
-    Args:
-        folder: existing and empty (:func:`ml.data.versions.versioned_folder`).
-        name: of the recommender.
-        folder_of: the folder of a fitted recommender by its name; those of parts too.
-        registry: the recommenders that names stand for.
-        training_set: that it was fitted on: catalogue, protocol, and the graph of its training histories.
-        titles: of items by their id; ``None`` where there are none.
-        described: what else is to be known of it, as JSON. ``exclude_seen`` (``False`` by default) says whether lists
-            leave the items of a history out, ``fitted_on`` what the final fit read (by default what the recommender
-            itself says), ``metrics`` what was measured; these and all else stand in the model card.
-
-    Raises:
-        KeyError: there is no such recommender.
-        BundleError: an item id is no text, the recommender is not in its folder, or it asks a language model.
-    """
-    counts = np.bincount(training_set.train.items, minlength=training_set.items)
-    write_catalogue(folder, training_set.item_ids, titles or {}, counts)
-    (folder / GRAPH_FOLDER).mkdir()
-    write_item_graph(folder / GRAPH_FOLDER, training_set)
-    parts = {part: _source(part, folder_of, registry) for part in (*registry.parts_of(name), name)}
-    for part, (_, source) in parts.items():
-        (folder / RECOMMENDERS / part).mkdir(parents=True)
-        copy_recommender(source, folder / RECOMMENDERS / part, parts)
-    files = digests_of_files(folder)
-    models = [recipe for _, source in parts.values() if (recipe := _model_settings(source)) is not None]
-    about = {
-        "format": FORMAT,
-        "name": name,
-        "title": registry.title_of(name),
-        "kind": registry.kind_of(name),
-        "dataset": training_set.dataset,
-        "items": training_set.items,
-        "exclude_seen": bool(described.get("exclude_seen", False)),
-        "reads_times": any(map(reads_times, models)),
-        "knows_users": any(map(knows_users, models)),
-        "fitted_on": str(described.get("fitted_on") or _fitted_on(folder_of(name))),
-        "protocol": training_set.protocol,
-        "digests": {
-            "training_set": training_set.digest(),
-            "catalogue": files[CATALOGUE_FILE],
-            "recommender": _digest(files, f"{RECOMMENDERS}/"),
-        },
-        "described": dict(described),
-        "recommenders": {part: {"kind": kind} for part, (kind, _) in parts.items()},
-        "files": files,
-    }
-    write_about(folder, about)
-    (folder / CARD_FILE).write_text(model_card(about), encoding="utf-8")
-
-
-def _source(name: str, folder_of: FolderOf, registry: Registry) -> tuple[str, Path]:
-    """How a recommender is loaded from a bundle, and the folder to copy: an alignment is the policy it chose."""
-    kind, folder = registry.kind_of(name), folder_of(name).resolve()
-    if not folder.is_dir():
-        raise BundleError(f"{folder_of(name)} does not exist: fit {name} before it is released")
-    if (folder / PROMPTED_FILE).exists():
-        raise BundleError(
-            f"{name} asks a language model that is in no bundle, and would send it the histories of those who are "
-            "served: release what it re-ranks"
-        )
-    return (MODEL, chosen_folder(folder).resolve()) if kind == ALIGNMENT else (kind, folder)
-
-
-def _model_settings(folder: Path) -> Any | None:
-    """Settings of a trained model; ``None`` for any other recommender."""
-    if not (folder / "model.safetensors").exists():
-        return None
-    config = read_json(folder, "config.json")
-    return recipe_from_tables(config["recipe_name"], config["recipe"], str(folder / "config.json")).model
-
-
-def _fitted_on(folder: Path) -> str:
-    for name in ("fit.json", "config.json", "query_generation.json", "fusion.json", "reranking.json"):
-        if (folder / name).exists() and "fit_on" in (known := read_json(folder, name)):
-            return known["fit_on"]
-    return FIT_ON_TRAIN
-
-
-def _digest(files: Mapping[str, str], beginning: str) -> str:
-    chosen = {name: digest for name, digest in files.items() if name.startswith(beginning)}
-    return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()
 
 
 def load(folder: Path | str) -> Bundle:

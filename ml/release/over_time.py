@@ -7,9 +7,8 @@ entries but for the clock.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +20,12 @@ from ml.evaluation.columns import HIGH, LOW
 from ml.evaluation.metrics import HEADLINE
 from ml.evaluation.protocol_line import protocol
 from ml.evaluation.significance import SeedValues, mean_test
-from ml.release.gate.decision import CHAMPION, PROMOTE, UNCHANGED, Decision
+from ml.release.gate.decision import PROMOTE, UNCHANGED, Decision
+from ml.release.gate.findings import CHAMPION
+from ml.release.series import KEPT, read_entries, write_entries
 
 FORMAT = "raw2rank-over-time-1"
 OVER_TIME_FILE = "over_time.json"
-# entries that are kept
-KEPT = 1000
 # the choices of a protocol that every data set has its own value of; those after them are of the recommenders
 _OF_THE_DATA = ("dataset", "dataset digest", "validation users")
 _FIRST_OF_THE_RECOMMENDERS, _SEEN_ITEMS = "test users", "seen items"
@@ -176,18 +175,7 @@ def read_standings(folder: Path) -> list[Standing]:
     Raises:
         OverTimeError: the record cannot be read.
     """
-    path = folder / OVER_TIME_FILE
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(record, dict) or record.get("format") != FORMAT:
-            raise OverTimeError(f"{path} was written by another version; remove {folder} to begin anew")
-        return [Standing.from_json(one) for one in record["entries"]]
-    except FileNotFoundError:
-        return []
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        if isinstance(error, OverTimeError):
-            raise
-        raise OverTimeError(f"{path} cannot be read ({error}); remove {folder} to begin anew") from error
+    return read_entries(folder / OVER_TIME_FILE, FORMAT, "entries", Standing.from_json, OverTimeError)
 
 
 def advance(before: Path, entry: Standing, after: Path) -> list[Standing]:
@@ -207,9 +195,7 @@ def advance(before: Path, entry: Standing, after: Path) -> list[Standing]:
     entries = read_standings(before)
     if not entries or (entries[-1].leaderboard, entries[-1].release) != (entry.leaderboard, entry.release):
         entries = [*entries, entry][-KEPT:]
-    record = {"format": FORMAT, "entries": [asdict(one) for one in entries]}
-    text = json.dumps(record, indent=2, ensure_ascii=False)
-    (after / OVER_TIME_FILE).write_text(text + "\n", encoding="utf-8")
+    write_entries(after / OVER_TIME_FILE, FORMAT, "entries", entries)
     return entries
 
 

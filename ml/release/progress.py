@@ -10,9 +10,8 @@ one step: :func:`advance` either adds a result and knows the new interactions, o
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +22,7 @@ from ml.data.training_set import Sequences
 from ml.evaluation.significance import SeedValues, mean_test, paired_test
 from ml.recommender import NO_ITEM
 from ml.release.bundle import Bundle
+from ml.release.series import read_entries, write_entries
 
 if TYPE_CHECKING:
     import duckdb
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 FORMAT = "raw2rank-progress-1"
 SERIES_FILE, KNOWN_FILE = "series.json", "known.parquet"
 K = 10
-# results that are kept
-KEPT = 1000
 
 
 class ProgressError(ValueError):
@@ -87,16 +85,7 @@ def read_series(folder: Path) -> list[Result]:
     Raises:
         ProgressError: the record cannot be read.
     """
-    path = folder / SERIES_FILE
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return []
-    except ValueError as error:
-        raise ProgressError(f"{path} is not JSON ({error}); remove {folder} to begin anew") from error
-    if not isinstance(record, dict) or record.get("format") != FORMAT:
-        raise ProgressError(f"{path} was written by another version; remove {folder} to begin anew")
-    return [Result.from_json(one) for one in record["series"]]
+    return read_entries(folder / SERIES_FILE, FORMAT, "series", Result.from_json, ProgressError)
 
 
 def advance(interactions: Path, before: Path, release: Bundle | None, digest: str, after: Path) -> Result | None:
@@ -134,9 +123,7 @@ def advance(interactions: Path, before: Path, release: Bundle | None, digest: st
             f"copy (select digest from present order by digest) to '{quoted(after / KNOWN_FILE)}' "
             "(format parquet, compression zstd)"
         )
-    series = [*series, result][-KEPT:] if result is not None else series
-    record = {"format": FORMAT, "series": [asdict(one) for one in series]}
-    (after / SERIES_FILE).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    write_entries(after / SERIES_FILE, FORMAT, "series", [*series, result] if result is not None else series)
     return result
 
 

@@ -86,7 +86,7 @@ def refit_on_everything(
         device, precision: see :class:`ml.training.runtime.Execution`.
 
     Returns:
-        The folder of each by name, for :func:`ml.release.bundle.write_bundle`.
+        The folder of each by name, for :func:`ml.release.write_bundle.write_bundle`.
 
     Raises:
         BundleError: it cannot be fitted on everything (:func:`can_be_refitted`); the message says why and the remedy.

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from ml.data.landing.land import Landed
 
 ABSENT = "absent"
+# the metadata that tells of files that look like data and are not read
+NOT_READ = "not read"
 KINDS = ("reviews", "metadata")
 _CODE = code_version("ml.data.landing.land", "ml.data.sources.recognise")
 
@@ -46,8 +48,8 @@ _RAW_COLUMNS = {
 }
 
 
-def find_units(paths: DatasetPaths, kind: str) -> tuple[tuple, dict[str, object]]:
-    """The files of one kind as units to read, with the options of tables.
+def find_units(paths: DatasetPaths, kind: str) -> tuple[tuple, dict[str, object], tuple[str, ...]]:
+    """The files of one kind as units to read, with the options of tables and with notes on files that are not read.
 
     ``LandingError`` where there are no files or it is not clear which.
     """
@@ -57,7 +59,7 @@ def find_units(paths: DatasetPaths, kind: str) -> tuple[tuple, dict[str, object]
     units = {"reviews": source.interactions, "metadata": source.metadata}[kind]
     # under another template the same metadata is other text
     template = {"item_text": source.item_text} if kind == "metadata" and source.item_text is not None else {}
-    return units, {**source.options.said(), **template}
+    return units, {**source.options.said(), **template}, source.notes
 
 
 def raw_version(paths: DatasetPaths, kind: str) -> tuple[str, dict]:
@@ -73,14 +75,15 @@ def raw_version(paths: DatasetPaths, kind: str) -> tuple[str, dict]:
     from ml.data.landing.land import LandingError
 
     try:
-        units, said = find_units(paths, kind)
+        units, said, notes = find_units(paths, kind)
     except RegistrationError:
         # it is not known where the files lie, which is not to say that there are none
         raise
     except LandingError as error:
         return ABSENT, {"files": 0, "note": str(error)}
+    left = {NOT_READ: "\n".join(notes)} if notes else {}
     if not units:
-        return ABSENT, {"files": 0}
+        return ABSENT, {"files": 0, **left}
     files = [file for unit in units for file in unit.files]
     digests = {file.name: fingerprint(file.path, paths.fingerprints) for file in files}
     reading = {"layout": units[0].layout, "columns": {}, **said}
@@ -91,6 +94,7 @@ def raw_version(paths: DatasetPaths, kind: str) -> tuple[str, dict]:
         "bytes": sum(file.path.stat().st_size for file in files),
         "sha256": digests,
         "dagster/uri": str(paths.dumps),
+        **left,
     }
 
 
@@ -127,6 +131,11 @@ def dump_versions(dataset: str) -> dict[str, tuple[str, dict]]:
     return {kind: raw_version(paths, kind) for kind in KINDS}
 
 
+def not_read(dumps: dict[str, tuple[str, dict]]) -> list[str]:
+    """What there is to say, in :func:`dump_versions`, of files that are not read."""
+    return list(dict.fromkeys(line for _, said in dumps.values() for line in said.get(NOT_READ, "").splitlines()))
+
+
 def version_by_key(dumps: dict[str, tuple[str, dict]]) -> dict[dg.AssetKey, str]:
     """Content versions of :func:`dump_versions` by the keys of their assets."""
     return {dg.AssetKey(["raw", kind]): version for kind, (version, _) in dumps.items()}
@@ -147,10 +156,16 @@ def changed_dumps(
     ]
 
 
-def observe(instance: dg.DagsterInstance, dataset: str) -> None:
-    """Fingerprint the dumps of a dataset now, outside a run, and record what changed."""
-    for observation in changed_dumps(instance, dataset, dump_versions(dataset)):
+def observe(instance: dg.DagsterInstance, dataset: str) -> list[str]:
+    """Fingerprint the dumps of a dataset now, outside a run, and record what changed.
+
+    Returns:
+        What there is to say of files that are not read.
+    """
+    dumps = dump_versions(dataset)
+    for observation in changed_dumps(instance, dataset, dumps):
         instance.report_runless_asset_event(observation)
+    return not_read(dumps)
 
 
 def _landing_asset(kind: str) -> dg.AssetsDefinition:
@@ -173,9 +188,15 @@ def _landing_asset(kind: str) -> dg.AssetsDefinition:
         folder = paths.asset("landing", kind)
         schema = {"reviews": library.INTERACTIONS_SCHEMA, "metadata": library.METADATA_SCHEMA}[kind]
         with as_dagster_failure(context.partition_key, library.LandingError), shared_with_children(paths):
-            units, _ = find_units(paths, kind)
-            counts = library.land(units, folder, schema, fingerprints=paths.fingerprints, code_version=_CODE)
+            units, _, notes = find_units(paths, kind)
+            # said once, with the interactions
+            notes = notes if kind == "reviews" else ()
+            counts = library.land(
+                units, folder, schema, fingerprints=paths.fingerprints, code_version=_CODE, notes=notes
+            )
         context.log.info(_sentence(kind, counts))
+        for note in notes:
+            context.log.warning(note)
         return materialization(
             library.content_digest(folder),
             {
@@ -183,6 +204,7 @@ def _landing_asset(kind: str) -> dg.AssetsDefinition:
                 "lines_read": counts.lines_read,
                 "rows_rejected": counts.rows_rejected,
                 "files_read": counts.files_read,
+                **({NOT_READ: "\n".join(notes)} if notes else {}),
             },
         )
 

@@ -67,7 +67,9 @@ _common: dict[str, Any] = {
     description="The recommender that is to be released, as a bundle: the best of the leaderboard that can serve, or "
     "the one that the setting `release` names. It serves nobody before the decision.",
     kinds={"safetensors", "parquet"},
-    code_version=code_version("ml.release.bundle", "ml.release.gate.choice", "ml.release.refit"),
+    code_version=code_version(
+        "ml.release.bundle", "ml.release.write_bundle", "ml.release.gate.choice", "ml.release.refit"
+    ),
     metadata={
         "dagster/column_schema": array_schema(
             bundle=("json", "what it is, with the digest of each file"),
@@ -121,10 +123,10 @@ def _write_candidate(paths: DatasetPaths, wanted: dict, folder: Path, fitted_whe
     import pyarrow.parquet as pq
 
     from ml.data.training_set import FIT_ON_EVERYTHING
-    from ml.release.bundle import write_bundle
     from ml.release.gate.choice import choose
     from ml.release.gate.run import MEASURED
     from ml.release.refit import refit_on_everything
+    from ml.release.write_bundle import write_bundle
 
     board = pq.read_table(paths.leaderboard)
     rows = {row["recommender"]: row for row in board.to_pylist()}

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 import dagster as dg
 
-from orchestration.assets.raw import changed_dumps, dump_versions, observe, version_by_key
+from orchestration.assets.raw import changed_dumps, dump_versions, not_read, observe, version_by_key
 from orchestration.automation.registration import find
 from orchestration.dagster_internals import BaseAssetGraph
 from orchestration.dataset_lock import DatasetLock
@@ -74,6 +74,7 @@ def sense(instance: dg.DagsterInstance, graph: BaseAssetGraph, cursor: str | Non
             versions = version_by_key(dumps)
             selected = plan(instance, graph, dataset, dumps=versions)
             events += observations
+            notes += [f"{dataset}: {sentence}" for sentence in not_read(dumps)]
             if not selected:
                 continue
             settings = versions_of(Settings(), dataset)

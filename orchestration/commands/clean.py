@@ -31,50 +31,40 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 @ends_plainly
 def main(arguments: list[str] | None = None) -> int:
     chosen = parse(arguments)
-    from ml.number_format import size
+    from orchestration.cleaning import clean_dataset, datasets_to_clean, in_total
     from orchestration.commands.console import problem, say
     from orchestration.commands.run import working_on
     from orchestration.dataset_lock import DatasetBusy
-    from orchestration.paths import Workspace, check_dataset_name
-    from orchestration.versions import clean
+    from orchestration.paths import Workspace
 
     workspace = Workspace.current()
     total = 0
     try:
-        if chosen.dataset:
-            check_dataset_name(chosen.dataset)
-            if not workspace.dataset(chosen.dataset).lake.is_dir():
-                raise ValueError(f"there is no dataset {chosen.dataset} in {workspace.home}")
-        for dataset in [chosen.dataset] if chosen.dataset else sorted(workspace.registered()):
+        for dataset in datasets_to_clean(workspace, chosen.dataset):
             paths = workspace.dataset(dataset)
             # nothing is removed beside a run; looking needs no lock
             held = working_on(workspace, paths, "make clean-versions", wait=not chosen.no_wait)
             with nullcontext() if chosen.dry_run else held:
-                for freed in clean(paths, chosen.dry_run):
-                    say(f"{dataset}: {freed.what}, {size(freed.bytes)}")
-                    total += freed.bytes
+                total += clean_dataset(paths, chosen.dry_run, say)
         if workspace.dagster_home.is_dir():
             total += _forget(workspace, chosen.dataset, chosen.dry_run)
     except (ValueError, DatasetBusy) as error:
         problem(str(error))
         return EXIT_FAILED
-    say(f"{size(total) if total else 'nothing'} {'would be freed' if chosen.dry_run else 'freed'}")
+    say(in_total(total, chosen.dry_run))
     return 0
 
 
 def _forget(workspace, dataset: str, dry_run: bool) -> int:
     """Forget old runs, say how many, and return the bytes that this frees."""
+    from orchestration.cleaning import forget_runs
     from orchestration.commands.console import quiet, say
     from orchestration.definitions import defs
     from orchestration.execution.dagster_sqlite import open_instance
-    from orchestration.execution.old_runs import forget_old_runs, in_words
 
     quiet()
     with open_instance(workspace.dagster_home) as instance:
-        forgotten = forget_old_runs(instance, defs.resolve_asset_graph(), dataset, dry_run)
-    for sentence in in_words(forgotten):
-        say(sentence)
-    return forgotten.bytes
+        return forget_runs(instance, defs.resolve_asset_graph(), dataset, dry_run, say).bytes
 
 
 if __name__ == "__main__":

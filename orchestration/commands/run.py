@@ -196,10 +196,16 @@ def make(instance, defs, dataset: str, settings, data_only: bool = False) -> int
     from orchestration.paths import Workspace
 
     paths = Workspace.current().dataset(dataset)
-    observe(instance, dataset)
+    not_read = observe(instance, dataset)
     graph = asset_graph()
     job = defs.resolve_job_def("all_recipes")
-    reasons, made = None, 0
+    planned = plan(instance, graph, dataset, settings)
+    reasons: dict[Any, str] | None = planned
+    made = 0
+    if not any(key.path[0] == "landing" for key in planned):
+        # a landing tells it with how the files were read
+        for sentence in not_read:
+            say(f"warning: {sentence}")
     for phase, groups in PHASES.items():
         if data_only and phase not in DATA_PHASES:
             break

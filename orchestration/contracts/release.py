@@ -1,6 +1,6 @@
 """The bounds of a release, read from ``data_contracts/release/`` and checked.
 
-The format is described in ``data_contracts/README.md``, the measures in :data:`ml.release.gate.decision.MEASURES`.
+The format is described in ``data_contracts/README.md``, the measures in :data:`ml.release.gate.bounds.MEASURES`.
 """
 
 from __future__ import annotations
@@ -14,17 +14,7 @@ from typing import Any, NoReturn
 import yaml
 
 from ml.config import nearest
-from ml.release.gate.decision import (
-    BLOCKING,
-    BROKEN,
-    FIRST_RELEASE,
-    KEPT,
-    MEASURES,
-    NEXT_RELEASE,
-    WARNING,
-    Bound,
-    Limit,
-)
+from ml.release.gate.bounds import BLOCKING, BROKEN, FIRST_RELEASE, KEPT, MEASURES, NEXT_RELEASE, WARNING, Bound, Limit
 from orchestration.contracts.files import FOLDER, RELEASE, ContractError, StrictLoader
 
 DECISIONS = (FIRST_RELEASE, NEXT_RELEASE)

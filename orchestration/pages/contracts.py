@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ml.release.gate.decision import MEASURES, Bound, limit_text
+from ml.release.gate.bounds import MEASURES, Bound, limit_text
 from orchestration.contracts.files import CODE, CONTRACT, Contract, Rule, load_contracts
 from orchestration.contracts.release import ReleaseContract, load_release_contracts
 from orchestration.paths import REPOSITORY

@@ -10,6 +10,7 @@ from __future__ import annotations
 import gzip
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ import pytest
 from chromium import ABSENT, BROWSER, FLAGS
 
 from ml.demo.dump import write_demo_dump
+from ml.recommenders.registry import recipes_folder
 from orchestration.automation.messages import SMTP_URL, WEBHOOK
 from orchestration.automation.watch import HEARTBEAT, OVERDUE_HOURS
 from orchestration.commands import ui
@@ -39,6 +41,7 @@ pytestmark = [
 ]
 
 DATASET = "Shop"
+RECIPE = "tiny_softmax.toml"
 TOKEN = "a-token-of-this-test-alone"
 ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+/")
 SIZE = {"width": 1280, "height": 800}
@@ -66,11 +69,21 @@ def home(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def address(home: Path, tmp_path: Path) -> Iterator[str]:
+def recipes(tmp_path: Path) -> Path:
+    """A folder with one recipe: the walk shows what happens around a training, and each training takes time."""
+    folder = tmp_path / "recipes"
+    folder.mkdir()
+    shutil.copy(recipes_folder() / RECIPE, folder)
+    return folder
+
+
+@pytest.fixture
+def address(home: Path, recipes: Path, tmp_path: Path) -> Iterator[str]:
     """``raw2rank ui`` on a workspace in which a dump has landed; alerts are off."""
     land(home, 0.95)
     environment = {name: value for name, value in os.environ.items() if name not in ALERTS}
-    environment |= {"RAW2RANK_HOME": str(home), "PYTHONPATH": str(REPOSITORY), ui.TOKEN_VARIABLE: TOKEN}
+    environment |= {"RAW2RANK_HOME": str(home), "RAW2RANK_RECIPES": str(recipes), "PYTHONPATH": str(REPOSITORY)}
+    environment[ui.TOKEN_VARIABLE] = TOKEN
     log = tmp_path / "ui.log"
     with (
         log.open("w") as errors,
@@ -177,6 +190,8 @@ class Walk:
         self.menu("jobs")
         self.page.locator(f'a[href$="/jobs/{job}"]').first.click()
         self.page.locator(f'a[href$="/jobs/{job}/playground"]').click()
+        # until the list of partitions is there, a field stands in for it, and what is typed into that is lost
+        self.page.get_by_role("img", name="sort_by_alpha").wait_for()
         self.page.get_by_placeholder("Partition").fill(DATASET)
         self.page.get_by_role("menuitem").filter(has_text=DATASET).first.click()
         self.page.get_by_role("button", name="Launch Run").click()

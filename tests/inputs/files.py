@@ -91,6 +91,20 @@ _SEVERAL = [
         {"shop.csv": ROW, "shop.tsv": ROW.replace(",", "\t")},
         refused="take away all but one",
     ),
+    Input(
+        _G,
+        "a newer file beside the dataset",
+        {"shop.csv": ROW, "shop_new.csv": ROW, "README.txt": "Orders of the shop.\n", "shop_2024.csv.gz.part": "cut"},
+        rows=2,
+        warns=["shop_new.csv is not read, since the interactions of shop are in shop.csv"],
+    ),
+    Input(
+        _G,
+        "a file of another layout beside the dataset",
+        {"shop.csv": ROW, "orders.jsonl": "{}\n"},
+        rows=2,
+        warns=["orders.jsonl is not read"],
+    ),
     Input(_G, "a file of another name", {"orders.csv": ROW}, refused="holds nothing that is recognised as shop"),
     Input(_G, "`source.toml` that is no TOML", {"shop.csv": ROW}, source="layout = table\n", refused="source.toml"),
     Input(

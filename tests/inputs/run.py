@@ -63,14 +63,14 @@ class Outcome:
 
 
 def outcome(entry: Input) -> Outcome:
-    """Land an input in a folder of its own."""
+    """Land an input in a folder of its own, called as the dataset."""
     with tempfile.TemporaryDirectory() as home:
-        folder = Path(home) / "dumps"
+        folder = Path(home) / "dumps" / entry.dataset
         for name, content in entry.files.items():
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content.encode() if isinstance(content, str) else content)
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         if entry.source:
             (folder / "source.toml").write_text(entry.source, encoding="utf-8")
         try:

@@ -12,8 +12,8 @@ from small_dataset import small_training_set
 import raw2rank
 from ml.baselines.registry import BASELINES
 from ml.recommenders.registry import Registry
-from ml.release.bundle import write_bundle
 from ml.release.recommendations import SCHEMA
+from ml.release.write_bundle import write_bundle
 from orchestration.assets.recommendations import FILE, recommendations
 from orchestration.dataset_settings import check_settings, chosen, version_of
 from orchestration.paths import DatasetPaths, Workspace

@@ -16,8 +16,9 @@ from small_dataset import ITEMS, small_training_set
 from ml.data.training_set import Sequences, TrainingSet
 from ml.data.versions import versioned_folder
 from ml.recommenders.registry import recipes, registry
-from ml.release.bundle import load, write_bundle
+from ml.release.bundle import load
 from ml.release.gate.decision import digest_of
+from ml.release.write_bundle import write_bundle
 from ml.training.checkpoint import checkpoint_folder
 from ml.training.sequential_recommender import SequentialRecommender
 from ml.training.summary import facts_of_trained

@@ -19,7 +19,7 @@ from recommender_factories import Factory
 from ml.baselines.registry import BASELINES
 from ml.data.training_set import Sequences, TrainingSet
 from ml.recommender import ALIGNMENT, BASELINE, FUSION, LANGUAGE_MODEL, MODEL, RERANKING, Recommender
-from ml.release.bundle import write_bundle
+from ml.release.write_bundle import write_bundle
 
 TITLES = {"I000": "Steel saw", "I003": "A | pipe", "I777": "of no item"}
 

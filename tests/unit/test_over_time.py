@@ -112,6 +112,17 @@ def test_a_change_of_the_protocol_is_marked_and_not_drawn_across() -> None:
     assert words.chart([FIRST]) is None
 
 
+def test_data_and_code_of_each_result_are_told_shortly() -> None:
+    unclean = replace(SECOND, code="0.2.0, commit 12277fe0a1b2 with changes")
+    table = words.origins_table([FIRST, unclean], [("2024-03-15T03:00:00+00:00", "03" * 16)] * 2)
+    assert table.columns[-3:] == ("Code", "Made (UTC)", "Run")
+    assert [row[4:] for row in table.rows] == [
+        ("0.2.0, commit 12277fe with changes", "2024-03-15 03:00", "03030303"),
+        ("0.2.0", "2024-03-15 03:00", "03030303"),
+    ]
+    assert words.origins_table([FIRST]).columns[-1] == "Code"
+
+
 def test_the_clock_is_no_part_of_the_content() -> None:
     content = made_up_content()
     assert all(one == one.timeless() for one in content.over_time)

@@ -24,8 +24,9 @@ from ml.fusion.recipe import FusionRecipe
 from ml.recommender import NO_ITEM, Recommendations
 from ml.recommenders.fused import FusedRecommender
 from ml.recommenders.registry import Registry
-from ml.release.bundle import Bundle, BundleError, write_bundle
+from ml.release.bundle import Bundle, BundleError
 from ml.release.contents import copy_recommender
+from ml.release.write_bundle import write_bundle
 
 SEED = 3
 # all but the one that asks a language model, which a bundle does not hold

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ml.release.gate.decision import BLOCKING, FIRST_RELEASE, NEXT_RELEASE, Limit
+from ml.release.gate.bounds import BLOCKING, FIRST_RELEASE, NEXT_RELEASE, Limit
 from orchestration.contracts.files import FOLDER, ContractError, load_contracts
 from orchestration.contracts.release import load_release_contracts
 

@@ -13,25 +13,9 @@ from scipy import stats
 
 from ml.recommender import NO_ITEM
 from ml.release.gate import measures
-from ml.release.gate.decision import (
-    BLOCKING,
-    BROKEN,
-    KEPT,
-    MEASURES,
-    PROMOTE,
-    REFUSE,
-    WARNING,
-    Bound,
-    Cases,
-    Decision,
-    Limit,
-    Released,
-    decide,
-    judge,
-    lower_bound,
-    non_inferiority,
-    p_above,
-)
+from ml.release.gate.bounds import BLOCKING, BROKEN, KEPT, MEASURES, WARNING, Bound, Limit
+from ml.release.gate.decision import PROMOTE, REFUSE, Decision, Released, decide
+from ml.release.gate.findings import Cases, judge, lower_bound, non_inferiority, p_above
 from ml.release.gate.history import (
     PROMOTED,
     PROMOTED_BY_HAND,

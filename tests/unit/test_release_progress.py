@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from ml.baselines.registry import BASELINES
 from ml.data.training_set import Sequences, TrainingSet
 from ml.recommenders.registry import library_registry
-from ml.release.bundle import Bundle, load, write_bundle
+from ml.release.bundle import Bundle, load
 from ml.release.progress import ProgressError, Result, advance, read_series
+from ml.release.write_bundle import write_bundle
 
 ITEMS = "abcdefghijkl"
 
@@ -150,7 +151,10 @@ def test_popularity_is_ranked_as_the_baseline_ranks_it(tmp_path: Path, step, exc
 
 def test_a_damaged_record_is_named(tmp_path: Path) -> None:
     (tmp_path / "series.json").write_text("{")
-    with pytest.raises(ProgressError, match=r"series\.json is not JSON"):
+    with pytest.raises(ProgressError, match=r"series\.json cannot be read"):
+        read_series(tmp_path)
+    (tmp_path / "series.json").write_text('{"format": "raw2rank-progress-1", "series": [1]}')
+    with pytest.raises(ProgressError, match=r"series\.json cannot be read .*begin anew"):
         read_series(tmp_path)
     (tmp_path / "series.json").write_text('{"format": "another"}')
     with pytest.raises(ProgressError, match="another version"):

@@ -21,8 +21,9 @@ from ml.models.settings import TimeGapSASRecSettings
 from ml.recommenders.fused import FusedRecommender
 from ml.recommenders.registry import Registry
 from ml.recommenders.reranked import Reranked
-from ml.release.bundle import BundleError, write_bundle
+from ml.release.bundle import BundleError
 from ml.release.refit import can_be_refitted, refit_on_everything
+from ml.release.write_bundle import write_bundle
 from ml.reranking.recipe import RerankingRecipe
 from ml.training.everything import fitted_on_everything
 from ml.training.runtime import Execution

@@ -12,9 +12,10 @@ from training_toys import ITEMS, ring_training_set, toy_recipe
 from ml.data.training_set import TrainingSet
 from ml.recommenders.fit import Conditions, fit
 from ml.recommenders.registry import Registry
-from ml.release.bundle import load, write_bundle
+from ml.release.bundle import load
 from ml.release.gate.decision import digest_of
 from ml.release.warm_start import start_from
+from ml.release.write_bundle import write_bundle
 from ml.training.everything import fitted_on_everything
 from ml.training.sequential_recommender import SequentialRecommender
 from ml.training.train import train

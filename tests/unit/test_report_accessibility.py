@@ -26,6 +26,7 @@ from ml.reports.render.html import render_html
 PHONE, DESKTOP = 360, 1280
 SHEET = 688  # pixels that A4 leaves between the margins of the style sheet
 VIEWS = [(width, scheme) for width in (PHONE, DESKTOP) for scheme in ("light", "dark")]
+LONG_TITLES = (DESKTOP, "titles")
 _POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy"[^>]*>')
 # What is measured in the page: axe's findings (of a drawing as the one image that it is to a reader of screens), and
 # what reaches beyond the right edge and is not in a table that scrolls; on paper none does.
@@ -38,7 +39,7 @@ const wide = [...document.body.querySelectorAll('*')]
   .filter(one => !(one instanceof SVGElement && one.parentElement instanceof SVGElement))
   .filter(one => one.getBoundingClientRect().right > edge + 0.5)
   .map(one => `${one.tagName} ${one.className} ${Math.round(one.getBoundingClientRect().right)}`);
-(onPaper
+(onPaper || window.name.startsWith('titles')
   ? Promise.resolve({violations: [], passes: []})
   : axe.run({exclude: [['.plot g']]}, {resultTypes: ['violations']})
 ).then(found => {
@@ -48,6 +49,8 @@ const wide = [...document.body.querySelectorAll('*')]
   found.width = edge;
   found.content = document.documentElement.scrollWidth;
   found.wide = wide.slice(0, 9);
+  found.fits = Object.fromEntries([...document.querySelectorAll('.scroll')]
+    .map(one => [one.getAttribute('aria-label'), one.scrollWidth <= one.clientWidth]));
   found.columns = [...document.querySelectorAll('#quality thead th:not(.n), #reading thead th')]
     .map(one => [one.textContent, Math.round(one.getBoundingClientRect().width)]);
   found.dark = getComputedStyle(document.body).backgroundColor;
@@ -93,6 +96,7 @@ def measured(tmp_path_factory) -> dict[tuple[int, str], dict]:
     content, run = (with_texts(one, _with_a_long_word) for one in (_content(), made_up_run()))
     page = render_html(content, run)
     frames = "".join(seen_as(page, width, scheme) for width, scheme in [*VIEWS, (SHEET, "print")])
+    frames += seen_as(render_html(with_texts(_content(), _with_a_long_title), made_up_run()), *LONG_TITLES)
     path = tmp_path_factory.mktemp("frames") / "frames.html"
     found = dump(f"<!doctype html><html><body>{frames}</body></html>", path)
     results = dict(re.findall(r'<pre id="([a-z]+-\d+)">(.*?)</pre>', found, re.DOTALL))
@@ -109,6 +113,10 @@ def _content() -> ReportContent:
 
 def _with_a_long_word(text: str) -> str:
     return f"{text} {'W' * 60}"
+
+
+def _with_a_long_title(text: str) -> str:
+    return text.replace("Chain", "SASRec, gSASRec, item graphs and text, fused")
 
 
 @pytest.mark.parametrize(("width", "scheme"), VIEWS)
@@ -133,6 +141,12 @@ def test_nothing_but_tables_is_wider_than_the_page(measured, width):
     found = measured[width, "light"]
     assert found["wide"] == []
     assert found["content"] <= found["width"]
+
+
+def test_tables_over_time_fit_a_desktop(measured):
+    fits = measured[LONG_TITLES]["fits"]
+    tables = ("Results over time", "Data and code of the results", "Releases on what came after them")
+    assert {table: fits[table] for table in tables} == dict.fromkeys(tables, True)
 
 
 def test_on_paper_nothing_is_cut(measured):

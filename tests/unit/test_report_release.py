@@ -7,7 +7,9 @@ from dataclasses import replace
 import numpy as np
 from report_contents import made_up_content
 
-from ml.release.gate.decision import BLOCKING, Bound, Cases, Decision, Limit, Released, decide, judge
+from ml.release.gate.bounds import BLOCKING, Bound, Limit
+from ml.release.gate.decision import Decision, Released, decide
+from ml.release.gate.findings import Cases, judge
 from ml.reports.render.html import render_html
 from ml.reports.render.markdown.model_card import model_card
 from ml.reports.render.release import decision_page

@@ -43,8 +43,8 @@ from ml.evaluation.sampled_rankings import PairedSamples, sample_rankings
 from ml.evaluation.significance import SeedValues, paired_test
 from ml.evaluation.slices import slices_of
 from ml.recommender import Recommendations
+from ml.release.gate.bounds import NEW_ITEMS, TAIL_ITEMS
 from ml.release.gate.cases import best_lists, slices_for_the_gate
-from ml.release.gate.decision import NEW_ITEMS, TAIL_ITEMS
 from orchestration import dataset_settings
 from orchestration.contracts.frames import one_test_item_a_user
 

@@ -131,6 +131,7 @@ def land(
     *,
     fingerprints: Path | None = None,
     code_version: str = "",
+    notes: Sequence[str] = (),
 ) -> Landed:
     """Read some units into a landing folder, except those that the folder holds already.
 
@@ -154,6 +155,7 @@ def land(
             that may be unchanged to its end.
         code_version: version of the code that reads. A unit is not read again where the folder holds it with
             the same names and contents of files, layout, arguments of its reader, schema and version.
+        notes: on files beside these that are not read; they are among the warnings of the first file.
 
     Raises:
         LandingError: a file that cannot be read at all, two of the same name, or a file that changed while it
@@ -199,7 +201,10 @@ def land(
         rows = {file.name: new / "rows" / f"{_key(unit)}.parquet" for unit in units for file in unit.files}
         repeats = same_lines([counts for unit in units for counts in landed[_key(unit)].files], rows)
         described = [
-            {"file_position": position, **_warned(file, repeats.get(file["source_file"]))}
+            {
+                "file_position": position,
+                **_warned(file, repeats.get(file["source_file"]), notes if position == 1 else ()),
+            }
             for position, file in enumerate(described, 1)
         ]
         pq.write_table(pa.Table.from_pylist(described, FILES_SCHEMA), new / "files.parquet")
@@ -246,12 +251,14 @@ def _described_file(layout: str, unit: LandedUnit, counts: FileCounts) -> dict:
     return file
 
 
-def _warned(file: dict, same: str | None) -> dict:
-    """A row of ``files.parquet`` with a warning where its lines are those of another file."""
-    if same is None:
-        return file
-    warning = f"it holds the same lines as {same}; take one of the two away, or every interaction counts twice"
-    return {**file, "reading_warnings": "\n".join(filter(None, (file.get("reading_warnings"), warning)))}
+def _warned(file: dict, same: str | None, notes: Sequence[str]) -> dict:
+    """A row of ``files.parquet`` with further warnings: that its lines are those of another file, and notes."""
+    warnings = [file.get("reading_warnings"), *notes]
+    if same is not None:
+        warnings.append(
+            f"it holds the same lines as {same}; take one of the two away, or every interaction counts twice"
+        )
+    return {**file, "reading_warnings": "\n".join(filter(None, warnings)) or None}
 
 
 def _check_files(files: list[SourceFile]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,7 @@ from ml.data.sources.names import (
     looked_for,
     without_compression,
 )
+from ml.data.sources.not_read import not_read
 from ml.data.sources.patterns import is_file_or_parts, matched_files, parts_or_file
 from ml.data.sources.table_options import TableOptions
 
@@ -189,11 +190,16 @@ def _source(
         layout = interactions[0].layout
     from ml.data.sources.amazon.dumps import find_metadata, metadata_unit
 
-    notes: tuple[str, ...] = ()
     if description and description.metadata:
         metadata = _matched(folder, description, description.metadata)
     else:
-        metadata, notes = find_metadata(folder, dataset, datasets_in)
+        metadata = find_metadata(folder, dataset)
+    read: dict[str, Sequence[str]] = {"metadata": metadata}
+    read["interactions"] = [file.name for unit in interactions for file in unit.files]
+    named = {kind for kind in read if description is not None and getattr(description, kind)}
+    if layout == _SPLIT:
+        named.add("interactions")
+    notes = not_read(folder, dataset, layout, read, named, datasets_in)
     template = description.item_text if description else None
     units = tuple(metadata_unit(SourceFile(folder / name, name), layout, template) for name in metadata)
     return Source(layout, interactions, units, options, notes, template)

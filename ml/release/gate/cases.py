@@ -14,15 +14,8 @@ from ml.evaluation.metrics import HEADLINE, mean_metrics, metric_values
 from ml.evaluation.rankings import rank
 from ml.evaluation.slices import slices_of
 from ml.recommender import NO_ITEM, Recommendations
-from ml.release.gate.decision import (
-    CANDIDATE,
-    CHAMPION,
-    MOST_POPULAR,
-    NEW_ITEMS,
-    SHORT_HISTORIES,
-    TAIL_ITEMS,
-    Cases,
-)
+from ml.release.gate.bounds import NEW_ITEMS, SHORT_HISTORIES, TAIL_ITEMS
+from ml.release.gate.findings import CANDIDATE, CHAMPION, MOST_POPULAR, Cases
 
 if TYPE_CHECKING:
     from ml.release.bundle import Bundle

@@ -13,6 +13,7 @@ from ml.data.training_set import Sequences, TrainingSet
 from ml.evaluation.metrics import user_metrics
 from ml.release.bundle import Bundle, BundleError, load
 from ml.release.gate import measures
+from ml.release.gate.bounds import FIRST_RELEASE, NEXT_RELEASE, Bound
 from ml.release.gate.cases import (
     BEST,
     OnNewCatalogue,
@@ -21,21 +22,8 @@ from ml.release.gate.cases import (
     measured_cases,
     metrics_of,
 )
-from ml.release.gate.decision import (
-    CANDIDATE,
-    CHAMPION,
-    FIRST_RELEASE,
-    MOST_POPULAR,
-    NEXT_RELEASE,
-    REFUSE,
-    UNCHANGED,
-    Bound,
-    Decision,
-    decide,
-    digest_of,
-    judge,
-    released,
-)
+from ml.release.gate.decision import REFUSE, UNCHANGED, Decision, decide, digest_of, released
+from ml.release.gate.findings import CANDIDATE, CHAMPION, MOST_POPULAR, judge
 from ml.release.gate.history import Event, rolled_back
 
 # folder in a bundle that was fitted on everything: the fit that was measured, as a bundle of its own

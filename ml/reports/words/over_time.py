@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 
 from ml.number_format import NO_BREAK, interval, metric_value
@@ -12,6 +13,8 @@ from ml.tables import Chart, Line, Table
 
 # results that are shown
 SHOWN = 50
+# of a commit, the digits that are shown
+_COMMIT = re.compile(r"(commit [0-9a-f]{7})[0-9a-f]+")
 WITH_INTERVAL = f"nDCG@10 (95{NO_BREAK}%)"
 INTRODUCTION = (
     "One result for each leaderboard of this dataset, with the release that was in charge after it. Each figure was "
@@ -33,47 +36,66 @@ def introduction(entries: Sequence[Standing]) -> str:
     return f"{INTRODUCTION} {OTHER_PROTOCOL}" if len(set(protocols(entries))) > 1 else INTRODUCTION
 
 
-def table(entries: Sequence[Standing], made: Sequence[tuple[str, str]] = ()) -> Table:
+def table(entries: Sequence[Standing]) -> Table:
     """The results, the latest first.
+
+    Args:
+        entries: the oldest first.
+    """
+    rows = tuple(
+        (
+            str(number),
+            entry.best.title,
+            _figure(entry.best),
+            "" if entry.in_charge is None else entry.in_charge.title,
+            _figure(entry.in_charge),
+            VERDICTS.get(entry.verdict, entry.verdict),
+            _changed(entries[number - 2] if number > 1 else None, entry),
+        )
+        for number, entry in _latest(entries)
+    )
+    columns = ("Result", "Best", WITH_INTERVAL, "In charge", f"In charge: {WITH_INTERVAL}", "Decision", "Changed")
+    return Table("Results over time", columns, rows, right=(2, 4))
+
+
+def origins_table(entries: Sequence[Standing], made: Sequence[tuple[str, str]] = ()) -> Table:
+    """The data and the code of each result, the latest first.
 
     Args:
         entries: the oldest first.
         made: when each was made, and in which Dagster run; shown where it is given.
     """
     with_run = bool(entries) and len(made) == len(entries)
-    numbered = list(enumerate(entries, start=1))
     rows = []
-    for number, entry in reversed(numbered[-SHOWN:]):
-        before = entries[number - 2] if number > 1 else None
+    for number, entry in _latest(entries):
         when, run = made[number - 1] if with_run else ("", "")
         rows.append(
             (
                 str(number),
-                entry.best.title,
-                _figure(entry.best),
-                "" if entry.in_charge is None else entry.in_charge.title,
-                _figure(entry.in_charge),
-                VERDICTS.get(entry.verdict, entry.verdict),
-                _changed(before, entry),
                 entry.interactions,
                 entry.users,
                 entry.training_set,
-                entry.code,
+                _COMMIT.sub(r"\1", entry.code),
                 *((when[:16].replace("T", " "), run[:8]) if with_run else ()),
             )
         )
     columns = (
-        *("Result", "Best", WITH_INTERVAL, "In charge", f"In charge: {WITH_INTERVAL}", "Decision", "Changed"),
-        *("Interactions", "Test users", "Training set", "Code"),
+        *("Result", "Interactions", "Test users", "Training set", "Code"),
         *(("Made (UTC)", "Run") if with_run else ()),
     )
-    return Table("Results over time", columns, tuple(rows), right=(2, 4, 7, 8))
+    return Table("Data and code of the results", columns, tuple(rows), right=(1, 2))
+
+
+def _latest(entries: Sequence[Standing]) -> list[tuple[int, Standing]]:
+    """The results that are shown with their numbers, the latest first."""
+    return list(enumerate(entries, start=1))[-SHOWN:][::-1]
 
 
 def _figure(figure: Figure | None) -> str:
     if figure is None or figure.ndcg is None:
         return ""
-    bounds = interval(figure.low, figure.high)
+    # where there is little room, the line breaks before the interval
+    bounds = interval(figure.low, figure.high).replace(" ", NO_BREAK)
     return f"{metric_value(figure.ndcg)} ({bounds})" if bounds else metric_value(figure.ndcg)
 
 
@@ -150,7 +172,7 @@ def progress_table(series: Sequence[Result]) -> Table:
             one.users,
             _figure(Figure(one.title, one.ndcg, one.ndcg_low, one.ndcg_high)),
             "" if one.popular_ndcg is None else metric_value(one.popular_ndcg),
-            interval(one.difference_low, one.difference_high, signed=True),
+            interval(one.difference_low, one.difference_high, signed=True).replace(" ", NO_BREAK),
         )
         for number, one in reversed(list(enumerate(series, start=1))[-SHOWN:])
     ]

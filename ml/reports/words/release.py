@@ -4,22 +4,9 @@ from __future__ import annotations
 
 from ml.evaluation.metrics import metric_name
 from ml.number_format import count
-from ml.release.gate.decision import (
-    CANDIDATE,
-    CHAMPION,
-    FIRST_RELEASE,
-    MEASURES,
-    MOST_POPULAR,
-    NEXT_RELEASE,
-    NO_RELEASE,
-    PROMOTE,
-    REFUSE,
-    SLICES,
-    UNCHANGED,
-    Decision,
-    limit_text,
-    shown,
-)
+from ml.release.gate.bounds import FIRST_RELEASE, MEASURES, NEXT_RELEASE, SLICES, limit_text, shown
+from ml.release.gate.decision import NO_RELEASE, PROMOTE, REFUSE, UNCHANGED, Decision
+from ml.release.gate.findings import CANDIDATE, CHAMPION, MOST_POPULAR
 from ml.tables import Table
 
 VERDICTS = {

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -26,7 +25,6 @@ _REVIEW_READERS: dict[str, Callable[..., LineReader]] = {
     "amazon_2018": ReviewLines,
     "amazon_2023": Review2023Lines,
 }
-_META = re.compile(r"(?:^|[_\-. ])meta(?:data)?(?:$|[_\-. ])")
 _METADATA_READERS: dict[str, Callable[..., LineReader]] = {
     "amazon_2014": Metadata2014Lines,
     "amazon_2018": MetadataLines,
@@ -88,17 +86,10 @@ def metadata_unit(file: SourceFile, layout: str, template: str | None = None) ->
     return _unit(file, release, METADATA_SCHEMA, _METADATA_READERS[release], content, (), **options)
 
 
-def find_metadata(
-    folder: Path, dataset: str, datasets: Callable[[Path], Iterable[str]]
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Names of the metadata of a dataset in a folder, and notes on files that look like it and are not.
+def find_metadata(folder: Path, dataset: str) -> tuple[str, ...]:
+    """Names of the metadata of a dataset in a folder.
 
     The metadata of a whole category is that of its 5-core too.
-
-    Args:
-        folder: where the dumps are.
-        dataset: name of the dataset.
-        datasets: names of the datasets whose interactions are in a folder.
 
     Raises:
         LandingError: there are several.
@@ -110,24 +101,7 @@ def find_metadata(
             f"{folder} holds both {' and '.join(own)}; take one of them away, or say which: "
             f'metadata = ["{own[0]}"] in source.toml'
         )
-    if own:
-        return tuple(own), ()
-    others = set(datasets(folder)) - {dataset}
-    lying = sorted(path.name for path in folder.iterdir() if path.is_file() and _looks_like_metadata(path.name))
-    # that of another dataset in the same folder is no surprise
-    lying = [name for name in lying if not (name.startswith(METADATA_PREFIX) and _dataset(name) in others)]
-    return (), tuple(_note(name, dataset) for name in lying)
-
-
-def _note(name: str, dataset: str) -> str:
-    """The note on a file that looks like metadata."""
-    looks = f"{name} looks like metadata, and is not read"
-    if without_compression(name).lower().endswith(("json", "jsonl", "ndjson", "txt")):
-        return f'{looks}: name it meta_{dataset} with its ending, or say metadata = ["{name}"] in source.toml'
-    return (
-        f"{looks}, since metadata is JSON lines: write each row of it as an object with asin, title, brand and price, "
-        f'for instance with pandas: to_json("meta_{dataset}.jsonl", orient="records", lines=True)'
-    )
+    return tuple(own)
 
 
 def _unit(
@@ -146,11 +120,6 @@ def _unit(
 
 def _dataset(name: str) -> str:
     return without_compression(name).removeprefix(METADATA_PREFIX).rpartition(".")[0]
-
-
-def _looks_like_metadata(name: str) -> bool:
-    stem, _, ending = without_compression(name).lower().rpartition(".")
-    return _META.search(stem) is not None and ending in ("json", "jsonl", "ndjson", "csv", "tsv", "parquet", "txt")
 
 
 def land_reviews(files: list[Path], folder: Path, processes: int | None = None) -> Landed:

@@ -14,7 +14,7 @@ from ml.reports.words import over_time as words
 
 
 def over_time(entries: Sequence[Standing], made: Sequence[tuple[str, str]] = (), images: bool = True) -> str:
-    """The results with a drawing, without a heading.
+    """The results with a drawing, and what they were made from, without a heading.
 
     Args:
         entries: the oldest first.
@@ -25,7 +25,8 @@ def over_time(entries: Sequence[Standing], made: Sequence[tuple[str, str]] = (),
     drawn = words.chart(entries) if images else None
     if drawn is not None:
         parts.append(markdown_image(chart(drawn, "over-time")))
-    return "\n\n".join([*parts, markdown_table(words.table(entries, made))])
+    tables = (words.table(entries), words.origins_table(entries, made))
+    return "\n\n".join([*parts, *map(markdown_table, tables)])
 
 
 def progress(series: Sequence[Result]) -> str:
