@@ -7,20 +7,16 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ml.data.files import read_json, whole
 from ml.data.folds import Fold, FoldSizes
+from ml.evaluation.compared_columns import compared_cells, compared_of, known, number
 from ml.evaluation.folds.content import FoldResults, OverFolds
-from ml.evaluation.intervals import Interval
 from ml.evaluation.rankings import write_table
-from ml.evaluation.significance import Compared
 
 _ABOUT = b"folds"
-# of the comparison with the leader; null in the rows of the leader
-_COMPARED = ("difference", "difference_low", "difference_high", "confidence", "p_value", "p_value_adjusted")
 # name, type, whether it may be null, and what it holds
 _COLUMNS = (
     ("recommender", pa.string(), False, "name of the recommender"),
@@ -72,8 +68,9 @@ def folds_table(found: FoldResults) -> pa.Table:
             "recall@10": row.recall[at],
             "place": row.places[at],
             "mean_ndcg@10": row.mean,
-            "deviation_ndcg@10": _known(row.deviation),
-            **_comparison(row.compared),
+            "deviation_ndcg@10": known(row.deviation),
+            # null in the rows of the leader
+            **compared_cells(row.compared),
         }
         for row in found.rows
         for at, one in enumerate(found.folds)
@@ -118,15 +115,6 @@ def _sizes(values: list[dict]) -> tuple[FoldSizes, ...]:
 
 def _row(rows: list[dict]) -> OverFolds:
     first = rows[0]
-    compared = None
-    if first["difference"] is not None:
-        number = {name: np.nan if first[name] is None else first[name] for name in _COMPARED}
-        compared = Compared(
-            Interval(number["difference"], number["difference_low"], number["difference_high"]),
-            number["confidence"],
-            number["p_value"],
-            number["p_value_adjusted"],
-        )
     return OverFolds(
         recommender=first["recommender"],
         title=first["title"],
@@ -134,20 +122,6 @@ def _row(rows: list[dict]) -> OverFolds:
         recall=tuple(row["recall@10"] for row in rows),
         places=tuple(row["place"] for row in rows),
         mean=first["mean_ndcg@10"],
-        deviation=np.nan if first["deviation_ndcg@10"] is None else first["deviation_ndcg@10"],
-        compared=compared,
+        deviation=number(first["deviation_ndcg@10"]),
+        compared=compared_of(first),
     )
-
-
-def _comparison(compared: Compared | None) -> dict[str, float | None]:
-    if compared is None:
-        return dict.fromkeys(_COMPARED)
-    values = (
-        *(compared.difference.mean, compared.difference.low, compared.difference.high),
-        *(compared.confidence, compared.p_value, compared.p_value_adjusted),
-    )
-    return dict(zip(_COMPARED, map(_known, values), strict=True))
-
-
-def _known(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)

@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ml.data.files import whole
-from ml.evaluation.intervals import Interval
+from ml.evaluation.compared_columns import COMPARED, compared_cells, compared_of, known, number
 from ml.evaluation.rankings import write_table
-from ml.evaluation.significance import Compared
 from ml.evaluation.what_helps.content import Gain, WhatHelps
 
 _LEFT_OUT = b"left_out"
@@ -20,7 +18,7 @@ _TEXTS = ("recommender", "title", "family", "plain", "plain_title", "part")
 _COUNTS = ("seeds", "plain_seeds", "users")
 _NUMBERS = ("ndcg@10", "plain_ndcg@10", "difference")
 # not known where nothing varies
-_OPEN = ("difference_low", "difference_high", "confidence", "p_value", "p_value_adjusted", "detectable_difference")
+_OPEN = (*(name for name in COMPARED if name not in _NUMBERS), "detectable_difference")
 COLUMNS = pa.schema(
     [
         *(pa.field(name, pa.string(), nullable=False) for name in _TEXTS),
@@ -38,13 +36,8 @@ def gains_table(found: WhatHelps) -> pa.Table:
             **{name: getattr(gain, name) for name in (*_TEXTS, *_COUNTS)},
             "ndcg@10": gain.value,
             "plain_ndcg@10": gain.plain_value,
-            "difference": gain.compared.difference.mean,
-            "difference_low": _known(gain.compared.difference.low),
-            "difference_high": _known(gain.compared.difference.high),
-            "confidence": _known(gain.compared.confidence),
-            "p_value": _known(gain.compared.p_value),
-            "p_value_adjusted": _known(gain.compared.p_value_adjusted),
-            "detectable_difference": _known(gain.detectable),
+            **compared_cells(gain.compared),
+            "detectable_difference": known(gain.detectable),
         }
         for gain in found.gains
     ]
@@ -72,16 +65,12 @@ def load_what_helps(path: Path) -> WhatHelps:
 
 
 def _gain(row: dict) -> Gain:
-    number = {name: np.nan if row[name] is None else row[name] for name in _OPEN}
-    difference = Interval(row["difference"], number["difference_low"], number["difference_high"])
+    compared = compared_of(row)
+    assert compared is not None
     return Gain(
         **{name: row[name] for name in (*_TEXTS, *_COUNTS)},
         value=row["ndcg@10"],
         plain_value=row["plain_ndcg@10"],
-        compared=Compared(difference, number["confidence"], number["p_value"], number["p_value_adjusted"]),
-        detectable=number["detectable_difference"],
+        compared=compared,
+        detectable=number(row["detectable_difference"]),
     )
-
-
-def _known(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)
