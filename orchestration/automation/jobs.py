@@ -13,6 +13,8 @@ from orchestration.resources import DEFAULTS
 from orchestration.selection import EVERYTHING, MORE_RECIPES, ON_DEMAND
 
 DATA_GROUPS = (*CHECKED_LAYERS, "training_sets")
+# what the data and the checks of the training set are made by
+DATA_SETTINGS = ("dataset", "folds", "ranking")
 
 # every setting with no choice, so that the launchpad shows them all and a run as shown changes none
 _CONFIG = {"resources": {"settings": {"config": dict.fromkeys(DEFAULTS)}}}
@@ -40,7 +42,7 @@ all_recipes = dg.define_asset_job(
 data = dg.define_asset_job(
     "data",
     selection=dg.AssetSelection.groups(*DATA_GROUPS)
-    | dg.AssetSelection.assets(["settings", "dataset"], ["settings", "ranking"]),
+    | dg.AssetSelection.assets(*(["settings", name] for name in DATA_SETTINGS)),
     description=f"From the dumps of one dataset to its training set, with all checks, training nothing. {_HOW}",
     config=_CONFIG,
 )

@@ -183,6 +183,15 @@ def test_a_job_makes_what_its_contracts_read(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["everything", "all_recipes", "data"])
+def test_a_job_makes_the_settings_that_its_assets_read(name: str) -> None:
+    """On a new dataset nothing else has made them."""
+    planned = defs.resolve_job_def(name).asset_layer.selected_asset_keys
+    read = {parent for key in planned for parent in GRAPH.get(key).parent_keys if parent.path[0] == "settings"}
+    assert read
+    assert read <= planned
+
+
+@pytest.mark.parametrize("name", ["everything", "all_recipes", "data"])
 def test_the_launchpad_opens_with_the_settings_and_nothing_else(name: str) -> None:
     job = defs.resolve_job_def(name)
     shown = job.partitioned_config.get_run_config_for_partition_key("Shop")
