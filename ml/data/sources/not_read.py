@@ -73,7 +73,7 @@ def _lying(
     names = sorted(name for name in names if is_file_or_parts(folder, name))
     if names and folder.resolve().name != dataset:
         others = set(datasets(folder)) - {dataset}
-        names = [name for name in names if _of(name) not in others and _could_be_of(name, dataset, read)]
+        names = [name for name in names if not _is_of(name, others) and _could_be_of(name, dataset, read)]
     # notes are text as well as histories are
     return [
         name
@@ -89,11 +89,11 @@ def _could_be_of(name: str, dataset: str, read: Mapping[str, Sequence[str]]) -> 
     return name.removeprefix(METADATA_PREFIX).removeprefix(REVIEWS_PREFIX).startswith(dataset)
 
 
-def _of(name: str) -> str | None:
-    """The dataset that a file goes by."""
+def _is_of(name: str, others: Collection[str]) -> bool:
+    """Whether a file goes by one of some other datasets. Orders_metadata.csv goes by no dataset of that name."""
     if name.startswith(METADATA_PREFIX):
-        return without_compression(name).removeprefix(METADATA_PREFIX).rpartition(".")[0]
-    return dataset_of(name)
+        return without_compression(name).removeprefix(METADATA_PREFIX).rpartition(".")[0] in others
+    return not _looks_like_metadata(name) and dataset_of(name) in others
 
 
 def _looks_like_data(name: str) -> bool:
