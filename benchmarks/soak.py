@@ -211,21 +211,18 @@ class Soak:
         return self._struck(process, row, f"{night.fault}, {night.moment * 30:.0f} ms after it began")
 
     def _kill_clearing(self, night: Night, row: Row, name: str) -> Process:
+        before = list(self.paths.lake.glob("*/.versions/*/*"))
         process = self.start(name)
-        wanted = int(night.moment * 10)
-        layer = self.rng.choice(("baselines", "training_sets", "evaluation", "release"))
-        seen: set[str] = set()
+        # gone stays gone, so that a look every other millisecond sees it
+        gone = 0
 
         def clearing() -> bool:
-            for working in self.paths.asset(layer).glob(".writing-*"):
-                try:
-                    seen.update(one for one in os.listdir(working) if one.startswith("removed-"))
-                except FileNotFoundError:
-                    continue
-            return len(seen) > wanted
+            nonlocal gone
+            gone = sum(not version.exists() for version in before)
+            return gone > night.moment * 10
 
-        process.wait_until(clearing, pause=0.0005)
-        return self._struck(process, row, f"{night.fault} of {layer}, {len(seen)} versions")
+        process.wait_until(clearing, pause=0.002)
+        return self._struck(process, row, f"{night.fault}, after {gone} versions were removed")
 
     @staticmethod
     def _struck(process: Process, row: Row, what: str) -> Process:
