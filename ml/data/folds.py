@@ -8,11 +8,9 @@ indices stay as they are.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from fractions import Fraction
 
 import numpy as np
 
@@ -20,7 +18,7 @@ from ml.data.build_training_set import SPLITS
 from ml.data.timed_interactions import Interactions
 from ml.data.times import why_not_real
 from ml.data.training_set import Sequences, TrainingSet
-from ml.data.variants import GLOBAL_TEMPORAL, split_at, temporal_splits
+from ml.data.variants import GLOBAL_TEMPORAL, moment_at, split_at, temporal_splits
 
 TEMPORAL_FOLDS = "temporal-folds"
 # a paired test needs two
@@ -175,8 +173,7 @@ def _moment(boundary: str, ordered: np.ndarray) -> int:
     """A boundary in seconds, as the warehouse takes it: of a share the time of the interaction at it, rounded up."""
     if "-" in boundary:
         return int(datetime.fromisoformat(boundary).replace(tzinfo=UTC).timestamp())
-    # of a share in decimals, so that 0.9 of 10 interactions is exactly 9
-    return int(ordered[math.ceil(Fraction(boundary) * len(ordered)) - 1])
+    return moment_at(boundary, ordered)
 
 
 def _of_numbers(last: tuple[int, int], folds: int, ordered: np.ndarray) -> tuple[Fold, ...]:

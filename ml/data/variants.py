@@ -186,14 +186,23 @@ def with_temporal_split(
     if not interactions.has_times:
         raise VariantError("not every interaction has a time")
     ordered = np.sort(interactions.moments // 1000)
-    # of a share in decimals, so that 0.9 of 10 interactions is exactly 9
-    boundaries = [int(ordered[math.ceil(Fraction(str(share)) * len(ordered)) - 1]) for share in quantiles]
+    boundaries = [moment_at(str(share), ordered) for share in quantiles]
     variant = split_at(training_set, interactions, temporal_splits(training_set, interactions, boundaries))
     protocol = {
         **training_set.protocol,
         "split": f"{GLOBAL_TEMPORAL}, validation from {quantiles[0]}, test from {quantiles[1]}",
     }
     return replace(_checked(variant), protocol=protocol)
+
+
+def moment_at(share: str, ordered: np.ndarray) -> int:
+    """The time at a share of the interactions, as ``0.9``, in seconds, as the warehouse takes it.
+
+    Args:
+        share: in decimals, so that 0.9 of 10 interactions is exactly 9.
+        ordered: times of all interactions in seconds, ascending.
+    """
+    return int(ordered[math.ceil(Fraction(share) * len(ordered)) - 1])
 
 
 def temporal_splits(training_set: TrainingSet, interactions: Interactions, boundaries: Sequence[int]) -> np.ndarray:
