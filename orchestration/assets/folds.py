@@ -64,6 +64,7 @@ _CODE = ("ml.recommenders.fit", "ml.evaluation.metrics", "ml.evaluation.rankings
 def earlier_folds(context: dg.AssetExecutionContext, settings: Settings) -> dg.MaterializeResult:
     import pyarrow.parquet as pq
 
+    from ml.data.content_digest import parquet_digest
     from ml.data.folds import FoldError, fold_sizes, in_fold
     from ml.data.versions import versioned_folder
     from ml.evaluation.folds.files import save_sizes
@@ -94,6 +95,8 @@ def earlier_folds(context: dg.AssetExecutionContext, settings: Settings) -> dg.M
                 sources=sources_of(paths) if needed_pretrained(names) else (),
                 **fitted_where(settings, dataset),
             )
+            # another model, another choice gives other rankings of the last fold
+            rankings_of = {name: parquet_digest(paths.asset("rankings") / f"{name}.parquet") for name in names}
             read = _read(paths, interactions) | {"seed": seed, "fit_on": fit_on, "exclude_seen": exclude_seen}
             for fold in folds[:-1]:
                 own = in_fold(training_set, interactions, fold)
@@ -101,7 +104,7 @@ def earlier_folds(context: dg.AssetExecutionContext, settings: Settings) -> dg.M
                 fitted: dict = {}
                 for name in names:
                     path = temporary / f"{name}@{fold.number}.parquet"
-                    key = digest_of({**inputs, "recommender": name, "rankings": _digest_of_rankings(paths, name)})
+                    key = digest_of({**inputs, "recommender": name, "rankings": rankings_of[name]})
                     made_of[path.name] = key
                     if (before := known.get(key)) is not None:
                         path.write_bytes(before.read_bytes())
@@ -135,13 +138,6 @@ def _read(paths: DatasetPaths, interactions: "Interactions") -> dict[str, str]:
     texts = {name: digest_of_files(paths.asset("training_sets", name), "*") for name in ("item_text", "text_vectors")}
     times = hashlib.sha256(interactions.moments.tobytes()).hexdigest()
     return {**texts, "times": times, "code": code_version(*_CODE)}
-
-
-def _digest_of_rankings(paths: DatasetPaths, name: str) -> str:
-    """Of the rankings of the last fold: another model, another choice gives others."""
-    from ml.data.content_digest import parquet_digest
-
-    return parquet_digest(paths.asset("rankings") / f"{name}.parquet")
 
 
 @dg.asset(
