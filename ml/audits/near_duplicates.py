@@ -181,8 +181,7 @@ def _look_up(keys: np.ndarray, values: np.ndarray, wanted: np.ndarray) -> np.nda
 
 def _equal_sets(rows: Sequences, items: int, least_items: int) -> tuple[np.ndarray, Sequences]:
     """The group of each row, and the set of each group, ascending."""
-    row = rows.row_of_each
-    keys = np.unique(row * max(1, items) + np.asarray(rows.items, dtype=np.int64))
+    keys = np.unique(rows.pairs(max(1, items)))
     row, item = np.divmod(keys, max(1, items))
     lengths = np.bincount(row, minlength=len(rows))
     sets = Sequences(item.astype(np.int32), np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
@@ -258,8 +257,7 @@ def _signatures(sets: Sequences) -> np.ndarray:
 
 def _jaccard(sets: Sequences, items: int, first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Jaccard coefficient of each pair of sets, float64 ``[pairs]``."""
-    row = sets.row_of_each
-    keys = row * max(1, items) + sets.items
+    keys = sets.pairs(max(1, items))
     shared = np.empty(len(first), dtype=np.int64)
     at_once = max(1, _PAIRS_AT_ONCE // max(1, int(sets.lengths.max(initial=1))))
     for start in range(0, len(first), at_once):

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -30,9 +30,6 @@ from ml.release.contents import (
     read_catalogue,
 )
 from ml.release.similar import read_item_graph, similar_by_graph, similar_by_vectors
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["BLOCK", "Bundle", "BundleError", "Lists", "load"]
 

@@ -20,7 +20,7 @@ from ml.number_format import (
 )
 from ml.tables import Cell, Chart, Line, Table
 
-# recommenders that are drawn; more lines cannot be told apart
+# recommenders that are drawn; more lines are hard to distinguish
 DRAWN = 5
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
