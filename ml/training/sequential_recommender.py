@@ -50,6 +50,7 @@ from ml.training.reproducible import generator_for, reproducible
 from ml.training.runtime import Execution
 from ml.training.scoring import VALIDATION_DEPTH as METRIC_DEPTH
 from ml.training.scoring import chunks_of_states, fallback_chunks, hide_seen, scored_chunks, validation_ndcg
+from ml.training.sharded_tensors import is_sharded
 from ml.training.tradeoffs import check_lists_of_recipe, measured_tradeoffs
 from ml.training.warm_start import AnyStart, CarriedOver, ColdStart, begin_warm
 from ml.training.weights_digest import contiguous, weights_digest
@@ -320,7 +321,7 @@ class SequentialRecommender:
             if isinstance(self.started_from, CarriedOver):
                 phase = replace(phase, started_from=self.started_from.source)
 
-            return train_model(
+            trained = train_model(
                 trained_as(recipe, model, task, counts, _among_trained_items(recipe, training_set)),
                 training_set.histories("train") if lists is None else lists.histories(training_set),
                 partial(self.validate, training_set) if len(training_set.validation_users) else None,
@@ -330,6 +331,10 @@ class SequentialRecommender:
                 execution,
                 None if lists is None else lists.rows_of_epoch,
             )
+            if is_sharded(model):
+                self._model = self._build(recipe, training_set.items, training_set.users, counts).to(device)
+                self._model.load_state_dict(trained.weights)
+            return trained
 
     def _build(
         self, recipe: Recipe, items: int, users: int, training_counts: np.ndarray
@@ -384,7 +389,6 @@ class SequentialRecommender:
             device=choose_device(execution.device).type,
             precision=execution.precision,
             compiled=execution.compile,
-            processes=world.size,
             item_features=self._described_features(),
             times=self._times_digest,
             pretrained=None if self.pretrained_from is None else self.pretrained_from["digest"],

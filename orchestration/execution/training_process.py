@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -26,6 +27,8 @@ from orchestration.paths import REPOSITORY
 
 _FAILURE = "training failed"
 _TOLD_LINES = 20
+# what torchrun says at its end of the process that ended first, where a signal ended it
+_KILLED = re.compile(r"Root Cause \(first observed failure\):.*?exitcode +: (-\d+)", re.DOTALL)
 
 
 def command(
@@ -102,6 +105,8 @@ def failure_of(code: int, last_words: str) -> str | None:
 
     if code < 0:
         return f"the training {killed_by(code)}"
+    if code and (killed := _KILLED.search(last_words)):
+        return f"one of the processes of the training {killed_by(int(killed[1]))}, and the others have stopped"
     return (last_words or f"it ended with code {code}") if code else None
 
 
@@ -161,6 +166,8 @@ def run(
         Its exit code; and what it called an error, or else the last that it said.
     """
     last: deque[str] = deque(maxlen=_TOLD_LINES)
+    # torchrun ends with a page of its own, behind what the processes said
+    errors: list[str] = []
     told = 0
     with subprocess.Popen(
         started, stdin=stdin, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=REPOSITORY
@@ -177,13 +184,13 @@ def run(
                 before, told = told, _tell_epochs(log, told, tell)
                 if told == before:
                     last.append(line.strip())
+                    errors += [line.strip().removeprefix("error: ")] if line.startswith("error: ") else []
             code = process.wait()
             _tell_epochs(log, told, tell)
         except BaseException:
             process.terminate()
             raise
     words = [line for line in last if line]
-    errors = [line.removeprefix("error: ") for line in words if line.startswith("error: ")]
     return code, "\n".join(errors[:1] or words)
 
 
