@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from ml.training.log import FILE, EpochRecord
-from ml.training.runtime import DEFAULT_THREADS
+from ml.training.runtime import DEFAULT_THREADS, NONE
 from orchestration.paths import REPOSITORY
 
 _FAILURE = "training failed"
@@ -44,6 +44,8 @@ def command(
     precision: str,
     checkpoint_seconds: float,
     threads: int = DEFAULT_THREADS,
+    sharding: str = NONE,
+    compile: bool = False,
     processes: int = 1,
     item_text: Path | None = None,
     text_vectors: Path | None = None,
@@ -59,7 +61,7 @@ def command(
         out: folder of the model, replaced as a whole.
         codes: folder of the code assignment, for a recipe that names one.
         teacher_lists: folder of the teacher lists, for a recipe that names some.
-        seed, fit_on, exclude_seen, device, precision, checkpoint_seconds, threads: options of
+        seed, fit_on, exclude_seen, device, precision, checkpoint_seconds, threads, sharding, compile: options of
             ``python -m ml.training``.
         processes: that share the work; more than one by torchrun.
         item_text: folder of the item text, for a recipe that reads it.
@@ -86,11 +88,13 @@ def command(
         "--fit-on": fit_on,
         "--device": device,
         "--precision": precision,
+        "--sharding": None if sharding == NONE else sharding,
         "--checkpoint-seconds": checkpoint_seconds,
         "--threads": threads,
     }
     given = [str(part) for name, value in options.items() if value is not None for part in (name, value)]
     given += ["--exclude-seen"] if exclude_seen else []
+    given += ["--compile"] if compile else []
     return [*python, "-m", "ml.training", *given]
 
 
