@@ -373,8 +373,8 @@ class Settings(dg.ConfigurableResource):
     sharding: Sharding | None = _setting(
         "none",
         _EXECUTION,
-        description="What each of several TRAINING_PROCESSES holds: 'none', all weights; or 'full', a part of the weights "
-        "and of the optimiser's state, for tables that do not fit a GPU together with those.",
+        description="What each of several TRAINING_PROCESSES holds: 'none', all weights; or 'full', a part of the "
+        "weights and of the optimiser's state, for tables that do not fit a GPU together with those.",
     )
     compile: bool | None = _setting(
         False,

@@ -78,8 +78,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _FAILED
     except _ToldToStop:
         print(
-            "stopped: this process was told to stop, as torchrun tells all that are left when one of a training has ended: "
-            "see what that one said, then give the same command again, which goes on from the last checkpoint",
+            "stopped: this process was told to stop, as torchrun tells all that are left when one of a training has "
+            "ended: see what that one said, then give the same command again, which goes on from the last checkpoint",
             file=sys.stderr,
         )
         return _TERMINATED

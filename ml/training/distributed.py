@@ -17,7 +17,6 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-
 _CONNECTION = re.compile(r"gloo/transport|connection (was )?(closed|reset|refused)|broken pipe", re.IGNORECASE)
 
 
