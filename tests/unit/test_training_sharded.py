@@ -68,8 +68,8 @@ def test_a_process_without_rows_takes_part_in_the_step(tmp_path):
 
 @pytest.mark.parametrize(
     ("before", "after"),
-    [((2, "full"), (1, "none")), ((1, "none"), (2, "full")), ((2, "none"), (1, "none")), ((2, "full"), (2, "full"))],
-    ids=["sharded-one", "one-sharded", "several-one", "sharded-sharded"],
+    [((2, "full"), (1, "none")), ((1, "none"), (2, "full")), ((2, "none"), (1, "none")), ((2, "full"), (3, "full"))],
+    ids=["sharded-one", "one-sharded", "several-one", "sharded-more"],
 )
 def test_another_number_of_processes_goes_on_from_the_checkpoint(tmp_path, sasrec_by_one, before, after):
     def run(size: int, sharding: str, kill_at_step: int) -> bool:
