@@ -64,12 +64,14 @@ class Trained:
         best_epoch: theirs, from 1.
         log: one record an epoch.
         share_of_padding: of the places for input items in all batches of this process.
+        is_sharded: whether the model that was trained holds a part of these weights, and cannot rank by itself.
     """
 
     weights: dict[str, Tensor]
     best_epoch: int
     log: list[EpochRecord]
     share_of_padding: float
+    is_sharded: bool = False
 
 
 def train_model(
@@ -183,7 +185,8 @@ def train_model(
     if checkpoint and checkpoint.at_end and (checkpoint.writes or parallel.is_sharded):
         checkpoint.save(state, model, optimiser, average)
     model.load_state_dict(state.best_weights)
-    return Trained(whole(state.best_weights), state.best_epoch, state.log, 1 - state.items / max(1, state.places))
+    padding = 1 - state.items / max(1, state.places)
+    return Trained(whole(state.best_weights), state.best_epoch, state.log, padding, parallel.is_sharded)
 
 
 def build_optimiser(model: torch.nn.Module, settings: OptimiserSettings) -> torch.optim.Optimizer:

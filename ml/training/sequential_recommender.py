@@ -50,7 +50,6 @@ from ml.training.reproducible import generator_for, reproducible
 from ml.training.runtime import Execution
 from ml.training.scoring import VALIDATION_DEPTH as METRIC_DEPTH
 from ml.training.scoring import chunks_of_states, fallback_chunks, hide_seen, scored_chunks, validation_ndcg
-from ml.training.sharded_tensors import is_sharded
 from ml.training.tradeoffs import check_lists_of_recipe, measured_tradeoffs
 from ml.training.warm_start import AnyStart, CarriedOver, ColdStart, begin_warm
 from ml.training.weights_digest import contiguous, weights_digest
@@ -320,7 +319,6 @@ class SequentialRecommender:
             )
             if isinstance(self.started_from, CarriedOver):
                 phase = replace(phase, started_from=self.started_from.source)
-
             trained = train_model(
                 trained_as(recipe, model, task, counts, _among_trained_items(recipe, training_set)),
                 training_set.histories("train") if lists is None else lists.histories(training_set),
@@ -331,7 +329,7 @@ class SequentialRecommender:
                 execution,
                 None if lists is None else lists.rows_of_epoch,
             )
-            if is_sharded(model):
+            if trained.is_sharded:  # the model stays so
                 self._model = self._build(recipe, training_set.items, training_set.users, counts).to(device)
                 self._model.load_state_dict(trained.weights)
             return trained
@@ -374,7 +372,7 @@ class SequentialRecommender:
 
     def _checkpoint(self, name: str, at_end: bool) -> Checkpoint | None:
         """The checkpoint of a phase, bound to all that decides the weights."""
-        execution, world = self.execution, World.current()
+        execution = self.execution
         if execution.checkpoints is None:
             return None
         binding = run_fingerprint(
@@ -394,8 +392,8 @@ class SequentialRecommender:
             pretrained=None if self.pretrained_from is None else self.pretrained_from["digest"],
             start=None if self.start is None else self.start.digest(),
         )
-        path = execution.checkpoints / f"{name}.safetensors"
-        return Checkpoint(path, binding, execution.checkpoint_seconds, at_end, world.is_first)
+        path, writes = execution.checkpoints / f"{name}.safetensors", World.current().is_first
+        return Checkpoint(path, binding, execution.checkpoint_seconds, at_end, writes)
 
     def recommend(self, histories: Sequences, k: int, exclude_seen: bool) -> Recommendations:
         """The k best items of the whole catalogue for each history, ties by ``ml.retrieval.top_k``.
