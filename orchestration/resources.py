@@ -20,7 +20,7 @@ from pydantic import Field, model_validator
 from pydantic.fields import FieldInfo
 
 from ml.data.setting_names import RENAMED, by_new_name
-from ml.training.runtime import DEFAULT_THREADS, DEVICES, PRECISIONS
+from ml.training.runtime import DEFAULT_THREADS, DEVICES, PRECISIONS, SHARDINGS
 from orchestration.dbt import DBT_EXECUTABLE, DBT_FOLDER
 from orchestration.paths import REPOSITORY
 
@@ -48,6 +48,8 @@ if TYPE_CHECKING:  # type checkers cannot follow how they are made
 
     class Precision(StrEnum): ...
 
+    class Sharding(StrEnum): ...
+
 else:
     TieOrder = _choices("TieOrder", ("hash", "file", "item", "shuffle"))
     Split = _choices("Split", ("leave-one-out", "leave-last-k", "global-temporal", "temporal-folds", "cold-items"))
@@ -57,6 +59,7 @@ else:
     TrainingProcess = _choices("TrainingProcess", ("in_process", "subprocess"))
     Device = _choices("Device", DEVICES)
     Precision = _choices("Precision", PRECISIONS)
+    Sharding = _choices("Sharding", SHARDINGS)
 _DATE = r"\d{4}-\d{2}-\d{2}"
 _DATE_OR_NOTHING = rf"^({_DATE})?$"
 _BOUNDARY = rf"^(0?\.\d+|{_DATE})$"
@@ -366,6 +369,17 @@ class Settings(dg.ConfigurableResource):
         "float32",
         _EXECUTION,
         description="Of the products of training steps: 'float32', or 'bfloat16' for a GPU.",
+    )
+    sharding: Sharding | None = _setting(
+        "none",
+        _EXECUTION,
+        description="What each of several TRAINING_PROCESSES holds: 'none', all weights; or 'full', a part of the "
+        "weights and of the optimiser's state, for tables that do not fit a GPU together with those.",
+    )
+    compile: bool | None = _setting(
+        False,
+        _EXECUTION,
+        description="Let torch.compile fuse the passes of a model; pays on a GPU, and not with SHARDING=full.",
     )
     # old names, so that configurations written for the launchpad stay valid
     least_rating: float | None = Field(default=None, description="Old name of min_rating.")

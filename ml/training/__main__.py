@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -21,20 +23,26 @@ from ml.data.teacher_lists import TeacherLists, is_teacher_lists
 from ml.data.times import load_times
 from ml.data.training_set import FIT_ON_BOTH, FIT_ON_TRAIN, TrainingSet
 from ml.training.devices import choose_device
-from ml.training.distributed import joined
+from ml.training.distributed import WorkerLostError, joined
 from ml.training.loop import DivergedError
 from ml.training.pretrained import DESCRIPTION, Pretrained
 from ml.training.recipe import load_recipe
-from ml.training.runtime import DEFAULT_THREADS, DEVICES, PRECISIONS
+from ml.training.runtime import DEFAULT_THREADS, DEVICES, NONE, PRECISIONS, SHARDINGS
 from ml.training.train import train
 from ml.training.warm_start import load_start
 
-_FAILED, _INTERRUPTED = 1, 130
+_FAILED, _INTERRUPTED, _TERMINATED = 1, 130, 143
+
+
+class _ToldToStop(BaseException):
+    """SIGTERM, in one of several processes."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train as the arguments say; the exit code. The last line on standard output is the result as JSON."""
     options = _parser().parse_args(arguments)
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        signal.signal(signal.SIGTERM, _stop)
     try:
         with joined(choose_device(options.device)) as world:
             result = train(
@@ -54,6 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 validate_with_seen_excluded=options.exclude_seen,
                 device=options.device,
                 precision=options.precision,
+                sharding=options.sharding,
                 compile=options.compile,
                 checkpoint_seconds=options.checkpoint_seconds,
                 tensorboard=options.tensorboard,
@@ -64,10 +73,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, OSError, ModuleNotFoundError, DivergedError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return _FAILED
+    except WorkerLostError as error:
+        print(f"stopped: {error}", file=sys.stderr)
+        return _FAILED
+    except _ToldToStop:
+        print(
+            "stopped: this process was told to stop, as torchrun tells all that are left when one of a training has "
+            "ended: see what that one said, then give the same command again, which goes on from the last checkpoint",
+            file=sys.stderr,
+        )
+        return _TERMINATED
     except KeyboardInterrupt:
         print("stopped: the same command again goes on from the last checkpoint", file=sys.stderr)
         return _INTERRUPTED
     return 0
+
+
+def _stop(number: int, frame: object) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    raise _ToldToStop
 
 
 def _training_set(folder: Path, item_text: Path | None, text_vectors: Path | None) -> TrainingSet:
@@ -138,6 +162,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--threads", type=int, default=DEFAULT_THREADS, help=f"of torch (default: {DEFAULT_THREADS})")
     add("--device", choices=DEVICES, default="cpu", help="auto: a GPU where there is one (default: cpu)")
     add("--precision", choices=PRECISIONS, default="float32", help="of the products of training steps")
+    add(
+        "--sharding",
+        choices=SHARDINGS,
+        default=NONE,
+        help="full: each process holds a part of the weights and of the optimiser's state (default: none)",
+    )
     add("--compile", action="store_true", help="fuse the model by torch.compile; pays on a GPU")
     add("--checkpoint-seconds", type=float, default=60.0, metavar="SECONDS", help="between checkpoints (default: 60)")
     add("--tensorboard", action="store_true", help="write event files into the model's folder too")

@@ -19,8 +19,11 @@ import torch
 from torch import Tensor, nn
 
 from ml.data.files import atomic_file
+from ml.training.checkpoint_parts import described_parts, parts_of, read_parts, remove_parts, write_parts
+from ml.training.distributed import World
 from ml.training.log import EpochRecord
 from ml.training.moving_average import WeightAverage
+from ml.training.sharded_tensors import is_part, is_sharded, part_like
 
 FORMAT = "raw2rank-checkpoint-2"
 _CODE = ("data", "models", "objectives", "tasks", "training")
@@ -68,7 +71,8 @@ class TrainingState:
 
 @dataclass
 class Checkpoint:
-    """The checkpoint of one phase of a training run: one safetensors file.
+    """The checkpoint of one phase of a training run: one safetensors file, or of a sharded model one from each process
+    (:mod:`ml.training.checkpoint_parts`).
 
     Attributes:
         path: of the file.
@@ -91,22 +95,35 @@ class Checkpoint:
     def save(
         self, state: TrainingState, model: nn.Module, optimiser: torch.optim.Optimizer, average: WeightAverage
     ) -> None:
-        """Put a checkpoint in place of the last one, whole or not at all."""
+        """Put a checkpoint in place of the last one, whole or not at all; of a sharded model all processes call it."""
         tensors = {f"model/{name}": tensor for name, tensor in model.state_dict().items()}
         tensors |= {f"average/{name}": tensor for name, tensor in average.averages.items()}
         tensors |= {f"best/{name}": tensor for name, tensor in state.best_weights.items()}
         tensors |= optimiser_tensors(optimiser, "optimiser/")
-        description = {"average_steps": average.steps, "state": state.as_json()}
-        write_checkpoint(self.path, self.binding, description, tensors)
+        description: dict[str, Any] = {"average_steps": average.steps, "state": state.as_json()}
+        if is_sharded(model):
+            # of what is no more than a number there are no parts
+            numbers = {name: tensor.item() for name, tensor in tensors.items() if tensor.dim() == 0}
+            parts = {name: tensor for name, tensor in tensors.items() if tensor.dim()}
+            write_parts(parts_of(self.path), self.binding, description | {"numbers": numbers}, parts)
+            if self.writes:
+                self.path.unlink(missing_ok=True)
+        else:
+            write_checkpoint(self.path, self.binding, description, tensors)
+            remove_parts(parts_of(self.path))
         self._last = time.perf_counter()
 
     def restore(
         self, model: nn.Module, optimiser: torch.optim.Optimizer, average: WeightAverage
     ) -> TrainingState | None:
         """Set model, optimiser and average to where the checkpoint was taken; ``None`` where there is none of this
-        run, or one that is damaged."""
-        read = read_checkpoint(self.path, self.binding)
-        if read is None:
+        run, or one that is damaged.
+
+        It may have been taken by another number of processes, with sharded weights or whole ones.
+        """
+        read = self._read(model, optimiser, average)
+        world = World.current()
+        if not world.all(read is not None) or read is None:
             return None
         description, tensors = read
         device = next(model.parameters()).device
@@ -124,6 +141,36 @@ class Checkpoint:
                 "log": [EpochRecord(**record) for record in kept["log"]],
             }
         )
+
+    def _read(
+        self, model: nn.Module, optimiser: torch.optim.Optimizer, average: WeightAverage
+    ) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
+        """Description and tensors of the later one of the two that there may be, as the model is: parts or whole."""
+        read = read_checkpoint(self.path, self.binding)
+        like = _sharded_tensors(model, optimiser, average)
+        in_parts = described_parts(parts_of(self.path), self.binding)
+        if in_parts is not None and (read is None or in_parts["state"]["step"] >= read[0]["state"]["step"]):
+            tensors = read_parts(parts_of(self.path), like)
+            if tensors is not None:
+                numbers = {name: torch.tensor(value) for name, value in in_parts["numbers"].items()}
+                return in_parts, tensors | numbers
+        if read is None:
+            return None
+        return read[0], {name: part_like(like.get(name), tensor) for name, tensor in read[1].items()}
+
+
+def _sharded_tensors(model: nn.Module, optimiser: torch.optim.Optimizer, average: WeightAverage) -> dict[str, Tensor]:
+    """Distributed tensors that are cut as those of a checkpoint of this run are to be, by their names there; none where
+    the model is not sharded."""
+    if not is_sharded(model):
+        return {}
+    weights = model.state_dict()
+    found = {f"{prefix}/{name}": tensor for prefix in ("model", "best") for name, tensor in weights.items()}
+    found |= {f"average/{name}": tensor for name, tensor in average.averages.items()}
+    optimised = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+    for place, parameter in enumerate(optimised):
+        found |= {f"optimiser/{place}/{name}": parameter.detach() for name in ("exp_avg", "exp_avg_sq")}
+    return {name: tensor for name, tensor in found.items() if is_part(tensor)}
 
 
 def write_checkpoint(path: Path, binding: str, description: dict[str, Any], tensors: dict[str, Tensor]) -> None:

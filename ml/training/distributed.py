@@ -7,6 +7,7 @@ seed, and stay equal bit for bit: every process applies the same sum of gradient
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,12 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+
+_CONNECTION = re.compile(r"gloo/transport|connection (was )?(closed|reset|refused)|broken pipe", re.IGNORECASE)
+
+
+class WorkerLostError(RuntimeError):
+    """A process of a training that several share has ended before the others, or cannot be reached."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +64,19 @@ class World:
         dist.all_reduce(total)
         return total.cpu().numpy()
 
+    def all(self, here: bool) -> bool:
+        """Whether something holds in all processes."""
+        if self.size == 1:
+            return here
+        device = "cuda" if dist.get_backend() == "nccl" else "cpu"
+        return bool(self.sum_tensor(torch.tensor(float(here), device=device)) == self.size)
+
+    def sum_tensor(self, value: Tensor) -> Tensor:
+        """The sum over all processes of a tensor of each, in its place."""
+        if self.size > 1:
+            dist.all_reduce(value)
+        return value
+
     def average_gradients(
         self, parameters: Iterable[nn.Parameter], loss: Tensor, predictions: int
     ) -> tuple[Tensor, Tensor | int]:
@@ -93,10 +113,30 @@ def joined(device: torch.device) -> Iterator[World]:
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 or dist.is_initialized():
         yield World.current()
         return
-    dist.init_process_group(
-        "nccl" if device.type == "cuda" else "gloo", device_id=device if device.type == "cuda" else None
-    )
+    try:
+        dist.init_process_group(
+            "nccl" if device.type == "cuda" else "gloo", device_id=device if device.type == "cuda" else None
+        )
+    except dist.DistError as error:
+        meeting = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
+        raise WorkerLostError(
+            f"the {os.environ['WORLD_SIZE']} processes of this training have not found one another at {meeting}: check "
+            "that all were started, and that this address can be reached from each"
+        ) from error
     try:
         yield World.current()
+    except RuntimeError as error:
+        if not _is_of_the_connection(error):
+            raise
+        raise WorkerLostError(
+            "another process of this training has ended or cannot be reached, so this one has stopped too "
+            "and saved no model: see what that one said, then give the same command again, which goes on from the "
+            "last checkpoint"
+        ) from error
     finally:
         dist.destroy_process_group()
+
+
+def _is_of_the_connection(error: RuntimeError) -> bool:
+    """Whether processes could not talk to one another: NCCL and the store have errors of their own, gloo has not."""
+    return isinstance(error, dist.DistError) or _CONNECTION.search(str(error)) is not None

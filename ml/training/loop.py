@@ -15,14 +15,15 @@ from torch import Tensor
 from ml.data.training_set import Sequences
 from ml.tasks.batch import shuffled_batches
 from ml.training.checkpoint import Checkpoint, TrainingState
-from ml.training.devices import autocast
 from ml.training.distributed import World
 from ml.training.log import EpochRecord, GrowingLog
 from ml.training.moving_average import WeightAverage
+from ml.training.parallel import parallelize
 from ml.training.progress import progress_of, summary
 from ml.training.recipe import OptimiserSettings, TrainingSettings
 from ml.training.reproducible import generator_for, generators_of_step
 from ml.training.runtime import Execution
+from ml.training.sharded_tensors import whole
 from ml.training.trainable import SomeBatch, Trainable
 
 # reading a loss waits for the GPU, so losses are read so many at a time
@@ -63,12 +64,14 @@ class Trained:
         best_epoch: theirs, from 1.
         log: one record an epoch.
         share_of_padding: of the places for input items in all batches of this process.
+        is_sharded: whether the model that was trained holds a part of these weights, and cannot rank by itself.
     """
 
     weights: dict[str, Tensor]
     best_epoch: int
     log: list[EpochRecord]
     share_of_padding: float
+    is_sharded: bool = False
 
 
 def train_model(
@@ -108,6 +111,7 @@ def train_model(
     world = World.current()
     model = trainable.module
     device = next(model.parameters()).device
+    parallel = parallelize(trainable, execution.sharding)
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimiser = build_optimiser(model, optimiser_settings)
     average = WeightAverage(model, settings.weight_averaging)
@@ -134,20 +138,18 @@ def train_model(
             model.train()
             for batch_rows in batches[state.batch :]:
                 for_batch, for_loss = generators_of_step(phase.seed, state.epoch, state.batch, world.rank)
-                part = world.part_of(batch_rows)
+                part, counts = parallel.part_of(batch_rows)
                 for parameter in parameters:  # optimiser.zero_grad does it with a tenth of a millisecond of ceremony
                     parameter.grad = None
-                loss, predictions = torch.zeros((), device=device), 0
+                batch, predictions = None, 0
                 if len(part):
                     batch = trainable.batch(sequences, part, for_batch)
-                    state.items += batch.inputs
-                    state.places += batch.places
-                    predictions = batch.predictions
+                    if counts:
+                        state.items += batch.inputs
+                        state.places += batch.places
+                        predictions = batch.predictions
                     batch = batch.to(device)
-                    with autocast(device, execution.precision):
-                        loss = trainable.loss(batch, for_loss)
-                    loss.backward()
-                mean_loss = world.average_gradients(parameters, loss.detach(), predictions)
+                mean_loss = parallel.backward(batch, predictions, for_loss, execution.precision)
                 set_learning_rate(optimiser, optimiser_settings, state.step)
                 optimiser.step()
                 average.update(model)
@@ -156,7 +158,7 @@ def train_model(
                 losses.add(*mean_loss)
                 if len(losses) == _LOSSES_READ_TOGETHER:
                     losses.read_into(state)
-                if checkpoint and checkpoint.due():
+                if checkpoint and parallel.agreed(checkpoint.due()):
                     losses.read_into(state)
                     clock.read_into(state)
                     checkpoint.save(state, model, optimiser, average)
@@ -166,7 +168,10 @@ def train_model(
             last = state.epoch == settings.max_epochs
             due = state.epoch % settings.validate_every == 0 or last
             with average.swapped_in(model):
-                quality = validate() if validate is not None and due else None
+                quality = None
+                if validate is not None and due:
+                    with parallel.gathered():
+                        quality = validate()
                 better = quality is not None and (state.best is None or quality > state.best)
                 if better or (validate is None and last):
                     state.best, state.best_epoch = quality, state.epoch
@@ -177,10 +182,11 @@ def train_model(
             bar.set_postfix_str(summary(state.log[-1], state.best_epoch))
             state.epoch, state.batch = state.epoch + 1, 0
             state.loss_sum, state.predictions, state.epoch_seconds = 0.0, 0, 0.0
-    if checkpoint and checkpoint.at_end and checkpoint.writes:
+    if checkpoint and checkpoint.at_end and (checkpoint.writes or parallel.is_sharded):
         checkpoint.save(state, model, optimiser, average)
     model.load_state_dict(state.best_weights)
-    return Trained(state.best_weights, state.best_epoch, state.log, 1 - state.items / max(1, state.places))
+    padding = 1 - state.items / max(1, state.places)
+    return Trained(whole(state.best_weights), state.best_epoch, state.log, padding, parallel.is_sharded)
 
 
 def build_optimiser(model: torch.nn.Module, settings: OptimiserSettings) -> torch.optim.Optimizer:

@@ -13,6 +13,8 @@ from ml.training.log import EpochRecord
 DEFAULT_THREADS = 1
 DEVICES = ("cpu", "cuda", "auto")
 PRECISIONS = ("float32", "bfloat16")
+NONE, FULL = "none", "full"
+SHARDINGS = (NONE, FULL)
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,8 @@ class Execution:
         device: ``cpu``, ``cuda``, or ``auto``: CUDA where there is a GPU.
         precision: ``float32``, or ``bfloat16`` for the products of the training steps (autocast); weights, optimiser
             and validation stay in float32.
+        sharding: ``full`` for processes that each hold a part of the weights and of the optimiser's state (FSDP2), for
+            tables that fit no GPU together with those; ``none`` for all weights in each. One process holds everything.
         compile: let ``torch.compile`` fuse the model's forward and backward passes; pays on a GPU.
         progress: show a progress bar.
         checkpoints: folder to keep checkpoints of unfinished training in; ``None`` keeps none.
@@ -36,6 +40,7 @@ class Execution:
     threads: int = DEFAULT_THREADS
     device: str = "cpu"
     precision: str = "float32"
+    sharding: str = NONE
     compile: bool = False
     progress: bool = False
     checkpoints: Path | None = None
@@ -50,5 +55,9 @@ class Execution:
             raise ValueError(f"device must be one of {', '.join(DEVICES)}, not {self.device!r}")
         if self.precision not in PRECISIONS:
             raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {self.precision!r}")
+        if self.sharding not in SHARDINGS:
+            raise ValueError(f"sharding must be one of {', '.join(SHARDINGS)}, not {self.sharding!r}")
+        if self.compile and self.sharding != NONE:
+            raise ValueError(f"sharding {self.sharding} and compile do not go together: leave one of them out")
         if self.checkpoint_seconds < 0:
             raise ValueError(f"checkpoint_seconds must not be negative, it is {self.checkpoint_seconds}")

@@ -319,8 +319,7 @@ class SequentialRecommender:
             )
             if isinstance(self.started_from, CarriedOver):
                 phase = replace(phase, started_from=self.started_from.source)
-
-            return train_model(
+            trained = train_model(
                 trained_as(recipe, model, task, counts, _among_trained_items(recipe, training_set)),
                 training_set.histories("train") if lists is None else lists.histories(training_set),
                 partial(self.validate, training_set) if len(training_set.validation_users) else None,
@@ -330,6 +329,10 @@ class SequentialRecommender:
                 execution,
                 None if lists is None else lists.rows_of_epoch,
             )
+            if trained.is_sharded:  # the model stays so
+                self._model = self._build(recipe, training_set.items, training_set.users, counts).to(device)
+                self._model.load_state_dict(trained.weights)
+            return trained
 
     def _build(
         self, recipe: Recipe, items: int, users: int, training_counts: np.ndarray
@@ -369,7 +372,7 @@ class SequentialRecommender:
 
     def _checkpoint(self, name: str, at_end: bool) -> Checkpoint | None:
         """The checkpoint of a phase, bound to all that decides the weights."""
-        execution, world = self.execution, World.current()
+        execution = self.execution
         if execution.checkpoints is None:
             return None
         binding = run_fingerprint(
@@ -384,14 +387,13 @@ class SequentialRecommender:
             device=choose_device(execution.device).type,
             precision=execution.precision,
             compiled=execution.compile,
-            processes=world.size,
             item_features=self._described_features(),
             times=self._times_digest,
             pretrained=None if self.pretrained_from is None else self.pretrained_from["digest"],
             start=None if self.start is None else self.start.digest(),
         )
-        path = execution.checkpoints / f"{name}.safetensors"
-        return Checkpoint(path, binding, execution.checkpoint_seconds, at_end, world.is_first)
+        path, writes = execution.checkpoints / f"{name}.safetensors", World.current().is_first
+        return Checkpoint(path, binding, execution.checkpoint_seconds, at_end, writes)
 
     def recommend(self, histories: Sequences, k: int, exclude_seen: bool) -> Recommendations:
         """The k best items of the whole catalogue for each history, ties by ``ml.retrieval.top_k``.

@@ -26,7 +26,7 @@ from ml.training.log import EpochRecord, write_board
 from ml.training.loop import DivergedError
 from ml.training.pretrained import Pretrained
 from ml.training.recipe import Recipe
-from ml.training.runtime import DEFAULT_THREADS, Execution
+from ml.training.runtime import DEFAULT_THREADS, NONE, Execution
 from ml.training.sequential_recommender import SequentialRecommender
 from ml.training.warm_start import AnyStart
 from ml.training.weights_digest import weights_digest
@@ -77,6 +77,7 @@ def train(
     validate_with_seen_excluded: bool = False,
     device: str = "cpu",
     precision: str = "float32",
+    sharding: str = NONE,
     compile: bool = False,
     checkpoint_seconds: float | None = 60.0,
     tensorboard: bool = False,
@@ -105,7 +106,7 @@ def train(
         pretrained: for recipes that are pre-trained on other datasets.
         start: the earlier model whose weights training starts from, or why there is none; ``None`` where no warm start
             was asked for. ``training_run.json`` and the log say what it started from.
-        threads, device, precision, compile, log_to, tell: see :class:`ml.training.runtime.Execution`.
+        threads, device, precision, sharding, compile, log_to, tell: see :class:`ml.training.runtime.Execution`.
         fit_on: what the final weights are trained on, ``train`` or ``train+validation``.
         validate_with_seen_excluded: rank validation users without the items of their histories.
         checkpoint_seconds: at least so long between two checkpoints, 0 for one after each step; ``None`` keeps none.
@@ -123,6 +124,7 @@ def train(
         threads=threads,
         device=device,
         precision=precision,
+        sharding=sharding,
         compile=compile,
         progress=progress,
         checkpoints=None if checkpoint_seconds is None else checkpoints,
@@ -209,6 +211,7 @@ def _machine(execution: Execution, device: torch.device, world: World) -> dict[s
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "device": name_of(device),
         "precision": execution.precision,
+        "sharding": execution.sharding,
         "compiled": execution.compile,
         "threads": execution.threads,
         "processes": world.size,

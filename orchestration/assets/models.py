@@ -86,6 +86,8 @@ def _model_asset(recipe: Recipe) -> dg.AssetsDefinition:
             "exclude_seen": read_settings("ranking", dataset)["exclude_seen"],
             "device": where["device"],
             "precision": where["precision"],
+            "sharding": where["sharding"],
+            "compile": where["compile"],
             "threads": where["threads"],
             "checkpoint_seconds": float(os.environ.get("RAW2RANK_CHECKPOINT_SECONDS", "60")),
         }

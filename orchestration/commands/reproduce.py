@@ -8,11 +8,13 @@ again, so a run that was broken off goes on where it was.
 from __future__ import annotations
 
 import argparse
+import fnmatch
 import logging
 import os
 import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
 from orchestration.exits import ends_plainly
 from orchestration.paths import IS_CHECKOUT, REPOSITORY
@@ -26,7 +28,11 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
     parser = Parser(prog="make reproduce", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder that holds the files, at any depth")
-    parser.add_argument("--claims", default="", help="names of claims, separated by commas; all of the device without")
+    parser.add_argument(
+        "--claims",
+        default="",
+        help="names of claims, separated by commas, or patterns such as ml1m_*; all of the device without",
+    )
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="claims of this device are run")
     parser.add_argument(
         "--threads", type=as_type(whole_number), default=2, help="torch threads of a fit; they decide last bits"
@@ -65,11 +71,7 @@ def _reproduce(chosen: argparse.Namespace, home: Path) -> int:
     from orchestration.commands.console import say
 
     claims, protocols = load_claims(), load_protocols()
-    names = [name.strip() for name in chosen.claims.split(",") if name.strip()]
-    unknown = sorted(set(names) - set(claims))
-    if unknown:
-        raise ValueError(f"there is no claim {', '.join(unknown)}; there are {', '.join(claims)}")
-    wanted = [claims[name] for name in names] or [claim for claim in claims.values() if claim.device == chosen.device]
+    wanted = named(chosen.claims, claims) or [claim for claim in claims.values() if claim.device == chosen.device]
     code = code_version("ml.reproduction.fit", *modules_by_name())
     verdicts = {}
     for name in dict.fromkeys(claim.protocol for claim in wanted):
@@ -103,6 +105,19 @@ def _reproduce(chosen: argparse.Namespace, home: Path) -> int:
         temporary.write_text(text, encoding="utf-8")
     say(f"written: {chosen.page}")
     return EXIT_MISSED if any(verdicts[claim.name].finding == MISSED for claim in wanted) else 0
+
+
+def named(asked: str, claims: dict[str, Any]) -> list[Any]:
+    """Claims by their names, separated by commas; ``ml1m_*`` stands for all whose names begin so.
+
+    Raises:
+        ValueError: there is none of a name.
+    """
+    patterns = [name.strip() for name in asked.split(",") if name.strip()]
+    if unknown := sorted(pattern for pattern in patterns if not fnmatch.filter(claims, pattern)):
+        raise ValueError(f"there is no claim {', '.join(unknown)}; there are {', '.join(claims)}")
+    found = [name for pattern in patterns for name in fnmatch.filter(claims, pattern)]
+    return [claims[name] for name in dict.fromkeys(found)]
 
 
 def find(folder: Path, name: str) -> Path:

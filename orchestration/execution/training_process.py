@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -21,11 +22,13 @@ from pathlib import Path
 from typing import Any
 
 from ml.training.log import FILE, EpochRecord
-from ml.training.runtime import DEFAULT_THREADS
+from ml.training.runtime import DEFAULT_THREADS, NONE
 from orchestration.paths import REPOSITORY
 
 _FAILURE = "training failed"
 _TOLD_LINES = 20
+# what torchrun says at its end of the process that ended first, where a signal ended it
+_KILLED = re.compile(r"Root Cause \(first observed failure\):.*?exitcode +: (-\d+)", re.DOTALL)
 
 
 def command(
@@ -41,6 +44,8 @@ def command(
     precision: str,
     checkpoint_seconds: float,
     threads: int = DEFAULT_THREADS,
+    sharding: str = NONE,
+    compile: bool = False,
     processes: int = 1,
     item_text: Path | None = None,
     text_vectors: Path | None = None,
@@ -56,7 +61,7 @@ def command(
         out: folder of the model, replaced as a whole.
         codes: folder of the code assignment, for a recipe that names one.
         teacher_lists: folder of the teacher lists, for a recipe that names some.
-        seed, fit_on, exclude_seen, device, precision, checkpoint_seconds, threads: options of
+        seed, fit_on, exclude_seen, device, precision, checkpoint_seconds, threads, sharding, compile: options of
             ``python -m ml.training``.
         processes: that share the work; more than one by torchrun.
         item_text: folder of the item text, for a recipe that reads it.
@@ -83,11 +88,13 @@ def command(
         "--fit-on": fit_on,
         "--device": device,
         "--precision": precision,
+        "--sharding": None if sharding == NONE else sharding,
         "--checkpoint-seconds": checkpoint_seconds,
         "--threads": threads,
     }
     given = [str(part) for name, value in options.items() if value is not None for part in (name, value)]
     given += ["--exclude-seen"] if exclude_seen else []
+    given += ["--compile"] if compile else []
     return [*python, "-m", "ml.training", *given]
 
 
@@ -102,6 +109,8 @@ def failure_of(code: int, last_words: str) -> str | None:
 
     if code < 0:
         return f"the training {killed_by(code)}"
+    if code and (killed := _KILLED.search(last_words)):
+        return f"one of the processes of the training {killed_by(int(killed[1]))}, and the others have stopped"
     return (last_words or f"it ended with code {code}") if code else None
 
 
@@ -161,6 +170,8 @@ def run(
         Its exit code; and what it called an error, or else the last that it said.
     """
     last: deque[str] = deque(maxlen=_TOLD_LINES)
+    # torchrun ends with a page of its own, behind what the processes said
+    errors: list[str] = []
     told = 0
     with subprocess.Popen(
         started, stdin=stdin, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=REPOSITORY
@@ -177,13 +188,13 @@ def run(
                 before, told = told, _tell_epochs(log, told, tell)
                 if told == before:
                     last.append(line.strip())
+                    errors += [line.strip().removeprefix("error: ")] if line.startswith("error: ") else []
             code = process.wait()
             _tell_epochs(log, told, tell)
         except BaseException:
             process.terminate()
             raise
     words = [line for line in last if line]
-    errors = [line.removeprefix("error: ") for line in words if line.startswith("error: ")]
     return code, "\n".join(errors[:1] or words)
 
 

@@ -229,5 +229,7 @@ def test_the_launchpad_takes_every_setting() -> None:
         "training_processes": 2,
         "device": "auto",
         "precision": "bfloat16",
+        "sharding": "full",
+        "compile": False,
     }
     assert dg.validate_run_config(job, {"resources": {"settings": {"config": config}}})

@@ -295,7 +295,9 @@ def test_variables_of_dbt_are_the_settings_of_the_dataset_with_their_defaults() 
 # --- the launchpad
 
 
-@pytest.mark.parametrize("name", ["tie_order", "split", "fit_on", "training_process", "device", "precision"])
+@pytest.mark.parametrize(
+    "name", ["tie_order", "split", "fit_on", "training_process", "device", "precision", "sharding"]
+)
 def test_a_choice_that_does_not_exist_is_refused_before_launch(name: str) -> None:
     def config(value: str) -> dict:
         return {"resources": {"settings": {"config": {name: value}}}}

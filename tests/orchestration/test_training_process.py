@@ -7,7 +7,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import numpy as np
@@ -17,7 +20,7 @@ from ml.data.training_set import Sequences, TrainingSet
 from ml.training.checkpoint import Checkpoint, TrainingState, checkpoint_folder
 from orchestration.assets.models import model_assets
 from orchestration.execution.crash_recovery import checkpoint_of, clean_tree, discard_checkpoints
-from orchestration.execution.training_process import run
+from orchestration.execution.training_process import command, failure_of, run
 from orchestration.execution.trainings import trainings
 from orchestration.faults import killed_by
 from orchestration.paths import REPOSITORY, DatasetPaths, Workspace
@@ -224,3 +227,68 @@ def test_a_training_ends_with_the_process_that_started_it(number: int, tmp_path:
     assert "Traceback" not in said
     with pytest.raises(ProcessLookupError):
         os.kill(training, 0)
+
+
+# what torchrun ends with, some forty lines that are all the same but for these
+PAGE_OF_TORCHRUN = """Failures:
+[1]:
+  rank      : 0 (local_rank: 0)
+  exitcode  : 1 (pid: 5511)
+------------------------------------------------------------
+Root Cause (first observed failure):
+[0]:
+  rank      : 1 (local_rank: 1)
+  exitcode  : -9 (pid: 5512)  (SIGKILL)
+"""
+
+
+def test_of_several_processes_the_one_that_was_killed_is_told() -> None:
+    said = failure_of(1, PAGE_OF_TORCHRUN)
+    assert said is not None
+    assert said.startswith(
+        "one of the processes of the training was killed by SIGKILL, as Linux does where memory runs"
+    )
+    assert "\n" not in said
+
+
+def test_an_error_is_told_whatever_the_starter_of_the_processes_says_behind_it() -> None:
+    shown = "error: the recipe is wrong\n" + "noise\n" * 60
+    assert run([sys.executable, "-c", f"import sys; sys.exit({shown!r})"], print) == (1, "the recipe is wrong")
+
+
+def test_how_processes_share_a_model_reaches_the_command(tmp_path: Path) -> None:
+    places: Any = {name: tmp_path / name for name in ("recipe", "training_set", "out")}
+    options: Any = {"codes": None, "teacher_lists": None, "seed": 0, "fit_on": "train", "exclude_seen": False}
+    machine: Any = {"device": "cpu", "precision": "float32", "checkpoint_seconds": 60.0}
+    plain = command(**places, **options, **machine)
+    assert "--sharding" not in plain
+    assert "--compile" not in plain
+    chosen = command(**places, **options, **machine, sharding="full", compile=True, processes=2)
+    assert chosen[chosen.index("--sharding") + 1] == "full"
+    assert "--compile" in chosen
+
+
+@pytest.mark.slow
+def test_torchrun_and_a_killed_process_leave_one_sentence_and_no_model(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    (tmp_path / "set").mkdir()
+    made_up(users=400).save(tmp_path / "set")
+    started = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "ml.training"]
+    started += ["--recipe", "sasrec_sampled_softmax", "--training-set", str(tmp_path / "set"), "--out", str(out)]
+
+    def kill_one(process: subprocess.Popen) -> None:
+        def when_it_trains() -> None:
+            while process.poll() is None and not checkpoint_folder(out).exists():
+                time.sleep(0.05)
+            children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+            (second,) = (child for child in children if b"\0RANK=1\0" in Path(f"/proc/{child}/environ").read_bytes())
+            os.kill(int(second), signal.SIGKILL)
+
+        threading.Thread(target=when_it_trains).start()
+
+    code, last_words = run([*started, "--checkpoint-seconds", "0", "--sharding", "full"], print, began=kill_one)
+    assert code == 1
+    said = failure_of(code, last_words)
+    assert said is not None
+    assert said.startswith("one of the processes of the training was killed by SIGKILL")
+    assert not out.exists()

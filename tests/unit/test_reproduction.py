@@ -14,6 +14,7 @@ from ml.reproduction.claims import Claim, load_claims, load_protocols
 from ml.reproduction.results import MISSED, NOT_RUN, REACHED, REPORTED, Result, judge
 from ml.reproduction.table import page
 from ml.training.recipe import load_recipes
+from orchestration.commands.reproduce import named
 
 CLAIM = Claim(
     name="one",
@@ -156,3 +157,12 @@ def test_better_takes_the_spread_of_seeds_in():
     missed = judge(claim, ours(0.03), {"bm25_last_item": [base]})
     assert missed.finding == MISSED
     assert "against bm25_last_item" in missed.sentence
+
+
+def test_claims_are_chosen_by_name_or_pattern():
+    claims = load_claims()
+    chosen = [claim.name for claim in named("beauty_tiger, ml1m_*", claims)]
+    assert chosen == ["beauty_tiger", *(name for name in claims if name.startswith("ml1m_"))]
+    assert named("", claims) == []
+    with pytest.raises(ValueError, match=r"there is no claim ml2m_\*; there are beauty_best, "):
+        named("beauty_tiger,ml2m_*", claims)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,6 +22,7 @@ from ml.training.loop import Phase, Trained, train_model
 from ml.training.recipe import OptimiserSettings, TrainingSettings
 from ml.training.reproducible import generator_for, reproducible
 from ml.training.runtime import Execution
+from ml.training.sequential_recommender import SequentialRecommender
 from ml.training.trainable import ScoredSequences
 
 PAGE = Path(__file__).parents[2] / "docs" / "adding_a_model.md"
@@ -204,3 +206,14 @@ def test_a_recommender_validates_with_the_weights_it_has():
     assert recommender.validate(training_set) != recommender.best_validation_ndcg_at_10
     with pytest.raises(ValueError, match="no validation users"):
         recommender.validate(training_set.to_fit_on("train+validation"))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("c++") is None, reason="torch.compile needs a C++ compiler")
+def test_a_compiled_model_has_the_same_losses():
+    recipe = toy_recipe(model={"dropout": 0.0}, training={"max_epochs": 3})
+    plain, compiled = (
+        [record.loss for record in SequentialRecommender(recipe, execution=execution).fit(ring_training_set(60)).log]
+        for execution in (Execution(), Execution(compile=True))
+    )
+    np.testing.assert_allclose(compiled, plain, rtol=1e-5)
