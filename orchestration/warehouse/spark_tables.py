@@ -23,7 +23,7 @@ _TABLES = "tables"
 
 
 def usable_tables(paths: DatasetPaths) -> bool:
-    """Whether there are tables of an earlier run; those of one that was killed are removed, as all can be made again."""
+    """Whether there are tables of an earlier run. Those of one that was killed are removed."""
     if (paths.spark / _CATALOGUE).is_dir() and not (paths.spark / _UNFINISHED).exists():
         return True
     shutil.rmtree(paths.spark, ignore_errors=True)
@@ -73,7 +73,7 @@ def show_tables(paths: DatasetPaths, models: Mapping[tuple[str, str], Mapping[st
                 if there.get(table) == "BASE TABLE":
                     connection.execute(f"drop table {table}")
             columns = ", ".join(
-                f'"{column["name"]}"::{column["data_type"]} as "{column["name"]}"' for column in node["columns"].values()
+                f'"{column}"::{described["data_type"]} as "{column}"' for column, described in node["columns"].items()
             )
             connection.execute(
                 f"create or replace view {schema}.{name} as "
