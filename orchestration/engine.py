@@ -105,8 +105,8 @@ def check_spark(tables: Path) -> None:
     missing = [name for name, version in spark_versions().items() if not version]
     if missing or not spark_dbt().is_file():
         raise EngineError(
-            f"{ENGINE}=spark needs {' and '.join(missing or ['dbt'])}, and {spark_python()} does not have it: {_INSTALL} "
-            f"or pip install 'raw2rank[spark]', or name a Python that has it by {PYTHON}"
+            f"{ENGINE}=spark needs {' and '.join(missing or ['dbt'])}, and {spark_python()} does not have it: "
+            f"{_INSTALL} or pip install 'raw2rank[spark]', or name a Python that has it by {PYTHON}"
         )
     _check_java()
     _check_master(os.environ.get(MASTER, ""))
