@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,10 +12,11 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from packaging.requirements import Requirement
 from workbench import Workbench, write_small_dump
 
 from orchestration.engine import EngineError, check_spark, engine, spark_dbt, spark_python
-from orchestration.paths import DatasetPaths
+from orchestration.paths import REPOSITORY, DatasetPaths
 from orchestration.warehouse.spark_tables import finished, show_tables, spark_places, usable_tables
 
 VERSIONS = {"dbt-core": "1.11.16", "dbt-spark": "1.11.0", "pyspark": "4.3.0"}
@@ -162,3 +164,14 @@ def test_tables_of_a_run_that_was_killed_are_made_again(tmp_path: Path) -> None:
         finished(paths)
     assert usable_tables(paths)
     assert paths.spark.exists()
+
+
+def test_the_lock_pins_what_the_extra_declares_and_the_dbt_of_the_project() -> None:
+    def pins(path: str) -> dict[str, str]:
+        return dict(line.split("==") for line in (REPOSITORY / path).read_text(encoding="utf-8").splitlines())
+
+    extras = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    locked = pins("deploy/spark/requirements.lock")
+    for requirement in map(Requirement, extras["spark"]):
+        assert locked[requirement.name] in requirement.specifier
+    assert locked["dbt-core"] == pins("requirements.lock")["dbt-core"]
