@@ -29,7 +29,7 @@ from orchestration.partitions import datasets
 from orchestration.paths import DatasetPaths, Workspace
 from orchestration.reporting import as_dagster_failure, digest_of, parquet_metadata
 from orchestration.resources import Dbt
-from orchestration.warehouse.dbt_process import places, why
+from orchestration.warehouse.dbt_process import left_no_model_half_made, places, why
 from orchestration.warehouse.spark_tables import finished, show_tables, spark_places, usable_tables
 
 # what turns the SQL into tables
@@ -157,8 +157,9 @@ def warehouse(context: dg.AssetExecutionContext, dbt: Dbt) -> Iterator[Any]:
             target_path=target,
         )
         events = list(invocation.stream())
-    if on_spark and invocation.process.returncode >= 0:
-        finished(paths)
+    if on_spark:
+        if left_no_model_half_made(paths, invocation):
+            finished(paths)
         show_tables(paths, _models())
     keys = {key.to_python_identifier(): key for key in context.selected_asset_keys}
     built = [keys[event.output_name] for event in events if isinstance(event, dg.Output)]

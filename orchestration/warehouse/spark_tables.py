@@ -46,7 +46,7 @@ def spark_places(paths: DatasetPaths) -> Iterator[dict[str, str]]:
 
 
 def finished(paths: DatasetPaths) -> None:
-    """Note that dbt has ended by itself, so that no table is half written."""
+    """Note that no table is half written."""
     (paths.spark / _UNFINISHED).unlink(missing_ok=True)
 
 

@@ -20,6 +20,7 @@ from spark_session import SparkProject
 from warehouse_dbt import NO_LAKE, CompiledProject, empty_warehouse
 from warehouse_landing import Landing, description, dirty_landing, divided_landing, ordered_landing, reject
 from warehouse_reference import Settings
+from workbench import Workbench, write_small_dump
 
 from orchestration.engine import EngineError, check_spark, spark_python
 
@@ -227,6 +228,38 @@ def test_random_dumps_and_settings_give_the_same_tables(
     lake = LANDINGS[kind](data.draw(strategies.integers(0, 10**6))).write(tmp_path_factory.mktemp("random") / "lake")
     built_before.clear()
     assert_equal(compiled, lake, chosen, spark.build(lake, asdict(chosen)))
+
+
+@pytest.mark.slow
+def test_a_split_by_time_without_times_fails_as_on_duckdb(
+    spark: SparkProject, tmp_path: Path, built_before: set[Path]
+) -> None:
+    lake = ordered_landing(1).write(tmp_path / "lake")
+    built_before.clear()
+    message = "split global-temporal needs the time of every interaction, and [0-9]+ of [0-9]+ have none"
+    with pytest.raises(AssertionError, match=message):
+        spark.build(lake, asdict(Settings(split="global-temporal", k_core=0)), "+int_split_boundaries")
+
+
+@pytest.mark.slow
+def test_the_command_writes_the_same_files_on_both_engines(
+    spark: SparkProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
+) -> None:
+    """Also where Spark makes only what another setting changes."""
+    dumps = tmp_path / "dumps"
+    write_small_dump(dumps)
+    files = {}
+    for name in ("duckdb", "spark"):
+        monkeypatch.setenv("RAW2RANK_ENGINE", name)
+        # a name that has to be quoted in places
+        bench = Workbench(tmp_path / f"a folder of {name} 日本@x+y=z~", dumps, lambda: "".join(capfd.readouterr()))
+        for options in ([], ["--split", "leave-last-k", "--last-items", "2"]):
+            code, said = bench.check(*options)
+            assert code == 0, said
+        tables = sorted(path for layer in ("staging", "marts") for path in bench.lake(layer).glob("*.parquet"))
+        files[name] = {path.name: path.read_bytes() for path in tables}
+    assert len(files["duckdb"]) == 11
+    assert files["spark"] == files["duckdb"]
 
 
 @pytest.mark.real_data
