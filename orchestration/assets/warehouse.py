@@ -266,8 +266,10 @@ def _order(schema: str, name: str, fields: list[tuple[str, str]]) -> str:
         return "order by all"
     if engine() == "spark":
         columns = [column for column, _ in fields]
-        first = [column for column in ("file_position", "line_number", "given_position") if column in columns]
-        return "order by " + ", ".join([*first, *(column for column in columns if column not in first)])
+        # reviews in front of metadata, and each in the order of the dumps
+        first = [name for name in ("source", "file_position", "line_number", "given_position") if name in columns]
+        keys = [*first, *(column for column in columns if column not in first)]
+        return "order by " + ", ".join("source desc" if key == "source" else key for key in keys)
     return "order by file_position, line_number" if name in _kept_by_file() else ""
 
 
