@@ -5,6 +5,8 @@ PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3; do \
 	if "$$name" -c "" 2>/dev/null; then echo "$$name"; break; fi; done)
 VENV := .venv
 INSTALLED := $(VENV)/.installed
+SPARK_VENV := .venv-spark
+SPARK_INSTALLED := $(SPARK_VENV)/.installed
 export RAW2RANK_HOME ?= $(CURDIR)/workspace
 export DAGSTER_HOME := $(RAW2RANK_HOME)/dagster
 export GX_ANALYTICS_ENABLED := false
@@ -40,7 +42,7 @@ option = --$(subst _,-,$(shell echo $(1) | tr A-Z a-z))
 quoted = '$(subst ','\'',$(value $(1)))'
 OPTIONS = $(foreach name,$(sort $(typed) $(call exported,$@)),$(call option,$(name))=$(call quoted,$(name)))
 
-.PHONY: help install run check-data download search reproduce compare history clean-versions promote rollback serve ui test test-slow test-fast coverage test-installed docs lint style sql types layers format clean
+.PHONY: help install install-spark run check-data download search reproduce compare history clean-versions promote rollback serve ui test test-slow test-fast coverage test-installed docs lint style sql types layers format clean
 
 help:
 	@echo "make run         from dumps to leaderboard and report; without DATASET, a demo dump"
@@ -55,6 +57,7 @@ help:
 	@echo "make rollback    put the release in charge that was so before the present one: DATASET, REASON=text"
 	@echo "make serve       the release in charge of DATASET over HTTP, on 127.0.0.1; BUNDLE=folder for one that lies elsewhere"
 	@echo "make ui          the Dagster UI on 127.0.0.1, port 3000, same definitions and storage; prints its address with a token"
+	@echo "make install-spark  Spark and its dbt in an environment of their own, for RAW2RANK_ENGINE=spark; needs Java 17"
 	@echo "make lint        check style, format (make format corrects them), SQL, types and layers"
 	@echo "make test        style, unit, dbt, orchestration and end-to-end tests, without the slow ones"
 	@echo "make test-slow   the slow ones: runs that are killed and repeated, Postgres, every setting of the warehouse"
@@ -81,6 +84,16 @@ $(INSTALLED): requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+# Spark and the dbt that runs on it, in an environment of their own, for RAW2RANK_ENGINE=spark; Java is not installed
+install-spark: $(SPARK_INSTALLED)
+
+$(SPARK_INSTALLED): deploy/spark/requirements.lock
+	@test -n "$(PYTHON)" || { echo "$(NO_PYTHON)" >&2; exit 1; }
+	@$(PYTHON) -c '$(CHECK_PYTHON)'
+	$(PYTHON) -m venv $(SPARK_VENV)
+	$(SPARK_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r deploy/spark/requirements.lock
 	@touch $@
 
 run: $(INSTALLED)
@@ -169,5 +182,5 @@ docs: $(INSTALLED)
 	@echo "the site is in build/docs; its search needs a server: python3 -m http.server --bind 127.0.0.1 -d build/docs"
 
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis .coverage .coverage.* \
+	rm -rf $(VENV) $(SPARK_VENV) build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis .coverage .coverage.* \
 		dbt_project/target dbt_project/logs

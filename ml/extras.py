@@ -20,6 +20,7 @@ NEEDED = {
     "kubernetes": ("dagster_k8s",),
     "onnx": ("onnxruntime", "onnx", "onnxscript"),
     "mlflow": ("mlflow",),
+    "spark": ("pyspark",),
 }
 
 

@@ -133,6 +133,11 @@ class DatasetPaths:
         return self.home / "warehouse" / f"{self.dataset}.duckdb"
 
     @property
+    def spark(self) -> Path:
+        """Folder of the tables that Spark made, and of its catalogue of them."""
+        return self.home / "warehouse" / f"{self.dataset}.spark"
+
+    @property
     def spill(self) -> Path:
         """Folder for what dbt cannot keep in memory; there only while it runs."""
         return self.warehouse.with_name(f"{self.warehouse.name}.temporary")

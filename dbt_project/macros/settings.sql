@@ -158,13 +158,13 @@
 {%- endmacro %}
 
 
-{% macro window_start(name, timestamp) -%}
+{% macro window_start(name, relation, timestamp) -%}
     {%- set boundary = split_boundaries()[name] -%}
     {%- if split_rule() != 'global-temporal' -%}
         null::bigint
     {%- elif boundary.seconds is defined -%}
         {{ boundary.seconds }}::bigint
     {%- else -%}
-        quantile_disc({{ timestamp }}, {{ boundary.quantile }})
+        {{ value_at_share(relation, timestamp, boundary.quantile) }}
     {%- endif -%}
 {%- endmacro %}

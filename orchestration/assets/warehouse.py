@@ -1,7 +1,7 @@
-"""dbt on DuckDB, model by model, and the Parquet files that leave it.
+"""dbt on DuckDB or Spark, model by model, and the Parquet files that leave it.
 
 This step alone opens the dataset's DuckDB file. Once dbt has ended, every model it built is written as
-Parquet into the lake and read from there by everyone else.
+Parquet into the lake and read from there by everyone else. What Spark has made is read through views in that file.
 """
 
 import hashlib
@@ -9,7 +9,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,13 +22,15 @@ from orchestration.condition import on_new_data
 from orchestration.dataset_lock import shared_with_children
 from orchestration.dataset_settings import read_settings
 from orchestration.dbt import ensure_manifest
+from orchestration.engine import EngineError, check_spark, engine, spark_dbt, spark_versions
 from orchestration.execution.crash_recovery import WarehouseBusy, usable_warehouse
 from orchestration.execution.staleness import CONTRACT_DIGEST
 from orchestration.partitions import datasets
 from orchestration.paths import DatasetPaths, Workspace
 from orchestration.reporting import as_dagster_failure, digest_of, parquet_metadata
 from orchestration.resources import Dbt
-from orchestration.warehouse.dbt_process import places, why
+from orchestration.warehouse.dbt_process import left_no_model_half_made, places, why
+from orchestration.warehouse.spark_tables import finished, show_tables, spark_places, usable_tables
 
 # what turns the SQL into tables
 _LIBRARIES = ("dbt-core", "dbt-duckdb", "duckdb")
@@ -45,7 +47,7 @@ class WarehouseTranslator(DagsterDbtTranslator):
         node = manifest["nodes"].get(unique_id) or manifest["sources"][unique_id]
         if node["resource_type"] != "model":
             return spec
-        code = "\n".join([*_code(manifest, node), *(f"{name} {library_version(name)}" for name in _LIBRARIES)])
+        code = "\n".join([*_code(manifest, node), *_code_of_engine(manifest)])
         deps = [*spec.deps, dg.AssetDep(["settings", "dataset"])] if re.search(r"\bvar\(", code) else spec.deps
         return spec.replace_attributes(
             deps=deps,
@@ -92,6 +94,23 @@ def _code(manifest: Mapping[str, Any], node: Mapping[str, Any]) -> Iterator[str]
         yield manifest["macros"][name]["macro_sql"]
 
 
+def _code_of_engine(manifest: Mapping[str, Any]) -> Iterator[str]:
+    """Versions of what turns the SQL into tables, and the dialect of another engine than that of the manifest."""
+    try:
+        if engine() == "duckdb":
+            yield from (f"{name} {library_version(name)}" for name in _LIBRARIES)
+            return
+        yield from (f"{name} {version}" for name, version in spark_versions().items())
+    except EngineError as error:
+        # the step itself says so, before anything is made
+        yield str(error)
+        return
+    ours = f"macro.{manifest['metadata']['project_name']}."
+    for name in sorted(manifest["macros"]):
+        if name.startswith(ours) and "spark" in name:
+            yield manifest["macros"][name]["macro_sql"]
+
+
 @dbt_assets(
     manifest=project.manifest_path,
     project=project,
@@ -107,26 +126,41 @@ def warehouse(context: dg.AssetExecutionContext, dbt: Dbt) -> Iterator[Any]:
     paths = Workspace.current().dataset(dataset)
     settings = read_settings("dataset", dataset)
     paths.warehouse.parent.mkdir(parents=True, exist_ok=True)
-    variables = ["--vars", json.dumps(settings)]
+    arguments = ["--vars", json.dumps(settings)]
     threads = os.environ.get("RAW2RANK_DUCKDB_THREADS", str(os.cpu_count() or 1))
     target = paths.dbt_target
-    with as_dagster_failure(dataset, WarehouseBusy):
+    with as_dagster_failure(dataset, WarehouseBusy, EngineError):
+        on_spark = engine() == "spark"
         usable = usable_warehouse(paths)
+        if on_spark:
+            check_spark(paths.spark)
+            usable = usable_tables(paths) and usable
+            dbt = Dbt(project_dir=dbt.project_dir, profiles_dir=dbt.profiles_dir, dbt_executable=str(spark_dbt()))
+            arguments += ["--target", "spark"]
     limits = {"RAW2RANK_DUCKDB_THREADS": threads, "RAW2RANK_DUCKDB_MEMORY": memory_limit()}
-    with places(paths) as where, _environment(**where, **limits), shared_with_children(paths):
+    with ExitStack() as stack:
+        where = stack.enter_context(places(paths))
+        if on_spark:
+            where |= stack.enter_context(spark_places(paths))
+        stack.enter_context(_environment(**where, **limits))
+        stack.enter_context(shared_with_children(paths))
         # tables that are up to date in the lake, and that what is selected or its tests may read
         if not usable and (lost := _exported_models(paths)) - {tuple(key.path) for key in context.selected_asset_keys}:
             names = " ".join(sorted(name for _, name in lost))
-            restored = dbt.cli(["run", "--select", names, *variables], raise_on_error=False, target_path=target)
+            restored = dbt.cli(["run", "--select", names, *arguments], raise_on_error=False, target_path=target)
             if not restored.is_successful():
                 raise dg.Failure(description=why(paths, settings, restored), allow_retries=False)
         invocation = dbt.cli(
-            ["build", "--exclude-resource-type", "unit_test", *variables],
+            ["build", "--exclude-resource-type", "unit_test", *arguments],
             context=context,
             raise_on_error=False,
             target_path=target,
         )
         events = list(invocation.stream())
+    if on_spark:
+        if left_no_model_half_made(paths, invocation):
+            finished(paths)
+        show_tables(paths, _models())
     keys = {key.to_python_identifier(): key for key in context.selected_asset_keys}
     built = [keys[event.output_name] for event in events if isinstance(event, dg.Output)]
     exported = export(paths, [tuple(key.path) for key in built])
@@ -154,10 +188,16 @@ def warehouse(context: dg.AssetExecutionContext, dbt: Dbt) -> Iterator[Any]:
 
 def _exported_models(paths: DatasetPaths) -> set[tuple[str, str]]:
     """Models (schema, name) that have been built for a dataset: they, or what is built upon them, are in the lake."""
-    nodes = json.loads(project.manifest_path.read_text())["nodes"].values()
-    models = {(node["schema"], node["name"]) for node in nodes if node["resource_type"] == "model"}
+    models = set(_models())
     built = {(schema, name) for schema, name in models if paths.table(schema, name).exists()}
     return built | {(schema, name) for schema, name in models if built and schema == "intermediate"}
+
+
+@cache
+def _models() -> dict[tuple[str, str], dict[str, Any]]:
+    """Nodes of the models by schema and name."""
+    nodes = json.loads(project.manifest_path.read_text())["nodes"].values()
+    return {(node["schema"], node["name"]): node for node in nodes if node["resource_type"] == "model"}
 
 
 def export(paths: DatasetPaths, models: list[tuple[str, str]]) -> dict[tuple[str, str], tuple[str, dict]]:
@@ -187,7 +227,7 @@ def export(paths: DatasetPaths, models: list[tuple[str, str]]) -> dict[tuple[str
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with atomic_file(target) as temporary:
                     connection.execute(
-                        f"copy (select * from {schema}.{name} {_order(schema, name)}) to '{quoted(temporary)}' "
+                        f"copy (select * from {schema}.{name} {_order(schema, name, fields)}) to '{quoted(temporary)}' "
                         f"(format parquet, compression zstd, kv_metadata {{{_CONTENT}: '{content}'}})"
                     )
                 version = parquet_digest(target)
@@ -220,10 +260,16 @@ def _digest_of_export(path: Path, content: str) -> str | None:
         return None
 
 
-def _order(schema: str, name: str) -> str:
+def _order(schema: str, name: str, fields: list[tuple[str, str]]) -> str:
     """Clause that orders the rows of an exported file; empty if they are in order already."""
     if schema == "marts":
         return "order by all"
+    if engine() == "spark":
+        columns = [column for column, _ in fields]
+        # reviews in front of metadata, and each in the order of the dumps
+        first = [name for name in ("source", "file_position", "line_number", "given_position") if name in columns]
+        keys = [*first, *(column for column in columns if column not in first)]
+        return "order by " + ", ".join("source desc" if key == "source" else key for key in keys)
     return "order by file_position, line_number" if name in _kept_by_file() else ""
 
 

@@ -47,6 +47,11 @@ def places(paths: DatasetPaths) -> Iterator[dict[str, str]]:
         }
 
 
+def left_no_model_half_made(paths: DatasetPaths, invocation: Any) -> bool:
+    """Whether dbt has ended by itself and no model failed, whatever its tests have found."""
+    return invocation.process.returncode >= 0 and not any("error" in result["status"] for result in _results(paths))
+
+
 def why(paths: DatasetPaths, settings: Mapping[str, Any], invocation: Any) -> str:
     """One plain sentence or more on why dbt failed.
 

@@ -1,4 +1,4 @@
-{{ config(materialized='view') }}
+{{ config(materialized=view_or_table()) }}
 
 with interactions as (
     select * from {{ ref('int_interactions_selected') }}
@@ -16,8 +16,9 @@ core_items as (
 
 select interactions.*
 from interactions
-semi join core_users using (user_id)
-semi join core_items using (item_id)
+-- not `using`, which moves the columns to the front on Spark, while `union all` goes by their places
+semi join core_users on interactions.user_id = core_users.user_id
+semi join core_items on interactions.item_id = core_items.item_id
 where interactions.given_split is null
 union all
 -- interactions whose split was made elsewhere are never removed

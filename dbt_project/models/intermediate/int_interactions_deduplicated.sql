@@ -25,7 +25,7 @@ distinct_lines as (
         given_split,
         line_digest,
         bool_or(verified) as verified,
-        min({'file_position': file_position, 'line_number': line_number, 'source_file': source_file}) as first_place,
+        min({{ place_of_line() }}) as first_place,
         count(*) as lines
     from reviews
     group by all

@@ -1,5 +1,5 @@
 -- where no rule is on, nothing is worth a copy
-{{ config(materialized='table' if any_cleaning_rule() else 'view') }}
+{{ config(materialized='table' if any_cleaning_rule() else view_or_table()) }}
 
 {%- set window = time_window() -%}
 {%- set min_rating = plain_number('min_rating') -%}
@@ -30,22 +30,21 @@ judged_alone as (
                 when rating is null or rating < {{ min_rating }} then 'min_rating'
                 {%- endif %}
             end
-        )::varchar as dropped_by
+        )::string as dropped_by
     from deduplicated_interactions
 ),
 
 judged_in_pairs as (
     {%- if true_or_false('first_interaction_only') %}
     select
-        * replace (
-            case
-                when {{ in_question }} and row_number() over (
-                    partition by user_id, item_id, {{ in_question }}
-                    order by {{ interaction_order() }}
-                ) > 1 then 'first_interaction_only'
-                else dropped_by
-            end as dropped_by
-        )
+        {{ all_but(['dropped_by']) }},
+        case
+            when {{ in_question }} and row_number() over (
+                partition by user_id, item_id, {{ in_question }}
+                order by {{ interaction_order() }}
+            ) > 1 then 'first_interaction_only'
+            else dropped_by
+        end as dropped_by
     from judged_alone
     {%- else %}
     select * from judged_alone
@@ -55,14 +54,13 @@ judged_in_pairs as (
 judged_in_histories as (
     {%- if min_history > 0 %}
     select
-        * replace (
-            case
-                when {{ in_question }}
-                    and count(*) filter ({{ in_question }}) over (partition by user_id) < {{ min_history }}
-                    then 'min_history'
-                else dropped_by
-            end as dropped_by
-        )
+        {{ all_but(['dropped_by']) }},
+        case
+            when {{ in_question }}
+                and count(*) filter (where {{ in_question }}) over (partition by user_id) < {{ min_history }}
+                then 'min_history'
+            else dropped_by
+        end as dropped_by
     from judged_in_pairs
     {%- else %}
     select * from judged_in_pairs

@@ -10,13 +10,13 @@ with metadata as (
 described as (
     select
         item_id,
-        {
-            'title': title,
-            'brand': brand,
-            'category': category,
-            'price': price,
-            'image_url': image_url
-        } as fields,
+        {{ record({
+            'title': 'title',
+            'brand': 'brand',
+            'category': 'category',
+            'price': 'price',
+            'image_url': 'image_url'
+        }) }} as fields,
         price_text,
         item_text,
         source_file,
@@ -34,27 +34,27 @@ items as (
     select
         item_id,
         -- most fields filled, then the least in the order of the fields; the place decides only between equals
-        arg_min(
-            {
-                'fields': fields,
-                'price_text': price_text,
-                'item_text': item_text,
-                'source_file': source_file,
-                'file_position': file_position,
-                'line_number': line_number
-            },
-            {
-                'fields_missing': -fields_filled,
-                'title': coalesce(fields.title, ''),
-                'brand': coalesce(fields.brand, ''),
-                'category': coalesce(fields.category, ''),
-                'price': coalesce(fields.price, 0),
-                'image_url': coalesce(fields.image_url, ''),
-                'price_text': coalesce(price_text, ''),
-                'item_text': coalesce(item_text, ''),
-                'file_position': file_position,
-                'line_number': line_number
-            }
+        min_by(
+            {{ record({
+                'fields': 'fields',
+                'price_text': 'price_text',
+                'item_text': 'item_text',
+                'source_file': 'source_file',
+                'file_position': 'file_position',
+                'line_number': 'line_number'
+            }) }},
+            {{ record({
+                'fields_missing': '-fields_filled',
+                'title': "coalesce(fields.title, '')",
+                'brand': "coalesce(fields.brand, '')",
+                'category': "coalesce(fields.category, '')",
+                'price': 'coalesce(fields.price, 0)',
+                'image_url': "coalesce(fields.image_url, '')",
+                'price_text': "coalesce(price_text, '')",
+                'item_text': "coalesce(item_text, '')",
+                'file_position': 'file_position',
+                'line_number': 'line_number'
+            }) }}
         ) as chosen,
         count(*) as source_rows,
         count(distinct fields) > 1 as conflicting

@@ -6,15 +6,15 @@ with own_interactions as (
 )
 
 select
-    {{ window_start('validation_from', 'timestamp') }} as validation_from,
-    {{ window_start('test_from', 'timestamp') }} as test_from,
+    {{ window_start('validation_from', 'own_interactions', 'timestamp') }} as validation_from,
+    {{ window_start('test_from', 'own_interactions', 'timestamp') }} as test_from,
     {%- if is_temporal %}
     if(
         count(*) > count(timestamp),
-        error(
-            'split {{ var('split') }} needs the time of every interaction, and ' || (count(*) - count(timestamp))
+        {{ failure("
+            'split " ~ var('split') ~ " needs the time of every interaction, and ' || (count(*) - count(timestamp))
             || ' of ' || count(*) || ' have none: set split to leave-one-out, which takes the order of the source'
-        ),
+        ") }},
         count(*)
     )
     {%- else %}

@@ -84,7 +84,7 @@ first_lines as (
     select
         'reviews' as source,
         line_digest,
-        min({'file_position': file_position, 'line_number': line_number, 'source_file': source_file}) as place
+        min({{ place_of_line() }}) as place
     from reviews
     semi join duplicate_reviews using (line_digest)
     group by line_digest
@@ -92,7 +92,7 @@ first_lines as (
     select
         'metadata' as source,
         line_digest,
-        min({'file_position': file_position, 'line_number': line_number, 'source_file': source_file}) as place
+        min({{ place_of_line() }}) as place
     from metadata
     semi join duplicate_metadata using (line_digest)
     group by line_digest
@@ -117,7 +117,7 @@ dropped_interactions as (
     select
         'reviews' as source,
         {%- for rule in cleaning_rules() %}
-        count(*) filter (dropped_by = '{{ rule }}') as dropped_by_{{ rule }},
+        count(*) filter (where dropped_by = '{{ rule }}') as dropped_by_{{ rule }},
         {%- endfor %}
         source_file
     from judged_interactions

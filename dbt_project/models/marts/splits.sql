@@ -59,7 +59,7 @@ marked as (
         interactions.*,
         cold_items.cold_for,
         -- a target needs something to be recommended by
-        count(*) filter (cold_items.cold_for is null) over (
+        count(*) filter (where cold_items.cold_for is null) over (
             partition by interactions.user_id
             order by interactions.position
             rows between unbounded preceding and 1 preceding
@@ -71,7 +71,7 @@ marked as (
 histories as (
     select
         user_id,
-        max(position) filter (cold_for = 'test' and follows_others) as tested_at
+        max(position) filter (where cold_for = 'test' and follows_others) as tested_at
     from marked
     group by user_id
     -- from a history that another's split divides, nothing more is held out
@@ -134,8 +134,8 @@ windows as (
 histories as (
     select
         user_id,
-        min(position) filter (time_window = 'validation') as first_in_validation,
-        min(position) filter (time_window = 'test') as first_in_test,
+        min(position) filter (where time_window = 'validation') as first_in_validation,
+        min(position) filter (where time_window = 'test') as first_in_test,
         bool_or(time_window = 'training') as has_training
     from windows
     group by user_id

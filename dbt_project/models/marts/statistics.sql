@@ -25,11 +25,11 @@ split_boundaries as (
 of_interactions as (
     select
         count(*) as interactions,
-        count(*) - count(distinct row(user_id, item_id)) as repeated_interactions,
+        count(*) - count(distinct {{ record({'user_id': 'user_id', 'item_id': 'item_id'}) }}) as repeated_interactions,
         min(timestamp) as first_timestamp,
         max(timestamp) as last_timestamp,
         count(timestamp) = count(*) as has_timestamps,
-        count(*) filter (given_position > 0) = count(*) and count(*) > 0 as has_given_order,
+        count(*) filter (where given_position > 0) = count(*) and count(*) > 0 as has_given_order,
         count(given_split) = count(*) and count(*) > 0 as has_given_split
     from interactions
 ),

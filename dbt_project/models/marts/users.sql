@@ -12,7 +12,7 @@ moments as (
         timestamp,
         millisecond,
         count(*) as interactions,
-        count(*) filter (timestamp is not null and given_position = 0) as without_given_order
+        count(*) filter (where timestamp is not null and given_position = 0) as without_given_order
     from interactions
     group by user_id, timestamp, millisecond
 ),

@@ -1,14 +1,16 @@
+{{ config(materialized=view_or_table()) }}
+
 with files_of_reviews as (
-    select * from {{ source('landing_reviews', 'files') }}
+    select * from {{ landed(source('landing_reviews', 'files')) }}
 ),
 
 files_of_metadata as (
-    select * from {{ source('landing_metadata', 'files') }}
+    select * from {{ landed(source('landing_metadata', 'files')) }}
 ),
 
 files as (
     select 'reviews' as source, * from files_of_reviews
-    union all by name
+    {{ union_all_of_same_columns() }}
     select 'metadata' as source, * from files_of_metadata
 )
 

@@ -1,14 +1,16 @@
+{{ config(materialized=view_or_table()) }}
+
 with rejected_reviews as (
-    select * from {{ source('landing_reviews', 'rejects') }}
+    select * from {{ landed(source('landing_reviews', 'rejects')) }}
 ),
 
 rejected_metadata as (
-    select * from {{ source('landing_metadata', 'rejects') }}
+    select * from {{ landed(source('landing_metadata', 'rejects')) }}
 ),
 
 rejected as (
     select 'reviews' as source, * from rejected_reviews
-    union all by name
+    {{ union_all_of_same_columns() }}
     select 'metadata' as source, * from rejected_metadata
 )
 
@@ -20,5 +22,5 @@ select
     reason,
     detail,
     -- bytes that are no UTF-8 are shown as \xNN
-    coalesce(try(decode(line)), line::varchar) as line
+    {{ text_of_bytes('line') }} as line
 from rejected

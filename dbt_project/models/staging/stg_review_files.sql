@@ -1,5 +1,7 @@
+{{ config(materialized=view_or_table()) }}
+
 with files as (
-    select * from {{ source('landing_reviews', 'files') }}
+    select * from {{ landed(source('landing_reviews', 'files')) }}
 )
 
 select

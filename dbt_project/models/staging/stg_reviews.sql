@@ -1,5 +1,7 @@
+{{ config(materialized=view_or_table()) }}
+
 with landed as (
-    select * from {{ source('landing_reviews', 'rows') }}
+    select * from {{ landed(source('landing_reviews', 'rows')) }}
 ),
 
 files as (
@@ -7,15 +9,15 @@ files as (
         source_file,
         file_position,
         sum(rows_read) over (order by file_position rows between unbounded preceding and 1 preceding) as rows_before
-    from {{ source('landing_reviews', 'files') }}
+    from {{ landed(source('landing_reviews', 'files')) }}
 ),
 
 -- by file, its place in the order in which the source names its files, and how many rows are in those before it;
 -- looked up rather than joined, which would leave the rows in another order
 places as (
     select
-        map_from_entries(list((source_file, file_position))) as of_file,
-        map_from_entries(list((source_file, coalesce(rows_before, 0)::bigint))) as rows_before
+        {{ lookup('source_file', 'file_position') }} as of_file,
+        {{ lookup('source_file', 'coalesce(rows_before, 0)::bigint') }} as rows_before
     from files
 )
 
@@ -25,7 +27,7 @@ select
     landed.rating,
     landed.timestamp,
     coalesce(landed.millisecond, 0)::smallint as millisecond,
-    make_timestamp(landed.timestamp * 1000000)::date as reviewed_on,
+    {{ day_of('landed.timestamp') }} as reviewed_on,
     landed.verified,
     -- counted from file to file, so that two files are never woven into each other
     if(

@@ -3,6 +3,6 @@
 
 select *
 from {{ model }}
-where not isfinite({{ column_name }}::double)
+where not {{ is_finite(column_name) }}
 
 {% endtest %}

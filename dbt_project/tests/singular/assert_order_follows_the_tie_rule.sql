@@ -2,7 +2,7 @@ with keyed as (
     select
         user_id,
         position,
-        row({{ interaction_order() }}) as order_key
+        {{ sortable(interaction_keys()) }} as order_key
     from {{ ref('interactions') }}
 ),
 

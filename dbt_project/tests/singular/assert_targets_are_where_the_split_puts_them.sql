@@ -35,9 +35,10 @@ places as (
     select
         splits.*,
         cold_items.cold_for,
-        max(splits.position) filter (splits.split = 'train') over (partition by splits.user_id) as last_trained,
-        max(splits.position) filter (splits.split = 'validation') over (partition by splits.user_id) as validated_at,
-        max(splits.position) filter (splits.split = 'test') over (partition by splits.user_id) as tested_at
+        max(splits.position) filter (where splits.split = 'train') over (partition by splits.user_id) as last_trained,
+        max(splits.position) filter (where splits.split = 'validation') over (partition by splits.user_id)
+            as validated_at,
+        max(splits.position) filter (where splits.split = 'test') over (partition by splits.user_id) as tested_at
     from splits
     left join cold_items on splits.item_id = cold_items.item_id
 ),

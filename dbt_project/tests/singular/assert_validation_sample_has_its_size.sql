@@ -9,12 +9,12 @@ splits as (
     select
         splits.*,
         cold_items.cold_for,
-        count(*) filter (cold_items.cold_for is null) over (
+        count(*) filter (where cold_items.cold_for is null) over (
             partition by splits.user_id
             order by splits.position
             rows between unbounded preceding and 1 preceding
         ) > 0 as follows_others,
-        max(splits.position) filter (splits.split = 'test') over (partition by splits.user_id) as tested_at
+        max(splits.position) filter (where splits.split = 'test') over (partition by splits.user_id) as tested_at
     from {{ ref('splits') }} as splits
     left join cold_items on splits.item_id = cold_items.item_id
 ),
@@ -27,10 +27,10 @@ histories as (
         {%- elif split_rule() == 'cold-items' -%}
         bool_or(cold_for = 'validation' and follows_others and coalesce(position < tested_at, true)) as is_eligible,
         {%- else -%}
-        count(*) filter (split = 'train') > 0 and count(*) filter (split in ('validation', 'history')) > 0
+        count(*) filter (where split = 'train') > 0 and count(*) filter (where split in ('validation', 'history')) > 0
             as is_eligible,
         {%- endif %}
-        count(*) filter (split = 'validation') as held_out
+        count(*) filter (where split = 'validation') as held_out
     from splits
     -- histories that another's split divides are as they are
     anti join (select user_id from {{ ref('interactions') }} where given_split is not null) as given
@@ -40,7 +40,7 @@ histories as (
 
 sample as (
     select
-        count(*) filter (is_eligible) as eligible_users,
+        count(*) filter (where is_eligible) as eligible_users,
         coalesce(sum(held_out), 0) as validation_interactions
     from histories
 )

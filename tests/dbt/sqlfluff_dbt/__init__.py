@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import datetime
 import re
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import jinja2
 import yaml
 
 _PROJECT = Path(__file__).resolve().parents[3] / "dbt_project" / "dbt_project.yml"
@@ -24,3 +26,12 @@ execute = False
 
 def var(name: str) -> Any:
     return _VARS[name]
+
+
+@jinja2.pass_context
+def _dispatch(context: jinja2.runtime.Context, name: str) -> Callable[..., Any]:
+    """The macro for DuckDB, whose SQL sqlfluff checks."""
+    return context.resolve(f"default__{name}")
+
+
+adapter = SimpleNamespace(dispatch=_dispatch)
