@@ -20,6 +20,9 @@ NEEDED = {
     "kubernetes": ("dagster_k8s",),
     "onnx": ("onnxruntime", "onnx", "onnxscript"),
     "mlflow": ("mlflow",),
+    "s3": ("s3fs",),
+    "gs": ("gcsfs",),
+    "az": ("adlfs",),
 }
 
 
