@@ -41,7 +41,10 @@ def clean_dataset(paths: DatasetPaths, dry_run: bool, say: Say) -> int:
     Whoever calls holds the lock of the dataset, unless nothing is to be removed.
     """
     total = 0
-    for freed in clean(paths, dry_run):
+    # the graph is needed to publish, not to clean
+    from orchestration.shared_lake import clean as clean_lake
+
+    for freed in (*clean(paths, dry_run), *clean_lake(paths, dry_run)):
         say(f"{paths.dataset}: {freed.what}, {size(freed.bytes)}")
         total += freed.bytes
     return total

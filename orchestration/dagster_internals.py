@@ -10,12 +10,16 @@ what is relied on, and fails first. Nothing else in the project imports a privat
 - the executor and the plan of a run: :mod:`orchestration.execution.executor` takes the lock of the dataset, and leaves
   out the steps of what was not chosen, which no resource, hook or public option can do;
 - the event of an asset that a run leaves as it is: :mod:`orchestration.execution.phases` records it;
+- the target of a check's evaluation: :mod:`orchestration.shared_lake` records what another machine has checked;
 - processes and contexts of the web server: :mod:`orchestration.commands.ui` serves them behind its guard.
 """
 
 from __future__ import annotations
 
 from dagster._cli.proxy_server_manager import ProxyServerManager
+from dagster._core.definitions.asset_checks.asset_check_evaluation import (
+    AssetCheckEvaluationTargetMaterializationData,
+)
 from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
 from dagster._core.definitions.data_version import DATA_VERSION_TAG
 from dagster._core.definitions.executor_definition import IN_PROC_CONFIG
@@ -58,6 +62,7 @@ __all__ = [
     "IN_PROC_CONFIG",
     "IN_PROGRESS_RUN_STATUSES",
     "SQLITE_BUSY_TIMEOUT_SECONDS",
+    "AssetCheckEvaluationTargetMaterializationData",
     "AssetCheckExecutionsTable",
     "AssetEventTagsTable",
     "AssetObservationData",

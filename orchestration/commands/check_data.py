@@ -93,6 +93,8 @@ def _check_data(instance, paths, chosen) -> int:
     if made is None and chosen.accept and _accept(instance, defs, paths):
         made = run.make(instance, defs, chosen.dataset, settings, data_only=True)
     lines, notes = read_lines(instance, chosen.dataset)
+    if made is not None:
+        run.publish_where_asked(instance, paths)
     say("")
     say(to_text(lines, notes, verbose=chosen.verbose))
     say("")

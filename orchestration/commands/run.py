@@ -157,6 +157,7 @@ def _run(instance, paths, chosen: argparse.Namespace) -> Done | None:
         say(f"everything is up to date ({time.monotonic() - started:.0f} s)")
     else:
         say(f"{made} assets made in {time.monotonic() - started:.0f} s")
+    publish_where_asked(instance, paths)
     _show(paths)
     return Done(not made or not plan(instance, asset_graph(), chosen.dataset, settings), dumps)
 
@@ -344,6 +345,19 @@ def register(instance, paths, chosen: argparse.Namespace) -> None:
         say(f"wrote a demo dump to {paths.dumps}")
     if not instance.has_dynamic_partition(datasets.name, chosen.dataset):
         instance.add_dynamic_partitions(datasets.name, [chosen.dataset])
+
+
+def publish_where_asked(instance, paths) -> None:
+    """Publish the data of a dataset where ``RAW2RANK_LAKE`` names a place.
+
+    Raises:
+        StorageError: it cannot be written; what was made stays, and the same command tries again.
+    """
+    from orchestration.commands.console import say
+    from orchestration.shared_lake import lake_of, publish
+
+    if lake_of(paths.dataset) is not None:
+        say(publish(instance, paths))
 
 
 def _is_there(dumps) -> bool:
