@@ -242,13 +242,19 @@ class Workspace:
         """Make the folder where there is none, and see that it can be used.
 
         Raises:
-            WorkspaceError: its path holds a character that cannot be used, or ``RAW2RANK_KEEP`` is not possible.
+            WorkspaceError: it is a URL, its path holds a character that cannot be used, or ``RAW2RANK_KEEP`` is not
+                possible.
             OSError: it cannot be made or written to.
         """
         if found := _NOT_IN_A_WORKSPACE.search(str(self.home)):
             raise WorkspaceError(
                 f"the path of the workspace {str(self.home)!r} holds the character {found[0]!r}, which DuckDB cannot "
                 "handle: name another folder by RAW2RANK_HOME"
+            )
+        if any(part in ("s3:", "gs:", "az:") for part in self.home.parts):
+            raise WorkspaceError(
+                "RAW2RANK_HOME names a folder of this machine, and no URL: name the place in object storage by "
+                "RAW2RANK_LAKE, below which the data of each dataset is published"
             )
         from ml.data.versions import kept_before
 

@@ -23,6 +23,7 @@ from ml.data.object_storage.location import Location, StorageError
 from ml.data.versions import kept_before, versioned_folder, versions_of
 from orchestration.dagster_internals import (
     AssetCheckEvaluationTargetMaterializationData,
+    AssetMaterializationPlannedData,
     deserialize_value,
     serialize_value,
 )
@@ -110,8 +111,8 @@ def fetch(instance: dg.DagsterInstance, paths: DatasetPaths) -> str:
     with working_folder(paths.home / "temporary") as working:
         lake.bring(place, state, working)
         events = json.loads((working / "lineage" / "events.json").read_text(encoding="utf-8"))
-        # the settings last: without them nothing counts as made
-        for asset in sorted(state.assets, key=lambda asset: asset.startswith("settings/")):
+        run = _begin(instance, paths.dataset)
+        for asset in state.assets:
             if asset != _LINEAGE:
                 _put_in_place(working, asset, state, paths.lake)
     if (files := state.notes.get("files")) and not paths.registration.exists():
@@ -120,7 +121,7 @@ def fetch(instance: dg.DagsterInstance, paths: DatasetPaths) -> str:
         instance.add_dynamic_partitions(datasets.name, [paths.dataset])
     # derived from the landing, and not of this one
     paths.warehouse.unlink(missing_ok=True)
-    _record(instance, paths.dataset, events)
+    _record(instance, paths.dataset, events, run)
     return f"{paths.dataset}: state {state.digest[:12]} of its data was fetched from {place}"
 
 
@@ -217,8 +218,8 @@ def _evaluation(found: dg.AssetCheckEvaluation, dataset: str, storage_id: int) -
     )
 
 
-def _record(instance: dg.DagsterInstance, dataset: str, events: Iterable[dict[str, Any]]) -> None:
-    """Record the lineage of another machine here, with the events of this instance as the inputs of those below."""
+def _begin(instance: dg.DagsterInstance, dataset: str) -> dg.DagsterRun:
+    """Record that the data is about to be put in place: what is known of the present one does not count until then."""
     run = dg.DagsterRun(
         job_name="fetch",
         run_id=str(uuid.uuid4()),
@@ -226,6 +227,19 @@ def _record(instance: dg.DagsterInstance, dataset: str, events: Iterable[dict[st
         tags={PARTITION_NAME_TAG: dataset, "raw2rank/command": "make fetch"},
     )
     instance.add_run(run)
+    for key in sorted(Records(instance, dataset, _keys()).made):
+        planned = AssetMaterializationPlannedData(key, partition=dataset)
+        _report(instance, run, dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED, planned)
+    return run
+
+
+def _report(instance: dg.DagsterInstance, run: dg.DagsterRun, kind: dg.DagsterEventType, data: Any) -> None:
+    event = dg.DagsterEvent(event_type_value=kind.value, job_name=run.job_name, event_specific_data=data)
+    instance.report_dagster_event(event, run_id=run.run_id)
+
+
+def _record(instance: dg.DagsterInstance, dataset: str, events: Iterable[dict[str, Any]], run: dg.DagsterRun) -> None:
+    """Record the lineage of another machine here, with the events of this instance as the inputs of those below."""
     recorded: dict[str, int] = {}
     for entry in events:
         event: Any = deserialize_value(entry["event"], (dg.AssetMaterialization, dg.AssetObservation))
@@ -240,14 +254,8 @@ def _record(instance: dg.DagsterInstance, dataset: str, events: Iterable[dict[st
         recorded[key.to_user_string()] = Records(instance, dataset, [key]).made[key].storage_id
         for text in entry["checks"]:
             found = deserialize_value(text, dg.AssetCheckEvaluation)
-            instance.report_dagster_event(
-                dg.DagsterEvent(
-                    event_type_value=dg.DagsterEventType.ASSET_CHECK_EVALUATION.value,
-                    job_name=run.job_name,
-                    event_specific_data=_evaluation(found, dataset, recorded[key.to_user_string()]),
-                ),
-                run_id=run.run_id,
-            )
+            evaluation = _evaluation(found, dataset, recorded[key.to_user_string()])
+            _report(instance, run, dg.DagsterEventType.ASSET_CHECK_EVALUATION, evaluation)
 
 
 def _training_set(paths: DatasetPaths) -> str:

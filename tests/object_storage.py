@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,9 @@ def s3_server() -> Iterator[Any]:
         s3fs.core.S3FileSystem.clear_instance_cache()
         try:
             system = fsspec.filesystem("s3")
-            system.mkdir(BUCKET)
+            # what an earlier server of this process held is there still
+            with suppress(FileExistsError):
+                system.mkdir(BUCKET)
             yield system
         finally:
             s3fs.core.S3FileSystem.clear_instance_cache()

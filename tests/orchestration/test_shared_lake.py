@@ -177,6 +177,10 @@ def published(
     return url
 
 
+def raise_interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
 def of_data(keys: Any) -> set[str]:
     return {key.to_user_string() for key in keys if key in shared_lake._keys()}
 
@@ -204,6 +208,14 @@ def test_another_machine_goes_on_from_what_was_published(
             key: made.version for key, made in known.made.items()
         }
         assert found.evaluations.keys() == known.evaluations.keys()
+        # where it is killed before the records are written, nothing of the data counts as made
+        with monkeypatch.context() as patch:
+            patch.setattr(shared_lake, "_record", raise_interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                shared_lake.fetch(there, other)
+        assert of_data(plan(there, GRAPH, NAME)) == {key.to_user_string() for key in shared_lake._keys()}
+        shared_lake.fetch(there, other)
+        assert not of_data(plan(there, GRAPH, NAME))
         # what it publishes is the same, but for the training set, which it does not have
         said = shared_lake.publish(there, other)
         assert "(0 files written)" in said
@@ -236,3 +248,8 @@ def test_a_lake_that_holds_nothing_and_a_variable_that_names_none(
     with dg.DagsterInstance.ephemeral() as instance, pytest.raises(StorageError, match=r"^nothing of Small is publ"):
         shared_lake.fetch(instance, paths)
     assert not paths.lake.exists()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RAW2RANK_HOME", "s3://shop/workspace")
+    with pytest.raises(WorkspaceError, match=r"^RAW2RANK_HOME names a folder of this machine, and no URL: name "):
+        Workspace.current().check()
+    assert list(tmp_path.glob("s3*")) == []
