@@ -29,6 +29,8 @@ reproduce_OPTIONS := DATA CLAIMS DEVICE THREADS PROCESSES PAGE
 compare_OPTIONS := DATASET VERSIONS A B PAGE
 history_OPTIONS := DATASET
 clean-versions_OPTIONS := DATASET DRY_RUN WAIT
+publish_OPTIONS := DATASET WAIT
+fetch_OPTIONS := DATASET WAIT
 promote_OPTIONS := DATASET VERSION REASON WAIT
 rollback_OPTIONS := DATASET REASON WAIT
 serve_OPTIONS := DATASET BUNDLE HOST PORT THREADS
@@ -42,7 +44,7 @@ option = --$(subst _,-,$(shell echo $(1) | tr A-Z a-z))
 quoted = '$(subst ','\'',$(value $(1)))'
 OPTIONS = $(foreach name,$(sort $(typed) $(call exported,$@)),$(call option,$(name))=$(call quoted,$(name)))
 
-.PHONY: help install install-spark run check-data download search reproduce compare history clean-versions promote rollback serve ui test test-slow test-fast coverage test-installed docs lint style sql types layers format clean
+.PHONY: help install install-spark run check-data download search reproduce compare history clean-versions publish fetch promote rollback serve ui test test-slow test-fast coverage test-installed docs lint style sql types layers format clean
 
 help:
 	@echo "make run         from dumps to leaderboard and report; without DATASET, a demo dump"
@@ -53,6 +55,8 @@ help:
 	@echo "make compare     two reports: what changed in data, rankings and metrics; the last two of DATASET, VERSIONS=a,b of it, or A=folder B=folder; PAGE=file for Markdown"
 	@echo "make history     the versions of DATASET that are on disk, and its leaderboards over time"
 	@echo "make clean-versions  free disk: versions of DATASET (of all without) beyond RAW2RANK_KEEP, and old runs of Dagster; DRY_RUN=1 says what would go"
+	@echo "make publish     the checked data of DATASET below the URL in RAW2RANK_LAKE, for other machines"
+	@echo "make fetch       the data of DATASET that another machine has published there"
 	@echo "make promote     put a release in charge by hand: the candidate of DATASET, or VERSION=digest; REASON=text"
 	@echo "make rollback    put the release in charge that was so before the present one: DATASET, REASON=text"
 	@echo "make serve       the release in charge of DATASET over HTTP, on 127.0.0.1; BUNDLE=folder for one that lies elsewhere"
@@ -68,7 +72,7 @@ help:
 	@echo "make clean       remove the environment and caches; the workspace stays"
 	@echo
 	@echo "Variables, as in make run DATASET=Beauty EXCLUDE_SEEN=yes (docs/options.md describes the settings):"
-	@$(foreach command,run check-data download search reproduce compare history clean-versions promote rollback serve,echo "  $(command): $($(command)_OPTIONS)";)
+	@$(foreach command,run check-data download search reproduce compare history clean-versions publish fetch promote rollback serve,echo "  $(command): $($(command)_OPTIONS)";)
 
 install: $(INSTALLED)
 
@@ -119,6 +123,12 @@ history: $(INSTALLED)
 
 clean-versions: $(INSTALLED)
 	@$(VENV)/bin/python -m orchestration.commands.clean $(OPTIONS)
+
+publish: $(INSTALLED)
+	@$(VENV)/bin/python -m orchestration.commands.publish $(OPTIONS)
+
+fetch: $(INSTALLED)
+	@$(VENV)/bin/python -m orchestration.commands.fetch $(OPTIONS)
 
 promote: $(INSTALLED)
 	@$(VENV)/bin/python -m orchestration.commands.promote $(OPTIONS)

@@ -21,6 +21,9 @@ NEEDED = {
     "onnx": ("onnxruntime", "onnx", "onnxscript"),
     "mlflow": ("mlflow",),
     "spark": ("pyspark",),
+    "s3": ("s3fs",),
+    "gs": ("gcsfs",),
+    "az": ("adlfs",),
 }
 
 

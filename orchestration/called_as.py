@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 _MAKE = re.compile(
-    r"\bmake (?=(?:run|check-data|search|reproduce|compare|history|download|ui|promote|rollback|serve)\b)"
+    r"\bmake (?=(?:run|check-data|search|reproduce|compare|history|download|ui|publish|fetch|promote|rollback|serve)\b)"
 )
 # `make clean` removes the environment
 _MAKE_CLEAN = re.compile(r"\bmake clean-versions\b")

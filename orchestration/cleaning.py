@@ -6,6 +6,7 @@ When a dataset may be touched, each of them decides: the command waits for a run
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from ml.number_format import size
@@ -41,7 +42,10 @@ def clean_dataset(paths: DatasetPaths, dry_run: bool, say: Say) -> int:
     Whoever calls holds the lock of the dataset, unless nothing is to be removed.
     """
     total = 0
-    for freed in clean(paths, dry_run):
+    # it leads to the asset graph
+    from orchestration.shared_lake import clean as clean_lake
+
+    for freed in chain(clean(paths, dry_run), clean_lake(paths, dry_run)):
         say(f"{paths.dataset}: {freed.what}, {size(freed.bytes)}")
         total += freed.bytes
     return total

@@ -10,16 +10,21 @@ what is relied on, and fails first. Nothing else in the project imports a privat
 - the executor and the plan of a run: :mod:`orchestration.execution.executor` takes the lock of the dataset, and leaves
   out the steps of what was not chosen, which no resource, hook or public option can do;
 - the event of an asset that a run leaves as it is: :mod:`orchestration.execution.phases` records it;
+- the target of a check's evaluation, and the event of an asset that is about to be made:
+  :mod:`orchestration.shared_lake` records what another machine has made and checked;
 - processes and contexts of the web server: :mod:`orchestration.commands.ui` serves them behind its guard.
 """
 
 from __future__ import annotations
 
 from dagster._cli.proxy_server_manager import ProxyServerManager
+from dagster._core.definitions.asset_checks.asset_check_evaluation import (
+    AssetCheckEvaluationTargetMaterializationData,
+)
 from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
 from dagster._core.definitions.data_version import DATA_VERSION_TAG
 from dagster._core.definitions.executor_definition import IN_PROC_CONFIG
-from dagster._core.events import AssetObservationData, EngineEventData
+from dagster._core.events import AssetMaterializationPlannedData, AssetObservationData, EngineEventData
 from dagster._core.execution.context.system import PlanOrchestrationContext
 from dagster._core.execution.plan.plan import ExecutionPlan
 from dagster._core.execution.plan.step import IExecutionStep
@@ -58,8 +63,10 @@ __all__ = [
     "IN_PROC_CONFIG",
     "IN_PROGRESS_RUN_STATUSES",
     "SQLITE_BUSY_TIMEOUT_SECONDS",
+    "AssetCheckEvaluationTargetMaterializationData",
     "AssetCheckExecutionsTable",
     "AssetEventTagsTable",
+    "AssetMaterializationPlannedData",
     "AssetObservationData",
     "BaseAssetGraph",
     "ConfigurableClassData",

@@ -42,6 +42,7 @@ WORDED = frozenset(
         "RegistrationError",
         "ReportError",
         "SplitError",
+        "StorageError",
         "TableError",
         "VariantError",
         "WarehouseBusy",

@@ -12,10 +12,12 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, NoReturn, Union, get_args, get_origin
 
 from ml.config import nearest
+from ml.data.object_storage.location import Location, masked
 from ml.data.setting_names import notice
 from orchestration.called_as import as_called
 from orchestration.exits import EXIT_FAILED
@@ -77,6 +79,15 @@ def names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
+def folder_or_url(text: str) -> Path | Location:
+    """The path of a folder, or a place in object storage.
+
+    Raises:
+        ValueError: it is a URL that cannot be used.
+    """
+    return Location.of(text) or Path(text)
+
+
 def shown_default(value: Any) -> str:
     """The default of a setting as an option would be given it; ``none`` for an empty one."""
     if isinstance(value, bool):
@@ -118,7 +129,7 @@ def as_type(read: Callable[[str], Any]) -> Callable[[str], Any]:
         try:
             return read(text)
         except ValueError as error:
-            raise argparse.ArgumentTypeError(f"={text} is not possible: {error}") from error
+            raise argparse.ArgumentTypeError(f"={masked(text)} is not possible: {error}") from error
 
     return read_argument
 

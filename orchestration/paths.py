@@ -11,9 +11,12 @@ import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from orchestration.settings_file import RegistrationError, read_dataset_file, write_dataset_file
+from orchestration.settings_file import RegistrationError, place, read_dataset_file, write_dataset_file
+
+if TYPE_CHECKING:
+    from ml.data.object_storage.location import Location
 
 __all__ = ["DatasetPaths", "RegistrationError", "Workspace", "WorkspaceError", "check_dataset_name"]
 
@@ -23,6 +26,8 @@ IS_CHECKOUT = (REPOSITORY / "pyproject.toml").is_file()
 DATASET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 # Parts of the address at which the server of the UI shows them.
 REPORTS, DATA_DOCS, RELEASES = "reports", "data-docs", "releases"
+# folder of the workspace for dumps that were fetched from object storage
+FETCHED = "fetched"
 # Names of files are made of it, with up to 30 bytes more; file systems allow 255.
 LONGEST_DATASET_NAME = 200
 # DuckDB takes a backslash for a slash, and puts its log elsewhere where it finds a question mark; control characters
@@ -72,8 +77,35 @@ class DatasetPaths:
 
     @property
     def dumps(self) -> Path:
-        """Folder of its raw files: the registered one, else ``landing/<dataset>`` in the workspace."""
+        """Folder of its raw files: the registered one, else ``landing/<dataset>`` in the workspace; of files in object
+        storage the folder that they are fetched into."""
+        if (url := self.dumps_url) is not None:
+            from ml.data.object_storage.dumps import folder_name
+
+            return self.home / FETCHED / self.dataset / folder_name(url)
         return self.home / self._registered().get("dumps", f"landing/{self.dataset}")
+
+    @property
+    def dumps_url(self) -> Location | None:
+        """Where its raw files lie in object storage; ``None`` where they lie in a folder.
+
+        Raises:
+            RegistrationError: the registered URL cannot be used.
+        """
+        written = self._registered().get("dumps", "")
+        if "://" not in written:
+            return None
+        from ml.data.object_storage.location import Location
+
+        try:
+            return Location.of(written)
+        except ValueError as error:
+            raise RegistrationError(f"{place(self.registration, 'dumps')}: {error}") from error
+
+    @property
+    def dumps_shown(self) -> str:
+        """The folder or URL of its raw files, for people to read."""
+        return str(self.dumps_url or self.dumps)
 
     @property
     def source_file(self) -> Path | None:
@@ -98,14 +130,14 @@ class DatasetPaths:
         """The settings in its file as they were written, not checked."""
         return dict(self._registered().get("settings", {}))
 
-    def register(self, dumps: Path | None, layout: str | None = None, source: Path | None = None) -> None:
-        """Register the folder of the files (``None``: the landing folder of the workspace) and their layout.
+    def register(self, dumps: Path | Location | None, layout: str | None = None, source: Path | None = None) -> None:
+        """Register the folder or URL of the files (``None``: the landing folder of the workspace) and their layout.
 
         What lies in the workspace is named from there, so that the workspace can be moved. Settings in the file stay.
         """
         folder = dumps or self.home / "landing" / self.dataset
         files = {
-            "dumps": self._named(folder),
+            "dumps": self._named(folder) if isinstance(folder, Path) else str(folder),
             "layout": layout,
             "source": self._named(source) if source else None,
         }
@@ -114,7 +146,7 @@ class DatasetPaths:
     def register_as_before(self) -> None:
         """Write the file of the dataset with what is known of its files: from a registration of an earlier version,
         else the landing folder."""
-        self.register(self.dumps, self._registered().get("layout"), self.source_file)
+        self.register(self.dumps_url or self.dumps, self._registered().get("layout"), self.source_file)
 
     def _named(self, path: Path) -> str:
         home, path = self.home.resolve(), path.resolve()
@@ -215,13 +247,19 @@ class Workspace:
         """Make the folder where there is none, and see that it can be used.
 
         Raises:
-            WorkspaceError: its path holds a character that cannot be used, or ``RAW2RANK_KEEP`` is not possible.
+            WorkspaceError: it is a URL, its path holds a character that cannot be used, or ``RAW2RANK_KEEP`` is not
+                possible.
             OSError: it cannot be made or written to.
         """
         if found := _NOT_IN_A_WORKSPACE.search(str(self.home)):
             raise WorkspaceError(
                 f"the path of the workspace {str(self.home)!r} holds the character {found[0]!r}, which DuckDB cannot "
                 "handle: name another folder by RAW2RANK_HOME"
+            )
+        if any(part in ("s3:", "gs:", "az:") for part in self.home.parts):
+            raise WorkspaceError(
+                "RAW2RANK_HOME names a folder of this machine, and no URL: name the place in object storage by "
+                "RAW2RANK_LAKE, below which the data of each dataset is published"
             )
         from ml.data.versions import kept_before
 

@@ -1,5 +1,7 @@
 """Raw dumps, and their landing: files as they were published, then typed rows and rejected lines."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -21,6 +23,8 @@ from orchestration.reporting import (
 
 if TYPE_CHECKING:
     from ml.data.landing.land import Landed
+    from ml.data.object_storage.dumps import StoredObject
+    from ml.data.sources import NamedSource, Source
 
 ABSENT = "absent"
 # the metadata that tells of files that look like data and are not read
@@ -51,36 +55,81 @@ _RAW_COLUMNS = {
 def find_units(paths: DatasetPaths, kind: str) -> tuple[tuple, dict[str, object], tuple[str, ...]]:
     """The files of one kind as units to read, with the options of tables and with notes on files that are not read.
 
-    ``LandingError`` where there are no files or it is not clear which.
+    Files in object storage are fetched. ``LandingError`` where there are no files or it is not clear which.
     """
-    from ml.data.sources import find_source
+    from ml.data.sources import find_source, source_of
 
-    source = find_source(paths.dumps, paths.dataset, paths.source_description)
+    if (url := paths.dumps_url) is not None:
+        from ml.data.object_storage.dumps import fetch
+
+        with _named_objects(paths) as (named, objects), named_as_given(paths):
+            fetch(url, [objects[name] for name in (*named.interactions, *named.metadata)], paths.dumps)
+            source = source_of(named, paths.dumps)
+    else:
+        source = find_source(paths.dumps, paths.dataset, paths.source_description)
     units = {"reviews": source.interactions, "metadata": source.metadata}[kind]
+    return units, _said(source, kind), source.notes
+
+
+def _said(source: "Source | NamedSource", kind: str) -> dict[str, object]:
+    """What is said of how files are read."""
     # under another template the same metadata is other text
     template = {"item_text": source.item_text} if kind == "metadata" and source.item_text is not None else {}
-    return units, {**source.options.said(), **template}, source.notes
+    return {**source.options.said(), **template}
+
+
+@contextmanager
+def named_as_given(paths: DatasetPaths) -> Iterator[None]:
+    """Name files in messages where the user knows them: in object storage, not in the folder they were fetched into."""
+    if (url := paths.dumps_url) is None:
+        yield
+        return
+    from ml.data.object_storage.dumps import named_by_url
+
+    with named_by_url(paths.dumps, url):
+        yield
+
+
+@contextmanager
+def _named_objects(paths: DatasetPaths) -> Iterator["tuple[NamedSource, dict[str, StoredObject]]"]:
+    """The files of a dataset in object storage by their names, and all objects that lie there; nothing is fetched."""
+    from ml.data.object_storage.dumps import objects_below, outlined
+    from ml.data.sources import name_source
+
+    url = paths.dumps_url
+    assert url is not None, "the dumps lie in object storage"
+    objects = objects_below(url)
+    with outlined(url, objects) as folder:
+        yield name_source(folder, paths.dataset, paths.source_description), objects
 
 
 def raw_version(paths: DatasetPaths, kind: str) -> tuple[str, dict]:
     """Content version of the raw files of one kind, and what to show of them.
 
     ``absent`` where there is nothing to read; why, the landing asset says. The way in which a file is read is part
-    of its version: the same bytes under another layout are other data.
+    of its version: the same bytes under another layout are other data. Of files in object storage size and ETag stand
+    for the content, which is not read.
 
     Raises:
         RegistrationError: the registration of the dataset is damaged.
+        StorageError: the object storage cannot be read.
     """
-    from ml.data.files import fingerprint
     from ml.data.landing.land import LandingError
+    from ml.data.object_storage.location import StorageError
 
     try:
-        units, said, notes = find_units(paths, kind)
-    except RegistrationError:
-        # it is not known where the files lie, which is not to say that there are none
+        return (_raw_files if paths.dumps_url is None else _raw_objects)(paths, kind)
+    except (RegistrationError, StorageError):
+        # it is not known where the files lie or what they are, which is not to say that there are none
         raise
     except LandingError as error:
         return ABSENT, {"files": 0, "note": str(error)}
+
+
+def _raw_files(paths: DatasetPaths, kind: str) -> tuple[str, dict]:
+    from ml.data.files import fingerprint
+
+    units, said, notes = find_units(paths, kind)
     left = {NOT_READ: "\n".join(notes)} if notes else {}
     if not units:
         return ABSENT, {"files": 0, **left}
@@ -94,6 +143,25 @@ def raw_version(paths: DatasetPaths, kind: str) -> tuple[str, dict]:
         "bytes": sum(file.path.stat().st_size for file in files),
         "sha256": digests,
         "dagster/uri": str(paths.dumps),
+        **left,
+    }
+
+
+def _raw_objects(paths: DatasetPaths, kind: str) -> tuple[str, dict]:
+    with _named_objects(paths) as (named, objects):
+        names = {"reviews": named.interactions, "metadata": named.metadata}[kind]
+        notes = named.notes(named.layout)
+    left = {NOT_READ: "\n".join(notes)} if notes else {}
+    if not names:
+        return ABSENT, {"files": 0, **left}
+    versions = {name: [objects[name].bytes, objects[name].version] for name in names}
+    reading = {"layout": named.layout, "columns": {}, **_said(named, kind)}
+    return digest_of({"objects": versions, "order": list(names), **reading})[:32], {
+        "files": len(names),
+        "layout": named.layout,
+        "bytes": sum(objects[name].bytes for name in names),
+        "etags": {name: objects[name].version for name in names},
+        "dagster/uri": paths.dumps_shown,
         **left,
     }
 
@@ -118,9 +186,11 @@ def raw_version(paths: DatasetPaths, kind: str) -> tuple[str, dict]:
     can_subset=True,
 )
 def raw_dumps(context: dg.AssetExecutionContext):
+    from ml.data.object_storage.location import StorageError
+
     paths = Workspace.current().dataset(context.partition_key)
     for key in sorted(context.selected_asset_keys):
-        with as_dagster_failure(context.partition_key, RegistrationError):
+        with as_dagster_failure(context.partition_key, RegistrationError, StorageError):
             version, metadata = raw_version(paths, key.path[-1])
         yield dg.ObserveResult(asset_key=key, data_version=dg.DataVersion(version), metadata=metadata)
 
@@ -191,9 +261,10 @@ def _landing_asset(kind: str) -> dg.AssetsDefinition:
             units, _, notes = find_units(paths, kind)
             # said once, with the interactions
             notes = notes if kind == "reviews" else ()
-            counts = library.land(
-                units, folder, schema, fingerprints=paths.fingerprints, code_version=_CODE, notes=notes
-            )
+            with named_as_given(paths):
+                counts = library.land(
+                    units, folder, schema, fingerprints=paths.fingerprints, code_version=_CODE, notes=notes
+                )
         context.log.info(_sentence(kind, counts))
         for note in notes:
             context.log.warning(note)

@@ -19,6 +19,7 @@ _WHAT = (
 
 @dg.op(description=f"Remove {_WHAT}.")
 def free_disk(context: dg.OpExecutionContext, config: CleanConfig) -> None:
+    from ml.data.object_storage.location import StorageError
     from orchestration.cleaning import clean_dataset, datasets_to_clean, forget_runs, in_total
     from orchestration.dataset_lock import DatasetBusy, dataset_lock
     from orchestration.execution.staleness import asset_graph
@@ -38,7 +39,7 @@ def free_disk(context: dg.OpExecutionContext, config: CleanConfig) -> None:
             with dataset_lock(paths, "the job clean", wait=False):
                 pin_released(paths)
                 total += clean_dataset(paths, config.dry_run, context.log.info)
-        except DatasetBusy as error:
+        except (DatasetBusy, StorageError) as error:
             context.log.warning(f"{dataset} is left for the next time: {error}")
     forgotten = forget_runs(context.instance, asset_graph(), config.dataset, config.dry_run, context.log.info)
     total += forgotten.bytes

@@ -84,7 +84,7 @@ def _check_data(instance, paths, chosen) -> int:
     from orchestration.definitions import defs
 
     run.register(instance, paths, chosen)
-    say(f"raw2rank: dataset {chosen.dataset}, dumps in {paths.dumps}")
+    say(f"raw2rank: dataset {chosen.dataset}, dumps in {paths.dumps_shown}")
     settings = run.settings_for(chosen, "as written down", keep=True)
     # a state that was judged before need not be judged once more to be accepted
     if chosen.accept and _is_made(instance, chosen.dataset):
@@ -93,6 +93,8 @@ def _check_data(instance, paths, chosen) -> int:
     if made is None and chosen.accept and _accept(instance, defs, paths):
         made = run.make(instance, defs, chosen.dataset, settings, data_only=True)
     lines, notes = read_lines(instance, chosen.dataset)
+    if made is not None:
+        run.publish_where_asked(instance, paths)
     say("")
     say(to_text(lines, notes, verbose=chosen.verbose))
     say("")

@@ -16,13 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ml.data.files import atomic_file
-from orchestration.paths import REPOSITORY, DatasetPaths, Workspace
+from ml.data.landing.file_lines import LandingError
+from orchestration.paths import FETCHED, REPOSITORY, DatasetPaths, Workspace
 
 _CODE = ("orchestration", "ml", "dbt_project", "data_contracts")
 _NOT_CODE = {"__pycache__", "target", "logs", "dbt_packages"}
 # in the workspace: what runs write beside their results, previous versions of results, and the dumps, which are looked
 # at for themselves
-_NOT_RESULTS = {"landing", "temporary", "up_to_date", ".versions"}
+_NOT_RESULTS = {"landing", FETCHED, "temporary", "up_to_date", ".versions"}
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Command:
             known = json.loads(self.stamp.read_text(encoding="utf-8"))
             paths = Workspace.current().dataset(known["dataset"])
             same = known == self._stamped(paths, dumps_of(paths))
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, LandingError):
             return None
         return paths if same else None
 
@@ -83,8 +84,16 @@ class Command:
 
 
 def dumps_of(paths: DatasetPaths) -> str:
-    """State of the files of a dataset, of its registration and of its settings."""
+    """State of the files of a dataset, of its registration and of its settings.
+
+    Raises:
+        StorageError: files in object storage cannot be listed.
+    """
     described_in = [path for path in (paths.registration, paths.source_file) if path]
+    if (url := paths.dumps_url) is not None:
+        from ml.data.object_storage.dumps import objects_below
+
+        return _digest([*map(repr, objects_below(url).values()), *_states(described_in, lambda _: False)])
     return _digest(_states([paths.dumps, *described_in], lambda _: False))
 
 

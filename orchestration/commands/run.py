@@ -52,13 +52,17 @@ def parse(
     not understood ends the command with ``exit_code``.
     """
     from ml.data.setting_names import RENAMED
-    from orchestration.options import Parser, as_type, kind_of, reader, shown_default
+    from orchestration.options import Parser, as_type, folder_or_url, kind_of, reader, shown_default
     from orchestration.resources import DEFAULTS, SETTINGS, group_of
 
     parser = Parser(exit_code, RENAMED, prog=command, description=about)
     files = parser.group("dataset and files")
     files.add_argument("--dataset", default="Demo", help="name of the dataset, e.g. Industrial_and_Scientific")
-    files.add_argument("--dumps", type=Path, help="folder that holds its files; landing/<dataset> when left out")
+    files.add_argument(
+        "--dumps",
+        type=as_type(folder_or_url),
+        help="folder that holds its files, or a URL such as s3://bucket/prefix; landing/<dataset> when left out",
+    )
     files.add_argument("--layout", help="how they are laid out, where it cannot be seen from their names")
     files.add_argument("--source", type=Path, help="TOML file that says which files they are and what is in them")
     for name, field in SETTINGS.items():
@@ -80,7 +84,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     command = Command.given(arguments)
     if paths := command.nothing_new():
-        print(f"raw2rank: dataset {paths.dataset}, dumps in {paths.dumps}")
+        print(f"raw2rank: dataset {paths.dataset}, dumps in {paths.dumps_shown}")
         print("everything is up to date: nothing has changed since the same command found so")
         _show(paths)
         return 0
@@ -139,7 +143,7 @@ def _run(instance, paths, chosen: argparse.Namespace) -> Done | None:
     register(instance, paths, chosen)
     # before the settings are read, so that a file that changes meanwhile is seen to have changed
     dumps = dumps_of(paths)
-    say(f"raw2rank: dataset {chosen.dataset}, dumps in {paths.dumps}")
+    say(f"raw2rank: dataset {chosen.dataset}, dumps in {paths.dumps_shown}")
     settings = settings_for(chosen, "the defaults")
     for sentence in left_out(settings.recipes or []):
         say(sentence)
@@ -153,6 +157,7 @@ def _run(instance, paths, chosen: argparse.Namespace) -> Done | None:
         say(f"everything is up to date ({time.monotonic() - started:.0f} s)")
     else:
         say(f"{made} assets made in {time.monotonic() - started:.0f} s")
+    publish_where_asked(instance, paths)
     _show(paths)
     return Done(not made or not plan(instance, asset_graph(), chosen.dataset, settings), dumps)
 
@@ -310,34 +315,58 @@ def register(instance, paths, chosen: argparse.Namespace) -> None:
 
     Raises:
         NoSuchDataset: no folder of its files exists; nothing is registered.
+        StorageError: object storage cannot be read; nothing is registered.
     """
     from orchestration.automation.registration import find
     from orchestration.commands.console import say
     from orchestration.partitions import datasets
     from orchestration.paths import Workspace
 
-    look_in = (chosen.dumps or paths.dumps).resolve()
-    if chosen.dataset != "Demo" and not look_in.exists():
+    look_in = chosen.dumps or paths.dumps_url or paths.dumps.resolve()
+    if not _is_there(look_in) and (chosen.dataset != "Demo" or not isinstance(look_in, Path)):
         workspace = Workspace.current()
         known = sorted({"Demo", *find(workspace).datasets})
+        what = f"folder {look_in.resolve()}" if isinstance(look_in, Path) else f"object below {look_in}/"
         raise NoSuchDataset(
-            f"{chosen.dataset}: there is no folder {look_in}; put its files there or name their folder with "
+            f"{chosen.dataset}: there is no {what}; put its files there or name their folder with "
             f"DUMPS=folder. Known datasets: {', '.join(known)}"
         )
 
     if chosen.dumps or chosen.layout or chosen.source:
-        paths.register(chosen.dumps or paths.dumps, chosen.layout, chosen.source)
+        paths.register(chosen.dumps or paths.dumps_url or paths.dumps, chosen.layout, chosen.source)
     elif not paths.registration.exists():
         paths.register_as_before()
     # the reviews are written last: where there is metadata alone, the writing was cut short
     landed = any(not path.name.startswith("meta_") for path in paths.dumps.glob("*.json.gz"))
-    if chosen.dataset == "Demo" and not chosen.dumps and not landed:
+    if chosen.dataset == "Demo" and not chosen.dumps and not landed and paths.dumps_url is None:
         from ml.demo.dump import write_demo_dump
 
         write_demo_dump(paths.dumps)
         say(f"wrote a demo dump to {paths.dumps}")
     if not instance.has_dynamic_partition(datasets.name, chosen.dataset):
         instance.add_dynamic_partitions(datasets.name, [chosen.dataset])
+
+
+def publish_where_asked(instance, paths) -> None:
+    """Publish the data of a dataset where ``RAW2RANK_LAKE`` names a place.
+
+    Raises:
+        StorageError: it cannot be written; what was made stays, and the same command tries again.
+    """
+    from orchestration.commands.console import say
+    from orchestration.shared_lake import lake_of, publish
+
+    if lake_of(paths.dataset) is not None:
+        say(publish(instance, paths))
+
+
+def _is_there(dumps) -> bool:
+    """Whether there is a folder, or an object below a URL."""
+    if isinstance(dumps, Path):
+        return dumps.exists()
+    from ml.data.object_storage.dumps import objects_below
+
+    return bool(objects_below(dumps))
 
 
 def _show(paths) -> None:

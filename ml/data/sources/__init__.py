@@ -16,6 +16,15 @@ of another release than the name, they count.
 """
 
 from ml.data.sources.description import LAYOUTS, SourceDescription
-from ml.data.sources.recognise import Source, datasets_in, find_source
+from ml.data.sources.recognise import NamedSource, Source, datasets_in, find_source, name_source, source_of
 
-__all__ = ["LAYOUTS", "Source", "SourceDescription", "datasets_in", "find_source"]
+__all__ = [
+    "LAYOUTS",
+    "NamedSource",
+    "Source",
+    "SourceDescription",
+    "datasets_in",
+    "find_source",
+    "name_source",
+    "source_of",
+]

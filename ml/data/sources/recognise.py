@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -31,6 +31,45 @@ _LONGEST_NAME = 200
 _SPLIT = "given_split"
 _SHOWN_NAMES = 20
 _PACKED = (".zip", ".tar", ".tgz", ".tar.gz", ".bz2", ".xz", ".7z", ".rar", ".lz4", ".br", ".z", ".snappy", ".sz")
+
+
+@dataclass(frozen=True)
+class NamedSource:
+    """The files of a dataset, by their names and by ``source.toml`` alone; nothing else in them was looked at.
+
+    Attributes:
+        folder: whose names they are.
+        dataset: its name.
+        layout: one of :data:`ml.data.sources.LAYOUTS`; what is in a file may say another release.
+        interactions: names of its files of interactions, relative to the folder.
+        metadata: names of its files of metadata.
+        description: what the user says of the source.
+    """
+
+    folder: Path
+    dataset: str
+    layout: str
+    interactions: tuple[str, ...]
+    metadata: tuple[str, ...]
+    description: SourceDescription | None = None
+
+    @property
+    def options(self) -> TableOptions:
+        """What is said of a table."""
+        return self.description.table if self.description else TableOptions()
+
+    @property
+    def item_text(self) -> str | None:
+        """Template of the text of an item, or ``None``."""
+        return self.description.item_text if self.description else None
+
+    def notes(self, layout: str) -> tuple[str, ...]:
+        """What the user should know of files that are not read, a sentence each; the layout is named in them."""
+        read = {"metadata": self.metadata, "interactions": self.interactions}
+        named = {kind for kind in read if self.description is not None and getattr(self.description, kind)}
+        if layout == _SPLIT:
+            named.add("interactions")
+        return not_read(self.folder, self.dataset, layout, read, named, datasets_in)
 
 
 @dataclass(frozen=True)
@@ -62,6 +101,20 @@ class Source:
 def find_source(folder: Path, dataset: str, description: SourceDescription | None = None) -> Source:
     """The files of a dataset in a folder, and how they are to be read.
 
+    Args:
+        folder: where the files lie.
+        dataset: its name, of letters, digits, ``_`` and ``-``.
+        description: what the user says of the source.
+
+    Raises:
+        LandingError: as :func:`name_source`; a file holds something else.
+    """
+    return source_of(name_source(folder, dataset, description))
+
+
+def name_source(folder: Path, dataset: str, description: SourceDescription | None = None) -> NamedSource:
+    """The names of the files of a dataset in a folder.
+
     Asked, in this order, are: the description that is given; that in ``source.toml`` of the folder; files that are
     named after the dataset; a split made elsewhere, which a folder holds one of, under any name of a dataset.
 
@@ -92,12 +145,12 @@ def find_source(folder: Path, dataset: str, description: SourceDescription | Non
         raise LandingError(_several(folder, found))
     if found:
         ((layout, name),) = found
-        return _source(folder, dataset, layout, parts_or_file(folder, name))
+        return _names(folder, dataset, layout, parts_or_file(folder, name))
     from ml.data.sources.given_split import split_files
 
     files, missing = split_files(folder)
     if files and not missing:
-        return _source(folder, dataset, _SPLIT)
+        return _names(folder, dataset, _SPLIT)
     raise LandingError(_nothing(folder, dataset, bool(files), missing))
 
 
@@ -129,7 +182,7 @@ def _named_after(folder: Path, dataset: str) -> list[tuple[str, str]]:
     return [(layout, name) for layout, name in interaction_names(dataset) if is_file_or_parts(folder, name)]
 
 
-def _described(folder: Path, dataset: str, description: SourceDescription) -> Source:
+def _described(folder: Path, dataset: str, description: SourceDescription) -> NamedSource:
     from ml.data.landing.file_lines import LandingError
 
     layout = description.layout
@@ -158,7 +211,7 @@ def _described(folder: Path, dataset: str, description: SourceDescription) -> So
                 f'or say which: interactions = ["{found[0]}"] in {FILE_NAME}'
             )
         names = parts_or_file(folder, found[0])
-    return _source(folder, dataset, layout, names, description)
+    return _names(folder, dataset, layout, names, description)
 
 
 def _matched(folder: Path, description: SourceDescription, names: tuple[str, ...]) -> tuple[str, ...]:
@@ -166,43 +219,55 @@ def _matched(folder: Path, description: SourceDescription, names: tuple[str, ...
     return matched_files(folder, names, description.origin)
 
 
-def _source(
+def _names(
     folder: Path,
     dataset: str,
     layout: str,
     names: tuple[str, ...] = (),
     description: SourceDescription | None = None,
-) -> Source:
-    from ml.data.landing.schema import SourceFile, Unit
-
-    options = description.table if description else TableOptions()
+) -> NamedSource:
     if layout == _SPLIT:
         from ml.data.landing.file_lines import LandingError
-        from ml.data.sources.given_split import read_split, split_files
+        from ml.data.sources.given_split import split_files
 
         files, missing = split_files(folder)
         if missing:
             raise LandingError(_missing_parts(folder, missing))
-        interactions: tuple[Unit, ...] = (Unit(files, layout, read_split),)
-    else:
-        said = description is not None
-        interactions = tuple(_unit(SourceFile(folder / name, name), layout, options, said) for name in names)
-        layout = interactions[0].layout
-    from ml.data.sources.amazon.dumps import find_metadata, metadata_unit
+        names = tuple(file.name for file in files)
+    from ml.data.sources.amazon.dumps import find_metadata
 
     if description and description.metadata:
         metadata = _matched(folder, description, description.metadata)
     else:
         metadata = find_metadata(folder, dataset)
-    read: dict[str, Sequence[str]] = {"metadata": metadata}
-    read["interactions"] = [file.name for unit in interactions for file in unit.files]
-    named = {kind for kind in read if description is not None and getattr(description, kind)}
+    return NamedSource(folder, dataset, layout, names, metadata, description)
+
+
+def source_of(named: NamedSource, folder: Path | None = None) -> Source:
+    """How the files of a dataset are to be read, by their first lines.
+
+    Args:
+        named: the files.
+        folder: where they lie, if not in the folder whose names they are.
+
+    Raises:
+        LandingError: a file holds something else.
+    """
+    from ml.data.landing.schema import SourceFile, Unit
+    from ml.data.sources.amazon.dumps import metadata_unit
+
+    folder = folder or named.folder
+    layout, options = named.layout, named.options
+    files = tuple(SourceFile(folder / name, name) for name in named.interactions)
     if layout == _SPLIT:
-        named.add("interactions")
-    notes = not_read(folder, dataset, layout, read, named, datasets_in)
-    template = description.item_text if description else None
-    units = tuple(metadata_unit(SourceFile(folder / name, name), layout, template) for name in metadata)
-    return Source(layout, interactions, units, options, notes, template)
+        from ml.data.sources.given_split import read_split
+
+        interactions: tuple[Unit, ...] = (Unit(files, layout, read_split),)
+    else:
+        interactions = tuple(_unit(file, layout, options, named.description is not None) for file in files)
+        layout = interactions[0].layout
+    metadata = tuple(metadata_unit(SourceFile(folder / name, name), layout, named.item_text) for name in named.metadata)
+    return Source(layout, interactions, metadata, options, named.notes(layout), named.item_text)
 
 
 def _unit(file: SourceFile, layout: str, options: TableOptions, said: bool) -> Unit:
