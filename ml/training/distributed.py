@@ -128,8 +128,9 @@ def joined(device: torch.device) -> Iterator[World]:
     except RuntimeError as error:
         if not _is_of_the_connection(error):
             raise
+        said = str(error).strip().partition("\n")[0][:200]
         raise WorkerLostError(
-            "another process of this training has ended or cannot be reached, so this one has stopped too "
+            f"another process of this training has ended or cannot be reached ({said}), so this one has stopped too "
             "and saved no model: see what that one said, then give the same command again, which goes on from the "
             "last checkpoint"
         ) from error

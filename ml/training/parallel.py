@@ -168,20 +168,19 @@ def parallelize(trainable: Trainable[SomeBatch], sharding: str) -> Parallel[Some
 
 
 def check_shardable(model: nn.Module) -> None:
-    """Refuse what ``fully_shard`` cannot cut, or would cut wrongly.
+    """Refuse what ``fully_shard`` cannot cut.
 
     Raises:
-        ValueError: a parameter is a single number, or numbers that do not lie one after the other; or the model
-            updates some of its numbers outside of the optimiser, which no process would do for the whole.
+        ValueError: a parameter is a single number, is sparse, or does not lie in memory row by row.
     """
     kind = type(model).__name__
     for name, parameter in model.named_parameters():
         if parameter.dim() == 0:
             reason = "is a single number, which cannot be cut"
-        elif not parameter.is_contiguous():
-            reason = "does not lie in memory row by row"
         elif parameter.is_sparse:
             reason = "is sparse"
+        elif not parameter.is_contiguous():
+            reason = "does not lie in memory row by row"
         else:
             continue
         raise ValueError(f"the weights of {kind} cannot be sharded, since {name} {reason}: train it with SHARDING=none")
