@@ -55,7 +55,7 @@ help:
 	@echo "make compare     two reports: what changed in data, rankings and metrics; the last two of DATASET, VERSIONS=a,b of it, or A=folder B=folder; PAGE=file for Markdown"
 	@echo "make history     the versions of DATASET that are on disk, and its leaderboards over time"
 	@echo "make clean-versions  free disk: versions of DATASET (of all without) beyond RAW2RANK_KEEP, and old runs of Dagster; DRY_RUN=1 says what would go"
-	@echo "make publish     the checked data of DATASET below the URL in RAW2RANK_LAKE, for other machines"
+	@echo "make publish     the checked data of DATASET below the URL in RAW2RANK_SHARED_LAKE, for other machines"
 	@echo "make fetch       the data of DATASET that another machine has published there"
 	@echo "make promote     put a release in charge by hand: the candidate of DATASET, or VERSION=digest; REASON=text"
 	@echo "make rollback    put the release in charge that was so before the present one: DATASET, REASON=text"

@@ -259,7 +259,7 @@ class Workspace:
         if any(part in ("s3:", "gs:", "az:") for part in self.home.parts):
             raise WorkspaceError(
                 "RAW2RANK_HOME names a folder of this machine, and no URL: name the place in object storage by "
-                "RAW2RANK_LAKE, below which the data of each dataset is published"
+                "RAW2RANK_SHARED_LAKE, below which the data of each dataset is published"
             )
         from ml.data.versions import kept_before
 

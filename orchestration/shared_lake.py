@@ -1,4 +1,4 @@
-"""The checked data of a dataset in object storage, for other machines: ``RAW2RANK_LAKE`` names the place.
+"""The checked data of a dataset in object storage, for other machines: ``RAW2RANK_SHARED_LAKE`` names the place.
 
 Published are the landing, the staged tables, the marts and the settings that they were made with, and the lineage that
 Dagster records of them. A machine that fetches a state has the same files, and records by which it knows that they
@@ -34,14 +34,14 @@ from orchestration.partitions import PARTITION_NAME_TAG, datasets
 from orchestration.paths import DatasetPaths, WorkspaceError
 from orchestration.versions import Freed
 
-LAKE_VARIABLE = "RAW2RANK_LAKE"
+LAKE_VARIABLE = "RAW2RANK_SHARED_LAKE"
 _SETTINGS = dg.AssetKey(["settings", "dataset"])
 _LINEAGE = "lineage/events"
 _POINTER_TAG = "dagster/input_event_pointer/"
 
 
 def lake_of(dataset: str) -> Location | None:
-    """Where the data of a dataset is published; ``None`` where ``RAW2RANK_LAKE`` is not set.
+    """Where the data of a dataset is published; ``None`` where ``RAW2RANK_SHARED_LAKE`` is not set.
 
     Raises:
         WorkspaceError: it is no URL that can be used.
@@ -62,7 +62,7 @@ def required_lake_of(dataset: str) -> Location:
     """As :func:`lake_of`, where a lake is asked for.
 
     Raises:
-        WorkspaceError: ``RAW2RANK_LAKE`` is not set, or is no URL that can be used.
+        WorkspaceError: ``RAW2RANK_SHARED_LAKE`` is not set, or is no URL that can be used.
     """
     place = lake_of(dataset)
     if place is None:

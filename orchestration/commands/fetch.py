@@ -1,4 +1,4 @@
-"""``make fetch``: the data of a dataset that another machine has published below the URL in ``RAW2RANK_LAKE``.
+"""``make fetch``: the data of a dataset that another machine has published below the URL in ``RAW2RANK_SHARED_LAKE``.
 
 It takes the place of what there is of it in the workspace, and counts as up to date: the next ``make run`` goes on
 from there.

@@ -26,7 +26,10 @@ COMMANDS = {
     "compare": ("compare", "compare two reports: data, rankings and metrics"),
     "history": ("history", "list the versions of a dataset that are on disk, and its leaderboards over time"),
     "clean": ("clean", "free disk: versions beyond RAW2RANK_KEEP, old runs of Dagster, and what killed processes left"),
-    "publish": ("publish", "publish the checked data of a dataset below the URL in RAW2RANK_LAKE, for other machines"),
+    "publish": (
+        "publish",
+        "publish the checked data of a dataset for other machines, below RAW2RANK_SHARED_LAKE",
+    ),
     "fetch": ("fetch", "fetch the data of a dataset that another machine has published"),
     "promote": ("promote", "put a release in charge by hand: the candidate, or one that is on disk"),
     "rollback": ("rollback", "put the release in charge that was so before the present one"),

@@ -1,4 +1,4 @@
-"""``make publish``: the checked data of a dataset for other machines, below the URL in ``RAW2RANK_LAKE``.
+"""``make publish``: the checked data of a dataset for other machines, below the URL in ``RAW2RANK_SHARED_LAKE``.
 
 Published are the landing, the staged tables and the marts, as a state that becomes visible as a whole; ``make run`` and
 ``make check-data`` publish what they have made, where the variable is set.

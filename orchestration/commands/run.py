@@ -348,7 +348,7 @@ def register(instance, paths, chosen: argparse.Namespace) -> None:
 
 
 def publish_where_asked(instance, paths) -> None:
-    """Publish the data of a dataset where ``RAW2RANK_LAKE`` names a place.
+    """Publish the data of a dataset where ``RAW2RANK_SHARED_LAKE`` names a place.
 
     Raises:
         StorageError: it cannot be written; what was made stays, and the same command tries again.

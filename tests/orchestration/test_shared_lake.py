@@ -143,6 +143,19 @@ def test_a_publication_that_breaks_off_anywhere_is_not_seen_and_is_cleaned_away(
     assert keys == {lake.POINTER, f"{lake.STATES}/{state.digest}.json", *(key for key, *_ in state.files().values())}
 
 
+def test_a_state_that_names_a_file_elsewhere_is_refused(place: Location, tmp_path: Path) -> None:
+    state, _ = lake.publish(place, write(tmp_path / "one", 1), {})
+    versions = {asset: dict(version) for asset, version in state.assets.items()}
+    versions["landing/reviews"]["files"] = {
+        "../../../stolen": next(iter(versions["landing/reviews"]["files"].values()))
+    }
+    with pytest.raises(
+        StorageError, match=r"names a file outside of a lake, landing/reviews/\.\./\.\./\.\./stolen: publish"
+    ):
+        lake.bring(place, lake.State.of(versions, {}), tmp_path / "elsewhere" / "lake")
+    assert not list(tmp_path.rglob("stolen"))
+
+
 def test_states_that_releases_were_made_of_and_the_last_ones_stay(place: Location, tmp_path: Path) -> None:
     states = [
         lake.publish(place, write(tmp_path / "one", number), {"training_set": f"t{number}"})[0] for number in range(5)
@@ -235,9 +248,9 @@ def test_a_lake_that_holds_nothing_and_a_variable_that_names_none(
     monkeypatch.delenv(shared_lake.LAKE_VARIABLE, raising=False)
     assert shared_lake.lake_of(NAME) is None
     for url, said in (
-        ("", "RAW2RANK_LAKE is not set: "),
-        ("/data/lake", "RAW2RANK_LAKE=/data/lake is no URL"),
-        ("s3://me:hunter2@shop", r"RAW2RANK_LAKE: s3://\*\*\*@shop holds credentials"),
+        ("", "RAW2RANK_SHARED_LAKE is not set: "),
+        ("/data/lake", "RAW2RANK_SHARED_LAKE=/data/lake is no URL"),
+        ("s3://me:hunter2@shop", r"RAW2RANK_SHARED_LAKE: s3://\*\*\*@shop holds credentials"),
     ):
         monkeypatch.setenv(shared_lake.LAKE_VARIABLE, url)
         with pytest.raises(WorkspaceError, match=f"^{said}") as raised:

@@ -133,6 +133,8 @@ def bring(place: Location, state: State, folder: Path) -> None:
     def read(one: tuple[str, tuple[str, int, str]]) -> None:
         name, (key, size, sha256) = one
         path = folder / name
+        if not path.resolve().is_relative_to(folder.resolve()):
+            raise StorageError(f"{place} names a file outside of a lake, {name}: publish the dataset again")
         path.parent.mkdir(parents=True, exist_ok=True)
         with told(place / key):
             system.get_file((place / key).path, str(path))
