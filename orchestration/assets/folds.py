@@ -79,7 +79,8 @@ def earlier_folds(context: dg.AssetExecutionContext, settings: Settings) -> dg.M
     seed = read_settings("training", dataset)["seed"]
     fit_on = read_settings("fit", dataset)["fit_on"]
     exclude_seen = read_settings("ranking", dataset)["exclude_seen"]
-    known, made_of = _made_before(folder), {}
+    known = _made_before(folder)
+    made_of: dict[str, str] = {}
     kept = 0
     with as_dagster_failure(dataset, RankingError, FoldError), versioned_folder(folder) as temporary:
         if asks_for_folds(dataset):
