@@ -6,41 +6,23 @@ Published are the landing, the staged tables and the marts, as a state that beco
 
 from __future__ import annotations
 
-import argparse
 import sys
+from typing import Any
 
-from orchestration.exits import EXIT_FAILED, ends_plainly
-
-
-def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    from orchestration.options import Parser
-
-    parser = Parser(prog="make publish", description=__doc__)
-    parser.add_argument("--dataset", default="Demo", help="name of the dataset")
-    parser.add_waiting()
-    return parser.parse_args(arguments)
+from orchestration.commands.sharing import share
+from orchestration.exits import ends_plainly
 
 
 @ends_plainly
 def main(arguments: list[str] | None = None) -> int:
-    chosen = parse(arguments)
-    from orchestration import definitions  # noqa: F401 - the asset graph
-    from orchestration.commands.console import problem, say
-    from orchestration.commands.run import working_on
-    from orchestration.dataset_lock import DatasetBusy
-    from orchestration.paths import Workspace
-    from orchestration.shared_lake import publish, required_lake_of
+    """0 where it was done."""
+    return share(arguments, "make publish", __doc__, _publish)
 
-    workspace = Workspace.current()
-    try:
-        paths = workspace.dataset(chosen.dataset)
-        required_lake_of(chosen.dataset)
-        with working_on(workspace, paths, "make publish", wait=not chosen.no_wait) as instance:
-            say(publish(instance, paths))
-    except (ValueError, DatasetBusy) as error:
-        problem(str(error))
-        return EXIT_FAILED
-    return 0
+
+def _publish() -> Any:
+    from orchestration.shared_lake import publish
+
+    return publish
 
 
 if __name__ == "__main__":
