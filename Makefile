@@ -40,7 +40,7 @@ option = --$(subst _,-,$(shell echo $(1) | tr A-Z a-z))
 quoted = '$(subst ','\'',$(value $(1)))'
 OPTIONS = $(foreach name,$(sort $(typed) $(call exported,$@)),$(call option,$(name))=$(call quoted,$(name)))
 
-.PHONY: help install run check-data download search reproduce compare history clean-versions promote rollback serve ui test test-fast coverage test-installed docs lint style sql types layers format clean
+.PHONY: help install run check-data download search reproduce compare history clean-versions promote rollback serve ui test test-slow test-fast coverage test-installed docs lint style sql types layers format clean
 
 help:
 	@echo "make run         from dumps to leaderboard and report; without DATASET, a demo dump"
@@ -56,8 +56,9 @@ help:
 	@echo "make serve       the release in charge of DATASET over HTTP, on 127.0.0.1; BUNDLE=folder for one that lies elsewhere"
 	@echo "make ui          the Dagster UI on 127.0.0.1, port 3000, same definitions and storage; prints its address with a token"
 	@echo "make lint        check style, format (make format corrects them), SQL, types and layers"
-	@echo "make test        style, unit, dbt, orchestration and end-to-end tests"
-	@echo "make test-fast   the unit tests without the files of slow ones"
+	@echo "make test        style, unit, dbt, orchestration and end-to-end tests, without the slow ones"
+	@echo "make test-slow   the slow ones: runs that are killed and repeated, Postgres, every setting of the warehouse"
+	@echo "make test-fast   the unit tests alone, without the slow ones"
 	@echo "make coverage    the tests but the end-to-end ones, and the share of lines that they run"
 	@echo "make test-installed  install the wheel in an environment of its own, elsewhere, and make a run there"
 	@echo "make docs        the documentation as a site, in build/docs; a dead link fails"
@@ -144,18 +145,18 @@ format: $(INSTALLED)
 test: style
 	$(VENV)/bin/python -m pytest --numprocesses 3 --timeout 900 --dist loadfile --no-loadscope-reorder $(PYTEST_OPTIONS)
 
-# files of unit tests that start processes, train, or draw many samples
-SLOW := wheel workspace_names contracts report_accessibility intervals landing_units landing_damage report plots \
-	models_learn landing faults fusion recommenders public_names demo training comparison training_distributed
+# whole runs that are killed, repeated or run at once, every setting of the warehouse, comparisons that compile first
+test-slow: $(INSTALLED)
+	$(VENV)/bin/python -m pytest -m slow --numprocesses 3 --timeout 900 --dist loadfile --no-loadscope-reorder $(PYTEST_OPTIONS)
+
 test-fast: $(INSTALLED)
-	$(VENV)/bin/python -m pytest tests/unit --numprocesses 2 --dist loadfile \
-		$(SLOW:%=--ignore=tests/unit/test_%.py) $(PYTEST_OPTIONS)
+	$(VENV)/bin/python -m pytest tests/unit --numprocesses 2 --dist loadfile $(PYTEST_OPTIONS)
 
 # lines that the tests run, in processes that they start too; fails below the floor that pyproject.toml names. It slows the
 # tests down, so it is no part of `make test`
 coverage: $(INSTALLED)
 	rm -f .coverage .coverage.*
-	$(VENV)/bin/coverage run -m pytest tests/unit tests/dbt tests/orchestration --numprocesses 2 --timeout 1800 \
+	$(VENV)/bin/coverage run -m pytest tests/unit tests/dbt tests/orchestration -m "slow or not slow" --numprocesses 2 --timeout 1800 \
 		--dist loadfile $(PYTEST_OPTIONS)
 	$(VENV)/bin/coverage combine --quiet
 	$(VENV)/bin/coverage report

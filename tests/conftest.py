@@ -3,6 +3,7 @@
 Set before anything of the project is imported, because the asset graph is built from the recipes at import.
 """
 
+import dataclasses
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -43,17 +44,36 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
     return check
 
 
+# tests that are left out unless they are asked for, by their marker or by name
+ON_REQUEST = ("installed", "slow")
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what takes a minute or more, unless it is asked for by its marker."""
-    if "installed" not in config.getoption("-m"):
-        left_out = [item for item in items if item.get_closest_marker("installed")]
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item not in left_out]
+    """Leave out what takes long, unless its marker is in ``-m`` or the test is named (``file.py::test``)."""
+    if any("::" in argument for argument in config.args):
+        return
+    markers = {marker for marker in ON_REQUEST if marker not in config.getoption("-m")}
+    left_out = [item for item in items if any(item.get_closest_marker(marker) for marker in markers)]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
 
 
 # machines differ, and so do their loads: an example that takes long is no failure
 hypothesis.settings.register_profile("without_deadline", deadline=None)
 hypothesis.settings.load_profile("without_deadline")
+
+
+@pytest.fixture
+def empty_drawings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawings with titles and nothing inside, for tests of the page around them, which they make slow."""
+    from ml.reports.render.plots.drawing import Plot
+
+    render = Plot._render
+
+    def empty(plot: Plot, *given: object) -> bytes:
+        return render(dataclasses.replace(plot, draw=lambda figure, colours: None), *given)
+
+    monkeypatch.setattr(Plot, "_render", empty)
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,7 @@ from orchestration.reporting import (
     parquet_metadata,
 )
 from orchestration.resources import Settings
-from orchestration.temporal_folds import folds_of
+from orchestration.temporal_folds import asks_for_folds, folds_of
 
 if TYPE_CHECKING:
     from ml.data.timed_interactions import Interactions
@@ -82,10 +82,9 @@ def earlier_folds(context: dg.AssetExecutionContext, settings: Settings) -> dg.M
     known, made_of = _made_before(folder), {}
     kept = 0
     with as_dagster_failure(dataset, RankingError, FoldError), versioned_folder(folder) as temporary:
-        found = folds_of(paths, load_training_set(paths))
-        if found is not None:
-            folds, interactions = found
+        if asks_for_folds(dataset):
             training_set = load_training_set(paths, with_vectors=True, with_times=any_reads_times(names))
+            folds, interactions = folds_of(paths, training_set)
             save_sizes([fold_sizes(training_set, interactions, fold) for fold in folds], temporary / _SIZES)
             # no start from the champion, which may have been fitted on what a fold tests
             conditions = Conditions(
@@ -101,19 +100,23 @@ def earlier_folds(context: dg.AssetExecutionContext, settings: Settings) -> dg.M
             for fold in folds[:-1]:
                 own = in_fold(training_set, interactions, fold)
                 inputs = {**read, "training_set": own.digest()}
+                keys = {
+                    name: digest_of({**inputs, "recommender": name, "rankings": rankings_of[name]}) for name in names
+                }
+                path_of = {name: temporary / f"{name}@{fold.number}.parquet" for name in names}
+                made_of |= {path_of[name].name: keys[name] for name in names}
+                unchanged = [name for name in names if keys[name] in known]
+                for name in unchanged:
+                    path_of[name].write_bytes(known[keys[name]].read_bytes())
+                kept += len(unchanged)
+                # recommenders that are parts of others are fitted once
                 fitted: dict = {}
                 for name in names:
-                    path = temporary / f"{name}@{fold.number}.parquet"
-                    key = digest_of({**inputs, "recommender": name, "rankings": rankings_of[name]})
-                    made_of[path.name] = key
-                    if (before := known.get(key)) is not None:
-                        path.write_bytes(before.read_bytes())
-                        kept += 1
-                        continue
-                    recommender = fit(name, own, conditions, registry(), fitted)
-                    rankings = rank(recommender, own, name, seed, exclude_seen=exclude_seen)
-                    write_table(user_metrics(rankings, own), path)
-                    context.log.info(f"{name} is measured in fold {fold.number} of {len(folds)} ({fold.dates})")
+                    if name not in unchanged:
+                        recommender = fit(name, own, conditions, registry(), fitted)
+                        rankings = rank(recommender, own, name, seed, exclude_seen=exclude_seen)
+                        write_table(user_metrics(rankings, own), path_of[name])
+                        context.log.info(f"{name} is measured in fold {fold.number} of {len(folds)} ({fold.dates})")
         (temporary / _MADE_OF).write_text(json.dumps(made_of, indent=2) + "\n", encoding="utf-8")
     rows = sum(pq.read_metadata(path).num_rows for path in folder.glob("*.parquet"))
     return materialization(

@@ -24,7 +24,7 @@ from orchestration.reporting import (
     materialization,
     parquet_metadata,
 )
-from orchestration.temporal_folds import folds_of
+from orchestration.temporal_folds import asks_for_folds, folds_of
 
 if TYPE_CHECKING:
     from ml.data.training_set import TrainingSet
@@ -82,8 +82,8 @@ def sequences(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     with as_dagster_failure(dataset, SplitError, FoldError):
         training_set = build_training_set(dataset, paths.table("marts", "splits"), protocol)
         # of all folds, before anything is trained for the first
-        if (found := folds_of(paths, training_set)) is not None:
-            folds, interactions = found
+        if asks_for_folds(dataset):
+            folds, interactions = folds_of(paths, training_set)
             check_folds(fold_sizes(training_set, interactions, fold) for fold in folds)
     folder = paths.asset("training_sets", "sequences")
     with versioned_folder(folder) as temporary:

@@ -95,6 +95,7 @@ def broken(contract: Contract) -> dict[str, str]:
     return {entry.rule.id: entry.severity for entry in result.results if not entry.passed}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RULE_INPUTS)
 def test_input_breaks_the_rule_and_nothing_before_it(
     compiled: CompiledProject, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from sqlfluff.core import FluffConfig, Linter
 from warehouse_dbt import PROJECT, REPOSITORY
 
@@ -28,6 +29,7 @@ having count(*) >= {{ k_core_of('users') }}
 """
 
 
+@pytest.mark.slow
 def test_every_model_and_singular_test_passes() -> None:
     sqlfluff = Path(sys.executable).with_name("sqlfluff")
     done = subprocess.run(

@@ -72,6 +72,7 @@ def emptied(landing: Landing, build_settings: Settings, tmp_path_factory: pytest
     return built(tmp_path_factory.mktemp("emptied"), landing, replace(build_settings, k_core=1000))
 
 
+@pytest.mark.slow
 def test_no_data_test_is_unable_to_fail(damaged: DbtRun, emptied: DbtRun) -> None:
     assert not damaged.named("error"), damaged.output
     assert set(damaged.statuses) == damaged.named("pass", "fail")

@@ -13,7 +13,7 @@ import duckdb
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
-from test_warehouse_properties import ALL_SETTINGS, CORE, EVERY_SETTINGS, core_by_hand, multigraphs, table_of_edges
+from test_warehouse_properties import ALL_SETTINGS, CORE, core_by_hand, multigraphs, table_of_edges
 from warehouse_dbt import CompiledProject, DbtRun, run_dbt_here
 from warehouse_landing import Landing, dirty_landing, divided_landing, ordered_landing
 from warehouse_reference import Settings, k_core
@@ -144,7 +144,14 @@ def assert_refreshes_are_builds(
             assert exported(folder) == refreshed
 
 
-@EVERY_SETTINGS
+# two of them always, the others with the slow tests
+@pytest.mark.parametrize(
+    "settings",
+    [
+        pytest.param(chosen, id=name, marks=() if name in ("hash", "leave-last-k") else pytest.mark.slow)
+        for name, chosen in ALL_SETTINGS.items()
+    ],
+)
 def test_files_that_come_and_go_leave_what_a_build_from_scratch_gives(
     compiled: CompiledProject, settings: Settings
 ) -> None:
@@ -174,6 +181,7 @@ REFRESHES = {
 
 
 # a build takes a second or two; another `--hypothesis-seed` gives others
+@pytest.mark.slow
 @settings(max_examples=3, deadline=None, phases=[Phase.generate])
 @given(**REFRESHES)
 def test_whatever_happens_to_files_a_refresh_gives_what_a_build_from_scratch_gives(
@@ -228,6 +236,7 @@ def test_exports_are_written_where_their_content_changed(tmp_path: Path) -> None
     assert written == {"staging.stg_metadata", "marts.items", "marts.users"}
 
 
+@pytest.mark.slow
 def test_a_table_of_another_recipe_is_built_from_scratch(tmp_path: Path) -> None:
     """The recipe covers SQL, macros, variables, the version of DuckDB, and the same of what the model reads."""
     dumps, chosen = Dumps(times=True), ALL_SETTINGS["hash"]
@@ -289,6 +298,7 @@ def test_a_k_core_only_grows_with_rows(edges: list, added: list, users_need: int
         assert Counter(within) <= after
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("users_need", "items_need"), [(3, 2), (0, 3)])
 def test_k_core_grown_from_the_last_is_the_k_core(tmp_path: Path, users_need: int, items_need: int) -> None:
     """Many graphs in one table: edges are added and removed, and thresholds change."""

@@ -77,6 +77,7 @@ def test_lines_of_another_kind_break_the_contract(bench: Workbench) -> None:
     assert_stopped(bench, code, said, "landing/reviews", "rejected_below_5_percent", "Small.json.gz")
 
 
+@pytest.mark.slow
 def test_a_core_that_leaves_nothing(bench: Workbench) -> None:
     write_reviews(bench.dumps, [review(user, user, day) for user in range(12) for day in range(2)])
     code, said = bench.run()
@@ -163,6 +164,7 @@ def test_a_damaged_registration(bench: Workbench) -> None:
     assert said.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_workspace_of_any_name(bench: Workbench) -> None:
     write_small_dump(bench.dumps)
     bench.home = bench.home / "a#b %20 'q\" [x]*{{ y }};ü" / "year=2020"

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 pytestmark = [
     pytest.mark.browser,
+    pytest.mark.slow,
     pytest.mark.timeout(3600),
     pytest.mark.skipif(BROWSER is None, reason=ABSENT),
     pytest.mark.skipif(find_spec("playwright") is None, reason="Playwright is not installed: pip install '.[browser]'"),

@@ -29,6 +29,7 @@ def assert_done(run: Run) -> None:
     assert run.wait() == 0, run.said
 
 
+@pytest.mark.slow
 def test_two_datasets_and_two_runs_on_one(tmp_path: Path) -> None:
     home, alone = tmp_path / "workspace", tmp_path / "alone" / "workspace"
     alone.parent.mkdir()

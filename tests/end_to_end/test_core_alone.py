@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from core_environment import REPOSITORY, make_core_environment
 
+pytestmark = pytest.mark.slow
+
 # in none of the core's requirements, however deep
 ABSENT = ("torch", "safetensors", "optuna", "tensorboard", "matplotlib", "transformers", "datasets", "ranx")
 SHOP = "user,item,timestamp,rating\n" + "".join(

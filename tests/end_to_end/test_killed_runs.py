@@ -15,6 +15,8 @@ import pytest
 from processes import Run, digests, leftovers, start
 from workbench import Workbench, write_small_dump
 
+pytestmark = pytest.mark.slow
+
 # Lines that a whole run prints for what it makes, roughly.
 LINES = 40
 

@@ -11,6 +11,8 @@ import pytest
 from ml.reproduction.claims import Claim, Protocol
 from orchestration.commands.reproduce import main, prepare
 
+pytestmark = pytest.mark.slow
+
 PROTOCOL = Protocol(
     name="rings",
     title="Rings",

@@ -220,6 +220,7 @@ mutation Launch($dataset: String!) {
 """
 
 
+@pytest.mark.slow
 def test_two_datasets_are_refreshed_at_once_on_postgres(postgres_url: str, tmp_path: Path, monkeypatch) -> None:
     home, names = tmp_path / "workspace", ("Beauty", "Toys")
     for name in names:

@@ -94,6 +94,7 @@ def in_charge(shop: Shop) -> Path | None:
     return Path(os.path.realpath(shop.paths.champion)) if shop.paths.champion.exists() else None
 
 
+@pytest.mark.slow
 def test_twenty_nights(shop: Shop, capfd: pytest.CaptureFixture) -> None:
     rng = random.Random(0)
     kinds: list[str] = ["none"]

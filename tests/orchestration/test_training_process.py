@@ -163,6 +163,7 @@ def test_checkpoints_that_nobody_will_take_up_are_removed(paths: DatasetPaths) -
     assert not removed.exists()
 
 
+@pytest.mark.slow
 def test_several_processes_share_the_work(paths: DatasetPaths) -> None:
     result, _ = trained(training_processes=2)
     assert result.success

@@ -88,6 +88,7 @@ def versions(result: dg.ExecuteInProcessResult) -> list[str]:
     return [result.asset_materializations_for_node(f"models__{name}")[0].tags["dagster/data_version"] for name in NAMES]
 
 
+@pytest.mark.slow
 def test_weights_are_those_of_one_training_after_the_other(paths: DatasetPaths) -> None:
     alone, said_alone, none = run(at_once=1)
     together, said, began = run(at_once=2)
@@ -98,6 +99,7 @@ def test_weights_are_those_of_one_training_after_the_other(paths: DatasetPaths) 
     assert all(len(epochs) == 2 for epochs in said.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("cores", "side_by_side"), [(2, False), (4, True)])
 def test_trainings_have_the_threads_that_were_asked_for(paths: DatasetPaths, cores: int, side_by_side: bool) -> None:
     result, _, began = run(cores, threads=2)

@@ -51,6 +51,7 @@ def _fitted(name: str, training_set: TrainingSet, epochs: int) -> SequentialReco
     return recommender.fit(training_set)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["tiger", "genrec"])
 def test_histories_without_a_pattern_are_learnt_by_heart(name):
     random = np.random.default_rng(0)

@@ -26,6 +26,8 @@ from ml.reports.render.html import render_html
 from ml.reports.render.markdown.model_card import model_card
 from ml.reports.words import over_time as words
 
+pytestmark = pytest.mark.usefixtures("empty_drawings")
+
 FIRST, SECOND, THIRD = over_time()
 CANDIDATE = Released("c" * 32, "chain", "Chain", "baseline", 9, "t", "train")
 CHAMPION = Released("b" * 32, "gone", "Gone", "model", 9, "t", "train")

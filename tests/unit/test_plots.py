@@ -72,6 +72,7 @@ def digest_of_all() -> str:
     return digest.hexdigest()
 
 
+@pytest.mark.slow
 def test_equal_content_gives_equal_bytes_in_another_process():
     here = digest_of_all()
     code = "import test_plots; print(test_plots.digest_of_all())"

@@ -17,6 +17,7 @@ def training_set():
     return made_up_training_set()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["most_popular", "markov_chain", "repeat_last"])
 def test_ranx_measures_what_we_measure(training_set, name: str) -> None:
     from ranx import evaluate

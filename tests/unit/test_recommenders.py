@@ -201,6 +201,7 @@ def test_fits_the_same_twice(factory, recommender, training_set, histories):
     )
 
 
+@pytest.mark.slow
 def test_another_process_recommends_and_saves_the_same(factory, recommender, histories, tmp_path, other_process):
     recommender.save(tmp_path)
     answer = recommender.recommend(histories, 10, exclude_seen=True)

@@ -106,6 +106,7 @@ def test_answers_as_the_recommender_does(factory, bundle, released, given, train
     assert lists.skipped == [0] * len(given[0])
 
 
+@pytest.mark.slow
 def test_another_process_answers_the_same(factory, bundle, released, given, other_process):
     lists = bundle.recommend(given[0], k=10, exclude_seen=True, times=given[1])
     assert other_process[str(released[factory.name][0])] == [lists.items, lists.scores, lists.skipped]
@@ -322,6 +323,7 @@ def in_a_process_without(modules: list[str], folder: Path) -> subprocess.Complet
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_needs_what_its_recommender_needs_alone(released):
     core = ["dagster", "dbt", "great_expectations", "orchestration", "duckdb", "transformers", "optuna", "matplotlib"]
     assert in_a_process_without([*core, "torch"], released["markov_chain"][0]).returncode == 0

@@ -30,10 +30,12 @@ def page(content) -> Page:
     return Page(render_html(content, made_up_run()))
 
 
+@pytest.mark.usefixtures("empty_drawings")
 def test_equal_content_gives_equal_bytes(content):
     assert render_html(made_up_content(), made_up_run()) == render_html(content, made_up_run())
 
 
+@pytest.mark.usefixtures("empty_drawings")
 def test_only_the_sections_on_cost_time_and_run_differ_between_runs(content):
     other = RunFacts("2031-01-01", {"processor": "another"}, {"tower": 1.0, "small": 2.0}, {"ranking": 9.0})
 
@@ -51,12 +53,14 @@ def test_only_the_sections_on_cost_time_and_run_differ_between_runs(content):
     assert all(one != another for one, another in zip(sections, other_sections, strict=True))
 
 
+@pytest.mark.usefixtures("empty_drawings")
 def test_without_facts_of_the_run_there_is_no_section_on_it(content):
     text = render_html(content)
     assert 'id="run"' not in text
     assert "#run" not in text
 
 
+@pytest.mark.usefixtures("empty_drawings")
 def test_empty_parts_leave_no_empty_sections():
     bare = ReportContent("Bare", board(row("chain", False, 0.05)))
     page = Page(render_html(bare))
@@ -71,6 +75,7 @@ def test_a_leaderboard_without_rows_or_with_nothing_but_zeros_is_shown():
     assert "0.0000" in render_html(ReportContent("Zeros", board(zeros)))
 
 
+@pytest.mark.usefixtures("empty_drawings")
 def test_nothing_is_loaded_and_nothing_runs(page, content):
     text = render_html(content, made_up_run())
     for tag in ("script", "link", "img", "iframe", "object", "embed", "base", "form", "image", "foreignobject"):
@@ -89,6 +94,7 @@ def test_nothing_is_loaded_and_nothing_runs(page, content):
     assert policy.startswith("default-src 'none'")
 
 
+@pytest.mark.usefixtures("empty_drawings")
 def test_hostile_text_in_every_place_changes_no_element(content):
     def rendered(before: str) -> Page:
         def change(text: str) -> str:
@@ -198,6 +204,7 @@ def _contrast(one: str, other: str) -> float:
     return (lighter + 0.05) / (darker + 0.05)
 
 
+@pytest.mark.usefixtures("empty_drawings")
 def test_a_report_replaces_the_one_before_and_leaves_nothing_beside_it(content, tmp_path):
     path = tmp_path / "made" / "report.html"
     bare = replace(content, training=(), history_lengths=())

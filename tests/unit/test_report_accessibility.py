@@ -59,6 +59,7 @@ const wide = [...document.body.querySelectorAll('*')]
 """
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.skipif(BROWSER is None, reason=ABSENT),
     pytest.mark.skipif(find_spec("axe_core_python") is None, reason="the package axe-core-python is not installed"),
 ]

@@ -17,6 +17,8 @@ from ml.reports.render.markdown import report as markdown
 from ml.reports.render.markdown.model_card import model_card
 from ml.reports.words import answers as words
 
+pytestmark = pytest.mark.usefixtures("empty_drawings")
+
 SPACE = "\N{NO-BREAK SPACE}"
 ONE = Answers("Re-ranked", "Small", answer_facts())
 

@@ -23,6 +23,8 @@ from ml.reports.render.markdown import report as markdown
 from ml.reports.render.markdown.model_card import model_card
 from ml.reports.words import beyond_accuracy as words
 
+pytestmark = pytest.mark.usefixtures("empty_drawings")
+
 
 @pytest.fixture
 def lake(tmp_path):

@@ -35,6 +35,8 @@ from ml.reports.render.write import (
     write_report,
 )
 
+pytestmark = pytest.mark.usefixtures("empty_drawings")
+
 
 @pytest.fixture(scope="module")
 def content() -> ReportContent:

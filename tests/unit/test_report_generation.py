@@ -18,6 +18,8 @@ from ml.reports.render.markdown import report as markdown
 from ml.reports.words import generation as words
 from ml.tables import Table
 
+pytestmark = pytest.mark.usefixtures("empty_drawings")
+
 _ABOUT = b"raw2rank"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from report_contents import made_up_content
 
 from ml.release.gate.bounds import BLOCKING, Bound, Limit
@@ -13,6 +14,8 @@ from ml.release.gate.findings import Cases, judge
 from ml.reports.render.html import render_html
 from ml.reports.render.markdown.model_card import model_card
 from ml.reports.render.release import decision_page
+
+pytestmark = pytest.mark.usefixtures("empty_drawings")
 
 TITLE = "<b>New</b> | model"
 

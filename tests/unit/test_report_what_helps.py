@@ -17,6 +17,8 @@ from ml.reports.render.markdown import report as markdown
 from ml.reports.render.markdown.model_card import model_card
 from ml.reports.words import what_helps as words
 
+pytestmark = pytest.mark.usefixtures("empty_drawings")
+
 SPACE = "\N{NO-BREAK SPACE}"
 
 

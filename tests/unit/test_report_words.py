@@ -20,6 +20,8 @@ from ml.reports.words import verdict as verdicts
 from ml.reports.words import wording
 from ml.reports.words.row_marks import row_marks
 
+pytestmark = pytest.mark.usefixtures("empty_drawings")
+
 
 @pytest.fixture(scope="module")
 def content() -> ReportContent:

@@ -127,6 +127,7 @@ def test_kept_ranks_give_the_metrics_of_the_lists(seed: int, targets: int, depth
         np.testing.assert_array_equal(metric_values(table, metric), expected[metric], err_msg=metric)
 
 
+@pytest.mark.slow
 @settings(max_examples=8, deadline=None)
 @given(seed=st.integers(0, 10_000), targets=st.integers(2, 6), depth=st.integers(10, 40))
 def test_metrics_of_several_targets_equal_ranx(seed: int, targets: int, depth: int) -> None:

@@ -118,6 +118,7 @@ def test_rows_have_length_one_or_none(texts):
         assert all((vectors[one] == vectors[other]).all() for other in range(one) if texts[one] == texts[other])
 
 
+@pytest.mark.slow
 def test_another_process_makes_the_same_bits():
     code = (
         "import hashlib; from ml.text.registry import create_encoder;"

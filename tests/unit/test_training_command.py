@@ -81,6 +81,7 @@ def _arguments(files: Path, recipe: str = "toy", **options: str) -> list[str]:
     return [word for name, value in known.items() for word in (f"--{name}", value)]
 
 
+@pytest.mark.slow
 def test_it_needs_torch_numpy_and_safetensors_alone(files):
     command = [sys.executable, "-c", BLOCKED, *_arguments(files, "toy_recjpq", codes=str(files / "codes"))]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)

@@ -220,6 +220,7 @@ def test_a_model_of_other_sizes_is_refused(pretrained):
         pretrained.begin(model, "all")
 
 
+@pytest.mark.slow
 def test_what_was_learnt_on_one_dataset_helps_on_another_before_it_is_finetuned(monkeypatch):
     """Titles follow one another alike in both: pre-trained weights rank the items of the target, fresh ones do not."""
     # so few texts would have too few dimensions to tell them from one another

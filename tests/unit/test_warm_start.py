@@ -206,6 +206,7 @@ def _with_recipe(folder: Path, recipe: Recipe, target: Path) -> Path:
     return target
 
 
+@pytest.mark.slow
 def test_equal_starts_give_equal_weights_and_other_starts_others(training_set, yesterday):
     def digest(start: Start | ColdStart | None) -> str:
         return fitted(toy_recipe(), training_set, start=start)._config()["weights_digest"]

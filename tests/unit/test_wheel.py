@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 REPOSITORY = Path(__file__).parents[2]
 PACKAGES = ("data_contracts", "dbt_project", "ml", "orchestration", "raw2rank")
 # left behind by use, in a checkout

@@ -56,6 +56,11 @@ def metadata_names(dataset: str) -> list[str]:
     ]
 
 
+def dataset_of_metadata(name: str) -> str:
+    """Name of the dataset that a file of metadata goes by: ``Toys`` of ``meta_Toys.json.gz``."""
+    return without_compression(name).removeprefix(METADATA_PREFIX).rpartition(".")[0]
+
+
 def looked_for(dataset: str, layout: str | None = None) -> str:
     """The file names that are recognised, for one layout or all, in words."""
     names = [f"{dataset}.{ending}" for ending in _JSON_ENDINGS if layout == "json_lines"]

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from ml.data.sources.description import FILE_NAME
-from ml.data.sources.names import METADATA_PREFIX, REVIEWS_PREFIX, dataset_of, without_compression
+from ml.data.sources.names import METADATA_PREFIX, REVIEWS_PREFIX, dataset_of, dataset_of_metadata, without_compression
 from ml.data.sources.patterns import is_file_or_parts
 
 _INTERACTIONS, _METADATA = "interactions", "metadata"
@@ -92,7 +92,7 @@ def _could_be_of(name: str, dataset: str, read: Mapping[str, Sequence[str]]) -> 
 def _is_of(name: str, others: Collection[str]) -> bool:
     """Whether a file goes by one of some other datasets. Orders_metadata.csv goes by no dataset of that name."""
     if name.startswith(METADATA_PREFIX):
-        return without_compression(name).removeprefix(METADATA_PREFIX).rpartition(".")[0] in others
+        return dataset_of_metadata(name) in others
     return not _looks_like_metadata(name) and dataset_of(name) in others
 
 

@@ -16,7 +16,7 @@ from ml.data.sources.amazon.v2014 import Metadata2014Lines
 from ml.data.sources.amazon.v2018 import MetadataLines, ReviewLines
 from ml.data.sources.amazon.v2023 import Metadata2023Lines, Review2023Lines
 from ml.data.sources.content import METADATA, NO_JSON, REVIEWS, Content, content_of, refusal
-from ml.data.sources.names import METADATA_PREFIX, metadata_names, without_compression
+from ml.data.sources.names import dataset_of_metadata, metadata_names, without_compression
 
 # the reviews of 2014 are laid out as those of 2018
 _REVIEW_KINDS = {"amazon_2014": "reviews of 2018", "amazon_2018": "reviews of 2018", "amazon_2023": "reviews of 2023"}
@@ -95,7 +95,7 @@ def find_metadata(folder: Path, dataset: str) -> tuple[str, ...]:
         LandingError: there are several.
     """
     there = [name for name in metadata_names(dataset) if (folder / name).is_file()]
-    own = [name for name in there if _dataset(name) == dataset] or there
+    own = [name for name in there if dataset_of_metadata(name) == dataset] or there
     if len(own) > 1:
         raise LandingError(
             f"{folder} holds both {' and '.join(own)}; take one of them away, or say which: "
@@ -116,10 +116,6 @@ def _unit(
     keys = content.keys if content is not None and content.kind != NO_JSON else ()
     make_reader = partial(reader, keys=keys, warnings=warnings, **options)
     return Unit((file,), layout, partial(read_lines, make_reader=make_reader, schema=schema))
-
-
-def _dataset(name: str) -> str:
-    return without_compression(name).removeprefix(METADATA_PREFIX).rpartition(".")[0]
 
 
 def land_reviews(files: list[Path], folder: Path, processes: int | None = None) -> Landed:
