@@ -9,13 +9,15 @@ Stages, each a process of its own on a dump of ``synthetic.py``:
 - *cleaning*: dbt with its tests, from landed Parquet to marts in Parquet (DuckDB limited to ``--memory``), less
   what the same takes on 10,000 reviews (dbt's start and parsing), which is no part of the growth;
 - *arrays*: the training set from the splits, in the process of the cleaning;
-- *epoch*: SASRec with sampled softmax, one epoch;
+- *epoch*: SASRec with sampled softmax and a dense table of items, one epoch;
 - *ranking*: the best items of the whole catalogue for every test user, by that model;
+- *codes*: eight codes of every item, by truncated SVD of the training histories;
+- *quantised epoch* and *quantised ranking*: the same of gSASRec on these codes (RecJPQ), ranked by PQTopK;
 - *evaluation*: 25 metrics of every test user for one recommender.
 
-The last three are measured on users drawn at random (``--users``), with the whole catalogue, and are multiplied by
-the number of all users. That is exact in the number of users as far as users cost the same, and leaves the growth
-with the catalogue to be measured.
+Epochs, rankings and evaluation are measured on users drawn at random (``--users``), with the whole catalogue, and are
+multiplied by the number of all users. That is exact in the number of users as far as users cost the same, and leaves
+the growth with the catalogue to be measured.
 
 For each stage and each of seconds, seconds of all cores and peak memory, ``a * reviews ** b`` is fitted by least
 squares of the logarithms. Reported are b with its 95 % interval (Student's t) and the prediction for ``--predict``
@@ -34,7 +36,7 @@ import statistics
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -48,15 +50,11 @@ AMAZON_2023 = 571_540_000
 SIZES = [MILLION, 3 * MILLION, 10 * MILLION, 30 * MILLION, 50 * MILLION]
 SMALLEST = 10_000
 AS_IN_A_RUN = {"tests": True, "export": True}
-RECIPE = "sasrec_sampled_softmax"
-LANDING, CLEANING, ARRAYS, EPOCH, RANKING, EVALUATION = STAGES = (
-    "landing",
-    "cleaning",
-    "arrays",
-    "epoch",
-    "ranking",
-    "evaluation",
-)
+DENSE, QUANTISED = "sasrec_sampled_softmax", "gsasrec_recjpq"
+LANDING, CLEANING, ARRAYS = "landing", "cleaning", "arrays"
+EPOCH, RANKING, CODES, EVALUATION = "epoch", "ranking", "codes", "evaluation"
+QUANTISED_EPOCH, QUANTISED_RANKING = "quantised epoch", "quantised ranking"
+STAGES = (LANDING, CLEANING, ARRAYS, EPOCH, RANKING, CODES, QUANTISED_EPOCH, QUANTISED_RANKING, EVALUATION)
 # a stage whose exponent lies above this with its whole interval grows faster than n log n: between 1 and 50 million,
 # n log n itself looks like an exponent of 1.06
 N_LOG_N = 1.06
@@ -69,6 +67,7 @@ def learn(clock: Clock, folder: str, users: int, seed: int = 0) -> dict:
     """One epoch over some users, then the lists of some test users, and their metrics; the catalogue stays whole."""
     import numpy as np
 
+    from ml.codes.svd import assign_svd_codes
     from ml.data.training_set import TrainingSet
     from ml.evaluation.metrics import metric_values, user_metrics
     from ml.evaluation.rankings import rank, rank_depth
@@ -81,17 +80,27 @@ def learn(clock: Clock, folder: str, users: int, seed: int = 0) -> dict:
     few = drawn[: max(1, len(drawn) // 10)]
     learned = _of_users(whole, drawn, few[:0])
     tested = _of_users(whole, few, few)
-    recipe = load_recipe(RECIPES / f"{RECIPE}.toml")
-    once = replace(recipe.training, max_epochs=1, max_steps=0, patience=1, validate_every_steps=0)
-    recommender = SequentialRecommender(
-        replace(recipe, training=once), seed, execution=Execution(threads=len(os.sched_getaffinity(0)))
-    )
-    spent = {}
-    with _processor(spent, EPOCH), clock.phase(EPOCH):
-        recommender.fit(learned)
-    with _processor(spent, RANKING), clock.phase(RANKING):
-        rankings = rank(recommender, tested, RECIPE, seed, exclude_seen=False)
-    with _processor(spent, EVALUATION), clock.phase(EVALUATION):
+    execution = Execution(threads=len(os.sched_getaffinity(0)))
+    spent: dict[str, float] = {}
+
+    def taken(stage: str) -> AbstractContextManager[None]:
+        both = ExitStack()
+        both.enter_context(_processor(spent, stage))
+        both.enter_context(clock.phase(stage))
+        return both
+
+    with taken(CODES):
+        codes = assign_svd_codes(whole, seed=seed)
+    for name, epoch, ranking in ((QUANTISED, QUANTISED_EPOCH, QUANTISED_RANKING), (DENSE, EPOCH, RANKING)):
+        recipe = load_recipe(RECIPES / f"{name}.toml")
+        once = replace(recipe.training, max_epochs=1, max_steps=0, patience=1, validate_every_steps=0)
+        given = codes if name == QUANTISED else None
+        recommender = SequentialRecommender(replace(recipe, training=once), seed, given, execution=execution)
+        with taken(epoch):
+            recommender.fit(learned)
+        with taken(ranking):
+            rankings = rank(recommender, tested, name, seed)
+    with taken(EVALUATION):
         table = user_metrics(rankings, tested)
         for name in ("recall", "ndcg", "mrr", "map", "precision"):
             for k in (1, 5, 10, 20, 50):
@@ -209,10 +218,14 @@ def _of_cleaning(run: Measurement, reviews: int, fixed: Measurement, disk: int) 
 
 def _of_model(run: Measurement, reviews: int) -> list[Cost]:
     found = run.found
+    of_users, of_cases = found["users"] / found["learned_users"], found["test_cases"] / found["ranked_users"]
     times = {
-        EPOCH: found["users"] / found["learned_users"],
-        RANKING: found["test_cases"] / found["ranked_users"],
-        EVALUATION: found["test_cases"] / found["ranked_users"],
+        CODES: 1.0,
+        EPOCH: of_users,
+        QUANTISED_EPOCH: of_users,
+        RANKING: of_cases,
+        QUANTISED_RANKING: of_cases,
+        EVALUATION: of_cases,
     }
     return [
         Cost(stage, reviews, run.phases[stage] * more, found["processor"][stage] * more, run.peak)
