@@ -1,7 +1,7 @@
 """How the cost of each stage grows with the number of reviews, and what that predicts for all of Amazon 2023.
 
     python benchmarks/scaling.py [--reviews 1000000 3000000 10000000 30000000 50000000] [--work FOLDER] [--json FILE]
-    python benchmarks/scaling.py --read benchmarks/results/scaling.json      # the tables again, nothing measured
+    python benchmarks/scaling.py --read scaling.json [more.json]      # the tables of earlier runs, nothing measured
 
 Stages, each a process of its own on a dump of ``synthetic.py``:
 
@@ -19,10 +19,11 @@ Epochs, rankings and evaluation are measured on users drawn at random (``--users
 multiplied by the number of all users. That is exact in the number of users as far as users cost the same, and leaves
 the growth with the catalogue to be measured.
 
-For each stage and each of seconds, seconds of all cores and peak memory, ``a * reviews ** b`` is fitted by least
-squares of the logarithms. Reported are b with its 95 % interval (Student's t) and the prediction for ``--predict``
-reviews with its 95 % interval for one new measurement. A prediction lies far outside of what was measured: it is as
-good as the law. The synthetic catalogue and its users grow with the number of reviews.
+For each stage and each of the seconds of all cores and the peak memory, ``a * reviews ** b`` is fitted by least squares
+of the logarithms; other work on the machine lengthens the seconds by the clock far more than those of the cores.
+Reported are b with its 95 % interval (Student's t) and the prediction for ``--predict`` reviews with its 95 % interval
+for one new measurement. A prediction lies far outside of what was measured: it is as good as the law. The synthetic
+catalogue and its users grow with the number of reviews.
 """
 
 from __future__ import annotations
@@ -300,40 +301,38 @@ def _exp(value: float) -> float:
 
 
 def measured_table(costs: list[Cost]) -> str:
-    """One row a size, one column a stage: seconds, seconds of all cores, memory."""
-    lines = ["| Reviews | " + " | ".join(STAGES) + " |", "|---" * (len(STAGES) + 1) + "|"]
-    for reviews in sorted({cost.reviews for cost in costs}):
-        row = {cost.stage: cost for cost in costs if cost.reviews == reviews}
-        cells = [_cell(row[stage]) if stage in row else "not run" for stage in STAGES]
-        lines.append(f"| {reviews:,} | {' | '.join(cells)} |")
+    """One row a stage, one column a size: medians of the seconds of all cores, and of the clock; memory."""
+    sizes = sorted({cost.reviews for cost in costs})
+    lines = ["| | " + " | ".join(f"{size:,}" for size in sizes) + " |", "|---" * (len(sizes) + 1) + "|"]
+    for stage in STAGES:
+        row = [[cost for cost in costs if cost.stage == stage and cost.reviews == size] for size in sizes]
+        lines.append(f"| {stage} | {' | '.join(_cell(runs) if runs else 'not run' for runs in row)} |")
     return "\n".join(lines) + "\n"
 
 
-def _cell(cost: Cost) -> str:
-    disk = f", {cost.disk / 1e9:.1f} GB on disk" if cost.disk else ""
-    return f"{_time(cost.seconds)} ({_time(cost.processor)} of processor), {cost.peak / 1e9:.1f} GB{disk}"
+def _cell(runs: list[Cost]) -> str:
+    processor, clock = (statistics.median(getattr(run, name) for run in runs) for name in ("processor", "seconds"))
+    return f"{_time(processor)} ({_time(clock)}), {max(run.peak for run in runs) / 1e9:.1f} GB"
 
 
-def law_table(costs: list[Cost], at: int, cores: int) -> str:
+def law_table(costs: list[Cost], at: int) -> str:
     """One row a stage: exponents, and the prediction."""
     lines = [
-        "| Stage | exponent of seconds | of processor | of memory "
-        f"| {at / 1e6:,.0f} million, {cores} cores | hours of processor | memory | n log n or less |",
-        "|---" * 8 + "|",
+        f"| Stage | sizes | exponent of processor | of memory | hours of processor at {at / 1e6:,.0f} million | memory "
+        "| n log n or less |",
+        "|---" * 7 + "|",
     ]
     for stage in STAGES:
         those = [cost for cost in costs if cost.stage == stage]
-        if len({cost.reviews for cost in those}) < 2:
-            lines.append(f"| {stage} |" + " not fitted |" * 7)
-            continue
         sizes = [cost.reviews for cost in those]
-        seconds = fit(sizes, [cost.seconds for cost in those], at)
-        processor = fit(sizes, [cost.processor for cost in those], at)
-        memory = fit(sizes, [cost.peak for cost in those], at)
+        if len(set(sizes)) < 2:
+            lines.append(f"| {stage} | {len(set(sizes))} |" + " not fitted |" * 5)
+            continue
+        processor, memory = fit(sizes, [cost.processor for cost in those], at), fit(sizes, [c.peak for c in those], at)
         verdict = "no" if processor.low > N_LOG_N else "yes" if processor.high <= N_LOG_N else "not certain"
         lines.append(
-            f"| {stage} | {_exponent(seconds)} | {_exponent(processor)} | {_exponent(memory)} "
-            f"| {_hours(seconds)} | {_hours(processor)} | {_gigabytes(memory)} | {verdict} |"
+            f"| {stage} | {len(set(sizes))} | {_exponent(processor)} | {_exponent(memory)} "
+            f"| {_predicted(processor, 3600, 'h')} | {_predicted(memory, 1e9, 'GB')} | {verdict} |"
         )
     return "\n".join(lines) + "\n"
 
@@ -342,13 +341,12 @@ def _exponent(law: Law) -> str:
     return f"{law.exponent:.2f} ({law.low:.2f} to {law.high:.2f})"
 
 
-def _hours(law: Law) -> str:
-    low, value, high = (seconds / 3600 for seconds in (law.predicted_low, law.predicted, law.predicted_high))
-    return f"{value:,.2f} h ({low:,.2f} to {high:,.2f})"
-
-
-def _gigabytes(law: Law) -> str:
-    return f"{law.predicted / 1e9:,.0f} GB ({law.predicted_low / 1e9:,.0f} to {law.predicted_high / 1e9:,.0f})"
+def _predicted(law: Law, unit: float, name: str) -> str:
+    """A prediction with its interval; of one that spans more than two orders of magnitude there is none."""
+    low, value, high = (each / unit for each in (law.predicted_low, law.predicted, law.predicted_high))
+    if high > 100 * low:
+        return "not determined"
+    return f"{value:,.3g} {name} ({low:,.3g} to {high:,.3g})"
 
 
 def _time(seconds: float) -> str:
@@ -361,7 +359,7 @@ def main() -> None:
     parser.add_argument("--landing", type=int, nargs="*", help="sizes to land too; all without it")
     parser.add_argument("--work", type=Path, default=REPOSITORY / "workspace" / "benchmarks", help="dumps go there")
     parser.add_argument("--json", type=Path, default=REPOSITORY / "benchmarks" / "results" / "scaling.json")
-    parser.add_argument("--read", type=Path, help="show what was measured before")
+    parser.add_argument("--read", type=Path, nargs="+", help="show what was measured before")
     parser.add_argument("--cores", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--memory", default="6GB", help="limit of DuckDB's memory")
     parser.add_argument("--users", type=int, default=50_000, help="that the epoch is measured on; a tenth is ranked")
@@ -369,8 +367,8 @@ def main() -> None:
     parser.add_argument("--keep", action="store_true", help="keep the dumps")
     given = parser.parse_args()
     if given.read:
-        told = json.loads(given.read.read_text())
-        show([Cost(**cost) for cost in told["costs"]], given.predict, told["cores"])
+        told = [json.loads(path.read_text()) for path in given.read]
+        show([Cost(**cost) for each in told for cost in each["costs"]], given.predict)
         return
     bench = Bench(given.work.resolve(), given.cores, script=Path(__file__).resolve())
     bench.work.mkdir(parents=True, exist_ok=True)
@@ -382,12 +380,12 @@ def main() -> None:
         # after each size: the largest take long
         given.json.parent.mkdir(parents=True, exist_ok=True)
         given.json.write_text(json.dumps({"cores": given.cores, "costs": [asdict(cost) for cost in costs]}, indent=1))
-    show(costs, given.predict, given.cores)
+    show(costs, given.predict)
 
 
-def show(costs: list[Cost], at: int, cores: int) -> None:
+def show(costs: list[Cost], at: int) -> None:
     print(measured_table(costs))
-    print(law_table(costs, at, cores))
+    print(law_table(costs, at))
 
 
 if __name__ == "__main__":
