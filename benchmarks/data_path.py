@@ -40,6 +40,7 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "benchmarks")]
+SCRIPT = Path(__file__).resolve()
 DATASET = "Synthetic"
 K_CORE, VALIDATION_USERS = 5, 512
 MILLION = 1_000_000
@@ -411,11 +412,13 @@ class Bench:
         work: folder for dumps and results of steps.
         cores: cores that a step may use.
         peers: folder with the packages of ``benchmarks/requirements.txt``, or ``None``.
+        script: whose steps are run.
     """
 
     work: Path
     cores: int
     peers: Path | None = None
+    script: Path = SCRIPT
 
     def measure(
         self, name: str, step: str, memory: str | None = None, cores: int | None = None, **arguments
@@ -428,7 +431,7 @@ class Bench:
             environment["RAW2RANK_DUCKDB_MEMORY"] = memory
         if self.peers:
             environment["PYTHONPATH"] = str(self.peers)
-        command = [sys.executable, str(Path(__file__).resolve()), "step", step, json.dumps(arguments)]
+        command = [sys.executable, str(self.script), "step", step, json.dumps(arguments)]
         log = self.work / "step.log"
         os.sync()
         with open(log, "w+") as output:
