@@ -71,7 +71,6 @@ def test_again_the_same_is_said_and_nothing_is_made(kept: Workbench) -> None:
     assert set(table(said).values()) <= {"passed", "warned"}
 
 
-@pytest.mark.slow
 def test_a_dump_that_lost_more_than_half_of_its_rows_is_drift(kept: Workbench) -> None:
     dump = kept.dumps / "Small.json.gz"
     lines = gzip.decompress(dump.read_bytes()).splitlines(keepends=True)

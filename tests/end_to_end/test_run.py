@@ -160,7 +160,6 @@ def test_every_asset_reads_what_it_declares_and_nothing_else(bench: Workbench, t
             assert version == made[key], key.to_user_string()
 
 
-@pytest.mark.slow
 def test_another_choice_of_recipes_trains_nothing_again(bench: Workbench) -> None:
     before = bench.materializations()
     code, said = bench.run(*FEW)
@@ -184,7 +183,6 @@ def test_the_same_bytes_under_another_compression_make_nothing_below_landing(ben
     assert remade(before, bench.materializations()) == {"landing/reviews", "evaluation/report"}
 
 
-@pytest.mark.slow
 def test_a_corrected_title_retrains_nothing_that_reads_no_text(bench: Workbench) -> None:
     before, versions = bench.materializations(), bench.versions()
     interactions = pq.read_table(bench.lake("marts", "interactions.parquet"), columns=["item_id"])
@@ -216,7 +214,6 @@ def test_a_changed_dump_makes_again_what_depends_on_it(bench: Workbench) -> None
     assert after["landing/metadata"] == before["landing/metadata"]
 
 
-@pytest.mark.slow
 def test_another_fit_fits_everything_again_and_makes_no_data_and_no_codes(bench: Workbench) -> None:
     before, versions = bench.materializations(), bench.versions()
     code, said = bench.run(*FEW, "--fit-on", "train+validation")
@@ -238,7 +235,6 @@ def test_another_fit_fits_everything_again_and_makes_no_data_and_no_codes(bench:
     assert max(weights["validation ndcg@10 of parts"].values()) < 0.5
 
 
-@pytest.mark.slow
 def test_another_seed_makes_another_split_and_other_models(bench: Workbench) -> None:
     versions = bench.versions()
     code, said = bench.run(*ANOTHER_SPLIT)
@@ -250,7 +246,6 @@ def test_another_seed_makes_another_split_and_other_models(bench: Workbench) -> 
     assert json.loads(bench.lake("models", "tiny_softmax", "config.json").read_text())["validate_with_seen_excluded"]
 
 
-@pytest.mark.slow
 def test_what_is_random_is_compared_over_its_seeds(bench: Workbench) -> None:
     before = bench.materializations()
     code, said = bench.run(*ANOTHER_SPLIT, "--seeds", "2", "--audit-model", "tiny_softmax")
