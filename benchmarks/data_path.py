@@ -338,10 +338,10 @@ STEPS: dict[str, Callable[..., dict]] = {
 }
 
 
-def run_step(name: str, arguments: dict) -> None:
+def run_step(steps: dict[str, Callable[..., dict]], name: str, arguments: dict) -> None:
     """Run a step in this process and print what it found."""
     clock = Clock()
-    found = STEPS[name](clock, **arguments)
+    found = steps[name](clock, **arguments)
     print(json.dumps({"phases": clock.phases, "found": found}))
 
 
@@ -940,7 +940,7 @@ def main() -> None:
     step.add_argument("arguments", type=json.loads)
     given = parser.parse_args()
     if given.command == "step":
-        run_step(given.name, given.arguments)
+        run_step(STEPS, given.name, given.arguments)
         return
     bench = Bench(given.work.resolve(), given.cores, given.peers and given.peers.resolve())
     bench.work.mkdir(parents=True, exist_ok=True)

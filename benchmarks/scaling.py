@@ -44,7 +44,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "benchmarks")]
 
-from data_path import MILLION, Bench, Clock, Measurement, clean, land  # noqa: E402
+from data_path import MILLION, Bench, Clock, Measurement, clean, land, run_step  # noqa: E402
 
 # of the reviews of all categories of Amazon 2023, as its authors count them
 AMAZON_2023 = 571_540_000
@@ -390,8 +390,6 @@ def show(costs: list[Cost], at: int) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["step"]:
-        began = Clock()
-        result = STEPS[sys.argv[2]](began, **json.loads(sys.argv[3]))
-        print(json.dumps({"phases": began.phases, "found": result}))
+        run_step(STEPS, sys.argv[2], json.loads(sys.argv[3]))
     else:
         main()

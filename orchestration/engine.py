@@ -28,7 +28,7 @@ ENGINES = ("duckdb", "spark")
 _BESIDE = REPOSITORY / ".venv-spark" / "bin" / "python"
 _PACKAGES = ("dbt-core", "dbt-spark", "pyspark")
 _VERSIONS = f"""
-import importlib.metadata, importlib.util, json
+import importlib.metadata, json
 def version(name):
     try:
         return importlib.metadata.version(name)

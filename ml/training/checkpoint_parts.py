@@ -44,7 +44,8 @@ def write_parts(path: Path, binding: str, description: dict[str, Any], tensors: 
     from torch.distributed.checkpoint.api import CheckpointException
 
     world = World.current()
-    folder = _folder(path, _number(path) + 1)
+    number = _number(path) + 1
+    folder = _folder(path, number)
     world.wait()  # for all to have read the number, and for what a killed run has left there to be cleared
     if world.is_first:
         shutil.rmtree(folder, ignore_errors=True)
@@ -57,7 +58,7 @@ def write_parts(path: Path, binding: str, description: dict[str, Any], tensors: 
         failure, _ = next(iter(error.failures.values()))
         raise failure from error
     if world.is_first:
-        known = {"format": FORMAT, "binding": binding, "number": _number(path) + 1, **description}
+        known = {"format": FORMAT, "binding": binding, "number": number, **description}
         with atomic_file(path) as file:
             file.write_text(json.dumps(known), encoding="utf-8")
         for other in path.parent.glob(f"{path.stem}.parts-*"):

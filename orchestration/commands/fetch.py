@@ -7,7 +7,6 @@ from there.
 from __future__ import annotations
 
 import sys
-from typing import Any
 
 from orchestration.commands.sharing import share
 from orchestration.exits import ends_plainly
@@ -16,13 +15,7 @@ from orchestration.exits import ends_plainly
 @ends_plainly
 def main(arguments: list[str] | None = None) -> int:
     """0 where it was done."""
-    return share(arguments, "make fetch", __doc__, _fetch)
-
-
-def _fetch() -> Any:
-    from orchestration.shared_lake import fetch
-
-    return fetch
+    return share(arguments, "fetch", __doc__)
 
 
 if __name__ == "__main__":

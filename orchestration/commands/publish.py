@@ -7,7 +7,6 @@ Published are the landing, the staged tables and the marts, as a state that beco
 from __future__ import annotations
 
 import sys
-from typing import Any
 
 from orchestration.commands.sharing import share
 from orchestration.exits import ends_plainly
@@ -16,13 +15,7 @@ from orchestration.exits import ends_plainly
 @ends_plainly
 def main(arguments: list[str] | None = None) -> int:
     """0 where it was done."""
-    return share(arguments, "make publish", __doc__, _publish)
-
-
-def _publish() -> Any:
-    from orchestration.shared_lake import publish
-
-    return publish
+    return share(arguments, "publish", __doc__)
 
 
 if __name__ == "__main__":

@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Literal
 
 from orchestration.exits import EXIT_FAILED
 
-if TYPE_CHECKING:
-    import dagster as dg
 
-    from orchestration.paths import DatasetPaths
-
-
-def share(
-    arguments: list[str] | None,
-    command: str,
-    description: str | None,
-    act: Callable[[], Callable[[dg.DagsterInstance, DatasetPaths], str]],
-) -> int:
-    """Do something with the data of a dataset in the shared lake, and say what was done; the exit code.
+def share(arguments: list[str] | None, verb: Literal["publish", "fetch"], description: str | None) -> int:
+    """Publish or fetch the data of a dataset, and say what was done; the exit code.
 
     Args:
         arguments: of the command line.
-        command: as the user gives it, ``make publish``.
+        verb: a function of :mod:`orchestration.shared_lake`.
         description: for ``--help``.
-        act: imports what is done with the dataset, once the arguments are known to be right; it returns the sentence.
     """
+    command = f"make {verb}"
     from orchestration.options import Parser
 
     parser = Parser(prog=command, description=description)
@@ -39,14 +28,14 @@ def share(
     from orchestration.commands.run import working_on
     from orchestration.dataset_lock import DatasetBusy
     from orchestration.paths import Workspace
-    from orchestration.shared_lake import required_lake_of
+    from orchestration.shared_lake import fetch, publish, required_lake_of
 
     workspace = Workspace.current()
     try:
         paths = workspace.dataset(chosen.dataset)
         required_lake_of(chosen.dataset)
         with working_on(workspace, paths, command, wait=not chosen.no_wait) as instance:
-            say(act()(instance, paths))
+            say({"publish": publish, "fetch": fetch}[verb](instance, paths))
     except (ValueError, DatasetBusy) as error:
         problem(str(error))
         return EXIT_FAILED

@@ -53,8 +53,7 @@ class State:
 
     @classmethod
     def of(cls, assets: dict[str, dict[str, Any]], notes: dict[str, Any]) -> State:
-        text = json.dumps([assets, notes], sort_keys=True)
-        return cls(hashlib.sha256(text.encode()).hexdigest()[:_DIGITS], assets, notes)
+        return cls(_digest([assets, notes]), assets, notes)
 
     def files(self) -> dict[str, tuple[str, int, str]]:
         """Key, bytes and SHA-256 of each file, by its path in a lake on disk.
@@ -215,8 +214,11 @@ def _described(path: Path) -> dict[str, Any]:
         each.relative_to(root).as_posix(): {"bytes": each.stat().st_size, "sha256": sha256_of_file(each)}
         for each in ([path] if kind == "file" else _files(path))
     }
-    text = json.dumps([kind, files], sort_keys=True)
-    return {"digest": hashlib.sha256(text.encode()).hexdigest()[:_DIGITS], "kind": kind, "files": files}
+    return {"digest": _digest([kind, files]), "kind": kind, "files": files}
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:_DIGITS]
 
 
 def _files(folder: Path) -> list[Path]:
