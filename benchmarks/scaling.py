@@ -137,6 +137,7 @@ def _of_users(whole, users, tested):
         before_test=None,
         later_targets=None,
         validation_times=None,
+        unmeasured=None,
     )
 
 
