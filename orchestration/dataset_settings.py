@@ -18,8 +18,9 @@ from ml.config import nearest
 from ml.data.files import DamagedFile, read_json, sha256_of_file, whole
 from ml.data.setting_names import RENAMED, by_first_name, by_new_name, notice
 from ml.recommenders.check_choice import check_audit_model, check_recipes
+from ml.recommenders.choice import chosen_names
 from ml.recommenders.needs import may_be_refused
-from ml.recommenders.registry import chosen_names, recipes, recommender_names, registry
+from ml.recommenders.registry import recipes, recommender_names, registry
 from ml.release.gate.choice import NONE
 from orchestration.options import kind_of, reader, shown_default
 from orchestration.paths import Workspace
