@@ -2,7 +2,7 @@
 
     make install-spark
     python benchmarks/engines.py [--reviews 100000 300000 1000000] [--work FOLDER] [--json FILE]
-    python benchmarks/engines.py --read engines.json      # the table of an earlier run, nothing measured
+    python benchmarks/engines.py --read engines.json [more.json]      # the table of earlier runs, nothing measured
 
 Each engine runs ``dbt run`` in a process of its own, for each size and once for a dump of 10,000 reviews, which has
 hardly anything to clean: that is the engine's start, dbt's parsing and the statements themselves. Reported are the
@@ -19,11 +19,12 @@ import argparse
 import json
 import os
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -126,31 +127,34 @@ def processor_of_session(leader: int) -> dict[int, float]:
 
 
 def table(runs: Sequence[Run]) -> str:
-    """One row a size, without the fixed cost of each engine, which is a row of its own."""
-    by = {(run.engine, run.reviews): run for run in runs}
-    fixed = {engine: by[engine, SMALLEST] for engine in ENGINES}
+    """One row a size, without the fixed cost of each engine, which is a row of its own; medians where a size was
+    measured several times."""
+
+    def median(engine: str, reviews: int, of: str) -> float:
+        same = [run for run in runs if (run.engine, run.reviews) == (engine, reviews)]
+        return statistics.median(getattr(run, of) for run in same)
+
+    def grown(engine: str, reviews: int, of: str) -> float:
+        return median(engine, reviews, of) - median(engine, SMALLEST, of)
+
+    def cells(of_run: Callable[[str, int, str], float], reviews: int) -> str:
+        shown = (
+            f"{of_run(engine, reviews, 'processor'):.1f} s ({of_run(engine, reviews, 'clock'):.1f} s)"
+            for engine in ENGINES
+        )
+        return " | ".join(shown)
+
     lines = [
         "| Reviews | DuckDB, processor (clock) | Spark | Spark / DuckDB, processor |",
         "|---|---|---|---|",
-        f"| fixed cost | {_seconds(fixed['duckdb'])} | {_seconds(fixed['spark'])} | |",
+        f"| fixed cost | {cells(median, SMALLEST)} | |",
     ]
     for reviews in sorted({run.reviews for run in runs} - {SMALLEST}):
-        grown = {
-            engine: Run(
-                engine,
-                reviews,
-                by[engine, reviews].processor - fixed[engine].processor,
-                by[engine, reviews].clock - fixed[engine].clock,
-            )
-            for engine in ENGINES
-        }
-        ratio = grown["spark"].processor / grown["duckdb"].processor
-        lines.append(f"| {reviews:,} | {_seconds(grown['duckdb'])} | {_seconds(grown['spark'])} | {ratio:.1f} |")
+        duckdb, spark = (grown(engine, reviews, "processor") for engine in ENGINES)
+        # what is as small as the noise of the fixed cost has no ratio
+        ratio = f"{spark / duckdb:.1f}" if duckdb > 0.1 * median("duckdb", SMALLEST, "processor") else ""
+        lines.append(f"| {reviews:,} | {cells(grown, reviews)} | {ratio} |")
     return "\n".join(lines) + "\n"
-
-
-def _seconds(run: Run) -> str:
-    return f"{run.processor:.1f} s ({run.clock:.1f} s)"
 
 
 def main() -> None:
@@ -158,10 +162,10 @@ def main() -> None:
     parser.add_argument("--reviews", type=int, nargs="+", default=SIZES)
     parser.add_argument("--work", type=Path, default=REPOSITORY / "workspace" / "benchmarks", help="dumps go there")
     parser.add_argument("--json", type=Path, default=REPOSITORY / "benchmarks" / "results" / "engines.json")
-    parser.add_argument("--read", type=Path, help="show what was measured before")
+    parser.add_argument("--read", type=Path, nargs="+", help="show what was measured before")
     given = parser.parse_args()
     if given.read:
-        print(table([Run(**run) for run in json.loads(given.read.read_text())]))
+        print(table([Run(**run) for path in given.read for run in json.loads(path.read_text())]))
         return
     work = given.work.resolve()
     work.mkdir(parents=True, exist_ok=True)
