@@ -74,8 +74,8 @@ def loss_among_own(
     else:
         if any(isinstance(each, RowTable) and each.reader is not None for each in embedding.modules()):
             raise RuntimeError(
-                f"negatives of each position's own do not go with the rows of a table within {type(embedding).__name__}: "
-                'set rows = "all" in the table optimiser of the recipe'
+                f"negatives of each position's own do not go with a table within {type(embedding).__name__} that is "
+                'read by its rows: set rows = "all" in the table optimiser of the recipe'
             )
         inputs = tuple(embedding.parameters())
         at_once, scorer = rows_at_once(columns * 8, states.device), _Differentiated

@@ -1,9 +1,9 @@
-"""Adam for large tables: a step costs what the rows cost that it reads, and the weights are those of Adam up to rounding.
+"""Adam for large tables: a step costs what the rows cost that it reads, and the weights are Adam's up to rounding.
 
-:class:`AdamOfTouchedRows` is ``torch.optim.AdamW`` whose tables (:mod:`ml.models.row_table`) are updated a few rows at a
+:class:`AdamOfTouchedRows` is ``torch.optim.AdamW`` whose tables (:mod:`ml.models.row_table`) are updated some rows at a
 time. A row is brought up to date when a step reads it, by :mod:`ml.training.unread_steps`, and takes part in that step
-as in any other; the rows that no step has read are brought up to date before all are needed, at the end of an epoch. No
-gradient of the size of a table is made.
+as in any other. Before all rows are needed, at the end of an epoch, those that were not read since are brought up to
+date, too. No gradient of the size of a table is made.
 
 Not to be mistaken for the sparse or lazy forms of Adam, which leave a row alone in the steps that do not read it, and
 lead to other weights.
@@ -11,9 +11,10 @@ lead to other weights.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -81,7 +82,7 @@ class AdamOfTouchedRows(torch.optim.AdamW):
     def reading(self) -> Iterator[None]:
         """Within it, rows of the tables are read through this optimiser."""
         for table in self.tables:
-            table.module.reader = lambda rows, table=table: self._read(table, rows)
+            table.module.reader = partial(self._read, table)
         try:
             yield
         finally:
@@ -101,7 +102,7 @@ class AdamOfTouchedRows(torch.optim.AdamW):
         return part, places
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
         """Take a step with the gradients of what was read since the last one.
 
         Raises:
@@ -110,7 +111,7 @@ class AdamOfTouchedRows(torch.optim.AdamW):
         for table in self.tables:
             if table.module.weight.grad is not None:
                 raise RuntimeError(
-                    f"the loss reads all of {table.name}, and not by its rows alone: set rows = \"all\" in the table "
+                    f'the loss reads all of {table.name}, and not by its rows alone: set rows = "all" in the table '
                     "optimiser of the recipe"
                 )
         super().step()
@@ -223,6 +224,12 @@ def reading_rows(optimiser: torch.optim.Optimizer) -> Iterator[None]:
         return
     with optimiser.reading():
         yield
+
+
+def can_take_over(optimiser: torch.optim.Optimizer, state: Iterable[str]) -> bool:
+    """Whether an optimiser can go on from state with these names: not from rows that are not up to date, if it updates
+    all rows in each step."""
+    return isinstance(optimiser, AdamOfTouchedRows) or not any(name.endswith("/last") for name in state)
 
 
 def catch_up(optimiser: torch.optim.Optimizer) -> None:

@@ -7,12 +7,12 @@ steps since ``s``, the last step that the row took part in,
     a_k = rate_t beta1^k / (1 - beta1^t)                      c_k = beta2^(k/2) / sqrt(1 - beta2^t)
 
 where ``m`` and ``v`` are the row's means as they were at ``s``. They appear in every step alike, so that the sum over
-all steps that were missed is a function of ``sqrt(v)`` alone, ``R(sqrt(v)) = sum_k a_k / (c_k sqrt(v) + epsilon)``, which
-is the same for all rows with the same ``s``. With ``x_k = 1 / c_k`` it is an integral of ``x / (sqrt(v) + epsilon x)``
-with the weights ``a_k``, and is taken by the Gaussian quadrature of two nodes, which follows from the sums
-``sum_k a_k x_k^p`` for ``p`` from 0 to 3: exact where ``sqrt(v)`` is far above ``epsilon`` or far below it, and where one
-step was missed. Between, where ``sqrt(v)`` is about ``epsilon``, it differs by less than 1e-4 of the movement after the
-first hundred steps, and by less than 1 % in the first ten (with betas of .9 and .98; for .999 by a tenth of that).
+all steps that were missed is ``m`` times a function of ``q = sqrt(v)`` alone, ``R(q) = sum_k a_k / (c_k q + epsilon)``,
+the same for all rows with the same ``s``. With ``x_k = 1 / c_k`` it is an integral of ``x / (q + epsilon x)`` with the
+weights ``a_k``, and is taken by the Gaussian quadrature of two nodes, which follows from the sums ``sum_k a_k x_k^p``
+for ``p`` from 0 to 3. It is exact where ``q`` is far above ``epsilon`` or far below it, and where one step was missed.
+Between, where ``q`` is about ``epsilon``, it differs by less than 1e-4 of the movement after the first hundred steps,
+and by less than 1 % in the first ten, with betas of .9 and .98; less with .999.
 
 The moving average of the weights is linear in ``w``, in itself and in another such function, with weights that say how
 much of each ``a_k`` has reached the average.
@@ -154,13 +154,11 @@ class UnreadSteps:
 
     def _grow(self) -> None:
         more = self._sums.shape[1]
-        self._sums, self._average_sums = (np.pad(each, ((0, 0), (0, more))) for each in (self._sums, self._average_sums))
-        self._movement, self._average_movement = (
-            np.concatenate([each, _no_movement(more)], axis=1) for each in (self._movement, self._average_movement)
-        )
-        self._shrunk, self._decayed, self._reached = (
-            np.pad(each, (0, more)) for each in (self._shrunk, self._decayed, self._reached)
-        )
+        for name in ("_sums", "_average_sums", "_shrunk", "_decayed", "_reached"):
+            known = getattr(self, name)
+            setattr(self, name, np.concatenate([known, np.zeros((*known.shape[:-1], more))], axis=-1))
+        for name in ("_movement", "_average_movement"):
+            setattr(self, name, np.concatenate([getattr(self, name), _no_movement(more)], axis=1))
 
 
 def suits(betas: tuple[float, float]) -> bool:
@@ -178,8 +176,8 @@ def _no_movement(columns: int) -> np.ndarray:
 def _of_two_nodes(sums: np.ndarray, epsilon: float) -> np.ndarray:
     """Numbers of ``R`` from sums of ``a x^p``, ``[4, columns]`` both.
 
-    With the nodes ``x1`` and ``x2`` and their weights, ``R(q)`` is the sum of ``weight x / (q + epsilon x)``; written as
-    one fraction it takes the sum and the product of the nodes, for which no root is needed.
+    ``R(q)`` is the sum of ``weight x / (q + epsilon x)`` over both nodes. Written as one fraction it takes the sum of
+    the nodes and their product, for which no root is needed.
     """
     if not sums[0].all():
         numbers = _no_movement(sums.shape[1])
@@ -192,6 +190,4 @@ def _of_two_nodes(sums: np.ndarray, epsilon: float) -> np.ndarray:
     spread = variance > _NO_SPREAD * mean * mean
     skew = np.divide(third, variance, out=np.zeros_like(third), where=spread)
     product = mean * (mean + skew) - np.where(spread, variance, 0)
-    return np.stack(
-        [sums[1], epsilon * product * sums[0], epsilon * (2 * mean + skew), epsilon * epsilon * product]
-    )
+    return np.stack([sums[1], epsilon * product * sums[0], epsilon * (2 * mean + skew), epsilon * epsilon * product])
