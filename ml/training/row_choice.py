@@ -22,7 +22,7 @@ from ml.training.touched_rows import tables_of
 from ml.training.trainable import ScoredSequences, Trainable
 from ml.training.unread_steps import suits
 
-# measured on a processor, where both ways take as long at some 15,000 rows (`benchmarks/training.py rows`)
+# on a processor both ways take as long at some 20,000 to 30,000 rows (benchmarks/large_tables.py)
 LEAST_ROWS = 50_000
 KEY = "optimiser.rows"
 
