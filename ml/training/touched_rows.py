@@ -151,7 +151,7 @@ class AdamOfTouchedRows(torch.optim.AdamW):
         weight.index_copy_(0, rows, values)
         state["exp_avg"].index_copy_(0, rows, mean)
         state["exp_avg_sq"].index_copy_(0, rows, square)
-        state["last"].index_fill_(0, rows, int(step))
+        state["last"].index_fill_(0, rows, self.unread.step + 1)
         if self.average.decay:
             average = self.average.averages[table.name]
             average.index_copy_(0, rows, average.index_select(0, rows).lerp_(values, 1 - average_decay))
@@ -191,6 +191,7 @@ class AdamOfTouchedRows(torch.optim.AdamW):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Also of an optimiser that updates all rows in each step."""
         super().load_state_dict(state_dict)
+        start = now = 0
         for table in self.tables:
             state = self.state[table.module.weight]
             step = state["step"]
@@ -199,9 +200,10 @@ class AdamOfTouchedRows(torch.optim.AdamW):
             # torch gives all state the type of the weights
             state["last"] = last.to(torch.int32).clone()
             start, now = int(state["start"]), int(step)
-            self.unread.restart(start)
-            for passed in range(start, now):
-                self.unread.advance(self.settings.learning_rate_of(passed), self.average.decay_at(passed))
+        # the same for all tables
+        self.unread.restart(start)
+        for passed in range(start, now):
+            self.unread.advance(self.settings.learning_rate_of(passed), self.average.decay_at(passed))
 
     def _group_of(self, weight: nn.Parameter) -> dict[str, Any]:
         return next(group for group in self.param_groups if any(each is weight for each in group["params"]))

@@ -68,7 +68,7 @@ class UnreadSteps:
     """The sums for every step that may be the last one of a row.
 
     Args:
-        betas: decay of Adam's means; see :func:`suits`.
+        betas: decay of Adam's means, which :func:`suits`.
         epsilon: of Adam.
         weight_decay: decoupled.
         start: steps that were taken before; rows are as of this step or a later one.
