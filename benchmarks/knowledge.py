@@ -51,9 +51,10 @@ from ml.evaluation.what_helps.counterpart import Counterpart
 from ml.number_format import duration, metric_value, p_figure, signed_metric, size
 from ml.number_format import interval as interval_text
 from ml.recommender import MODEL
+from ml.recommenders.choice import needed_pretrained
 from ml.recommenders.counterparts import counterparts
 from ml.recommenders.fit import Conditions, depends_on_seed, fit
-from ml.recommenders.registry import Registry, needed_pretrained, registry
+from ml.recommenders.registry import Registry, registry
 from ml.reports.render.markdown.table import table as markdown_table
 from ml.tables import Cell
 from ml.training.runtime import DEFAULT_THREADS

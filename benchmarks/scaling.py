@@ -10,7 +10,8 @@ Stages, each a process of its own on a dump of ``synthetic.py``:
   what the same takes on 10,000 reviews (dbt's start and parsing), which is no part of the growth;
 - *arrays*: the training set from the splits, in the process of the cleaning;
 - *epoch*: SASRec with sampled softmax and a dense table of items, one epoch;
-- *ranking*: the best items of the whole catalogue for every test user, by that model;
+- *ranking*: the best items of the whole catalogue for every test user, by that model; and the same for a sample of at
+  most 20,000 of them (``TEST_USERS=20000``);
 - *codes*: eight codes of every item, by truncated SVD of the training histories;
 - *quantised epoch* and *quantised ranking*: the same of gSASRec on these codes (RecJPQ), ranked by PQTopK;
 - *evaluation*: 25 metrics of every test user for one recommender.
@@ -54,8 +55,13 @@ AS_IN_A_RUN = {"tests": True, "export": True}
 DENSE, QUANTISED = "sasrec_sampled_softmax", "gsasrec_recjpq"
 LANDING, CLEANING, ARRAYS = "landing", "cleaning", "arrays"
 EPOCH, RANKING, CODES, EVALUATION = "epoch", "ranking", "codes", "evaluation"
+TEST_USERS = 20_000
+RANKING_OF_SAMPLE = f"ranking, {TEST_USERS:,} test users"
 QUANTISED_EPOCH, QUANTISED_RANKING = "quantised epoch", "quantised ranking"
-STAGES = (LANDING, CLEANING, ARRAYS, EPOCH, RANKING, CODES, QUANTISED_EPOCH, QUANTISED_RANKING, EVALUATION)
+STAGES = (
+    *(LANDING, CLEANING, ARRAYS, EPOCH, RANKING, RANKING_OF_SAMPLE),
+    *(CODES, QUANTISED_EPOCH, QUANTISED_RANKING, EVALUATION),
+)
 # a stage whose exponent lies above this with its whole interval grows faster than n log n: between 1 and 50 million,
 # n log n itself looks like an exponent of 1.06
 N_LOG_N = 1.06
@@ -137,6 +143,7 @@ def _of_users(whole, users, tested):
         before_test=None,
         later_targets=None,
         validation_times=None,
+        unmeasured=None,
     )
 
 
@@ -220,17 +227,20 @@ def _of_cleaning(run: Measurement, reviews: int, fixed: Measurement, disk: int) 
 def _of_model(run: Measurement, reviews: int) -> list[Cost]:
     found = run.found
     of_users, of_cases = found["users"] / found["learned_users"], found["test_cases"] / found["ranked_users"]
-    times = {
-        CODES: 1.0,
-        EPOCH: of_users,
-        QUANTISED_EPOCH: of_users,
-        RANKING: of_cases,
-        QUANTISED_RANKING: of_cases,
-        EVALUATION: of_cases,
-    }
+    of_sample = min(found["test_cases"], TEST_USERS) / found["ranked_users"]
+    # stage, the phase that was measured, and how many times as many users it stands for
+    stages = [
+        (CODES, CODES, 1.0),
+        (EPOCH, EPOCH, of_users),
+        (QUANTISED_EPOCH, QUANTISED_EPOCH, of_users),
+        (RANKING, RANKING, of_cases),
+        (RANKING_OF_SAMPLE, RANKING, of_sample),
+        (QUANTISED_RANKING, QUANTISED_RANKING, of_cases),
+        (EVALUATION, EVALUATION, of_cases),
+    ]
     return [
-        Cost(stage, reviews, run.phases[stage] * more, found["processor"][stage] * more, run.peak)
-        for stage, more in times.items()
+        Cost(stage, reviews, run.phases[phase] * more, found["processor"][phase] * more, run.peak)
+        for stage, phase, more in stages
     ]
 
 

@@ -18,8 +18,9 @@ from ml.config import nearest
 from ml.data.files import DamagedFile, read_json, sha256_of_file, whole
 from ml.data.setting_names import RENAMED, by_first_name, by_new_name, notice
 from ml.recommenders.check_choice import check_audit_model, check_recipes
+from ml.recommenders.choice import chosen_names
 from ml.recommenders.needs import may_be_refused
-from ml.recommenders.registry import chosen_names, recipes, recommender_names, registry
+from ml.recommenders.registry import recipes, recommender_names, registry
 from ml.release.gate.choice import NONE
 from orchestration.options import kind_of, reader, shown_default
 from orchestration.paths import Workspace
@@ -30,7 +31,7 @@ from orchestration.settings_file import SETTINGS_TABLE, RegistrationError, place
 _DESCRIPTIONS = {
     "dataset": "How the interactions are filtered, ordered and split.",
     "training": "The seed of code assignment, random baselines and training.",
-    "folds": "At how many dates everything is fitted and measured.",
+    "folds": "At how many dates everything is fitted and measured, and on how many users.",
     "fit": "What the final fit of every recommender reads, and what models start from.",
     "ranking": "Whether seen items are left out of the rankings, of validation users too.",
     "pretraining": "Which other datasets models are pre-trained on, and what these hold.",
@@ -44,7 +45,7 @@ _DESCRIPTIONS = {
 SLICES = {name: (description, settings_of(name)) for name, description in _DESCRIPTIONS.items()}
 # settings that came later than the first workspaces; what these hold was made with the default
 YOUNGER = (
-    *("last_items", "cold_items", "folds", "fold_days", "warm_start", "release", "release_fit_on"),
+    *("last_items", "cold_items", "folds", "fold_days", "test_users", "warm_start", "release", "release_fit_on"),
     *("recommend_items", "recommend_where", "recommend_only", "recommend_without"),
 )
 # settings that name files of item ids, whose content is a part of the choice

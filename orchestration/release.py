@@ -125,7 +125,8 @@ def promote(paths: DatasetPaths, version: str = "", reason: str = "", run: str =
 
     Args:
         paths: of the dataset.
-        version: the first digits of its digest; empty for the present candidate.
+        version: the first digits of its digest, or of its version as ``make history`` lists it; empty for the present
+            candidate.
         reason: why, for the history.
         run: the Dagster run, for the history.
 
@@ -278,16 +279,22 @@ def releases(paths: DatasetPaths) -> Iterator[tuple[str, Path]]:
                 continue
 
 
-def _find(paths: DatasetPaths, version: str) -> Path:
-    known: dict[str, Path] = {}
+def _find(paths: DatasetPaths, asked: str) -> Path:
+    """The release whose digest begins so; or whose version on disk does, which is what ``make history`` lists."""
+    wanted = asked.strip().lower()
+    known: dict[str, list[Path]] = {}
     for digest, folder in releases(paths):
-        known.setdefault(digest, folder)
-    found = [folder for digest, folder in known.items() if digest.startswith(version.strip().lower())]
+        known.setdefault(digest, []).append(folder)
+    found = [
+        folders[0]
+        for digest, folders in known.items()
+        if any(name.startswith(wanted) for name in (digest, *(folder.name for folder in folders)))
+    ]
     if len(found) == 1:
         return found[0]
     there = ", ".join(digest[:12] for digest in known) or "none"
     how = "more than one release begins with" if found else "there is no release"
-    raise ReleaseError(f"{how} {version} that can be loaded in {paths.asset('release')}; there are {there}")
+    raise ReleaseError(f"{how} {asked} that can be loaded in {paths.asset('release')}; there are {there}")
 
 
 def _digest_in_charge(paths: DatasetPaths) -> str:

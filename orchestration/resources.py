@@ -231,6 +231,14 @@ class Settings(dg.ConfigurableResource):
         description="Size of the seeded sample of users whose item before the test targets is held out for validation; "
         "0 takes every user.",
     )
+    test_users: int | None = _setting(
+        0,
+        _SPLIT,
+        "folds",
+        ge=0,
+        description="Size of the seeded sample of test users that everything is measured on; 0 takes every user. What "
+        "is trained does not depend on it, and a release that is fitted on everything reads the held-out items of all.",
+    )
     seed: int | None = _setting(
         0,
         _COMPARISON,

@@ -8,7 +8,7 @@ import dagster as dg
 
 from ml.baselines.registry import ALWAYS_RUN, BASELINES
 from ml.extras import missing, remedy, require
-from ml.recommenders.registry import (
+from ml.recommenders.choice import (
     chosen_names,
     compared,
     left_out_language_models,

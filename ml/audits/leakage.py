@@ -317,14 +317,16 @@ def with_held_out_replaced(training_set: TrainingSet, seed: int = 0) -> Training
     def between(rows: Sequences | None) -> Sequences | None:
         return None if rows is None else replace(rows, items=replaced(rows.items))
 
-    return replace(
-        training_set,
-        validation_targets=replaced(training_set.validation_targets),
-        test_targets=replaced(training_set.test_targets),
-        before_validation=between(training_set.before_validation),
-        before_test=between(training_set.before_test),
-        later_targets=between(training_set.later_targets),
+    every = training_set.with_every_test_case()
+    changed = replace(
+        every,
+        validation_targets=replaced(every.validation_targets),
+        test_targets=replaced(every.test_targets),
+        before_validation=between(every.before_validation),
+        before_test=between(every.before_test),
+        later_targets=between(every.later_targets),
     )
+    return changed.measured_on(training_set.test_users)
 
 
 def rankings_refit(

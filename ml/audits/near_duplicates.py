@@ -149,20 +149,10 @@ def near_duplicate_users(training_set: TrainingSet, fit_on: str = FIT_ON_TRAIN) 
 
 
 def _everything(training_set: TrainingSet) -> Sequences:
-    """All items of each user, held-out ones included, ``[users]`` rows."""
-    users = np.arange(training_set.users)
-    parts = [(np.repeat(users, training_set.train.lengths), training_set.train.items)]
-    for split in ("validation", "test"):
-        cases = training_set.users_of(split)
-        known = training_set.histories(split)
-        parts.append((np.repeat(cases, known.lengths), known.items))
-        parts.append((cases, training_set.targets_of(split)))
-    held_out = training_set.held_out()
-    parts.append((np.repeat(training_set.test_users, held_out.lengths), held_out.items))
-    row = np.concatenate([part[0] for part in parts]).astype(np.int64)
-    item = np.concatenate([np.asarray(part[1], dtype=np.int64) for part in parts])
-    row, item = np.divmod(np.unique(row * max(1, training_set.items) + item), max(1, training_set.items))
-    lengths = np.bincount(row, minlength=len(users))
+    """The different items of each user, held-out ones included, ascending, ``[users]`` rows."""
+    items = max(1, training_set.items)
+    row, item = np.divmod(np.unique(training_set.with_everything_trained_on().train.pairs(items)), items)
+    lengths = np.bincount(row, minlength=training_set.users)
     return Sequences(item.astype(np.int32), np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
 
 

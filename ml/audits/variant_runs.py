@@ -13,7 +13,6 @@ import numpy as np
 
 from ml.baselines.registry import BASELINES
 from ml.data.training_set import FIT_ON_TRAIN, TrainingSet
-from ml.data.variants import with_test_users
 from ml.evaluation.intervals import Interval, bootstrap_interval
 from ml.evaluation.rankings import rank
 from ml.evaluation.significance import LEVEL, holm, paired_t_tests
@@ -107,9 +106,8 @@ def measure(
     tested = training_set
     if len(training_set.test_users) > MOST_USERS:
         generator = np.random.default_rng(seed)
-        tested = with_test_users(
-            training_set, np.sort(generator.choice(len(training_set.test_users), MOST_USERS, replace=False))
-        )
+        rows = np.sort(generator.choice(len(training_set.test_users), MOST_USERS, replace=False))
+        tested = training_set.measured_on(training_set.test_users[rows])
     return {candidate.name: _measured(candidate, training_set, tested, exclude_seen) for candidate in candidates}
 
 

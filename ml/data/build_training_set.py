@@ -14,6 +14,7 @@ import numpy as np
 
 from ml.data.database import connect
 from ml.data.training_set import Sequences, TrainingSet
+from ml.data.user_sample import measured_on_sample
 
 SPLITS = ("train", "history", "validation", "test", "unused")
 
@@ -30,7 +31,8 @@ def build_training_set(dataset: str, splits: Path, protocol: dict) -> TrainingSe
         splits: Parquet file with ``user_id``, ``position``, ``item_id`` and ``split`` (``train``, ``history``:
             known but not trained on, ``validation``, ``test`` or ``unused``), one row an interaction, at most one
             validation row a user, and per user all of ``train`` first and all of ``test`` last, but for unused ones.
-        protocol: how the split was made, kept with the training set.
+        protocol: how the split was made, kept with the training set. Its ``test_users``, where given, is how many of
+            the test users are measured.
 
     Raises:
         SplitError: there is nothing to train on or nothing to test with.
@@ -68,12 +70,14 @@ def build_training_set(dataset: str, splits: Path, protocol: dict) -> TrainingSe
             f"{trained} interactions to train on and {tested} users to test: {held_out}lower K_CORE or bring a larger "
             "dump"
         )
-    return TrainingSet(
-        dataset=dataset,
-        item_ids=item_ids,
-        user_ids=user_ids,
-        protocol=protocol,
-        **divided(users, items, split - 1, len(user_ids)),
+    return measured_on_sample(
+        TrainingSet(
+            dataset=dataset,
+            item_ids=item_ids,
+            user_ids=user_ids,
+            protocol=protocol,
+            **divided(users, items, split - 1, len(user_ids)),
+        )
     )
 
 

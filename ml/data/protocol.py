@@ -16,7 +16,7 @@ def split_protocol(settings: Mapping[str, object], interactions: Path) -> dict[s
 
     Args:
         settings: of the dataset: ``split``, ``k_core``, ``tie_order``, ``seed``, ``validation_users`` and, where they
-            were chosen, the cleaning rules.
+            were chosen, ``test_users`` and the cleaning rules.
         interactions: the Parquet file of the mart, which knows whether order and split came with the source.
     """
     with connect() as connection:
@@ -26,8 +26,10 @@ def split_protocol(settings: Mapping[str, object], interactions: Path) -> dict[s
             "from read_parquet(?, hive_partitioning = false)",
             [str(interactions)],
         )
+    measured = {"test_users": settings["test_users"]} if settings.get("test_users") else {}
     if is_split:
-        return {"split": "made elsewhere, taken as it is", **_DUPLICATES, "k_core": 0, "order": _AS_GIVEN}
+        given = {"split": "made elsewhere, taken as it is", **_DUPLICATES, "k_core": 0, "order": _AS_GIVEN}
+        return given | (measured and {**measured, "seed": settings["seed"]})
     split = settings["split"]
     if split in ("global-temporal", "temporal-folds"):
         # the training set is that of the last fold, which is a global-temporal split
@@ -43,7 +45,7 @@ def split_protocol(settings: Mapping[str, object], interactions: Path) -> dict[s
     core = users if users == items else f"{users} a user, {items} an item"
     order: dict[str, object] = {"order": _AS_GIVEN} if is_ordered else {"tie_order": settings["tie_order"]}
     chosen = {"validation_users": settings["validation_users"], "seed": settings["seed"]}
-    return {"split": split, **_DUPLICATES, "k_core": core, **_rules(settings), **order, **chosen}
+    return {"split": split, **_DUPLICATES, "k_core": core, **_rules(settings), **order, **chosen, **measured}
 
 
 def _rules(settings: Mapping[str, object]) -> dict[str, object]:

@@ -30,7 +30,7 @@ class Times:
         validation: of the validation targets, ``[validation cases]``. A model that is tested reads them as a part of
             the test histories.
         before_validation: of ``TrainingSet.before_validation``.
-        before_test: of ``TrainingSet.before_test``.
+        before_test: of ``TrainingSet.before_test``, of every test case, measured or not.
 
     Times of test targets are not held, so that no model can read them.
     """
@@ -54,7 +54,9 @@ class Times:
                     f"{found} times ({name}) for {expected} interactions of {training_set.dataset}: make the times "
                     "again from the same splits as the training set"
                 )
-        return training_set.with_times(self.train, self.validation, self.before_validation, self.before_test)
+        every = training_set.with_every_test_case()
+        timed = every.with_times(self.train, self.validation, self.before_validation, self.before_test)
+        return timed if every is training_set else timed.measured_on(training_set.test_users)
 
     def digest(self) -> str:
         """SHA-256 over the arrays."""
@@ -67,7 +69,8 @@ class Times:
 
 
 def _lengths_of(training_set: TrainingSet) -> dict[str, int]:
-    between = {"before_validation": training_set.before_validation, "before_test": training_set.before_test}
+    before_test = training_set.with_every_test_case().before_test
+    between = {"before_validation": training_set.before_validation, "before_test": before_test}
     return {
         "train": len(training_set.train.items),
         "validation": len(training_set.validation_users),
@@ -118,8 +121,9 @@ def build_times(splits: Path, training_set: TrainingSet) -> Times | None:
 
 
 def times_of_test_items(splits: Path, training_set: TrainingSet) -> np.ndarray | None:
-    """The times of a training set's test targets, case by case, int64 ``[test targets]``; ``None`` where one has none.
-    For lists of a release alone: a training set holds no such times, so that no model that is measured can read them.
+    """The times of the targets of every test case, measured or not, case by case, int64 ``[test targets]``; ``None``
+    where one has none. For lists of a release alone: a training set holds no such times, so that no model that is
+    measured can read them.
 
     Args:
         splits: the Parquet file that the training set was built from.
@@ -137,7 +141,7 @@ def times_of_test_items(splits: Path, training_set: TrainingSet) -> np.ndarray |
         ).fetchnumpy()["timestamp"]
     if np.ma.getmaskarray(times).any():
         return None
-    expected = len(training_set.held_out().items)
+    expected = len(training_set.with_every_test_case().held_out().items)
     if len(times) != expected:
         raise ValueError(
             f"{len(times)} times for {expected} test items of {training_set.dataset}: make the "

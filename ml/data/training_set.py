@@ -42,6 +42,9 @@ _ARRAYS = (
 )
 # of a split that holds out several items a user; without these files there is one target a case
 _LATER_TARGETS = ("later_targets_items", "later_targets_offsets")
+# of a training set that is measured on some of its test users; without these files it is measured on all
+_UNMEASURED = ("unmeasured_users", "unmeasured_targets", "unmeasured_before_items", "unmeasured_before_offsets")
+_UNMEASURED_LATER = ("unmeasured_later_items", "unmeasured_later_offsets")
 
 
 @dataclass(frozen=True)
@@ -149,13 +152,16 @@ class Sequences:
         times where both have them."""
         chosen = np.arange(len(self))
         chosen[rows] = len(self) + np.arange(len(others))
+        return self.with_more(others).take(chosen)
+
+    def with_more(self, others: Sequences) -> Sequences:
+        """The rows of both, those of others at the end. There are times where both have them."""
         times = None if self.times is None or others.times is None else np.concatenate([self.times, others.times])
-        both = Sequences(
+        return Sequences(
             np.concatenate([self.items, others.items]),
             np.concatenate([self.offsets, self.offsets[-1] + others.offsets[1:]]),
             times=times,
         )
-        return both.take(chosen)
 
     @classmethod
     def empty(cls, rows: int) -> Sequences:
@@ -179,6 +185,24 @@ class ItemTexts(tuple[str, ...]):
         made = super().__new__(cls, texts)
         made.vectors = {}
         return made
+
+
+@dataclass(frozen=True)
+class UnmeasuredCases:
+    """Test cases that nothing is measured on. Their held-out items are kept from training like those of all others, so
+    that what is trained does not depend on who is measured; a fit on everything reads them.
+
+    Attributes:
+        users: user index of each case, int32 ``[unmeasured cases]``, ascending.
+        targets: as ``test_targets``, int32 ``[unmeasured cases]``.
+        before: as ``before_test``, ``[unmeasured cases]`` rows.
+        later: as ``later_targets``.
+    """
+
+    users: np.ndarray
+    targets: np.ndarray
+    before: Sequences
+    later: Sequences | None = None
 
 
 @dataclass(frozen=True)
@@ -209,6 +233,7 @@ class TrainingSet:
         validation_times: when the validation targets took place, seconds since 1970, int64 ``[validation cases]``;
             ``None`` where times were not loaded (:func:`ml.data.times.load_times`). The other times are in the
             sequences.
+        unmeasured: the other test cases, where ``test_users`` are a sample; ``None`` where they are all.
     """
 
     dataset: str
@@ -225,6 +250,7 @@ class TrainingSet:
     later_targets: Sequences | None = None
     item_text: tuple[str, ...] | None = None
     validation_times: np.ndarray | None = None
+    unmeasured: UnmeasuredCases | None = None
 
     def __post_init__(self) -> None:
         if self.item_text is not None and not isinstance(self.item_text, ItemTexts):
@@ -292,6 +318,47 @@ class TrainingSet:
             return known.followed_by(self._between("test"))
         raise ValueError(f"there are no histories of split {split!r}; it is 'train', 'validation' or 'test'")
 
+    def with_every_test_case(self) -> TrainingSet:
+        """The same data with all users who have a held-out item as test cases, not a sample."""
+        others = self.unmeasured
+        if others is None:
+            return self
+        users = np.concatenate([self.test_users, others.users])
+        order = np.argsort(users)
+        later = None
+        if self.later_targets is not None and others.later is not None:
+            later = self.later_targets.with_more(others.later).take(order)
+        return replace(
+            self,
+            test_users=users[order],
+            test_targets=np.concatenate([self.test_targets, others.targets])[order],
+            before_test=self._between("test").with_more(others.before).take(order),
+            later_targets=later,
+            unmeasured=None,
+        )
+
+    def measured_on(self, users: np.ndarray) -> TrainingSet:
+        """The same data, measured on those of the given users who have a held-out item, and on nobody else."""
+        every = self.with_every_test_case()
+        is_measured = np.isin(every.test_users, users)
+        here, others = np.flatnonzero(is_measured), np.flatnonzero(~is_measured)
+        before, later = every._between("test"), every.later_targets
+        return replace(
+            every,
+            test_users=every.test_users[here],
+            test_targets=every.test_targets[here],
+            before_test=None if every.before_test is None else before.take(here),
+            later_targets=None if later is None else later.take(here),
+            unmeasured=None
+            if not len(others)
+            else UnmeasuredCases(
+                every.test_users[others],
+                every.test_targets[others],
+                before.take(others),
+                None if later is None else later.take(others),
+            ),
+        )
+
     def with_validation_trained_on(self) -> TrainingSet:
         """The same data with every validation item, and the items before it, at the end of its user's training
         history, and no validation case left: what a final fit on ``train+validation`` reads. Test histories stay
@@ -310,21 +377,23 @@ class TrainingSet:
 
     def with_everything_trained_on(self, test_times: np.ndarray | None = None) -> TrainingSet:
         """The same data with every held-out item, and the items before it, at the end of its user's training history,
-        and no validation or test case left: the whole history of each user, which only a release is fitted on.
+        and no validation or test case left: the whole history of each user, measured or not, which only a release is
+        fitted on.
 
         Args:
-            test_times: of all test targets, case by case, int64 ``[test targets]``; a training set holds none of
-                these. Without them the histories have no times.
+            test_times: of the targets of every test case, measured or not, case by case, int64 ``[test targets]``; a
+                training set holds none of these. Without them the histories have no times.
         """
-        known = self.with_validation_trained_on()
+        every = self.with_every_test_case()
+        known = every.with_validation_trained_on()
         if test_times is None:
             known = replace(known, train=replace(known.train, times=None))
-        tested = known.histories("test").followed_by(replace(self.held_out(), times=test_times))
+        tested = known.histories("test").followed_by(replace(every.held_out(), times=test_times))
         return replace(
             known,
-            train=known.train.with_rows(self.test_users, tested),
-            test_users=self.test_users[:0],
-            test_targets=self.test_targets[:0],
+            train=known.train.with_rows(every.test_users, tested),
+            test_users=every.test_users[:0],
+            test_targets=every.test_targets[:0],
             before_test=None,
             later_targets=None,
             validation_times=None if self.validation_times is None else self.validation_times[:0],
@@ -385,7 +454,16 @@ class TrainingSet:
             "before_test_items": before_test.items,
             "before_test_offsets": before_test.offsets,
             **({} if later is None else dict(zip(_LATER_TARGETS, (later.items, later.offsets), strict=True))),
+            **self._unmeasured_arrays(),
         }
+
+    def _unmeasured_arrays(self) -> dict[str, np.ndarray]:
+        others = self.unmeasured
+        if others is None:
+            return {}
+        arrays = (others.users, others.targets, others.before.items, others.before.offsets)
+        later = () if others.later is None else (others.later.items, others.later.offsets)
+        return dict(zip((*_UNMEASURED, *(_UNMEASURED_LATER if later else ())), (*arrays, *later), strict=True))
 
     def digest(self) -> str:
         """SHA-256 over the arrays: equal for equal ids, histories and targets, whatever else differs."""
@@ -418,13 +496,29 @@ class TrainingSet:
             description = json.loads((folder / "training_set.json").read_text())
             if description["format"] != FORMAT:
                 raise ValueError(f"it holds {description['format']}, this version reads {FORMAT}")
-            arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in _ARRAYS}
+            arrays = _mapped(folder, _ARRAYS)
             sequences = {
                 name: Sequences(arrays.pop(f"{name}_items"), arrays.pop(f"{name}_offsets"))
                 for name in ("train", "before_validation", "before_test")
             }
-            if (folder / f"{_LATER_TARGETS[0]}.npy").exists():
-                later = (np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in _LATER_TARGETS)
-                sequences["later_targets"] = Sequences(*later)
             parts: dict[str, Any] = {**sequences, **arrays}
+            if _is_there(folder, _LATER_TARGETS):
+                parts["later_targets"] = Sequences(*_mapped(folder, _LATER_TARGETS).values())
+            if _is_there(folder, _UNMEASURED):
+                users, targets, *before = _mapped(folder, _UNMEASURED).values()
+                later = _is_there(folder, _UNMEASURED_LATER)
+                parts["unmeasured"] = UnmeasuredCases(
+                    users,
+                    targets,
+                    Sequences(*before),
+                    Sequences(*_mapped(folder, _UNMEASURED_LATER).values()) if later else None,
+                )
             return cls(dataset=description["dataset"], protocol=description["protocol"], **parts)
+
+
+def _is_there(folder: Path, names: tuple[str, ...]) -> bool:
+    return (folder / f"{names[0]}.npy").exists()
+
+
+def _mapped(folder: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+    return {name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in names}

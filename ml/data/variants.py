@@ -18,6 +18,7 @@ import numpy as np
 from ml.data.build_training_set import SPLITS, divided
 from ml.data.timed_interactions import NO_TIME, Interactions
 from ml.data.training_set import TrainingSet
+from ml.data.user_sample import drawn, measured_on_sample
 
 TIE_RULES = ("file", "item", "hash", "shuffle")
 LEAVE_ONE_OUT, GLOBAL_TEMPORAL, COLD_ITEMS = "leave-one-out", "global-temporal", "cold-items"
@@ -104,7 +105,8 @@ def with_duplicates(training_set: TrainingSet, interactions: Interactions) -> Tr
         splits = np.where(is_copy & (splits == _VALIDATION), _HISTORY, splits)
         splits = np.where(is_copy & (splits == _TEST), _UNUSED, splits)
     else:
-        splits = _leave_one_out(users, training_set.validation_users, training_set.test_users)
+        tested = training_set.with_every_test_case().test_users
+        splits = _leave_one_out(users, training_set.validation_users, tested)
     return _divided(training_set, users, interactions.items[rows], splits, interactions.moments[rows])
 
 
@@ -238,18 +240,6 @@ def split_at(training_set: TrainingSet, interactions: Interactions, splits: np.n
     return _divided(training_set, interactions.users, interactions.items, splits, interactions.moments)
 
 
-def with_test_users(training_set: TrainingSet, rows: np.ndarray) -> TrainingSet:
-    """The same training set restricted to some test cases, given by ascending row number."""
-    before_test = training_set.before_test
-    return replace(
-        training_set,
-        test_users=training_set.test_users[rows],
-        test_targets=training_set.test_targets[rows],
-        before_test=None if before_test is None else before_test.take(rows),
-        later_targets=None if training_set.later_targets is None else training_set.later_targets.take(rows),
-    )
-
-
 def _hashes(
     training_set: TrainingSet, interactions: Interactions, rows: np.ndarray, before: Sequence[int]
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -269,14 +259,8 @@ def _hashes(
 
 def _sample(training_set: TrainingSet, users: np.ndarray) -> np.ndarray:
     """The users to validate on among those who can be, by the md5 of seed and identity as in the warehouse."""
-    users = np.unique(users)
     wanted = int(training_set.protocol.get("validation_users", len(training_set.validation_users)))
-    seed = int(training_set.protocol.get("seed", 0))
-    if wanted == 0 or len(users) <= wanted:
-        return users
-    ids = training_set.user_ids[users].tolist()
-    order = sorted(range(len(users)), key=lambda at: (hashlib.md5(b"%d|%s" % (seed, ids[at])).digest(), ids[at]))
-    return np.sort(users[order[:wanted]])
+    return drawn(training_set.user_ids, np.unique(users), wanted, int(training_set.protocol.get("seed", 0)))
 
 
 def _leave_one_out(users: np.ndarray, validated: np.ndarray, tested: np.ndarray) -> np.ndarray:
@@ -307,4 +291,5 @@ def _divided(
 ) -> TrainingSet:
     """The training set of these interactions, which come user by user in their order; with times where it has some."""
     times = None if training_set.train.times is None else moments // 1000
-    return replace(training_set, **divided(users, items, splits, training_set.users, times))
+    made = replace(training_set, unmeasured=None, **divided(users, items, splits, training_set.users, times))
+    return measured_on_sample(made)

@@ -48,7 +48,7 @@ def protocol_of(
     choices = {"dataset": training_set.dataset, "dataset digest": digest[:12]}
     choices |= {_label(name): _value(name, value) for name, value in training_set.protocol.items()}
     choices |= {
-        "test users": f"{len(training_set.test_users):,}",
+        "test users": _test_users(training_set),
         **_test_targets(training_set),
         "validation users": f"{len(training_set.validation_users):,}",
         "test history": _test_history(training_set),
@@ -119,6 +119,14 @@ def _generation(entries: Sequence[Entry]) -> dict[str, str]:
             found = ((title, f"{counts[name]:,} of {counts['lists']:,}") for title, counts in counted)
             choices[label] = _grouped(found, others="")
     return choices
+
+
+def _test_users(training_set: TrainingSet) -> str:
+    """How many users every metric is a mean over, and of how many they were drawn."""
+    measured = len(training_set.test_users)
+    if training_set.unmeasured is None:
+        return f"{measured:,}"
+    return f"{measured:,}, a seeded sample of {measured + len(training_set.unmeasured.users):,}"
 
 
 def _test_targets(training_set: TrainingSet) -> dict[str, str]:

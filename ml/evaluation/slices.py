@@ -181,6 +181,8 @@ def _time_since_last(training_set: TrainingSet, interactions: Interactions) -> t
     """Milliseconds between each test target and what the user's test history ends with, int64 ``[test users]``; and
     whether there is a history, bool ``[test users]``."""
     tested = np.flatnonzero(interactions.split_is("test"))
+    if training_set.unmeasured is not None:
+        tested = tested[np.isin(interactions.users[tested], training_set.test_users)]
     # of several targets of a user the first
     tested = tested[np.unique(interactions.users[tested], return_index=True)[1]]
     if not (

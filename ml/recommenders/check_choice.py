@@ -9,6 +9,7 @@ from ml.language_models.answers import NoModel
 from ml.language_models.rerank_recipe import RerankRecipe
 from ml.language_models.sources import obstacle
 from ml.recommender import ALIGNMENT, FUSION, LANGUAGE_MODEL, MODEL, RERANKING
+from ml.recommenders import choice
 from ml.recommenders import registry as recommenders
 from ml.training.recipe import RECIPE_SETS
 
@@ -31,7 +32,7 @@ def check_recipes(named: list[str]) -> None:
         NoModel: a named re-ranking by a language model has no model to ask.
     """
     known = [
-        *recommenders.chosen_baselines(),
+        *choice.chosen_baselines(),
         *(name for name in recommenders.recommender_names() if name not in BASELINES),
     ]
     unknown = sorted(set(named) - {*known, *RECIPE_SETS})
@@ -41,15 +42,15 @@ def check_recipes(named: list[str]) -> None:
             f"there is no recipe {', '.join(unknown)}{meant}; there are {', '.join(known)}, and the sets "
             f"{', '.join(RECIPE_SETS)}"
         )
-    chosen = recommenders.chosen_names(named)
+    chosen = choice.chosen_names(named)
     for name in sorted(set(named) & set(known) - set(chosen)):
-        lacking = ",".join(recommenders.lacking_parts(name, chosen))
+        lacking = ",".join(choice.lacking_parts(name, chosen))
         raise ValueError(f"{name} is {_IN_WORDS[recommenders.kind_of(name)]} chosen: add {lacking} to RECIPES")
-    for name in recommenders.chosen_baselines():
+    for name in choice.chosen_baselines():
         extra = BASELINES[name].extra
         if name in named and extra is not None:
             require(extra, f"RECIPES={','.join(named)}")
-    if set(named) - set(recommenders.chosen_baselines()):
+    if set(named) - set(choice.chosen_baselines()):
         require("train", f"RECIPES={','.join(named)}")
     for name in sorted(set(named) & recommenders.language_models().keys()):
         recipe = recommenders.language_models()[name]

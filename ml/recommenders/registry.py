@@ -1,38 +1,34 @@
-"""All recommenders by name, and the ones that a choice of recipes selects.
+"""All recommenders by name.
 
 The baselines of the library, one model for each recipe file, and one fusion, re-ranking or alignment for each file in
-the folders ``fusions``, ``rerankings`` and ``alignments`` beside the recipes. Baselines always run; of the others those
-that are chosen, by name or by set.
+the folders ``fusions``, ``rerankings`` and ``alignments`` beside the recipes. Which of them a choice selects is in
+:mod:`ml.recommenders.choice`.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from ml.alignment.recipe import AlignmentRecipe, check_student, load_alignments
-from ml.baselines.registry import ALWAYS_RUN, BASELINES
+from ml.baselines.registry import BASELINES
 from ml.codes.recipe import CodesRecipe, load_codes_recipes
-from ml.codes.registry import METHODS
 from ml.config import nearest
-from ml.extras import missing, remedy
 from ml.fusion.recipe import FusionRecipe, load_fusions
 from ml.language_models.recipe import LanguageModelRecipe, load_language_models
 from ml.language_models.rerank_recipe import RerankRecipe
-from ml.language_models.sources import obstacle
 from ml.recommender import ALIGNMENT, BASELINE, FUSION, KINDS, LANGUAGE_MODEL, MODEL, RERANKING
 from ml.reranking.recipe import RerankingRecipe, load_rerankings
 from ml.teaching.recipe import TeacherListsRecipe, load_teacher_lists_recipes
-from ml.training.item_features import modules_of_features
-from ml.training.recipe import RECIPE_SETS, RECIPES, TEXT_SPACE, Recipe, load_recipes
+from ml.training.recipe import RECIPE_SETS, RECIPES, Recipe, load_recipes
 from ml.training.tradeoffs import check_lists_of_recipe
 
-# what each name of a set stands for, and the set that is taken where nothing is named
-_SETS = {
+# what each name of a set stands for
+SETS = {
     "quick": ("quick",),
     "full": ("quick", "full"),
     "generative": ("quick", "generative"),
@@ -41,10 +37,9 @@ _SETS = {
     "slow": ("slow",),
     "published": ("published",),
 }
-DEFAULT_SET = "quick"
 # the set of the baselines that run only where they are chosen
 CHOSEN_BASELINES = "knowledge"
-assert set(_SETS) == set(RECIPE_SETS)
+assert set(SETS) == set(RECIPE_SETS)
 
 
 @dataclass(frozen=True)
@@ -264,7 +259,7 @@ def language_models() -> dict[str, LanguageModelRecipe]:
 
 def _sets_of(recipes: Mapping[str, Any]) -> dict[str, str | None]:
     """The set that each recommender is in, by name; ``None`` for baselines that always run."""
-    # a baseline that needs an extra is in no set of _SETS
+    # a baseline that needs an extra is in no set of SETS
     of_baselines = {
         name: None if baseline.always_runs else baseline.extra or CHOSEN_BASELINES
         for name, baseline in BASELINES.items()
@@ -290,7 +285,7 @@ def _check_part(where: str, set_: str | None, part: str, known: Mapping[str, str
             f"{where}: there is no {part} to be a {role}{nearest(part, known)}; there are {', '.join(known)}"
         )
     of_part = known[part]
-    if of_part is not None and any(set_ in sets and of_part not in sets for sets in _SETS.values()):
+    if of_part is not None and any(set_ in sets and of_part not in sets for sets in SETS.values()):
         raise ValueError(f"{where}: in the set {set_}, but its {role} {part} is in {of_part} alone")
 
 
@@ -354,11 +349,6 @@ def _check_student(
     for part in parts:
         if part in recipes() and recipes()[part].teacher_lists is not None:
             raise ValueError(f"{where}: its teacher {part} is taught by another recommender itself; name that one")
-
-
-def chosen_baselines() -> list[str]:
-    """Baselines that run only where they are chosen, in the order of tables."""
-    return [name for name in BASELINES if name not in ALWAYS_RUN]
 
 
 def recipe_names() -> list[str]:
@@ -430,148 +420,4 @@ def any_reads_times(names: Iterable[str]) -> bool:
     return any(part in known and known[part].reads_times for part in parts)
 
 
-def modules_of(name: str) -> list[str]:
-    """Modules whose code decides what a recommender ranks, once it is fitted.
-
-    Registries and settings name them by a string, so the imports of a module do not lead there.
-    """
-    return _MODULES[kind_of(name)](name)
-
-
-def _modules_of_baseline(name: str) -> list[str]:
-    return [BASELINES[name].module]
-
-
-def _modules_of_model(name: str) -> list[str]:
-    recipe = recipes()[name]
-    settings = recipe.model
-    built_from = getattr(settings, "model", f"{type(settings).__module__}:Model")
-    paths = [built_from, recipe.objective.objective, *([] if recipe.contrast is None else [recipe.contrast.contrast])]
-    named = [path.split(":")[0] for path in paths]
-    if recipe.pretraining is not None:
-        named.append(TEXT_SPACE)
-    return ["ml.training.sequential_recommender", *named, *modules_of_features(settings)]
-
-
-def _modules_of_fusion(name: str) -> list[str]:
-    return ["ml.recommenders.fused", *sorted({module for part in parts_of(name) for module in modules_of(part)})]
-
-
-def _modules_of_reranking(name: str) -> list[str]:
-    return sorted({"ml.recommenders.reranked", *modules_of(rerankings()[name].of)})
-
-
-def _modules_of_alignment(name: str) -> list[str]:
-    return sorted({"ml.recommenders.aligned", *modules_of(alignments()[name].student)})
-
-
-def _modules_of_language_model(name: str) -> list[str]:
-    recipe = language_models()[name]
-    if isinstance(recipe, RerankRecipe):
-        # the clients are imported where they are used
-        clients = ["ml.language_models.endpoint", "ml.language_models.local_model"]
-        return sorted({"ml.recommenders.prompted_reranking", *clients, *modules_of(recipe.of)})
-    return ["ml.recommenders.query_generation"]
-
-
 _LAYERS = {kind: "baselines" if kind == BASELINE else "models" for kind in KINDS}
-_MODULES = {
-    BASELINE: _modules_of_baseline,
-    MODEL: _modules_of_model,
-    FUSION: _modules_of_fusion,
-    RERANKING: _modules_of_reranking,
-    ALIGNMENT: _modules_of_alignment,
-    LANGUAGE_MODEL: _modules_of_language_model,
-}
-# kinds that are made of parts, for sentences
-
-
-def modules_by_name() -> list[str]:
-    """Modules of all baselines and methods of codes, which registries name and imports do not lead to."""
-    return sorted({one.module for one in (*BASELINES.values(), *METHODS.values())})
-
-
-def chosen_names(named: Iterable[str]) -> list[str]:
-    """Models, fusions, re-rankings, alignments, and baselines that do not always run, that some names of these or of
-    sets stand for; those of ``quick`` where none is named.
-
-    Where nothing is named and the extra ``train`` is not installed, there are none.
-
-    Names that do not exist stand for nothing (:mod:`ml.recommenders.check_choice`), and so does a recommender that is
-    built on others which are not all chosen. The answer stands for itself.
-    """
-    wanted = set(named)
-    if not wanted:
-        if missing("train"):
-            return []
-        wanted = {DEFAULT_SET}
-    sets = {inner for name in wanted & _SETS.keys() for inner in _SETS[name]}
-    chosen = [
-        name
-        for name in chosen_baselines()
-        if name in wanted or (CHOSEN_BASELINES in sets and BASELINES[name].extra is None)
-    ]
-    chosen += [
-        name
-        for kind in (recipes(), fusions(), rerankings(), alignments())
-        for name in sorted(kind)
-        if name in wanted or kind[name].set in sets
-    ]
-    # sets hold no language model that cannot be made here; what is named is refused (ml.recommenders.check_choice)
-    chosen += [
-        name
-        for name, recipe in language_models().items()
-        if name in wanted or (recipe.set in sets and not _obstacle(recipe))
-    ]
-    # what one is built on may be left out itself
-    while lacking := {name for name in chosen if lacking_parts(name, chosen)}:
-        chosen = [name for name in chosen if name not in lacking]
-    return chosen
-
-
-def lacking_parts(name: str, chosen: Collection[str]) -> list[str]:
-    """What a recommender is built on and neither always runs nor is chosen."""
-    return [part for part in registry().built_on(name) if part not in ALWAYS_RUN and part not in chosen]
-
-
-def left_out_language_models(named: Iterable[str]) -> dict[str, str]:
-    """Language models of the chosen sets that are left out, each with the reason: it cannot be made here, or what it
-    re-ranks is not chosen."""
-    named = set(named)
-    sets = {inner for name in named & _SETS.keys() for inner in _SETS[name]}
-    chosen = chosen_names(named)
-    reasons = {}
-    for name, recipe in language_models().items():
-        if recipe.set not in sets or name in named or name in chosen:
-            continue
-        lacked = ", ".join(lacking_parts(name, chosen))
-        reasons[name] = _obstacle(recipe) or f"it re-ranks {lacked}, which is not chosen"
-    return reasons
-
-
-def _obstacle(recipe: LanguageModelRecipe) -> str:
-    """Why a language model cannot be made here, as the end of a sentence; empty where it can."""
-    if isinstance(recipe, RerankRecipe):
-        return obstacle(recipe, recipes_folder())
-    module = missing("llm", recipe.libraries)
-    return remedy("llm", module) if module else ""
-
-
-def compared(named: Iterable[str]) -> list[str]:
-    """Recommenders of a leaderboard: the baselines that always run, and what was chosen."""
-    return [*ALWAYS_RUN, *chosen_names(named)]
-
-
-def needed_codes(chosen: Iterable[str]) -> set[str]:
-    """Names of the codes that the chosen models are built on."""
-    return {codes for name in chosen if name in recipes() and (codes := recipes()[name].codes) is not None}
-
-
-def needed_teacher_lists(chosen: Iterable[str]) -> set[str]:
-    """Names of the teacher lists that the chosen models are taught."""
-    return {lists for name in chosen if name in recipes() and (lists := recipes()[name].teacher_lists) is not None}
-
-
-def needed_pretrained(chosen: Iterable[str]) -> set[str]:
-    """Names of the chosen models that are pre-trained on other datasets."""
-    return {name for name in chosen if name in recipes() and recipes()[name].pretraining is not None}

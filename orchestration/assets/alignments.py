@@ -6,7 +6,8 @@ import dagster as dg
 
 from ml.alignment.recipe import AlignmentRecipe
 from ml.alignment.summary import facts_of_aligned, version_of_aligned
-from ml.recommenders.registry import alignments, layer_of, modules_of, title_of
+from ml.recommenders.modules import modules_of
+from ml.recommenders.registry import alignments, layer_of, title_of
 from orchestration.assets.left_out import left_out
 from orchestration.assets.rankings import load
 from orchestration.assets.training_sets import load_training_set

@@ -10,17 +10,9 @@ import dagster as dg
 
 from ml.audits.registry import ARGUMENTS, AUDITS
 from ml.baselines.registry import ALWAYS_RUN
-from ml.recommenders.registry import (
-    any_reads_times,
-    codes_recipes,
-    modules_by_name,
-    modules_of,
-    needed_codes,
-    recipe_names,
-    recipes,
-    registry,
-    title_of,
-)
+from ml.recommenders.choice import needed_codes
+from ml.recommenders.modules import modules_by_name, modules_of
+from ml.recommenders.registry import any_reads_times, codes_recipes, recipe_names, recipes, registry, title_of
 from ml.registry import Registered
 from orchestration.assets.evaluation import RECOMMENDERS, compared_recommenders, measured
 from orchestration.assets.rankings import load

@@ -5,7 +5,8 @@ from typing import Any
 
 import dagster as dg
 
-from ml.recommenders.registry import compared, layer_of, recommender_names, registry, title_of
+from ml.recommenders.choice import compared
+from ml.recommenders.registry import layer_of, recommender_names, registry, title_of
 from orchestration.assets.left_out import sentence_on
 from orchestration.assets.training_sets import load_training_set
 from orchestration.code_versions import code_version

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from ml.recommenders.registry import any_reads_times, needed_pretrained, recommender_names, registry, title_of
+from ml.recommenders.choice import needed_pretrained
+from ml.recommenders.registry import any_reads_times, recommender_names, registry, title_of
 from orchestration.assets.evaluation import RANKINGS, compared_recommenders
 from orchestration.assets.pretrained import sources_of
 from orchestration.assets.training_sets import load_training_set

@@ -3,7 +3,8 @@
 import dagster as dg
 
 from ml.language_models.recipe import LanguageModelRecipe, QueryRecipe
-from ml.recommenders.registry import language_models, modules_of, recipes_folder
+from ml.recommenders.modules import modules_of
+from ml.recommenders.registry import language_models, recipes_folder
 from orchestration.assets.left_out import left_out
 from orchestration.assets.prompted_rerankings import prompted_reranking_asset
 from orchestration.assets.training_sets import load_training_set

@@ -15,8 +15,9 @@ from pathlib import Path
 import dagster as dg
 
 from ml.data.files import atomic_file, read_json, whole
+from ml.recommenders.choice import needed_pretrained
 from ml.recommenders.needs import read_by, why_refused
-from ml.recommenders.registry import layer_of, needed_pretrained, registry
+from ml.recommenders.registry import layer_of, registry
 from orchestration.assets.training_sets import load_training_set
 from orchestration.dataset_settings import named_for, read_settings
 from orchestration.execution.staleness import LEFT_OUT

@@ -11,7 +11,8 @@ import dagster as dg
 from ml.extras import MissingExtra, require
 from ml.models.settings import needs_item_text, needs_text_vectors
 from ml.objectives.settings import describe
-from ml.recommenders.registry import modules_of, recipe_file, recipes
+from ml.recommenders.modules import modules_of
+from ml.recommenders.registry import recipe_file, recipes
 from ml.training.recipe import Recipe
 from ml.training.summary import facts_of_trained, version_of_trained
 from orchestration.assets.left_out import lacking, left_out

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from ml.recommenders.registry import modules_of, recipes
+from ml.recommenders.modules import modules_of
+from ml.recommenders.registry import recipes
 from ml.training.recipe import Recipe
 from orchestration.assets.left_out import left_out
 from orchestration.assets.training_sets import load_training_set

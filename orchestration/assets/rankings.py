@@ -10,16 +10,8 @@ from ml.language_models.answers import NoAnswer
 from ml.models.settings import writes_lists
 from ml.recommender import LANGUAGE_MODEL
 from ml.recommenders.facts import beam_width_of
-from ml.recommenders.registry import (
-    any_reads_times,
-    kind_of,
-    layer_of,
-    modules_of,
-    parts_of,
-    recommender_names,
-    registry,
-    title_of,
-)
+from ml.recommenders.modules import modules_of
+from ml.recommenders.registry import any_reads_times, kind_of, layer_of, parts_of, recommender_names, registry, title_of
 from orchestration.assets.left_out import left_out
 from orchestration.assets.training_sets import load_training_set
 from orchestration.code_versions import code_version

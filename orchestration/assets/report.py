@@ -11,14 +11,12 @@ import dagster as dg
 
 from ml.audits.registry import AUDITS
 from ml.data.setting_names import by_new_name
+from ml.recommenders.choice import needed_codes, needed_pretrained, needed_teacher_lists
 from ml.recommenders.registry import (
     alignment_names,
     codes_recipes,
     fusion_names,
     language_model_names,
-    needed_codes,
-    needed_pretrained,
-    needed_teacher_lists,
     recipe_names,
     reranking_names,
 )

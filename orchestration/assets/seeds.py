@@ -4,7 +4,8 @@ from functools import partial
 
 import dagster as dg
 
-from ml.recommenders.registry import any_reads_times, needed_pretrained, registry
+from ml.recommenders.choice import needed_pretrained
+from ml.recommenders.registry import any_reads_times, registry
 from orchestration.assets.evaluation import RANKINGS, compared_recommenders
 from orchestration.assets.pretrained import sources_of
 from orchestration.assets.training_sets import load_training_set

@@ -4,11 +4,11 @@ import dagster as dg
 
 from ml.baselines.registry import BASELINES
 from ml.models.settings import needs_item_text
+from ml.recommenders.modules import modules_of
 from ml.recommenders.registry import (
     any_reads_times,
     codes_recipes,
     layer_of,
-    modules_of,
     parts_of,
     recipes,
     registry,

@@ -57,7 +57,7 @@ _common: dict[str, Any] = {
             train_offsets=("int64 [users + 1]", "where each user starts in train_items"),
             validation_users=("int32 [validation cases]", "users with an item held out for validation"),
             validation_targets=("int32 [validation cases]", "that item"),
-            test_users=("int32 [test cases]", "users with an item held out for the test"),
+            test_users=("int32 [test cases]", "users with an item held out for the test, or a sample of them"),
             test_targets=("int32 [test cases]", "that item, of several the first"),
             later_targets_items=("int32 [items]", "the other test targets, where the split holds out several a user"),
             later_targets_offsets=("int64 [test cases + 1]", "where each case starts in them"),
@@ -65,6 +65,12 @@ _common: dict[str, Any] = {
             before_validation_offsets=("int64 [validation cases + 1]", "where each case starts in them"),
             before_test_items=("int32 [items]", "known before the test targets, not trained on"),
             before_test_offsets=("int64 [test cases + 1]", "where each case starts in them"),
+            unmeasured_users=("int32 [unmeasured cases]", "the other users with such an item, where there is a sample"),
+            unmeasured_targets=("int32 [unmeasured cases]", "as test_targets"),
+            unmeasured_before_items=("int32 [items]", "as before_test_items"),
+            unmeasured_before_offsets=("int64 [unmeasured cases + 1]", "where each case starts in them"),
+            unmeasured_later_items=("int32 [items]", "as later_targets_items"),
+            unmeasured_later_offsets=("int64 [unmeasured cases + 1]", "where each case starts in them"),
         )
     },
     **_common,
@@ -78,7 +84,8 @@ def sequences(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     dataset = context.partition_key
     paths = Workspace.current().dataset(dataset)
     require_passed_checks(context)
-    protocol = split_protocol(read_settings("dataset", dataset), paths.table("marts", "interactions"))
+    settings = read_settings("dataset", dataset) | read_settings("folds", dataset)
+    protocol = split_protocol(settings, paths.table("marts", "interactions"))
     with as_dagster_failure(dataset, SplitError, FoldError):
         training_set = build_training_set(dataset, paths.table("marts", "splits"), protocol)
         # of all folds, before anything is trained for the first

@@ -62,7 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _reproduce(chosen: argparse.Namespace, home: Path) -> int:
     from ml.data.files import atomic_file
-    from ml.recommenders.registry import modules_by_name
+    from ml.recommenders.modules import modules_by_name
     from ml.reproduction.claims import load_claims, load_protocols
     from ml.reproduction.fit import Bench, fit_all, needed_fits, results_of
     from ml.reproduction.results import MISSED, judge

@@ -129,7 +129,7 @@ class Done:
 
 def _run(instance, paths, chosen: argparse.Namespace) -> Done | None:
     """Run while holding the lock of the dataset; ``None`` after a failure, which was printed."""
-    from ml.recommenders.registry import chosen_names
+    from ml.recommenders.choice import chosen_names
     from orchestration.assets.left_out import sentences
     from orchestration.commands.console import say
     from orchestration.commands.nothing_new import dumps_of

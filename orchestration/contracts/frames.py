@@ -109,7 +109,7 @@ def _sizes(paths: DatasetPaths) -> pd.DataFrame:
             "items": [training_set.items],
             "train_interactions": [len(training_set.train.items)],
             "validation_cases": [len(training_set.validation_users)],
-            "test_cases": [len(training_set.test_users)],
+            "test_cases": [len(training_set.with_every_test_case().test_users)],
             "test_targets": [len(training_set.held_out().items)],
             "items_never_trained": [training_set.items - int(learned.sum())],
             "users_in_marts": [int(marts["users"])],

@@ -21,7 +21,8 @@ from ml.data.training_set import TrainingSet
 from ml.data.variants import with_tie_order
 from ml.evaluation.protocol_line import protocol
 from ml.evaluation.rankings import facts
-from ml.recommenders.registry import chosen_names, compared, recipe_names
+from ml.recommenders.choice import chosen_names, compared
+from ml.recommenders.registry import recipe_names
 from orchestration.automation.shown_staleness import WATCHED, reasons_now
 from orchestration.commands import compare
 from orchestration.execution.dagster_sqlite import open_instance

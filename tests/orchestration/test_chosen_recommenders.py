@@ -13,7 +13,9 @@ from ml.codes.recipe import load_codes_recipes
 from ml.extras import MissingExtra
 from ml.recommenders import registry as recommenders
 from ml.recommenders.check_choice import check_audit_model, check_recipes
-from ml.recommenders.registry import chosen_names, compared, modules_of, needed_codes, needed_teacher_lists, teacher_of
+from ml.recommenders.choice import chosen_names, compared, needed_codes, needed_teacher_lists
+from ml.recommenders.modules import modules_of
+from ml.recommenders.registry import teacher_of
 from ml.training.recipe import RECIPES, load_recipes
 from orchestration import code_versions
 from orchestration.dataset_settings import chosen

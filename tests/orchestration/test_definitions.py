@@ -4,9 +4,9 @@ import dagster as dg
 import pytest
 
 from ml.baselines.registry import BASELINES
+from ml.recommenders.choice import chosen_names
 from ml.recommenders.registry import (
     alignment_names,
-    chosen_names,
     codes_recipes,
     fusion_names,
     language_model_names,

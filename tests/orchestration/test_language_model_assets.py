@@ -20,9 +20,10 @@ from ml.language_models.recipe import (
 )
 from ml.recommenders import registry as recommenders
 from ml.recommenders.check_choice import check_recipes
+from ml.recommenders.choice import chosen_names
 from ml.recommenders.facts import facts_of
 from ml.recommenders.load import load
-from ml.recommenders.registry import Registry, chosen_names
+from ml.recommenders.registry import Registry
 from orchestration.assets.language_models import _language_model_asset
 from orchestration.paths import Workspace
 from orchestration.resources import Settings

@@ -15,8 +15,9 @@ from small_dataset import small_training_set
 from ml.data.item_text import save_item_text
 from ml.data.training_set import TrainingSet
 from ml.models.settings import UniSRecSettings
+from ml.recommenders.choice import needed_pretrained
 from ml.recommenders.facts import facts_of
-from ml.recommenders.registry import needed_pretrained, recipes, registry
+from ml.recommenders.registry import recipes, registry
 from ml.text.vectors import save_text_vectors
 from ml.training.pretrained import Pretrained
 from ml.training.recipe import PretrainingSettings

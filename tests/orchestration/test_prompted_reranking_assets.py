@@ -18,9 +18,10 @@ from ml.language_models.sources import KEY, MODEL, URL
 from ml.recommenders import registry as recommenders
 from ml.recommenders.answer_facts import facts_of_json
 from ml.recommenders.check_choice import check_recipes
+from ml.recommenders.choice import chosen_names
 from ml.recommenders.counterparts import counterpart_of
 from ml.recommenders.facts import FIT, facts_of
-from ml.recommenders.registry import Registry, chosen_names
+from ml.recommenders.registry import Registry
 from orchestration.assets.prompted_rerankings import prompted_reranking_asset
 from orchestration.assets.rankings import _ranking_asset, load
 from orchestration.paths import DatasetPaths, Workspace

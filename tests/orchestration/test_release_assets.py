@@ -42,6 +42,7 @@ from orchestration.partitions import datasets
 from orchestration.paths import DatasetPaths, Workspace
 from orchestration.release import ReleaseError, complete, promote, read_state, roll_back, settle
 from orchestration.resources import Settings
+from orchestration.versions import history as versions_on_disk
 
 ITEMS, USERS = 30, 300
 SEED = 3
@@ -347,6 +348,11 @@ def test_by_hand_a_refused_candidate_is_promoted_and_taken_back(shop: Shop) -> N
         roll_back(shop.paths)
     # by its digest
     assert promote(shop.paths, promoted.release[:8].upper()).name == "random"
+    roll_back(shop.paths)
+    # by its version, as make history lists it
+    listed = next(one for one in versions_on_disk(shop.paths) if one.asset == "release/candidate" and one.is_current)
+    assert not promoted.release.startswith(listed.digest[:8])
+    assert promote(shop.paths, listed.digest[:8]).name == "random"
     with pytest.raises(ReleaseError, match=f"no release ffffffff that can be loaded in .*{promoted.release[:12]}"):
         promote(shop.paths, "ffffffff")
 

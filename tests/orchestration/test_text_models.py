@@ -8,7 +8,8 @@ import pytest
 from small_dataset import small_training_set
 
 from ml.data.item_text import save_item_text
-from ml.recommenders.registry import modules_of, recipes
+from ml.recommenders.modules import modules_of
+from ml.recommenders.registry import recipes
 from ml.text.vectors import save_text_vectors
 from ml.training.sequential_recommender import SequentialRecommender
 from orchestration.assets import models

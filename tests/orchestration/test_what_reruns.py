@@ -155,6 +155,7 @@ ROWS = [
     Row("`FIT_ON`", lambda place: place.set('fit_on = "train+validation"'), {"fit_on": "train+validation"}),
     Row("`SEEDS`", lambda place: place.set("seeds = 2"), {"seeds": 2}),
     Row("`FOLDS`", lambda place: place.set("folds = 4"), {"folds": 4}, OF_FOLDS, others_may=True),
+    Row("`TEST_USERS`", lambda place: place.set("test_users = 20"), {"test_users": 20}),
     Row("`THREADS`", lambda place: place.set("threads = 2"), {"threads": 2}),
     Row("a value of one recipe", lambda place: place.edit_recipe("max_epochs = 2", "max_epochs = 3")),
     Row("the notes of a recipe", lambda place: place.edit_recipe('notes = "Learns', 'notes = "Understands')),

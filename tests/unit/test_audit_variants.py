@@ -20,7 +20,6 @@ from ml.data.variants import (
     with_leave_one_out,
     with_other_split,
     with_temporal_split,
-    with_test_users,
     with_tie_order,
 )
 from ml.evaluation.metrics import user_metrics
@@ -179,7 +178,7 @@ def test_a_sample_of_test_users_is_ranked_as_they_are_among_all(monkeypatch):
         assert np.array_equal(one.users, again[name].users)
         where = np.searchsorted(everyone[name].users, one.users)
         assert np.array_equal(one.ranks, everyone[name].ranks[where])
-    part = with_test_users(made, np.array([0, 2]))
+    part = made.measured_on(made.test_users[[0, 2]])
     assert [row.tolist() for row in (part.histories("test")[0], part.histories("test")[1])] == [
         made.histories("test")[0].tolist(),
         made.histories("test")[2].tolist(),

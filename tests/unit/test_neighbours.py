@@ -19,7 +19,7 @@ from ml.data.training_set import Sequences, TrainingSet
 from ml.extras import NEEDED, MissingExtra
 from ml.item_graph.graph import places
 from ml.recommenders.check_choice import check_recipes
-from ml.recommenders.registry import chosen_names
+from ml.recommenders.choice import chosen_names
 
 ITEMS = 9
 KINDS = [ItemNearestNeighbours, UserNearestNeighbours, SupportRules, ConfidenceRules, LiftRules, Ease]

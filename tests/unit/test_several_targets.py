@@ -24,7 +24,6 @@ from ml.data.seen_targets import in_history
 from ml.data.timed_interactions import read_interactions
 from ml.data.times import times_of_test_items
 from ml.data.training_set import Sequences, TrainingSet
-from ml.data.variants import with_test_users
 from ml.evaluation.entry import Entry
 from ml.evaluation.leaderboard import build_leaderboard
 from ml.evaluation.metrics import (
@@ -176,7 +175,7 @@ def test_targets_follow_the_history_and_repeats_count_once(tmp_path: Path) -> No
     assert everything.train[0].tolist() == [0, 1, 2, 3, 1, 3]
     assert everything.train[2].tolist() == [0, 1, 2, 2, 5]
     assert everything.later_targets is None
-    part = with_test_users(training_set, np.array([1]))
+    part = training_set.measured_on(training_set.test_users[[1]])
     assert part.held_out()[0].tolist() == [2, 2, 5]
 
     training_set.save(tmp_path)

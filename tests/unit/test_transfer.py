@@ -23,7 +23,8 @@ from ml.models.item_embeddings import DenseItemEmbedding
 from ml.objectives.targets import Targets
 from ml.recommenders.check_choice import check_audit_model
 from ml.recommenders.fit import Conditions, fit
-from ml.recommenders.registry import Registry, modules_of, recipes
+from ml.recommenders.modules import modules_of
+from ml.recommenders.registry import Registry, recipes
 from ml.release.refit import can_be_refitted
 from ml.tasks.next_item import NextItem
 from ml.text.shared_space import ARRAYS, TextSpace

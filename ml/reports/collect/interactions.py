@@ -28,8 +28,12 @@ def statistics(lake: Path) -> dict[str, object]:
     """``marts.statistics``, with the test targets that a tie rule chose and those already in the history."""
     found = pq.read_table(lake / "marts" / "statistics.parquet").to_pylist()[0]
     splits = pq.read_table(lake / "marts" / "splits.parquet", columns=list(_ORDER))
+    training_set = _training_set(lake)
+    if training_set.unmeasured is not None:
+        measured = np.char.decode(training_set.user_ids[training_set.test_users], "utf-8")
+        splits = splits.filter(pc.is_in(splits["user_id"], pa.array(measured)))
     found["test_targets_tied"] = count_tied_targets(splits)
-    found["test_targets_repeated"] = count_repeated_targets(_training_set(lake))
+    found["test_targets_repeated"] = count_repeated_targets(training_set)
     return found
 
 
