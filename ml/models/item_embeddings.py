@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ml.models.belonging import FROM_CATALOGUE, OF_CODES, OF_ITEMS
+from ml.models.row_table import RowTable
 
 CODES_PER_BOOK = 256
 _CANDIDATES_AT_ONCE = 1 << 16
@@ -56,7 +57,7 @@ class ItemEmbedding(nn.Module, ABC):
         return (states * self(targets)).sum(dim=-1)
 
 
-class DenseItemEmbedding(ItemEmbedding):
+class DenseItemEmbedding(ItemEmbedding, RowTable):
     """One trained row an item."""
 
     belongs: ClassVar[dict[str, str]] = {"weight": OF_ITEMS}
@@ -66,7 +67,8 @@ class DenseItemEmbedding(ItemEmbedding):
         self.weight = nn.Parameter(torch.empty(items, dimensions).normal_(std=deviation))
 
     def forward(self, items: Tensor) -> Tensor:
-        return F.embedding(items, self.weight)
+        table, rows = self.table_for(items)
+        return F.embedding(rows, table)
 
     def score_all(self, states: Tensor) -> Tensor:
         return states @ self.weight.T

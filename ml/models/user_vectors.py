@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ml.models.belonging import OF_USERS
+from ml.models.row_table import RowTable
 
 
-class UserVectors(nn.Module):
+class UserVectors(nn.Module, RowTable):
     """User indices to vectors; zeros for a user who is not known (-1), whose scores come from the rest of the model.
 
     Args:
@@ -30,4 +31,5 @@ class UserVectors(nn.Module):
         """int64 ``[batch]``, -1 where it is not known, to ``[batch, dimensions]``."""
         if len(self.weight) == 0:
             return self.weight.new_zeros(len(users), self.weight.shape[1])
-        return F.embedding(users.clamp(min=0), self.weight) * (users >= 0)[:, None]
+        table, rows = self.table_for(users.clamp(min=0))
+        return F.embedding(rows, table) * (users >= 0)[:, None]

@@ -134,14 +134,15 @@ def loss_among_shared(
         )
 
     def compute_with_table(wants_gradients: bool, states: Tensor, table: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        loss, gradients = compute(wants_gradients, states, table.index_select(0, rows))
+        loss, gradients = compute(wants_gradients, states, table.index_select(0, places))
         if not wants_gradients:
             return loss, ()
         of_table = torch.zeros(table.shape, dtype=types[1], device=table.device)
-        return loss, (gradients[0], of_table.index_add_(0, rows, gradients[1]))
+        return loss, (gradients[0], of_table.index_add_(0, places, gradients[1]))
 
     if type(embedding) is DenseItemEmbedding:
-        return loss_with_gradients(compute_with_table, states, embedding.weight)
+        table, places = embedding.table_for(rows)
+        return loss_with_gradients(compute_with_table, states, table)
     return loss_with_gradients(compute, states, embedding(rows))
 
 

@@ -70,6 +70,7 @@ class Popularity:
         self.probabilities = weights / weights.sum()
         # the last is infinite, so that rounding leaves no draw without an item
         self._cumulative = np.append(np.cumsum(self.probabilities)[: np.flatnonzero(weights)[-1]], np.inf)
+        self._kept: tuple[int, torch.device, Tensor] | None = None
 
     def draw(self, generator: np.random.Generator, shape: int | tuple[int, ...]) -> np.ndarray:
         """Items with replacement, int64 of the given shape."""
@@ -97,10 +98,22 @@ class Popularity:
     ) -> OwnNegatives:
         """Negatives of each row; for the arguments see :meth:`draw_shared`."""
         items = torch.from_numpy(self.draw(generator, (rows, negatives)).astype(np.int32)).to(device)
-        return OwnNegatives(items, self.log_weights(negatives, device) if corrected else 0.0)
+        if not corrected:
+            return OwnNegatives(items)
+        # of all items, which would cost more than a step if it were computed in each
+        if self._kept is None or self._kept[:2] != (negatives, device):
+            self._kept = negatives, device, self.log_weights(negatives, device)
+        return OwnNegatives(items, self._kept[2])
 
-    def log_weights(self, draws: int, device: torch.device) -> Tensor:
-        """Minus the logarithm of how often each item is expected in so many draws, float32 ``[items]``; 0 for items
-        that are never drawn."""
-        expected = np.where(self.probabilities > 0, draws * self.probabilities, 1.0)
+    def log_weights(self, draws: int, device: torch.device, items: np.ndarray | None = None) -> Tensor:
+        """Minus the logarithm of how often items are expected in so many draws, float32 ``[items]``; 0 for items
+        that are never drawn.
+
+        Args:
+            draws: how many.
+            device: where the result is wanted.
+            items: the items, int64; all by default.
+        """
+        probabilities = self.probabilities if items is None else self.probabilities[items]
+        expected = np.where(probabilities > 0, draws * probabilities, 1.0)
         return torch.from_numpy(-np.log(expected).astype(np.float32)).to(device)

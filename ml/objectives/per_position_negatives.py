@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ml.models.item_embeddings import DenseItemEmbedding, ItemEmbedding
+from ml.models.row_table import RowTable
 from ml.objectives.chunked_loss import (
     RowLoss,
     chunks,
@@ -58,13 +59,24 @@ def loss_among_own(
     kind, product, columns = loss_type(states), product_type(states), negatives.shape[1] + 1
     worth = _ITEMS_PER_CANDIDATE.get(states.device.type, _ITEMS_PER_CANDIDATE_ELSEWHERE)
     scorer: type[_Scorer]
-    if embedding.items <= worth * columns:
-        inputs: tuple[Tensor, ...] = (item_table(embedding),)
+    # of the candidates in a table of these alone, where there is one
+    places: Tensor | None = None
+    if type(embedding) is DenseItemEmbedding and embedding.reader is not None:
+        table, places = embedding.table_for(torch.cat([items[:, None], negatives], dim=1))
+        inputs: tuple[Tensor, ...] = (table,)
+        at_once, scorer = max(1, max(_FETCHED_AT_ONCE, 4 * len(table)) // columns), _Fetched
+    elif embedding.items <= worth * columns:
+        inputs = (item_table(embedding),)
         at_once, scorer = rows_at_once(embedding.items, states.device), _Product
     elif type(embedding) is DenseItemEmbedding:
         inputs = (embedding.weight,)
         at_once, scorer = max(1, max(_FETCHED_AT_ONCE, 4 * embedding.items) // columns), _Fetched
     else:
+        if any(isinstance(each, RowTable) and each.reader is not None for each in embedding.modules()):
+            raise RuntimeError(
+                f"negatives of each position's own do not go with a table within {type(embedding).__name__} that is "
+                'read by its rows: set rows = "all" in the table optimiser of the recipe'
+            )
         inputs = tuple(embedding.parameters())
         at_once, scorer = rows_at_once(columns * 8, states.device), _Differentiated
 
@@ -74,7 +86,7 @@ def loss_among_own(
         gradient_of_states = torch.empty(states.shape, dtype=kind, device=states.device)
         for start, end in chunks(len(states), at_once):
             candidates = torch.cat([items[start:end, None], negatives[start:end].long()], dim=1)
-            scores = by.scores(states[start:end], candidates)
+            scores = by.scores(states[start:end], candidates if places is None else places[start:end])
             if isinstance(log_weights, Tensor):
                 scores[:, 1:] += log_weights[candidates[:, 1:]]
             elif log_weights:

@@ -74,7 +74,7 @@ class SampledSoftmax:
         distinct, times = torch.unique(targets.items, return_counts=True)
         log_weights = times.log()
         if settings.log_q_correction:
-            log_weights = log_weights + self.popularity.log_weights(len(targets), device)[distinct]
+            log_weights = log_weights + self.popularity.log_weights(len(targets), device, distinct.cpu().numpy())
         return SharedNegatives(distinct, log_weights)
 
     def own_negatives(

@@ -48,6 +48,7 @@ class SampledSoftmaxSettings:
 
     objective: ClassVar[str] = "ml.objectives.sampled_softmax:SampledSoftmax"
     weighs_targets: ClassVar[bool] = True
+    reads_some_items: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.distribution == "in_batch":
@@ -82,6 +83,7 @@ class BinaryCrossEntropySettings:
 
     objective: ClassVar[str] = "ml.objectives.binary_cross_entropy:BinaryCrossEntropy"
     weighs_targets: ClassVar[bool] = True
+    reads_some_items: ClassVar[bool] = True
     calibration: ClassVar[float] = 0.0
     prior_offset: ClassVar[bool] = False
 
@@ -114,6 +116,7 @@ class GeneralisedBinaryCrossEntropySettings:
 
     objective: ClassVar[str] = "ml.objectives.binary_cross_entropy:BinaryCrossEntropy"
     weighs_targets: ClassVar[bool] = True
+    reads_some_items: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.negatives < 1:
@@ -139,6 +142,7 @@ class BayesianPersonalisedRankingSettings:
 
     objective: ClassVar[str] = "ml.objectives.bayesian_personalised_ranking:BayesianPersonalisedRanking"
     weighs_targets: ClassVar[bool] = True
+    reads_some_items: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.negatives < 1:

@@ -24,6 +24,7 @@ from ml.training.distributed import World
 from ml.training.log import EpochRecord
 from ml.training.moving_average import WeightAverage
 from ml.training.sharded_tensors import is_part, is_sharded, part_like
+from ml.training.touched_rows import can_take_over
 
 FORMAT = "raw2rank-checkpoint-2"
 _CODE = ("data", "models", "objectives", "tasks", "training")
@@ -119,9 +120,12 @@ class Checkpoint:
         """Set model, optimiser and average to where the checkpoint was taken; ``None`` where there is none of this
         run, or one that is damaged.
 
-        It may have been taken by another number of processes, with sharded weights or whole ones.
+        It may have been taken by another number of processes, with sharded weights or whole ones. One of an optimiser
+        that updates the rows that are read is none for one that updates all.
         """
         read = self._read(model, optimiser, average)
+        if read is not None and not can_take_over(optimiser, read[1]):
+            read = None
         world = World.current()
         if not world.all(read is not None) or read is None:
             return None

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from ml.contrast.build import Contrast, build_contrast
-from ml.data.training_set import Sequences
+from ml.data.training_set import Sequences, TrainingSet
 from ml.models.generating_model import GeneratingModel
 from ml.models.sequential_model import SequentialModel
+from ml.models.settings import reads_text, reads_words
 from ml.objectives.among_items import AmongItems
 from ml.objectives.build import build_objective
 from ml.tasks.batch import Batch
@@ -20,6 +21,9 @@ from ml.tasks.build import Task
 from ml.training.recipe import Recipe
 from ml.training.trainable import ScoredSequences, Trainable, trainable_of
 from ml.training.weighting import LossWeighting
+
+# the split whose targets are items of no training history, as protocols begin
+_COLD_ITEMS = "cold-items"
 
 
 @dataclass(frozen=True)
@@ -147,3 +151,10 @@ def trained_as(
             "this model has none; leave it out of operations"
         )
     return ContrastedSequences(trainable, build_contrast(recipe.contrast, task), recipe.contrast.weight)
+
+
+def is_among_trained_items(recipe: Recipe, training_set: TrainingSet) -> bool:
+    """Whether items in no training history are left out of the loss: of models that read text, in the split whose
+    targets are such items."""
+    of_cold_items = str(training_set.protocol.get("split", "")).startswith(_COLD_ITEMS)
+    return of_cold_items and (reads_text(recipe.model) or reads_words(recipe.model))

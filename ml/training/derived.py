@@ -32,16 +32,21 @@ class Derived:
 
     Attributes:
         key: of the recipe, as in ``training.patience``.
-        value: that is trained with.
+        value: that is trained with, a number or a word.
         reason: where it comes from.
     """
 
     key: str
-    value: int
+    value: Any
     reason: str
 
+    @property
+    def shown(self) -> str:
+        """Value and reason."""
+        return f"{self.value if isinstance(self.value, str) else format(self.value, ',')} ({self.reason})"
+
     def __str__(self) -> str:
-        return f"{self.key} = {self.value:,} ({self.reason})"
+        return f"{self.key} = {self.shown}"
 
 
 def derive(

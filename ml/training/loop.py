@@ -24,6 +24,7 @@ from ml.training.recipe import OptimiserSettings, TrainingSettings
 from ml.training.reproducible import generator_for, generators_of_step
 from ml.training.runtime import Execution
 from ml.training.sharded_tensors import whole
+from ml.training.touched_rows import AdamOfTouchedRows, catch_up, reading_rows
 from ml.training.trainable import SomeBatch, Trainable
 
 # reading a loss waits for the GPU, so losses are read so many at a time
@@ -113,8 +114,8 @@ def train_model(
     device = next(model.parameters()).device
     parallel = parallelize(trainable, execution.sharding)
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimiser = build_optimiser(model, optimiser_settings)
     average = WeightAverage(model, settings.weight_averaging)
+    optimiser = build_optimiser(model, optimiser_settings, average)
     checkpoint = phase.checkpoint
     state = (checkpoint and checkpoint.restore(model, optimiser, average)) or TrainingState()
     world.wait()  # for all to have read it, before the first writes the next one
@@ -129,7 +130,11 @@ def train_model(
         execution.progress and world.is_first,
     )
     log_to, tell = (execution.log_to, execution.tell) if world.is_first else (None, None)
-    with closing(bar), GrowingLog(log_to, [*phase.known, *state.log], tell) as growing_log:
+    with (
+        closing(bar),
+        GrowingLog(log_to, [*phase.known, *state.log], tell) as growing_log,
+        reading_rows(optimiser),
+    ):
         while state.epoch <= settings.max_epochs and not _has_stopped(state, settings, trainable.pretraining_epochs):
             trainable.start_epoch(state.epoch)
             generator = generator_for(phase.seed, state.epoch)
@@ -167,6 +172,7 @@ def train_model(
             clock.read_into(state)
             last = state.epoch == settings.max_epochs
             due = state.epoch % settings.validate_every == 0 or last
+            catch_up(optimiser)
             with average.swapped_in(model):
                 quality = None
                 if validate is not None and due:
@@ -189,8 +195,14 @@ def train_model(
     return Trained(whole(state.best_weights), state.best_epoch, state.log, padding, parallel.is_sharded)
 
 
-def build_optimiser(model: torch.nn.Module, settings: OptimiserSettings) -> torch.optim.Optimizer:
-    """Adam with weight decay on matrices only, decoupled (AdamW) or in the gradient."""
+def build_optimiser(
+    model: torch.nn.Module, settings: OptimiserSettings, average: WeightAverage | None = None
+) -> torch.optim.Optimizer:
+    """Adam with weight decay on matrices only, decoupled (AdamW) or in the gradient.
+
+    Where the settings say ``rows = "touched"``, it updates the rows of tables that are read, and their part of the
+    average, if there is one.
+    """
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     decayed = [parameter for parameter in parameters if parameter.dim() >= 2 and settings.weight_decay]
     spared = [parameter for parameter in parameters if parameter.dim() < 2 or not settings.weight_decay]
@@ -199,15 +211,17 @@ def build_optimiser(model: torch.nn.Module, settings: OptimiserSettings) -> torc
         for group, decay in ((decayed, settings.weight_decay), (spared, 0.0))
         if group
     ]
+    if settings.rows == "touched":
+        return AdamOfTouchedRows(groups, settings, model, average or WeightAverage(model, 0.0))
     kind = torch.optim.AdamW if settings.decay == "decoupled" else torch.optim.Adam
     return kind(groups, lr=settings.learning_rate, betas=settings.betas, fused=True)
 
 
 def set_learning_rate(optimiser: torch.optim.Optimizer, settings: OptimiserSettings, step: int) -> None:
-    """The learning rate of the step numbered ``step`` from 0: a straight line up over the warm-up, then constant."""
-    share = min(1.0, (step + 1) / (settings.warm_up_steps + 1))
+    """The learning rate of the step numbered ``step`` from 0."""
+    rate = settings.learning_rate_of(step)
     for group in optimiser.param_groups:
-        group["lr"] = settings.learning_rate * share
+        group["lr"] = rate
 
 
 def _has_stopped(state: TrainingState, settings: TrainingSettings, pretraining_epochs: int) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -26,18 +26,27 @@ class WeightAverage:
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.decay = decay
         self.steps = 0
+        self.left_out: frozenset[str] = frozenset()
         self.averages: dict[str, Tensor] = {}
         if decay:
             self.averages = {name: weight.detach().clone() for name, weight in model.named_parameters()}
+
+    def decay_at(self, step: int) -> float:
+        """Of the step numbered ``step`` from 0; 1 where nothing is averaged."""
+        return min(self.decay, (1 + step) / (_QUICK_START + step)) if self.decay else 1.0
+
+    def leave_out(self, names: Iterable[str]) -> None:
+        """Keep the averages of these weights, by their names, for someone else to update."""
+        self.left_out = frozenset(names)
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
         """Take in the weights after a step."""
         if not self.decay:
             return
-        decay = min(self.decay, (1 + self.steps) / (_QUICK_START + self.steps))
-        weights = [weight.detach() for _, weight in model.named_parameters()]
-        torch._foreach_lerp_(list(self.averages.values()), weights, 1 - decay)
+        weights = {name: weight.detach() for name, weight in model.named_parameters() if name not in self.left_out}
+        averages = [self.averages[name] for name in weights]
+        torch._foreach_lerp_(averages, list(weights.values()), 1 - self.decay_at(self.steps))
         self.steps += 1
 
     @contextmanager

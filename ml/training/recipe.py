@@ -54,6 +54,9 @@ class OptimiserSettings:
         decay: ``decoupled`` shrinks the weights beside the step (AdamW); ``in_gradient`` adds ``weight_decay`` times
             the weights to the gradient, an L2 penalty, as ``torch.optim.Adam`` does and many public implementations
             with it. What Adam divides by is then smaller for rare items, and they are shrunk more.
+        rows: how tables with a row an item or a user are updated. ``touched``: in each step the rows that it reads, and
+            the others when they are needed, to the same weights up to rounding; ``all``: all rows in each step;
+            ``auto``: the first where it pays and is possible (:mod:`ml.training.row_choice`).
     """
 
     learning_rate: float
@@ -61,6 +64,7 @@ class OptimiserSettings:
     weight_decay: float
     warm_up_steps: int
     decay: Literal["decoupled", "in_gradient"] = "decoupled"
+    rows: Literal["auto", "all", "touched"] = "auto"
 
     def __post_init__(self) -> None:
         if self.learning_rate <= 0:
@@ -69,6 +73,10 @@ class OptimiserSettings:
             raise ValueError(f"betas must be in [0, 1), not {list(self.betas)}")
         if self.weight_decay < 0 or self.warm_up_steps < 0:
             raise ValueError("weight_decay and warm_up_steps must not be negative")
+
+    def learning_rate_of(self, step: int) -> float:
+        """Of the step numbered ``step`` from 0: a straight line up over the warm-up, then constant."""
+        return self.learning_rate * min(1.0, (step + 1) / (self.warm_up_steps + 1))
 
 
 @dataclass(frozen=True)
@@ -250,9 +258,10 @@ class Recipe:
         tables["task"] = {"name": self.task_name, **asdict(self.task)}
         tables["objective"] = {"name": self.objective_name, **asdict(self.objective)}
         tables["optimiser"] = asdict(self.optimiser)
-        if self.optimiser.decay == OptimiserSettings.decay:
-            # younger than most recipes, whose digests are to stay
-            del tables["optimiser"]["decay"]
+        # younger than most recipes, whose digests are to stay
+        for name in ("decay", "rows"):
+            if getattr(self.optimiser, name) == getattr(OptimiserSettings, name):
+                del tables["optimiser"][name]
         tables["training"] = asdict(self.training)
         if self.contrast is not None:
             tables["contrast"] = {"method": self.contrast_name, **asdict(self.contrast)}

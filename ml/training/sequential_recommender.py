@@ -28,13 +28,12 @@ from ml.models.gptrec import GPTRec
 from ml.models.gptrec_codes import GPTRecCodes
 from ml.models.item_embeddings import JointProductQuantisedItemEmbedding
 from ml.models.sequential_model import SequentialModel
-from ml.models.settings import reads_text, reads_words
 from ml.recommender import NO_ITEM, Recommendations
 from ml.retrieval.quantised_top_k import QuantisedTopK, pays
 from ml.retrieval.top_k import kept_tie_break_order, top_k
 from ml.tasks.build import Task, build_task
 from ml.training.checkpoint import Checkpoint, run_fingerprint
-from ml.training.contrasted import trained_as
+from ml.training.contrasted import is_among_trained_items, trained_as
 from ml.training.derived import Derived, derive, described, filled_in, read_described
 from ml.training.devices import choose_device
 from ml.training.distributed import World
@@ -47,6 +46,7 @@ from ml.training.loop import Phase, Trained, train_model
 from ml.training.pretrained import Pretrained, check_pretrained
 from ml.training.recipe import Recipe, recipe_from_tables
 from ml.training.reproducible import generator_for, reproducible
+from ml.training.row_choice import choose_rows
 from ml.training.runtime import Execution
 from ml.training.scoring import VALIDATION_DEPTH as METRIC_DEPTH
 from ml.training.scoring import chunks_of_states, fallback_chunks, hide_seen, scored_chunks, validation_ndcg
@@ -57,8 +57,6 @@ from ml.training.weights_digest import contiguous, weights_digest
 FORMAT = "raw2rank-sequential-recommender-2"
 # how much of the validation lists is kept, for what is built on several recommenders
 VALIDATION_DEPTH = 200
-# the split whose targets are items of no training history, as protocols begin
-_COLD_ITEMS = "cold-items"
 # where a model keeps the codes that it is built on: quantised item vectors, and models that generate codes
 _CODES_IN_WEIGHTS = ("input_embedding.codes", "codes")
 
@@ -220,7 +218,7 @@ class SequentialRecommender:
                 f"recipe {self.recipe.name}: no validation item is left of a fit on everything, so nothing would say "
                 "when to stop: fit on train, then call ml.training.everything.fitted_on_everything"
             )
-        self.training_set_digest = training_set.digest()
+        self.training_set_digest, self.derived = training_set.digest(), ()
         self._check_teacher_lists()
         check_pretrained(self.recipe, self.pretrained)
         self.pretrained_from = None if self.pretrained is None else self.pretrained.described()
@@ -237,15 +235,13 @@ class SequentialRecommender:
             raise ValueError(f"recipe {self.recipe.name}: {error}") from error
         refits = self.fit_on == FIT_ON_BOTH and len(training_set.validation_users) > 0
         # of the histories of the search; the refit is trained with the same values
-        recipe, self.derived = derive(
+        recipe, derived = derive(
             self.recipe,
             training_set.train.lengths,
             build_task(self.recipe.task, training_set.items).least_items,
             validated=len(training_set.validation_users) > 0,
         )
-        if self.execution.progress and World.current().is_first:
-            for each in self.derived:
-                print(f"{self.recipe.title}: {each}", file=sys.stderr, flush=True)
+        self._keep_derived(derived)
         search = Phase(self.seed, FIT_ON_TRAIN, self.recipe.title, checkpoint=self._checkpoint("search", refits))
         found = self._train(training_set, recipe, search)
         self.log, self.best_epoch, self.share_of_padding = found.log, found.best_epoch, found.share_of_padding
@@ -319,8 +315,11 @@ class SequentialRecommender:
             )
             if isinstance(self.started_from, CarriedOver):
                 phase = replace(phase, started_from=self.started_from.source)
+            trainable = trained_as(recipe, model, task, counts, is_among_trained_items(recipe, training_set))
+            recipe, chosen = choose_rows(recipe, trainable, device, execution.compile)
+            self._keep_derived(chosen)
             trained = train_model(
-                trained_as(recipe, model, task, counts, _among_trained_items(recipe, training_set)),
+                trainable,
                 training_set.histories("train") if lists is None else lists.histories(training_set),
                 partial(self.validate, training_set) if len(training_set.validation_users) else None,
                 recipe.optimiser,
@@ -333,6 +332,14 @@ class SequentialRecommender:
                 self._model = self._build(recipe, training_set.items, training_set.users, counts).to(device)
                 self._model.load_state_dict(trained.weights)
             return trained
+
+    def _keep_derived(self, derived: tuple[Derived, ...]) -> None:
+        """Keep what the recipe left open, and say so, each value once: a refit has those of the search."""
+        for each in derived:
+            if each.key not in {known.key for known in self.derived}:
+                self.derived = (*self.derived, each)
+                if self.execution.progress and World.current().is_first:
+                    print(f"{self.recipe.title}: {each}", file=sys.stderr, flush=True)
 
     def _build(
         self, recipe: Recipe, items: int, users: int, training_counts: np.ndarray
@@ -591,10 +598,3 @@ class SequentialRecommender:
     def _described_features(self) -> dict[str, str]:
         """Digest of what the model reads of items beside their ids; empty for a model that reads nothing."""
         return {"item_features_digest": features_digest(self._features)} if self._features else {}
-
-
-def _among_trained_items(recipe: Recipe, training_set: TrainingSet) -> bool:
-    """Whether items in no training history are left out of the loss: of models that read text, in the split whose
-    targets are such items."""
-    of_cold_items = str(training_set.protocol.get("split", "")).startswith(_COLD_ITEMS)
-    return of_cold_items and (reads_text(recipe.model) or reads_words(recipe.model))

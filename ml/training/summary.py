@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ml.data.files import read_json, sha256_of_file, whole
+from ml.training.derived import read_described
 
 
 def version_of_trained(folder: Path) -> str:
@@ -53,9 +54,7 @@ def facts_of_trained(folder: Path) -> dict[str, Any]:
         "peak_memory_in_bytes": run["peak_memory_in_bytes"],
         "machine": run["machine"],
         "recipe": config["recipe"],
-        "derived from the data": {
-            key: f"{entry['value']:,} ({entry['reason']})" for key, entry in derived_of_trained(folder).items()
-        },
+        "derived from the data": {each.key: each.shown for each in read_described(derived_of_trained(folder))},
     }
 
 
