@@ -5,6 +5,7 @@ Set before anything of the project is imported, because the asset graph is built
 
 import dataclasses
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,6 +18,9 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("MPLBACKEND", "agg")
 # several workers with several threads each on few cores: threads that wait must not keep the others from working
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# every worker, and every process that a test starts, imports the same files: one compiles them, and the others read that
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 
 GOLDEN = Path(__file__).parent / "golden"
