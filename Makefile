@@ -170,7 +170,7 @@ test: style
 
 # whole runs that are killed, repeated or run at once, every setting of the warehouse, comparisons that compile first
 test-slow: $(INSTALLED)
-	$(VENV)/bin/python -m pytest -m slow --numprocesses 3 --timeout 900 --dist loadfile --no-loadscope-reorder $(PYTEST_OPTIONS)
+	$(VENV)/bin/python -m pytest -m "slow or hypothesis" --hypothesis-profile thorough --numprocesses 3 --timeout 900 --dist loadfile --no-loadscope-reorder $(PYTEST_OPTIONS)
 
 test-fast: $(INSTALLED)
 	$(VENV)/bin/python -m pytest tests/unit --numprocesses 2 --dist loadfile $(PYTEST_OPTIONS)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from alignment_toys import student_recipe, toy_recipe, trained_student, world
+from costs import others_slow
 
 from ml.alignment.align import align
 from ml.alignment.choice import Candidate, choose
@@ -63,7 +64,7 @@ METHODS = {
     "ppo_gpt_value": {"method": "ppo", "value": "gpt", "epochs": 2, "minibatches": 2, "steps": 60},
     "reinforce": {"method": "reinforce", "steps": 120},
 }
-by_every_method = pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+by_every_method = pytest.mark.parametrize("method", others_slow(METHODS, "ppo", "reinforce"))
 
 
 @by_every_method
