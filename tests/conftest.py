@@ -11,6 +11,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from costs import Costs
 
 os.environ["RAW2RANK_RECIPES"] = str(Path(__file__).parent / "recipes")
 os.environ["GX_ANALYTICS_ENABLED"] = "false"
@@ -28,7 +29,13 @@ GOLDEN = Path(__file__).parent / "golden"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="write the files of tests/golden anew")
+    parser.addoption("--costs", type=int, help="print the so many tests, files and folders that cost most processor")
     parser.addoption("--screenshots", help="folder for the pictures of the walk through the UI, as docs/images")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if lines := config.getoption("--costs"):
+        config.pluginmanager.register(Costs(lines))
 
 
 @pytest.fixture

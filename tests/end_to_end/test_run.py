@@ -9,7 +9,6 @@ from pathlib import Path
 import dagster as dg
 import pyarrow.parquet as pq
 import pytest
-from declared_inputs import made_of_declared_alone
 from whole_runs import EVALUATION, FEW, RELEASED, remade, rule_results
 from workbench import Workbench, write_small_dump
 
@@ -25,8 +24,7 @@ from ml.recommenders.registry import chosen_names, compared, recipe_names
 from orchestration.automation.shown_staleness import WATCHED, reasons_now
 from orchestration.commands import compare
 from orchestration.execution.dagster_sqlite import open_instance
-from orchestration.execution.staleness import UP_TO_DATE, asset_graph, data_versions, in_order
-from orchestration.resources import Settings
+from orchestration.execution.staleness import UP_TO_DATE, asset_graph
 from orchestration.selection import unwanted
 
 CHOSEN = chosen_names([])
@@ -125,19 +123,6 @@ def test_again_nothing_is_made(bench: Workbench) -> None:
                 dg.AssetCheckKey(key, UP_TO_DATE), limit=5
             )
             assert found.status.value == "SUCCEEDED"
-
-
-def test_every_asset_reads_what_it_declares_and_nothing_else(bench: Workbench, tmp_path: Path) -> None:
-    graph = asset_graph()
-    # dbt knows what its models read; nobody reads what was not chosen
-    by_dbt = {"staging", "intermediate", "marts"}
-    wanted = graph.materializable_asset_keys - unwanted(graph, [])
-    keys = [key for key in in_order(graph, wanted) if key.path[0] not in by_dbt or key.path[-1] == "accepted"]
-    with open_instance(bench.home / "dagster") as instance:
-        made = data_versions(instance, "Small", keys)
-        settings = Settings(k_core=3)
-        for key, version in made_of_declared_alone(bench.home, tmp_path, instance, "Small", keys, settings):
-            assert version == made[key], key.to_user_string()
 
 
 def test_the_rules_are_judged_by_what_the_run_has_found(bench: Workbench) -> None:

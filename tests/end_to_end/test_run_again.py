@@ -9,12 +9,17 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from declared_inputs import made_of_declared_alone
 from whole_runs import EVALUATION, FEW, RELEASED, append, json_lines, remade, rewrite
 from workbench import Workbench, write_small_dump
 
 from ml.audits.registry import AUDITS
 from ml.baselines.registry import ALWAYS_RUN, BASELINES
 from ml.evaluation.protocol_line import protocol
+from orchestration.execution.dagster_sqlite import open_instance
+from orchestration.execution.staleness import asset_graph, data_versions, in_order
+from orchestration.resources import Settings
+from orchestration.selection import unwanted
 
 pytestmark = pytest.mark.slow
 
@@ -43,6 +48,19 @@ def test_a_run_to_go_on_from(bench: Workbench) -> None:
     write_small_dump(bench.dumps)
     code, said = bench.run()
     assert code == 0, said
+
+
+def test_every_asset_reads_what_it_declares_and_nothing_else(bench: Workbench, tmp_path: Path) -> None:
+    graph = asset_graph()
+    # dbt knows what its models read; nobody reads what was not chosen
+    by_dbt = {"staging", "intermediate", "marts"}
+    wanted = graph.materializable_asset_keys - unwanted(graph, [])
+    keys = [key for key in in_order(graph, wanted) if key.path[0] not in by_dbt or key.path[-1] == "accepted"]
+    with open_instance(bench.home / "dagster") as instance:
+        made = data_versions(instance, "Small", keys)
+        settings = Settings(k_core=3)
+        for key, version in made_of_declared_alone(bench.home, tmp_path, instance, "Small", keys, settings):
+            assert version == made[key], key.to_user_string()
 
 
 def test_another_choice_of_recipes_trains_nothing_again(bench: Workbench) -> None:

@@ -79,7 +79,7 @@ def test_the_most_diverse_lists_are_found(method, student, popular_half, tmp_pat
     assert (np.sort(lists, axis=1)[:, 1:] != np.sort(lists, axis=1)[:, :-1]).all()
 
 
-@by_every_method
+@pytest.mark.parametrize("method", others_slow(METHODS, "reinforce"))
 def test_the_long_tail_is_found(method, student, popular_half, tmp_path):
     goal = goal_on("popularity", popular_half)
     recipe = toy_recipe(**method, accuracy_weight=0.0, goals=("popularity",))
