@@ -45,7 +45,7 @@ option = --$(subst _,-,$(shell echo $(1) | tr A-Z a-z))
 quoted = '$(subst ','\'',$(value $(1)))'
 OPTIONS = $(foreach name,$(sort $(typed) $(call exported,$@)),$(call option,$(name))=$(call quoted,$(name)))
 
-.PHONY: help install install-spark run check-data download search reproduce compare history clean-versions publish fetch promote rollback serve ui test test-slow test-fast coverage test-installed docs lint style sql types layers format clean
+.PHONY: help install install-spark run check-data download search reproduce compare history clean-versions publish fetch promote rollback serve ui test test-slow test-cost test-fast coverage test-installed docs lint style sql types layers format clean
 
 help:
 	@echo "make run         from dumps to leaderboard and report; without DATASET, a demo dump"
@@ -65,7 +65,8 @@ help:
 	@echo "make install-spark  Spark and its dbt in an environment of their own, for RAW2RANK_ENGINE=spark; needs Java 17"
 	@echo "make lint        check style, format (make format corrects them), SQL, types and layers"
 	@echo "make test        style, unit, dbt, orchestration and end-to-end tests, without the slow ones"
-	@echo "make test-slow   the slow ones: runs that are killed and repeated, Postgres, every setting of the warehouse"
+	@echo "make test-slow   the slow ones: runs that are killed and repeated, Postgres, every setting of the warehouse, all examples"
+	@echo "make test-cost   seconds of processor of each folder, file and test: TESTS=path"
 	@echo "make test-fast   the unit tests alone, without the slow ones"
 	@echo "make coverage    the tests but the end-to-end ones, and the share of lines that they run"
 	@echo "make test-installed  install the wheel in an environment of its own, elsewhere, and make a run there"
@@ -169,9 +170,14 @@ format: $(INSTALLED)
 test: style
 	$(VENV)/bin/python -m pytest --numprocesses 3 --timeout 900 --dist loadfile --no-loadscope-reorder $(PYTEST_OPTIONS)
 
-# whole runs that are killed, repeated or run at once, every setting of the warehouse, comparisons that compile first
+# whole runs that are killed, repeated or run at once, every setting of the warehouse, comparisons that compile first; and
+# all examples of the tests of which `make test` draws a quarter
 test-slow: $(INSTALLED)
-	$(VENV)/bin/python -m pytest -m slow --numprocesses 3 --timeout 900 --dist loadfile --no-loadscope-reorder $(PYTEST_OPTIONS)
+	$(VENV)/bin/python -m pytest -m "slow or hypothesis" --hypothesis-profile thorough --numprocesses 3 --timeout 900 --dist loadfile --no-loadscope-reorder $(PYTEST_OPTIONS)
+
+# one worker, since what several share has no test of its own
+test-cost: $(INSTALLED)
+	$(VENV)/bin/python -m pytest -q --costs 25 --timeout 900 $(TESTS) $(PYTEST_OPTIONS)
 
 test-fast: $(INSTALLED)
 	$(VENV)/bin/python -m pytest tests/unit --numprocesses 2 --dist loadfile $(PYTEST_OPTIONS)

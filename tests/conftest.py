@@ -5,11 +5,13 @@ Set before anything of the project is imported, because the asset graph is built
 
 import dataclasses
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
+from costs import Costs
 
 os.environ["RAW2RANK_RECIPES"] = str(Path(__file__).parent / "recipes")
 os.environ["GX_ANALYTICS_ENABLED"] = "false"
@@ -17,6 +19,9 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("MPLBACKEND", "agg")
 # several workers with several threads each on few cores: threads that wait must not keep the others from working
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# every worker, and every process that a test starts, imports the same files: one compiles them, the others read that
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -24,7 +29,13 @@ GOLDEN = Path(__file__).parent / "golden"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="write the files of tests/golden anew")
+    parser.addoption("--costs", type=int, help="print the so many tests, files and folders that cost most processor")
     parser.addoption("--screenshots", help="folder for the pictures of the walk through the UI, as docs/images")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if lines := config.getoption("--costs"):
+        config.pluginmanager.register(Costs(lines))
 
 
 @pytest.fixture
@@ -49,7 +60,12 @@ ON_REQUEST = ("installed", "slow")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what takes long, unless its marker is in ``-m`` or the test is named (``file.py::test``)."""
+    """Draw fewer examples where not all are asked for, and leave out what takes long.
+
+    That is run where its marker is in ``-m`` or where the test is named (``file.py::test``).
+    """
+    if hypothesis.settings.get_current_profile_name() != "thorough":
+        draw_fewer_examples(items)
     if any("::" in argument for argument in config.args):
         return
     markers = {marker for marker in ON_REQUEST if marker not in config.getoption("-m")}
@@ -58,9 +74,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = [item for item in items if item not in left_out]
 
 
-# machines differ, and so do their loads: an example that takes long is no failure
-hypothesis.settings.register_profile("without_deadline", deadline=None)
-hypothesis.settings.load_profile("without_deadline")
+# Machines differ, and so do their loads: an example that takes long is no failure. With the profile `thorough`, that of
+# `make test-slow`, a test draws as many examples as it says; otherwise a quarter, and others at each run.
+SHARE, FEWEST = 4, 8
+hypothesis.settings.register_profile("thorough", deadline=None)
+hypothesis.settings.register_profile("quick", deadline=None)
+hypothesis.settings.load_profile("quick")
+
+
+def draw_fewer_examples(items: list[pytest.Item]) -> None:
+    """Divide the number of examples of each test, whether it says it or has that of the profile."""
+    tests = {id(item.obj): item.obj for item in items if isinstance(item, pytest.Function)}
+    for test in filter(hypothesis.is_hypothesis_test, tests.values()):
+        said = test._hypothesis_internal_use_settings
+        fewer = min(said.max_examples, max(FEWEST, said.max_examples // SHARE))
+        test._hypothesis_internal_use_settings = hypothesis.settings(said, max_examples=fewer)
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import dagster as dg
@@ -20,7 +20,7 @@ from orchestration.commands.run import make
 from orchestration.dataset_settings import SLICES, chosen, version_of
 from orchestration.definitions import defs
 from orchestration.execution import staleness
-from orchestration.execution.records import Records
+from orchestration.execution.records import Made, Records
 from orchestration.paths import Workspace
 from orchestration.resources import DEFAULTS, Settings
 from orchestration.selection import unwanted
@@ -66,25 +66,25 @@ def settle(
         # what is reported outside of runs has one run id, and a check is evaluated once in each run
         connection.exec_driver_sql("update asset_check_executions set run_id = 'earlier ' || id where run_id = ''")
     last = {key for key in only if staleness.SHOWS_CHECKS in graph.get(key).metadata}
+    # of a level only what was made in it is read again
+    made = dict(Records(instance, NAME, graph.get_all_asset_keys()).made)
     for part in (set(only) - last, last):
         for level in graph.toposorted_asset_keys_by_level:
-            if not (some := sorted(part & set(level))):
-                continue
-            records = Records(instance, NAME, graph.get_all_asset_keys())
-            for key in some:
-                materialize(instance, graph, records, key, content(key))
-        records = Records(instance, NAME, part)
+            if some := sorted(part & set(level)):
+                for key in some:
+                    materialize(instance, graph, made, key, content(key))
+                made |= Records(instance, NAME, some).made
         for key in sorted(part):
             for check in sorted(graph.get(key).check_keys):
-                evaluate(instance, graph, check, records.made[key].storage_id)
+                evaluate(instance, graph, check, made[key].storage_id)
 
 
-def materialize(instance, graph, records: Records, key: dg.AssetKey, version: str) -> None:
+def materialize(instance, graph, made: Mapping[dg.AssetKey, Made], key: dg.AssetKey, version: str) -> None:
     """The event that Dagster stores of a step."""
     tags = {"dagster/data_version": version, "dagster/data_version_is_user_provided": "true"}
     tags["dagster/code_version"] = graph.get(key).code_version or "none"
     for parent in graph.get(key).parent_keys:
-        known, name = records.made.get(parent), parent.to_user_string()
+        known, name = made.get(parent), parent.to_user_string()
         tags[f"dagster/input_data_version/{name}"] = (known and known.version) or "INITIAL"
         tags[f"dagster/input_event_pointer/{name}"] = str(known.storage_id) if known else "NULL"
     instance.report_runless_asset_event(dg.AssetMaterialization(key, partition=NAME, tags=tags))

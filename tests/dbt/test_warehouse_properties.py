@@ -12,6 +12,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 import pytest
+from costs import others_slow
 from warehouse_dbt import CompiledProject, empty_warehouse, run_dbt_here, table_rows
 from warehouse_landing import DAY, Landing, description, dirty_landing, divided_landing, ordered_landing, placed, review
 from warehouse_reference import Settings, counted_on, interaction_of, k_core, place, reference_marts
@@ -207,7 +208,7 @@ def test_global_temporal_without_times_is_refused(compiled: CompiledProject) -> 
         compiled.build(ordered_landing(seed=9), ALL_SETTINGS["global-temporal"])
 
 
-@EVERY_SETTINGS
+@pytest.mark.parametrize("settings", others_slow(ALL_SETTINGS, "file", "hash", "leave-last-k", "cold-items"))
 def test_order_of_files_and_lines_matters_under_the_rule_file_alone(
     compiled: CompiledProject, settings: Settings
 ) -> None:
@@ -258,7 +259,7 @@ def test_files_count_in_the_order_of_the_source_and_not_by_name(compiled: Compil
     assert found[ten] == [("B4", ten, 1), ("B1", ten, 2), ("B3", two, 1), ("B2", two, 3)]
 
 
-@EVERY_SETTINGS
+@pytest.mark.parametrize("settings", others_slow(ALL_SETTINGS, "file", "item", "global-temporal-dates"))
 def test_kept_places_point_at_the_line_of_the_interaction(compiled: CompiledProject, settings: Settings) -> None:
     landing = divided_landing(seed=21)
     lines = {place(line): line for line in counted_on(landing).reviews}
@@ -317,7 +318,10 @@ def table_of_edges(connection: duckdb.DuckDBPyConnection, name: str, edges: list
     connection.unregister("edges_made_up")
 
 
-@pytest.mark.parametrize(("users_need", "items_need"), [(2, 2), (3, 3), (3, 2), (1, 4), (0, 3), (4, 0)])
+@pytest.mark.parametrize(
+    ("users_need", "items_need"),
+    [(3, 2), (0, 3), (4, 0), *(pytest.param(*few, marks=pytest.mark.slow) for few in [(2, 2), (3, 3), (1, 4)])],
+)
 def test_k_core_is_what_peeling_by_hand_leaves(compiled: CompiledProject, users_need: int, items_need: int) -> None:
     settings = Settings(k_core_users=users_need, k_core_items=items_need)
     code = compiled.models(settings)

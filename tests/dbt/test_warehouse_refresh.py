@@ -11,6 +11,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from costs import others_slow
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from test_warehouse_properties import ALL_SETTINGS, CORE, core_by_hand, multigraphs, table_of_edges
@@ -144,14 +145,7 @@ def assert_refreshes_are_builds(
             assert exported(folder) == refreshed
 
 
-# two of them always, the others with the slow tests
-@pytest.mark.parametrize(
-    "settings",
-    [
-        pytest.param(chosen, id=name, marks=() if name in ("hash", "leave-last-k") else pytest.mark.slow)
-        for name, chosen in ALL_SETTINGS.items()
-    ],
-)
+@pytest.mark.parametrize("settings", others_slow(ALL_SETTINGS, "leave-last-k"))
 def test_files_that_come_and_go_leave_what_a_build_from_scratch_gives(
     compiled: CompiledProject, settings: Settings
 ) -> None:

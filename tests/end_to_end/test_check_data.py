@@ -1,13 +1,14 @@
 """`make check-data`: a dump is judged by every rule, and nothing is trained on it.
 
-The tests on one workspace follow each other: accepted, again, half of it gone, accepted by hand.
+The slow tests on one workspace follow each other: accepted, again, half of it gone, accepted by hand. Of a sound dump
+that was run `test_run.py` asks the same, and of the rule for fewer rows `tests/unit/test_contracts.py`.
 """
 
 import gzip
-import re
 from pathlib import Path
 
 import pytest
+from whole_runs import rule_results
 from workbench import Workbench, write_small_dump
 
 DATA = {"settings", "landing", "staging", "intermediate", "marts"}
@@ -24,14 +25,6 @@ def kept(place: Path, capfd: pytest.CaptureFixture) -> Workbench:
     return Workbench(place / "workspace", place / "dumps", lambda: "".join(capfd.readouterr()))
 
 
-def table(said: str) -> dict[tuple[str, str], str]:
-    """The result of each rule, by asset and rule."""
-    found = re.findall(
-        r"^(\S+/\S+) +(\S+) +(?:critical|warning) +(passed|failed|warned|not checked)", said, re.MULTILINE
-    )
-    return {(asset, rule): result for asset, rule, result in found}
-
-
 def assert_nothing_is_trained(bench: Workbench) -> None:
     made = {key.split("/")[0] for key, times in bench.materializations().items() if times}
     assert made <= DATA
@@ -39,11 +32,12 @@ def assert_nothing_is_trained(bench: Workbench) -> None:
     assert not bench.lake("models").exists()
 
 
+@pytest.mark.slow
 def test_a_sound_dump_passes_every_rule(kept: Workbench) -> None:
     write_small_dump(kept.dumps)
     code, said = kept.check("--verbose")
     assert code == 0, said
-    results = table(said)
+    results = rule_results(said)
     assert set(results.values()) <= {"passed", "warned"}
     assert results["landing/reviews", "file_is_whole"] == "passed"
     assert results["staging/stg_reviews.drift", "not_fewer_than_half"] == "passed"
@@ -61,6 +55,7 @@ def test_a_sound_dump_passes_every_rule(kept: Workbench) -> None:
     }
 
 
+@pytest.mark.slow
 def test_again_the_same_is_said_and_nothing_is_made(kept: Workbench) -> None:
     before = kept.materializations()
     code, said = kept.check("--verbose")
@@ -68,9 +63,10 @@ def test_again_the_same_is_said_and_nothing_is_made(kept: Workbench) -> None:
     assert kept.materializations() == before
     assert "making" not in said
     assert "Nothing to compare with" in said
-    assert set(table(said).values()) <= {"passed", "warned"}
+    assert set(rule_results(said).values()) <= {"passed", "warned"}
 
 
+@pytest.mark.slow
 def test_a_dump_that_lost_more_than_half_of_its_rows_is_drift(kept: Workbench) -> None:
     dump = kept.dumps / "Small.json.gz"
     lines = gzip.decompress(dump.read_bytes()).splitlines(keepends=True)
@@ -78,7 +74,7 @@ def test_a_dump_that_lost_more_than_half_of_its_rows_is_drift(kept: Workbench) -
     accepted = (kept.lake("marts", "accepted", "reviews") / "accepted.json").read_bytes()
     code, said = kept.check("--verbose")
     assert code == 1, said
-    results = table(said)
+    results = rule_results(said)
     assert {key for key, result in results.items() if result == "failed"} == {
         ("staging/stg_reviews.drift", "not_fewer_than_half")
     }
@@ -89,11 +85,12 @@ def test_a_dump_that_lost_more_than_half_of_its_rows_is_drift(kept: Workbench) -
     assert_nothing_is_trained(kept)
 
 
+@pytest.mark.slow
 def test_what_is_accepted_by_hand_passes(kept: Workbench) -> None:
     code, said = kept.check("--verbose", "--accept")
     assert code == 0, said
     assert "accepted by hand: reviews" in said
-    results = table(said)
+    results = rule_results(said)
     assert results["staging/stg_reviews.drift", "not_fewer_than_half"] == "passed"
     assert "failed" not in results.values()
     assert_nothing_is_trained(kept)
@@ -106,7 +103,7 @@ def test_a_file_that_is_cut_short_is_named(bench: Workbench) -> None:
     dump.write_bytes(content[: len(content) * 2 // 3])
     code, said = bench.check("--verbose")
     assert code == 1, said
-    results = table(said)
+    results = rule_results(said)
     assert {key for key, result in results.items() if result == "failed"} == {("landing/reviews", "file_is_whole")}
     explained = said[said.index("FAILED landing/reviews: file_is_whole") :]
     assert "Small.json.gz" in explained
@@ -119,5 +116,5 @@ def test_no_dump_is_a_failure_with_a_table(bench: Workbench) -> None:
     code, said = bench.check("--verbose")
     assert code == 1, said
     assert str(bench.dumps) in said
-    assert set(table(said).values()) == {"not checked"}
+    assert set(rule_results(said).values()) == {"not checked"}
     assert_nothing_is_trained(bench)

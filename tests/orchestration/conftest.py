@@ -23,7 +23,7 @@ from orchestration.execution.dagster_sqlite import open_instance
 from orchestration.paths import Workspace
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace in which everything is up to date."""
     home = tmp_path_factory.mktemp("plan") / "workspace"

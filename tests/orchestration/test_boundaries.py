@@ -65,23 +65,26 @@ def test_nothing_is_unpickled() -> None:
         assert "weights_only=False" not in path.read_text(), path
 
 
-def test_definitions_import_nothing_heavy() -> None:
-    code = (
-        "import json, sys, orchestration.definitions;"
-        f"print(json.dumps([name for name in {HEAVY!r} if name in sys.modules]))"
-    )
-    ran = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
-    assert json.loads(ran.stdout.splitlines()[-1]) == []
-
-
-def test_nothing_stays_frozen_when_a_process_ends() -> None:
+@pytest.fixture(scope="module")
+def with_definitions() -> tuple[list[str], int, int]:
+    """Of a process that loads the definitions: heavy libraries, frozen objects once they are loaded, and at the end."""
     # what was registered first is called last
     code = (
-        "import atexit, gc; atexit.register(lambda: print(gc.get_freeze_count()));"
-        "import orchestration.definitions; print(gc.get_freeze_count())"
+        "import atexit, gc, json, sys; atexit.register(lambda: print(gc.get_freeze_count()));"
+        "import orchestration.definitions; frozen = gc.get_freeze_count();"
+        f"print(json.dumps([[name for name in {HEAVY!r} if name in sys.modules], frozen]))"
     )
     ran = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
-    loaded, ended = map(int, ran.stdout.split()[-2:])
+    loaded, ended = ran.stdout.splitlines()[-2:]
+    return *json.loads(loaded), int(ended)
+
+
+def test_definitions_import_nothing_heavy(with_definitions) -> None:
+    assert with_definitions[0] == []
+
+
+def test_nothing_stays_frozen_when_a_process_ends(with_definitions) -> None:
+    _, loaded, ended = with_definitions
     assert loaded > 0
     assert ended == 0
 

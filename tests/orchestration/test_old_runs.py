@@ -9,6 +9,7 @@ from random import Random
 
 import dagster as dg
 import pytest
+from costs import others_slow
 
 from orchestration.commands.run import configure_instance
 from orchestration.definitions import defs
@@ -77,7 +78,7 @@ def _known(instance: dg.DagsterInstance, graph) -> dict[str, object]:
     return found
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", others_slow(range(2), 0))
 def test_what_is_read_of_the_past_stays(instance: dg.DagsterInstance, monkeypatch, seed: int) -> None:
     random, content = Random(seed), dict.fromkeys(("first", "middle", "last", "side"), 1)
     definitions = _definitions(content)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -62,21 +63,34 @@ ALL = sorted(key.to_user_string() for key in GRAPH.materializable_asset_keys)
 OF_METADATA = ["landing/metadata", "marts/items", "training_sets/item_text", "training_sets/sequences"]
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace in which everything was made once, and the folder of its instance in it."""
+    home = tmp_path_factory.mktemp("phases") / "home"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAW2RANK_HOME", str(home))
+        patch.setattr(staleness, "_resolve_graph", DEFS.resolve_asset_graph)
+        for key in GRAPH.materializable_asset_keys:
+            place = Workspace.current().dataset(DATASET).asset(*key.path)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.with_name(f"{place.name}.json").write_text("{}")
+        (home / "instance").mkdir()
+        with dg.instance_for_test(temp_dir=str(home / "instance")) as instance:
+            instance.add_dynamic_partitions(datasets.name, [DATASET])
+            dump_metadata(instance, "1")
+            assert run(instance, ALL) == (True, ALL)
+    return home
+
+
 @pytest.fixture
-def instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.DagsterInstance]:
-    """An instance in which everything was made once."""
-    monkeypatch.setenv("RAW2RANK_HOME", str(tmp_path))
+def instance(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.DagsterInstance]:
+    """Its instance, in a copy."""
+    shutil.copytree(made, tmp_path / "home")
+    monkeypatch.setenv("RAW2RANK_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(staleness, "_resolve_graph", DEFS.resolve_asset_graph)
-    for key in GRAPH.materializable_asset_keys:
-        place = Workspace.current().dataset(DATASET).asset(*key.path)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.with_name(f"{place.name}.json").write_text("{}")
     CONTENT.clear()
     BROKEN.clear()
-    with dg.instance_for_test() as instance:
-        instance.add_dynamic_partitions(datasets.name, [DATASET])
-        dump_metadata(instance, "1")
-        assert run(instance, ALL) == (True, ALL)
+    with dg.instance_for_test(temp_dir=str(tmp_path / "home" / "instance")) as instance:
         yield instance
 
 

@@ -11,6 +11,7 @@ from random import Random
 
 import dagster as dg
 import pytest
+from costs import others_slow
 from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
 from dagster._core.events import AssetMaterializationPlannedData
 from dagster._core.loader import LoadingContext
@@ -46,6 +47,9 @@ from orchestration.execution.records import Records
 from orchestration.paths import REPOSITORY, Workspace
 from orchestration.resources import DEFAULTS, Settings
 
+# `make test` makes the row of docs/what_reruns.md, in test_what_reruns.py
+ON_THE_PAGE = pytest.mark.slow
+
 
 def test_where_nothing_has_changed_nothing_is_made(instance: dg.DagsterInstance) -> None:
     assert asked(instance) == set()
@@ -54,6 +58,7 @@ def test_where_nothing_has_changed_nothing_is_made(instance: dg.DagsterInstance)
 REPORT = "evaluation/report"
 
 
+@ON_THE_PAGE
 def test_a_row_of_the_dump(home: Path, instance: dg.DagsterInstance) -> None:
     rewrite(home / "landing" / NAME / f"{NAME}.json.gz", lambda text: text[: text.rindex(b"{")])
     assert asked(instance) == below("landing/reviews", but=["landing/metadata"])
@@ -77,8 +82,8 @@ def test_a_price_by_the_content_that_it_changes(home: Path, instance: dg.Dagster
     [
         ({"k_core": 4}, ["settings/dataset"]),
         ({"seed": 1}, ["settings/dataset", "settings/training"]),
-        ({"fit_on": "train+validation"}, ["settings/fit"]),
-        ({"seeds": 2}, ["settings/seeds"]),
+        pytest.param({"fit_on": "train+validation"}, ["settings/fit"], marks=ON_THE_PAGE),
+        pytest.param({"seeds": 2}, ["settings/seeds"], marks=ON_THE_PAGE),
         ({"audit_model": "tiny_softmax"}, ["settings/audits"]),
         ({"device": "auto"}, []),
         ({"threads": 2}, []),
@@ -146,12 +151,15 @@ SASREC = ["models/tiny_softmax", "models/tiny_recjpq"]
 @pytest.mark.parametrize(
     ("module", "roots"),
     [
-        ("ml.baselines.repeat_last", ["baselines/repeat_last", *REFITS]),
+        pytest.param("ml.baselines.repeat_last", ["baselines/repeat_last", *REFITS], marks=ON_THE_PAGE),
         ("ml.codes.svd", ["codes/svd", *REFITS]),
         ("ml.models.sasrec", [*SASREC, *REFITS, *LOADS]),
         ("ml.audits.ties", ["audits/ties"]),
-        ("ml.evaluation.slices", ["evaluation/slices", "evaluation/what_helps", "release/decision"]),
-        ("ml.reports.render.html", [REPORT]),
+        pytest.param(
+            *("ml.evaluation.slices", ["evaluation/slices", "evaluation/what_helps", "release/decision"]),
+            marks=ON_THE_PAGE,
+        ),
+        pytest.param("ml.reports.render.html", [REPORT], marks=ON_THE_PAGE),
         ("ml.data.drift.acceptance", ["marts/accepted"]),
     ],
 )
@@ -176,10 +184,10 @@ def test_code(instance, rebuilt, monkeypatch: pytest.MonkeyPatch, module: str, r
                 *REFITS,
             ],
         ),
-        ("dbt-core", ["staging/*", "intermediate/*", "marts/*"]),
+        pytest.param("dbt-core", ["staging/*", "intermediate/*", "marts/*"], marks=ON_THE_PAGE),
         ("msgspec", ["landing/*"]),
         ("great-expectations", [REPORT]),
-        ("tqdm", []),
+        pytest.param("tqdm", [], marks=ON_THE_PAGE),
     ],
 )
 def test_a_library(instance, rebuilt, monkeypatch: pytest.MonkeyPatch, library: str, roots: list[str]) -> None:
@@ -201,10 +209,10 @@ def test_a_template_of_the_report(instance, rebuilt, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     ("line", "other", "roots"),
     [
-        ("max_epochs = 2", "max_epochs = 3", ["models/tiny_softmax"]),
+        pytest.param("max_epochs = 2", "max_epochs = 3", ["models/tiny_softmax"], marks=ON_THE_PAGE),
         # a title is printed, and trains nothing
         ('title = "Tiny', 'title = "Another tiny', ["evaluation/leaderboard", "evaluation/folds"]),
-        ('notes = "Learns', 'notes = "Understands', []),
+        pytest.param('notes = "Learns', 'notes = "Understands', [], marks=ON_THE_PAGE),
     ],
 )
 def test_a_recipe(
@@ -231,6 +239,7 @@ def test_a_recipe_that_the_audits_train(instance, rebuilt, monkeypatch: pytest.M
     assert {name for request in requests for name in names(request.asset_selection)} == below("settings/audits")
 
 
+@ON_THE_PAGE
 def test_a_contract(instance, rebuilt, monkeypatch: pytest.MonkeyPatch) -> None:
     def changed() -> list[contract_files.Contract]:
         found = contract_files.load_contracts()
@@ -248,7 +257,7 @@ def test_a_contract(instance, rebuilt, monkeypatch: pytest.MonkeyPatch) -> None:
     ("section", "name", "roots"),
     [
         ("nodes", "model.raw2rank.int_split_boundaries", ["intermediate/int_split_boundaries"]),
-        ("macros", "macro.raw2rank.plain_price", ["staging/stg_metadata"]),
+        pytest.param("macros", "macro.raw2rank.plain_price", ["staging/stg_metadata"], marks=pytest.mark.slow),
         # called by another macro
         ("macros", "macro.raw2rank.windows_1252", ["staging/stg_metadata"]),
         # called by a materialization
@@ -338,7 +347,7 @@ class _Loading(LoadingContext):
         return self._loaders
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", others_slow(range(2), 0))
 def test_what_is_stale_is_what_the_badges_of_the_ui_say(instance: dg.DagsterInstance, seed: int) -> None:
     # assets made again at random, with the same content or another, each of what was there at that moment
     random = Random(seed)

@@ -151,12 +151,15 @@ def test_a_dataset_that_is_gone_is_another_choice(paths: DatasetPaths) -> None:
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (["Small"], r"PRETRAIN_ON=Small is not possible: Small is the dataset itself; name others"),
+        pytest.param(
+            *(["Small"], r"PRETRAIN_ON=Small is not possible: Small is the dataset itself; name others"),
+            marks=pytest.mark.slow,
+        ),
         (
             ["Other", "Othr"],
             r"PRETRAIN_ON=Other,Othr .*: Othr has no training set .* \(did you mean Other\?\); make it",
         ),
-        (["Toys"], r"make run DATASET=Toys\. Datasets that have one: Other"),
+        pytest.param(["Toys"], r"make run DATASET=Toys\. Datasets that have one: Other", marks=pytest.mark.slow),
         (["a/b"], "cannot name a dataset"),
     ],
 )

@@ -16,6 +16,7 @@ import dagster as dg
 import numpy as np
 import polars as pl
 import pytest
+from costs import others_slow
 
 import raw2rank
 from ml.baselines.registry import BASELINES
@@ -457,7 +458,7 @@ def _killed_at(call: int, change: Callable[[], object]) -> bool:
     return process.exitcode != 0
 
 
-@pytest.mark.parametrize("by_hand", [False, True])
+@pytest.mark.parametrize("by_hand", others_slow([False, True], False))
 def test_a_promotion_that_is_killed_at_any_call_is_done_or_not_done(
     shop: Shop, tmp_path_factory: pytest.TempPathFactory, by_hand: bool
 ) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from alignment_toys import student_recipe, toy_recipe, trained_student, world
+from costs import others_slow
 
 from ml.alignment.align import align
 from ml.alignment.choice import Candidate, choose
@@ -63,7 +64,7 @@ METHODS = {
     "ppo_gpt_value": {"method": "ppo", "value": "gpt", "epochs": 2, "minibatches": 2, "steps": 60},
     "reinforce": {"method": "reinforce", "steps": 120},
 }
-by_every_method = pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+by_every_method = pytest.mark.parametrize("method", others_slow(METHODS, "ppo", "reinforce"))
 
 
 @by_every_method
@@ -78,7 +79,7 @@ def test_the_most_diverse_lists_are_found(method, student, popular_half, tmp_pat
     assert (np.sort(lists, axis=1)[:, 1:] != np.sort(lists, axis=1)[:, :-1]).all()
 
 
-@by_every_method
+@pytest.mark.parametrize("method", others_slow(METHODS, "reinforce"))
 def test_the_long_tail_is_found(method, student, popular_half, tmp_path):
     goal = goal_on("popularity", popular_half)
     recipe = toy_recipe(**method, accuracy_weight=0.0, goals=("popularity",))

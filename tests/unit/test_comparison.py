@@ -459,6 +459,7 @@ def test_without_intervals_and_users_in_common_nothing_is_significant(compared):
     assert "nan" not in to_text(found)
 
 
+@pytest.mark.usefixtures("empty_drawings")
 def test_whole_reports_are_read(tmp_path):
     folders = []
     for name in ("before", "after"):

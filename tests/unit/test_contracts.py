@@ -750,7 +750,10 @@ def test_data_that_keeps_its_contracts_is_trained_on(instance: dg.DagsterInstanc
     [
         ("marts/splits", first("split", "test"), "one_test_item_a_user", "user 0"),
         ("marts/statistics", fill(items_with_metadata=0), "metadata_belongs_to_the_reviews", "metadata_used = 0.0"),
-        ("staging/stg_reviews", fill(timestamp=12), "timestamps_are_unix_seconds", "Toys_5.json.gz"),
+        pytest.param(
+            *("staging/stg_reviews", fill(timestamp=12), "timestamps_are_unix_seconds", "Toys_5.json.gz"),
+            marks=pytest.mark.slow,
+        ),
         ("landing/reviews", fill(rows_kept=0), "rows_in_every_file", "Toys_5.json.gz"),
     ],
 )
@@ -793,7 +796,7 @@ def test_a_warning_is_shown_and_stops_nothing(instance: dg.DagsterInstance):
 @pytest.mark.parametrize(
     ("spoil", "requested"),
     [
-        pytest.param(lambda frame: frame, 1, id="kept"),
+        pytest.param(lambda frame: frame, 1, id="kept", marks=pytest.mark.slow),
         pytest.param(lambda frame: frame[frame.position > 2], 1, id="warning"),
         pytest.param(first("split", "test"), 0, id="broken"),
     ],

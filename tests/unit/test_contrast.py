@@ -8,6 +8,7 @@ import signal
 import numpy as np
 import pytest
 import torch
+from costs import others_slow
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
@@ -239,7 +240,7 @@ def test_without_weight_it_is_the_plain_training(method):
     assert not torch.equal(plain.model.input_embedding.weight, weighed.model.input_embedding.weight)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", others_slow(METHODS.keys(), "augmentations"))
 def test_the_pattern_is_learnt_with_it_too(method):
     recommender = fitted(toy_recipe(contrast=METHODS[method] | {"weight": 0.05}), ring_training_set())
     assert recommender.best_validation_ndcg_at_10 > 0.9

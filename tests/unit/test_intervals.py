@@ -58,7 +58,14 @@ def test_many_distinct_values_change_nothing(kind):
     assert interval.high == pytest.approx(high, abs=0.04 * (high - low))
 
 
-@pytest.mark.parametrize(("users", "trials", "spread"), [(300, 2000, 0.0), (2000, 2000, 0.0), (600, 800, 0.05)])
+@pytest.mark.parametrize(
+    ("users", "trials", "spread"),
+    [
+        (300, 2000, 0.0),
+        pytest.param(2000, 2000, 0.0, marks=pytest.mark.slow),
+        pytest.param(600, 800, 0.05, marks=pytest.mark.slow),
+    ],
+)
 def test_interval_holds_the_truth_as_often_as_it_says(users, trials, spread):
     """Of 2,000 intervals at 95 % the share that holds the truth has a standard error of .5 %, of 1,200 of .6 %.
 

@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from costs import others_slow
 from xxhash import xxh3_64_intdigest
 
 from ml.data.content_digest import parquet_digest
@@ -209,7 +210,7 @@ print(land_reviews(files, Path(sys.argv[1]), processes=2).rows_kept)
 """
 
 
-@pytest.mark.parametrize("way", ["file", "module", "command", "standard input"])
+@pytest.mark.parametrize("way", others_slow(["file", "module", "command", "standard input"], "standard input"))
 def test_a_program_without_a_main_guard_lands_in_processes(tmp_path, way):
     files = [str(write(tmp_path / f"{number}.json.gz", "B", "C")) for number in range(2)]
     (tmp_path / "lands.py").write_text(SCRIPT)

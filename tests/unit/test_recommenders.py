@@ -80,8 +80,13 @@ def test_keeps_the_protocol(factory):
     assert isinstance(factory.create(SEED), Recommender)
 
 
-@pytest.mark.parametrize("exclude_seen", [False, True])
-@pytest.mark.parametrize("k", [1, 10, 37])
+@pytest.mark.parametrize(
+    ("k", "exclude_seen"),
+    [
+        *[(1, True), (10, False), (37, True)],
+        *(pytest.param(*pair, marks=pytest.mark.slow) for pair in [(1, False), (10, True), (37, False)]),
+    ],
+)
 def test_lists_are_sound(recommender, training_set, histories, k, exclude_seen):
     answer = recommender.recommend(histories, k, exclude_seen)
     assert answer.items.shape == answer.scores.shape == (len(histories), k)
@@ -174,8 +179,13 @@ def test_a_shorter_list_is_the_start_of_a_longer_one(recommender, histories):
     assert_equal(Recommendations(longer.items[:, :4], longer.scores[:, :4]), shorter)
 
 
-@pytest.mark.parametrize("exclude_seen", [False, True])
-@pytest.mark.parametrize("block", [1, 7, 64])
+@pytest.mark.parametrize(
+    ("block", "exclude_seen"),
+    [
+        *[(7, True), (64, False)],
+        *(pytest.param(*pair, marks=pytest.mark.slow) for pair in [(1, False), (1, True), (7, False), (64, True)]),
+    ],
+)
 def test_a_row_does_not_depend_on_the_rows_beside_it(factory, recommender, histories, block, exclude_seen):
     whole = recommender.recommend(histories, 10, exclude_seen)
     rng = np.random.default_rng(block)

@@ -32,9 +32,9 @@ from ml.training.train import train
     ("objective", "codes", "model"),
     [
         (SAMPLED_SOFTMAX, None, {}),
-        (SAMPLED_SOFTMAX, "svd", {"block": "sasrec"}),
-        (GBCE, None, {"block": "sasrec", "separate_output_embedding": True}),
-        (GBCE | {"negatives_drawn_for": "position"}, None, {}),
+        pytest.param(SAMPLED_SOFTMAX, "svd", {"block": "sasrec"}, marks=pytest.mark.slow),
+        pytest.param(GBCE, None, {"block": "sasrec", "separate_output_embedding": True}, marks=pytest.mark.slow),
+        pytest.param(GBCE | {"negatives_drawn_for": "position"}, None, {}, marks=pytest.mark.slow),
         (GBCE, "svd", {}),
         ({"name": "softmax"}, None, {}),
     ],

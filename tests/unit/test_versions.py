@@ -10,6 +10,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from costs import others_slow
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -288,7 +289,7 @@ def prepare(tmp_path: Path, before: str) -> Path:
     return target
 
 
-@pytest.mark.parametrize("before", ["nothing", "versions", "plain folder"])
+@pytest.mark.parametrize("before", others_slow(["nothing", "versions", "plain folder"], "versions"))
 def test_a_fault_at_any_step_leaves_the_old_folder_or_the_new_one(tmp_path, before):
     whole = run_at(prepare(tmp_path / "whole", before), 0, "dies")
     assert whole.returncode == 0, whole.stderr
