@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,12 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ml.codes.codes import CODES_PER_BOOK, Codes, code_type
+from ml.codes.codes import Codes
 from ml.data.files import whole
 from ml.data.item_index import check_items
+from ml.data.sequences import Sequences
 from ml.data.teacher_lists import TeacherLists
 from ml.data.times import check_times, times_digest
-from ml.data.training_set import FIT_ON_BOTH, FIT_ON_EVERYTHING, FIT_ON_TRAIN, Sequences, TrainingSet
+from ml.data.training_set import FIT_ON_BOTH, FIT_ON_EVERYTHING, FIT_ON_TRAIN, TrainingSet
 from ml.generation.lists import ListCounts
 from ml.models.build import build_model
 from ml.models.generating_model import GeneratingModel
@@ -38,13 +38,13 @@ from ml.training.derived import Derived, derive, described, filled_in, read_desc
 from ml.training.devices import choose_device
 from ml.training.distributed import World
 from ml.training.generating import generate, generated_validation_ndcg
-from ml.training.item_features import features_digest, item_features, load_features, save_features
+from ml.training.item_features import features_digest, item_features
 from ml.training.list_generating import written_code_lists, written_lists, written_validation_ndcg
-from ml.training.log import FILE as LOG_FILE
-from ml.training.log import EpochRecord, read_log, write_log
+from ml.training.log import EpochRecord
 from ml.training.loop import Phase, Trained, train_model
 from ml.training.pretrained import Pretrained, check_pretrained
 from ml.training.recipe import Recipe, recipe_from_tables
+from ml.training.recommender_folder import Contents, read, write
 from ml.training.reproducible import generator_for, reproducible
 from ml.training.row_choice import choose_rows
 from ml.training.runtime import Execution
@@ -52,13 +52,10 @@ from ml.training.scoring import VALIDATION_DEPTH as METRIC_DEPTH
 from ml.training.scoring import chunks_of_states, fallback_chunks, hide_seen, scored_chunks, validation_ndcg
 from ml.training.tradeoffs import check_lists_of_recipe, measured_tradeoffs
 from ml.training.warm_start import AnyStart, CarriedOver, ColdStart, begin_warm
-from ml.training.weights_digest import contiguous, weights_digest
+from ml.training.weights_digest import weights_digest
 
-FORMAT = "raw2rank-sequential-recommender-2"
 # how much of the validation lists is kept, for what is built on several recommenders
 VALIDATION_DEPTH = 200
-# where a model keeps the codes that it is built on: quantised item vectors, and models that generate codes
-_CODES_IN_WEIGHTS = ("input_embedding.codes", "codes")
 
 
 class SequentialRecommender:
@@ -476,22 +473,16 @@ class SequentialRecommender:
         return self._quantised
 
     def save(self, folder: Path) -> None:
-        """Write ``model.safetensors``, ``training_counts.npy``, ``config.json`` and ``training_log.jsonl``, and the
-        lists of the validation users as ``validation_items.npy`` and ``validation_scores.npy``. What a model reads of
-        the items' text or categories is written as ``item_features.safetensors``.
-
-        All but the log, which holds times, are equal byte for byte for equal input.
-        """
-        from safetensors.torch import save_file
-
-        save_file(contiguous(self.model.state_dict()), folder / "model.safetensors")
-        np.save(folder / "training_counts.npy", self._training_counts, allow_pickle=False)
-        save_features(folder, self._features)
-        if self.validation_lists is not None:
-            np.save(folder / "validation_items.npy", self.validation_lists.items, allow_pickle=False)
-            np.save(folder / "validation_scores.npy", self.validation_lists.scores, allow_pickle=False)
-        (folder / "config.json").write_text(json.dumps(self._config(), indent=2) + "\n", encoding="utf-8")
-        write_log(self.log, folder / LOG_FILE)
+        """Write it into an existing folder (:mod:`ml.training.recommender_folder`)."""
+        contents = Contents(
+            self._config(),
+            self.model.state_dict(),
+            self._training_counts,
+            self.log,
+            self._features,
+            self.validation_lists,
+        )
+        write(contents, folder)
 
     @classmethod
     def load(cls, folder: Path) -> SequentialRecommender:
@@ -500,40 +491,27 @@ class SequentialRecommender:
         Raises:
             DamagedFile: the folder holds another format, weights that are not those described, or not all files.
         """
-        from safetensors.torch import load_file
-
+        contents = read(folder)
         with whole(folder):
-            config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-            if config["format"] != FORMAT:
-                raise ValueError(f"it holds {config['format']}, this version reads {FORMAT}")
-            weights = load_file(folder / "model.safetensors")
-            if weights_digest(weights) != config["weights_digest"]:
-                raise ValueError("model.safetensors does not hold the weights that config.json describes")
-            recipe = recipe_from_tables(config["recipe_name"], config["recipe"], str(folder / "config.json"))
+            config, where = contents.config, str(folder / "config.json")
+            recipe = recipe_from_tables(config["recipe_name"], config["recipe"], where)
             derived = read_described(config.get("derived", {}))
-            trained = recipe_from_tables(recipe.name, filled_in(config["recipe"], derived), str(folder / "config.json"))
-            codes = None
-            for name in _CODES_IN_WEIGHTS:
-                if name in weights:
-                    sizes = config["codes"].get("book_sizes", [CODES_PER_BOOK])
-                    codes = Codes(weights[name].numpy().astype(code_type(sizes)), config["codes"])
+            trained = recipe_from_tables(recipe.name, filled_in(config["recipe"], derived), where)
             recommender = cls(
                 recipe,
                 config["seed"],
-                codes,
+                contents.codes,
                 execution=Execution(threads=config["threads"]),
                 fit_on=config["fit_on"],
                 validate_with_seen_excluded=config["validate_with_seen_excluded"],
             )
-            counts = np.load(folder / "training_counts.npy", allow_pickle=False)
-            if "item_features_digest" in config:
-                recommender._features = load_features(folder, config["item_features_digest"])
+            recommender._features = contents.features
             with torch.random.fork_rng(devices=[]):
-                model = recommender._build(trained, config["items"], config["users"], counts)
-            model.load_state_dict(weights)
+                model = recommender._build(trained, config["items"], config["users"], contents.counts)
+            model.load_state_dict(contents.weights)
             recommender._model, recommender._users = model, config["users"]
             recommender._task = build_task(recipe.task, config["items"])
-            recommender._training_counts = counts
+            recommender._training_counts = contents.counts
             recommender.taught = config.get("teacher_lists")
             recommender.tradeoffs = tuple(config.get("tradeoffs", ()))
             recommender.tradeoff = config.get("tradeoff")
@@ -544,13 +522,7 @@ class SequentialRecommender:
             recommender._times_digest = config.get("times_digest")
             if "started_from" in config:
                 recommender.started_from = CarriedOver.from_json(config["started_from"])
-            if (folder / "validation_items.npy").exists():
-                recommender.validation_lists = Recommendations(
-                    *(np.load(folder / f"validation_{part}.npy", allow_pickle=False) for part in ("items", "scores"))
-                )
-            recommender.log = read_log(folder / LOG_FILE)
-            if len(recommender.log) < recommender.best_epoch:
-                raise ValueError(f"{LOG_FILE} ends before the best epoch")
+            recommender.validation_lists, recommender.log = contents.validation_lists, contents.log
             return recommender
 
     @property
@@ -564,7 +536,6 @@ class SequentialRecommender:
 
     def _config(self) -> dict[str, Any]:
         return {
-            "format": FORMAT,
             "recipe_name": self.recipe.name,
             "recipe": self.recipe.as_tables(),
             "recipe_digest": self.recipe.digest(),
