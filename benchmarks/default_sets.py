@@ -14,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ml.data.training_set import Sequences, TrainingSet
+from ml.data.sequences import Sequences
+from ml.data.training_set import TrainingSet
 
 _LEAST = 5
 _USERS_OF_A_SAMPLE = 1000

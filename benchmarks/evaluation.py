@@ -130,7 +130,8 @@ def made_up_training_set(users: int, items: int):
     """Users with the targets of the lists, and two other items each."""
     import numpy as np
 
-    from ml.data.training_set import Sequences, TrainingSet
+    from ml.data.sequences import Sequences
+    from ml.data.training_set import TrainingSet
 
     everyone = np.arange(users, dtype=np.int32)
     train = np.random.default_rng(3).integers(items, size=2 * users, dtype=np.int32)

@@ -148,7 +148,7 @@ def random_histories(users: int, items: int, seed: int):
     """Histories with the lengths of sparse data: 3 items and more, 8 in the mean."""
     import numpy as np
 
-    from ml.data.training_set import Sequences
+    from ml.data.sequences import Sequences
 
     generator = np.random.default_rng(seed)
     lengths = np.minimum(2 + generator.geometric(1 / 6, users), 50)

@@ -41,7 +41,8 @@ from ml.baselines.registry import BASELINES
 from ml.codes.codes import Codes
 from ml.codes.recipe import CodesRecipe, load_codes_recipes
 from ml.data.files import atomic_file
-from ml.data.training_set import Sequences, TrainingSet
+from ml.data.sequences import Sequences
+from ml.data.training_set import TrainingSet
 from ml.evaluation.metrics import metric_values, user_metrics
 from ml.evaluation.rankings import rank
 from ml.recommender import Recommender

@@ -71,7 +71,8 @@ def made_up(items: int, users: int, seed: int):
     the catalogue."""
     import numpy as np
 
-    from ml.data.training_set import Sequences, TrainingSet
+    from ml.data.sequences import Sequences
+    from ml.data.training_set import TrainingSet
 
     drawn = np.random.default_rng(seed).random((users, LENGTH)) ** 3
     none = np.empty(0, dtype=np.int32)

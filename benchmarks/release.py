@@ -42,7 +42,8 @@ DIMENSIONS = 32
 
 def made_up(users: int, items: int, seed: int = 0):
     """A training set of so many users, with one validation and one test item each."""
-    from ml.data.training_set import Sequences, TrainingSet
+    from ml.data.sequences import Sequences
+    from ml.data.training_set import TrainingSet
 
     rng = np.random.default_rng(seed)
     weights = np.cumsum(1 / np.arange(1, items + 1) ** 0.8)

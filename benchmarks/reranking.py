@@ -44,7 +44,7 @@ def made_up(users: int, candidates: int, items: int, vectors: str, seed: int) ->
     """Candidates, histories, and what is known of the items."""
     import numpy as np
 
-    from ml.data.training_set import Sequences
+    from ml.data.sequences import Sequences
     from ml.recommender import Recommendations
 
     generator = np.random.default_rng(seed)

@@ -70,7 +70,8 @@ def training_set_of(rows: list[list[int]], validation: bool = True):
     """Sequences as a training set: the last item for the test, the one before it for validation."""
     import numpy as np
 
-    from ml.data.training_set import Sequences, TrainingSet
+    from ml.data.sequences import Sequences
+    from ml.data.training_set import TrainingSet
 
     catalogue, flat = np.unique(np.concatenate([np.asarray(row) for row in rows]), return_inverse=True)
     ends = np.cumsum([len(row) for row in rows])

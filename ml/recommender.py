@@ -12,7 +12,8 @@ from typing import Protocol, Self, runtime_checkable
 
 import numpy as np
 
-from ml.data.training_set import Sequences, TrainingSet
+from ml.data.sequences import Sequences
+from ml.data.training_set import TrainingSet
 
 NO_ITEM = -1
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from ml.baselines.registry import BASELINES
-from ml.data.training_set import Sequences, TrainingSet
+from ml.data.sequences import Sequences
+from ml.data.training_set import TrainingSet
 from ml.data.versions import versioned_folder
 from ml.recommenders.registry import library_registry
 from ml.release.write_bundle import write_bundle

@@ -19,7 +19,7 @@ from ml.alignment.recipe import REINFORCE, AlignmentRecipe
 from ml.alignment.rewards import Rewards, rewards_of
 from ml.alignment.validation import PLACE, Quality, Validation
 from ml.beyond_accuracy.goals import GoalOnData
-from ml.data.training_set import Sequences
+from ml.data.sequences import Sequences
 from ml.models.gptrec import GPTRec
 from ml.training.loop import DivergedError
 from ml.training.reproducible import generator_for

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ml.data.training_set import Sequences
+from ml.data.sequences import Sequences
 from ml.generation.next_k import GeneratedLists, generate_lists, list_states
 from ml.models.gptrec import GPTRec
 from ml.tasks.batch import history_batch

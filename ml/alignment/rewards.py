@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ml.beyond_accuracy.goals import GoalOnData
-from ml.data.training_set import Sequences
+from ml.data.sequences import Sequences
 from ml.recommender import NO_ITEM
 
 

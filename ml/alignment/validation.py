@@ -8,7 +8,8 @@ import numpy as np
 
 from ml.beyond_accuracy.goals import GoalOnData
 from ml.beyond_accuracy.measures import ndcg
-from ml.data.training_set import Sequences, TrainingSet
+from ml.data.sequences import Sequences
+from ml.data.training_set import TrainingSet
 from ml.recommender import Recommender
 from ml.training.reproducible import generator_for
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ml.data.training_set import Sequences, TrainingSet
+from ml.data.sequences import Sequences
+from ml.data.training_set import TrainingSet
 from ml.evaluation.intervals import Interval, bootstrap_interval
 from ml.recommender import NO_ITEM, Recommender
 

@@ -19,8 +19,9 @@ from ml.audits.audit import CANNOT_TELL, CONCERN, NO_CONCERN, NOTE, Audit
 from ml.audits.near_duplicates import LEAST_ITEMS, LIKENESS, NearDuplicateUsers, near_duplicate_users
 from ml.baselines.registry import ALWAYS_RUN, BASELINES
 from ml.codes.recipe import CodesRecipe
+from ml.data.sequences import Sequences
 from ml.data.timed_interactions import Interactions
-from ml.data.training_set import FIT_ON_BOTH, FIT_ON_TRAIN, Sequences, TrainingSet
+from ml.data.training_set import FIT_ON_BOTH, FIT_ON_TRAIN, TrainingSet
 from ml.data.variants import GLOBAL_TEMPORAL, split_of
 from ml.number_format import listed, percent
 from ml.recommender import Recommender

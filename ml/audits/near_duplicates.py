@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ml.data.training_set import FIT_ON_TRAIN, Sequences, TrainingSet
+from ml.data.sequences import Sequences
+from ml.data.training_set import FIT_ON_TRAIN, TrainingSet
 
 LIKENESS = 0.9
 LEAST_ITEMS = 5

@@ -12,7 +12,8 @@ from ml.baselines.ease import best_of
 from ml.baselines.item_matrix import history_matrix, user_item_matrix
 from ml.baselines.popularity import item_counts, popularity_order
 from ml.baselines.save_load import load_state, save_state
-from ml.data.training_set import Sequences, TrainingSet
+from ml.data.sequences import Sequences
+from ml.data.training_set import TrainingSet
 from ml.extras import require
 from ml.item_graph.graph import places
 from ml.item_graph.histories import check_request, in_blocks

@@ -10,7 +10,8 @@ from scipy import sparse
 
 from ml.baselines.popularity import item_counts, popularity_shares
 from ml.baselines.save_load import load_state, save_state
-from ml.data.training_set import Sequences, TrainingSet
+from ml.data.sequences import Sequences
+from ml.data.training_set import TrainingSet
 from ml.item_graph.histories import check_request, in_blocks, last_items
 from ml.recommender import NO_ITEM, Recommendations
 from ml.registry import Registered

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ml.data.training_set import Sequences
+from ml.data.sequences import Sequences
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _CELLS_AT_ONCE = 1 << 17  # 1 MiB of uint64: stays in the second-level cache

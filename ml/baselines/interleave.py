@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ml.data.training_set import Sequences
+from ml.data.sequences import Sequences
 from ml.recommender import NO_ITEM
 
 

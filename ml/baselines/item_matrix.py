@@ -11,7 +11,8 @@ from scipy import sparse
 
 from ml.baselines.popularity import item_counts, popularity_order
 from ml.baselines.save_load import load_state, save_state
-from ml.data.training_set import Sequences, TrainingSet
+from ml.data.sequences import Sequences
+from ml.data.training_set import TrainingSet
 from ml.item_graph.graph import best_reached, graph_arrays, graph_from_arrays
 from ml.item_graph.histories import check_request, in_blocks
 from ml.recommender import Recommendations

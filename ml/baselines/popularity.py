@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ml.data.training_set import Sequences, TrainingSet
+from ml.data.sequences import Sequences
+from ml.data.training_set import TrainingSet
 from ml.recommender import NO_ITEM, Recommendations
 from ml.retrieval.top_k import tie_break_order
 

@@ -10,7 +10,8 @@ import numpy as np
 from ml.baselines.hash_random import history_keys, uniform
 from ml.baselines.popularity import item_counts
 from ml.baselines.save_load import load_state, save_state
-from ml.data.training_set import Sequences, TrainingSet
+from ml.data.sequences import Sequences
+from ml.data.training_set import TrainingSet
 from ml.item_graph.histories import check_request, in_blocks
 from ml.recommender import Recommendations
 from ml.registry import Registered

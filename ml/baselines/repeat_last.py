@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ml.baselines.most_popular import MostPopular
-from ml.data.training_set import Sequences
+from ml.data.sequences import Sequences
 from ml.item_graph.histories import last_items
 from ml.registry import Registered
 

@@ -11,7 +11,8 @@ from scipy import sparse
 from ml.baselines.interleave import Source, lists_by_quotas
 from ml.baselines.popularity import fill_by_popularity, item_counts, popularity_order
 from ml.baselines.save_load import load_state, save_state
-from ml.data.training_set import Sequences, TrainingSet
+from ml.data.sequences import Sequences
+from ml.data.training_set import TrainingSet
 from ml.item_graph.graph import graph_arrays, graph_from_arrays, transitions
 from ml.item_graph.histories import check_request, in_blocks, last_items
 from ml.item_graph.hop_rings import on_a_grid, ranked_rings

@@ -11,7 +11,7 @@ import numpy as np
 
 from ml.beyond_accuracy import measures
 from ml.config import nearest
-from ml.data.training_set import Sequences
+from ml.data.sequences import Sequences
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ml.data.training_set import Sequences
+from ml.data.sequences import Sequences
 from ml.recommender import NO_ITEM
 
 # floats of gathered vectors that are held at a time

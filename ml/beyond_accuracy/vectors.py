@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from ml.codes.factors import interaction_matrix, truncated_svd
-from ml.data.training_set import Sequences, TrainingSet
+from ml.data.sequences import Sequences
+from ml.data.training_set import TrainingSet
 
 # between two labels of a category, as in "Animation|Comedy"
 LABEL_SEPARATOR = "|"

@@ -19,7 +19,8 @@ import numpy as np
 from ml.codes.codes import Codes, check_assignable, described_books, sizes_of
 from ml.codes.quality import quality_report
 from ml.codes.quantiles import quantise_factors
-from ml.data.training_set import Sequences, TrainingSet
+from ml.data.sequences import Sequences
+from ml.data.training_set import TrainingSet
 from ml.registry import Registered
 
 REGISTERED = Registered(

@@ -17,7 +17,8 @@ import numpy as np
 from ml.codes.clustering import kmeans
 from ml.codes.codes import LARGEST_BOOK, Codes, check_assignable, code_type, described_books
 from ml.codes.quality import quality_report
-from ml.data.training_set import Sequences, TrainingSet
+from ml.data.sequences import Sequences
+from ml.data.training_set import TrainingSet
 from ml.registry import Registered
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ml.codes.codes import LARGEST_BOOK
-from ml.data.training_set import Sequences
+from ml.data.sequences import Sequences
 
 
 def check_base(base: int) -> None:

@@ -13,7 +13,8 @@ from ml.codes.equal_rows import collisions_of
 from ml.data.popularity import GROUPS, popularity_groups
 
 if TYPE_CHECKING:
-    from ml.data.training_set import Sequences, TrainingSet
+    from ml.data.sequences import Sequences
+    from ml.data.training_set import TrainingSet
 
 Categories: TypeAlias = Sequence[str | None]
 

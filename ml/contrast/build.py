@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ml.contrast.settings import ContrastSettings
-from ml.data.training_set import Sequences
+from ml.data.sequences import Sequences
 from ml.models.sequential_model import SequentialModel
 from ml.tasks.build import Task
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ml.contrast.info_nce import several_views
 from ml.contrast.settings import ClozeContrastSettings
-from ml.data.training_set import Sequences
+from ml.data.sequences import Sequences
 from ml.models.sequential_model import SequentialModel
 from ml.tasks.batch import Batch
 from ml.tasks.build import Task

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ml.data.training_set import Sequences
+from ml.data.sequences import Sequences
 from ml.models.sequential_model import SequentialModel
 from ml.tasks.batch import Batch, moved, padded
 from ml.tasks.build import Task

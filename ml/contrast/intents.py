@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from ml.contrast.info_nce import info_nce
 from ml.contrast.same_target import SameTargetViews, TwoViews
 from ml.contrast.settings import IntentsSettings
-from ml.data.training_set import Sequences
+from ml.data.sequences import Sequences
 from ml.models.sequential_model import SequentialModel
 from ml.tasks.build import Task
 

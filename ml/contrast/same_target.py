@@ -13,7 +13,7 @@ from torch import Tensor
 from ml.contrast.histories import Histories, ViewBatch, histories_before, reach, view_batch
 from ml.contrast.info_nce import info_nce
 from ml.contrast.settings import DropoutSettings
-from ml.data.training_set import Sequences
+from ml.data.sequences import Sequences
 from ml.models.sequential_model import SequentialModel
 from ml.tasks.batch import moved, users_of
 from ml.tasks.build import Task

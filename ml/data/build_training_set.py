@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from ml.data.database import connect
-from ml.data.training_set import Sequences, TrainingSet
+from ml.data.sequences import Sequences
+from ml.data.training_set import TrainingSet
 from ml.data.user_sample import measured_on_sample
 
 SPLITS = ("train", "history", "validation", "test", "unused")

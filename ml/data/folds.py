@@ -15,9 +15,10 @@ from datetime import UTC, datetime
 import numpy as np
 
 from ml.data.build_training_set import SPLITS
+from ml.data.sequences import Sequences
 from ml.data.timed_interactions import Interactions
 from ml.data.times import why_not_real
-from ml.data.training_set import Sequences, TrainingSet
+from ml.data.training_set import TrainingSet
 from ml.data.variants import GLOBAL_TEMPORAL, moment_at, split_at, temporal_splits
 
 TEMPORAL_FOLDS = "temporal-folds"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ml.data.training_set import Sequences
+from ml.data.sequences import Sequences
 
 NOT_HELD = -1
 

@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 
 from ml.data.files import whole
-from ml.data.training_set import FIT_ON_BOTH, FIT_ON_TRAIN, Sequences, TrainingSet
+from ml.data.sequences import Sequences
+from ml.data.training_set import FIT_ON_BOTH, FIT_ON_TRAIN, TrainingSet
 
 FORMAT = "raw2rank-teacher-lists-1"
 _DESCRIPTION = "teacher_lists.json"

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from ml.data.files import whole
-from ml.data.training_set import Sequences, TrainingSet
+from ml.data.sequences import Sequences
+from ml.data.training_set import TrainingSet
 
 FORMAT = "raw2rank-times-1"
 FILE = "times.json"

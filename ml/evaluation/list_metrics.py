@@ -14,7 +14,8 @@ import pyarrow as pa
 from ml.beyond_accuracy import measures
 from ml.beyond_accuracy.vectors import category_vectors
 from ml.data.popularity import GROUPS, popularity_groups
-from ml.data.training_set import Sequences, TrainingSet
+from ml.data.sequences import Sequences
+from ml.data.training_set import TrainingSet
 from ml.evaluation.rankings import RankingError, facts
 from ml.recommender import NO_ITEM
 

@@ -27,7 +27,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ml.beyond_accuracy import measures
-from ml.data.training_set import Sequences, TrainingSet
+from ml.data.sequences import Sequences
+from ml.data.training_set import TrainingSet
 from ml.evaluation.rankings import BLOCK, RankingError, facts
 from ml.evaluation.significance import SeedValues
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from ml.baselines.popularity import fill_by_popularity, popularity_order, popularity_shares
-from ml.data.training_set import Sequences
+from ml.data.sequences import Sequences
 from ml.generation.beam_search import Beams, PrefixScorer, TrieTensors, beam_search, rows_at_once
 from ml.recommender import NO_ITEM, Recommendations
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import sparse
 
-from ml.data.training_set import Sequences, TrainingSet
+from ml.data.sequences import Sequences
+from ml.data.training_set import TrainingSet
 from ml.item_graph.histories import last_items
 from ml.recommender import NO_ITEM, Recommendations
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ml.data.item_index import check_items
-from ml.data.training_set import Sequences
+from ml.data.sequences import Sequences
 from ml.recommender import NO_ITEM, Recommendations
 
 # What a block of rows may take: 64 MiB of float32 scores.

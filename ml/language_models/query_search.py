@@ -8,7 +8,7 @@ import numpy as np
 from scipy import sparse
 
 from ml.baselines.popularity import fill_by_popularity, popularity_order, popularity_shares
-from ml.data.training_set import Sequences
+from ml.data.sequences import Sequences
 from ml.language_models.queries import Query
 from ml.recommender import NO_ITEM, Recommendations
 from ml.retrieval.bm25 import query_words

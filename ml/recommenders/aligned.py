@@ -14,7 +14,8 @@ from ml.alignment.recipe import AlignmentRecipe, folder_of_weight
 from ml.alignment.runtime import AlignmentExecution
 from ml.alignment.summary import ALIGNMENT_FILE, POLICIES, STUDENT, policy_folder, read_alignment, weights_of
 from ml.beyond_accuracy.goals import GOALS, Goal, first_goal
-from ml.data.training_set import Sequences, TrainingSet
+from ml.data.sequences import Sequences
+from ml.data.training_set import TrainingSet
 from ml.recommender import Recommendations
 from ml.training.sequential_recommender import SequentialRecommender
 

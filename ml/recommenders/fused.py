@@ -10,7 +10,8 @@ from typing import Self
 
 from ml.baselines.registry import BASELINES
 from ml.data.files import whole
-from ml.data.training_set import FIT_ON_TRAIN, Sequences, TrainingSet
+from ml.data.sequences import Sequences
+from ml.data.training_set import FIT_ON_TRAIN, TrainingSet
 from ml.fusion.fusion import DEPTH, Fusion
 from ml.fusion.normalisation import NORMALISATIONS
 from ml.fusion.weight_search import ChosenFusion, choose_fusion

@@ -18,7 +18,8 @@ import numpy as np
 from ml.baselines.popularity import item_counts
 from ml.baselines.registry import BASELINES
 from ml.data.files import whole
-from ml.data.training_set import FIT_ON_TRAIN, Sequences, TrainingSet
+from ml.data.sequences import Sequences
+from ml.data.training_set import FIT_ON_TRAIN, TrainingSet
 from ml.item_graph.histories import check_request
 from ml.language_models.answers import Answer, Client, KeptAnswers, NoModel, cache_file
 from ml.language_models.asking import Asker

@@ -15,7 +15,8 @@ from scipy import sparse
 from ml.baselines.popularity import item_counts
 from ml.beyond_accuracy.measures import ndcg
 from ml.data.files import whole
-from ml.data.training_set import FIT_ON_BOTH, FIT_ON_TRAIN, Sequences, TrainingSet
+from ml.data.sequences import Sequences
+from ml.data.training_set import FIT_ON_BOTH, FIT_ON_TRAIN, TrainingSet
 from ml.item_graph.histories import check_request
 from ml.language_models.finetuning import Finetuned, FinetuningRecord, finetune
 from ml.language_models.generator import (

@@ -15,7 +15,8 @@ from ml.beyond_accuracy.affordable import most_of_the_goal
 from ml.beyond_accuracy.goals import GOALS, GoalOnData, first_goal, goal_on
 from ml.beyond_accuracy.measures import ndcg
 from ml.data.files import whole
-from ml.data.training_set import FIT_ON_TRAIN, Sequences, TrainingSet
+from ml.data.sequences import Sequences
+from ml.data.training_set import FIT_ON_TRAIN, TrainingSet
 from ml.recommender import NO_ITEM, Recommendations, Recommender
 from ml.recommenders.fused import load_part, validation_lists
 from ml.reranking.recipe import VALIDATION, WITHOUT_VALIDATION, RerankingRecipe

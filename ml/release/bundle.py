@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ml.data.training_set import Sequences
+from ml.data.sequences import Sequences
 from ml.extras import require
 from ml.recommender import LANGUAGE_MODEL, MODEL, NO_ITEM, Recommendations, Recommender
 from ml.release.contents import (

@@ -10,7 +10,8 @@ import numpy as np
 
 from ml.data.files import whole
 from ml.data.item_index import check_items
-from ml.data.training_set import Sequences, TrainingSet
+from ml.data.sequences import Sequences
+from ml.data.training_set import TrainingSet
 from ml.extras import require
 from ml.recommender import NO_ITEM, Recommendations
 from ml.release.bundle import Bundle, load

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ml.data.database import connect, one_row, quoted
-from ml.data.training_set import Sequences
+from ml.data.sequences import Sequences
 from ml.evaluation.significance import SeedValues, mean_test, paired_test
 from ml.recommender import NO_ITEM
 from ml.release.bundle import Bundle

@@ -18,7 +18,8 @@ import pyarrow.parquet as pq
 
 from ml.data.files import atomic_file
 from ml.data.item_index import NOT_HELD, indices_in
-from ml.data.training_set import Sequences, TrainingSet
+from ml.data.sequences import Sequences
+from ml.data.training_set import TrainingSet
 from ml.recommender import NO_ITEM
 from ml.release.bundle import BLOCK, Bundle
 from ml.release.contents import BundleError

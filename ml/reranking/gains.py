@@ -15,7 +15,7 @@ from typing import Protocol
 
 import numpy as np
 
-from ml.data.training_set import Sequences
+from ml.data.sequences import Sequences
 from ml.recommender import NO_ITEM
 
 # vectors with so few entries are multiplied entry by entry

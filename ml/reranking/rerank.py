@@ -14,7 +14,7 @@ import numpy as np
 
 from ml.beyond_accuracy.goals import GoalOnData
 from ml.data.landing.processes import processors
-from ml.data.training_set import Sequences
+from ml.data.sequences import Sequences
 from ml.fusion.normalisation import normalised
 from ml.recommender import NO_ITEM, Recommendations
 from ml.reranking.gains import (

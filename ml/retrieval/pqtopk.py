@@ -27,7 +27,7 @@ from ml.retrieval.pruning import InvertedIndex, could_be_best
 from ml.retrieval.top_k import tie_break_order
 
 if TYPE_CHECKING:
-    from ml.data.training_set import Sequences
+    from ml.data.sequences import Sequences
     from ml.models.item_embeddings import JointProductQuantisedItemEmbedding
 
 Method = Literal["pqtopk", "pruned"]

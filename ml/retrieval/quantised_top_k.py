@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ml.data.training_set import Sequences
+from ml.data.sequences import Sequences
 from ml.models.item_embeddings import CODES_PER_BOOK, JointProductQuantisedItemEmbedding
 from ml.recommender import NO_ITEM, Recommendations
 from ml.retrieval.pqtopk import Method, QuantisedCatalogue

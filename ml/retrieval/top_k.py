@@ -12,7 +12,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from ml.data.training_set import Sequences
+from ml.data.sequences import Sequences
 from ml.recommender import NO_ITEM, Recommendations
 
 TIE_SEED = 20_180_101

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ml.data.training_set import Sequences
+from ml.data.sequences import Sequences
 from ml.objectives.targets import Targets
 
 _BATCHES_ORDERED_TOGETHER = 64

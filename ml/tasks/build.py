@@ -6,8 +6,8 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from ml.data.sequences import Sequences
 from ml.data.teacher_lists import ListTable
-from ml.data.training_set import Sequences
 from ml.tasks.batch import Batch
 from ml.tasks.cloze import Cloze
 from ml.tasks.every_prefix import EveryPrefix

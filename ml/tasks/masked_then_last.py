@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ml.data.training_set import Sequences
+from ml.data.sequences import Sequences
 from ml.tasks.batch import Batch, batch_of, history_batch_with_mask
 from ml.tasks.every_prefix import EveryPrefix
 from ml.tasks.settings import MaskedThenLastSettings

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ml.data.training_set import Sequences
+from ml.data.sequences import Sequences
 from ml.tasks.batch import Batch, history_batch, next_item_batch
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from ml.data.sequences import Sequences
 from ml.data.teacher_lists import ListTable
-from ml.data.training_set import Sequences
 from ml.recommender import NO_ITEM
 from ml.tasks.batch import Batch, batch_of, history_batch, padded, users_of
 

@@ -8,8 +8,9 @@ import numpy as np
 
 from ml.beyond_accuracy.goals import GoalOnData, first_goal
 from ml.beyond_accuracy.measures import ndcg
+from ml.data.sequences import Sequences
 from ml.data.teacher_lists import ListTable, TeacherLists, histories_digest, sub_histories
-from ml.data.training_set import FIT_ON_TRAIN, Sequences, TrainingSet
+from ml.data.training_set import FIT_ON_TRAIN, TrainingSet
 from ml.recommender import NO_ITEM, Recommendations, Recommender
 from ml.reranking.rerank import lists_at
 from ml.teaching.recipe import TeacherListsRecipe

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from ml.contrast.build import Contrast, build_contrast
-from ml.data.training_set import Sequences, TrainingSet
+from ml.data.sequences import Sequences
+from ml.data.training_set import TrainingSet
 from ml.models.generating_model import GeneratingModel
 from ml.models.sequential_model import SequentialModel
 from ml.models.settings import reads_text, reads_words

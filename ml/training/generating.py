@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from ml.data.training_set import Sequences, TrainingSet
+from ml.data.sequences import Sequences
+from ml.data.training_set import TrainingSet
 from ml.generation.beam_search import PrefixScorer, TrieTensors
 from ml.generation.lists import ListCounts, generated_lists
 from ml.models.generating_model import GeneratingModel

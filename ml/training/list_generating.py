@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ml.data.training_set import Sequences, TrainingSet
+from ml.data.sequences import Sequences
+from ml.data.training_set import TrainingSet
 from ml.generation.next_k import generate_with_first_step
 from ml.generation.next_k_codes import generate_code_lists
 from ml.models.gptrec import GPTRec

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ml.data.training_set import Sequences
+from ml.data.sequences import Sequences
 from ml.tasks.batch import shuffled_batches
 from ml.training.checkpoint import Checkpoint, TrainingState
 from ml.training.distributed import World

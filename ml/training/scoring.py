@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ml.data.training_set import Sequences, TrainingSet
+from ml.data.sequences import Sequences
+from ml.data.training_set import TrainingSet
 from ml.generation.beam_search import TrieTensors
 from ml.generation.exact import exact_log_probabilities
 from ml.models.generating_model import GeneratingModel

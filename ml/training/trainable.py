@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ml.data.training_set import Sequences
+from ml.data.sequences import Sequences
 from ml.models.generating_model import GeneratingModel
 from ml.models.reasoning import ReasoningSASRec
 from ml.models.sequential_model import SequentialModel

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from ml.contrast.histories import Histories, ViewBatch, histories_before, reach, view_batch
 from ml.contrast.info_nce import info_nce
-from ml.data.training_set import Sequences
+from ml.data.sequences import Sequences
 from ml.models.item_embeddings import ItemEmbedding
 from ml.models.sequential_model import SequentialModel
 from ml.objectives.targets import Targets

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from ml.data.item_text import item_text_digest
-from ml.data.training_set import Sequences, TrainingSet
+from ml.data.sequences import Sequences
+from ml.data.training_set import TrainingSet
 from ml.text.shared_space import TextSpace
 
 

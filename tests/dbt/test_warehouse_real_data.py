@@ -14,7 +14,8 @@ from warehouse_dbt import NO_LAKE, CompiledProject, empty_warehouse
 from warehouse_reference import Settings
 
 from ml.data.build_training_set import build_training_set
-from ml.data.training_set import Sequences, TrainingSet
+from ml.data.sequences import Sequences
+from ml.data.training_set import TrainingSet
 
 pytestmark = pytest.mark.real_data
 

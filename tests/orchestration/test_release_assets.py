@@ -20,7 +20,8 @@ from costs import others_slow
 
 import raw2rank
 from ml.baselines.registry import BASELINES
-from ml.data.training_set import Sequences, TrainingSet
+from ml.data.sequences import Sequences
+from ml.data.training_set import TrainingSet
 from ml.data.versions import versions_of
 from ml.evaluation.entry import Entry
 from ml.evaluation.leaderboard import build_leaderboard

@@ -20,7 +20,8 @@ import pytest
 from kubernetes_server import NAMESPACE, Cluster, cluster, kubeconfig
 from test_training_process import NAME, made, made_up, trained, with_what_a_model_reads, write_settings
 
-from ml.data.training_set import Sequences, TrainingSet
+from ml.data.sequences import Sequences
+from ml.data.training_set import TrainingSet
 from orchestration.execution.training_pods import (
     LABEL,
     USER,

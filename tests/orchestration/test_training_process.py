@@ -16,7 +16,8 @@ import dagster as dg
 import numpy as np
 import pytest
 
-from ml.data.training_set import Sequences, TrainingSet
+from ml.data.sequences import Sequences
+from ml.data.training_set import TrainingSet
 from ml.training.checkpoint import Checkpoint, TrainingState, checkpoint_folder
 from orchestration.assets.models import model_assets
 from orchestration.execution.crash_recovery import checkpoint_of, clean_tree, discard_checkpoints

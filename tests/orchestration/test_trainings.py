@@ -12,7 +12,8 @@ import dagster as dg
 import numpy as np
 import pytest
 
-from ml.data.training_set import Sequences, TrainingSet
+from ml.data.sequences import Sequences
+from ml.data.training_set import TrainingSet
 from orchestration.assets import models
 from orchestration.execution.trainings import Trainings
 from orchestration.paths import DatasetPaths, Workspace

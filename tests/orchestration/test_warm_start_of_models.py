@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 from small_dataset import ITEMS, small_training_set
 
-from ml.data.training_set import Sequences, TrainingSet
+from ml.data.sequences import Sequences
+from ml.data.training_set import TrainingSet
 from ml.data.versions import versioned_folder
 from ml.recommenders.registry import recipes, registry
 from ml.release.bundle import load

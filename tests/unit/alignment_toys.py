@@ -9,7 +9,8 @@ import torch
 
 from ml.alignment.policy import Prompts
 from ml.alignment.recipe import AlignmentRecipe
-from ml.data.training_set import Sequences, TrainingSet
+from ml.data.sequences import Sequences
+from ml.data.training_set import TrainingSet
 from ml.models.build import build_model
 from ml.models.gptrec import GPTRec
 from ml.models.settings import GPTRecSettings

@@ -11,8 +11,9 @@ from fractions import Fraction
 
 import numpy as np
 
+from ml.data.sequences import Sequences
 from ml.data.timed_interactions import NO_TIME, SPLITS, Interactions
-from ml.data.training_set import Sequences, TrainingSet
+from ml.data.training_set import TrainingSet
 
 DAY = 86_400_000
 

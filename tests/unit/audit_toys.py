@@ -7,8 +7,9 @@ import numpy as np
 
 from ml.baselines.markov_chain import MarkovChain
 from ml.baselines.most_popular import MostPopular
+from ml.data.sequences import Sequences
 from ml.data.timed_interactions import NO_TIME, SPLITS, Interactions
-from ml.data.training_set import Sequences, TrainingSet
+from ml.data.training_set import TrainingSet
 from ml.recommender import NO_ITEM, Recommendations
 
 DAY = 24 * 60 * 60 * 1000

@@ -17,7 +17,8 @@ import numpy as np
 from recommender_factories import Factory
 
 from ml.baselines.registry import BASELINES
-from ml.data.training_set import Sequences, TrainingSet
+from ml.data.sequences import Sequences
+from ml.data.training_set import TrainingSet
 from ml.recommender import ALIGNMENT, BASELINE, FUSION, LANGUAGE_MODEL, MODEL, RERANKING, Recommender
 from ml.release.write_bundle import write_bundle
 

@@ -22,7 +22,8 @@ import numpy as np
 from alphabetical_model import AlphabeticalModel
 
 from ml.baselines.registry import BASELINES
-from ml.data.training_set import Sequences, TrainingSet
+from ml.data.sequences import Sequences
+from ml.data.training_set import TrainingSet
 from ml.extras import missing
 from ml.recommender import Recommendations, Recommender
 

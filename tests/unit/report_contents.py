@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import report_audits
 
-from ml.data.training_set import Sequences, TrainingSet
+from ml.data.sequences import Sequences
+from ml.data.training_set import TrainingSet
 from ml.evaluation.columns import LEADERBOARD, columns, schema_of
 from ml.evaluation.entry import Entry
 from ml.evaluation.intervals import Interval

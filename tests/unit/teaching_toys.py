@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from training_toys import ITEMS, toy_recipe
 
+from ml.data.sequences import Sequences
 from ml.data.teacher_lists import TeacherLists
-from ml.data.training_set import FIT_ON_TRAIN, Sequences, TrainingSet
+from ml.data.training_set import FIT_ON_TRAIN, TrainingSet
 from ml.recommender import NO_ITEM, Recommendations
 from ml.retrieval.top_k import tie_break_order, top_k
 from ml.teaching.make_lists import make_teacher_lists

@@ -12,7 +12,7 @@ from ml.alignment.episodes import draw_episodes, episodes_at
 from ml.alignment.rewards import accuracy_rewards, rewards_of
 from ml.beyond_accuracy.goals import GOALS, GoalOnData
 from ml.beyond_accuracy.measures import ndcg
-from ml.data.training_set import Sequences
+from ml.data.sequences import Sequences
 from ml.recommender import NO_ITEM
 
 ITEMS = 12

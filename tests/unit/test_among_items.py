@@ -9,7 +9,8 @@ import pytest
 import torch
 from training_toys import fitted, toy_recipe
 
-from ml.data.training_set import Sequences, TrainingSet
+from ml.data.sequences import Sequences
+from ml.data.training_set import TrainingSet
 from ml.models.item_embeddings import DenseItemEmbedding, JointProductQuantisedItemEmbedding
 from ml.objectives.among_items import AmongItems, SomeItems
 from ml.objectives.build import build_objective

@@ -29,7 +29,8 @@ from ml.baselines.registry import ALWAYS_RUN, BASELINES
 from ml.codes.recipe import load_codes_recipes
 from ml.codes.svd import assign_svd_codes
 from ml.codes.vectors import VectorPart
-from ml.data.training_set import FIT_ON_BOTH, Sequences
+from ml.data.sequences import Sequences
+from ml.data.training_set import FIT_ON_BOTH
 
 WORDS = ["red", "green", "blue", "small", "large", "soft", "hard", "cold"]
 

@@ -16,7 +16,7 @@ from ml.audits.history_dependence import last_of, measure_dependence
 from ml.audits.shortcuts import audit_shortcuts, graph_against_trained
 from ml.audits.transitions import measure_branching, measure_smoothness
 from ml.baselines.registry import BASELINES
-from ml.data.training_set import Sequences
+from ml.data.sequences import Sequences
 from ml.evaluation.power import different_neighbours, smallest_difference
 from ml.evaluation.significance import SeedValues, compare_with_reference
 from ml.text.registry import create_encoder

@@ -20,7 +20,8 @@ from recommender_factories import made_up_training_set
 from ml.baselines.hash_random import history_keys, uniform
 from ml.baselines.popularity import item_counts, popularity_order
 from ml.baselines.registry import BASELINES
-from ml.data.training_set import Sequences, TrainingSet
+from ml.data.sequences import Sequences
+from ml.data.training_set import TrainingSet
 from ml.extras import missing
 from ml.item_graph.graph import neighbours, transitions
 from ml.retrieval.top_k import tie_break_order

@@ -13,7 +13,7 @@ from recommender_factories import FACTORIES, made_up_training_set
 
 from ml.baselines.registry import BASELINES
 from ml.codes.recipe import load_codes_recipes
-from ml.data.training_set import Sequences
+from ml.data.sequences import Sequences
 
 # the folder is no installed package
 _FILE = Path(__file__).parents[2] / "benchmarks" / "identifiers.py"

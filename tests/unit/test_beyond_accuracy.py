@@ -16,7 +16,8 @@ from sklearn.metrics import ndcg_score
 from ml.beyond_accuracy import measures
 from ml.beyond_accuracy.goals import GOALS, Goal, GoalOnData, GoalUnavailable, available_goals, goal_named, goal_on
 from ml.beyond_accuracy.vectors import category_vectors, co_occurrence_vectors, labels_of
-from ml.data.training_set import Sequences, TrainingSet
+from ml.data.sequences import Sequences
+from ml.data.training_set import TrainingSet
 from ml.recommender import NO_ITEM
 from ml.text.encoder import unit_rows
 

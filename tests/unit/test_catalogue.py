@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml.data.item_index import NOT_HELD, check_items, indices_in, translate
-from ml.data.training_set import Sequences
+from ml.data.sequences import Sequences
 
 
 def identities(names: set[str] | list[str]) -> np.ndarray:

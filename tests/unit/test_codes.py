@@ -17,7 +17,8 @@ from ml.codes.quantiles import quantile_bins, quantise_factors
 from ml.codes.random_codes import assign_random_codes
 from ml.codes.recipe import load_codes_recipes
 from ml.codes.svd import assign_svd_codes
-from ml.data.training_set import Sequences, TrainingSet
+from ml.data.sequences import Sequences
+from ml.data.training_set import TrainingSet
 
 
 def _training_set(users: int = 400, items: int = 600, groups: int = 6, seed: int = 0) -> TrainingSet:

@@ -28,7 +28,8 @@ from ml.codes.random_identifiers import RandomIdentifiersSettings, unique_tuples
 from ml.codes.recipe import load_codes_recipes
 from ml.codes.semantic import SemanticSettings, category_paths
 from ml.codes.sequential import SequentialSettings
-from ml.data.training_set import Sequences, TrainingSet
+from ml.data.sequences import Sequences
+from ml.data.training_set import TrainingSet
 
 CATEGORIES = ("Beauty > Hair Care > Shampoo", "Beauty > Hair Care", "Beauty > Skin", "Toys", "Toys > Games")
 UNIQUE = ("balanced_tree", "p5_sequential", "p5_collaborative", "p5_semantic", "random_identifiers")

@@ -16,7 +16,8 @@ from ml.codes.new_items import carry_over, with_new_items
 from ml.codes.recipe import load_codes_recipes
 from ml.codes.residual_kmeans import ResidualKMeansSettings
 from ml.codes.trie import Trie
-from ml.data.training_set import Sequences, TrainingSet
+from ml.data.sequences import Sequences
+from ml.data.training_set import TrainingSet
 
 
 def _catalogue(item_ids: np.ndarray) -> TrainingSet:

@@ -20,7 +20,7 @@ from ml.codes.quality import category_agreement, identifier_report, quality_repo
 from ml.codes.recipe import load_codes_recipe, load_codes_recipes
 from ml.codes.vectors import VectorPart
 from ml.data.popularity import GROUPS, popularity_groups
-from ml.data.training_set import Sequences
+from ml.data.sequences import Sequences
 
 VALUES = np.array([[0, 1, 0], [0, 1, 0], [0, 2, 1], [3, 2, 0], [0, 1, 1], [3, 2, 0]], dtype=np.uint8)
 HISTORIES = Sequences.from_lists([[0, 2, 4, 4], [], [4, 5], [4], [2, 0, 1]])

@@ -12,7 +12,8 @@ from ml.codes.codes import Codes
 from ml.codes.recipe import CodesRecipe, load_codes_recipes
 from ml.codes.residual_kmeans import ResidualKMeansSettings
 from ml.codes.trie import Trie
-from ml.data.training_set import Sequences, TrainingSet
+from ml.data.sequences import Sequences
+from ml.data.training_set import TrainingSet
 
 
 def _assign(vectors: np.ndarray, sizes: tuple[int, ...] = (8, 8, 8), seed: int = 0) -> Codes:

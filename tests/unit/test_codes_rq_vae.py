@@ -17,7 +17,7 @@ from ml.codes.codes import Codes
 from ml.codes.recipe import load_codes_recipes
 from ml.codes.rq_vae import RQVAESettings, standardised
 from ml.codes.rq_vae_network import RQVAE, _draw_anew, _start_books, train
-from ml.data.training_set import Sequences
+from ml.data.sequences import Sequences
 
 SMALL = RQVAESettings(hidden=(8,), dimensions=4, epochs=30, batch_size=32)
 

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ml.data.training_set import Sequences
+from ml.data.sequences import Sequences
 from ml.models.item_codes.parallel_head import ParallelHead
 from ml.retrieval.pqtopk import CodeCatalogue, Method
 from ml.retrieval.top_k import exclude_seen, tie_break_order, top_k

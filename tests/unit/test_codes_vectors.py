@@ -18,7 +18,8 @@ from ml.codes.vectors.co_occurrence import (
     ppmi_vectors,
 )
 from ml.codes.vectors.unseen_items import fill_from_text_neighbours
-from ml.data.training_set import Sequences, TrainingSet
+from ml.data.sequences import Sequences
+from ml.data.training_set import TrainingSet
 from ml.text.vectors import text_vectors, texts_known
 from ml.text.whitening import whitened
 

@@ -24,7 +24,7 @@ from ml.contrast.info_nce import info_nce, several_views
 from ml.contrast.intents import clusters, prototype_loss
 from ml.contrast.same_target import SameTarget, SameTargetViews
 from ml.contrast.settings import AugmentationsSettings
-from ml.data.training_set import Sequences
+from ml.data.sequences import Sequences
 from ml.models.build import build_model
 from ml.tasks.batch import history_batch
 from ml.tasks.build import build_task

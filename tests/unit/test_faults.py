@@ -25,7 +25,8 @@ from ml.baselines.save_load import load_state, save_state
 from ml.codes.codes import Codes
 from ml.data.files import DamagedFile, whole
 from ml.data.landing.file_lines import LandingError
-from ml.data.training_set import Sequences, TrainingSet
+from ml.data.sequences import Sequences
+from ml.data.training_set import TrainingSet
 from ml.release.gate.history import HistoryError
 from ml.training.sequential_recommender import SequentialRecommender
 from orchestration.commands import compare, download, reproduce, run, search

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from ml.codes.trie import Trie
-from ml.data.training_set import Sequences
+from ml.data.sequences import Sequences
 from ml.generation.beam_search import TrieTensors
 from ml.generation.lists import ListCounts, generated_lists
 from ml.recommender import NO_ITEM, Recommendations

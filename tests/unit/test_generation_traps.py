@@ -9,7 +9,7 @@ from generation_toys import PrefixMlp, TableScorer, item_scores, random_scorer
 from torch import Tensor
 
 from ml.codes.trie import Trie
-from ml.data.training_set import Sequences
+from ml.data.sequences import Sequences
 from ml.generation.beam_search import Beams, PrefixScorer, TrieTensors, beam_search
 from ml.generation.exact import exact_log_probabilities
 from ml.generation.lists import generated_lists

@@ -12,7 +12,8 @@ import yaml
 from ml.data import hugging_face
 from ml.data.hugging_face import export
 from ml.data.item_text import item_texts, load_item_text, save_item_text
-from ml.data.training_set import Sequences, TrainingSet
+from ml.data.sequences import Sequences
+from ml.data.training_set import TrainingSet
 
 ITEMS = 6
 TEXTS = tuple(f"Title: lorry {n} Brand: Ada Category: Unknown Price: $1.0{n}" for n in range(ITEMS))

@@ -10,7 +10,7 @@ import pytest
 from recommender_factories import made_up_training_set
 
 from ml.config import TableError
-from ml.data.training_set import Sequences
+from ml.data.sequences import Sequences
 from ml.language_models.queries import Query, write_queries
 from ml.language_models.query_search import QuerySearch
 from ml.language_models.recipe import (

@@ -12,7 +12,7 @@ import pytest
 from recommender_factories import made_up_training_set
 
 from ml.baselines.registry import ALWAYS_RUN, BASELINES
-from ml.data.training_set import Sequences
+from ml.data.sequences import Sequences
 from ml.evaluation.entry import Entry
 from ml.evaluation.leaderboard import build_leaderboard, no_better_than
 from ml.evaluation.leaderboard_text import to_text_table

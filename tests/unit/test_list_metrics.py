@@ -18,7 +18,8 @@ from ml.beyond_accuracy import measures as module
 from ml.beyond_accuracy.measures import gini
 from ml.beyond_accuracy.vectors import categories_of, category_vectors, text_vectors_of
 from ml.data.item_text import item_texts
-from ml.data.training_set import Sequences, TrainingSet
+from ml.data.sequences import Sequences
+from ml.data.training_set import TrainingSet
 from ml.evaluation.list_metrics import list_metrics, list_metrics_table
 from ml.evaluation.rankings import RankingError, rank
 from ml.recommender import NO_ITEM, Recommendations

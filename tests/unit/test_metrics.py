@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from recommender_factories import made_up_training_set
 
-from ml.data.training_set import Sequences
+from ml.data.sequences import Sequences
 from ml.evaluation.metrics import (
     METRICS,
     is_relevant,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from ml.config import TableError
-from ml.data.training_set import Sequences
+from ml.data.sequences import Sequences
 from ml.models.bsarec import BSARec, BSARecBlock, FrequencyFilter, causal_mean, fourier_low_pass
 from ml.models.catalogue import Catalogue
 from ml.models.settings import BSARecSettings

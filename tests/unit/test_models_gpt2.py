@@ -13,7 +13,7 @@ from torch import nn
 from training_toys import ring_training_set
 
 from ml.codes.recipe import load_codes_recipes
-from ml.data.training_set import Sequences
+from ml.data.sequences import Sequences
 from ml.generation.beam_search import TrieTensors, beam_search
 from ml.models import gpt2
 from ml.models.catalogue import Catalogue

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from costs import others_slow
 
-from ml.data.training_set import Sequences, TrainingSet
+from ml.data.sequences import Sequences
+from ml.data.training_set import TrainingSet
 from ml.training.recipe import load_recipes, recipe_from_tables
 from ml.training.runtime import Execution
 from ml.training.sequential_recommender import SequentialRecommender

@@ -12,7 +12,8 @@ import torch
 
 import ml.models
 from ml.config import TableError
-from ml.data.training_set import Sequences, TrainingSet
+from ml.data.sequences import Sequences
+from ml.data.training_set import TrainingSet
 from ml.models.build import build_model
 from ml.models.settings import MODEL_SETTINGS
 from ml.training.recipe import load_recipe

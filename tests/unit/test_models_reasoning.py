@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from ml.data.training_set import Sequences
+from ml.data.sequences import Sequences
 from ml.models.catalogue import Catalogue
 from ml.models.reasoning import ReasoningSASRec
 from ml.models.sasrec import SASRec

@@ -8,7 +8,8 @@ import torch
 from training_toys import ITEMS, ring_training_set
 
 from ml.codes.codes import Codes
-from ml.data.training_set import Sequences, TrainingSet
+from ml.data.sequences import Sequences
+from ml.data.training_set import TrainingSet
 from ml.training.recipe import Recipe, load_recipe, recipe_from_tables
 from ml.training.runtime import Execution
 from ml.training.sequential_recommender import SequentialRecommender

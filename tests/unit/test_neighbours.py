@@ -15,7 +15,8 @@ from ml.baselines.item_matrix import best_by_sums, history_matrix, strongest
 from ml.baselines.nearest_neighbours import ItemNearestNeighbours, UserNearestNeighbours
 from ml.baselines.popularity import popularity_order
 from ml.baselines.registry import ALWAYS_RUN, BASELINES
-from ml.data.training_set import Sequences, TrainingSet
+from ml.data.sequences import Sequences
+from ml.data.training_set import TrainingSet
 from ml.extras import NEEDED, MissingExtra
 from ml.item_graph.graph import places
 from ml.recommenders.check_choice import check_recipes

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from ml.data.training_set import Sequences
+from ml.data.sequences import Sequences
 from ml.models.item_embeddings import (
     DenseItemEmbedding,
     JointProductQuantisedItemEmbedding,

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from training_toys import GBCE, ITEMS, fitted, ring_training_set, toy_recipe
 
-from ml.data.training_set import Sequences
+from ml.data.sequences import Sequences
 from ml.models.item_embeddings import JointProductQuantisedItemEmbedding
 from ml.recommender import Recommendations
 from ml.retrieval import quantised_top_k

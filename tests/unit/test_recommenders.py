@@ -15,7 +15,8 @@ import recommender_factories
 from recommender_factories import FACTORIES, Factory, digest_of, digest_of_files, made_up_training_set
 
 from ml.data.item_index import translate
-from ml.data.training_set import Sequences, TrainingSet
+from ml.data.sequences import Sequences
+from ml.data.training_set import TrainingSet
 from ml.recommender import NO_ITEM, Recommendations, Recommender
 
 SEED = 3

@@ -15,7 +15,8 @@ from recommender_factories import FACTORIES, made_up_training_set
 
 import raw2rank
 from ml.data.files import DamagedFile
-from ml.data.training_set import Sequences, TrainingSet
+from ml.data.sequences import Sequences
+from ml.data.training_set import TrainingSet
 from ml.extras import MissingExtra, missing
 from ml.recommender import NO_ITEM, Recommender
 from ml.release.bundle import Bundle, BundleError

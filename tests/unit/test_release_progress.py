@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml.baselines.registry import BASELINES
-from ml.data.training_set import Sequences, TrainingSet
+from ml.data.sequences import Sequences
+from ml.data.training_set import TrainingSet
 from ml.recommenders.registry import library_registry
 from ml.release.bundle import Bundle, load
 from ml.release.progress import ProgressError, Result, advance, read_series

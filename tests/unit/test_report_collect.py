@@ -19,7 +19,8 @@ from report_contents import write_made_up_lake
 
 from ml.codes.quality import identifier_report
 from ml.data.item_text import save_item_text
-from ml.data.training_set import Sequences, TrainingSet
+from ml.data.sequences import Sequences
+from ml.data.training_set import TrainingSet
 from ml.reports.collect.interactions import count_tied_targets
 from ml.reports.collect.report import MissingInput, _settings, collect, project_version, run_facts
 from ml.reports.content.report import Check, ReportContent

@@ -15,7 +15,8 @@ from recommender_factories import made_up_training_set
 from ml.baselines.registry import BASELINES
 from ml.beyond_accuracy.goals import GOALS, GoalOnData, GoalUnavailable, goal_on
 from ml.data.files import DamagedFile
-from ml.data.training_set import Sequences, TrainingSet
+from ml.data.sequences import Sequences
+from ml.data.training_set import TrainingSet
 from ml.fusion.recipe import FusionRecipe
 from ml.recommender import NO_ITEM, RERANKING, Recommendations
 from ml.recommenders.facts import FIT, facts_of

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from ml.beyond_accuracy.goals import GOALS, GoalOnData
 from ml.config import TableError
-from ml.data.training_set import Sequences
+from ml.data.sequences import Sequences
 from ml.recommender import NO_ITEM, Recommendations
 from ml.reranking import rerank as module
 from ml.reranking.methods import METHODS

@@ -21,9 +21,10 @@ from ml.audits.ties import audit_ties
 from ml.baselines.registry import BASELINES
 from ml.data.build_training_set import SPLITS, SplitError, build_training_set, divided
 from ml.data.seen_targets import in_history
+from ml.data.sequences import Sequences
 from ml.data.timed_interactions import read_interactions
 from ml.data.times import times_of_test_items
-from ml.data.training_set import Sequences, TrainingSet
+from ml.data.training_set import TrainingSet
 from ml.evaluation.entry import Entry
 from ml.evaluation.leaderboard import build_leaderboard
 from ml.evaluation.metrics import (

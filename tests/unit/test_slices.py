@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from recommender_factories import made_up_training_set
 
 from ml.data.popularity import popularity_groups
+from ml.data.sequences import Sequences
 from ml.data.timed_interactions import NO_TIME, SPLITS, Interactions
-from ml.data.training_set import Sequences, TrainingSet
+from ml.data.training_set import TrainingSet
 from ml.evaluation.intervals import bootstrap_interval
 from ml.evaluation.slices import COLUMNS, RESAMPLES, build_slices, slices_of
 

@@ -16,7 +16,8 @@ from ml.beyond_accuracy.affordable import most_of_the_goal
 from ml.beyond_accuracy.goals import goal_on
 from ml.config import TableError
 from ml.data.files import DamagedFile
-from ml.data.training_set import FIT_ON_BOTH, FIT_ON_TRAIN, Sequences, TrainingSet
+from ml.data.sequences import Sequences
+from ml.data.training_set import FIT_ON_BOTH, FIT_ON_TRAIN, TrainingSet
 from ml.recommenders.fit import Conditions, fit
 from ml.recommenders.registry import Registry
 from ml.training.recipe import Recipe, recipe_from_tables

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ml.data.training_set import Sequences
+from ml.data.sequences import Sequences
 from ml.tasks.batch import Batch
 from ml.tasks.build import StagedTask, build_task
 from ml.tasks.cloze import Cloze

@@ -20,8 +20,9 @@ from ml.baselines.registry import BASELINES
 from ml.beyond_accuracy.goals import GoalUnavailable, first_goal, goal_on
 from ml.config import TableError
 from ml.data.files import DamagedFile
+from ml.data.sequences import Sequences
 from ml.data.teacher_lists import ListTable, TeacherLists, file_of, sub_histories
-from ml.data.training_set import FIT_ON_BOTH, FIT_ON_TRAIN, Sequences, TrainingSet
+from ml.data.training_set import FIT_ON_BOTH, FIT_ON_TRAIN, TrainingSet
 from ml.recommender import NO_ITEM
 from ml.tasks.teacher_lists import TeacherListsTask
 from ml.teaching.make_lists import draw_sub_histories, make_teacher_lists

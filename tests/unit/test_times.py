@@ -14,9 +14,10 @@ from ml.audits.history_dependence import last_of
 from ml.data.build_training_set import build_training_set, divided
 from ml.data.files import DamagedFile
 from ml.data.item_index import translate
+from ml.data.sequences import Sequences
 from ml.data.timed_interactions import Interactions
 from ml.data.times import build_times, load_times, save_times, times_digest, why_not_real
-from ml.data.training_set import Sequences, TrainingSet
+from ml.data.training_set import TrainingSet
 from ml.data.variants import _leave_one_out, with_duplicates, with_other_split, with_tie_order
 from ml.tasks.build import build_task
 from ml.tasks.settings import EveryPrefixSettings, NextItemSettings, RecencySamplingSettings

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from training_toys import GBCE, ITEMS, SAMPLED_SOFTMAX, fitted, ring_training_set, toy_recipe
 
 from ml.codes.svd import assign_svd_codes
-from ml.data.training_set import Sequences
+from ml.data.sequences import Sequences
 from ml.data.versions import VERSIONS, versions_of
 from ml.recommender import NO_ITEM, Recommender
 from ml.retrieval.top_k import tie_break_order, top_k

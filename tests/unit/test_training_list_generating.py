@@ -12,7 +12,7 @@ from training_toys import ITEMS, LIST_WRITER, fitted, ring_training_set, toy_rec
 
 from ml.audits.calibration import audit_calibration
 from ml.config import TableError
-from ml.data.training_set import Sequences
+from ml.data.sequences import Sequences
 from ml.evaluation.entry import Entry
 from ml.evaluation.leaderboard import build_leaderboard
 from ml.evaluation.metrics import user_metrics

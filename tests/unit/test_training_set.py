@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml.data.build_training_set import SplitError, build_training_set
-from ml.data.training_set import Sequences, TrainingSet
+from ml.data.sequences import Sequences
+from ml.data.training_set import TrainingSet
 
 LABELS = {"t": "train", "h": "history", "v": "validation", "T": "test", "u": "unused"}
 

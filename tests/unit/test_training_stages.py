@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from training_toys import ITEMS, ring_training_set
 
 from ml.codes.codes import Codes
-from ml.data.training_set import Sequences
+from ml.data.sequences import Sequences
 from ml.training.checkpoint import Checkpoint
 from ml.training.loop import Phase, Trained, train_model
 from ml.training.recipe import OptimiserSettings, Recipe, TrainingSettings, recipe_from_tables

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 from training_toys import ITEMS, fitted, ring_training_set, toy_recipe
 
-from ml.data.training_set import Sequences, TrainingSet
+from ml.data.sequences import Sequences
+from ml.data.training_set import TrainingSet
 from ml.objectives.build import build_objective
 from ml.tasks.next_item import NextItem
 from ml.training.checkpoint import Checkpoint

@@ -17,7 +17,8 @@ from transfer_toys import pretrained_recipe, text_ring, with_other_held_out_item
 
 from ml.contrast.histories import Histories
 from ml.data.files import DamagedFile
-from ml.data.training_set import Sequences, TrainingSet
+from ml.data.sequences import Sequences
+from ml.data.training_set import TrainingSet
 from ml.models.build import build_model
 from ml.models.item_embeddings import DenseItemEmbedding
 from ml.objectives.targets import Targets

@@ -17,7 +17,8 @@ from safetensors.torch import load_file, save_file
 from training_toys import IDENTIFIER_TREE, ITEMS, fitted, identifiers, ring_training_set, toy_recipe
 
 from ml.codes.codes import Codes
-from ml.data.training_set import Sequences, TrainingSet
+from ml.data.sequences import Sequences
+from ml.data.training_set import TrainingSet
 from ml.models.belonging import (
     FROM_CATALOGUE,
     OF_ITEMS,

@@ -13,7 +13,7 @@ from recommender_factories import made_up_training_set
 from training_toys import toy_recipe
 
 from ml.config import TableError
-from ml.data.training_set import Sequences
+from ml.data.sequences import Sequences
 from ml.models.item_embeddings import DenseItemEmbedding
 from ml.objectives.build import build_objective
 from ml.objectives.registry import OBJECTIVES

@@ -13,7 +13,8 @@ from scipy.stats import ttest_rel
 from what_helps_gains import made_up_gains
 
 from ml.data.files import DamagedFile
-from ml.data.training_set import Sequences, TrainingSet
+from ml.data.sequences import Sequences
+from ml.data.training_set import TrainingSet
 from ml.evaluation.significance import SeedValues, holm
 from ml.evaluation.what_helps.comparison import Part, compare, parts_of, what_helps
 from ml.evaluation.what_helps.content import ALL_USERS, COLD_TARGETS, SHORT_HISTORIES, TAIL_TARGETS, WhatHelps

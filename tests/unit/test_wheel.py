@@ -31,7 +31,7 @@ import json, sys
 from pathlib import Path
 import numpy as np
 import raw2rank
-from ml.data.training_set import Sequences
+from ml.data.sequences import Sequences
 from orchestration import paths
 from orchestration.contracts import files as contract_files
 from orchestration.contracts.release import load_release_contracts

@@ -6,7 +6,8 @@ import numpy as np
 
 from ml.codes.codes import Codes
 from ml.codes.svd import assign_svd_codes
-from ml.data.training_set import Sequences, TrainingSet
+from ml.data.sequences import Sequences
+from ml.data.training_set import TrainingSet
 from ml.training.recipe import Recipe, recipe_from_tables
 from ml.training.runtime import Execution
 from ml.training.sequential_recommender import SequentialRecommender

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ml.data.training_set import Sequences
+from ml.data.sequences import Sequences
 
 if TYPE_CHECKING:
     from scipy import sparse

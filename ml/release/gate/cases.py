@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 import pyarrow as pa
 
-from ml.data.training_set import Sequences, TrainingSet
+from ml.data.sequences import Sequences
+from ml.data.training_set import TrainingSet
 from ml.evaluation.metrics import HEADLINE, mean_metrics, metric_values
 from ml.evaluation.rankings import rank
 from ml.evaluation.slices import slices_of
