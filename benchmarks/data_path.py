@@ -509,18 +509,29 @@ def _wait(process: int) -> tuple[int, object, int]:
         ended, status, usage = os.wait4(process, os.WNOHANG)
         if ended:
             return status, usage, peak
-        peak = max(peak, sum(_resident(member) for member in _family(process)))
+        peak = max(peak, sum(_resident(member) for member in family(process)))
         time.sleep(0.05)
 
 
-def _family(process: int) -> Iterator[int]:
+def family(process: int) -> Iterator[int]:
     """A process and all that it started, as far as they still live."""
     yield process
     with suppress(OSError):
         for thread in os.listdir(f"/proc/{process}/task"):
             with suppress(OSError):
                 for child in Path(f"/proc/{process}/task/{thread}/children").read_text().split():
-                    yield from _family(int(child))
+                    yield from family(int(child))
+
+
+def processor_of(process: int) -> float:
+    """Seconds of processor of a process until now.
+
+    Raises:
+        OSError: it has ended.
+    """
+    # the name of the program, in brackets, may hold blanks
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _resident(process: int) -> int:

@@ -25,20 +25,20 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "benchmarks")]
 
-from data_path import K_CORE, VALIDATION_USERS, Bench  # noqa: E402
+from data_path import K_CORE, VALIDATION_USERS, Bench, family, processor_of  # noqa: E402
 
 from orchestration.engine import check_spark, spark_dbt  # noqa: E402
 
 ENGINES = ("duckdb", "spark")
 SMALLEST = 10_000
 SIZES = [100_000, 300_000, 1_000_000]
-_TICKS = os.sysconf("SC_CLK_TCK")
 _SECONDS_BETWEEN_LOOKS = 0.2
 
 
@@ -93,12 +93,12 @@ def measure(bench: Bench, engine: str, reviews: int) -> Run:
         command += ["--vars", json.dumps({"k_core": K_CORE, "validation_users": VALIDATION_USERS})]
         with open(folder / "output", "w+") as output:
             began = time.perf_counter()
-            started = subprocess.Popen(
-                command, cwd=folder, env=environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
-            )
+            started = subprocess.Popen(command, cwd=folder, env=environment, stdout=output, stderr=subprocess.STDOUT)
             spent: dict[int, float] = {}
             while started.poll() is None:
-                spent |= processor_of_session(started.pid)
+                for process in family(started.pid):
+                    with suppress(OSError):  # it may end meanwhile
+                        spent[process] = processor_of(process)
                 time.sleep(_SECONDS_BETWEEN_LOOKS)
             clock = time.perf_counter() - began
             output.seek(0)
@@ -107,22 +107,6 @@ def measure(bench: Bench, engine: str, reviews: int) -> Run:
         raise SystemExit(f"dbt on {engine} failed:\n{told[-4000:]}")
     found = Run(engine, reviews, sum(spent.values()), clock)
     print(f"{engine}, {reviews:,} reviews: {found.processor:.1f} s of processor, {clock:.1f} s", file=sys.stderr)
-    return found
-
-
-def processor_of_session(leader: int) -> dict[int, float]:
-    """Seconds of processor of each process of a session until now, by process number."""
-    found = {}
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdecimal():
-            continue
-        try:
-            # the name of the program, in brackets, may hold blanks
-            fields = (entry / "stat").read_text().rpartition(")")[2].split()
-        except OSError:  # it has ended meanwhile
-            continue
-        if int(fields[3]) == leader:
-            found[int(entry.name)] = (int(fields[11]) + int(fields[12])) / _TICKS
     return found
 
 

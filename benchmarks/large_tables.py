@@ -90,17 +90,14 @@ def made_up(items: int, users: int, seed: int):
 
 def sampled(folder: str, users: int, seed: int):
     """The training histories of some users of a training set."""
-    from dataclasses import replace
-
     import numpy as np
+    from scaling import of_users
 
     from ml.data.training_set import TrainingSet
 
-    whole, none = TrainingSet.load(Path(folder)), np.empty(0, dtype=np.int32)
+    whole = TrainingSet.load(Path(folder))
     drawn = np.sort(np.random.default_rng(seed).permutation(whole.users)[:users])
-    nobody = {f"{part}_{kind}": none for part in ("validation", "test") for kind in ("users", "targets")}
-    later = dict.fromkeys(("before_validation", "before_test", "later_targets", "validation_times"))
-    return replace(whole, user_ids=whole.user_ids[drawn], train=whole.train.take(drawn), **nobody, **later)
+    return of_users(whole, drawn, drawn[:0])
 
 
 def main() -> None:
@@ -113,6 +110,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=60, help="of the epoch")
     common_options(parser, repeats=3)
     given = parser.parse_args()
+    from ml.training.row_choice import LEAST_ROWS
+
     bench = Bench(Path(__file__).resolve(), given.cores)
     settings = {"recipe": given.recipe, "steps": given.steps, "threads": given.cores}
     catalogues = {f"{items:,} items": items for items in sorted(given.items)}
@@ -127,8 +126,8 @@ def main() -> None:
     ratios, names = [], list(catalogues)
     for name in catalogues:
         whole, touched = (median_of(runs, f"{name}, {rows}", STEP) for rows in WAYS)
-        # from 50,000 rows on it is what a recipe does that leaves it open
-        aim = ">= 1" if median_of(runs, f"{name}, touched", "items") >= 50_000 else ">= 0.5"
+        # from so many rows on it is what a recipe does that leaves it open
+        aim = ">= 1" if median_of(runs, f"{name}, touched", "items") >= LEAST_ROWS else ">= 0.5"
         ratios.append(Ratio(f"a step, {name}, all / touched", whole / touched, aim))
     first, last = (median_of(runs, f"{name}, touched", STEP) for name in (names[0], names[-1]))
     ratios.append(Ratio(f"a touched step, {names[-1]} / {names[0]}", last / first, "<= 2"))

@@ -85,8 +85,8 @@ def learn(clock: Clock, folder: str, users: int, seed: int = 0) -> dict:
     whole = TrainingSet.load(Path(folder))
     drawn = np.sort(np.random.default_rng(seed).permutation(whole.users)[:users])
     few = drawn[: max(1, len(drawn) // 10)]
-    learned = _of_users(whole, drawn, few[:0])
-    tested = _of_users(whole, few, few)
+    learned = of_users(whole, drawn, few[:0])
+    tested = of_users(whole, few, few)
     execution = Execution(threads=len(os.sched_getaffinity(0)))
     spent: dict[str, float] = {}
 
@@ -123,7 +123,7 @@ def learn(clock: Clock, folder: str, users: int, seed: int = 0) -> dict:
     }
 
 
-def _of_users(whole, users, tested):
+def of_users(whole, users, tested):
     """The histories of some users of a training set, with all of its items; the last item of ``tested`` held out."""
     import numpy as np
 

@@ -48,6 +48,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.data_path import processor_of
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 MODEL, BASELINE, QUANTISED = "sasrec", "two_hop_graph_decay", "quantised"
 RECIPES = {MODEL: "sasrec_sampled_softmax", QUANTISED: "gsasrec_recjpq"}
@@ -175,8 +177,7 @@ class Service:
         return subprocess.Popen([sys.executable, "-c", _PROMOTE, "Served"], cwd=REPOSITORY, env=self.environment)
 
     def cpu_seconds(self) -> float:
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return processor_of(self.process.pid)
 
     def megabytes(self, which: str) -> float:
         """``VmRSS`` for now, ``VmHWM`` for the most so far."""
