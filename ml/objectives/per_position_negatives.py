@@ -61,16 +61,16 @@ def loss_among_own(
     scorer: type[_Scorer]
     # of the candidates in a table of these alone, where there is one
     places: Tensor | None = None
-    if type(embedding) is DenseItemEmbedding and embedding.reader is not None:
-        table, places = embedding.table_for(torch.cat([items[:, None], negatives], dim=1))
-        inputs: tuple[Tensor, ...] = (table,)
-        at_once, scorer = max(1, max(_FETCHED_AT_ONCE, 4 * len(table)) // columns), _Fetched
-    elif embedding.items <= worth * columns:
-        inputs = (item_table(embedding),)
+    by_rows = type(embedding) is DenseItemEmbedding and embedding.reader is not None
+    if embedding.items <= worth * columns and not by_rows:
+        inputs: tuple[Tensor, ...] = (item_table(embedding),)
         at_once, scorer = rows_at_once(embedding.items, states.device), _Product
     elif type(embedding) is DenseItemEmbedding:
-        inputs = (embedding.weight,)
-        at_once, scorer = max(1, max(_FETCHED_AT_ONCE, 4 * embedding.items) // columns), _Fetched
+        table: Tensor = embedding.weight
+        if by_rows:
+            table, places = embedding.table_for(torch.cat([items[:, None], negatives], dim=1))
+        inputs = (table,)
+        at_once, scorer = max(1, max(_FETCHED_AT_ONCE, 4 * len(table)) // columns), _Fetched
     else:
         if any(isinstance(each, RowTable) and each.reader is not None for each in embedding.modules()):
             raise RuntimeError(

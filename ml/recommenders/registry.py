@@ -378,15 +378,12 @@ def recommender_names() -> list[str]:
 
 
 def title_of(name: str) -> str:
-    described: dict[str, Any] = {
-        **BASELINES,
-        **recipes(),
-        **fusions(),
-        **rerankings(),
-        **alignments(),
-        **language_models(),
-    }
-    return described[name].title
+    """The title of a recommender.
+
+    Raises:
+        KeyError: there is no such recommender.
+    """
+    return registry().title_of(name)
 
 
 def kind_of(name: str) -> str:
