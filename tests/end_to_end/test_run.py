@@ -4,17 +4,16 @@ One workspace for the whole module: each test goes on from what the one before l
 """
 
 import json
-from pathlib import Path
 
 import dagster as dg
 import pyarrow.parquet as pq
 import pytest
-from whole_runs import EVALUATION, FEW, RELEASED, remade, rule_results
+from whole_runs import EVALUATION, FEW, RELEASED, assert_compared_over_two_seeds, assert_sound, remade
 from workbench import Workbench, write_small_dump
 
 from ml.audits.audit import Audit
 from ml.audits.registry import AUDITS
-from ml.baselines.registry import ALWAYS_RUN, BASELINES
+from ml.baselines.registry import ALWAYS_RUN
 from ml.data.timed_interactions import read_interactions
 from ml.data.training_set import TrainingSet
 from ml.data.variants import with_tie_order
@@ -32,14 +31,9 @@ CHOSEN = chosen_names([])
 MODELS = [name for name in CHOSEN if name in recipe_names()]
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("whole")
-
-
 @pytest.fixture
-def bench(place: Path, capfd: pytest.CaptureFixture) -> Workbench:
-    return Workbench(place / "workspace", place / "dumps", lambda: "".join(capfd.readouterr()))
+def bench(kept: Workbench) -> Workbench:
+    return kept
 
 
 @pytest.fixture
@@ -133,12 +127,7 @@ def test_the_rules_are_judged_by_what_the_run_has_found(bench: Workbench) -> Non
     assert code == 0, said
     assert bench.materializations() == before
     assert "making" not in said
-    results = rule_results(said)
-    assert set(results.values()) <= {"passed", "warned"}
-    assert results["landing/reviews", "file_is_whole"] == "passed"
-    assert results["staging/stg_reviews.drift", "not_fewer_than_half"] == "passed"
-    assert results["marts/reconciliation", "assert_no_row_is_unexplained"] == "passed"
-    assert said.count("Nothing to compare with: no earlier state of this dataset was accepted.") == 2
+    assert_sound(said)
     docs = bench.home / "data_docs" / "Small"
     assert f"data docs: {docs / 'index.html'}" in said
     assert (docs / "marts" / "statistics.html").is_file()
@@ -157,12 +146,7 @@ def test_fewer_recipes_with_more_seeds_train_nothing_again(bench: Workbench) -> 
         row["recommender"]: row for row in pq.read_table(bench.lake("evaluation", "leaderboard.parquet")).to_pylist()
     }
     assert set(rows) == {*ALWAYS_RUN, "tiny_softmax", "tiny_fusion"}
-    random = {name for name in rows if name not in BASELINES or BASELINES[name].seeded}
-    assert {"tiny_softmax", "tiny_fusion", "random"} <= random
-    for name, row in rows.items():
-        assert row["seeds"] == (2 if name in random else 1), name
-        assert (row["seed_deviation"] is None) == (name not in random), name
-    assert rows["tiny_softmax"]["seed_deviation"] > 0
+    assert_compared_over_two_seeds(rows)
 
 
 def test_every_audit_says_something_and_its_check_says_the_same(bench: Workbench, audits: dict[str, Audit]) -> None:

@@ -10,11 +10,11 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from declared_inputs import made_of_declared_alone
-from whole_runs import EVALUATION, FEW, RELEASED, append, json_lines, remade, rewrite
+from whole_runs import EVALUATION, FEW, RELEASED, append, assert_compared_over_two_seeds, json_lines, remade, rewrite
 from workbench import Workbench, write_small_dump
 
 from ml.audits.registry import AUDITS
-from ml.baselines.registry import ALWAYS_RUN, BASELINES
+from ml.baselines.registry import ALWAYS_RUN
 from ml.evaluation.protocol_line import protocol
 from orchestration.execution.dagster_sqlite import open_instance
 from orchestration.execution.staleness import asset_graph, data_versions, in_order
@@ -34,14 +34,9 @@ ID_ONLY = [
 ANOTHER_SPLIT = [*FEW, "--seed", "1", "--validation-users", "50", "--exclude-seen"]
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("again")
-
-
 @pytest.fixture
-def bench(place: Path, capfd: pytest.CaptureFixture) -> Workbench:
-    return Workbench(place / "workspace", place / "dumps", lambda: "".join(capfd.readouterr()))
+def bench(kept: Workbench) -> Workbench:
+    return kept
 
 
 def test_a_run_to_go_on_from(bench: Workbench) -> None:
@@ -158,9 +153,4 @@ def test_what_is_random_is_compared_over_its_seeds(bench: Workbench) -> None:
     rows = {
         row["recommender"]: row for row in pq.read_table(bench.lake("evaluation", "leaderboard.parquet")).to_pylist()
     }
-    random = {name for name in rows if name not in BASELINES or BASELINES[name].seeded}
-    assert {"tiny_softmax", "tiny_fusion", "random"} <= random
-    for name, row in rows.items():
-        assert row["seeds"] == (2 if name in random else 1), name
-        assert (row["seed_deviation"] is None) == (name not in random), name
-    assert rows["tiny_softmax"]["seed_deviation"] > 0
+    assert_compared_over_two_seeds(rows)

@@ -5,6 +5,8 @@ import json
 import re
 from pathlib import Path
 
+from ml.baselines.registry import BASELINES
+
 EVALUATION = {
     f"evaluation/{name}"
     for name in (
@@ -24,6 +26,26 @@ def rule_results(said: str) -> dict[tuple[str, str], str]:
         r"^(\S+/\S+) +(\S+) +(?:critical|warning) +(passed|failed|warned|not checked)", said, re.MULTILINE
     )
     return {(asset, rule): result for asset, rule, result in found}
+
+
+def assert_sound(said: str) -> None:
+    """Check what `make check-data` says of a dump in order, of which no earlier state is known."""
+    results = rule_results(said)
+    assert set(results.values()) <= {"passed", "warned"}
+    assert results["landing/reviews", "file_is_whole"] == "passed"
+    assert results["staging/stg_reviews.drift", "not_fewer_than_half"] == "passed"
+    assert results["marts/reconciliation", "assert_no_row_is_unexplained"] == "passed"
+    assert said.count("Nothing to compare with: no earlier state of this dataset was accepted.") == 2
+
+
+def assert_compared_over_two_seeds(rows: dict[str, dict]) -> None:
+    """Check that what is random has two seeds, and nothing else, by the rows of a leaderboard."""
+    random = {name for name in rows if name not in BASELINES or BASELINES[name].seeded}
+    assert {"tiny_softmax", "tiny_fusion", "random"} <= random
+    for name, row in rows.items():
+        assert row["seeds"] == (2 if name in random else 1), name
+        assert (row["seed_deviation"] is None) == (name not in random), name
+    assert rows["tiny_softmax"]["seed_deviation"] > 0
 
 
 def remade(before: dict[str, int], after: dict[str, int]) -> set[str]:
