@@ -104,6 +104,9 @@ def divided(
     validated_at[users[in_validation]] = places[in_validation]
     is_before_validation = in_history & (places < validated_at[users])
 
+    is_before_test = in_history & ~is_before_validation & np.isin(users, users[in_test])
+    is_read = in_train | is_before_validation | in_validation | is_before_test | of_test
+
     def rows(chosen: np.ndarray, wanted: np.ndarray) -> Sequences:
         """The chosen items of each of the wanted users (ascending), in their order."""
         is_wanted = np.zeros(number_of_users, dtype=bool)
@@ -121,8 +124,11 @@ def divided(
         "test_targets": items[in_test].astype(np.int32),
         "validation_times": None if times is None else times[in_validation],
         "before_validation": rows(is_before_validation, users[in_validation]),
-        "before_test": rows(in_history & ~is_before_validation, users[in_test]),
+        "before_test": rows(is_before_test, users[in_test]),
         "later_targets": replace(rows(is_later, users[in_test]), times=None) if is_later.any() else None,
+        "whole": None
+        if is_read.all()
+        else replace(rows(np.ones(len(users), dtype=bool), np.arange(number_of_users)), times=None),
     }
 
 

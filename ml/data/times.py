@@ -121,10 +121,11 @@ def build_times(splits: Path, training_set: TrainingSet) -> Times | None:
     return found
 
 
-def times_of_test_items(splits: Path, training_set: TrainingSet) -> np.ndarray | None:
-    """The times of the targets of every test case, measured or not, case by case, int64 ``[test targets]``; ``None``
-    where one has none. For lists of a release alone: a training set holds no such times, so that no model that is
-    measured can read them.
+def times_of_everything(splits: Path, training_set: TrainingSet) -> np.ndarray | None:
+    """The times of all interactions, users end to end, int64 ``[interactions]``; ``None`` where one has none.
+
+    For lists of a release alone: those of test targets are among them, which a training set does not hold, so that no
+    model that is measured can read them.
 
     Args:
         splits: the Parquet file that the training set was built from.
@@ -138,15 +139,15 @@ def times_of_test_items(splits: Path, training_set: TrainingSet) -> np.ndarray |
     with connect() as connection:
         connection.register("splits", connection.read_parquet(str(splits), hive_partitioning=False))
         times = connection.execute(
-            "select timestamp::bigint as timestamp from splits where split = 'test' order by user_id, position"
+            "select timestamp::bigint as timestamp from splits order by user_id, position"
         ).fetchnumpy()["timestamp"]
     if np.ma.getmaskarray(times).any():
         return None
-    expected = len(training_set.with_every_test_case().held_out().items)
+    expected = len(training_set.with_everything_trained_on().train.items)
     if len(times) != expected:
         raise ValueError(
-            f"{len(times)} times for {expected} test items of {training_set.dataset}: make the "
-            "training set again from the same splits"
+            f"{len(times)} times for {expected} interactions of {training_set.dataset}: make the training set again "
+            "from the same splits"
         )
     return np.asarray(times).astype(np.int64)
 

@@ -43,6 +43,8 @@ _ARRAYS = (
 )
 # of a split that holds out several items a user; without these files there is one target a case
 _LATER_TARGETS = ("later_targets_items", "later_targets_offsets")
+# of a split that leaves interactions out; without these files the others hold all of them
+_WHOLE = ("whole_items", "whole_offsets")
 # of a training set that is measured on some of its test users; without these files it is measured on all
 _UNMEASURED = ("unmeasured_users", "unmeasured_targets", "unmeasured_before_items", "unmeasured_before_offsets")
 _UNMEASURED_LATER = ("unmeasured_later_items", "unmeasured_later_offsets")
@@ -113,6 +115,9 @@ class TrainingSet:
             ``None`` where times were not loaded (:func:`ml.data.times.load_times`). The other times are in the
             sequences.
         unmeasured: the other test cases, where ``test_users`` are a sample; ``None`` where they are all.
+        whole: all interactions of every user in their order, ``[users]`` rows, where the split leaves some out: those
+            that follow a target, or that are known of a user who is no case. ``None`` where none are left out. A
+            release alone reads it.
     """
 
     dataset: str
@@ -130,6 +135,7 @@ class TrainingSet:
     item_text: tuple[str, ...] | None = None
     validation_times: np.ndarray | None = None
     unmeasured: UnmeasuredCases | None = None
+    whole: Sequences | None = None
 
     def __post_init__(self) -> None:
         if self.item_text is not None and not isinstance(self.item_text, ItemTexts):
@@ -254,29 +260,32 @@ class TrainingSet:
             validation_times=None if self.validation_times is None else self.validation_times[:0],
         )
 
-    def with_everything_trained_on(self, test_times: np.ndarray | None = None) -> TrainingSet:
-        """The same data with every held-out item, and the items before it, at the end of its user's training history,
-        and no validation or test case left: the whole history of each user, measured or not, which only a release is
-        fitted on.
+    def with_everything_trained_on(self, times: np.ndarray | None = None) -> TrainingSet:
+        """The same data with the whole history of each user as the training history, measured or not, and no validation
+        or test case left: what only a release is fitted on.
 
         Args:
-            test_times: of the targets of every test case, measured or not, case by case, int64 ``[test targets]``; a
-                training set holds none of these. Without them the histories have no times.
+            times: of all interactions, users end to end, int64 ``[interactions]``; a training set does not hold those
+                of test targets. Without them the histories have no times.
         """
-        every = self.with_every_test_case()
-        known = every.with_validation_trained_on()
-        if test_times is None:
-            known = replace(known, train=replace(known.train, times=None))
-        tested = known.histories("test").followed_by(replace(every.held_out(), times=test_times))
         return replace(
-            known,
-            train=known.train.with_rows(every.test_users, tested),
-            test_users=every.test_users[:0],
-            test_targets=every.test_targets[:0],
+            self.with_every_test_case().with_validation_trained_on(),
+            train=replace(self._whole_histories(), times=times),
+            test_users=self.test_users[:0],
+            test_targets=self.test_targets[:0],
             before_test=None,
             later_targets=None,
-            validation_times=None if self.validation_times is None else self.validation_times[:0],
+            whole=None,
         )
+
+    def _whole_histories(self) -> Sequences:
+        """All interactions of every user, ``[users]`` rows without times."""
+        if self.whole is not None:
+            return self.whole
+        every = self.with_every_test_case()
+        known = every.with_validation_trained_on()
+        known = replace(known, train=replace(known.train, times=None))
+        return known.train.with_rows(every.test_users, known.histories("test").followed_by(every.held_out()))
 
     def to_fit_on(self, fit_on: str) -> TrainingSet:
         """The data of the final fit: unchanged for ``train``, with the validation items for ``train+validation``.
@@ -334,6 +343,7 @@ class TrainingSet:
             "before_test_offsets": before_test.offsets,
             **({} if later is None else dict(zip(_LATER_TARGETS, (later.items, later.offsets), strict=True))),
             **self._unmeasured_arrays(),
+            **({} if self.whole is None else dict(zip(_WHOLE, (self.whole.items, self.whole.offsets), strict=True))),
         }
 
     def _unmeasured_arrays(self) -> dict[str, np.ndarray]:
@@ -392,6 +402,8 @@ class TrainingSet:
                     Sequences(*before),
                     Sequences(*_mapped(folder, _UNMEASURED_LATER).values()) if later else None,
                 )
+            if _is_there(folder, _WHOLE):
+                parts["whole"] = Sequences(*_mapped(folder, _WHOLE).values())
             return cls(dataset=description["dataset"], protocol=description["protocol"], **parts)
 
 

@@ -65,15 +65,14 @@ class Users:
             raise ValueError(f"{len(self.user_ids)} users for {len(self.histories)} histories")
 
     @classmethod
-    def of(cls, training_set: TrainingSet, test_times: np.ndarray | None = None) -> Self:
-        """Every user of a training set with the whole history: training, validation and test items.
+    def of(cls, training_set: TrainingSet, times: np.ndarray | None = None) -> Self:
+        """Every user of a training set with the whole history: all interactions, whatever the split made of them.
 
         Args:
-            training_set: with its times, for a bundle that reads them.
-            test_times: those of the test items (:func:`ml.data.times.times_of_test_items`), which a training set holds
-                none of; without them the histories have no times.
+            training_set: whose users they are.
+            times: of all interactions (:func:`ml.data.times.times_of_everything`), for a bundle that reads them.
         """
-        whole = training_set.with_everything_trained_on(test_times).train
+        whole = training_set.with_everything_trained_on(times).train
         return cls(training_set.user_ids, whole, training_set.item_ids)
 
 

@@ -2,10 +2,8 @@
 
 # annotations are evaluated where they stand: FastAPI reads them, and some name what is defined here
 
-import asyncio
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import Annotated, Any, TypeVar
 
@@ -21,6 +19,7 @@ from ml.service.limits import Limits
 from ml.service.messages import Answers, Health, Model, Refusal, Similar
 from ml.service.recommendations import DEFAULT_LENGTH, JSON, Refused, answer_json, described_body, similar_json
 from ml.service.served import Served
+from ml.service.workers import Busy, Workers
 
 _T = TypeVar("_T")
 _REFUSALS: dict[int | str, dict[str, Any]] = {
@@ -29,6 +28,14 @@ _REFUSALS: dict[int | str, dict[str, Any]] = {
     422: {"model": Refusal, "description": "The request asks for something that is not possible."},
 }
 _NOT_JSON: dict[int | str, dict[str, Any]] = {415: {"model": Refusal, "description": "The body is not sent as JSON."}}
+_BUSY: dict[int | str, dict[str, Any]] = {
+    503: {
+        "model": Refusal,
+        "description": "Too many requests wait; ask again after the seconds of Retry-After.",
+        "headers": {"Retry-After": {"schema": {"type": "integer"}}},
+    }
+}
+_RETRY_AFTER_SECONDS = 1
 _NOT_FOUND: dict[int | str, dict[str, Any]] = {404: {"model": Refusal, "description": "There is no such item."}}
 
 
@@ -39,7 +46,7 @@ def create_app(
 
     Args:
         served: the release.
-        limits: of a request.
+        limits: of a request, and of how many may wait.
         workers: requests that are computed at the same time; others wait in their order.
         hosts: names that the service may be called by; ``*`` for any.
     """
@@ -53,12 +60,14 @@ def create_app(
         exception_handlers={RequestValidationError: _not_as_described, StarletteHTTPException: _refused},
     )
     figures = served.figures
-    # the threads end when the application is not used any more
-    threads = ThreadPoolExecutor(workers, thread_name_prefix="answers")
+    computing = Workers(workers, limits.waiting)
 
     async def computed(work: Callable[[], _T]) -> _T:
         try:
-            return await asyncio.get_running_loop().run_in_executor(threads, work)
+            return await computing.run(work)
+        except Busy as error:
+            sentence = f"{limits.waiting} requests wait already: ask again in a moment, or serve on more machines"
+            raise HTTPException(503, sentence, {"Retry-After": str(_RETRY_AFTER_SECONDS)}) from error
         except Refused as error:
             raise HTTPException(error.status, str(error)) from error
         except ValueError as error:
@@ -67,7 +76,7 @@ def create_app(
     # the body is read, checked and answered without a model of FastAPI in between, which would take as long as ranking
     @app.post(
         "/recommendations",
-        responses={200: {"model": Answers}} | _REFUSALS | _NOT_JSON,
+        responses={200: {"model": Answers}} | _REFUSALS | _NOT_JSON | _BUSY,
         openapi_extra={"requestBody": described_body(limits)},
     )
     async def recommendations(request: Request) -> Response:
@@ -79,7 +88,7 @@ def create_app(
         current = served.current
         return Response(await computed(lambda: answer_json(current, body, limits, figures)), media_type=JSON)
 
-    @app.get("/similar/{item:path}", responses={200: {"model": Similar}} | _REFUSALS | _NOT_FOUND)
+    @app.get("/similar/{item:path}", responses={200: {"model": Similar}} | _REFUSALS | _NOT_FOUND | _BUSY)
     async def similar(
         item: Annotated[str, Path(description="Its id.")],
         k: Annotated[int | None, Query(ge=1, le=limits.k, description="Length of the list.")] = None,
@@ -123,7 +132,8 @@ def create_app(
     async def metrics() -> PlainTextResponse:
         """Figures for Prometheus."""
         current = served.current
-        return PlainTextResponse(figures.text(current.release, current.bundle.items), media_type=CONTENT_TYPE)
+        text = figures.text(current.release, current.bundle.items, computing.waiting)
+        return PlainTextResponse(text, media_type=CONTENT_TYPE)
 
     app.add_middleware(_BoundedBody, most=limits.body)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)

@@ -42,12 +42,13 @@ class Figures:
         with self._lock:
             self._totals[total] += count
 
-    def text(self, release: str, items: int) -> str:
+    def text(self, release: str, items: int, waiting: int) -> str:
         """All figures.
 
         Args:
             release: digest of the release that is served.
             items: size of its catalogue.
+            waiting: requests that wait until an answer can be computed.
         """
         with self._lock:
             requests, buckets = dict(self._requests), list(self._buckets)
@@ -82,6 +83,9 @@ class Figures:
             "# HELP raw2rank_release_items Size of the catalogue of the release that is served.",
             "# TYPE raw2rank_release_items gauge",
             f'raw2rank_release_items{{release="{_escaped(release)}"}} {items}',
+            "# HELP raw2rank_waiting_requests Requests that wait until an answer can be computed.",
+            "# TYPE raw2rank_waiting_requests gauge",
+            f"raw2rank_waiting_requests {waiting}",
         ]
         return "\n".join(lines) + "\n"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,7 +11,6 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from ml.codes.codes import Codes
 from ml.data.files import whole
@@ -25,21 +23,17 @@ from ml.generation.lists import ListCounts
 from ml.models.build import build_model
 from ml.models.generating_model import GeneratingModel
 from ml.models.gptrec import GPTRec
-from ml.models.gptrec_codes import GPTRecCodes
 from ml.models.item_embeddings import JointProductQuantisedItemEmbedding
 from ml.models.sequential_model import SequentialModel
-from ml.recommender import NO_ITEM, Recommendations
+from ml.recommender import Recommendations
 from ml.retrieval.quantised_top_k import QuantisedTopK, pays
-from ml.retrieval.top_k import kept_tie_break_order, top_k
 from ml.tasks.build import Task, build_task
 from ml.training.checkpoint import Checkpoint, run_fingerprint
 from ml.training.contrasted import is_among_trained_items, trained_as
 from ml.training.derived import Derived, derive, described, filled_in, read_described
 from ml.training.devices import choose_device
 from ml.training.distributed import World
-from ml.training.generating import generate, generated_validation_ndcg
 from ml.training.item_features import features_digest, item_features
-from ml.training.list_generating import written_code_lists, written_lists, written_validation_ndcg
 from ml.training.log import EpochRecord
 from ml.training.loop import Phase, Trained, train_model
 from ml.training.pretrained import Pretrained, check_pretrained
@@ -49,8 +43,8 @@ from ml.training.reproducible import generator_for, reproducible
 from ml.training.row_choice import choose_rows
 from ml.training.runtime import Execution
 from ml.training.scoring import VALIDATION_DEPTH as METRIC_DEPTH
-from ml.training.scoring import chunks_of_states, fallback_chunks, hide_seen, scored_chunks, validation_ndcg
 from ml.training.tradeoffs import check_lists_of_recipe, measured_tradeoffs
+from ml.training.trained_lists import TrainedLists
 from ml.training.warm_start import AnyStart, CarriedOver, ColdStart, begin_warm
 from ml.training.weights_digest import weights_digest
 
@@ -362,17 +356,7 @@ class SequentialRecommender:
         if len(training_set.validation_users) == 0:
             raise ValueError(f"the training set {training_set.dataset} has no validation users")
         with reproducible(self.execution.threads, self.model.device):
-            if isinstance(self.model, GPTRec | GPTRecCodes) and self.model.writes_lists:
-                excluded = self.validate_with_seen_excluded
-                lists_of = partial(self._written, self.model, exclude_seen=excluded)
-                return written_validation_ndcg(self.model, lists_of, training_set, self._popularity(), excluded)
-            if isinstance(self.model, GeneratingModel) and self.model.beam_width:
-                return generated_validation_ndcg(
-                    self.model, self._task, training_set, self._training_counts, self.validate_with_seen_excluded
-                )
-            return validation_ndcg(
-                self.model, self._task, training_set, self._popularity(), self.validate_with_seen_excluded
-            )
+            return self._lists().validation_ndcg(training_set, self.validate_with_seen_excluded)
 
     def _checkpoint(self, name: str, at_end: bool) -> Checkpoint | None:
         """The checkpoint of a phase, bound to all that decides the weights."""
@@ -411,55 +395,14 @@ class SequentialRecommender:
         Raises:
             ValueError: a history holds an item index outside the catalogue.
         """
-        items = self.model.items
-        check_items(histories, items)
-        top_items = np.full((len(histories), k), NO_ITEM, dtype=np.int32)
-        top_scores = np.full((len(histories), k), -np.inf, dtype=np.float32)
+        check_items(histories, self.model.items)
         with reproducible(self.execution.threads, self.model.device):
-            for rows, ranked in self._ranked_chunks(histories, k, exclude_seen):
-                top_items[rows], top_scores[rows] = ranked.items, ranked.scores
-        return Recommendations(top_items, top_scores)
+            lists = self._lists()
+            recommended, self.list_counts = lists.recommend(histories, k, exclude_seen), lists.counts
+        return recommended
 
-    def _ranked_chunks(
-        self, histories: Sequences, k: int, exclude_seen: bool
-    ) -> Iterator[tuple[np.ndarray, Recommendations]]:
-        """Which histories, int64 ``[rows]``, and their lists; each history once, in no stated order."""
-        model, task = self.model, self._task
-        filled = np.flatnonzero(histories.lengths > 0)
-        # of a large catalogue it takes as long as ranking one history
-        popularity = torch.empty(0) if len(filled) == len(histories) else self._popularity()
-        if isinstance(model, GPTRec | GPTRecCodes) and model.writes_lists:
-            yield filled, self._written(model, histories.take(filled), k, exclude_seen)
-            chunks = fallback_chunks(model, histories, popularity)
-        elif isinstance(model, GeneratingModel) and model.beam_width:
-            yield filled, self._generated(model, histories.take(filled), k, exclude_seen)
-            chunks = fallback_chunks(model, histories, popularity)
-        elif isinstance(model, GeneratingModel) or (quantised := self._quantised_top_k(model, len(filled))) is None:
-            chunks = scored_chunks(model, task, histories, popularity)
-        else:
-            for rows, states in chunks_of_states(model, task, histories):
-                yield rows, quantised.top_k(states, k, histories.take(rows) if exclude_seen else None)
-            chunks = fallback_chunks(model, histories, popularity)
-        for rows, scores in chunks:
-            if exclude_seen:
-                hide_seen(scores, histories.take(rows))
-            yield rows, top_k(scores.cpu().numpy(), k, kept_tie_break_order(model.items))
-
-    def _generated(self, model: GeneratingModel, histories: Sequences, k: int, exclude_seen: bool) -> Recommendations:
-        """Lists by beam search for histories that are not empty; :attr:`list_counts` says how they were found."""
-        widths = (model.beam_width, model.widest_beam)
-        lists, self.list_counts = generate(
-            model, self._task, histories, k, exclude_seen, self._training_counts, *widths
-        )
-        return lists
-
-    def _written(
-        self, model: GPTRec | GPTRecCodes, histories: Sequences, k: int, exclude_seen: bool
-    ) -> Recommendations:
-        """Lists written item by item for histories that are not empty."""
-        if isinstance(model, GPTRec):
-            return written_lists(model, self.mark, histories, k, exclude_seen)
-        return written_code_lists(model, histories, k, exclude_seen, self._training_counts)
+    def _lists(self) -> TrainedLists:
+        return TrainedLists(self.model, self._task, self._training_counts, self.mark, self._quantised_top_k)
 
     def _quantised_top_k(self, model: SequentialModel, histories: int) -> QuantisedTopK | None:
         """What ranks so many histories by PQTopK; ``None`` where scoring every item in batches is as fast."""
@@ -529,10 +472,6 @@ class SequentialRecommender:
     def best_validation_ndcg_at_10(self) -> float | None:
         """Of the weights that were kept; ``None`` without validation users."""
         return self.log[self.best_epoch - 1].validation_ndcg_at_10
-
-    def _popularity(self) -> Tensor:
-        """Scores for an empty history, ``[items]``."""
-        return torch.from_numpy(self._training_counts.astype(np.float32))
 
     def _config(self) -> dict[str, Any]:
         return {

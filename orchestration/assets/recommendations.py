@@ -71,11 +71,11 @@ def recommendations(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
 
 
 def _users(paths: DatasetPaths, bundle: "Bundle") -> "Users":
-    from ml.data.times import times_of_test_items
+    from ml.data.times import times_of_everything
     from ml.release.recommendations import Users
 
-    training_set = load_training_set(paths, with_times=bundle.reads_times)
-    times = times_of_test_items(paths.table("marts", "splits"), training_set) if bundle.reads_times else None
+    training_set = load_training_set(paths)
+    times = times_of_everything(paths.table("marts", "splits"), training_set) if bundle.reads_times else None
     return Users.of(training_set, times)
 
 

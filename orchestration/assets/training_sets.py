@@ -71,6 +71,8 @@ _common: dict[str, Any] = {
             unmeasured_before_offsets=("int64 [unmeasured cases + 1]", "where each case starts in them"),
             unmeasured_later_items=("int32 [items]", "as later_targets_items"),
             unmeasured_later_offsets=("int64 [unmeasured cases + 1]", "where each case starts in them"),
+            whole_items=("int32 [interactions]", "all items of all users end to end, where the split leaves some out"),
+            whole_offsets=("int64 [users + 1]", "where each user starts in them"),
         )
     },
     **_common,

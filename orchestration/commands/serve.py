@@ -26,6 +26,7 @@ _SWITCH_SECONDS = 0.001
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    from ml.service.limits import Limits
     from orchestration.options import Parser, as_type, whole_number
 
     parser = Parser(prog="make serve", description=__doc__)
@@ -35,6 +36,12 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--port", type=as_type(whole_number), default=8000, help="port to serve on; 0 for any free one")
     parser.add_argument(
         "--threads", type=as_type(whole_number), help="threads that compute; one a core where not given"
+    )
+    parser.add_argument(
+        "--waiting",
+        type=as_type(whole_number),
+        default=Limits.waiting,
+        help="requests that may wait for a thread; more are refused with status 503",
     )
     return parser.parse_args(arguments)
 
@@ -52,6 +59,8 @@ def main(arguments: list[str] | None = None) -> int:
         require("serve", "make serve")
         if chosen.threads is not None and chosen.threads < 1:
             raise ValueError(f"THREADS must be at least 1, not {chosen.threads}")
+        if chosen.waiting < 0:
+            raise ValueError(f"WAITING must be at least 0, not {chosen.waiting}")
         place = chosen.bundle or Workspace.current().dataset(check_dataset_name(chosen.dataset)).champion
         if chosen.bundle is None and not place.exists():
             raise ValueError(
@@ -70,7 +79,7 @@ def main(arguments: list[str] | None = None) -> int:
     with listener:
         address = f"http://{chosen.host}:{listener.getsockname()[1]}"
         say(f"raw2rank: {served.current.bundle.title}, release {served.current.release}: {address}/model")
-        return _serve(served, listener, chosen.threads or os.cpu_count() or 1, chosen.host)
+        return _serve(served, listener, chosen)
 
 
 def _served(place: Path):
@@ -92,16 +101,18 @@ def _served(place: Path):
     return Served(place, Figures())
 
 
-def _serve(served, listener: socket.socket, threads: int, host: str) -> int:
+def _serve(served, listener: socket.socket, chosen: argparse.Namespace) -> int:
     import uvicorn
 
     from ml.service.app import create_app
+    from ml.service.limits import Limits
     from orchestration.webserver.guard import LOOPBACK
 
     # a page in a browser may not reach it under a name of its own (DNS rebinding)
-    hosts = (*LOOPBACK, "[::1]") if host in LOOPBACK else ("*",)
+    hosts = (*LOOPBACK, "[::1]") if chosen.host in LOOPBACK else ("*",)
+    threads = chosen.threads or os.cpu_count() or 1
     config = uvicorn.Config(
-        create_app(served, workers=threads, hosts=hosts),
+        create_app(served, Limits(waiting=chosen.waiting), threads, hosts),
         log_level="warning",
         access_log=False,
         proxy_headers=False,

@@ -59,6 +59,7 @@ def test_it_answers_and_ends_in_order(place: Path, tmp_path: Path) -> None:
         (["--dataset", "a/b"], "'a/b' cannot name a dataset"),
         (["--bundle", "nowhere"], "nowhere"),
         (["--threads", "0"], "THREADS must be at least 1"),
+        (["--waiting", "-1"], "WAITING must be at least 0"),
     ],
 )
 def test_without_a_release_it_says_what_to_do(

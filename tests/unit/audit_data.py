@@ -107,6 +107,9 @@ def training_set(users: dict[str, list[Row]], labels: dict[str, list[str]], prot
     def cases(split: str) -> tuple[np.ndarray, np.ndarray]:
         return tuple(np.array(list(part), dtype=np.int32) for part in (targets[split], targets[split].values()))
 
+    everything = [[place[row.item] for row in rows] for rows in users.values()]
+    read = [*train, *(row for split in between for row in [*between[split].values(), list(targets[split])])]
+    leaves_some_out = sum(map(len, read)) < sum(map(len, everything))
     return TrainingSet(
         dataset="Made_Up",
         item_ids=np.char.encode(np.array(item_ids), "utf-8"),
@@ -119,6 +122,7 @@ def training_set(users: dict[str, list[Row]], labels: dict[str, list[str]], prot
         protocol=protocol,
         before_validation=Sequences.from_lists(list(between["validation"].values())),
         before_test=Sequences.from_lists(list(between["test"].values())),
+        whole=Sequences.from_lists(everything) if leaves_some_out else None,
     )
 
 

@@ -16,7 +16,7 @@ from recommender_factories import FACTORIES, made_up_training_set
 
 import raw2rank
 from ml.data.build_training_set import build_training_set
-from ml.data.times import build_times, times_of_test_items
+from ml.data.times import build_times, times_of_everything
 from ml.data.training_set import TrainingSet
 from ml.release.bundle import Bundle, BundleError
 from ml.release.candidates import item_ids_where, read_item_ids
@@ -220,25 +220,25 @@ def test_items_are_read_from_a_list(tmp_path):
             read_item_ids(tmp_path / name)
 
 
-def test_times_of_test_items_come_from_the_splits(tmp_path):
+def test_times_of_all_interactions_come_from_the_splits(tmp_path):
     rows = {
         "user_id": ["b", "b", "b", "a", "a", "c"],
         "position": [0, 1, 2, 0, 1, 0],
         "item_id": ["i1", "i2", "i3", "i2", "i1", "i3"],
-        "split": ["train", "validation", "test", "train", "test", "train"],
+        # the last item of b follows the target, so nothing that is measured reads it
+        "split": ["train", "test", "unused", "train", "test", "train"],
         "timestamp": [1, 2, 3, 10, 20, 7],
     }
     pl.DataFrame(rows).write_parquet(tmp_path / "splits.parquet")
     made = build_training_set("tiny", tmp_path / "splits.parquet", {})
     timed = build_times(tmp_path / "splits.parquet", made).added_to(made)
-    times = times_of_test_items(tmp_path / "splits.parquet", timed)
-    assert times.tolist() == [20, 3]
+    times = times_of_everything(tmp_path / "splits.parquet", timed)
     whole = Users.of(timed, times).histories
     assert [whole[row].tolist() for row in range(3)] == [[1, 0], [0, 1, 2], [2]]
     assert whole.times.tolist() == [10, 20, 1, 2, 3, 7]
     assert Users.of(timed).histories.times is None
-    assert Users.of(made, times).histories.times is None
-    with pytest.raises(ValueError, match="2 times for 0 test items of tiny"):
-        times_of_test_items(tmp_path / "splits.parquet", timed.with_everything_trained_on())
     pl.DataFrame(rows | {"timestamp": [1, 2, None, 10, 20, 7]}).write_parquet(tmp_path / "splits.parquet")
-    assert times_of_test_items(tmp_path / "splits.parquet", timed) is None
+    assert times_of_everything(tmp_path / "splits.parquet", timed) is None
+    pl.DataFrame({name: values[:5] for name, values in rows.items()}).write_parquet(tmp_path / "splits.parquet")
+    with pytest.raises(ValueError, match="5 times for 6 interactions of tiny"):
+        times_of_everything(tmp_path / "splits.parquet", made)

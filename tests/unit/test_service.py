@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,7 @@ from starlette.testclient import TestClient
 from ml.service.app import create_app
 from ml.service.figures import Figures
 from ml.service.limits import Limits
+from ml.service.recommendations import answer_json
 from ml.service.served import Served
 
 
@@ -203,8 +206,42 @@ def test_no_request_fails_while_releases_are_exchanged(served: Served, place: Pa
     assert len(statuses) > 6
 
 
+def test_what_cannot_be_answered_soon_is_refused_at_once(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One thread computes and one request may wait: the third is refused, and nothing else is held up."""
+    go_on = threading.Event()
+    computed = answer_json
+
+    def slow(*asked: object) -> bytes:
+        assert go_on.wait(30)
+        return computed(*asked)
+
+    monkeypatch.setattr("ml.service.app.answer_json", slow)
+    asked = {"histories": [["a"]]}
+    with (
+        TestClient(create_app(served, Limits(waiting=1), workers=1), base_url="http://127.0.0.1") as client,
+        ThreadPoolExecutor(2) as users,
+    ):
+        taken = [users.submit(client.post, "/recommendations", json=asked) for _ in range(2)]
+        try:
+            while "raw2rank_waiting_requests 1" not in client.get("/metrics").text.splitlines():
+                time.sleep(0.001)
+            refused = client.post("/recommendations", json=asked)
+            similar = client.get("/similar/a")
+            health = client.get("/health")
+        finally:
+            go_on.set()
+        assert [one.result().status_code for one in taken] == [200, 200]
+        assert [refused.status_code, similar.status_code, health.status_code] == [503, 503, 200]
+        assert refused.headers["retry-after"] == "1"
+        assert "1 requests wait already: ask again in a moment" in refused.json()["detail"]
+        assert client.post("/recommendations", json=asked).status_code == 200
+        lines = client.get("/metrics").text.splitlines()
+        assert 'raw2rank_requests_total{path="/recommendations",status="503"} 1' in lines
+        assert "raw2rank_waiting_requests 0" in lines
+
+
 def test_the_description_of_the_interface_is_whole(client: TestClient) -> None:
     described = client.get("/openapi.json").json()
     assert set(described["paths"]) == {"/recommendations", "/similar/{item}", "/model", "/health", "/metrics"}
-    assert {"200", "400", "413", "422"} <= described["paths"]["/recommendations"]["post"]["responses"].keys()
+    assert {"200", "400", "413", "422", "503"} <= described["paths"]["/recommendations"]["post"]["responses"].keys()
     assert json.dumps(described)

@@ -23,7 +23,7 @@ from ml.data.build_training_set import SPLITS, SplitError, build_training_set, d
 from ml.data.seen_targets import in_history
 from ml.data.sequences import Sequences
 from ml.data.timed_interactions import read_interactions
-from ml.data.times import times_of_test_items
+from ml.data.times import times_of_everything
 from ml.data.training_set import TrainingSet
 from ml.evaluation.entry import Entry
 from ml.evaluation.leaderboard import build_leaderboard
@@ -172,7 +172,7 @@ def test_targets_follow_the_history_and_repeats_count_once(tmp_path: Path) -> No
     assert training_set.train[1].tolist() == [4, 5]
     assert in_history(training_set).tolist() == [False, True, False, False, False, False]
 
-    everything = training_set.with_everything_trained_on(np.arange(6))
+    everything = training_set.with_everything_trained_on()
     assert everything.train[0].tolist() == [0, 1, 2, 3, 1, 3]
     assert everything.train[2].tolist() == [0, 1, 2, 2, 5]
     assert everything.later_targets is None
@@ -280,8 +280,7 @@ def test_audits_that_move_the_target_do_not_apply(written) -> None:
         found = audit(training_set, interactions)
         assert found.outcome == NOT_APPLICABLE, found
         assert "the split holds out several items of a user" in found.verdict
-    times = times_of_test_items(splits, training_set)
-    assert len(times) == len(training_set.held_out().items)
+    times = times_of_everything(splits, training_set)
     # the slice by time looks at the first target
     assert "time since the last interaction" in {part.name for part in slices_of(training_set, interactions)}
     everything = training_set.with_everything_trained_on(times)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ml.audits.leakage import with_held_out_replaced
 from ml.data.build_training_set import SPLITS, build_training_set, divided
-from ml.data.times import build_times, times_of_test_items
+from ml.data.times import build_times, times_of_everything
 from ml.data.training_set import TrainingSet
 from ml.data.user_sample import drawn, measured_on_sample
 from ml.data.variants import with_duplicates, with_other_split, with_tie_order
@@ -111,9 +111,10 @@ def test_times_are_those_of_everyone_and_of_the_sample(splits):
     timed = build_times(splits, few).added_to(few)
     assert timed.digest() == few.digest()
     assert timed.histories("test").times.tolist() == [0, 1, 2] * 10
-    of_targets = times_of_test_items(splits, few)
-    assert of_targets.tolist() == [3] * 30
-    assert timed.with_everything_trained_on(of_targets).train.times.tolist() == [0, 1, 2, 3] * 30
+    # what follows the targets is read by a release too
+    of_all = times_of_everything(splits, few)
+    assert of_all.tolist() == [0, 1, 2, 3, 4] * 30
+    assert timed.with_everything_trained_on(of_all).train.times.tolist() == of_all.tolist()
 
 
 @pytest.mark.parametrize("split", ["leave-one-out", "global-temporal"])
