@@ -32,7 +32,8 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "benchmarks")]
 
-from data_path import K_CORE, VALIDATION_USERS, Bench, family, processor_of  # noqa: E402
+from data_path_steps import K_CORE, VALIDATION_USERS  # noqa: E402
+from measuring import Bench, family, processor_of  # noqa: E402
 
 from orchestration.engine import check_spark, spark_dbt  # noqa: E402
 
@@ -154,7 +155,7 @@ def main() -> None:
     work = given.work.resolve()
     work.mkdir(parents=True, exist_ok=True)
     check_spark(work)
-    bench = Bench(work, len(os.sched_getaffinity(0)))
+    bench = Bench(work, len(os.sched_getaffinity(0)), Path(__file__).resolve())
     runs: list[Run] = []
     for reviews in (SMALLEST, *sorted(given.reviews)):
         runs += [measure(bench, engine, reviews) for engine in ENGINES]

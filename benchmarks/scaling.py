@@ -36,16 +36,15 @@ import os
 import shutil
 import statistics
 import sys
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "benchmarks")]
 
-from data_path import MILLION, Bench, Clock, Measurement, clean, land, run_step  # noqa: E402
+from data_path_steps import clean, land  # noqa: E402
+from measuring import MILLION, Bench, Clock, Measurement, run_step  # noqa: E402
 
 # of the reviews of all categories of Amazon 2023, as its authors count them
 AMAZON_2023 = 571_540_000
@@ -88,32 +87,23 @@ def learn(clock: Clock, folder: str, users: int, seed: int = 0) -> dict:
     learned = of_users(whole, drawn, few[:0])
     tested = of_users(whole, few, few)
     execution = Execution(threads=len(os.sched_getaffinity(0)))
-    spent: dict[str, float] = {}
-
-    def taken(stage: str) -> AbstractContextManager[None]:
-        both = ExitStack()
-        both.enter_context(_processor(spent, stage))
-        both.enter_context(clock.phase(stage))
-        return both
-
-    with taken(CODES):
+    with clock.phase(CODES):
         codes = assign_svd_codes(whole, seed=seed)
     for name, epoch, ranking in ((QUANTISED, QUANTISED_EPOCH, QUANTISED_RANKING), (DENSE, EPOCH, RANKING)):
         recipe = load_recipe(RECIPES / f"{name}.toml")
         once = replace(recipe.training, max_epochs=1, max_steps=0, patience=1, validate_every_steps=0)
         given = codes if name == QUANTISED else None
         recommender = SequentialRecommender(replace(recipe, training=once), seed, given, execution=execution)
-        with taken(epoch):
+        with clock.phase(epoch):
             recommender.fit(learned)
-        with taken(ranking):
+        with clock.phase(ranking):
             rankings = rank(recommender, tested, name, seed)
-    with taken(EVALUATION):
+    with clock.phase(EVALUATION):
         table = user_metrics(rankings, tested)
         for name in ("recall", "ndcg", "mrr", "map", "precision"):
             for k in (1, 5, 10, 20, 50):
                 metric_values(table, f"{name}@{k}")
     return {
-        "processor": spent,
         "users": whole.users,
         "items": whole.items,
         "test_cases": len(whole.test_users),
@@ -144,14 +134,8 @@ def of_users(whole, users, tested):
         later_targets=None,
         validation_times=None,
         unmeasured=None,
+        whole=None,
     )
-
-
-@contextmanager
-def _processor(spent: dict[str, float], name: str) -> Iterator[None]:
-    began = time.process_time()
-    yield
-    spent[name] = time.process_time() - began
 
 
 STEPS = {step.__name__: step for step in (land, clean, learn)}
@@ -212,15 +196,12 @@ def measure(
 
 
 def _of_cleaning(run: Measurement, reviews: int, fixed: Measurement, disk: int) -> list[Cost]:
-    """Cleaning without its fixed cost, which would hide how small dumps grow, and the arrays, which take one core."""
-    arrays = run.phases["arrays"]
-    seconds, processor = (
-        getattr(run, figure) - arrays - (getattr(fixed, figure) - fixed.phases["arrays"])
-        for figure in ("seconds", "processor")
-    )
+    """Cleaning without its fixed cost, which would hide how small dumps grow, and the arrays."""
+    seconds = (run.seconds - run.phases[ARRAYS]) - (fixed.seconds - fixed.phases[ARRAYS])
+    processor = (run.processor - run.processor_of[ARRAYS]) - (fixed.processor - fixed.processor_of[ARRAYS])
     return [
         Cost(CLEANING, reviews, seconds, processor, run.peak, disk),
-        Cost(ARRAYS, reviews, arrays, arrays, run.peak),
+        Cost(ARRAYS, reviews, run.phases[ARRAYS], run.processor_of[ARRAYS], run.peak),
     ]
 
 
@@ -239,7 +220,7 @@ def _of_model(run: Measurement, reviews: int) -> list[Cost]:
         (EVALUATION, EVALUATION, of_cases),
     ]
     return [
-        Cost(stage, reviews, run.phases[phase] * more, found["processor"][phase] * more, run.peak)
+        Cost(stage, reviews, run.phases[phase] * more, run.processor_of[phase] * more, run.peak)
         for stage, phase, more in stages
     ]
 

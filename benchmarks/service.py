@@ -48,7 +48,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.data_path import processor_of
+from benchmarks.measuring import processor_of
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 MODEL, BASELINE, QUANTISED = "sasrec", "two_hop_graph_decay", "quantised"
