@@ -25,6 +25,7 @@ from typing import Any
 
 # connections that are opened before the first request, and as many as there may ever be: what is due then waits
 CONNECTIONS, MOST_CONNECTIONS = 8, 256
+ANSWERED, REFUSED = 200, 503
 SECONDS_TO_END = 60
 
 
@@ -33,7 +34,8 @@ class Result:
     """What became of the requests.
 
     Attributes:
-        milliseconds: of each answered request, from the time it was to be sent.
+        milliseconds: until each request was answered, refused or given up, from the time it was to be sent.
+        of_answers: the same of those with status 200.
         statuses: how often each came; 0 for an answer that did not come whole.
         releases: that answers name, in the order of their first answer.
         turns: how often an answer named another release than the answer that came before it.
@@ -41,6 +43,7 @@ class Result:
     """
 
     milliseconds: list[float] = field(default_factory=list)
+    of_answers: list[float] = field(default_factory=list)
     statuses: dict[int, int] = field(default_factory=dict)
     releases: list[str] = field(default_factory=list)
     turns: int = 0
@@ -50,6 +53,8 @@ class Result:
 
     def add(self, milliseconds: float, status: int, release: str) -> None:
         self.milliseconds.append(milliseconds)
+        if status == ANSWERED:
+            self.of_answers.append(milliseconds)
         self.statuses[status] = self.statuses.get(status, 0) + 1
         if release and release != self.last:
             self.turns += bool(self.last)
@@ -175,13 +180,15 @@ def percentile(values: list[float], share: float) -> float:
 
 
 def summary(result: Result) -> dict[str, Any]:
-    """Figures of a result."""
-    found = result.milliseconds
+    """Figures of a result; milliseconds are of what was answered."""
+    found = result.of_answers or [math.nan]
+    refused = result.statuses.get(REFUSED, 0)
     return {
-        "requests": len(found),
-        "failed": sum(count for status, count in result.statuses.items() if status != 200),
+        "requests": len(result.milliseconds),
+        "refused": refused,
+        "failed": len(result.milliseconds) - len(result.of_answers) - refused,
         "statuses": {str(status): count for status, count in sorted(result.statuses.items())},
-        "rate": len(found) / result.seconds,
+        "rate": len(result.of_answers) / result.seconds,
         **{f"p{100 * share:g}": percentile(found, share) for share in (0.5, 0.9, 0.99, 0.999)},
         "max": max(found),
         "releases": len(result.releases),

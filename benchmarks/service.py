@@ -18,11 +18,13 @@ is in charge, and is asked
   calls. Answers must name the second release from then on: one turn.
 
 Requests come at a constant rate whether the ones before were answered or not, and latency counts from the time at
-which each was to be sent (``benchmarks/open_loop.py``). Server and client share the cores. Reported are medians over
-the rounds, with the least and the most, the milliseconds of processor time that the server took for a request, its
-memory, and the load of the machine before each round. ``--wrk`` adds a closed loop, where wrk is installed: eight
-connections that ask again as soon as they are answered, for as many seconds, with a promotion in the middle. That shows
-what the service can answer at most, and what one waits for when it is saturated; it is no latency at a rate.
+which each was to be sent (``benchmarks/open_loop.py``). It is that of what was answered: where more come than can be
+answered soon, the service refuses some with status 503, and these are counted apart. Server and client share the
+cores. Reported are medians over the rounds, with the least and the most, the milliseconds of processor time that the
+server took for a request, its memory, and the load of the machine before each round. ``--wrk`` adds a closed loop,
+where wrk is installed: eight connections that ask again as soon as they are answered, for as many seconds, with a
+promotion in the middle. That shows what the service can answer at most, and what one waits for when it is saturated;
+it is no latency at a rate.
 
 Linux alone: memory and processor time are read from ``/proc``.
 """
@@ -283,7 +285,8 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
 
 def _line(one: dict[str, Any]) -> str:
     steps = [
-        f"{step} p50 {found['p50']:.1f}, p99 {found['p99']:.1f}, most {found['max']:.0f} ms, {found['failed']} failed"
+        f"{step} p50 {found['p50']:.1f}, p99 {found['p99']:.1f}, most {found['max']:.0f} ms, "
+        f"{found['refused']} refused, {found['failed']} failed"
         for step, found in one["steps"].items()
     ]
     wrk = one["wrk"]
@@ -299,8 +302,8 @@ def spread(values: list[float], digits: int = 1) -> str:
 def table(measured: list[dict[str, Any]]) -> str:
     """What was measured, as Markdown."""
     lines = [
-        "| Recommender | Asked | p50, ms | p90 | p99 | p99.9 | Longest | p99 / floor | Failed | CPU, ms each | MB |",
-        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| Recommender | Asked | p50, ms | p90 | p99 | p99.9 | Longest | p99/floor | Refused | Failed | CPU, ms | MB |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for one in measured:
         for step in (FLOOR, STEADY, PROMOTED):
@@ -313,6 +316,7 @@ def table(measured: list[dict[str, Any]]) -> str:
                 step,
                 *(spread([each[key] for each in found]) for key in PERCENTILES),
                 "" if step == FLOOR else spread(ratios),
+                f"{sum(each['refused'] for each in found):,}",
                 f"{sum(each['failed'] for each in found)} of {sum(each['requests'] for each in found):,}",
                 spread([each["cpu_ms"] for each in found], 2),
                 f"{statistics.median(memory):,.0f}",
