@@ -1,4 +1,3 @@
--- depends_on: {{ ref('stg_review_files') }}
 {{ config(
     materialized='by_file',
     by_file={
@@ -11,6 +10,10 @@
 
 with reviews as (
     select * from {{ ref('stg_reviews') }}
+),
+
+files as (
+    select * from {{ ref('stg_review_files') }}
 ),
 
 -- in two steps, since most lines are alone: counting distinct lines within each interaction takes half as long again
@@ -49,17 +52,19 @@ interactions as (
 )
 
 select
-    user_id,
-    item_id,
-    timestamp,
-    millisecond,
-    rating,
-    given_position,
-    given_split,
-    verified,
-    first_place.source_file as source_file,
-    first_place.file_position as file_position,
-    first_place.line_number as line_number,
-    duplicate_rows,
-    byte_identical_rows
+    interactions.user_id,
+    interactions.item_id,
+    interactions.timestamp,
+    interactions.millisecond,
+    interactions.rating,
+    interactions.given_position,
+    interactions.given_split,
+    interactions.verified,
+    files.source_file,
+    {{ file_position_of('interactions.first_place') }} as file_position,
+    {{ line_number_of('interactions.first_place') }} as line_number,
+    interactions.duplicate_rows,
+    interactions.byte_identical_rows
 from interactions
+-- a row of a file that no list names would be left without one, which the test of the primary key finds
+left join files on {{ file_position_of('interactions.first_place') }} = files.file_position
