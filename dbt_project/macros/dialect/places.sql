@@ -1,6 +1,6 @@
 {#-
-    The smallest of these numbers is the place of the first of several lines. A record of both would say the same, and
-    DuckDB takes five times as long to find the smallest of records.
+    The smallest of these numbers is the place of the first of several lines. A record of both would say the same, and to
+    drop duplicates by the smallest of records takes DuckDB twice as long.
 -#}
 {% macro place_of_line(relation=none) -%}
     {%- set of_relation = '' if relation is none else relation ~ '.' -%}
