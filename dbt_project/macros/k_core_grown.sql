@@ -15,13 +15,14 @@
     {%- for side, _ in sides -%}
         {%- do run_query(
             "create or replace temporary table last_" ~ side ~ "s as"
-            ~ " select node_id as " ~ side ~ "_id from " ~ last ~ " where side = '" ~ side ~ "'"
+            ~ " select node_id as " ~ side ~ "_id, (row_number() over ())::integer as last_" ~ side
+            ~ " from " ~ last ~ " where side = '" ~ side ~ "'"
         ) -%}
     {%- endfor -%}
+    {#- numbers for those of the last k-core, which are counted sooner than their names, and null for all others -#}
     {%- do run_query(
         "create or replace temporary table edges as"
-        ~ " select user_id, item_id, last_users.user_id is not null as user_stays,"
-        ~ " last_items.item_id is not null as item_stays"
+        ~ " select user_id, item_id, last_user, last_item"
         ~ " from " ~ interactions ~ " as interactions"
         ~ " left join last_users using (user_id) left join last_items using (item_id)"
         ~ " where given_split is null"
@@ -31,8 +32,8 @@
     {%- for side, need in sides -%}
         {%- set held = run_query(
             "select count(*) = (select count(*) from last_" ~ side ~ "s) and count(*) > 0 from"
-            ~ " (select " ~ side ~ "_id from edges where user_stays and item_stays"
-            ~ " group by " ~ side ~ "_id having count(*) >= " ~ need ~ ")"
+            ~ " (select last_" ~ side ~ " from edges where last_user is not null and last_item is not null"
+            ~ " group by last_" ~ side ~ " having count(*) >= " ~ need ~ ")"
         ) -%}
         {%- set state.grows = state.grows and held.columns[0].values()[0] -%}
     {%- endfor -%}
@@ -42,15 +43,15 @@
         {%- for side, need in sides -%}
             {%- do run_query(
                 "create or replace temporary table " ~ side ~ "s_in_question as"
-                ~ " select " ~ side ~ "_id from edges where not " ~ side ~ "_stays"
+                ~ " select " ~ side ~ "_id from edges where last_" ~ side ~ " is null"
                 ~ " group by " ~ side ~ "_id having count(*) >= " ~ need
             ) -%}
         {%- endfor -%}
         {%- do run_query(
             "create or replace temporary table edges as select * from edges"
-            ~ " where not (user_stays and item_stays)"
-            ~ " and (user_stays or user_id in (select user_id from users_in_question))"
-            ~ " and (item_stays or item_id in (select item_id from items_in_question))"
+            ~ " where (last_user is null or last_item is null)"
+            ~ " and (last_user is not null or user_id in (select user_id from users_in_question))"
+            ~ " and (last_item is not null or item_id in (select item_id from items_in_question))"
         ) -%}
         {#- as in `peel_k_core_on_disk`, on fewer edges -#}
         {%- for _ in range(100000) -%}
@@ -59,7 +60,7 @@
             {%- for side, need in sides_to_peel -%}
                 {%- do run_query(
                     "create or replace temporary table fallen_nodes as select " ~ side ~ "_id from edges"
-                    ~ " where not " ~ side ~ "_stays group by " ~ side ~ "_id having count(*) < " ~ need
+                    ~ " where last_" ~ side ~ " is null group by " ~ side ~ "_id having count(*) < " ~ need
                 ) -%}
                 {%- if run_query("select count(*) from fallen_nodes").columns[0].values()[0] > 0 -%}
                     {%- set state.peels = true -%}

@@ -45,9 +45,10 @@ def test_fixture_holds_the_dirt_it_is_made_for(build: DbtRun) -> None:
     [counts] = build.rows(
         """
         select
-            (select count(*) from intermediate.int_interactions_deduplicated where byte_identical_rows > 0) > 0,
-            (select count(*) from intermediate.int_interactions_deduplicated
-             where duplicate_rows > byte_identical_rows) > 0,
+            (select count(*) from intermediate.int_interactions_deduplicated where duplicate_rows > 0) > 0,
+            (select sum(byte_identical_duplicates) from marts.reconciliation where source = 'reviews') > 0,
+            (select sum(duplicates - byte_identical_duplicates) from marts.reconciliation
+             where source = 'reviews') > 0,
             (select count(*) from intermediate.int_metadata_deduplicated where conflicting) > 0,
             (select count(*) from intermediate.int_metadata_deduplicated
              where source_rows > 1 and not conflicting) > 0,

@@ -21,12 +21,6 @@
 {%- endmacro %}
 
 
-{#- The smallest of these is the place of the first of several lines. -#}
-{% macro place_of_line() -%}
-    {{ record({'file_position': 'file_position', 'line_number': 'line_number', 'source_file': 'source_file'}) }}
-{%- endmacro %}
-
-
 {% macro sortable(keys) -%}
     {{ adapter.dispatch('sortable')(keys) }}
 {%- endmacro %}

@@ -1,4 +1,3 @@
--- depends_on: {{ ref('stg_review_files') }}
 {{ config(
     materialized='by_file',
     by_file={
@@ -13,22 +12,8 @@ with reviews as (
     select * from {{ ref('stg_reviews') }}
 ),
 
--- in two steps, since most lines are alone: counting distinct lines within each interaction takes half as long again
-distinct_lines as (
-    select
-        user_id,
-        item_id,
-        timestamp,
-        millisecond,
-        rating,
-        given_position,
-        given_split,
-        line_digest,
-        bool_or(verified) as verified,
-        min({{ place_of_line() }}) as first_place,
-        count(*) as lines
-    from reviews
-    group by all
+files as (
+    select * from {{ ref('stg_review_files') }}
 ),
 
 interactions as (
@@ -41,25 +26,25 @@ interactions as (
         given_position,
         given_split,
         bool_or(verified) as verified,
-        min(first_place) as first_place,
-        (sum(lines) - 1)::bigint as duplicate_rows,
-        (sum(lines) - count(*))::bigint as byte_identical_rows
-    from distinct_lines
-    group by all
+        min({{ place_of_line() }}) as first_place,
+        count(*) - 1 as duplicate_rows
+    from reviews
+    group by user_id, item_id, timestamp, millisecond, rating, given_position, given_split
 )
 
 select
-    user_id,
-    item_id,
-    timestamp,
-    millisecond,
-    rating,
-    given_position,
-    given_split,
-    verified,
-    first_place.source_file as source_file,
-    first_place.file_position as file_position,
-    first_place.line_number as line_number,
-    duplicate_rows,
-    byte_identical_rows
+    interactions.user_id,
+    interactions.item_id,
+    interactions.timestamp,
+    interactions.millisecond,
+    interactions.rating,
+    interactions.given_position,
+    interactions.given_split,
+    interactions.verified,
+    files.source_file,
+    {{ file_position_of('interactions.first_place') }} as file_position,
+    {{ line_number_of('interactions.first_place') }} as line_number,
+    interactions.duplicate_rows
 from interactions
+-- a row of a file that no list names would be left without one, which the test of the primary key finds
+left join files on {{ file_position_of('interactions.first_place') }} = files.file_position

@@ -7,8 +7,21 @@ rejects as (
     select * from {{ ref('stg_rejects') }}
 ),
 
+-- three times and not once: DuckDB would hold all rows and all columns of what several parts read
 reviews as (
     select * from {{ ref('stg_reviews') }}
+),
+
+review_lines as (
+    select
+        line_digest,
+        {{ place_of_line() }} as place
+    from {{ ref('stg_reviews') }}
+),
+
+files_of_reviews as (
+    select source_file from {{ ref('stg_reviews') }}
+    group by source_file
 ),
 
 metadata as (
@@ -51,7 +64,11 @@ rejected_lines as (
 
 -- rows whose interaction was kept from another line
 duplicate_reviews as (
-    select 'reviews' as source, reviews.source_file, reviews.line_number, reviews.line_digest
+    select
+        'reviews' as source,
+        reviews.source_file,
+        reviews.line_digest,
+        {{ place_of_line('reviews') }} as place
     from reviews
     inner join deduplicated_interactions as kept
         on reviews.user_id = kept.user_id
@@ -66,7 +83,11 @@ duplicate_reviews as (
 ),
 
 duplicate_metadata as (
-    select 'metadata' as source, metadata.source_file, metadata.line_number, metadata.line_digest
+    select
+        'metadata' as source,
+        metadata.source_file,
+        metadata.line_digest,
+        {{ place_of_line('metadata') }} as place
     from metadata
     inner join deduplicated_metadata as kept on metadata.item_id = kept.item_id
     where kept.source_rows > 1
@@ -84,8 +105,8 @@ first_lines as (
     select
         'reviews' as source,
         line_digest,
-        min({{ place_of_line() }}) as place
-    from reviews
+        min(place) as place
+    from review_lines
     semi join duplicate_reviews using (line_digest)
     group by line_digest
     union all
@@ -103,10 +124,7 @@ duplicate_lines as (
         duplicates.source,
         duplicates.source_file,
         count(*) as duplicates,
-        count(*) filter (
-            where (duplicates.source_file, duplicates.line_number)
-            <> (first_lines.place.source_file, first_lines.place.line_number)
-        ) as byte_identical_duplicates
+        count(*) filter (where duplicates.place <> first_lines.place) as byte_identical_duplicates
     from duplicate_rows as duplicates
     inner join first_lines
         on duplicates.source = first_lines.source and duplicates.line_digest = first_lines.line_digest
@@ -126,15 +144,14 @@ dropped_interactions as (
 
 -- interactions that no rule dropped, but whose user or item is not in the k-core
 interactions_outside_core as (
-    select 'reviews' as source, outside.source_file, count(*) as dropped_by_k_core
-    from judged_interactions as outside
-    left join (select node_id from core_nodes where side = 'user') as core_users
-        on outside.user_id = core_users.node_id
-    left join (select node_id from core_nodes where side = 'item') as core_items
-        on outside.item_id = core_items.node_id
-    where outside.dropped_by is null
-        and outside.given_split is null
-        and (core_users.node_id is null or core_items.node_id is null)
+    select 'reviews' as source, source_file, count(*) as dropped_by_k_core
+    from judged_interactions
+    where dropped_by is null
+        and given_split is null
+        and (
+            user_id not in (select node_id from core_nodes where side = 'user')
+            or item_id not in (select node_id from core_nodes where side = 'item')
+        )
     group by all
 ),
 
@@ -163,7 +180,7 @@ all_files as (
     union
     select source, source_file from rejected_lines
     union
-    select 'reviews' as source, source_file from reviews
+    select 'reviews' as source, source_file from files_of_reviews
     union
     select 'metadata' as source, source_file from metadata
 ),
