@@ -1,7 +1,8 @@
-"""What Dagster works out anew each time, and a test process, which opens hundreds of instances, once."""
+"""What libraries work out anew at each call, and a test process, which calls them hundreds of times, once."""
 
 from __future__ import annotations
 
+import sys
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +12,32 @@ if TYPE_CHECKING:
 
 
 def remember() -> None:
+    """Called once all test modules are imported; a library that none of them imports stays as it is."""
+    if "dagster" in sys.modules:
+        remember_dagster()
+    if "threadpoolctl" in sys.modules:
+        remember_native_libraries()
+
+
+def remember_native_libraries() -> None:
+    """Let the numerical libraries whose threads are limited be looked for again where a module has come."""
+    from threadpoolctl import ThreadpoolController
+
+    found: dict[int, list] = {}
+    load = ThreadpoolController._load_libraries
+
+    def known(self: ThreadpoolController) -> None:
+        modules = len(sys.modules)
+        if modules not in found:
+            load(self)
+            found[modules] = self.lib_controllers
+        self.lib_controllers = list(found[modules])
+
+    ThreadpoolController._load_libraries = known
+
+
+def remember_dagster() -> None:
     """Let the migrations of Dagster's databases and the schemas of its resources be read once."""
-    # of Dagster, which takes a second to import
     from alembic.script import ScriptDirectory
     from dagster._config.pythonic_config import resource
 

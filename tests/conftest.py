@@ -57,8 +57,7 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
 
 
 def pytest_collection_finish() -> None:
-    if "dagster" in sys.modules:
-        computed_once.remember()
+    computed_once.remember()
 
 
 # tests that are left out unless they are asked for, by their marker or by name
