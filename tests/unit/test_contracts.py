@@ -509,6 +509,8 @@ def test_validating_prints_nothing(capfd: pytest.CaptureFixture):
     assert capfd.readouterr() == ("", "")
 
 
+# `make test` asks it of all definitions (tests/orchestration/test_boundaries.py)
+@pytest.mark.slow
 def test_definitions_load_without_the_heavy_libraries():
     code = (
         "import sys, orchestration.contracts.checks as c; checks = c.contract_checks(c.load_contracts(), None, None); "
