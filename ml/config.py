@@ -6,6 +6,7 @@ import difflib
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, fields
+from functools import cache
 from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -53,7 +54,7 @@ def read_table(settings: type, table: dict[str, Any], where: str, prefix: str) -
     Raises:
         TableError: a key is missing, unknown, of the wrong type, or out of the range the dataclass allows.
     """
-    hints = get_type_hints(settings)
+    hints = _hints(settings)
     known = {field.name: field for field in fields(settings)}
     for key in table:
         if key not in known:
@@ -68,6 +69,12 @@ def read_table(settings: type, table: dict[str, Any], where: str, prefix: str) -
         return settings(**values)
     except ValueError as error:
         raise TableError(f"{where}: {prefix}{error}") from error
+
+
+@cache
+def _hints(settings: type) -> dict[str, Any]:
+    """Types of the fields; remembered, since a folder of recipes asks for the same ones some hundred times."""
+    return get_type_hints(settings)
 
 
 def _check(value: Any, hint: Any, what: str) -> Any:

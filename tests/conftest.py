@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import computed_once
 import hypothesis
 import pytest
 from costs import Costs
@@ -53,6 +54,10 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
         assert text == expected, f"{name} differs: where that is right, run this test with --update-golden"
 
     return check
+
+
+def pytest_collection_finish() -> None:
+    computed_once.remember()
 
 
 # tests that are left out unless they are asked for, by their marker or by name

@@ -33,6 +33,8 @@ TABLES = (
 )
 EXPORTED = [tuple(name.split(".")) for name in TABLES if not name.startswith("intermediate")]
 KEPT_BY_FILE = ("stg_metadata", "int_interactions_deduplicated", "int_metadata_deduplicated")
+# these, and what they read
+UP_TO_KEPT = ("--select", *(f"+{name}" for name in KEPT_BY_FILE))
 
 
 @dataclass
@@ -193,20 +195,20 @@ def test_files_that_stay_are_not_cleaned_again(tmp_path: Path) -> None:
     dumps, chosen = Dumps(times=True), ALL_SETTINGS["hash"]
     for seed, name in enumerate(NAMES[:2]):
         dumps.put(name, seed + 30)
-    refresh(tmp_path, dumps.land(), chosen)
+    refresh(tmp_path, dumps.land(), chosen, *UP_TO_KEPT)
     with duckdb.connect(str(tmp_path / "warehouse.duckdb")) as connection:
         connection.execute("update staging.stg_metadata set title = 'spoilt'")
-    again = refresh(tmp_path, dumps.land(), chosen)
+    again = refresh(tmp_path, dumps.land(), chosen, *UP_TO_KEPT)
     assert {name for name, message in messages(again).items() if message == "UNCHANGED"} == set(KEPT_BY_FILE)
 
     dumps.put(D, 33)
-    added = refresh(tmp_path, dumps.land(), chosen)
+    added = refresh(tmp_path, dumps.land(), chosen, *UP_TO_KEPT)
     assert "UNCHANGED" not in {messages(added)[name] for name in KEPT_BY_FILE}
     spoilt = "select distinct source_file from staging.stg_metadata where title = 'spoilt' order by all"
     assert added.rows(spoilt) == [(A,), (B,)]
     dumps.put(A, 34)
-    assert refresh(tmp_path, dumps.land(), chosen).rows(spoilt) == [(B,)]
-    assert refresh(tmp_path, dumps.land(), chosen, "--full-refresh").rows(spoilt) == []
+    assert refresh(tmp_path, dumps.land(), chosen, *UP_TO_KEPT).rows(spoilt) == [(B,)]
+    assert refresh(tmp_path, dumps.land(), chosen, *UP_TO_KEPT, "--full-refresh").rows(spoilt) == []
 
 
 def test_exports_are_written_where_their_content_changed(tmp_path: Path) -> None:
@@ -236,7 +238,7 @@ def test_a_table_of_another_recipe_is_built_from_scratch(tmp_path: Path) -> None
     dumps, chosen = Dumps(times=True), ALL_SETTINGS["hash"]
     for seed, name in enumerate(NAMES[:2]):
         dumps.put(name, seed + 40)
-    refresh(tmp_path, dumps.land(), chosen)
+    refresh(tmp_path, dumps.land(), chosen, *UP_TO_KEPT)
     for spoil in (
         "update staging.stg_metadata set title = 'spoilt'; update staging.stg_metadata__files set recipe = 'other'",
         "update staging.stg_metadata set title = 'spoilt'; drop table staging.stg_metadata__files",
@@ -244,7 +246,7 @@ def test_a_table_of_another_recipe_is_built_from_scratch(tmp_path: Path) -> None
     ):
         with duckdb.connect(str(tmp_path / "warehouse.duckdb")) as connection:
             connection.execute(spoil)
-        run = refresh(tmp_path, dumps.land(), chosen)
+        run = refresh(tmp_path, dumps.land(), chosen, *UP_TO_KEPT)
         assert messages(run)["stg_metadata"] != "UNCHANGED"
         assert run.rows("select count(*) from staging.stg_metadata where title = 'spoilt'") == [(0,)]
 
@@ -253,7 +255,7 @@ def test_a_refresh_that_fails_midway_leaves_the_table_as_it_was(tmp_path: Path) 
     dumps, chosen = Dumps(times=True), ALL_SETTINGS["hash"]
     for seed, name in enumerate(NAMES[:2]):
         dumps.put(name, seed + 50)
-    run = refresh(tmp_path, dumps.land(), chosen)
+    run = refresh(tmp_path, dumps.land(), chosen, *UP_TO_KEPT)
     kept = "select count(*), sum(hash(t)) from intermediate.int_interactions_deduplicated as t"
     note = "from intermediate.int_interactions_deduplicated__files"
     before = run.rows(kept), run.rows(note)
@@ -268,12 +270,12 @@ def test_a_refresh_that_fails_midway_leaves_the_table_as_it_was(tmp_path: Path) 
     ]
     landing = dumps.land()
     landing.write(tmp_path)
-    failed = run_dbt_here(tmp_path, ["run"], chosen)
+    failed = run_dbt_here(tmp_path, ["run", *UP_TO_KEPT], chosen)
     assert messages(failed)["int_interactions_deduplicated"].startswith("Runtime Error")
     assert (failed.rows(kept), failed.rows(note)) == before
     with duckdb.connect(str(tmp_path / "warehouse.duckdb")) as connection:
         connection.execute(f"alter table {table} alter duplicate_rows set data type bigint")
-    healed = refresh(tmp_path, landing, chosen)
+    healed = refresh(tmp_path, landing, chosen, *UP_TO_KEPT)
     assert healed.rows(f"select max(duplicate_rows) >= 299 from {table}") == [(True,)]
 
 

@@ -8,6 +8,8 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cache, cached_property
 from graphlib import TopologicalSorter
@@ -19,6 +21,8 @@ import pytest
 from warehouse_landing import SCHEMAS, Landing
 from warehouse_reference import Settings
 
+from orchestration.dataset_lock import exclusive_lock
+
 if TYPE_CHECKING:
     from dbt.contracts.graph.manifest import Manifest
 
@@ -26,7 +30,10 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 PROJECT = REPOSITORY / "dbt_project"
 # stands in the compiled SQL where the folder of a dataset would
 NO_LAKE = "/lake-of-no-dataset"
-_FOLDER = tempfile.TemporaryDirectory(prefix="raw2rank-")
+# where the processes of a test run keep what dbt has parsed; the fixture `shared` says where
+PARSED: list[Path] = []
+# links to the folders of datasets
+_LINKS = tempfile.TemporaryDirectory(prefix="raw2rank-")
 
 
 @dataclass(frozen=True)
@@ -109,20 +116,35 @@ def run_dbt(folder: Path, command: list[str], settings: Settings) -> DbtRun:
     return DbtRun(folder, completed.returncode == 0, completed.stdout + completed.stderr)
 
 
+@contextmanager
+def _here(environment: dict[str, str]) -> Iterator[None]:
+    """For dbt in this process: its environment, and what it works out in each run remembered."""
+    from dbt_common.behavior_flags import BehaviorFlagRendered
+    from dbt_common.tests import enable_test_caching
+
+    enable_test_caching()
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        # it looks for its caller among all modules, of which pytest has thousands
+        patch.setattr(BehaviorFlagRendered, "_default_source", staticmethod(lambda: "dbt"))
+        yield
+
+
 @cache
 def _parsed(any_cleaning_rule: bool) -> Manifest:
     """The project as dbt parses it; once, since that takes longer than building a small dataset.
 
     Settings are read when SQL is compiled. Only whether any cleaning rule is on is read here: it decides how
-    ``int_interactions_judged`` is materialized.
+    ``int_interactions_judged`` is materialized. Of several test processes one parses, and dbt finds in the others that
+    nothing has changed since.
     """
     from dbt.cli.main import dbtRunner
 
     variables = json.dumps({"verified_only": any_cleaning_rule})
-    folder = Path(_FOLDER.name)
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in (_environment(folder) | {"RAW2RANK_LAKE": NO_LAKE}).items():
-            patch.setenv(name, value)
+    folder = PARSED[-1] / ("cleaned" if any_cleaning_rule else "as it is")
+    environment = _environment(folder) | {"RAW2RANK_LAKE": NO_LAKE}
+    with exclusive_lock(folder), _here(environment):
         parsed = dbtRunner().invoke(["parse", *_places(folder), "--vars", variables, "--quiet"])
     assert parsed.success, parsed.exception
     return parsed.result
@@ -136,7 +158,7 @@ def _any_cleaning_rule(settings: Settings) -> bool:
 def _manifest_of(folder: Path, settings: Settings) -> Manifest:
     """The parsed project, with sources in a folder; a copy, since dbt writes compiled SQL into it."""
     # in a pattern of file names or a format the name of the folder would have to be quoted, unlike that of a link to it
-    lake = Path(_FOLDER.name) / hashlib.sha256(str(folder).encode()).hexdigest()
+    lake = Path(_LINKS.name) / hashlib.sha256(str(folder).encode()).hexdigest()
     if not lake.is_symlink():
         lake.symlink_to(folder, target_is_directory=True)
     manifest = _parsed(_any_cleaning_rule(settings)).deepcopy()
@@ -152,9 +174,7 @@ def run_dbt_here(folder: Path, command: list[str], settings: Settings) -> DbtRun
     from dbt.cli.main import dbtRunner
 
     runner = dbtRunner(manifest=_manifest_of(folder, settings))
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in _environment(folder).items():
-            patch.setenv(name, value)
+    with _here(_environment(folder)):
         try:
             done = runner.invoke([*_arguments(folder, command, settings), "--quiet"])
         finally:
@@ -182,9 +202,7 @@ class CompiledProject:
         self._manifest = _parsed(False)
 
     def _invoke(self, runner, command: list[str]):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("RAW2RANK_LAKE", NO_LAKE)
-            patch.setenv("RAW2RANK_WAREHOUSE", str(self._folder / "warehouse.duckdb"))
+        with _here({"RAW2RANK_LAKE": NO_LAKE, "RAW2RANK_WAREHOUSE": str(self._folder / "warehouse.duckdb")}):
             return runner.invoke([*command, *_places(self._folder), "--quiet"])
 
     def listed(self, *options: str) -> list[str]:

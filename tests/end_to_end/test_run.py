@@ -133,6 +133,8 @@ def test_the_rules_are_judged_by_what_the_run_has_found(bench: Workbench) -> Non
     assert (docs / "marts" / "statistics.html").is_file()
 
 
+# the report of the first run was drawn
+@pytest.mark.usefixtures("empty_drawings")
 def test_fewer_recipes_with_more_seeds_train_nothing_again(bench: Workbench) -> None:
     before = bench.materializations()
     code, said = bench.run(*FEW, "--seeds", "2", "--audit-model", "tiny_softmax")

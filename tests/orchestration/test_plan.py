@@ -153,7 +153,7 @@ SASREC = ["models/tiny_softmax", "models/tiny_recjpq"]
     [
         pytest.param("ml.baselines.repeat_last", ["baselines/repeat_last", *REFITS], marks=ON_THE_PAGE),
         ("ml.codes.svd", ["codes/svd", *REFITS]),
-        ("ml.models.sasrec", [*SASREC, *REFITS, *LOADS]),
+        pytest.param("ml.models.sasrec", [*SASREC, *REFITS, *LOADS], marks=ON_THE_PAGE),
         ("ml.audits.ties", ["audits/ties"]),
         pytest.param(
             *("ml.evaluation.slices", ["evaluation/slices", "evaluation/what_helps", "release/decision"]),
@@ -171,7 +171,11 @@ def test_code(instance, rebuilt, monkeypatch: pytest.MonkeyPatch, module: str, r
 @pytest.mark.parametrize(
     ("library", "roots"),
     [
-        ("torch", [*SASREC, "models/tiny_fusion", "rankings/tiny_fusion", "evaluation/further_seeds", *REFITS, *LOADS]),
+        pytest.param(
+            "torch",
+            [*SASREC, "models/tiny_fusion", "rankings/tiny_fusion", "evaluation/further_seeds", *REFITS, *LOADS],
+            marks=ON_THE_PAGE,
+        ),
         (
             "scikit-learn",
             [
@@ -296,6 +300,7 @@ def test_the_warehouse(
         assert asked(instance, rebuilt()) == below(*roots)
 
 
+@ON_THE_PAGE
 def test_files_that_somebody_removed(home: Path, instance: dg.DagsterInstance) -> None:
     (home / "lake" / NAME / "evaluation" / "slices.json").unlink()
     assert asked(instance) == {"evaluation/slices", REPORT}

@@ -68,6 +68,16 @@ def test_dagster_itself_reads_and_writes_the_same_files_meanwhile(home: Path) ->
         assert recorded(again) == ["first", "second"]
 
 
+def test_a_table_that_comes_later_is_found(home: Path) -> None:
+    with open_instance(home) as instance:
+        storage = instance.event_log_storage
+        assert storage.has_table("dynamic_partitions")
+        assert not storage.has_table("of_a_later_version")
+        with storage.index_connection() as connection:
+            connection.exec_driver_sql("create table of_a_later_version (name text)")
+        assert storage.has_table("of_a_later_version")
+
+
 def test_what_a_killed_process_recorded_is_there(home: Path) -> None:
     def killed() -> None:
         with open_instance(home) as instance:

@@ -64,10 +64,10 @@ METHODS = {
     "ppo_gpt_value": {"method": "ppo", "value": "gpt", "epochs": 2, "minibatches": 2, "steps": 60},
     "reinforce": {"method": "reinforce", "steps": 120},
 }
-by_every_method = pytest.mark.parametrize("method", others_slow(METHODS, "ppo", "reinforce"))
 
 
-@by_every_method
+# by every way of learning of the slow tests; `test_the_one_target_is_found` goes two of them
+@pytest.mark.parametrize("method", others_slow(METHODS, "reinforce"))
 def test_the_most_diverse_lists_are_found(method, student, popular_half, tmp_path):
     before = lists_of(student, popular_half)
     assert (before < 6).all()  # no diversity to begin with
@@ -91,7 +91,7 @@ def test_the_long_tail_is_found(method, student, popular_half, tmp_path):
     )
 
 
-@by_every_method
+@pytest.mark.parametrize("method", others_slow(METHODS, "ppo", "reinforce"))
 def test_the_one_target_is_found(method, tmp_path):
     """A student that knows nothing, and the same item at the end of every history."""
     random = np.random.default_rng(0)

@@ -183,6 +183,7 @@ def test_sentences_say_who_wins_and_how_often_that_changes():
     assert "the best 5 of 7" in drawn.title
 
 
+@pytest.mark.usefixtures("empty_drawings")
 def test_the_section_is_in_the_page_the_card_and_a_file(tmp_path):
     found = results()
     content = replace(made_up_content(), folds=found)

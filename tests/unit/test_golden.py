@@ -85,6 +85,7 @@ def test_tables_of_the_report_in_the_metadata_of_assets(golden):
     golden("metadata.md", "\n\n".join(parts) + "\n")
 
 
+@pytest.mark.usefixtures("empty_drawings")
 def test_report_as_a_page(golden):
     golden("report.html.txt", PageText(render_html(made_up_content(), made_up_run())).text)
 

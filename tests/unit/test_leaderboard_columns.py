@@ -66,6 +66,7 @@ def test_a_table_has_the_columns_that_the_leaderboard_has():
     assert labels == ["Rank", "Recommender", "nDCG@10", "Against the best baseline"]
 
 
+@pytest.mark.usefixtures("empty_drawings")
 def test_a_column_that_is_added_is_everywhere(tmp_path, monkeypatch):
     place = next(place for place, column in enumerate(LEADERBOARD) if column.name == "reference")
     monkeypatch.setattr(columns, "LEADERBOARD", (*LEADERBOARD[:place], MADE_UP, *LEADERBOARD[place:]))

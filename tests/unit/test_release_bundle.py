@@ -14,6 +14,7 @@ import bundles
 import numpy as np
 import pytest
 from bundles import bundle_of, ids_and_times
+from costs import others_slow
 from recommender_factories import FACTORIES, Factory, made_up_training_set
 
 import raw2rank
@@ -145,6 +146,13 @@ def test_similar_items_are_others_and_differ(bundle):
     assert scores == sorted(scores, reverse=True)
 
 
+# that each is fitted the same twice, and saved the same, is tested in test_recommenders.py: of a count, a model, a
+# re-ranking and a fusion the bundle around it is written again here
+@pytest.mark.parametrize(
+    "factory",
+    others_slow({one.name: one for one in RELEASED}, "markov_chain", "gru4rec", "reranked_by_mmr", "fusion_refit"),
+    indirect=True,
+)
 def test_writes_the_same_bytes_again(factory, bundle, training_set, tmp_path):
     (tmp_path / "saved").mkdir()
     again = bundle_of(factory, factory.create(SEED).fit(training_set), training_set, tmp_path / "saved", tmp_path / "b")

@@ -176,6 +176,7 @@ def test_collected_examples(collected):
     assert [item.in_history for item in third.recommended] == [True, True, True, False, False]
 
 
+@pytest.mark.usefixtures("empty_drawings")
 def test_collected_files_say_how_they_were_read_and_warnings_limit_the_numbers(collected):
     reviews, metadata = collected.provenance.files
     assert (reviews.source, reviews.layout) == ("reviews", "table")
@@ -195,6 +196,7 @@ def test_collected_files_say_how_they_were_read_and_warnings_limit_the_numbers(c
         assert "user = visitor, item = sku" in text.replace("\\", "")
 
 
+@pytest.mark.usefixtures("empty_drawings")
 def test_a_landing_of_an_earlier_version_says_nothing_of_how_it_was_read(tmp_path):
     write_made_up_lake(tmp_path)
     for path in tmp_path.glob("landing/*/files.parquet"):
@@ -270,6 +272,7 @@ def test_the_version_of_a_checkout_is_its_commit(tmp_path):
     assert project_version(tmp_path / "site-packages") == installed
 
 
+@pytest.mark.usefixtures("empty_drawings")
 def test_a_collected_report_is_the_same_each_time(collected, lake):
     again = collect(lake, "Made_Up", reversed(collected.checks), {"marts/items": "ab"}, code_version="1.2.3")
     assert again == collected

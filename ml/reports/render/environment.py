@@ -5,12 +5,31 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import BytecodeCache, Environment, FileSystemLoader, StrictUndefined
+from jinja2.bccache import Bucket
 from markupsafe import Markup, escape
 
 from ml.reports.render.text import visible
 
 TEMPLATES = Path(__file__).parent / "templates"
+
+
+class _Compiled(BytecodeCache):
+    """Keeps templates compiled for the next page of this process, by the digest of their text."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, bytes] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        known = self._kept.get(f"{bucket.key} {bucket.checksum}")
+        if known is not None:
+            bucket.bytecode_from_string(known)
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self._kept[f"{bucket.key} {bucket.checksum}"] = bucket.bytecode_to_string()
+
+
+_COMPILED = _Compiled()
 
 
 def environment() -> Environment:
@@ -23,6 +42,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
         finalize=_visible,
         keep_trailing_newline=True,
+        bytecode_cache=_COMPILED,
     )
     made.filters.update(breakable=_breakable, sentence=_sentence)
     return made
