@@ -16,6 +16,7 @@ for each goal.
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -112,7 +113,11 @@ def _kept_or_fitted(
             recipe = known.alignments[name]
             student = fitted[recipe.student]
             assert isinstance(student, SequentialRecommender)  # a student is a model
-            execution = AlignmentExecution(threads=conditions.threads or DEFAULT_THREADS, device=conditions.device)
+            execution = AlignmentExecution(
+                threads=conditions.threads or DEFAULT_THREADS,
+                device=conditions.device,
+                tell=lambda record: print(f"{recipe.title}: {record.in_words()}", file=sys.stderr, flush=True),
+            )
             goal = first_goal(recipe.goals, training_set)
             # keeps checkpoints, as a model does
             align(recipe, student, training_set, goal, folder, conditions.seed, execution)

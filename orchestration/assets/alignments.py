@@ -1,6 +1,8 @@
 """Alignments: one asset for each, a policy for each weight of the goal and the one that the validation users chose."""
 
 import os
+import sys
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -19,6 +21,9 @@ from orchestration.paths import Workspace
 from orchestration.reporting import RECOMMENDATION_OWNERS, array_schema, as_dagster_failure, materialization
 from orchestration.resources import Settings
 from orchestration.selection import group_of, require_chosen
+
+if TYPE_CHECKING:
+    from ml.alignment.log import AlignmentRecord
 
 
 def _alignment_asset(recipe: AlignmentRecipe) -> dg.AssetsDefinition:
@@ -63,12 +68,18 @@ def _alignment_asset(recipe: AlignmentRecipe) -> dg.AssetsDefinition:
             return skipped
         training_set = load_training_set(paths, recipe.reads_text, recipe.reads_text)
         folder = paths.asset("models", recipe.name)
+
+        def tell(record: "AlignmentRecord") -> None:
+            context.log.info(record.in_words())
+            # an alignment takes minutes, and Dagster's own log is not on the console
+            print(f"{recipe.title}: {record.in_words()}", file=sys.stderr, flush=True)
+
         where = execution_of(settings, dataset)
         execution = AlignmentExecution(
             threads=where["threads"],
             device=where["device"],
             checkpoint_seconds=float(os.environ.get("RAW2RANK_CHECKPOINT_SECONDS", "60")),
-            tell=lambda record: context.log.info(record.in_words()),
+            tell=tell,
         )
         with as_dagster_failure(dataset, DivergedError, ValueError):
             goal = first_goal(recipe.goals, training_set)

@@ -47,8 +47,13 @@ def _make() -> dg.MaterializeResult:
     return asset(dg.build_asset_context(partition_key="Small"), settings=Settings())
 
 
-def test_policies_are_made_of_the_trained_student(training_set: TrainingSet, paths: DatasetPaths) -> None:
+def test_policies_are_made_of_the_trained_student(
+    training_set: TrainingSet, paths: DatasetPaths, capsys: pytest.CaptureFixture
+) -> None:
     made = _make()
+    told = capsys.readouterr().err
+    for said in ("weight 0, step 0, validation nDCG@10", "weight 1, step 4, reward"):
+        assert f"Tiny student, aligned: {said}" in told
     folder = paths.asset("models", ALIGNED)
     described = read_alignment(folder)
     student = SequentialRecommender.load(paths.asset("models", "tiny_student"))
