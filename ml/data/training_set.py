@@ -269,12 +269,17 @@ class TrainingSet:
                 of test targets. Without them the histories have no times.
         """
         return replace(
-            self.with_every_test_case().with_validation_trained_on(),
+            self,
             train=replace(self._whole_histories(), times=times),
+            validation_users=self.validation_users[:0],
+            validation_targets=self.validation_targets[:0],
+            before_validation=None,
+            validation_times=None if self.validation_times is None else self.validation_times[:0],
             test_users=self.test_users[:0],
             test_targets=self.test_targets[:0],
             before_test=None,
             later_targets=None,
+            unmeasured=None,
             whole=None,
         )
 
