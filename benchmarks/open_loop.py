@@ -34,8 +34,7 @@ class Result:
     """What became of the requests.
 
     Attributes:
-        milliseconds: until each request was answered, refused or given up, from the time it was to be sent.
-        of_answers: the same of those with status 200.
+        milliseconds: of each request with status 200, from the time it was to be sent.
         statuses: how often each came; 0 for an answer that did not come whole.
         releases: that answers name, in the order of their first answer.
         turns: how often an answer named another release than the answer that came before it.
@@ -43,7 +42,6 @@ class Result:
     """
 
     milliseconds: list[float] = field(default_factory=list)
-    of_answers: list[float] = field(default_factory=list)
     statuses: dict[int, int] = field(default_factory=dict)
     releases: list[str] = field(default_factory=list)
     turns: int = 0
@@ -51,10 +49,14 @@ class Result:
     seconds: float = 0.0
     last: str = ""
 
+    @property
+    def requests(self) -> int:
+        """Answered, refused, or given up."""
+        return sum(self.statuses.values())
+
     def add(self, milliseconds: float, status: int, release: str) -> None:
-        self.milliseconds.append(milliseconds)
         if status == ANSWERED:
-            self.of_answers.append(milliseconds)
+            self.milliseconds.append(milliseconds)
         self.statuses[status] = self.statuses.get(status, 0) + 1
         if release and release != self.last:
             self.turns += bool(self.last)
@@ -161,10 +163,10 @@ async def run(plan: dict[str, Any]) -> Result:
         else:
             waiting.append((request, due))
     until = time.perf_counter() + SECONDS_TO_END
-    while len(result.milliseconds) < total and time.perf_counter() < until:
+    while result.requests < total and time.perf_counter() < until:
         await asyncio.sleep(0.005)
     result.seconds = time.perf_counter() - began
-    for _ in range(total - len(result.milliseconds)):
+    for _ in range(total - result.requests):
         result.add(1000 * SECONDS_TO_END, 0, "")
     for connection in connections:
         connection.is_busy = False
@@ -181,14 +183,14 @@ def percentile(values: list[float], share: float) -> float:
 
 def summary(result: Result) -> dict[str, Any]:
     """Figures of a result; milliseconds are of what was answered."""
-    found = result.of_answers or [math.nan]
+    found = result.milliseconds or [math.nan]
     refused = result.statuses.get(REFUSED, 0)
     return {
-        "requests": len(result.milliseconds),
+        "requests": result.requests,
         "refused": refused,
-        "failed": len(result.milliseconds) - len(result.of_answers) - refused,
+        "failed": result.requests - len(result.milliseconds) - refused,
         "statuses": {str(status): count for status, count in sorted(result.statuses.items())},
-        "rate": len(result.of_answers) / result.seconds,
+        "rate": len(result.milliseconds) / result.seconds,
         **{f"p{100 * share:g}": percentile(found, share) for share in (0.5, 0.9, 0.99, 0.999)},
         "max": max(found),
         "releases": len(result.releases),
