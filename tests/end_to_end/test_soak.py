@@ -13,7 +13,9 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-@pytest.mark.skipif("RAW2RANK_SOAK" not in os.environ, reason="takes minutes; set RAW2RANK_SOAK=1")
+# some thirty whole runs, one after the other
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_twenty_refreshes(tmp_path: Path) -> None:
     options = ["--refreshes", "20", "--users", "260", "--items", "90", "--growth", "15", "--forked"]
     # recipes of the tests would be trained by default
