@@ -233,7 +233,7 @@ def test_what_cannot_be_answered_soon_is_refused_at_once(served: Served, monkeyp
         assert [one.result().status_code for one in taken] == [200, 200]
         assert [refused.status_code, similar.status_code, health.status_code] == [503, 503, 200]
         assert refused.headers["retry-after"] == "1"
-        assert "1 requests wait already: ask again in a moment" in refused.json()["detail"]
+        assert "too many requests wait already (1): ask again in a moment" in refused.json()["detail"]
         assert client.post("/recommendations", json=asked).status_code == 200
         lines = client.get("/metrics").text.splitlines()
         assert 'raw2rank_requests_total{path="/recommendations",status="503"} 1' in lines
