@@ -66,7 +66,9 @@ def create_app(
         try:
             return await computing.run(work)
         except Busy as error:
-            sentence = f"too many requests wait already ({limits.waiting}): ask again in a moment, or serve on more machines"
+            sentence = (
+                f"too many requests wait already ({limits.waiting}): ask again in a moment, or serve on more machines"
+            )
             raise HTTPException(503, sentence, {"Retry-After": str(_RETRY_AFTER_SECONDS)}) from error
         except Refused as error:
             raise HTTPException(error.status, str(error)) from error

@@ -79,5 +79,5 @@ def build_task(settings: TaskSettings, items: int, lists: ListTable | None = Non
         case EveryPrefixSettings():
             return EveryPrefix(settings)
         case TeacherListsSettings():
-            return TeacherListsTask(items, lists)
+            return TeacherListsTask(settings, items, lists)
     raise TypeError(f"no task has the settings {settings!r}")

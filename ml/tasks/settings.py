@@ -127,9 +127,26 @@ class MaskedThenLastSettings(EveryPrefixSettings):
 
 @dataclass(frozen=True)
 class TeacherListsSettings:
-    """The lists of a teacher are learned (:mod:`ml.tasks.teacher_lists`); nothing to set."""
+    """The lists of a teacher are learned (:mod:`ml.tasks.teacher_lists`).
+
+    Attributes:
+        every_start: after each item of a sub-history, predict the first item of the list for the history up to there
+            too, where there is such a list.
+        later_items: probability that the item read in a place of the list is not the predicted one, but a random one of
+            those that follow it.
+        foreign_items: probability that it is an item of another list.
+    """
+
+    every_start: bool = False
+    later_items: float = 0.0
+    foreign_items: float = 0.0
 
     shows_marks: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        for name in ("later_items", "foreign_items"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 0 and below 1, not {getattr(self, name)}")
 
     def items_read(self, lengths: np.ndarray, max_length: int) -> np.ndarray:
         """See :meth:`EveryPrefixSettings.items_read`: half a history on average, and mark and list, about ten."""

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from recommender_factories import made_up_training_set
 from teaching_toys import DEPTH, RingTeacher, lists_recipe, ring_lists, two_tradeoffs
@@ -24,6 +24,7 @@ from ml.data.sequences import Sequences
 from ml.data.teacher_lists import ListTable, TeacherLists, file_of, sub_histories
 from ml.data.training_set import FIT_ON_BOTH, FIT_ON_TRAIN, TrainingSet
 from ml.recommender import NO_ITEM
+from ml.tasks.settings import TeacherListsSettings
 from ml.tasks.teacher_lists import TeacherListsTask
 from ml.teaching.make_lists import draw_sub_histories, make_teacher_lists
 from ml.teaching.recipe import load_teacher_lists_recipes
@@ -146,7 +147,9 @@ def test_a_small_catalogue_has_short_lists_and_a_user_of_everything_none():
     np.testing.assert_array_equal(listed, [3, 2, 3, 3, 2, 1])
     assert (table.items[:, 0, 3] == NO_ITEM).all()
     assert (table.scores[table.items == NO_ITEM] == -np.inf).all()
-    batch = TeacherListsTask(4, table).training_batch(histories, np.arange(6), 8, np.random.default_rng(0))
+    batch = TeacherListsTask(TeacherListsSettings(), 4, table).training_batch(
+        histories, np.arange(6), 8, np.random.default_rng(0)
+    )
     assert len(batch.targets) == listed.sum()
     np.testing.assert_array_equal(batch.lengths, histories.lengths + listed)
 
@@ -299,7 +302,7 @@ def test_a_batch_shows_the_history_a_mark_and_the_list():
     table = ListTable(
         np.array([2, 4], np.int32), np.array([0, 3]), np.array([3, 5]), (0.0, 0.5), items, items.astype(np.float32), "",
     )  # fmt: skip
-    task = TeacherListsTask(ITEMS, table)
+    task = TeacherListsTask(TeacherListsSettings(), ITEMS, table)
     found = set()
     for seed in range(20):
         batch = task.training_batch(sequences, np.array([0, 1]), 2, np.random.default_rng(seed))
@@ -318,9 +321,90 @@ def test_a_batch_shows_the_history_a_mark_and_the_list():
     assert found == {(0, 0), (0, 1), (1, 0), (1, 1)}
 
 
+def test_every_start_of_a_history_predicts_the_first_item_of_its_list(ring):
+    table = ring_lists(ring).of(FIT_ON_TRAIN)
+    histories = table.histories(ring)
+    task = TeacherListsTask(TeacherListsSettings(every_start=True), ITEMS, table)
+    # the first item, by the places of the sub-history
+    first = dict(
+        zip(zip(table.starts.tolist(), table.ends.tolist(), strict=True), table.items[:, 0, 0].tolist(), strict=True)
+    )
+    rows, max_length = np.arange(len(table)), 4
+    batch = task.training_batch(histories, rows, max_length, np.random.default_rng(0))
+    width = batch.items.shape[1]
+    places = zip(*np.divmod(batch.positions.numpy(), width), strict=True)
+    found = dict(zip(places, batch.targets.items.tolist(), strict=True))
+    expected = {}
+    for row in rows:
+        start, end = int(table.starts[row]), int(table.ends[row])
+        shown = min(end - start, max_length)
+        for place in range(shown):
+            there = (start, end - shown + place + 1)
+            if there in first:
+                expected[row, place] = first[there]
+        level = int(batch.items[row, shown]) - ITEMS
+        expected |= {(row, shown + place): item for place, item in enumerate(table.items[row, level].tolist())}
+    assert found == expected
+    # some starts are not in the table
+    assert len(found) < batch.inputs
+
+
+@given(
+    later=st.sampled_from([0.0, 0.5, 0.9]),
+    foreign=st.sampled_from([0.0, 0.3, 0.9]),
+    lengths=st.lists(st.integers(1, 5), min_size=1, max_size=6),
+    seed=st.integers(0, 1000),
+)
+@settings(deadline=None)
+def test_the_first_item_of_the_list_that_was_not_read_is_predicted(later, foreign, lengths, seed):
+    random = np.random.default_rng(seed)
+    lists = np.full((len(lengths), 5), NO_ITEM, dtype=np.int32)
+    for row, length in enumerate(lengths):
+        lists[row, :length] = random.permutation(ITEMS)[:length]
+    count = np.arange(len(lengths))
+    table = ListTable(
+        count.astype(np.int32), count, count + 1, (0.0,), lists[:, None], lists[:, None].astype(np.float32), "",
+    )  # fmt: skip
+    histories = Sequences(np.zeros(len(count), np.int32), np.arange(len(count) + 1), count.astype(np.int32))
+    task = TeacherListsTask(TeacherListsSettings(later_items=later, foreign_items=foreign), ITEMS, table)
+    batch = task.training_batch(histories, count, 3, random)
+    of_state = np.split(
+        batch.targets.items.numpy(), np.flatnonzero(np.diff(batch.positions.numpy() // batch.items.shape[1])) + 1
+    )
+    for row, predicted in enumerate(of_state):
+        read = batch.items[row, 2 : int(batch.lengths[row])].tolist()
+        assert len(read) == len(predicted) - 1
+        assert len(set(read)) == len(read)
+        own = lists[row, : lengths[row]].tolist()
+        for place, item in enumerate(predicted.tolist()):
+            assert item == next(each for each in own if each not in read[:place])
+        if not foreign:
+            assert set(read) < set(own)
+            assert len(predicted) == len(own)
+
+
+def test_lists_are_read_as_the_teacher_wrote_them_unless_said_otherwise():
+    lists = np.array([[1, 2, 3], [4, 5, 6]])
+    for later, foreign in ((0.0, 0.0), (0.9, 0.0), (0.0, 0.9)):
+        task = TeacherListsTask(TeacherListsSettings(later_items=later, foreign_items=foreign), ITEMS)
+        pairs = [task._read_and_predicted(lists, np.random.default_rng(seed)) for seed in range(20)]
+        own = np.array([(read == lists).all() for read, _ in pairs])
+        assert own.all() if later == foreign == 0 else not own.all()
+        assert any((read[1] < 4).any() for read, _ in pairs) == (foreign > 0)
+
+
+@pytest.mark.parametrize("setting", ["later_items", "foreign_items"])
+@pytest.mark.parametrize("value", [-0.1, 1.0])
+def test_probabilities_out_of_range_are_refused(setting, value):
+    with pytest.raises(ValueError, match=f"{setting} must be at least 0 and below 1, not {value}"):
+        TeacherListsSettings(**{setting: value})
+
+
 def test_a_task_without_lists_trains_nothing(ring):
     with pytest.raises(ValueError, match="no lists to train on"):
-        TeacherListsTask(ITEMS).training_batch(ring.train, np.array([0]), 8, np.random.default_rng(0))
+        TeacherListsTask(TeacherListsSettings(), ITEMS).training_batch(
+            ring.train, np.array([0]), 8, np.random.default_rng(0)
+        )
 
 
 _LISTS = {
