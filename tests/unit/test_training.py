@@ -36,7 +36,8 @@ from ml.training.train import train
         pytest.param(GBCE, None, {"block": "sasrec", "separate_output_embedding": True}, marks=pytest.mark.slow),
         pytest.param(GBCE | {"negatives_drawn_for": "position"}, None, {}, marks=pytest.mark.slow),
         (GBCE, "svd", {}),
-        ({"name": "softmax"}, None, {}),
+        # as SASRec in test_models_learn.py
+        pytest.param({"name": "softmax"}, None, {}, marks=pytest.mark.slow),
     ],
 )
 def test_a_pattern_is_learnt(objective, codes, model):
