@@ -74,9 +74,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if any("::" in argument for argument in config.args):
         return
     markers = {marker for marker in ON_REQUEST if marker not in config.getoption("-m")}
-    left_out = [item for item in items if any(item.get_closest_marker(marker) for marker in markers)]
+    kept, left_out = [], []
+    for item in items:
+        (left_out if any(map(item.get_closest_marker, markers)) else kept).append(item)
     config.hook.pytest_deselected(items=left_out)
-    items[:] = [item for item in items if item not in left_out]
+    items[:] = kept
 
 
 # Machines differ, and so do their loads: an example that takes long is no failure. With the profile `thorough`, that of
