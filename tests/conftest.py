@@ -3,7 +3,6 @@
 Set before anything of the project is imported, because the asset graph is built from the recipes at import.
 """
 
-import dataclasses
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -13,6 +12,7 @@ import computed_once
 import hypothesis
 import pytest
 from costs import Costs
+from drawings import draw_nothing
 
 os.environ["RAW2RANK_RECIPES"] = str(Path(__file__).parent / "recipes")
 os.environ["GX_ANALYTICS_ENABLED"] = "false"
@@ -101,14 +101,7 @@ def draw_fewer_examples(items: list[pytest.Item]) -> None:
 @pytest.fixture
 def empty_drawings(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawings with titles and nothing inside, for tests of the page around them, which they make slow."""
-    from ml.reports.render.plots.drawing import Plot
-
-    render = Plot._render
-
-    def empty(plot: Plot, *given: object) -> bytes:
-        return render(dataclasses.replace(plot, draw=lambda figure, colours: None), *given)
-
-    monkeypatch.setattr(Plot, "_render", empty)
+    draw_nothing(monkeypatch)
 
 
 @pytest.fixture(scope="module")

@@ -53,6 +53,7 @@ ON_THE_PAGE = pytest.mark.slow
 PROVES_AGAIN = pytest.mark.slow
 
 
+@ON_THE_PAGE
 def test_where_nothing_has_changed_nothing_is_made(instance: dg.DagsterInstance) -> None:
     assert asked(instance) == set()
 
@@ -178,7 +179,7 @@ def test_code(instance, rebuilt, monkeypatch: pytest.MonkeyPatch, module: str, r
             [*SASREC, "models/tiny_fusion", "rankings/tiny_fusion", "evaluation/further_seeds", *REFITS, *LOADS],
             marks=ON_THE_PAGE,
         ),
-        (
+        pytest.param(
             "scikit-learn",
             [
                 "codes/svd",
@@ -189,6 +190,7 @@ def test_code(instance, rebuilt, monkeypatch: pytest.MonkeyPatch, module: str, r
                 "release/progress",
                 *REFITS,
             ],
+            marks=PROVES_AGAIN,
         ),
         pytest.param("dbt-core", ["staging/*", "intermediate/*", "marts/*"], marks=ON_THE_PAGE),
         pytest.param("msgspec", ["landing/*"], marks=PROVES_AGAIN),
