@@ -74,8 +74,8 @@ METHODS = {
 }
 
 
-# by every way of learning of the slow tests: `test_more_weight_more_goal` goes one of them to the same goal, and
-# `test_the_one_target_is_found` two
+# two goals by every way of learning: `test_more_weight_more_goal` goes one of them to the first goal, and
+# `test_the_one_target_is_found` two to what is known to come
 @pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
 def test_the_most_diverse_lists_are_found(method, student, popular_half, tmp_path):
@@ -89,7 +89,8 @@ def test_the_most_diverse_lists_are_found(method, student, popular_half, tmp_pat
     assert (np.sort(lists, axis=1)[:, 1:] != np.sort(lists, axis=1)[:, :-1]).all()
 
 
-@pytest.mark.parametrize("method", others_slow(METHODS, "reinforce"))
+@pytest.mark.slow
+@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
 def test_the_long_tail_is_found(method, student, popular_half, tmp_path):
     goal = goal_on("popularity", popular_half)
     recipe = toy_recipe(**method, accuracy_weight=0.0, goals=("popularity",))

@@ -34,7 +34,16 @@ def histories(training_set) -> Sequences:
     return training_set.histories("test")
 
 
-@pytest.fixture(scope="module", params=FACTORIES, ids=lambda factory: factory.name)
+# another one differs in a part that is tested by itself: how lists are merged, how a policy is trained
+ONCE_MORE = ("llm_query_in_turns", "aligned_by_reinforce")
+
+
+@pytest.fixture(
+    scope="module",
+    params=others_slow(
+        {one.name: one for one in FACTORIES}, *(one.name for one in FACTORIES if one.name not in ONCE_MORE)
+    ),
+)
 def factory(request) -> Factory:
     if not request.param.installed:
         needed = request.param.library or f"extra {request.param.extra!r}"
