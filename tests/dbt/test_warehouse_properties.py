@@ -153,15 +153,22 @@ def test_data_tests_of_cold_items_find_targets_out_of_place(compiled: CompiledPr
         )
 
 
-def test_leaving_the_last_one_out_is_leave_one_out(compiled: CompiledProject) -> None:
+LANDINGS = {
+    "dirty": dirty_landing(seed=2, users=30, reviews=200),
+    "divided": divided_landing(seed=8),
+    "ordered": ordered_landing(seed=9),
+}
+
+
+@pytest.mark.parametrize("landing", others_slow(LANDINGS, "divided", "ordered"))
+def test_leaving_the_last_one_out_is_leave_one_out(compiled: CompiledProject, landing: Landing) -> None:
     settings = replace(ALL_SETTINGS["hash"], validation_users=4)
-    for landing in (divided_landing(seed=8), ordered_landing(seed=9)):
-        found = []
-        for chosen in (settings, replace(settings, split="leave-last-k", last_items=1)):
-            with compiled.build(landing, chosen) as connection:
-                found.append(connection.execute("select * from warehouse.marts.splits").to_arrow_table())
-        assert found[0].equals(found[1])
-        assert set(found[0]["split"].to_pylist()) >= {"train", "test"}
+    found = []
+    for chosen in (settings, replace(settings, split="leave-last-k", last_items=1)):
+        with compiled.build(landing, chosen) as connection:
+            found.append(connection.execute("select * from warehouse.marts.splits").to_arrow_table())
+    assert found[0].equals(found[1])
+    assert set(found[0]["split"].to_pylist()) >= {"train", "test"}
 
 
 def test_the_marts_of_temporal_folds_are_those_of_their_last_fold(compiled: CompiledProject) -> None:
