@@ -122,7 +122,8 @@ def test_the_one_target_is_found(method, tmp_path):
 
 
 def test_weight_zero_does_not_lose_accuracy(student, popular_half, tmp_path):
-    result = align(toy_recipe(weights=(0.0,)), student, popular_half, DIVERSITY, tmp_path / "toy")
+    recipe = toy_recipe(weights=(0.0,), steps=20, validate_every=10)
+    result = align(recipe, student, popular_half, DIVERSITY, tmp_path / "toy")
     assert result.policies[0].ndcg >= result.student.ndcg
 
 
@@ -258,11 +259,11 @@ def test_training_stops_when_validation_does(student, popular_half, tmp_path):
 @pytest.mark.parametrize("start", ["student", "policy_before"])
 def test_what_a_policy_starts_from(start, student, popular_half, tmp_path):
     told = []
-    recipe = toy_recipe(start=start, weights=(2.0, 3.0), steps=40, validate_every=40)
+    recipe = toy_recipe(start=start, weights=(2.0, 3.0), steps=20, validate_every=20)
     align(recipe, student, popular_half, DIVERSITY, tmp_path / "toy", execution=AlignmentExecution(tell=told.append))
     first, best, second = told[0], max(told[:2], key=lambda record: record.validation_reward), told[2]
     before = first if start == "student" else best
-    assert best.step == 40
+    assert best.step == 20
     assert (second.validation_ndcg_at_10, second.validation_goal) == (
         before.validation_ndcg_at_10, before.validation_goal,
     )  # fmt: skip
@@ -308,7 +309,7 @@ def test_without_validation_users_the_last_weights_are_kept(student, popular_hal
 
 
 def test_where_all_lose_too_much_the_student_is_chosen(student, popular_half, tmp_path):
-    recipe = toy_recipe(weights=(5.0,), accuracy_weight=0.0, largest_loss=0.0, steps=60)
+    recipe = toy_recipe(weights=(5.0,), accuracy_weight=0.0, largest_loss=0.0, steps=20)
     result = align(recipe, student, popular_half, DIVERSITY, tmp_path / "toy")
     assert result.policies[0].ndcg < result.student.ndcg
     assert result.chosen is None
