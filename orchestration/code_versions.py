@@ -149,9 +149,9 @@ def _module(name: str) -> _Module:
 def _parsed(source: bytes) -> _Module:
     tree = _parse(source)
     tree.body = [node for node in tree.body if not _describes(node)]
-    nodes = list(ast.walk(tree))
+    nodes = _statements([tree])
     blocks = [node for node in nodes if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)]
-    for_types = {id(node) for block in blocks for part in block.body for node in ast.walk(part)}
+    for_types = {id(node) for block in blocks for node in _statements(block.body)}
     names: list[str] = []
     tops: set[str] = set()
     for node in nodes:
@@ -180,6 +180,19 @@ def _parse(source: bytes) -> ast.Module:
     finally:
         if collects:
             gc.enable()
+
+
+def _statements(nodes: Iterable[ast.AST]) -> list[ast.AST]:
+    """The nodes and all statements inside, without the expressions of these, in which nothing is imported."""
+    found, waiting = [], list(nodes)
+    while waiting:
+        node = waiting.pop()
+        found.append(node)
+        for name in ("body", "orelse", "finalbody", "handlers", "cases"):
+            inside = getattr(node, name, None)
+            # a condition and a lambda have one expression there
+            waiting.extend(inside if isinstance(inside, list) else [])
+    return found
 
 
 def _describes(node: ast.stmt) -> bool:

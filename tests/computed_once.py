@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from copy import copy
 from functools import cache
+from operator import is_not
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,6 +19,8 @@ def remember() -> None:
         remember_dagster()
     if "threadpoolctl" in sys.modules:
         remember_native_libraries()
+    if "orchestration.contracts.results" in sys.modules:
+        remember_great_expectations()
 
 
 def remember_native_libraries() -> None:
@@ -34,6 +38,39 @@ def remember_native_libraries() -> None:
         self.lib_controllers = list(found[modules])
 
     ThreadpoolController._load_libraries = known
+
+
+def remember_great_expectations() -> None:
+    """Let the configuration of an expectation be made once, as long as its fields stay the same objects.
+
+    It is asked for hundreds of times in each validation, and made by pydantic of all fields. Great Expectations is
+    imported where something is validated first, and not before.
+    """
+    from orchestration.contracts import results
+
+    context = results._context
+
+    @cache
+    def with_configurations_remembered() -> Any:
+        from great_expectations.expectations.expectation import Expectation
+
+        make = Expectation.configuration.fget
+        known: dict[int, tuple[Any, tuple, Any]] = {}
+
+        def configuration(self: Any) -> Any:
+            fields = tuple(vars(self).values())
+            # the expectation is held, so that its id is of no other one
+            found = known.get(id(self))
+            if found is None or len(found[1]) != len(fields) or any(map(is_not, found[1], fields)):
+                found = known[id(self)] = self, fields, make(self)
+            made = copy(found[2])
+            made.kwargs = dict(made.kwargs)
+            return made
+
+        Expectation.configuration = property(configuration)
+        return context()
+
+    results._context = with_configurations_remembered
 
 
 def remember_dagster() -> None:

@@ -3,7 +3,6 @@
 Set before anything of the project is imported, because the asset graph is built from the recipes at import.
 """
 
-import dataclasses
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -13,6 +12,7 @@ import computed_once
 import hypothesis
 import pytest
 from costs import Costs
+from drawings import draw_nothing
 
 os.environ["RAW2RANK_RECIPES"] = str(Path(__file__).parent / "recipes")
 os.environ["GX_ANALYTICS_ENABLED"] = "false"
@@ -74,9 +74,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if any("::" in argument for argument in config.args):
         return
     markers = {marker for marker in ON_REQUEST if marker not in config.getoption("-m")}
-    left_out = [item for item in items if any(item.get_closest_marker(marker) for marker in markers)]
+    kept, left_out = [], []
+    for item in items:
+        (left_out if any(map(item.get_closest_marker, markers)) else kept).append(item)
     config.hook.pytest_deselected(items=left_out)
-    items[:] = [item for item in items if item not in left_out]
+    items[:] = kept
 
 
 # Machines differ, and so do their loads: an example that takes long is no failure. With the profile `thorough`, that of
@@ -99,14 +101,7 @@ def draw_fewer_examples(items: list[pytest.Item]) -> None:
 @pytest.fixture
 def empty_drawings(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawings with titles and nothing inside, for tests of the page around them, which they make slow."""
-    from ml.reports.render.plots.drawing import Plot
-
-    render = Plot._render
-
-    def empty(plot: Plot, *given: object) -> bytes:
-        return render(dataclasses.replace(plot, draw=lambda figure, colours: None), *given)
-
-    monkeypatch.setattr(Plot, "_render", empty)
+    draw_nothing(monkeypatch)
 
 
 @pytest.fixture(scope="module")

@@ -168,21 +168,32 @@ def _context() -> Any:
     return context
 
 
+@functools.cache
+def _batches(name: str) -> tuple[Any, Any]:
+    """Where the frames of a contract are given to Great Expectations, and their batches.
+
+    Made once: the context writes its whole configuration down each time a source is added or deleted, which takes as
+    long as holding a small frame against its contract.
+    """
+    source = _context().data_sources.add_pandas(name)
+    return source, source.add_dataframe_asset(name).add_batch_definition_whole_dataframe("all")
+
+
 def _run_suite(contract: Contract, rules: list[Rule], frame: pd.DataFrame, now: float) -> Any:
-    context = _context()
+    source, batches = _batches(contract.name)
     import great_expectations as gx
 
     # not add_expectation_configuration: it replaces an expectation of the same type on the same column
     suite = gx.ExpectationSuite(contract.name, expectations=[_expectation(contract, r, now) for r in rules])
-    source = context.data_sources.add_pandas(contract.name)
     try:
-        batches = source.add_dataframe_asset(contract.name).add_batch_definition_whole_dataframe("all")
         batch = batches.get_batch({"dataframe": frame})
         # BASIC counts and gives a few values; SUMMARY with index columns takes 40 s a million unexpected rows
         basic = {"result_format": "BASIC", "partial_unexpected_count": EXAMPLES}
         return batch.validate(suite, result_format=basic)
     finally:
-        context.data_sources.delete(contract.name)  # or the context would keep the frame
+        kept = source.get_execution_engine().batch_manager
+        kept.reset_batch_cache()
+        kept.batch_data_cache.clear()  # of which the frame is one
 
 
 def _expectation(contract: Contract, rule: Rule, now: float) -> Any:

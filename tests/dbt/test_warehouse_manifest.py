@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from warehouse_dbt import PROJECT, DbtRun
+from warehouse_dbt import JUDGED, PROJECT, DbtRun, parsed
 
 LAYERS = {
     "staging": {"stg_reviews", "stg_metadata", "stg_rejects", "stg_files", "stg_review_files"},
@@ -36,6 +36,26 @@ def data_tests(build: DbtRun, unique_id: str) -> list[dict]:
         for node in build.manifest["nodes"].values()
         if node["resource_type"] == "test" and node.get("attached_node") == unique_id
     ]
+
+
+@pytest.mark.slow
+def test_one_model_is_materialized_by_a_setting_and_nothing_else_depends_on_one() -> None:
+    """What the tests that go on from one parsed project take for granted."""
+    cleaned, plain = (_without_the_clock(parsed(any_rule).to_dict()) for any_rule in (True, False))
+    one, other = cleaned["nodes"].pop(JUDGED), plain["nodes"].pop(JUDGED)
+    assert one["config"].pop("materialized") == "table"
+    assert other["config"].pop("materialized") == "view"
+    # the rest are other forms of the same
+    forms = {"config_call_dict", "unrendered_config", "depends_on"}
+    assert {name: one[name] for name in one.keys() - forms} == {name: other[name] for name in other.keys() - forms}
+    for section in ("nodes", "sources", "macros", "exposures", "unit_tests", "groups", "docs"):
+        assert cleaned[section] == plain[section], section
+
+
+def _without_the_clock(value: object):
+    if isinstance(value, dict):
+        return {name: _without_the_clock(inner) for name, inner in value.items() if name != "created_at"}
+    return [_without_the_clock(inner) for inner in value] if isinstance(value, list) else value
 
 
 def test_every_group_has_an_owner(build: DbtRun) -> None:

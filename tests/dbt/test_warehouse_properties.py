@@ -58,7 +58,8 @@ ALL_SETTINGS = {
     ),
     "cold-items-all": Settings(k_core=2, split="cold-items", seed=1, validation_users=0, cold_items=0.15),
 }
-EVERY_SETTINGS = pytest.mark.parametrize("settings", ALL_SETTINGS.values(), ids=ALL_SETTINGS)
+# one of each split, with cleaning and without; the slow tests have the others
+EVERY_SPLIT = ("hash", "file", "global-temporal-dates", "cold-items", "leave-last-k")
 
 
 def assert_marts_are_expected(compiled: CompiledProject, landing: Landing, settings: Settings) -> None:
@@ -71,7 +72,7 @@ def assert_marts_are_expected(compiled: CompiledProject, landing: Landing, setti
                 assert row == pytest.approx(expected_row), mart
 
 
-@EVERY_SETTINGS
+@pytest.mark.parametrize("settings", others_slow(ALL_SETTINGS, *EVERY_SPLIT))
 def test_marts_are_what_plain_python_makes_of_the_dump(compiled: CompiledProject, settings: Settings) -> None:
     for seed in (0, 2):
         assert_marts_are_expected(compiled, dirty_landing(seed, users=10 + 9 * seed, reviews=60 + 150 * seed), settings)
@@ -152,15 +153,22 @@ def test_data_tests_of_cold_items_find_targets_out_of_place(compiled: CompiledPr
         )
 
 
-def test_leaving_the_last_one_out_is_leave_one_out(compiled: CompiledProject) -> None:
+LANDINGS = {
+    "dirty": dirty_landing(seed=2, users=30, reviews=200),
+    "divided": divided_landing(seed=8),
+    "ordered": ordered_landing(seed=9),
+}
+
+
+@pytest.mark.parametrize("landing", others_slow(LANDINGS, "divided", "ordered"))
+def test_leaving_the_last_one_out_is_leave_one_out(compiled: CompiledProject, landing: Landing) -> None:
     settings = replace(ALL_SETTINGS["hash"], validation_users=4)
-    for landing in (dirty_landing(seed=2, users=30, reviews=200), divided_landing(seed=8), ordered_landing(seed=9)):
-        found = []
-        for chosen in (settings, replace(settings, split="leave-last-k", last_items=1)):
-            with compiled.build(landing, chosen) as connection:
-                found.append(connection.execute("select * from warehouse.marts.splits").to_arrow_table())
-        assert found[0].equals(found[1])
-        assert set(found[0]["split"].to_pylist()) >= {"train", "test"}
+    found = []
+    for chosen in (settings, replace(settings, split="leave-last-k", last_items=1)):
+        with compiled.build(landing, chosen) as connection:
+            found.append(connection.execute("select * from warehouse.marts.splits").to_arrow_table())
+    assert found[0].equals(found[1])
+    assert set(found[0]["split"].to_pylist()) >= {"train", "test"}
 
 
 def test_the_marts_of_temporal_folds_are_those_of_their_last_fold(compiled: CompiledProject) -> None:
@@ -208,7 +216,7 @@ def test_global_temporal_without_times_is_refused(compiled: CompiledProject) -> 
         compiled.build(ordered_landing(seed=9), ALL_SETTINGS["global-temporal"])
 
 
-@pytest.mark.parametrize("settings", others_slow(ALL_SETTINGS, "file", "hash", "leave-last-k", "cold-items"))
+@pytest.mark.parametrize("settings", others_slow(ALL_SETTINGS, "file", "leave-last-k"))
 def test_order_of_files_and_lines_matters_under_the_rule_file_alone(
     compiled: CompiledProject, settings: Settings
 ) -> None:
@@ -320,7 +328,7 @@ def table_of_edges(connection: duckdb.DuckDBPyConnection, name: str, edges: list
 
 @pytest.mark.parametrize(
     ("users_need", "items_need"),
-    [(3, 2), (0, 3), (4, 0), *(pytest.param(*few, marks=pytest.mark.slow) for few in [(2, 2), (3, 3), (1, 4)])],
+    [(3, 2), *(pytest.param(*few, marks=pytest.mark.slow) for few in [(0, 3), (4, 0), (2, 2), (3, 3), (1, 4)])],
 )
 def test_k_core_is_what_peeling_by_hand_leaves(compiled: CompiledProject, users_need: int, items_need: int) -> None:
     settings = Settings(k_core_users=users_need, k_core_items=items_need)
@@ -337,7 +345,7 @@ def test_k_core_is_what_peeling_by_hand_leaves(compiled: CompiledProject, users_
 CORE = ["run", "--select", "int_core_nodes", "int_interactions_core"]
 
 
-@pytest.mark.parametrize(("users_need", "items_need"), [(2, 4), (0, 3)])
+@pytest.mark.parametrize(("users_need", "items_need"), [(2, 4), pytest.param(0, 3, marks=pytest.mark.slow)])
 def test_k_core_on_disk_is_the_same(tmp_path: Path, users_need: int, items_need: int) -> None:
     edges = multigraphs(users_need, items_need)
     with duckdb.connect(str(tmp_path / "warehouse.duckdb")) as connection:
@@ -391,26 +399,35 @@ NO_BOUNDARY = "must be a number between 0 and 1, such as '0.8', or an ISO date s
             {"split": "leave-last-k", "last_items": 0},
             "the variable last_items must be a whole number of 1 or more, not '0'",
         ),
-        ({"split": "leave-last-k", "last_items": "all"}, f"the variable last_items {NO_WHOLE_NUMBER} 'all'"),
         ({"k_core": -1}, f"the variable k_core {NO_WHOLE_NUMBER} '-1'"),
         ({"k_core_items": -2}, "the variable k_core_items must be a whole number of 0 or more, or -1 to be as k_core"),
-        ({"k_core": 2, "k_core_rows_in_memory": "all"}, f"the variable k_core_rows_in_memory {NO_WHOLE_NUMBER} 'all'"),
-        ({"validation_users": "all"}, f"the variable validation_users {NO_WHOLE_NUMBER} 'all'"),
-        ({"min_history": 1.5}, f"the variable min_history {NO_WHOLE_NUMBER} '1.5'"),
         ({"min_rating": "good"}, "the variable min_rating must be a number of 0 or more, not 'good'"),
         ({"verified_only": "maybe"}, "the variable verified_only must be true or false, not 'maybe'"),
-        ({"first_interaction_only": 1}, "the variable first_interaction_only must be true or false, not '1'"),
         ({"from_date": "2014-02-29"}, f"the variable from_date {NO_DATE} '2014-02-29'"),
-        ({"until_date": "yesterday"}, f"the variable until_date {NO_DATE} 'yesterday'"),
         (
             {"from_date": "2014-02-02", "until_date": "2014-02-02"},
             "the variable from_date must be before until_date, not '2014-02-02' and '2014-02-02'",
         ),
         ({"test_from": "1"}, f"the variable test_from {NO_BOUNDARY} '1'"),
-        ({"validation_from": "0.0"}, f"the variable validation_from {NO_BOUNDARY} '0.0'"),
         (
             {"validation_from": "0.9", "test_from": "0.8"},
             "the variable validation_from must be before test_from, not '0.9' and '0.8'",
+        ),
+        # of other variables, by the same macros
+        *(
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in [
+                ({"split": "leave-last-k", "last_items": "all"}, f"the variable last_items {NO_WHOLE_NUMBER} 'all'"),
+                (
+                    {"k_core": 2, "k_core_rows_in_memory": "all"},
+                    f"the variable k_core_rows_in_memory {NO_WHOLE_NUMBER} 'all'",
+                ),
+                ({"validation_users": "all"}, f"the variable validation_users {NO_WHOLE_NUMBER} 'all'"),
+                ({"min_history": 1.5}, f"the variable min_history {NO_WHOLE_NUMBER} '1.5'"),
+                ({"first_interaction_only": 1}, "the variable first_interaction_only must be true or false, not '1'"),
+                ({"until_date": "yesterday"}, f"the variable until_date {NO_DATE} 'yesterday'"),
+                ({"validation_from": "0.0"}, f"the variable validation_from {NO_BOUNDARY} '0.0'"),
+            ]
         ),
     ],
 )

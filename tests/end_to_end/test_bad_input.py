@@ -7,6 +7,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from costs import others_slow
 from workbench import Workbench, write_small_dump
 
 
@@ -54,16 +55,17 @@ def test_a_folder_that_does_not_exist(bench: Workbench) -> None:
     assert not [*(bench.home / "datasets").glob("*.toml"), *(bench.home / "datasets").glob("*.json")]
 
 
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        (b"", ["Small.json.gz"]),
-        (gzip.compress(b""), ["Small.json.gz"]),
-        (b"PK\x03\x04 and so on\n", ["Small.json.gz", "zip archive"]),
-    ],
-    ids=["nothing", "gzip of nothing", "not gzip"],
-)
-def test_a_file_that_cannot_be_read(bench: Workbench, content: bytes, words: list[str]) -> None:
+UNREADABLE = {
+    "nothing": (b"", ["Small.json.gz"]),
+    "gzip of nothing": (gzip.compress(b""), ["Small.json.gz"]),
+    "not gzip": (b"PK\x03\x04 and so on\n", ["Small.json.gz", "zip archive"]),
+}
+
+
+# each sentence is tested in tests/unit/test_landing.py and test_text_stream.py
+@pytest.mark.parametrize("case", others_slow(UNREADABLE, "not gzip"))
+def test_a_file_that_cannot_be_read(bench: Workbench, case: tuple[bytes, list[str]]) -> None:
+    content, words = case
     (bench.dumps / "Small.json.gz").write_bytes(content)
     code, said = bench.run()
     assert_stopped(bench, code, said, *words)
@@ -121,7 +123,7 @@ def _cut_short(path: Path) -> None:
     path.write_bytes(b"")
 
 
-@pytest.mark.parametrize("damage", [_gone, _cut_short])
+@pytest.mark.parametrize("damage", others_slow({"gone": _gone, "cut short": _cut_short}, "gone"))
 def test_a_dump_that_is_lost_between_the_look_at_it_and_its_landing(
     bench: Workbench, damage: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:

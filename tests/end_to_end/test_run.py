@@ -41,6 +41,8 @@ def audits(bench: Workbench) -> dict[str, Audit]:
     return {name: Audit.from_json(json.loads(bench.lake("audits", f"{name}.json").read_text())) for name in AUDITS}
 
 
+# drawings are tested in tests/unit/test_plots.py and test_report.py, and a whole run of the slow tests draws its own
+@pytest.mark.usefixtures("empty_drawings")
 def test_from_dump_to_leaderboard(bench: Workbench) -> None:
     write_small_dump(bench.dumps)
     code, said = bench.run()
@@ -133,7 +135,6 @@ def test_the_rules_are_judged_by_what_the_run_has_found(bench: Workbench) -> Non
     assert (docs / "marts" / "statistics.html").is_file()
 
 
-# the report of the first run was drawn
 @pytest.mark.usefixtures("empty_drawings")
 def test_fewer_recipes_with_more_seeds_train_nothing_again(bench: Workbench) -> None:
     before = bench.materializations()

@@ -49,8 +49,11 @@ from orchestration.resources import DEFAULTS, Settings
 
 # `make test` makes the row of docs/what_reruns.md, in test_what_reruns.py
 ON_THE_PAGE = pytest.mark.slow
+# another one goes the same way
+PROVES_AGAIN = pytest.mark.slow
 
 
+@ON_THE_PAGE
 def test_where_nothing_has_changed_nothing_is_made(instance: dg.DagsterInstance) -> None:
     assert asked(instance) == set()
 
@@ -81,12 +84,12 @@ def test_a_price_by_the_content_that_it_changes(home: Path, instance: dg.Dagster
     ("setting", "roots"),
     [
         ({"k_core": 4}, ["settings/dataset"]),
-        ({"seed": 1}, ["settings/dataset", "settings/training"]),
+        pytest.param({"seed": 1}, ["settings/dataset", "settings/training"], marks=PROVES_AGAIN),
         pytest.param({"fit_on": "train+validation"}, ["settings/fit"], marks=ON_THE_PAGE),
         pytest.param({"seeds": 2}, ["settings/seeds"], marks=ON_THE_PAGE),
         ({"audit_model": "tiny_softmax"}, ["settings/audits"]),
         ({"device": "auto"}, []),
-        ({"threads": 2}, []),
+        pytest.param({"threads": 2}, [], marks=ON_THE_PAGE),
     ],
 )
 def test_a_setting(instance: dg.DagsterInstance, setting: dict, roots: list[str]) -> None:
@@ -102,12 +105,12 @@ def test_a_setting(instance: dg.DagsterInstance, setting: dict, roots: list[str]
 @pytest.mark.parametrize(
     ("setting", "roots"),
     [
-        ("k_core = 4", ["settings/dataset"]),
+        pytest.param("k_core = 4", ["settings/dataset"], marks=ON_THE_PAGE),
         ("seed = 1", ["settings/dataset", "settings/training"]),
         ('fit_on = "train+validation"', ["settings/fit"]),
-        ("seeds = 2", ["settings/seeds"]),
+        pytest.param("seeds = 2", ["settings/seeds"], marks=PROVES_AGAIN),
         ('recipes = ["quick"]\nk_core = 5', []),
-        ("threads = 2", []),
+        pytest.param("threads = 2", [], marks=ON_THE_PAGE),
     ],
 )
 def test_a_setting_in_the_file_of_the_dataset(instance: dg.DagsterInstance, setting: str, roots: list[str]) -> None:
@@ -154,13 +157,13 @@ SASREC = ["models/tiny_softmax", "models/tiny_recjpq"]
         pytest.param("ml.baselines.repeat_last", ["baselines/repeat_last", *REFITS], marks=ON_THE_PAGE),
         ("ml.codes.svd", ["codes/svd", *REFITS]),
         pytest.param("ml.models.sasrec", [*SASREC, *REFITS, *LOADS], marks=ON_THE_PAGE),
-        ("ml.audits.ties", ["audits/ties"]),
+        pytest.param("ml.audits.ties", ["audits/ties"], marks=PROVES_AGAIN),
         pytest.param(
             *("ml.evaluation.slices", ["evaluation/slices", "evaluation/what_helps", "release/decision"]),
             marks=ON_THE_PAGE,
         ),
         pytest.param("ml.reports.render.html", [REPORT], marks=ON_THE_PAGE),
-        ("ml.data.drift.acceptance", ["marts/accepted"]),
+        pytest.param("ml.data.drift.acceptance", ["marts/accepted"], marks=PROVES_AGAIN),
     ],
 )
 def test_code(instance, rebuilt, monkeypatch: pytest.MonkeyPatch, module: str, roots: list[str]) -> None:
@@ -176,7 +179,7 @@ def test_code(instance, rebuilt, monkeypatch: pytest.MonkeyPatch, module: str, r
             [*SASREC, "models/tiny_fusion", "rankings/tiny_fusion", "evaluation/further_seeds", *REFITS, *LOADS],
             marks=ON_THE_PAGE,
         ),
-        (
+        pytest.param(
             "scikit-learn",
             [
                 "codes/svd",
@@ -187,10 +190,11 @@ def test_code(instance, rebuilt, monkeypatch: pytest.MonkeyPatch, module: str, r
                 "release/progress",
                 *REFITS,
             ],
+            marks=PROVES_AGAIN,
         ),
         pytest.param("dbt-core", ["staging/*", "intermediate/*", "marts/*"], marks=ON_THE_PAGE),
-        ("msgspec", ["landing/*"]),
-        ("great-expectations", [REPORT]),
+        pytest.param("msgspec", ["landing/*"], marks=PROVES_AGAIN),
+        pytest.param("great-expectations", [REPORT], marks=PROVES_AGAIN),
         pytest.param("tqdm", [], marks=ON_THE_PAGE),
     ],
 )
@@ -261,9 +265,9 @@ def test_a_contract(instance, rebuilt, monkeypatch: pytest.MonkeyPatch) -> None:
     ("section", "name", "roots"),
     [
         ("nodes", "model.raw2rank.int_split_boundaries", ["intermediate/int_split_boundaries"]),
-        pytest.param("macros", "macro.raw2rank.plain_price", ["staging/stg_metadata"], marks=pytest.mark.slow),
+        pytest.param("macros", "macro.raw2rank.plain_price", ["staging/stg_metadata"], marks=PROVES_AGAIN),
         # called by another macro
-        ("macros", "macro.raw2rank.windows_1252", ["staging/stg_metadata"]),
+        pytest.param("macros", "macro.raw2rank.windows_1252", ["staging/stg_metadata"], marks=PROVES_AGAIN),
         # called by a materialization
         (
             "macros",

@@ -233,7 +233,7 @@ def test_items_that_are_gone_are_left_out_of_the_lists_of_the_champion(shop: Sho
     assert found.metrics["champion"]["ndcg@10"] > 0.5
 
 
-@pytest.mark.parametrize("worse", ["most_popular", "random", "repeat_last"])
+@pytest.mark.parametrize("worse", others_slow(["most_popular", "random", "repeat_last"], "repeat_last"))
 def test_a_planted_worse_candidate_is_never_promoted(shop: Shop, worse: str) -> None:
     shop.night(sessions())
     found = shop.night(sessions(seed=1), worse, release=worse)
@@ -359,7 +359,7 @@ def test_by_hand_a_refused_candidate_is_promoted_and_taken_back(shop: Shop) -> N
         promote(shop.paths, "ffffffff")
 
 
-@pytest.mark.parametrize("gone", ["link", "champion", "all"])
+@pytest.mark.parametrize("gone", others_slow(["link", "champion", "all"], "champion"))
 def test_a_champion_that_somebody_removed_is_noticed_and_there_is_one_after_the_next_run(shop: Shop, gone: str) -> None:
     shop.night(sessions())
     before, keys = raw2rank.load(shop.paths.champion).digests, {asset.key for asset in release_assets}

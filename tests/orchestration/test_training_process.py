@@ -15,6 +15,7 @@ from typing import Any
 import dagster as dg
 import numpy as np
 import pytest
+from costs import others_slow
 
 from ml.data.sequences import Sequences
 from ml.data.training_set import TrainingSet
@@ -176,7 +177,8 @@ def test_several_processes_share_the_work(paths: DatasetPaths) -> None:
     assert told["epochs"] == 2
 
 
-@pytest.mark.parametrize("process", ["in_process", "subprocess"])
+# how a process that fails is told is tested in test_trainings.py, too
+@pytest.mark.parametrize("process", others_slow(["in_process", "subprocess"], "in_process"))
 def test_what_went_wrong_is_told_in_the_words_of_the_training(paths: DatasetPaths, process: str) -> None:
     folder = paths.asset("training_sets", "sequences")
     training_set = made_up()

@@ -80,7 +80,7 @@ def paths(today: TrainingSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     return paths
 
 
-def test_both_ways_of_training_start_from_the_champion_and_give_the_same_weights(paths: DatasetPaths) -> None:
+def test_a_model_starts_from_the_champion(paths: DatasetPaths) -> None:
     _settings(paths, {"fit_on": "train", "warm_start": "champion"})
     recipe, folder = recipes()["tiny_softmax"], paths.asset("models", "tiny_softmax")
     told: list[str] = []
@@ -93,7 +93,17 @@ def test_both_ways_of_training_start_from_the_champion_and_give_the_same_weights
     }  # fmt: skip
     assert told[0].startswith(f"started from the weights of {release}: epoch 1")
     assert facts_of_trained(folder)["started from"] == release
+    # a process of its own is given the same start, as the slow test sees
+    command = models._command(recipe, paths, OPTIONS)
+    assert Path(command[command.index("--start") + 1]).exists()
 
+
+@pytest.mark.slow
+def test_a_training_in_a_process_of_its_own_starts_from_the_champion_with_the_same_weights(paths: DatasetPaths) -> None:
+    _settings(paths, {"fit_on": "train", "warm_start": "champion"})
+    recipe, folder = recipes()["tiny_softmax"], paths.asset("models", "tiny_softmax")
+    models._train_here(recipe, paths, OPTIONS, lambda _: None)
+    here = SequentialRecommender.load(folder)
     written = (folder / "config.json").read_bytes()
     command = models._command(recipe, paths, OPTIONS)
     ran = subprocess.run([*command, "--quiet"], cwd=REPOSITORY, capture_output=True, text=True, check=False)

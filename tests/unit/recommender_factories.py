@@ -652,6 +652,16 @@ FACTORIES: list[Factory] = [
     Factory("llm_rerank", _create_prompted_reranking, _load_prompted_reranking),
 ]
 
+# all that are no sequential models, and of those one of each way to read items, to train and to rank: for what does not
+# depend on the network
+OF_EVERY_KIND = [
+    *BASELINES,
+    *("sasrec", "sasrec_text", "gsasrec_recjpq", "gru4rec", "bert4rec", "cafe", "recformer", "caser", "tisasrec"),
+    *("fpmc", "mf_bpr", "item_codes_tree", "tiger", "gptrec_codes", "gptrec_next_k", "gptrec_student"),
+    *("unisrec_pretrained", "fusion", "fusion_refit", *(f"reranked_by_{method}" for method in _RERANKED)),
+    *("aligned_by_ppo", "llm_query_weighted", "llm_rerank"),
+]
+
 _WORDS = ["steel", "brass", "copper", "drill", "saw", "hose", "valve", "wire", "tape", "glove", "bolt"]
 
 

@@ -58,6 +58,14 @@ def mean_measure(goal: GoalOnData, lists: np.ndarray, training_set: TrainingSet)
     return float(goal.measure(lists, training_set.histories("train")).mean())
 
 
+def without_validation_users(training_set: TrainingSet) -> TrainingSet:
+    return replace(
+        training_set,
+        validation_users=training_set.validation_users[:0],
+        validation_targets=training_set.validation_targets[:0],
+    )
+
+
 # with steps until the best lists are found, and room to spare
 METHODS = {
     "ppo": {"method": "ppo", "steps": 120},
@@ -66,8 +74,10 @@ METHODS = {
 }
 
 
-# by every way of learning of the slow tests; `test_the_one_target_is_found` goes two of them
-@pytest.mark.parametrize("method", others_slow(METHODS, "reinforce"))
+# two goals by every way of learning: `test_more_weight_more_goal` goes one of them to the first goal, and
+# `test_the_one_target_is_found` two to what is known to come
+@pytest.mark.slow
+@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
 def test_the_most_diverse_lists_are_found(method, student, popular_half, tmp_path):
     before = lists_of(student, popular_half)
     assert (before < 6).all()  # no diversity to begin with
@@ -79,7 +89,8 @@ def test_the_most_diverse_lists_are_found(method, student, popular_half, tmp_pat
     assert (np.sort(lists, axis=1)[:, 1:] != np.sort(lists, axis=1)[:, :-1]).all()
 
 
-@pytest.mark.parametrize("method", others_slow(METHODS, "reinforce"))
+@pytest.mark.slow
+@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
 def test_the_long_tail_is_found(method, student, popular_half, tmp_path):
     goal = goal_on("popularity", popular_half)
     recipe = toy_recipe(**method, accuracy_weight=0.0, goals=("popularity",))
@@ -111,7 +122,8 @@ def test_the_one_target_is_found(method, tmp_path):
 
 
 def test_weight_zero_does_not_lose_accuracy(student, popular_half, tmp_path):
-    result = align(toy_recipe(weights=(0.0,)), student, popular_half, DIVERSITY, tmp_path / "toy")
+    recipe = toy_recipe(weights=(0.0,), steps=20, validate_every=10)
+    result = align(recipe, student, popular_half, DIVERSITY, tmp_path / "toy")
     assert result.policies[0].ndcg >= result.student.ndcg
 
 
@@ -183,7 +195,14 @@ class Killed(Exception):
     """Stands for the end of a process."""
 
 
-@pytest.mark.parametrize(("method", "value"), [("ppo", "linear"), ("ppo", "gpt"), ("reinforce", "linear")])
+@pytest.mark.parametrize(
+    ("method", "value"),
+    # with all that is taken up again: the policy, a value network of its own, and their optimisers
+    [
+        ("ppo", "gpt"),
+        *(pytest.param(*pair, marks=pytest.mark.slow) for pair in [("ppo", "linear"), ("reinforce", "linear")]),
+    ],
+)
 def test_a_killed_alignment_ends_with_the_same_policies(method, value, student, popular_half, tmp_path):
     recipe = toy_recipe(method=method, value=value, weights=(0.5, 2.0), steps=6, validate_every=2, batch_size=8)
     align(recipe, student, popular_half, DIVERSITY, tmp_path / "whole")
@@ -240,11 +259,11 @@ def test_training_stops_when_validation_does(student, popular_half, tmp_path):
 @pytest.mark.parametrize("start", ["student", "policy_before"])
 def test_what_a_policy_starts_from(start, student, popular_half, tmp_path):
     told = []
-    recipe = toy_recipe(start=start, weights=(2.0, 3.0), steps=40, validate_every=40)
+    recipe = toy_recipe(start=start, weights=(2.0, 3.0), steps=20, validate_every=20)
     align(recipe, student, popular_half, DIVERSITY, tmp_path / "toy", execution=AlignmentExecution(tell=told.append))
     first, best, second = told[0], max(told[:2], key=lambda record: record.validation_reward), told[2]
     before = first if start == "student" else best
-    assert best.step == 40
+    assert best.step == 20
     assert (second.validation_ndcg_at_10, second.validation_goal) == (
         before.validation_ndcg_at_10, before.validation_goal,
     )  # fmt: skip
@@ -259,10 +278,12 @@ def test_the_student_is_left_as_it_is(student, popular_half, tmp_path):
 
 
 def test_equal_seeds_equal_policies(student, popular_half, tmp_path):
-    recipe = toy_recipe(steps=40, validate_every=40, weights=(5.0,))
+    # without validation users the last weights are kept, so that a few steps are enough
+    training_set = without_validation_users(popular_half)
+    recipe = toy_recipe(steps=4, batch_size=8, weights=(5.0,))
     found = []
     for name, seed in (("one", 0), ("two", 0), ("three", 1)):
-        result = align(recipe, student, popular_half, DIVERSITY, tmp_path / name, seed=seed)
+        result = align(recipe, student, training_set, DIVERSITY, tmp_path / name, seed=seed)
         torch.manual_seed(5)  # nothing outside counts
         found.append(read_alignment(result.folder)["policies"][0]["weights_digest"])
     assert found[0] == found[1] != found[2]
@@ -278,20 +299,17 @@ def test_test_targets_are_not_read(student, popular_half, tmp_path):
 
 
 def test_without_validation_users_the_last_weights_are_kept(student, popular_half, tmp_path):
-    none = replace(
-        popular_half,
-        validation_users=popular_half.validation_users[:0],
-        validation_targets=popular_half.validation_targets[:0],
-    )
-    result = align(toy_recipe(weights=(0.0, 2.0, 3.0), steps=20), student, none, DIVERSITY, tmp_path / "toy")
+    none = without_validation_users(popular_half)
+    recipe = toy_recipe(weights=(0.0, 2.0, 3.0), steps=5, batch_size=8)
+    result = align(recipe, student, none, DIVERSITY, tmp_path / "toy")
     described = read_alignment(result.folder)
-    assert [policy["step"] for policy in described["policies"]] == [20, 20, 20]
+    assert [policy["step"] for policy in described["policies"]] == [5, 5, 5]
     assert result.chosen == 2.0
     assert result.student == Candidate(None, None, None)
 
 
 def test_where_all_lose_too_much_the_student_is_chosen(student, popular_half, tmp_path):
-    recipe = toy_recipe(weights=(5.0,), accuracy_weight=0.0, largest_loss=0.0, steps=60)
+    recipe = toy_recipe(weights=(5.0,), accuracy_weight=0.0, largest_loss=0.0, steps=20)
     result = align(recipe, student, popular_half, DIVERSITY, tmp_path / "toy")
     assert result.policies[0].ndcg < result.student.ndcg
     assert result.chosen is None

@@ -230,8 +230,8 @@ def test_the_mean_state_leaves_padding_out():
 
 @pytest.mark.parametrize("method", METHODS)
 def test_without_weight_it_is_the_plain_training(method):
-    training_set = ring_training_set(users=60)
-    training = {"max_epochs": 3, "patience": 3}
+    training_set = ring_training_set(users=30)
+    training = {"max_epochs": 1, "patience": 1}
     plain = fitted(toy_recipe(training=training), training_set)
     contrasted = fitted(toy_recipe(training=training, contrast=METHODS[method] | {"weight": 0.0}), training_set)
     for name, weights in plain.model.state_dict().items():
@@ -240,7 +240,9 @@ def test_without_weight_it_is_the_plain_training(method):
     assert not torch.equal(plain.model.input_embedding.weight, weighed.model.input_embedding.weight)
 
 
-@pytest.mark.parametrize("method", others_slow(METHODS.keys(), "augmentations"))
+# that the views are learned from is tested below
+@pytest.mark.slow
+@pytest.mark.parametrize("method", METHODS)
 def test_the_pattern_is_learnt_with_it_too(method):
     recommender = fitted(toy_recipe(contrast=METHODS[method] | {"weight": 0.05}), ring_training_set())
     assert recommender.best_validation_ndcg_at_10 > 0.9
@@ -270,7 +272,8 @@ def test_views_of_one_history_are_found_among_others_more_often():
     assert loss(METHODS[method] | {"weight": 1.0}) < loss(None) - 0.2
 
 
-@pytest.mark.parametrize("method", METHODS)
+# the intents draw most: views, and clusters of every epoch
+@pytest.mark.parametrize("method", others_slow(METHODS.keys(), "intents"))
 def test_killed_and_started_again_it_ends_with_the_same_weights(tmp_path, method):
     recipe = {"contrast": METHODS[method], "model": {"dropout": 0.3}, "training": {"max_epochs": 2, "patience": 2}}
     assert train_in_child(tmp_path / "whole", recipe=recipe) == 0

@@ -240,9 +240,9 @@ def test_training_asks_for_what_generation_computes(name, values):
             assert predictions[level].targets[number] == codes[level]
 
 
-@pytest.mark.parametrize(
-    "task", [{"name": "next_item"}, pytest.param({"name": "every_prefix", "prefixes": 4}, marks=pytest.mark.slow)]
-)
+# test_generation_next_k_codes.py trains the same network until it knows what follows
+@pytest.mark.slow
+@pytest.mark.parametrize("task", [{"name": "next_item"}, {"name": "every_prefix", "prefixes": 4}])
 def test_the_recipe_made_small_learns_what_follows(task):
     """Each item is always followed by the same other one; the list is generated."""
     training_set = ring_training_set()

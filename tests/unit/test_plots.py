@@ -15,6 +15,7 @@ from xml.etree import ElementTree
 
 import pytest
 import report_audits
+from costs import others_slow
 from report_contents import board, made_up_content, row
 
 from ml.reports.content.report import Estimate, Funnel, FunnelStep, ReportContent, SliceRow, TrainingCurve
@@ -117,7 +118,8 @@ def test_drawings_share_no_id_and_refer_to_their_own(drawings):
         assert set(re.findall(r'(?:href="#|url\(#)([^")]+)', svg)) <= own
 
 
-@pytest.mark.parametrize("name", NAMES)
+# of all as SVG, above
+@pytest.mark.parametrize("name", others_slow(NAMES, *NAMES[::6]))
 def test_a_png_shows_something_on_white(name):
     from PIL import Image
 

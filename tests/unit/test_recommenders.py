@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import recommender_factories
-from recommender_factories import FACTORIES, Factory, digest_of, digest_of_files, made_up_training_set
+from costs import others_slow
+from recommender_factories import FACTORIES, OF_EVERY_KIND, Factory, digest_of, digest_of_files, made_up_training_set
 
 from ml.data.item_index import translate
 from ml.data.sequences import Sequences
@@ -33,7 +34,16 @@ def histories(training_set) -> Sequences:
     return training_set.histories("test")
 
 
-@pytest.fixture(scope="module", params=FACTORIES, ids=lambda factory: factory.name)
+# another one differs in a part that is tested by itself: how lists are merged, how a policy is trained
+ONCE_MORE = ("llm_query_in_turns", "aligned_by_reinforce")
+
+
+@pytest.fixture(
+    scope="module",
+    params=others_slow(
+        {one.name: one for one in FACTORIES}, *(one.name for one in FACTORIES if one.name not in ONCE_MORE)
+    ),
+)
 def factory(request) -> Factory:
     if not request.param.installed:
         needed = request.param.library or f"extra {request.param.extra!r}"
@@ -204,6 +214,8 @@ def test_answers_the_same_twice(recommender, histories):
     np.testing.assert_array_equal(histories.items, before)
 
 
+# a fit with other held-out targets, below, is also a second fit
+@pytest.mark.slow
 def test_fits_the_same_twice(factory, recommender, training_set, histories):
     again = factory.create(SEED).fit(training_set)
     assert_equal(
@@ -256,6 +268,8 @@ def test_saves_no_pickle(recommender, tmp_path):
             np.load(path, allow_pickle=False)
 
 
+# models that differ in their network or their loss alone are trained by the same loop
+@pytest.mark.parametrize("factory", others_slow({one.name: one for one in FACTORIES}, *OF_EVERY_KIND), indirect=True)
 def test_lists_change_with_the_training_histories(factory, recommender, training_set, histories):
     """No recommender ignores what it was fitted on, but the random one, which is to."""
     renamed = replace(

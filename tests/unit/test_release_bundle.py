@@ -7,7 +7,9 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import bundles
@@ -15,7 +17,7 @@ import numpy as np
 import pytest
 from bundles import bundle_of, ids_and_times
 from costs import others_slow
-from recommender_factories import FACTORIES, Factory, made_up_training_set
+from recommender_factories import FACTORIES, OF_EVERY_KIND, Factory, made_up_training_set
 
 import raw2rank
 from ml.baselines.registry import BASELINES
@@ -54,17 +56,20 @@ def given(training_set, histories):
 
 
 @pytest.fixture(scope="module")
-def released(training_set, tmp_path_factory) -> dict[str, tuple[Path, Recommendations]]:
-    """Of each recommender: the folder of its bundle, and the lists that it has to give."""
+def released(training_set, tmp_path_factory) -> Callable[[str], tuple[Path, Recommendations]]:
+    """Of a recommender by its name, fitted once: the folder of its bundle, and the lists that it has to give."""
     histories = replace(training_set.histories("test"), users=None)
-    known = {}
-    for factory in (one for one in RELEASED if one.installed):
-        folder = tmp_path_factory.mktemp(factory.name)
+
+    @cache
+    def release(name: str) -> tuple[Path, Recommendations]:
+        (factory,) = (one for one in RELEASED if one.name == name)
+        folder = tmp_path_factory.mktemp(name)
         (folder / "saved").mkdir()
         recommender = factory.create(SEED).fit(training_set)
         bundle_of(factory, recommender, training_set, folder / "saved", folder / "bundle")
-        known[factory.name] = folder / "bundle", recommender.recommend(histories, 10, exclude_seen=True)
-    return known
+        return folder / "bundle", recommender.recommend(histories, 10, exclude_seen=True)
+
+    return release
 
 
 @pytest.fixture(scope="module")
@@ -74,14 +79,18 @@ def other_process(released, given, tmp_path_factory):
     asked.write_text(json.dumps({"ids": given[0], "times": given[1]}))
     # with a folder of recipes that has none of those the bundles were made from
     environment = {**os.environ, "PYTHONHASHSEED": "12345", "RAW2RANK_RECIPES": str(asked.parent)}
-    folders = [str(folder) for folder, _ in released.values()]
+    folders = [str(released(one.name)[0]) for one in RELEASED if one.installed]
     command = [sys.executable, bundles.__file__, str(asked), *folders]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
 
-@pytest.fixture(scope="module", params=RELEASED, ids=lambda factory: factory.name)
+# that each is saved and loaded as it is, is tested in test_recommenders.py
+QUICK = [one.name for one in RELEASED if one.name in OF_EVERY_KIND]
+
+
+@pytest.fixture(scope="module", params=others_slow({one.name: one for one in RELEASED}, *QUICK))
 def factory(request) -> Factory:
     if not request.param.installed:
         needed = request.param.library or f"extra {request.param.extra!r}"
@@ -91,7 +100,7 @@ def factory(request) -> Factory:
 
 @pytest.fixture(scope="module")
 def bundle(factory, released) -> Bundle:
-    return raw2rank.load(released[factory.name][0])
+    return raw2rank.load(released(factory.name)[0])
 
 
 def ids_of(training_set: TrainingSet, items: np.ndarray) -> list[list[str]]:
@@ -100,7 +109,7 @@ def ids_of(training_set: TrainingSet, items: np.ndarray) -> list[list[str]]:
 
 def test_answers_as_the_recommender_does(factory, bundle, released, given, training_set):
     lists = bundle.recommend(given[0], k=10, exclude_seen=True, times=given[1])
-    wanted = released[factory.name][1]
+    wanted = released(factory.name)[1]
     assert lists.items == ids_of(training_set, wanted.items)
     filled = wanted.items != NO_ITEM
     assert lists.scores == [row[kept].tolist() for row, kept in zip(wanted.scores, filled, strict=True)]
@@ -110,7 +119,7 @@ def test_answers_as_the_recommender_does(factory, bundle, released, given, train
 @pytest.mark.slow
 def test_another_process_answers_the_same(factory, bundle, released, given, other_process):
     lists = bundle.recommend(given[0], k=10, exclude_seen=True, times=given[1])
-    assert other_process[str(released[factory.name][0])] == [lists.items, lists.scores, lists.skipped]
+    assert other_process[str(released(factory.name)[0])] == [lists.items, lists.scores, lists.skipped]
 
 
 def test_unknown_ids_are_skipped_and_counted(bundle, training_set):
@@ -122,7 +131,7 @@ def test_unknown_ids_are_skipped_and_counted(bundle, training_set):
 def test_histories_without_a_known_item_have_the_popular_ones(factory, bundle, training_set, released):
     empty, unknown = bundle.recommend([[], ["X", "Y"]]).items
     assert empty == unknown
-    popular = raw2rank.load(released["most_popular"][0]).recommend([[]]).items[0]
+    popular = raw2rank.load(released("most_popular")[0]).recommend([[]]).items[0]
     assert (empty == popular) == (factory.name not in NOT_BY_POPULARITY)
 
 
@@ -165,7 +174,7 @@ def test_writes_the_same_bytes_again(factory, bundle, training_set, tmp_path):
 @pytest.fixture
 def copied(released, tmp_path) -> Path:
     """A bundle of a baseline that may be damaged."""
-    return Path(shutil.copytree(released["markov_chain"][0], tmp_path / "bundle"))
+    return Path(shutil.copytree(released("markov_chain")[0], tmp_path / "bundle"))
 
 
 def refused(folder: Path) -> str:
@@ -247,7 +256,7 @@ def test_files_of_another_version_of_the_project_are_named(copied):
 
 @pytest.fixture(scope="module")
 def popular(released) -> Bundle:
-    return raw2rank.load(released["most_popular"][0])
+    return raw2rank.load(released("most_popular")[0])
 
 
 @pytest.mark.parametrize("k", [0, -1, 41, 2.0, True, "10", None])
@@ -298,7 +307,7 @@ def test_no_item_is_similar_to_an_unknown_one(popular):
 
 
 def test_a_model_that_reads_times_asks_for_them(released):
-    bundle = raw2rank.load(released["tisasrec"][0])
+    bundle = raw2rank.load(released("tisasrec")[0])
     assert bundle.reads_times
     with pytest.raises(ValueError, match="reads when the items of a history were interacted with: give times"):
         bundle.recommend([["I001"]])
@@ -315,7 +324,7 @@ def test_a_model_that_reads_times_asks_for_them(released):
 
 def test_a_model_of_users_says_that_it_knows_none(released):
     for name, knows in (("mf_bpr", True), ("fpmc", True), ("caser", True), ("tiger", True), ("sasrec", False)):
-        bundle = raw2rank.load(released[name][0])
+        bundle = raw2rank.load(released(name)[0])
         assert bundle.about["knows_users"] == knows
         assert ("every user is answered" in (bundle.folder / "MODEL_CARD.md").read_text()) == knows
 
@@ -334,9 +343,9 @@ def in_a_process_without(modules: list[str], folder: Path) -> subprocess.Complet
 @pytest.mark.slow
 def test_needs_what_its_recommender_needs_alone(released):
     core = ["dagster", "dbt", "great_expectations", "orchestration", "duckdb", "transformers", "optuna", "matplotlib"]
-    assert in_a_process_without([*core, "torch"], released["markov_chain"][0]).returncode == 0
-    assert in_a_process_without(core, released["sasrec"][0]).returncode == 0
-    lacking = in_a_process_without(["torch"], released["sasrec"][0])
+    assert in_a_process_without([*core, "torch"], released("markov_chain")[0]).returncode == 0
+    assert in_a_process_without(core, released("sasrec")[0]).returncode == 0
+    lacking = in_a_process_without(["torch"], released("sasrec")[0])
     assert lacking.returncode == 1
     assert "needs torch, which is not installed: pip install 'raw2rank[train]'" in lacking.stderr
 

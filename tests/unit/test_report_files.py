@@ -6,10 +6,12 @@ import csv
 import io
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pyarrow.parquet as pq
 import pytest
+from drawings import draw_nothing
 from hypothesis import given
 from hypothesis import strategies as st
 from report_contents import (
@@ -35,7 +37,13 @@ from ml.reports.render.write import (
     write_report,
 )
 
-pytestmark = pytest.mark.usefixtures("empty_drawings")
+
+@pytest.fixture(scope="module", autouse=True)
+def empty_drawings() -> Iterator[None]:
+    """For the fixtures of this module, too."""
+    with pytest.MonkeyPatch.context() as patch:
+        draw_nothing(patch)
+        yield
 
 
 @pytest.fixture(scope="module")

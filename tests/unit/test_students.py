@@ -57,6 +57,8 @@ def distilled(unvalidated) -> SequentialRecommender:
     return taught(recipe, ring_lists(unvalidated, two_tradeoffs()), unvalidated)
 
 
+# of histories that it was not taught, and nearly: the next test
+@pytest.mark.slow
 def test_a_student_learns_the_lists_of_its_teacher_exactly(ring, unvalidated):
     made = ring_lists(unvalidated)
     lists = made.of(FIT_ON_TRAIN)

@@ -10,6 +10,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from costs import others_slow
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from training_toys import GBCE, ITEMS, SAMPLED_SOFTMAX, fitted, ring_training_set, toy_recipe
@@ -36,7 +37,8 @@ from ml.training.train import train
         pytest.param(GBCE, None, {"block": "sasrec", "separate_output_embedding": True}, marks=pytest.mark.slow),
         pytest.param(GBCE | {"negatives_drawn_for": "position"}, None, {}, marks=pytest.mark.slow),
         (GBCE, "svd", {}),
-        ({"name": "softmax"}, None, {}),
+        # as SASRec in test_models_learn.py
+        pytest.param({"name": "softmax"}, None, {}, marks=pytest.mark.slow),
     ],
 )
 def test_a_pattern_is_learnt(objective, codes, model):
@@ -61,7 +63,7 @@ def test_the_kept_weights_are_those_of_the_best_epoch():
     assert gains.mean() == pytest.approx(recommender.best_validation_ndcg_at_10)
 
 
-@pytest.mark.parametrize("codes", [None, "svd"])
+@pytest.mark.parametrize("codes", others_slow([None, "svd"], "svd"))
 def test_same_seed_same_bytes_other_seed_other_weights(tmp_path, codes):
     training_set, recipe = ring_training_set(), toy_recipe(codes=codes, training={"max_epochs": 2})
     assigned = assign_svd_codes(training_set, books=4) if codes else None

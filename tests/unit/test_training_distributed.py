@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+from costs import others_slow
 from safetensors.torch import load_file
 from training_processes import train_in_child, train_together
 from training_toys import IDENTIFIER_TREE, LIST_WRITER, SAMPLED_SOFTMAX
@@ -25,9 +26,11 @@ def _log(folder):
     return [json.loads(line) for line in (folder / "training_log.jsonl").read_text().splitlines()]
 
 
-@pytest.mark.parametrize(("size", "users"), [(2, 60), (3, 49)])
+@pytest.mark.parametrize(
+    ("size", "users"), [(2, 49), *(pytest.param(*pair, marks=pytest.mark.slow) for pair in [(2, 60), (3, 49)])]
+)
 def test_the_loss_curve_is_that_of_one_process(tmp_path, size, users):
-    """Of 49 users the last batch has one, and two of three processes have nothing to do in it."""
+    """Of 49 users the last batch has one, and all processes but one have nothing to do in it."""
     options = {"recipe": RECIPE, "users": users, "fit_on": "train+validation"}
     assert train_in_child(tmp_path / "alone", **options) == 0
     results = train_together(tmp_path / "together", size, **options)
@@ -48,13 +51,13 @@ def test_the_loss_curve_is_that_of_one_process(tmp_path, size, users):
     assert run["machine"]["processes"] == size
 
 
-@pytest.mark.parametrize(
-    ("recipe", "changes"),
-    [(IDENTIFIER_TREE, {}), (LIST_WRITER, {"list_length": 1})],
-    ids=["identifiers", "lists"],
-)
-def test_two_processes_train_what_one_would_and_validate_what_is_generated(tmp_path, recipe, changes):
+GENERATING = {"identifiers": (IDENTIFIER_TREE, {}), "lists": (LIST_WRITER, {"list_length": 1})}
+
+
+@pytest.mark.parametrize("chosen", others_slow(GENERATING, "identifiers"))
+def test_two_processes_train_what_one_would_and_validate_what_is_generated(tmp_path, chosen):
     """For lists of one item no positions are drawn, so that nothing random is left."""
+    recipe, changes = chosen
     model = recipe["model"] | {"dropout": 0.0} | changes
     options = {"recipe": recipe | {"model": model, "training": {"max_epochs": 3}}}
     assert train_in_child(tmp_path / "alone", **options) == 0

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from costs import others_slow
 from training_processes import train_in_child, train_killed_after
 from training_toys import IDENTIFIER_TREE, LIST_WRITER, fitted, ring_training_set, toy_recipe
 
@@ -43,7 +44,10 @@ def _bytes(folder: Path) -> dict[str, bytes]:
     return known | {"log": json.dumps(timeless).encode()}
 
 
-@pytest.mark.parametrize(("seed", "every"), [(0, 1), (1, 1), (2, 3)])
+# with steps behind the last checkpoint here
+@pytest.mark.parametrize(
+    ("seed", "every"), [(2, 3), *(pytest.param(seed, 1, marks=pytest.mark.slow) for seed in (0, 1))]
+)
 def test_killed_at_random_steps_it_ends_with_the_same_bytes(tmp_path, uninterrupted, seed, every):
     steps, folder = random.Random(seed), tmp_path / "toy"
     phases, code = set(), None
@@ -58,7 +62,7 @@ def test_killed_at_random_steps_it_ends_with_the_same_bytes(tmp_path, uninterrup
     assert sorted(path.name for path in tmp_path.iterdir()) == [VERSIONS, "toy"]
 
 
-@pytest.mark.parametrize("recipe", [IDENTIFIER_TREE, LIST_WRITER], ids=["identifiers", "lists"])
+@pytest.mark.parametrize("recipe", others_slow({"identifiers": IDENTIFIER_TREE, "lists": LIST_WRITER}, "lists"))
 def test_a_model_that_generates_goes_on_too(tmp_path, recipe):
     """Identifiers, or lists: a model that writes lists draws positions while it is trained."""
     options = {"recipe": recipe | {"training": {"max_epochs": 2}}, "fit_on": "train+validation"}
@@ -69,6 +73,7 @@ def test_a_model_that_generates_goes_on_too(tmp_path, recipe):
     assert _bytes(tmp_path / "killed") == _bytes(tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments_it_ends_with_the_same_bytes(tmp_path, uninterrupted):
     moments, folder, kills = random.Random(0), tmp_path / "toy", 0
     seconds = 0.05

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from costs import others_slow
 from recommender_factories import made_up_training_set, with_categories
 from torch import nn
 from training_processes import lose_one_of_two, train_in_child, train_together
@@ -49,7 +50,7 @@ def sasrec_by_one(tmp_path_factory) -> list[float]:
     return by_one(tmp_path_factory.mktemp("alone") / "toy", SASREC)
 
 
-@pytest.mark.parametrize("recipe", [GSASREC, RECJPQ], ids=["gsasrec", "recjpq"])
+@pytest.mark.parametrize("recipe", others_slow({"gsasrec": GSASREC, "recjpq": RECJPQ}, "gsasrec"))
 def test_the_loss_curve_is_that_of_one_process_whatever_each_holds(tmp_path, recipe):
     """SASRec's is compared where training is resumed, and beside whole weights in test_training_distributed.py."""
     alone = by_one(tmp_path / "alone", recipe)
@@ -62,6 +63,8 @@ def test_the_loss_curve_is_that_of_one_process_whatever_each_holds(tmp_path, rec
         assert (run["machine"]["processes"], run["machine"]["sharding"]) == (2, sharding)
 
 
+# with whole weights, test_training_distributed.py asks the same of two processes
+@pytest.mark.slow
 def test_a_process_without_rows_takes_part_in_the_step(tmp_path):
     """Of 49 users the last batch has one, and two of three processes have nothing to do in it."""
     options = {"recipe": SASREC, "users": 49, "checkpoint_seconds": None}
@@ -71,12 +74,18 @@ def test_a_process_without_rows_takes_part_in_the_step(tmp_path):
     np.testing.assert_allclose(losses(tmp_path / "together"), losses(tmp_path / "alone"), rtol=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("before", "after"),
-    [((2, "full"), (1, "none")), ((1, "none"), (2, "full")), ((2, "none"), (1, "none")), ((2, "full"), (3, "full"))],
-    ids=["sharded-one", "one-sharded", "several-one", "sharded-more"],
-)
-def test_another_number_of_processes_goes_on_from_the_checkpoint(tmp_path, sasrec_by_one, before, after):
+CHANGES = {
+    "sharded-one": ((2, "full"), (1, "none")),
+    "one-sharded": ((1, "none"), (2, "full")),
+    "several-one": ((2, "none"), (1, "none")),
+    "sharded-more": ((2, "full"), (3, "full")),
+}
+
+
+@pytest.mark.parametrize("change", others_slow(CHANGES, "sharded-one", "one-sharded"))
+def test_another_number_of_processes_goes_on_from_the_checkpoint(tmp_path, sasrec_by_one, change):
+    before, after = change
+
     def run(size: int, sharding: str, kill_at_step: int) -> bool:
         options = {"recipe": SASREC, "sharding": sharding, "checkpoint_every_steps": 3}
         if size == 1:
@@ -106,7 +115,7 @@ def test_a_damaged_part_is_no_checkpoint_and_nothing_is_unpickled(tmp_path):
     assert not run(kill_at_step=STEPS, every=STEPS + 1)
 
 
-@pytest.mark.parametrize("sharding", ["none", "full"])
+@pytest.mark.parametrize("sharding", others_slow(["none", "full"], "full"))
 def test_a_lost_process_stops_the_other_with_one_sentence_and_no_model(tmp_path, sharding):
     (tmp_path / "set").mkdir()
     ring_training_set(400).save(tmp_path / "set")

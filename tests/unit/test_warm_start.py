@@ -181,12 +181,15 @@ def yesterday(training_set, tmp_path_factory) -> Start:
     return Start(folder, "c0ffee", before.item_ids)
 
 
-def test_a_warm_training_says_what_it_started_from_and_starts_better(training_set, yesterday, tmp_path):
-    recipe = toy_recipe(**SHORT)
-    # the same recipe otherwise: its length is no part of what the toy was trained for
-    start = replace(yesterday, folder=_with_recipe(yesterday.folder, recipe, tmp_path / "old"))
-    folder = tmp_path / "toy"
-    train(recipe, training_set, folder, progress=False, start=start)
+@pytest.fixture
+def shortly(yesterday, tmp_path) -> Start:
+    """The same start for a training of few epochs: their number is no part of what the toy was trained for."""
+    return replace(yesterday, folder=_with_recipe(yesterday.folder, toy_recipe(**SHORT), tmp_path / "old"))
+
+
+def test_a_warm_training_says_what_it_started_from_and_starts_better(training_set, shortly, tmp_path):
+    recipe, folder = toy_recipe(**SHORT), tmp_path / "toy"
+    train(recipe, training_set, folder, progress=False, start=shortly)
     cold = fitted(recipe, training_set)
     warm = SequentialRecommender.load(folder)
     assert warm.log[0].validation_ndcg_at_10 > 0.2 + cold.log[0].validation_ndcg_at_10
@@ -229,8 +232,8 @@ def test_a_cold_training_writes_what_it_always_wrote(training_set, tmp_path):
     assert runs[1]["started_from"] == {"cold": "there is no champion"}
 
 
-def test_the_final_fit_starts_from_the_same_weights(training_set, yesterday):
-    warm = fitted(toy_recipe(), training_set, fit_on="train+validation", start=yesterday)
+def test_the_final_fit_starts_from_the_same_weights(training_set, shortly):
+    warm = fitted(toy_recipe(**SHORT), training_set, fit_on="train+validation", start=shortly)
     assert [record.fit_on for record in warm.log if record.started_from] == ["train", "train+validation"]
 
 
@@ -387,11 +390,11 @@ def test_text_must_lie_in_the_same_space(tmp_path):
         carried_over(start, recipe, built(turned), _ids([*range(5)]), _ids([]), {"text": turned})
 
 
-def test_the_leaderboard_knows_what_a_model_started_from(training_set, yesterday, tmp_path):
+def test_the_leaderboard_knows_what_a_model_started_from(training_set, shortly, tmp_path):
     from ml.recommenders.registry import registry
 
-    train(toy_recipe(), training_set, tmp_path / "warm", progress=False, start=yesterday)
-    train(toy_recipe(), training_set, tmp_path / "cold", progress=False)
+    train(toy_recipe(**SHORT), training_set, tmp_path / "warm", progress=False, start=shortly)
+    train(toy_recipe(**SHORT), training_set, tmp_path / "cold", progress=False)
     known = registry()
     found = {
         name: facts_of("tiny_softmax", lambda _, name=name: tmp_path / name, known, ITEMS) for name in ("warm", "cold")
