@@ -77,7 +77,8 @@ def digest_of_all() -> str:
 def test_equal_content_gives_equal_bytes_in_another_process():
     here = digest_of_all()
     code = "import test_plots; print(test_plots.digest_of_all())"
-    environment = {**os.environ, "PYTHONHASHSEED": "7", "PYTHONPATH": os.path.dirname(__file__), "TZ": "Asia/Tokyo"}
+    # helpers of the tests are imported from where they are here
+    environment = {**os.environ, "PYTHONHASHSEED": "7", "PYTHONPATH": os.pathsep.join(sys.path), "TZ": "Asia/Tokyo"}
     there = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert there.stdout.strip() == here
 
