@@ -295,7 +295,7 @@ def test_a_k_core_only_grows_with_rows(edges: list, added: list, users_need: int
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("users_need", "items_need"), [(3, 2), pytest.param(0, 3, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("users_need", "items_need"), [(3, 2), (0, 3)])
 def test_k_core_grown_from_the_last_is_the_k_core(tmp_path: Path, users_need: int, items_need: int) -> None:
     """Many graphs in one table: edges are added and removed, and thresholds change."""
     edges = multigraphs(users_need, items_need)

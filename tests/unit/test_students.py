@@ -74,6 +74,15 @@ def test_a_student_writes_what_its_teacher_would_for_histories_it_was_not_taught
     assert (written.items == expected.items).all(axis=1).mean() > 0.95
 
 
+def test_a_student_that_reads_lists_with_other_items_writes_those_of_its_teacher(ring):
+    task = {"name": "teacher_lists", "every_start": True, "later_items": 0.5, "foreign_items": 0.1}
+    student = taught(student_recipe(task=task, training={"max_epochs": 16}), ring_lists(ring), ring)
+    histories = ring.histories("test")
+    written = student.recommend(histories, DEPTH, exclude_seen=True)
+    expected = RingTeacher(ring).recommend(histories, DEPTH, exclude_seen=True)
+    assert (written.items == expected.items).all(axis=1).mean() > 0.95
+
+
 def test_validation_is_of_written_lists_and_as_good_as_the_teachers(ring, student):
     assert student.best_validation_ndcg_at_10 is not None
     assert student.taught is not None

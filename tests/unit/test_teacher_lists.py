@@ -368,10 +368,9 @@ def test_the_first_item_of_the_list_that_was_not_read_is_predicted(later, foreig
     histories = Sequences(np.zeros(len(count), np.int32), np.arange(len(count) + 1), count.astype(np.int32))
     task = TeacherListsTask(TeacherListsSettings(later_items=later, foreign_items=foreign), ITEMS, table)
     batch = task.training_batch(histories, count, 3, random)
-    of_state = np.split(
-        batch.targets.items.numpy(), np.flatnonzero(np.diff(batch.positions.numpy() // batch.items.shape[1])) + 1
-    )
-    for row, predicted in enumerate(of_state):
+    row_of_each = batch.positions.numpy() // batch.items.shape[1]
+    for row in count:
+        predicted = batch.targets.items.numpy()[row_of_each == row]
         read = batch.items[row, 2 : int(batch.lengths[row])].tolist()
         assert len(read) == len(predicted) - 1
         assert len(set(read)) == len(read)
