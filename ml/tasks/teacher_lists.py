@@ -23,8 +23,13 @@ class TeacherListsTask:
     of the list for the history up to this item, at the lowest trade-off, if the table has that list. So a sample
     teaches what to list for many histories, and not for one alone.
 
+    A student that has chosen another item than its teacher goes on from a list that it has never read. With
+    ``later_items`` and ``foreign_items`` it reads such lists in training, and predicts the first item of the teacher's
+    list that is not among the items read: the idea of DAgger (Ross, Gordon and Bagnell, AISTATS 2011), without asking
+    the teacher again.
+
     Args:
-        settings: which states are read.
+        settings: which states are read, and which lists.
         items: size of the catalogue.
         table: the lists; ``None`` where nothing is trained.
     """
