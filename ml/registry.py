@@ -26,6 +26,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
 
+from ml.syntax import parse
+
 NAME = "REGISTERED"
 
 
@@ -125,7 +127,7 @@ def _registrations(path: Path) -> Iterator[tuple[dict[str, Any], int]]:
     # most of what a package holds registers nothing, and parsing takes a hundred times as long as this look
     if NAME.encode() not in source:
         return
-    for node in ast.parse(source, str(path)).body:
+    for node in parse(source, str(path)).body:
         if not isinstance(node, ast.Assign) or not any(ast.unparse(target) == NAME for target in node.targets):
             continue
         for call in node.value.elts if isinstance(node.value, ast.Tuple) else [node.value]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ast
 import contextlib
-import gc
 import hashlib
 import importlib.metadata
 import importlib.util
@@ -21,6 +20,7 @@ from functools import cache
 from pathlib import Path
 
 from ml.data.files import atomic_file
+from ml.syntax import parse
 from orchestration.paths import REPOSITORY, Workspace
 
 # Packages that are installed under another name than they are imported by; others are looked for, which takes a second.
@@ -147,7 +147,7 @@ def _module(name: str) -> _Module:
 
 
 def _parsed(source: bytes) -> _Module:
-    tree = _parse(source)
+    tree = parse(source)
     tree.body = [node for node in tree.body if not _describes(node)]
     nodes = _statements([tree])
     blocks = [node for node in nodes if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)]
@@ -165,21 +165,6 @@ def _parsed(source: bytes) -> _Module:
         imports=tuple(name for name in names if name.split(".")[0] == "ml"),
         libraries=tuple(sorted(tops - {"ml", "orchestration"} - sys.stdlib_module_names)),
     )
-
-
-def _parse(source: bytes) -> ast.Module:
-    """The syntax tree, built without garbage collection in between.
-
-    Before Python 3.11.8 a finaliser that parses meanwhile makes ``ast.parse`` raise SystemError
-    (python/cpython#106905).
-    """
-    collects = gc.isenabled()
-    gc.disable()
-    try:
-        return ast.parse(source)
-    finally:
-        if collects:
-            gc.enable()
 
 
 def _statements(nodes: Iterable[ast.AST]) -> list[ast.AST]:

@@ -13,6 +13,7 @@ from typing import Any
 import dagster as dg
 import yaml
 
+from ml.syntax import parse
 from orchestration.contracts.findings import check_template
 
 FOLDER = Path(__file__).resolve().parents[2] / "data_contracts"
@@ -143,7 +144,7 @@ def names_in(expression: str) -> set[str]:
         ValueError: it is more than arithmetic on columns.
     """
     try:
-        nodes = list(ast.walk(ast.parse(expression, mode="eval")))
+        nodes = list(ast.walk(parse(expression, mode="eval")))
     except SyntaxError as error:
         raise ValueError(f"{expression!r} is not an expression") from error
     if not all(isinstance(node, _ARITHMETIC) for node in nodes):

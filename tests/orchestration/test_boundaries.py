@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from ml.syntax import parse
+
 REPOSITORY = Path(__file__).parents[2]
 TRAINING_CORE = ("ml/training", "ml/models", "ml/objectives")
 HEAVY = (
@@ -25,7 +27,7 @@ HEAVY = (
 
 
 def imports(path: Path, only_top: bool = False) -> set[str]:
-    tree = ast.parse(path.read_text())
+    tree = parse(path.read_bytes())
     nodes = tree.body if only_top else ast.walk(tree)
     found = set()
     for node in nodes:

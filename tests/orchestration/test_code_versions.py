@@ -1,7 +1,5 @@
 """The code version changes with the code an asset runs, and with nothing else."""
 
-import ast
-import gc
 from importlib import metadata
 from pathlib import Path
 
@@ -142,28 +140,3 @@ def test_a_module_that_does_not_exist_is_named(library: Path) -> None:
 def forget():
     yield
     forget_all()
-
-
-class _ParsesWhenItGoes:
-    """Garbage whose finaliser parses Python, as that of a library may."""
-
-    def __init__(self) -> None:
-        self.itself = self
-
-    def __del__(self) -> None:
-        ast.parse("x = (((1,),),)")
-
-
-def test_garbage_collection_does_not_disturb_the_parser() -> None:
-    """Python before 3.11.8 raises SystemError where a finaliser parses in the middle of a parse."""
-    source = ("x = [" + "[(1 + 2) * 3], " * 2000 + "]\n").encode()
-    before = gc.get_threshold()
-    gc.set_threshold(1)
-    try:
-        for _ in range(20):
-            garbage = [_ParsesWhenItGoes() for _ in range(50)]
-            del garbage
-            code_versions._parse(source)
-    finally:
-        gc.set_threshold(*before)
-    assert gc.isenabled()

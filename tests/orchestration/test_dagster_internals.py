@@ -10,6 +10,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from ml.syntax import parse
 from orchestration import dagster_internals as internals
 from orchestration.execution.dagster_sqlite import SWITCH, KeptOpenRuns, open_instance
 
@@ -19,7 +20,7 @@ PRIVATE = ("dagster._", "dagster_dbt._", "dagster_webserver._", "dagster_shared"
 
 def private_imports(path: Path) -> list[str]:
     found = []
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(parse(path.read_bytes())):
         if isinstance(node, ast.ImportFrom) and node.module:
             found.append(node.module)
         elif isinstance(node, ast.Import):

@@ -16,6 +16,7 @@ from packaging.utils import canonicalize_name
 
 from ml.extras import NEEDED, MissingExtra, missing, remedy, require
 from ml.reports.render.plots.drawing import Plot, markdown_image
+from ml.syntax import parse
 
 REPOSITORY = Path(__file__).parents[2]
 OWN = {"ml", "orchestration", "raw2rank"}
@@ -63,7 +64,7 @@ def distributions_of(module: str) -> set[str]:
 
 def imported(path: Path) -> set[str]:
     """Packages of others that a module imports anywhere."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = parse(path.read_bytes())
     names = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):

@@ -21,6 +21,7 @@ from ml.data.sources.amazon.v2014 import read_metadata_2014
 from ml.data.sources.amazon.v2018 import Metadata
 from ml.data.sources.amazon.v2023 import Review2023, Review2023Lines, read_metadata_2023, read_review_2023
 from ml.data.sources.literals import LONGEST_LITERAL_BYTES, read_literal
+from ml.syntax import parse
 
 REVIEW_2018 = {"reviewerID": "A1", "asin": "B1", "overall": 4.0, "unixReviewTime": 1393372800}
 REVIEW_2023 = {
@@ -207,7 +208,7 @@ def test_what_is_read_of_anything_is_what_python_or_json_says(text):
         expected = json.loads(text)
     except ValueError:
         # the words of JSON as names, not where they stand in a text
-        expected = ast.literal_eval(_WordsOfJson().visit(ast.parse(text.strip(), mode="eval")))
+        expected = ast.literal_eval(_WordsOfJson().visit(parse(text.strip(), mode="eval")))
     # nan is not equal to itself
     assert repr(value) == repr(expected)
 
