@@ -4,7 +4,7 @@
     python -m benchmarks.identifiers --data <folder> --protocol industrial_2018 --out <folder> --cold .05
 
 The data are those of a protocol of ``ml/reproduction/protocols``, prepared as ``make reproduce`` prepares them: the
-folder holds their files, at any depth.
+folder holds their files, at any depth. ``RAW2RANK_RECIPES`` may name another folder of recipes.
 
 Without ``--cold`` every model is trained on the codes of every recipe of codes. The table has nDCG@10 and recall@10 of
 the test users, means over the seeds, beside the quality of the codes; below it stands Spearman's correlation of each
@@ -46,8 +46,9 @@ from ml.data.training_set import TrainingSet
 from ml.evaluation.metrics import metric_values, user_metrics
 from ml.evaluation.rankings import rank
 from ml.recommender import Recommender
+from ml.recommenders.registry import recipes
 from ml.search.space import with_values
-from ml.training.recipe import Recipe, load_recipes
+from ml.training.recipe import Recipe
 
 CODES = (
     "random_identifiers",
@@ -441,15 +442,14 @@ def main(arguments: list[str] | None = None) -> None:
     protocol = load_protocols()[chosen.protocol]
     training_set = prepare(protocol, find(chosen.data, protocol.file))
     setting = Setting(chosen.out / protocol.name, protocol.exclude_seen, chosen.threads, chosen.device)
-    recipes = {recipe.name: recipe for recipe in load_recipes()}
     if chosen.cold is not None:
-        lines = cold_items(training_set, chosen.cold, chosen.cold_seed, recipes, chosen.seeds, setting)
+        lines = cold_items(training_set, chosen.cold, chosen.cold_seed, recipes(), chosen.seeds, setting)
     else:
         codes = load_codes_recipes()
         lines = books(
             training_set,
             [codes[name] for name in chosen.codes],
-            [recipes[name] for name in chosen.models],
+            [recipes()[name] for name in chosen.models],
             chosen.seeds,
             setting,
         )
@@ -462,7 +462,7 @@ def main(arguments: list[str] | None = None) -> None:
 def _parser() -> argparse.ArgumentParser:
     from ml.reproduction.claims import load_protocols
 
-    generating = [recipe.name for recipe in load_recipes() if recipe.objective_name == "code_cross_entropy"]
+    generating = [name for name, recipe in recipes().items() if recipe.objective_name == "code_cross_entropy"]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--data", type=Path, required=True, help="folder that holds the files, at any depth")
