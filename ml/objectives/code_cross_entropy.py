@@ -57,7 +57,9 @@ class CodeCrossEntropy:
     def _sum(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Sum of the losses of rows; logits in float32, whatever they were computed in."""
         kind = torch.promote_types(logits.dtype, torch.float32)
-        scores = (logits.to(kind) / self.settings.label_temperature).log_softmax(dim=-1)
+        temperature = self.settings.label_temperature
+        tempered = logits.to(kind) if temperature == 1 else logits.to(kind) / temperature
+        scores = tempered.log_softmax(dim=-1)
         loss = -scores.gather(1, targets[:, None]).sum()
         smoothing = self.settings.label_smoothing
         if not smoothing:

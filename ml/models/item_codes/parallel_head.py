@@ -41,8 +41,9 @@ class ParallelHead(nn.Module):
         self.register_buffer("rows", codes.long() + offsets, persistent=False)
 
     def _logits(self, states: Tensor, book: int) -> Tensor:
-        queries = F.normalize(states @ self.projections[book], dim=-1)
-        return queries @ F.normalize(self.code_vectors[book], dim=-1).T / self.temperature
+        # divided here, since there are fewer dimensions than codes
+        queries = F.normalize(states @ self.projections[book], dim=-1) / self.temperature
+        return queries @ F.normalize(self.code_vectors[book], dim=-1).T
 
     def predictions(self, states: Tensor, codes: Tensor) -> list[CodePredictions]:
         """See :meth:`ml.models.generating_model.GeneratingModel.predictions`.
