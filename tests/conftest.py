@@ -3,6 +3,8 @@
 Set before anything of the project is imported, because the asset graph is built from the recipes at import.
 """
 
+import atexit
+import gc
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -58,6 +60,11 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
 
 def pytest_collection_finish() -> None:
     computed_once.remember()
+    # modules and tests are never garbage, and would be looked through by every collection, each time for seconds
+    gc.collect()
+    gc.freeze()
+    # extension modules look for what they have leaked when the interpreter ends
+    atexit.register(gc.unfreeze)
 
 
 # tests that are left out unless they are asked for, by their marker or by name
