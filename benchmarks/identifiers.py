@@ -293,7 +293,7 @@ def trained(recipe: Recipe, training_set: TrainingSet, codes: Codes | None, seed
         recipe,
         seed,
         codes,
-        execution=Execution(threads=setting.threads, device=setting.device),
+        execution=Execution(threads=setting.threads, device=setting.device, progress=True),
         validate_with_seen_excluded=setting.exclude_seen,
     ).fit(training_set)
 
