@@ -141,6 +141,16 @@ def test_equal_series_do_not_differ_and_a_better_one_does():
     assert worse.p_value <= worse.adjusted < 0.05
 
 
+def test_clear_differences_are_found_among_many_series():
+    many = [made_up(f"series {hits}", test=(hits, hits, hits)) for hits in range(0, 56, 5)]
+    found = build_trade_offs([measured(one) for one in many], USERS, 30)
+    first, last = many[0].name, many[-1].name
+    (clearest,) = [one for one in found.differences if {one.series, one.other} == {first, last}]
+    assert len(found.differences) == 66
+    assert clearest.difference.low > 0
+    assert clearest.adjusted < 0.05
+
+
 def test_chance_is_rarely_significant():
     """Two series with equally many hits at users that are drawn: about one in twenty differs significantly."""
     rng = np.random.default_rng(7)
