@@ -40,7 +40,7 @@ class CodeCrossEntropy:
             targets: how many targets there are; those that are in no prediction of a level have the loss 0 there.
 
         Raises:
-            ValueError: there are ``level_weights``, and not one for each level.
+            ValueError: there are ``level_weights``, and fewer than levels.
         """
         weights = self.settings.level_weights
         levels = 1 + max(prediction.level for prediction in predictions)
