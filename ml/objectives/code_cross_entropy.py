@@ -50,7 +50,7 @@ class CodeCrossEntropy:
             )
         total = torch.zeros((), device=predictions[0].logits.device)
         for prediction in predictions:
-            weight = weights[prediction.level] if weights else 1.0
+            weight = prediction.weight * (weights[prediction.level] if weights else 1.0)
             total = total + weight * self._sum(prediction.logits, prediction.targets)
         return total / max(1, targets)
 
