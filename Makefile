@@ -39,9 +39,10 @@ ui_OPTIONS := PORT TOKEN ADDRESS NAMES CODE_SERVER
 # what the commands themselves are made of
 OWN := PYTHON RAW2RANK_% PYTEST_OPTIONS VENV MAKE% -%
 typed = $(filter-out $(OWN),$(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name))))
-exported = $(foreach name,$($(1)_OPTIONS) $(if $(filter K_CORE,$($(1)_OPTIONS)),$(OLD_NAMES)),$(if $($(name)),$(name)))
+exported = $(foreach name,$($(1)_OPTIONS) $(if $(filter K_CORE,$($(1)_OPTIONS)),$(OLD_NAMES)),$(if $(value $(name)),$(name)))
 option = --$(subst _,-,$(shell echo $(1) | tr A-Z a-z))
-# a value as it was typed, `$$` and quotes included
+# a value as it was given, `$$` and quotes included; what make hands to the environment of a command it expands first
+unexport $(typed)
 quoted = '$(subst ','\'',$(value $(1)))'
 OPTIONS = $(foreach name,$(sort $(typed) $(call exported,$@)),$(call option,$(name))=$(call quoted,$(name)))
 

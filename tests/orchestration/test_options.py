@@ -183,6 +183,19 @@ def test_values_survive_make(value: str) -> None:
 
 
 @make
+def test_make_runs_nothing_that_a_value_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran = tmp_path / "ran"
+    reason = f"why $(shell touch {ran})"
+    subprocess.run(
+        ["make", "-s", "help", f"REASON={reason}"], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    assert not ran.exists()
+    monkeypatch.setenv("REASON", reason)
+    assert f"--reason={reason}" in shlex.split(made("promote"))
+    assert not ran.exists()
+
+
+@make
 def test_make_knows_every_setting_and_help_names_it() -> None:
     told = subprocess.run(["make", "-s", "help"], cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
     assert {name.upper() for name in DEFAULTS} <= set(told.split())
