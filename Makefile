@@ -36,10 +36,14 @@ promote_OPTIONS := DATASET VERSION REASON WAIT
 rollback_OPTIONS := DATASET REASON WAIT
 serve_OPTIONS := DATASET BUNDLE HOST PORT THREADS WAITING
 ui_OPTIONS := PORT TOKEN ADDRESS NAMES CODE_SERVER
+# taken as they are typed alone: many an environment has them for another reason. HOST is the name of the machine, or what
+# the compilers of conda build for, and would open a server without authentication to other machines; TOKEN is a secret,
+# which would be shown as no yes and no no
+TYPED_ONLY := HOST TOKEN
 # what the commands themselves are made of
 OWN := PYTHON RAW2RANK_% PYTEST_OPTIONS VENV MAKE% -%
 typed = $(filter-out $(OWN),$(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name))))
-exported = $(foreach name,$($(1)_OPTIONS) $(if $(filter K_CORE,$($(1)_OPTIONS)),$(OLD_NAMES)),$(if $(value $(name)),$(name)))
+exported = $(foreach name,$(filter-out $(TYPED_ONLY),$($(1)_OPTIONS)) $(if $(filter K_CORE,$($(1)_OPTIONS)),$(OLD_NAMES)),$(if $(value $(name)),$(name)))
 option = --$(subst _,-,$(shell echo $(1) | tr A-Z a-z))
 # a value as it was given, `$$` and quotes included; what make hands to the environment of a command it expands first
 unexport $(typed)

@@ -196,6 +196,24 @@ def test_make_runs_nothing_that_a_value_holds(tmp_path: Path, monkeypatch: pytes
 
 
 @make
+def test_an_address_to_serve_on_is_typed(monkeypatch: pytest.MonkeyPatch) -> None:
+    # as the compilers of conda set it, and as some systems do to the name of the machine
+    monkeypatch.setenv("HOST", "x86_64-conda-linux-gnu")
+    monkeypatch.setenv("PORT", "8001")
+    options = shlex.split(made("serve"))
+    assert "--port=8001" in options
+    assert not any(option.startswith("--host") for option in options)
+    assert "--host=::1" in shlex.split(made("serve", "HOST=::1"))
+
+
+@make
+def test_a_token_of_something_else_is_not_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOKEN", "secret-of-something-else")
+    assert "secret" not in made("ui")
+    assert "--token=no" in shlex.split(made("ui", "TOKEN=no"))
+
+
+@make
 def test_make_knows_every_setting_and_help_names_it() -> None:
     told = subprocess.run(["make", "-s", "help"], cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
     assert {name.upper() for name in DEFAULTS} <= set(told.split())
