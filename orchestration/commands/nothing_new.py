@@ -21,9 +21,9 @@ from orchestration.paths import FETCHED, REPOSITORY, DatasetPaths, Workspace
 
 _CODE = ("orchestration", "ml", "dbt_project", "data_contracts")
 _NOT_CODE = {"__pycache__", "target", "logs", "dbt_packages"}
-# in the workspace: what runs write beside their results, previous versions of results, and the dumps, which are looked
-# at for themselves
-_NOT_RESULTS = {"landing", FETCHED, "temporary", "up_to_date", ".versions"}
+# folders of the workspace: what runs write beside their results, and the dumps, which are looked at for themselves
+_NOT_RESULTS = {"landing", FETCHED, "temporary", "up_to_date"}
+_PREVIOUS = ".versions"
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,11 @@ class Command:
             file.write_text(json.dumps(self._stamped(paths, dumps), indent=1) + "\n", encoding="utf-8")
 
     def _stamped(self, paths: DatasetPaths, dumps: str) -> dict[str, str]:
-        results = _states([paths.home], lambda path: path in _NOT_RESULTS or path.endswith(".lock"))
+        def skipped(name: str) -> bool:
+            return name == _PREVIOUS or name.endswith(".lock")
+
+        places = (path for path in paths.home.iterdir() if path.name not in _NOT_RESULTS and not skipped(path.name))
+        results = _states(sorted(places), skipped)
         return {"dataset": paths.dataset, "code": self.code, "dumps": dumps, "results": _digest(results)}
 
 

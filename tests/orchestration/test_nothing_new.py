@@ -31,6 +31,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "said/source.toml",
         "workspace/landing/Small/Small.json.gz",
         "workspace/lake/Small/marts/items/items.parquet",
+        "workspace/lake/Small/landing/reviews/files.parquet",
+        "workspace/lake/temporary/marts/items/items.parquet",
         "workspace/dagster/history/runs.db",
         "workspace/datasets/Small.lock",
     ):
@@ -73,6 +75,9 @@ def test_nothing_has_changed(home: Path) -> None:
         "workspace/landing/Small/another.csv",
         "workspace/lake/Small/marts/items/items.parquet",
         "workspace/lake/Small/marts/items/another.parquet",
+        "workspace/lake/Small/landing/reviews/files.parquet",
+        # of a dataset of that name, which this one may be pre-trained on
+        "workspace/lake/temporary/marts/items/items.parquet",
         "workspace/dagster/history/runs.db",
         "workspace/datasets/Small.toml",
     ],
