@@ -17,7 +17,7 @@ from pathlib import Path
 
 from ml.data.files import atomic_file
 from ml.data.landing.file_lines import LandingError
-from orchestration.paths import FETCHED, REPOSITORY, DatasetPaths, Workspace
+from orchestration.paths import FETCHED, ITEM_FILES, REPOSITORY, DatasetPaths, Workspace
 
 _CODE = ("orchestration", "ml", "dbt_project", "data_contracts")
 _NOT_CODE = {"__pycache__", "target", "logs", "dbt_packages"}
@@ -88,17 +88,27 @@ class Command:
 
 
 def dumps_of(paths: DatasetPaths) -> str:
-    """State of the files of a dataset, of its registration and of its settings.
+    """State of the files of a dataset, of its registration and of its settings, with the files that these name.
 
     Raises:
         StorageError: files in object storage cannot be listed.
     """
-    described_in = [path for path in (paths.registration, paths.source_file) if path]
+    described_in = [path for path in (paths.registration, paths.source_file, *_item_files(paths)) if path]
     if (url := paths.dumps_url) is not None:
         from ml.data.object_storage.dumps import objects_below
 
         return _digest([*map(repr, objects_below(url).values()), *_states(described_in, lambda _: False)])
     return _digest(_states([paths.dumps, *described_in], lambda _: False))
+
+
+def _item_files(paths: DatasetPaths) -> list[Path]:
+    """Files of item ids that the settings name, as they were last written down; they may lie anywhere."""
+    try:
+        written = json.loads((paths.asset("settings") / "recommendations.json").read_text(encoding="utf-8"))
+        return [paths.home / written[name] for name in ITEM_FILES if written.get(name)]
+    except (OSError, ValueError, TypeError, AttributeError):
+        # none yet; or damaged, which the run says
+        return []
 
 
 def _contents(folders: Iterable[Path]) -> Iterator[str]:
