@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from ml.data.setting_names import RENAMED, by_first_name, by_new_name
 from orchestration.assets.settings import settings_assets as assets
-from orchestration.commands import compare, download, run, search
+from orchestration.commands import compare, download, reproduce, run, search, serve
 from orchestration.dataset_settings import (
     SLICES,
     check_settings,
@@ -180,6 +180,26 @@ def test_make_passes_on_whatever_it_is_given() -> None:
 def test_values_survive_make(value: str) -> None:
     line = next(line for line in made("check-data", f"DUMPS={value}").splitlines() if "check_data" in line)
     assert f"--dumps={value}" in shlex.split(line)
+
+
+@pytest.mark.parametrize(
+    ("parse", "given"),
+    [
+        (run.parse, ["--dumps="]),
+        (run.parse, ["--source="]),
+        (download.parse, ["--dataset=x", "--into="]),
+        (search.parse, ["--recipe=x", "--space="]),
+        (reproduce.parse, ["--data="]),
+        (serve.parse, ["--bundle="]),
+        # every address of the machine, to the system
+        (serve.parse, ["--host="]),
+    ],
+)
+def test_an_empty_path_or_address_is_no_choice(parse, given: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse(given)
+    name = given[-1].strip("-=").upper()
+    assert f"error: {name}= is not possible: give a value, or leave the option out" in capsys.readouterr().err
 
 
 @make
