@@ -15,7 +15,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from orchestration.commands.listening import PortTaken, listen
+from orchestration.commands.listening import PortTaken, listen, url_of
 from orchestration.exits import EXIT_FAILED, ends_plainly
 
 HOST = "127.0.0.1"
@@ -82,7 +82,7 @@ def main(arguments: list[str] | None = None) -> int:
         problem(str(error))
         return EXIT_FAILED
     with listener:
-        address = f"http://{chosen.host}:{listener.getsockname()[1]}"
+        address = url_of(chosen.host, listener.getsockname()[1])
         say(f"raw2rank: {served.current.bundle.title}, release {served.current.release}: {address}/model")
         return _serve(served, listener, chosen)
 
