@@ -46,7 +46,7 @@ typed = $(filter-out $(OWN),$(foreach name,$(.VARIABLES),$(if $(filter command,$
 exported = $(foreach name,$(filter-out $(TYPED_ONLY),$($(1)_OPTIONS)) $(if $(filter K_CORE,$($(1)_OPTIONS)),$(OLD_NAMES)),$(if $(value $(name)),$(name)))
 option = --$(subst _,-,$(shell echo $(1) | tr A-Z a-z))
 # a value as it was given, `$$` and quotes included; what make hands to the environment of a command it expands first
-unexport $(typed)
+unexport $(filter $(foreach names,$(filter %_OPTIONS,$(.VARIABLES)),$($(names))) $(OLD_NAMES),$(typed))
 quoted = '$(subst ','\'',$(value $(1)))'
 OPTIONS = $(foreach name,$(sort $(typed) $(call exported,$@)),$(call option,$(name))=$(call quoted,$(name)))
 

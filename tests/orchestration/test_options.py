@@ -216,6 +216,14 @@ def test_make_runs_nothing_that_a_value_holds(tmp_path: Path, monkeypatch: pytes
 
 
 @make
+def test_make_hands_variables_of_other_programs_on() -> None:
+    shown = "--eval=show:; @echo $$PIP_INDEX_URL $${DATASET-none} $$GX_ANALYTICS_ENABLED"
+    given = ["PIP_INDEX_URL=https://packages.example.org", "DATASET=Beauty"]
+    ran = subprocess.run(["make", "-s", shown, "show", *given], cwd=REPOSITORY, capture_output=True, text=True)
+    assert ran.stdout.split() == ["https://packages.example.org", "none", "false"]
+
+
+@make
 def test_an_address_to_serve_on_is_typed(monkeypatch: pytest.MonkeyPatch) -> None:
     # as the compilers of conda set it, and as some systems do to the name of the machine
     monkeypatch.setenv("HOST", "x86_64-conda-linux-gnu")
