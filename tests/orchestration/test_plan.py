@@ -136,16 +136,6 @@ def test_settings_written_down_under_old_names(instance: dg.DagsterInstance) -> 
     assert asked(instance) == set()
 
 
-def test_another_rule_with_equal_sequences_is_stated_wherever_the_rule_is(instance: dg.DagsterInstance) -> None:
-    protocol = dg.AssetKey(["training_sets", "protocol"])
-    # as the sensor of conditions and single launches leave it: made, and nothing below it yet
-    settle(instance, GRAPH, [protocol], lambda _: "2")
-    found = names(plan(instance, GRAPH, NAME))
-    # the card of the Hugging Face dataset says how the split was made, and so does the line above the leaderboard
-    assert {"training_sets/hugging_face", "evaluation/leaderboard", "release/candidate"} <= found
-    assert not {name for name in found if name.startswith(("models/", "baselines/", "rankings/"))}
-
-
 def test_another_rule_for_seen_items_is_checked_too(instance: dg.DagsterInstance) -> None:
     # nothing that is above the rankings changes its content, but a check of the training set reads the setting
     found = names(plan(instance, GRAPH, NAME, Settings(**{**DEFAULTS, "exclude_seen": True})))
