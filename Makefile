@@ -36,9 +36,9 @@ promote_OPTIONS := DATASET VERSION REASON WAIT
 rollback_OPTIONS := DATASET REASON WAIT
 serve_OPTIONS := DATASET BUNDLE HOST PORT THREADS WAITING
 ui_OPTIONS := PORT TOKEN ADDRESS NAMES CODE_SERVER
-# taken as they are typed alone: many an environment has them for another reason. HOST is the name of the machine, or what
+# taken from the command line only, since environments set them for other reasons. HOST is the name of the machine, or what
 # the compilers of conda build for, and would open a server without authentication to other machines; TOKEN is a secret,
-# which would be shown as no yes and no no
+# which the error about a switch would quote
 TYPED_ONLY := HOST TOKEN
 # what the commands themselves are made of
 OWN := PYTHON RAW2RANK_% PYTEST_OPTIONS VENV MAKE% -%

@@ -106,8 +106,8 @@ def post(address: str, content: dict[str, Any]) -> None:
     except (http.client.InvalidURL, UnicodeError):
         # what they say quotes the address
         raise AlertError(
-            f"the webhook at {parts.hostname} cannot be asked: {WEBHOOK} holds characters that belong into no address, "
-            "such as blanks; escape them as in a URL"
+            f"the webhook at {parts.hostname} cannot be asked: {WEBHOOK} holds characters that no address may "
+            "hold, such as blanks; escape them as in a URL"
         ) from None
     except (OSError, http.client.HTTPException) as error:
         raise AlertError(f"the webhook at {parts.hostname} cannot be reached: {error}") from None
