@@ -36,12 +36,17 @@ promote_OPTIONS := DATASET VERSION REASON WAIT
 rollback_OPTIONS := DATASET REASON WAIT
 serve_OPTIONS := DATASET BUNDLE HOST PORT THREADS WAITING
 ui_OPTIONS := PORT TOKEN ADDRESS NAMES CODE_SERVER
+# taken from the command line only, since environments set them for other reasons. HOST is the name of the machine, or what
+# the compilers of conda build for, and would open a server without authentication to other machines; TOKEN is a secret,
+# which the error about a switch would quote
+TYPED_ONLY := HOST TOKEN
 # what the commands themselves are made of
 OWN := PYTHON RAW2RANK_% PYTEST_OPTIONS VENV MAKE% -%
 typed = $(filter-out $(OWN),$(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name))))
-exported = $(foreach name,$($(1)_OPTIONS) $(if $(filter K_CORE,$($(1)_OPTIONS)),$(OLD_NAMES)),$(if $($(name)),$(name)))
+exported = $(foreach name,$(filter-out $(TYPED_ONLY),$($(1)_OPTIONS)) $(if $(filter K_CORE,$($(1)_OPTIONS)),$(OLD_NAMES)),$(if $(value $(name)),$(name)))
 option = --$(subst _,-,$(shell echo $(1) | tr A-Z a-z))
-# a value as it was typed, `$$` and quotes included
+# a value as it was given, `$$` and quotes included; what make hands to the environment of a command it expands first
+unexport $(filter $(foreach names,$(filter %_OPTIONS,$(.VARIABLES)),$($(names))) $(OLD_NAMES),$(typed))
 quoted = '$(subst ','\'',$(value $(1)))'
 OPTIONS = $(foreach name,$(sort $(typed) $(call exported,$@)),$(call option,$(name))=$(call quoted,$(name)))
 

@@ -23,7 +23,7 @@ from ml.recommenders.needs import may_be_refused
 from ml.recommenders.registry import recipes, recommender_names, registry
 from ml.release.gate.choice import NONE
 from orchestration.options import kind_of, reader, shown_default
-from orchestration.paths import Workspace
+from orchestration.paths import ITEM_FILES, Workspace
 from orchestration.reporting import digest_of
 from orchestration.resources import DEFAULTS, SETTINGS, Settings, resolved, settings_of
 from orchestration.settings_file import SETTINGS_TABLE, RegistrationError, place
@@ -48,8 +48,6 @@ YOUNGER = (
     *("last_items", "cold_items", "folds", "fold_days", "test_users", "warm_start", "release", "release_fit_on"),
     *("recommend_items", "recommend_where", "recommend_only", "recommend_without"),
 )
-# settings that name files of item ids, whose content is a part of the choice
-ITEM_FILES = ("recommend_only", "recommend_without")
 # beside the recipes of a comparison, where there are such: those that a dataset may have to refuse and that were named
 # by name, not by a set
 BY_NAME = "recipes_by_name"

@@ -79,13 +79,33 @@ def names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
+def path(text: str) -> Path:
+    """The path of a file or folder.
+
+    Raises:
+        ValueError: it is empty, which would be the current folder.
+    """
+    return Path(not_empty(text))
+
+
+def not_empty(text: str) -> str:
+    """A text that says something: a variable that nobody has set is no choice.
+
+    Raises:
+        ValueError: it is empty.
+    """
+    if not text.strip():
+        raise ValueError("give a value, or leave the option out")
+    return text
+
+
 def folder_or_url(text: str) -> Path | Location:
     """The path of a folder, or a place in object storage.
 
     Raises:
-        ValueError: it is a URL that cannot be used.
+        ValueError: it is empty, or a URL that cannot be used.
     """
-    return Location.of(text) or Path(text)
+    return Location.of(text) or path(text)
 
 
 def shown_default(value: Any) -> str:

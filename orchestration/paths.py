@@ -28,6 +28,8 @@ DATASET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 REPORTS, DATA_DOCS, RELEASES = "reports", "data-docs", "releases"
 # folder of the workspace for dumps that were fetched from object storage
 FETCHED = "fetched"
+# settings that name files of item ids, whose content is a part of the choice
+ITEM_FILES = ("recommend_only", "recommend_without")
 # Names of files are made of it, with up to 30 bytes more; file systems allow 255.
 LONGEST_DATASET_NAME = 200
 # DuckDB takes a backslash for a slash, and puts its log elsewhere where it finds a question mark; control characters

@@ -193,7 +193,7 @@ def roll_back(paths: DatasetPaths, reason: str = "", run: str = "") -> State:
 
 
 def complete(paths: DatasetPaths) -> State | None:
-    """Write down what a change that was broken off has done, where it put a release in charge; costs nothing else.
+    """Write down what an interrupted change has done, if it put a release in charge; does nothing where there is none.
 
     Args:
         paths: of the dataset.

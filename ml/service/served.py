@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ml.extras import MissingExtra
-from ml.release.bundle import Bundle, BundleError, load
+from ml.release.bundle import Bundle, load
 from ml.service.figures import Figures
 
 log = logging.getLogger(__name__)
@@ -62,10 +61,11 @@ class Served:
             return False
         try:
             self.current = _loaded(Path(folder))
-        except (BundleError, MissingExtra, OSError, ValueError) as error:
-            self.refused, self._refused_folder = str(error), folder
+        except Exception as error:  # noqa: BLE001 - whatever it is, this release goes on, and the one after is looked at
+            said = str(error) or type(error).__name__
+            self.refused, self._refused_folder = said, folder
             self.figures.add("refused_exchanges", 1)
-            log.error("the release %s cannot be served, and %s stays: %s", folder, self.current.release, error)
+            log.error("the release %s cannot be served, and %s stays: %s", folder, self.current.release, said)
             return False
         self.refused = self._refused_folder = None
         self.figures.add("exchanges", 1)

@@ -230,8 +230,9 @@ def _starts_ahead(
 ) -> bool:
     """Start the trainings of this run that can start, this one among them; whether this one was started.
 
-    Nothing is started where there is one core or one training, on a GPU, which one training fills, and where all of a
-    training takes less than a process takes to start.
+    One that can start only after others, as that of a student of one of them, starts none of these again. Nothing is
+    started where there is one core or one training, on a GPU, which one training fills, and where all of a training
+    takes less than a process takes to start.
     """
     if recipe.name in trainings:
         return True
@@ -239,7 +240,11 @@ def _starts_ahead(
         return False
     paths = Workspace.current().dataset(context.partition_key)
     lengths = load_training_set(paths).train.lengths
-    ready = [other for other in _of_this_run(context, settings) if _worth_a_process(other, lengths)]
+    ready = [
+        other
+        for other in _of_this_run(context, settings)
+        if (other == recipe or not trainings.has_finished(other.name)) and _worth_a_process(other, lengths)
+    ]
     if len(ready) < 2 or recipe not in ready:
         return False
     for each in ready:

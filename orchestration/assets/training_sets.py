@@ -167,7 +167,8 @@ def item_text(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
 
 @dg.asset(
     key=["training_sets", "hugging_face"],
-    deps=[["training_sets", "sequences"], ["training_sets", "item_text"]],
+    # its card states the protocol, of which the version of the sequences says nothing
+    deps=[["training_sets", name] for name in ("sequences", "protocol", "item_text")],
     description="The training set in the layout that `datasets.load_dataset` reads: users as text to fine-tune on, "
     "and prompts with their targets for validation and test.",
     kinds={"huggingface", "parquet"},

@@ -63,5 +63,5 @@ weekly = dg.ScheduleDefinition(
     job=clean_job,
     cron_schedule="0 5 * * 0",
     default_status=dg.DefaultScheduleStatus.STOPPED,
-    description="Every Sunday at five, free disk as the job clean does. Off until switched on.",
+    description="Every Sunday at five (UTC), free disk as the job clean does. Off until switched on.",
 )

@@ -63,7 +63,8 @@ jobs: list[Any] = [everything, all_recipes, data, fingerprint, search, register,
     job=all_recipes,
     cron_schedule="0 3 * * *",
     default_status=dg.DefaultScheduleStatus.STOPPED,
-    description="Every night at three, make again what has gone out of date of every dataset. Off until switched on.",
+    description="Every night at three (UTC), make again what has gone out of date of every dataset. Off until switched "
+    "on.",
 )
 def nightly(context: dg.ScheduleEvaluationContext):
     from orchestration.automation.run_requests import run_requests

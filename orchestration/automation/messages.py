@@ -103,6 +103,12 @@ def post(address: str, content: dict[str, Any]) -> None:
             pass
     except urllib.error.HTTPError as error:
         raise AlertError(f"the webhook at {parts.hostname} answered with {error.code} {error.reason}") from None
+    except (http.client.InvalidURL, UnicodeError):
+        # what they say quotes the address
+        raise AlertError(
+            f"the webhook at {parts.hostname} cannot be asked: {WEBHOOK} holds characters that no address may "
+            "hold, such as blanks; escape them as in a URL"
+        ) from None
     except (OSError, http.client.HTTPException) as error:
         raise AlertError(f"the webhook at {parts.hostname} cannot be reached: {error}") from None
 
@@ -152,6 +158,12 @@ def mail(address: str, sender: str, recipients: list[str], alert: Alert) -> None
         raise AlertError(f"the mail server at {host} did not take the message ({type(error).__name__})") from None
     except OSError as error:
         raise AlertError(f"the mail server at {host} cannot be reached: {error}") from None
+    except ValueError:
+        # of the Python library, which logs in by ASCII alone; what it says may quote the password
+        raise AlertError(
+            f"the mail server at {host} cannot be told user and password: {SMTP_URL} holds characters beyond ASCII; "
+            "take others"
+        ) from None
 
 
 def _connect(parts: SplitResult) -> smtplib.SMTP:

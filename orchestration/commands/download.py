@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from pathlib import Path
 
 from orchestration.called_as import as_called
 from orchestration.exits import EXIT_FAILED, ends_plainly
@@ -15,7 +14,7 @@ BASE_URL_VARIABLE = "RAW2RANK_DOWNLOAD_URL"
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     from ml.data.download import RELEASES
-    from orchestration.options import Parser, as_type, switch
+    from orchestration.options import Parser, as_type, path, switch
 
     parser = Parser(prog="make download", description=__doc__)
     parser.add_argument("--dataset", required=True, help="the category, e.g. Industrial_and_Scientific")
@@ -37,7 +36,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         help="all reviews; the only ones of 2023",
     )
     parser.add_switch("--no-metadata", "leave the file of the items out")
-    parser.add_argument("--into", type=Path, help="folder to fetch into; the dataset's landing folder when left out")
+    parser.add_argument(
+        "--into", type=as_type(path), help="folder to fetch into; the dataset's landing folder when left out"
+    )
     parser.add_argument(
         "--base-url",
         default=os.environ.get(BASE_URL_VARIABLE) or None,

@@ -1,4 +1,4 @@
-"""The port that a server listens on."""
+"""The port that a server listens on, and its URL."""
 
 from __future__ import annotations
 
@@ -32,3 +32,8 @@ def listen(port: int, address: str, command: str) -> socket.socket:
             f"that uses it, or choose another, as in {command}"
         ) from error
     return listener
+
+
+def url_of(address: str, port: int) -> str:
+    """What a browser opens to reach a port of an address; an IPv6 address stands in brackets there."""
+    return f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}"

@@ -17,13 +17,13 @@ from pathlib import Path
 
 from ml.data.files import atomic_file
 from ml.data.landing.file_lines import LandingError
-from orchestration.paths import FETCHED, REPOSITORY, DatasetPaths, Workspace
+from orchestration.paths import FETCHED, ITEM_FILES, REPOSITORY, DatasetPaths, Workspace
 
 _CODE = ("orchestration", "ml", "dbt_project", "data_contracts")
 _NOT_CODE = {"__pycache__", "target", "logs", "dbt_packages"}
-# in the workspace: what runs write beside their results, previous versions of results, and the dumps, which are looked
-# at for themselves
-_NOT_RESULTS = {"landing", FETCHED, "temporary", "up_to_date", ".versions"}
+# folders of the workspace: what runs write beside their results, and the dumps, which are looked at for themselves
+_NOT_RESULTS = {"landing", FETCHED, "temporary", "up_to_date"}
+_PREVIOUS = ".versions"
 
 
 @dataclass(frozen=True)
@@ -79,22 +79,36 @@ class Command:
             file.write_text(json.dumps(self._stamped(paths, dumps), indent=1) + "\n", encoding="utf-8")
 
     def _stamped(self, paths: DatasetPaths, dumps: str) -> dict[str, str]:
-        results = _states([paths.home], lambda path: path in _NOT_RESULTS or path.endswith(".lock"))
+        def skipped(name: str) -> bool:
+            return name == _PREVIOUS or name.endswith(".lock")
+
+        places = (path for path in paths.home.iterdir() if path.name not in _NOT_RESULTS and not skipped(path.name))
+        results = _states(sorted(places), skipped)
         return {"dataset": paths.dataset, "code": self.code, "dumps": dumps, "results": _digest(results)}
 
 
 def dumps_of(paths: DatasetPaths) -> str:
-    """State of the files of a dataset, of its registration and of its settings.
+    """State of the files of a dataset, of its registration and of its settings, with the files that these name.
 
     Raises:
         StorageError: files in object storage cannot be listed.
     """
-    described_in = [path for path in (paths.registration, paths.source_file) if path]
+    described_in = [path for path in (paths.registration, paths.source_file, *_item_files(paths)) if path]
     if (url := paths.dumps_url) is not None:
         from ml.data.object_storage.dumps import objects_below
 
         return _digest([*map(repr, objects_below(url).values()), *_states(described_in, lambda _: False)])
     return _digest(_states([paths.dumps, *described_in], lambda _: False))
+
+
+def _item_files(paths: DatasetPaths) -> list[Path]:
+    """Files of item ids that the settings name, as they were last written down; they may lie anywhere."""
+    try:
+        written = json.loads((paths.asset("settings") / "recommendations.json").read_text(encoding="utf-8"))
+        return [paths.home / written[name] for name in ITEM_FILES if written.get(name)]
+    except (OSError, ValueError, TypeError, AttributeError):
+        # none yet; or damaged, which the run says
+        return []
 
 
 def _contents(folders: Iterable[Path]) -> Iterator[str]:

@@ -24,10 +24,10 @@ PAGE = REPOSITORY / "docs" / "reproduction.md" if IS_CHECKOUT else Path("reprodu
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    from orchestration.options import Parser, as_type, whole_number
+    from orchestration.options import Parser, as_type, path, whole_number
 
     parser = Parser(prog="make reproduce", description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder that holds the files, at any depth")
+    parser.add_argument("--data", type=as_type(path), required=True, help="folder that holds the files, at any depth")
     parser.add_argument(
         "--claims",
         default="",
@@ -38,7 +38,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         "--threads", type=as_type(whole_number), default=2, help="torch threads of a fit; they decide last bits"
     )
     parser.add_argument("--processes", type=as_type(whole_number), default=1, help="fits side by side")
-    parser.add_argument("--page", type=Path, default=PAGE, help="where the table is written")
+    parser.add_argument("--page", type=as_type(path), default=PAGE, help="where the table is written")
     return parser.parse_args(arguments)
 
 

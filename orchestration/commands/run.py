@@ -52,7 +52,7 @@ def parse(
     not understood ends the command with ``exit_code``.
     """
     from ml.data.setting_names import RENAMED
-    from orchestration.options import Parser, as_type, folder_or_url, kind_of, reader, shown_default
+    from orchestration.options import Parser, as_type, folder_or_url, kind_of, path, reader, shown_default
     from orchestration.resources import DEFAULTS, SETTINGS, group_of
 
     parser = Parser(exit_code, RENAMED, prog=command, description=about)
@@ -64,7 +64,9 @@ def parse(
         help="folder that holds its files, or a URL such as s3://bucket/prefix; landing/<dataset> when left out",
     )
     files.add_argument("--layout", help="how they are laid out, where it cannot be seen from their names")
-    files.add_argument("--source", type=Path, help="TOML file that says which files they are and what is in them")
+    files.add_argument(
+        "--source", type=as_type(path), help="TOML file that says which files they are and what is in them"
+    )
     for name, field in SETTINGS.items():
         option = f"--{name.replace('_', '-')}"
         # None where an option is not given

@@ -11,14 +11,13 @@ import logging
 import sys
 import uuid
 import warnings
-from pathlib import Path
 
 from orchestration.exits import EXIT_FAILED, ends_plainly
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     from ml.training.runtime import DEFAULT_THREADS
-    from orchestration.options import Parser, as_type, whole_number
+    from orchestration.options import Parser, as_type, path, whole_number
 
     parser = Parser(prog="make search", description=__doc__)
     parser.add_argument("--dataset", default="Demo", help="name of the dataset")
@@ -26,7 +25,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--trials", type=as_type(whole_number), default=20, help="finished trials to reach; those of earlier runs count"
     )
-    parser.add_argument("--space", type=Path, help="TOML file of the search space")
+    parser.add_argument("--space", type=as_type(path), help="TOML file of the search space")
     parser.add_argument(
         "--threads",
         type=as_type(whole_number),

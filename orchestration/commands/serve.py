@@ -15,7 +15,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from orchestration.commands.listening import PortTaken, listen
+from orchestration.commands.listening import PortTaken, listen, url_of
 from orchestration.exits import EXIT_FAILED, ends_plainly
 
 HOST = "127.0.0.1"
@@ -27,12 +27,17 @@ _SWITCH_SECONDS = 0.001
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     from ml.service.limits import Limits
-    from orchestration.options import Parser, as_type, whole_number
+    from orchestration.options import Parser, as_type, not_empty, path, whole_number
 
     parser = Parser(prog="make serve", description=__doc__)
     parser.add_argument("--dataset", default="Demo", help="name of the dataset whose champion is served")
-    parser.add_argument("--bundle", type=Path, help="folder of a bundle, in place of a dataset")
-    parser.add_argument("--host", default=HOST, help="address to serve on; one of other machines takes any name")
+    parser.add_argument("--bundle", type=as_type(path), help="folder of a bundle, in place of a dataset")
+    parser.add_argument(
+        "--host",
+        type=as_type(not_empty),
+        default=HOST,
+        help="address to serve on; one of other machines takes any name",
+    )
     parser.add_argument("--port", type=as_type(whole_number), default=8000, help="port to serve on; 0 for any free one")
     parser.add_argument(
         "--threads", type=as_type(whole_number), help="threads that compute; one a core where not given"
@@ -77,7 +82,7 @@ def main(arguments: list[str] | None = None) -> int:
         problem(str(error))
         return EXIT_FAILED
     with listener:
-        address = f"http://{chosen.host}:{listener.getsockname()[1]}"
+        address = url_of(chosen.host, listener.getsockname()[1])
         say(f"raw2rank: {served.current.bundle.title}, release {served.current.release}: {address}/model")
         return _serve(served, listener, chosen)
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from orchestration.commands.listening import PortTaken, listen
+from orchestration.commands.listening import PortTaken, listen, url_of
 from orchestration.exits import EXIT_FAILED, ends_plainly
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def main(arguments: list[str] | None = None) -> int:
         services = _services(workspace) if chosen.code_server is None else _deployed(workspace, *chosen.code_server)
         names = [name.strip() for name in chosen.names.split(",") if name.strip()]
         with services as (context, daemon):
-            say(f"raw2rank: http://{chosen.address}:{port}/{shown}")
+            say(f"raw2rank: {url_of(chosen.address, port)}/{shown}")
             return _serve(guarded_app(context, workspace, token, port, names), listener, daemon)
 
 

@@ -25,6 +25,9 @@ from orchestration.versions import pin_released
 
 # what is made again where the folder of the champion is gone
 _OF_THE_CHAMPION = {dg.AssetKey(["release", "decision"]), dg.AssetKey(["release", "champion"])}
+# what DuckDB says of a file that another process has open; "lock" alone stands in names of files too, and in what it
+# says of a damaged block
+_HELD_ELSEWHERE = "could not set lock"
 
 
 class WarehouseBusy(RuntimeError):
@@ -165,7 +168,7 @@ def usable_warehouse(paths: DatasetPaths) -> bool:
     try:
         duckdb.connect(str(paths.warehouse)).close()
     except duckdb.Error as error:
-        if "lock" in str(error).lower():
+        if _HELD_ELSEWHERE in str(error).lower():
             raise WarehouseBusy(
                 f"{paths.dataset}: another program has {paths.warehouse} open; close it there. {error}"
             ) from error

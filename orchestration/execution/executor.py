@@ -1,4 +1,4 @@
-"""The executor of every job: all steps in one process, one run a dataset at a time, none of what was not chosen.
+"""The executor of every job: all steps in one process, one run per dataset at a time, and no step that was not chosen.
 
 A job and "Materialize all" plan the steps of every recipe that they hold. Those that were not chosen for the dataset
 are left out of the plan here, so that nothing is recorded for them.

@@ -50,11 +50,16 @@ class Trainings:
         self.cores = cores
         self._pool: ThreadPoolExecutor | None = None
         self._started: dict[str, _Started] = {}
+        self._finished: set[str] = set()
         self._processes: set[subprocess.Popen] = set()
         self._closed = False
 
     def __contains__(self, name: str) -> bool:
         return name in self._started
+
+    def has_finished(self, name: str) -> bool:
+        """Whether a training was waited for to its end, however it ended."""
+        return name in self._finished
 
     def at_once(self, threads: int = DEFAULT_THREADS) -> int:
         """How many processes of so many threads train at the same time, at least one."""
@@ -91,6 +96,7 @@ class Trainings:
             _pass_on(started.said, tell)
             # whoever asks for it again has it trained again
             del self._started[name]
+            self._finished.add(name)
             return failure
 
     def close(self) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from enum import Enum
 
 from ml.data.setting_names import RENAMED
-from orchestration.dataset_settings import ITEM_FILES, SLICES
+from orchestration.dataset_settings import SLICES
 from orchestration.options import kind_of
-from orchestration.paths import REPOSITORY
+from orchestration.paths import ITEM_FILES, REPOSITORY
 from orchestration.resources import DEFAULTS, SETTINGS
 
 PAGE = "docs/options.md"

@@ -362,6 +362,26 @@ def test_errors_of_a_mail_server_hold_no_secret(mail_server: MailServer) -> None
         mail(mail_server.address, "a@example.org\nBcc: c@example.org", ["b@example.org"], alert)
 
 
+@pytest.mark.parametrize("path", ["/secret path", "/secret\x7f", "/secrét"])
+def test_an_address_that_http_cannot_ask_for_is_told_without_its_secret(webhook: Webhook, path: str) -> None:
+    with pytest.raises(AlertError, match=r"the webhook at 127\.0\.0\.1 cannot be asked: .*RAW2RANK_WEBHOOK") as refused:
+        post(f"http://127.0.0.1:{webhook.server_port}{path}", {})
+    assert "secr" not in str(refused.value)
+    assert not webhook.posted
+
+
+def test_a_password_beyond_ascii_holds_no_other_message_up(webhook, mail_server, monkeypatch, tmp_path) -> None:
+    monkeypatch.setenv("RAW2RANK_HOME", str(tmp_path))
+    monkeypatch.setenv(WEBHOOK, webhook.address)
+    monkeypatch.setenv(SMTP_URL, mail_server.address.replace("//", "//someone:hidd%C3%A4n@"))
+    monkeypatch.setenv(MAIL_TO, "ops@example.org")
+    for _ in range(2):
+        with pytest.raises(AlertError, match=r"the mail server at 127\.0\.0\.1 .*RAW2RANK_SMTP_URL") as refused:
+            tell(Alert("failed run", "text"))
+        assert "hidd" not in str(refused.value)
+    assert len(webhook.posted) == 2, "each is posted once"
+
+
 def test_a_password_is_not_sent_in_the_clear_to_another_machine(mail_server: MailServer, monkeypatch) -> None:
     # the name of this machine, which could be that of any
     monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: [(2, 1, 6, "", mail_server.server_address)])

@@ -18,7 +18,7 @@ from object_storage import BUCKET, put, s3_server
 
 from ml.data.landing.land import INTERACTIONS_SCHEMA, METADATA_SCHEMA, Landed, LandingError, content_digest, land
 from ml.data.object_storage.dumps import fetch, objects_below, outlined
-from ml.data.object_storage.location import Location, StorageError, masked
+from ml.data.object_storage.location import Location, StorageError, masked, told
 from ml.extras import MissingExtra
 from orchestration.assets.raw import ABSENT, find_units, named_as_given, raw_version
 from orchestration.automation.run_requests import run_requests
@@ -256,6 +256,16 @@ def test_a_storage_that_cannot_be_read_is_no_empty_one(
         assert (requests, problems) == ([], [f"{NAME}: {message}"])
     finally:
         s3fs.core.S3FileSystem.clear_instance_cache()
+
+
+@pytest.mark.parametrize("name", ["part-401.csv", "year=2024/403/part.csv", "forbidden_words.csv"])
+def test_the_name_of_an_object_says_nothing_of_what_is_wrong_with_it(name: str) -> None:
+    place = Location("s3", f"{BUCKET}/{name}")
+    for missing in (place.path, name):
+        with pytest.raises(StorageError, match="is gone: it was there when its folder was listed"), told(place):
+            raise FileNotFoundError(missing)
+    with pytest.raises(StorageError, match="may not be used with the present credentials"), told(place):
+        raise OSError(f"An error occurred (403) when calling HeadObject of {place.path}")
 
 
 def test_a_command_registers_a_url_where_something_lies(bucket: Any, paths: DatasetPaths, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from orchestration.commands import nothing_new
 from orchestration.commands.nothing_new import Command, dumps_of
-from orchestration.paths import DatasetPaths, Workspace
+from orchestration.paths import ITEM_FILES, DatasetPaths, Workspace
 
 ARGUMENTS = ["--dataset", "Small", "--k-core", "3"]
 
@@ -31,6 +31,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "said/source.toml",
         "workspace/landing/Small/Small.json.gz",
         "workspace/lake/Small/marts/items/items.parquet",
+        "workspace/lake/Small/landing/reviews/files.parquet",
+        "workspace/lake/temporary/marts/items/items.parquet",
         "workspace/dagster/history/runs.db",
         "workspace/datasets/Small.lock",
     ):
@@ -73,6 +75,9 @@ def test_nothing_has_changed(home: Path) -> None:
         "workspace/landing/Small/another.csv",
         "workspace/lake/Small/marts/items/items.parquet",
         "workspace/lake/Small/marts/items/another.parquet",
+        "workspace/lake/Small/landing/reviews/files.parquet",
+        # of a dataset of that name, which this one may be pre-trained on
+        "workspace/lake/temporary/marts/items/items.parquet",
         "workspace/dagster/history/runs.db",
         "workspace/datasets/Small.toml",
     ],
@@ -119,6 +124,23 @@ def test_a_variable_and_recipes_of_ones_own(home: Path, monkeypatch: pytest.Monk
     assert Command.given(ARGUMENTS).nothing_new() is None
     stamped()
     write(home / "recipes/mine.toml", "another")
+    assert Command.given(ARGUMENTS).nothing_new() is None
+
+
+@pytest.mark.parametrize("setting", ITEM_FILES)
+def test_a_file_that_a_setting_names(home: Path, setting: str) -> None:
+    file = home / "elsewhere" / "stock.txt"
+    write(file, "i1\n")
+    settings = Workspace.current().dataset("Small").asset("settings") / "recommendations.json"
+    write(settings, json.dumps({"recommend_items": 10, setting: str(file), f"{setting}_digest": "of i1"}))
+    stamped()
+    assert Command.given(ARGUMENTS).nothing_new() is not None
+    write(file, "i2\n")
+    assert Command.given(ARGUMENTS).nothing_new() is None
+    stamped()
+    file.unlink()
+    assert Command.given(ARGUMENTS).nothing_new() is None
+    write(settings, "damaged")
     assert Command.given(ARGUMENTS).nothing_new() is None
 
 

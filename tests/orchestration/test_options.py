@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from ml.data.setting_names import RENAMED, by_first_name, by_new_name
 from orchestration.assets.settings import settings_assets as assets
-from orchestration.commands import compare, download, run, search
+from orchestration.commands import compare, download, reproduce, run, search, serve
 from orchestration.dataset_settings import (
     SLICES,
     check_settings,
@@ -180,6 +180,65 @@ def test_make_passes_on_whatever_it_is_given() -> None:
 def test_values_survive_make(value: str) -> None:
     line = next(line for line in made("check-data", f"DUMPS={value}").splitlines() if "check_data" in line)
     assert f"--dumps={value}" in shlex.split(line)
+
+
+@pytest.mark.parametrize(
+    ("parse", "given"),
+    [
+        (run.parse, ["--dumps="]),
+        (run.parse, ["--source="]),
+        (download.parse, ["--dataset=x", "--into="]),
+        (search.parse, ["--recipe=x", "--space="]),
+        (reproduce.parse, ["--data="]),
+        (serve.parse, ["--bundle="]),
+        # every address of the machine, to the system
+        (serve.parse, ["--host="]),
+    ],
+)
+def test_an_empty_path_or_address_is_no_choice(parse, given: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse(given)
+    name = given[-1].strip("-=").upper()
+    assert f"error: {name}= is not possible: give a value, or leave the option out" in capsys.readouterr().err
+
+
+@make
+def test_make_runs_nothing_that_a_value_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran = tmp_path / "ran"
+    reason = f"why $(shell touch {ran})"
+    subprocess.run(
+        ["make", "-s", "help", f"REASON={reason}"], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    assert not ran.exists()
+    monkeypatch.setenv("REASON", reason)
+    assert f"--reason={reason}" in shlex.split(made("promote"))
+    assert not ran.exists()
+
+
+@make
+def test_make_hands_variables_of_other_programs_on() -> None:
+    shown = "--eval=show:; @echo $$PIP_INDEX_URL $${DATASET-none} $$GX_ANALYTICS_ENABLED"
+    given = ["PIP_INDEX_URL=https://packages.example.org", "DATASET=Beauty"]
+    ran = subprocess.run(["make", "-s", shown, "show", *given], cwd=REPOSITORY, capture_output=True, text=True)
+    assert ran.stdout.split() == ["https://packages.example.org", "none", "false"]
+
+
+@make
+def test_an_address_to_serve_on_is_typed(monkeypatch: pytest.MonkeyPatch) -> None:
+    # as the compilers of conda set it, and as some systems do to the name of the machine
+    monkeypatch.setenv("HOST", "x86_64-conda-linux-gnu")
+    monkeypatch.setenv("PORT", "8001")
+    options = shlex.split(made("serve"))
+    assert "--port=8001" in options
+    assert not any(option.startswith("--host") for option in options)
+    assert "--host=::1" in shlex.split(made("serve", "HOST=::1"))
+
+
+@make
+def test_a_token_of_something_else_is_not_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOKEN", "secret-of-something-else")
+    assert "secret" not in made("ui")
+    assert "--token=no" in shlex.split(made("ui", "TOKEN=no"))
 
 
 @make

@@ -6,9 +6,11 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 import pytest
@@ -17,6 +19,7 @@ pytest.importorskip("fastapi", reason="the extra serve is not installed")
 
 from release_toys import release
 
+from orchestration.commands.listening import PortTaken, listen, url_of
 from orchestration.commands.serve import main
 from orchestration.paths import REPOSITORY
 
@@ -33,6 +36,19 @@ def _asked(address: str, path: str, asked: object = None) -> dict:
     data = None if asked is None else json.dumps(asked).encode()
     with urlopen(Request(f"{address}{path}", data, {"Content-Type": "application/json"}), timeout=30) as answer:
         return json.load(answer)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+def test_the_address_that_is_printed_can_be_opened(address: str) -> None:
+    try:
+        listener = listen(0, address, "make serve PORT=8001")
+    except PortTaken:
+        pytest.skip(f"this machine has no {address}")
+    with listener:
+        port = listener.getsockname()[1]
+        parts = urlsplit(url_of(address, port))
+        assert (parts.hostname, parts.port) == (address, port)
+        socket.create_connection((parts.hostname, parts.port)).close()
 
 
 def test_it_answers_and_ends_in_order(place: Path, tmp_path: Path) -> None:

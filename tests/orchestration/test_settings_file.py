@@ -18,11 +18,11 @@ from workbench import write_small_dump
 from orchestration.assets.settings import settings_assets
 from orchestration.automation.run_requests import sense
 from orchestration.commands import run
-from orchestration.dataset_settings import ITEM_FILES, chosen_for, execution_of, file_settings, kept_for, origins
+from orchestration.dataset_settings import chosen_for, execution_of, file_settings, kept_for, origins
 from orchestration.definitions import defs
 from orchestration.options import kind_of
 from orchestration.partitions import datasets
-from orchestration.paths import DatasetPaths, Workspace
+from orchestration.paths import ITEM_FILES, DatasetPaths, Workspace
 from orchestration.resources import DEFAULTS, SETTINGS, Settings
 from orchestration.settings_file import RegistrationError
 

@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import dagster as dg
 import numpy as np
@@ -14,6 +15,8 @@ import pytest
 
 from ml.data.sequences import Sequences
 from ml.data.training_set import TrainingSet
+from ml.recommenders.registry import recipes
+from ml.training.recipe import Recipe
 from orchestration.assets import models
 from orchestration.execution.trainings import Trainings
 from orchestration.paths import DatasetPaths, Workspace
@@ -130,6 +133,35 @@ def test_a_failure_is_told_by_the_step_it_belongs_to(paths: DatasetPaths, monkey
     assert failure.description.startswith(f"Small: {NAMES[0]}: ")
     assert "no_such_recipe" in failure.description
     assert result.asset_materializations_for_node(f"models__{NAMES[1]}")
+
+
+def test_a_model_that_can_start_later_starts_no_other_again(
+    paths: DatasetPaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second, waits = (recipes()[name] for name in (*NAMES, "tiny_published"))
+    began: list[str] = []
+
+    def ready(*_) -> list[Recipe]:
+        # as one whose codes are made only after other models were trained
+        return [first, second] if not began else [first, second, waits]
+
+    monkeypatch.setattr(models, "_of_this_run", ready)
+    monkeypatch.setattr(models, "_command", lambda recipe, *_: [sys.executable, "-c", "pass"])
+    trainings = Trainings(2)
+    start = trainings.start
+    trainings.start = lambda name, *rest: began.append(name) or start(name, *rest)
+    context = SimpleNamespace(partition_key="Small")
+    options = {"threads": 1, "device": "cpu"}
+    for recipe in (first, second):
+        assert models._starts_ahead(context, trainings, recipe, Settings(), options)
+        assert trainings.finish(recipe.name, print) is None
+    # alone it is trained in the process of the run
+    assert not models._starts_ahead(context, trainings, waits, Settings(), options)
+    assert began == [first.name, second.name]
+    # a step that is tried again starts its own, and what has not been trained yet
+    assert models._starts_ahead(context, trainings, first, Settings(), options)
+    assert began[2:] == [first.name, waits.name]
+    trainings.close()
 
 
 @pytest.mark.parametrize("told", ["SIG_DFL", "SIG_IGN"])

@@ -163,6 +163,28 @@ def test_a_damaged_release_is_refused_once_and_the_current_one_stays(
     assert client.get("/health").json() == {"status": "ok", "release": served.current.release, "refused": None}
 
 
+@pytest.mark.parametrize("error", [MemoryError("cannot allocate"), RuntimeError("of a library")])
+def test_whatever_is_wrong_with_a_release_the_next_one_is_seen(
+    error: Exception, served: Served, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(self: Bundle, *_: object, **__: object) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Bundle, "recommend", broken)
+        release(place, tmp_path, "most_popular")
+        watching = served.watch(0.01)
+        until = time.monotonic() + 30
+        while served.refused is None and time.monotonic() < until and watching.is_alive():
+            time.sleep(0.01)
+    assert str(error) in (served.refused or "")
+    release(place, tmp_path, "random")
+    while served.refused is not None and time.monotonic() < until:
+        time.sleep(0.01)
+    served.close()
+    assert served.current.bundle.name == "random"
+
+
 def test_a_release_answers_after_its_folder_is_gone(served: Served, client: TestClient) -> None:
     shutil.rmtree(served.current.bundle.folder)
     assert client.post("/recommendations", json={"histories": [["a"]]}).status_code == 200

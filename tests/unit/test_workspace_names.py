@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import dagster as dg
@@ -19,7 +22,7 @@ from ml.data.landing.file_lines import LandingError
 from ml.data.versions import VERSIONS, current_version, versioned_folder
 from orchestration.commands.run import configure_instance
 from orchestration.contracts.data_docs import write_data_docs
-from orchestration.execution.crash_recovery import clean_tree, missing, usable_warehouse
+from orchestration.execution.crash_recovery import WarehouseBusy, clean_tree, missing, usable_warehouse
 from orchestration.execution.dagster_sqlite import open_instance, reference_for_services
 from orchestration.faults import reason
 from orchestration.paths import LONGEST_DATASET_NAME, DatasetPaths, Workspace, WorkspaceError, check_dataset_name
@@ -101,6 +104,38 @@ def test_the_warehouse(workspace: Workspace, tmp_path: Path) -> None:
         connection.execute(f"copy kept to '{quoted(paths.lake / 'kept.parquet')}' (format parquet)")
     assert pq.read_table(paths.lake / "kept.parquet").to_pydict() == {"x": [1]}
     assert_nothing_beside(workspace, tmp_path)
+
+
+@pytest.mark.parametrize("at", [0, 4200], ids=["no database at all", "a block with another checksum"])
+def test_a_damaged_warehouse_is_taken_for_no_locked_one(at: int, tmp_path: Path) -> None:
+    # the names of file and block have a lock in them
+    paths = Workspace(tmp_path).dataset("Clocks")
+    with connect_fresh(paths) as connection:
+        connection.execute("create table numbers as select range as number from range(1000)")
+    with open(paths.warehouse, "r+b") as file:
+        file.seek(at)
+        file.write(bytes(range(100)))
+    assert not usable_warehouse(paths)
+    assert not paths.warehouse.exists()
+
+
+def test_a_warehouse_that_another_program_has_open_stays(tmp_path: Path) -> None:
+    paths = Workspace(tmp_path).dataset("Small")
+    with connect_fresh(paths):
+        pass
+    opened = f"import duckdb; held = duckdb.connect({str(paths.warehouse)!r}); print('open', flush=True); input()"
+    command = [sys.executable, "-c", opened]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "open\n"
+        with pytest.raises(WarehouseBusy, match=r"another program has .*Small\.duckdb open"):
+            usable_warehouse(paths)
+        other.communicate("\n")
+    assert usable_warehouse(paths)
+
+
+def connect_fresh(paths: DatasetPaths) -> AbstractContextManager:
+    paths.warehouse.parent.mkdir(parents=True)
+    return connect(paths.warehouse)
 
 
 def test_what_is_read_from_the_lake(workspace: Workspace, tmp_path: Path) -> None:

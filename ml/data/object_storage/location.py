@@ -138,13 +138,20 @@ def told(place: Location) -> Iterator[None]:
         raise StorageError(_in_words(place, error)) from error
 
 
+def _without_names(place: Location, text: str) -> str:
+    """A text without the names of a place, which may hold what looks like a status, as ``part-403.csv``."""
+    for name in (place.path, place.path.partition("/")[2]):
+        text = re.sub(rf"(?<![\w.-]){re.escape(name)}(?![\w.-])", "", text) if name else text
+    return text
+
+
 def _in_words(place: Location, error: BaseException) -> str:
     chain: list[BaseException] = []
     at: BaseException | None = error
     while at is not None and at not in chain:
         chain.append(at)
         at = at.__cause__ or at.__context__
-    text = " ".join(f"{type(each).__name__}: {each}" for each in chain)
+    text = _without_names(place, " ".join(f"{type(each).__name__}: {each}" for each in chain))
     where = _CREDENTIALS[place.protocol]
     if _NO_CREDENTIALS.search(text):
         return f"{place} cannot be read without credentials: give them by {where}"
