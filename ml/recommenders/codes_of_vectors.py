@@ -41,7 +41,7 @@ def _way_back(start: str, codes: Mapping[str, CodesRecipe], recipes: Mapping[str
     while waiting:
         way = waiting.pop()
         for source in codes[way[-1]].needs_recipes:
-            below = recipes[source].codes if source in recipes else None
+            below = (recipes[source].codes if source in recipes else None) or ""
             if below == start:
                 return (*way, source, below)
             if below in codes and below not in way:
