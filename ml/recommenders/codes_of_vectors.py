@@ -20,18 +20,15 @@ def why_no_vectors(name: str, codes: Mapping[str, CodesRecipe], recipes: Mapping
         recipes: recipes of models by name.
     """
     if way := _way_back(name, codes, recipes):
-        return (
-            f"{' -> '.join(way)} is a circle of codes and models that are built on one another; name a model that is "
-            f"built on no codes: {_possible(recipes)}"
-        )
+        return f"{' -> '.join(way)} is a circle of codes and models that are built on one another; {_remedy(recipes)}"
     for source in codes[name].needs_recipes:
         if source not in recipes:
             return (
-                f"there is no model {source}{nearest(source, recipes)}, and nothing else has item vectors; name one of "
-                f"{_possible(recipes)}"
+                f"there is no model {source}{nearest(source, recipes)}, and nothing else has item vectors; "
+                f"{_remedy(recipes)}"
             )
         if reason := _why_unsuitable(recipes[source]):
-            return f"{source} {reason}; name one of {_possible(recipes)}"
+            return f"{source} {reason}; {_remedy(recipes)}"
     return ""
 
 
@@ -60,5 +57,6 @@ def _why_unsuitable(recipe: Recipe) -> str:
     return ""
 
 
-def _possible(recipes: Mapping[str, Recipe]) -> str:
-    return ", ".join(name for name, recipe in recipes.items() if not _why_unsuitable(recipe)) or "none there are"
+def _remedy(recipes: Mapping[str, Recipe]) -> str:
+    possible = ", ".join(name for name, recipe in recipes.items() if not _why_unsuitable(recipe))
+    return f"name one of {possible}" if possible else "add the recipe of a model with item vectors, and name that"

@@ -230,8 +230,8 @@ def _pretrained(asked: _Fit, threads: int) -> Pretrained:
 
 
 def _codes(asked: _Fit, name: str) -> Codes:
-    """The codes of a recipe, assigned now on the training items alone; so are fitted the models whose vectors it
-    names."""
+    """The codes of a recipe, assigned now on the training items alone, which are also all that the models have read of
+    whose item vectors they are made."""
     from ml.recommenders.item_vectors import item_vectors
 
     def trained(source: str) -> np.ndarray:

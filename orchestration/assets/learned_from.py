@@ -11,6 +11,7 @@ from ml.recommenders.registry import any_reads_times, codes_recipes, recipes, re
 from orchestration.assets.rankings import load
 from orchestration.dataset_settings import fitted_where, read_settings
 from orchestration.paths import DatasetPaths
+from orchestration.reporting import as_dagster_failure
 from orchestration.resources import Settings
 
 if TYPE_CHECKING:
@@ -50,8 +51,12 @@ def learned_from(
         settings: of the run.
         tell: is given a line where the recommender is fitted now.
         purpose: what for, as the end of that line.
+
+    Raises:
+        dg.Failure: it is fitted now, and its loss is no finite number any more.
     """
     from ml.recommenders.fit import Conditions, fit
+    from ml.training.loop import DivergedError
 
     if on == read_settings("fit", paths.dataset)["fit_on"]:
         return load(paths, name, training_set.items)
@@ -63,7 +68,8 @@ def learned_from(
         read_settings("ranking", paths.dataset)["exclude_seen"],
         **fitted_where(settings, paths.dataset),
     )
-    return fit(name, training_set, conditions, registry())
+    with as_dagster_failure(paths.dataset, DivergedError):
+        return fit(name, training_set, conditions, registry())
 
 
 def _reads_text(name: str) -> bool:

@@ -19,6 +19,8 @@ from ml.recommenders.codes_of_vectors import why_no_vectors
 from ml.recommenders.fit import Conditions, fit
 from ml.recommenders.item_vectors import item_vectors
 from ml.recommenders.registry import Registry, library_registry
+from ml.reproduction import fit as reproduction
+from ml.reproduction.claims import Claim
 from ml.training.recipe import load_recipes
 from ml.training.sequential_recommender import SequentialRecommender
 
@@ -70,9 +72,12 @@ def test_what_gives_no_item_vectors_is_named_with_what_does(sources, message):
         "pretrained": pretrained,
     }
     codes = {one.name: one for one in (codes_of("codes_a", *sources), codes_of("codes_b", "tree"), codes_of("codes_c"))}
-    remedy = "; name a model that is built on no codes: plain" if "circle" in message else "; name one of plain"
-    assert re.fullmatch(f"{message}.*{remedy}", why_no_vectors("codes_a", codes, models))
+    assert re.fullmatch(f"{message}.*; name one of plain", why_no_vectors("codes_a", codes, models))
     assert why_no_vectors("codes_c", codes, models) == ""
+    del models["plain"]
+    assert why_no_vectors("codes_a", codes, models).endswith(
+        "; add the recipe of a model with item vectors, and name that"
+    )
 
 
 @pytest.mark.parametrize("fit_on", [FIT_ON_TRAIN, FIT_ON_BOTH])
@@ -88,6 +93,20 @@ def test_a_model_is_fitted_on_codes_of_a_model_that_read_the_training_items_alon
     assert found.codes.digest() == expected.digest()
     # what reads more is another model than that of this name
     assert set(before) == ({"tree", "plain"} if fit_on == FIT_ON_TRAIN else {"tree"})
+
+
+def test_the_reproduction_fits_the_model_under_codes_first(monkeypatch, tmp_path):
+    registry = Registry({"plain": PLAIN, "tree": TREE}, {}, {"codes_a": codes_of("codes_a", "plain")})
+    monkeypatch.setattr(reproduction, "_known", lambda: registry)
+    fits = reproduction.needed_fits([Claim("tree", "Tree", "ring", "tree", FIT_ON_BOTH, "none", seeds=1)])
+    assert [each.recommender for each in fits] == ["plain", "tree"]
+    bench = reproduction.Bench(ring_training_set(40), True, tmp_path, "code", threads=1)
+    result = reproduction.measured(bench, fits[1])
+    assert reproduction.measured(bench, fits[1]).seconds == result.seconds
+    # other codes are another model
+    other = replace(registry.codes["codes_a"], book_sizes=(4, 16))
+    monkeypatch.setattr(reproduction, "_known", lambda: replace(registry, codes={"codes_a": other}))
+    assert reproduction.measured(bench, fits[1]).key != result.key
 
 
 def test_what_scores_without_item_vectors_gives_none():
