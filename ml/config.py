@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, fields
@@ -104,6 +105,9 @@ def _check(value: Any, hint: Any, what: str) -> Any:
         names = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
         allowed = [names[kind] for kind in kinds] + [f'"{word}"' for word in words]
         raise TableError(f"{what} must be {' or '.join(allowed)}, not {value!r}")
+    if isinstance(value, float) and not math.isfinite(value):
+        # nan passes every check of a range that asks whether a value is too small or too large
+        raise TableError(f"{what} must be a finite number, not {value}")
     return value
 
 

@@ -103,7 +103,8 @@ class CodesRecipe:
         """Assign the codes now.
 
         Args:
-            training_set: whose items get codes, with item text where :attr:`needs_text`. Held-out targets are not read.
+            training_set: whose items get codes, with item text where :attr:`needs_text`; otherwise codes are the same
+                with and without. Held-out targets are not read.
             seed: of the run.
             trained: from the name of one of :attr:`needs_recipes` to the vectors of its items.
 
@@ -113,7 +114,9 @@ class CodesRecipe:
         """
         check_assignable(training_set)
         seed += self.seed_offset
-        vectors = input_vectors(training_set, self.vectors, seed, trained) if self.vectors else None
+        # text that others asked for decides nothing of these codes
+        read = training_set if self.needs_text else replace(training_set, item_text=None)
+        vectors = input_vectors(read, self.vectors, seed, trained) if self.vectors else None
         codes = self.method.assign(training_set, self.book_sizes, seed, vectors)
         if self.collisions == RESOLVED:
             codes = with_unique_codes(codes, training_set)

@@ -311,7 +311,7 @@ def histories_digest(training_set: TrainingSet) -> str:
 
 
 def sub_histories(train: Sequences, users: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> Sequences:
-    """Parts of the training histories, a row each.
+    """Parts of the training histories, a row each, with times where the histories have them.
 
     Args:
         train: the training histories.
@@ -322,4 +322,5 @@ def sub_histories(train: Sequences, users: np.ndarray, starts: np.ndarray, ends:
     lengths = ends - starts
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     places = np.repeat(starts - offsets[:-1], lengths) + np.arange(offsets[-1])
-    return Sequences(np.asarray(train.items[places], dtype=np.int32), offsets, np.asarray(users, dtype=np.int32))
+    times = None if train.times is None else np.asarray(train.times[places], dtype=np.int64)
+    return Sequences(np.asarray(train.items[places], dtype=np.int32), offsets, np.asarray(users, dtype=np.int32), times)

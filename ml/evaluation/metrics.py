@@ -94,7 +94,7 @@ def user_metrics(rankings: pa.Table, training_set: TrainingSet) -> pa.Table:
     if training_set.later_targets is None:
         hits = np.flatnonzero(ranked_item == np.asarray(training_set.test_targets)[rows])
     else:
-        hits = np.flatnonzero(_is_held_out(rows, ranked_item, training_set))
+        hits = _found_once(np.flatnonzero(_is_held_out(rows, ranked_item, training_set)), rows, ranked_item, ranks)
     target_rank = np.full(len(users), _NOT_RANKED, dtype=np.int16)
     np.minimum.at(target_rank, rows[hits], ranks[hits])
 
@@ -120,6 +120,15 @@ def _is_held_out(rows: np.ndarray, items: np.ndarray, training_set: TrainingSet)
     """Whether each item is one of the targets of the case in its row, bool ``[rows]``."""
     held_out = training_set.held_out().pairs(training_set.items)
     return np.isin(rows.astype(np.int64) * training_set.items + items, held_out)
+
+
+def _found_once(hits: np.ndarray, rows: np.ndarray, items: np.ndarray, ranks: np.ndarray) -> np.ndarray:
+    """Of hits of one case on the same item, the one at the best rank alone."""
+    order = np.lexsort((ranks[hits], items[hits], rows[hits]))
+    row, item = rows[hits][order], items[hits][order]
+    is_first = np.ones(len(order), dtype=bool)
+    is_first[1:] = (row[1:] != row[:-1]) | (item[1:] != item[:-1])
+    return hits[order[is_first]]
 
 
 def _of_several(

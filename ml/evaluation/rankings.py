@@ -155,12 +155,17 @@ def read_rankings(path: Path, training_set: TrainingSet) -> pa.Table:
     """
     try:
         table = pq.read_table(path)
-    except pa.ArrowInvalid as error:
-        raise RankingError(f"{path} is not a Parquet file ({error}): delete it and rank again") from error
-    try:
         _check(table, training_set)
     except RankingError as error:
         raise RankingError(f"{path}: {error}") from error
+    except (pa.ArrowException, OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            # the file is missing, or the disk is at fault
+            raise
+        reason = " ".join(str(error).split())
+        raise RankingError(
+            f"{path} is not a Parquet file, or a damaged one ({reason}): delete it and rank again"
+        ) from error
     return table
 
 

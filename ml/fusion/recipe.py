@@ -39,7 +39,7 @@ class FusionRecipe:
         if len(self.parts) < 2 or len(set(self.parts)) < len(self.parts):
             raise ValueError(f"parts must be two or more different recommenders, not {', '.join(self.parts) or 'none'}")
         if self.depth < 20:
-            raise ValueError(f"depth must be at least 20, the length of the rankings, not {self.depth}")
+            raise ValueError(f"depth must be at least 20, not {self.depth}")
 
     def digest(self) -> str:
         """SHA-256 of what decides its lists besides those of its parts."""

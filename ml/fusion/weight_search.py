@@ -56,7 +56,8 @@ def choose_fusion(
         depth: how many items of each list are looked at.
 
     Returns:
-        The fusion, and what it reached. Takes 4 bytes for each row whose target any part lists, part and candidate.
+        The fusion, and what it reached. Each candidate of a row whose target any part lists takes 12 bytes, and 4 for
+        each part.
 
     Raises:
         ValueError: there is no part, no normalisation or no row, or the shapes do not fit.

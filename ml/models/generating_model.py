@@ -29,11 +29,13 @@ class CodePredictions:
         level: of the identifiers, from 0.
         logits: unnormalised, ``[targets, choices]``; ``-inf`` where a target has fewer choices than others.
         targets: which choice is the true one, int64 ``[targets]``.
+        weight: of their loss, besides that of the level.
     """
 
     level: int
     logits: Tensor
     targets: Tensor
+    weight: float = 1.0
 
 
 class NodeCodes:

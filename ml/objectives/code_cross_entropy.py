@@ -40,7 +40,7 @@ class CodeCrossEntropy:
             targets: how many targets there are; those that are in no prediction of a level have the loss 0 there.
 
         Raises:
-            ValueError: there are ``level_weights``, and not one for each level.
+            ValueError: there are ``level_weights``, and fewer than levels.
         """
         weights = self.settings.level_weights
         levels = 1 + max(prediction.level for prediction in predictions)
@@ -50,7 +50,7 @@ class CodeCrossEntropy:
             )
         total = torch.zeros((), device=predictions[0].logits.device)
         for prediction in predictions:
-            weight = weights[prediction.level] if weights else 1.0
+            weight = prediction.weight * (weights[prediction.level] if weights else 1.0)
             total = total + weight * self._sum(prediction.logits, prediction.targets)
         return total / max(1, targets)
 

@@ -20,19 +20,35 @@ from ml.recommender import Recommendations, Recommender
 FUSION_FILE = "fusion.json"
 
 
+class NoValidationLists(ValueError):
+    """There are no lists of a fit on the training items alone that are long enough; the message says what to do."""
+
+
 def validation_lists(
     name: str, fitted: Recommender, training_set: TrainingSet, depth: int, exclude_seen: bool, seed: int
 ) -> Recommendations:
     """Lists for the validation users by a recommender fitted on the training items only.
 
-    A trained model keeps these lists from before its final fit; a baseline is fitted anew, which is cheap; a fusion
-    fuses those of its parts.
+    A trained model keeps these lists from before its final fit, and is asked for longer ones where it had no other fit;
+    a baseline is fitted anew, which is cheap; a fusion fuses those of its parts.
+
+    Raises:
+        NoValidationLists: the lists that a model kept are shorter than ``depth``, and it was finally fitted on the
+            validation items too.
     """
     if isinstance(fitted, FusedRecommender):
         return fitted.fuse_validation_lists(training_set, depth, exclude_seen, seed)
     kept = getattr(fitted, "validation_lists", None)
     if kept is not None:
-        return Recommendations(kept.items[:, :depth], kept.scores[:, :depth])
+        length = kept.items.shape[1]
+        if length >= depth:
+            return Recommendations(kept.items[:, :depth], kept.scores[:, :depth])
+        if getattr(fitted, "fit_on", FIT_ON_TRAIN) != FIT_ON_TRAIN:
+            raise NoValidationLists(
+                f"{name} kept the best {length} items of each validation user from before its final fit, and {depth} "
+                f"are asked for: lower candidates or depth in the recipe to {length}, or fit on {FIT_ON_TRAIN}"
+            )
+        return fitted.recommend(training_set.histories("validation"), depth, exclude_seen)
     recommender = BASELINES[name].create(seed).fit(training_set)
     return recommender.recommend(training_set.histories("validation"), depth, exclude_seen)
 
@@ -114,12 +130,12 @@ class FusedRecommender:
         """The fused lists of the validation users, of parts fitted on the training items alone."""
         if self.fusion is None:
             raise RuntimeError("this fusion has no weights: call fit or load first")
-        of_parts = min(self.depth, training_set.items)
+        of_parts = min(max(self.depth, depth), training_set.items)
         lists = {
             name: validation_lists(name, part, training_set, of_parts, exclude_seen, seed)
             for name, part in self.parts.items()
         }
-        return self.fusion.fuse(lists, depth, training_set.items)
+        return replace(self.fusion, depth=of_parts).fuse(lists, depth, training_set.items)
 
     def save(self, folder: Path) -> None:
         """Write ``fusion.json``, and each part into a folder of its name."""

@@ -13,7 +13,7 @@ from ml.beyond_accuracy.goals import Goal, GoalOnData, available_goals, goal_on
 from ml.data.training_set import FIT_ON_TRAIN, TrainingSet
 from ml.evaluation.trade_offs.series import ListSeries
 from ml.recommender import RERANKING, Recommendations, Recommender
-from ml.recommenders.fused import validation_lists
+from ml.recommenders.fused import NoValidationLists, validation_lists
 from ml.recommenders.registry import Registry
 from ml.recommenders.reranked import TRADEOFFS
 from ml.reranking.methods import METHODS
@@ -111,12 +111,17 @@ class RerankedLists:
         self.start = self.fitted.title_of(self.recipe.of)
         self.title = f"{METHODS[self.recipe.method].title} of {self.start}"
 
-    def lists(self, place: int, split: str, k: int) -> np.ndarray:
-        """See :class:`ml.evaluation.trade_offs.series.ListSeries`."""
+    def lists(self, place: int, split: str, k: int) -> np.ndarray | None:
+        """See :class:`ml.evaluation.trade_offs.series.ListSeries`; ``None`` for validation users where the recommender
+        kept fewer candidates for them than the recipe asks for."""
         if (split, k) not in self._lists:
             recipe, fitted = self.recipe, self.fitted
+            try:
+                candidates = fitted.candidates(recipe.of, split, recipe.candidates)
+            except NoValidationLists:
+                return None
             self._lists[split, k] = lists_at(
-                fitted.candidates(recipe.of, split, recipe.candidates),
+                candidates,
                 self.tradeoffs,
                 k,
                 recipe.method,

@@ -59,7 +59,7 @@ class RerankingRecipe:
         if isinstance(self.tradeoff, float):
             check_tradeoff(self.tradeoff)
         if self.candidates < 20:
-            raise ValueError(f"candidates must be at least 20, the length of the rankings, not {self.candidates}")
+            raise ValueError(f"candidates must be at least 20, not {self.candidates}")
         if not 0 <= self.largest_loss <= 1:
             raise ValueError(f"largest_loss must be from 0 to 1, not {self.largest_loss}")
 

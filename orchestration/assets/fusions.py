@@ -16,7 +16,13 @@ from orchestration.condition import on_new_data
 from orchestration.dataset_settings import chosen_for, read_settings
 from orchestration.partitions import datasets
 from orchestration.paths import DatasetPaths, Workspace
-from orchestration.reporting import RECOMMENDATION_OWNERS, array_schema, digest_of_files, materialization
+from orchestration.reporting import (
+    RECOMMENDATION_OWNERS,
+    array_schema,
+    as_dagster_failure,
+    digest_of_files,
+    materialization,
+)
 from orchestration.resources import Settings
 from orchestration.selection import group_of, require_chosen
 
@@ -45,7 +51,7 @@ def _fusion_asset(recipe: FusionRecipe) -> dg.AssetsDefinition:
     )
     def fusion(context: dg.AssetExecutionContext, settings: Settings) -> dg.MaterializeResult:
         from ml.data.versions import versioned_folder
-        from ml.recommenders.fused import FUSION_FILE
+        from ml.recommenders.fused import FUSION_FILE, NoValidationLists
 
         dataset = context.partition_key
         paths = Workspace.current().dataset(dataset)
@@ -54,7 +60,8 @@ def _fusion_asset(recipe: FusionRecipe) -> dg.AssetsDefinition:
             return skipped
         training_set = load_training_set(paths, inputs.with_text, inputs.with_vectors, inputs.with_times)
         exclude_seen = read_settings("ranking", dataset)["exclude_seen"]
-        chosen = _choose(recipe, paths, training_set, exclude_seen)
+        with as_dagster_failure(dataset, NoValidationLists):
+            chosen = _choose(recipe, paths, training_set, exclude_seen)
         fit_on = read_settings("fit", dataset)["fit_on"]
         folder = paths.asset("models", recipe.name)
         with versioned_folder(folder) as temporary:

@@ -57,6 +57,7 @@ def _reranking_asset(recipe: RerankingRecipe) -> dg.AssetsDefinition:
     def reranking(context: dg.AssetExecutionContext, settings: Settings) -> dg.MaterializeResult:
         from ml.beyond_accuracy.goals import GoalUnavailable
         from ml.data.versions import versioned_folder
+        from ml.recommenders.fused import NoValidationLists
         from ml.recommenders.reranked import Reranked
 
         dataset = context.partition_key
@@ -73,7 +74,7 @@ def _reranking_asset(recipe: RerankingRecipe) -> dg.AssetsDefinition:
             exclude_seen=read_settings("ranking", dataset)["exclude_seen"],
             seed=read_settings("training", dataset)["seed"],
         )
-        with as_dagster_failure(dataset, GoalUnavailable):
+        with as_dagster_failure(dataset, GoalUnavailable, NoValidationLists):
             reranked.choose(training_set)
         assert reranked.reranking is not None  # it was chosen just now
         if recipe.is_chosen and reranked.chosen is None:

@@ -81,7 +81,7 @@ def test_no_folder_no_recipes(tmp_path):
     [
         ("weights = [-0.5]", r"weights must be one or more numbers from 0 up, not \[-0.5\]"),
         ("weights = []", "weights must be one or more numbers"),
-        ("weights = [inf]", "weights must be one or more numbers"),
+        ("weights = [inf]", "weights must be a finite number, not inf"),
         ("weights = [1, 0]", "weights must ascend"),
         ("weights = [1, 1]", "weights must ascend"),
         ("weights = [1, 1.0000000001]", "must differ in their first six digits"),

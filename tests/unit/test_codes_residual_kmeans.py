@@ -126,6 +126,16 @@ def test_every_item_has_an_identifier_of_its_own(recipe: CodesRecipe):
     assert codes.report["distinct_codes"] == 60
 
 
+def test_text_decides_nothing_where_the_recipe_asks_for_none():
+    """The asset of such codes loads no text; a fit by name, as of further seeds, may have loaded it for others."""
+    training_set = made_up_training_set()
+    rows = [row[row > 4] for row in map(training_set.train.__getitem__, range(training_set.users))]
+    training_set = replace(training_set, train=Sequences.from_lists(rows))
+    assert training_set.item_text is not None
+    codes = [IDENTIFIERS["graph"].assign(data) for data in (training_set, replace(training_set, item_text=None))]
+    np.testing.assert_array_equal(codes[0].values, codes[1].values)
+
+
 def test_similar_items_share_the_first_code():
     random = np.random.default_rng(0)
     rows = [random.integers(20, size=8) + 20 * (user % 2) for user in range(90)]

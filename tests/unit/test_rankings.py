@@ -179,6 +179,16 @@ def test_what_is_not_parquet_is_refused(training_set, tmp_path):
         read_rankings(path, training_set)
 
 
+def test_a_damaged_page_is_refused_by_file(rankings, training_set, tmp_path):
+    path = tmp_path / "rankings.parquet"
+    write_table(rankings, path)
+    written = path.read_bytes()
+    path.write_bytes(written[:4] + bytes(60) + written[64:])
+    with pytest.raises(RankingError, match=r"rankings\.parquet is not a Parquet file, or a damaged one") as refused:
+        read_rankings(path, training_set)
+    assert "rank again" in str(refused.value)
+
+
 @pytest.mark.parametrize("items", [10, 12, 19])
 def test_a_catalogue_smaller_than_a_list_is_ranked_whole(items):
     generator = np.random.default_rng(0)

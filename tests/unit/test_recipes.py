@@ -88,6 +88,12 @@ def test_a_recipe_is_read_as_written(tmp_path):
         ("negatives = 8\n", "", r"the key objective\.negatives is missing"),
         ("[0.9, 0.98]", "[0.9]", r"optimiser\.betas must be a list of 2 values"),
         ("[0.9, 0.98]", '[0.9, "a"]', r"optimiser\.betas must be a number, not 'a'"),
+        ("[0.9, 0.98]", "[0.9, inf]", r"optimiser\.betas must be a finite number, not inf"),
+        (
+            "negatives = 8\n",
+            "negatives = 8\npopularity_power = nan\n",
+            r"one\.toml: objective\.popularity_power must be a finite number, not nan",
+        ),
         ("[0.9, 0.98]", "[0.9, 1.0]", r"optimiser\.betas must be in \[0, 1\)"),
         ("[training]", "[trainng]", r"the table \[training\] is missing"),
         ('title = "A title"\n', "", r"the key title is missing"),

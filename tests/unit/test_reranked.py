@@ -16,11 +16,12 @@ from ml.baselines.registry import BASELINES
 from ml.beyond_accuracy.goals import GOALS, GoalOnData, GoalUnavailable, goal_on
 from ml.data.files import DamagedFile
 from ml.data.sequences import Sequences
-from ml.data.training_set import TrainingSet
+from ml.data.training_set import FIT_ON_BOTH, FIT_ON_TRAIN, TrainingSet
 from ml.fusion.recipe import FusionRecipe
 from ml.recommender import NO_ITEM, RERANKING, Recommendations
 from ml.recommenders.facts import FIT, facts_of
 from ml.recommenders.fit import Conditions, fit
+from ml.recommenders.fused import FusedRecommender, NoValidationLists, validation_lists
 from ml.recommenders.load import load
 from ml.recommenders.registry import Registry
 from ml.recommenders.reranked import CUT_OFF, TRADEOFFS, Reranked, choose_tradeoff, first_goal
@@ -136,6 +137,42 @@ def test_validation_lists_are_those_that_a_trained_part_kept(training_set):
     histories = training_set.histories("validation")
     expected = choose_tradeoff(Kept.validation_lists, training_set.validation_targets, histories, recipe, on)
     assert made.chosen == expected
+
+
+def test_more_candidates_than_a_trained_part_kept_are_asked_for_or_refused(training_set):
+    users = len(training_set.validation_users)
+
+    class Kept:
+        validation_lists = Recommendations(
+            np.tile(np.arange(20, dtype=np.int32), (users, 1)), np.tile(-np.arange(20, dtype=np.float32), (users, 1))
+        )
+        fit_on = FIT_ON_TRAIN
+
+        def recommend(self, histories, k, exclude_seen):
+            assert len(histories) == users
+            return Recommendations(
+                np.tile(np.arange(k, dtype=np.int32), (users, 1)), np.tile(-np.arange(k, dtype=np.float32), (users, 1))
+            )
+
+    recipe, part = replace(BY_TEXT, of="trained", candidates=30), Kept()
+    made = Reranked(recipe, part).choose(training_set)
+    on = goal_on("text_diversity", training_set)
+    histories = training_set.histories("validation")
+    lists = part.recommend(histories, 30, False)
+    assert made.chosen == choose_tradeoff(lists, training_set.validation_targets, histories, recipe, on)
+    # of a final fit that has seen the targets there are no others
+    part.fit_on = FIT_ON_BOTH
+    with pytest.raises(NoValidationLists, match=r"trained kept the best 20 items .* 30 are asked for: lower"):
+        Reranked(recipe, part).choose(training_set)
+
+
+def test_validation_lists_of_a_fusion_are_as_deep_as_those_it_recommends(training_set):
+    parts = {name: BASELINES[name].create(0) for name in ("markov_chain", "most_popular")}
+    fused = FusedRecommender(parts, 20).fit(training_set)
+    found = validation_lists("fused", fused, training_set, 35, False, 0)
+    expected = fused.recommend(training_set.histories("validation"), 35, False)
+    np.testing.assert_array_equal(found.items, expected.items)
+    np.testing.assert_array_equal(found.scores, expected.scores)
 
 
 # ---- the choice of a goal

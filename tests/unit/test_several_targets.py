@@ -198,6 +198,16 @@ def test_seen_targets_are_misses_where_seen_items_are_excluded() -> None:
     assert metric_values(whole, "recall@10").min() >= 0.5
 
 
+def test_a_target_that_is_listed_twice_is_found_once() -> None:
+    training_set = made_up([[0, 1, 2, 1, 3], [1, 2, 3, 4, 5]], 12, targets=2)
+    # targets are 1 and 3, 4 and 5
+    lists = np.array([[7, 1, 1, 8, 9, 1, 6, 10, 11, 3], [5, 5, 0, 1, 2, 6, 7, 8, 9, 10]])
+    table = user_metrics(rankings_of(lists, training_set), training_set)
+    assert table["target_rank"].to_pylist() == [2, 1]
+    assert table["further_ranks"].to_pylist() == [[10], []]
+    assert metric_values(table, "recall@10").tolist() == [1, 0.5]
+
+
 def test_a_user_is_in_the_slice_of_any_target() -> None:
     # item 0 is in every training history, item 7 in none; the targets of user 0 are both popular
     rows = [[0, 1, 0, 1, 0, 1, 0, 1], [0, 1, 0, 1, 0, 1, 0, 7], [0, 1, 0, 1, 0, 1, 7, 0], [0, 1, 0, 1, 0, 1, 1, 1]]

@@ -101,6 +101,28 @@ def test_lists_are_those_of_the_teacher_for_the_start_of_the_history(ring):
         assert table.items[row, 0].tolist() == expected
 
 
+@pytest.mark.parametrize("fit_on", [FIT_ON_TRAIN, FIT_ON_BOTH])
+def test_a_teacher_reads_the_times_of_sub_histories(ring, fit_on):
+    """The time of an item is a thousand times its index."""
+    timed = replace(
+        ring,
+        train=replace(ring.train, times=1000 * ring.train.items.astype(np.int64)),
+        validation_times=1000 * ring.validation_targets.astype(np.int64),
+    )
+    seen = []
+
+    class TimedTeacher(RingTeacher):
+        def recommend(self, histories, k, exclude_seen):
+            seen.append(histories)
+            return super().recommend(histories, k, exclude_seen)
+
+    teachers = {FIT_ON_TRAIN: RingTeacher(ring)} | {fit_on: TimedTeacher(ring)}
+    make_teacher_lists(lists_recipe(), teachers, timed, 0, True)
+    assert seen
+    for histories in seen:
+        np.testing.assert_array_equal(histories.times, 1000 * histories.items.astype(np.int64))
+
+
 def test_a_tradeoff_lists_the_same_candidates_in_the_order_of_the_goal(ring):
     lists = ring_lists(ring, two_tradeoffs())
     table = lists.of(FIT_ON_TRAIN)

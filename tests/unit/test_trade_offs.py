@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from threadpoolctl import threadpool_limits
 from trade_off_toys import ITEMS, USERS, MadeUpSeries, lists_of, made_up, training_set
 
 from ml.beyond_accuracy import measures
@@ -139,6 +141,16 @@ def test_equal_series_do_not_differ_and_a_better_one_does():
     assert worse.p_value <= worse.adjusted < 0.05
 
 
+def test_clear_differences_are_found_among_many_series():
+    many = [made_up(f"series {hits}", test=(hits, hits, hits)) for hits in range(0, 56, 5)]
+    found = build_trade_offs([measured(one) for one in many], USERS, 30)
+    first, last = many[0].name, many[-1].name
+    (clearest,) = [one for one in found.differences if {one.series, one.other} == {first, last}]
+    assert len(found.differences) == 66
+    assert clearest.difference.low > 0
+    assert clearest.adjusted < 0.05
+
+
 def test_chance_is_rarely_significant():
     """Two series with equally many hits at users that are drawn: about one in twenty differs significantly."""
     rng = np.random.default_rng(7)
@@ -184,6 +196,18 @@ def test_the_reference_and_results_do_not_depend_on_the_blocks_of_resamples(monk
     blocks = built(made_up("one"), made_up("other", seed=4))
     for one, other in zip(whole.series, blocks.series, strict=True):
         assert one.hypervolume.low == pytest.approx(other.hypervolume.low, rel=1e-12)
+
+
+def test_results_do_not_depend_on_the_number_of_threads():
+    rng = np.random.default_rng(0)
+    series = measured(made_up())
+    series = replace(series, ndcg=rng.random((1, 3, 500)), value=rng.random((1, 3, 500)))
+
+    def found(threads: int) -> TradeOffs:
+        with threadpool_limits(limits=threads):
+            return build_trade_offs([series], 500, 30)
+
+    assert found(2) == found(1)
 
 
 def test_users_without_a_measure_are_left_out_of_its_mean():

@@ -31,6 +31,9 @@ EXAMPLE_USERS = 2
 # of the nDCG at the start of a series, how much a chosen tradeoff may lose on the validation users
 MOST_LOST = 0.05
 RESAMPLES = 2_000
+# no p-value of the bootstrap is below 2 / (resamples + 1), so the more pairs there are to correct for, the more
+# resamples it takes for any of them to differ significantly
+_RESAMPLES_OF_A_PAIR = 60
 
 
 def compare_series(
@@ -49,7 +52,7 @@ def compare_series(
         training_set: with its item text, where it has one, and best with the vectors of it.
         left_out: sentences on series that could not be made.
         seed: of the resampling.
-        resamples: how many.
+        resamples: how many; more for a goal of which there are many series, see :func:`build_trade_offs`.
 
     Raises:
         ValueError: a series is not one, or two have the same name and goal.
@@ -114,7 +117,8 @@ def build_trade_offs(
         validation_users: as many.
         left_out: sentences on series that are not there.
         seed: of the resampling.
-        resamples: how many.
+        resamples: how many, and at least 60 for each pair of series of a goal: with fewer no pair could differ
+            significantly after the correction.
 
     Source: Zitzler and Thiele, IEEE TEC 3 (1999), for the hypervolume; Efron and Tibshirani (1993), chapter 13, for the
     intervals.
@@ -149,6 +153,8 @@ def _of_goal(
     starts = [found.value[0] for found in means]
     reference = Reference(goal, 0.0, float(min(starts) if sign > 0 else max(starts)))
     corner = (reference.ndcg, sign * reference.value)
+    pairs = len(series) * (len(series) - 1) // 2
+    resamples = max(resamples, _RESAMPLES_OF_A_PAIR * pairs)
     resampled = [Resampled.empty(one, resamples) for one in series]
     for rows, counts in drawn_users(series[0].ndcg.shape[2], seed, resamples):
         for one, drawn in zip(series, resampled, strict=True):

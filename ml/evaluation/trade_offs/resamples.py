@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from ml.beyond_accuracy.fronts import hypervolumes
 from ml.evaluation.intervals import CONFIDENCE, Interval
@@ -50,10 +51,12 @@ class Resampled:
         """The resamples ``rows``, in which each user was drawn ``counts`` times, float64 ``[resamples, users]``."""
         seeds, tradeoffs, users = one.ndcg.shape
         shape = (len(counts), seeds, tradeoffs)
-        ndcg = (counts @ one.ndcg.reshape(-1, users).T / users).reshape(shape)
         is_defined = ~np.isnan(one.value)
-        sums = counts @ np.where(is_defined, one.value, 0).reshape(-1, users).T
-        drawn = counts @ is_defined.reshape(-1, users).T.astype(np.float64)
+        # the last bits of a product depend on the number of threads
+        with threadpool_limits(limits=1):
+            ndcg = (counts @ one.ndcg.reshape(-1, users).T / users).reshape(shape)
+            sums = counts @ np.where(is_defined, one.value, 0).reshape(-1, users).T
+            drawn = counts @ is_defined.reshape(-1, users).T.astype(np.float64)
         # where a resample has no user that the goal is defined for: the mean of all users, which moves no bound
         overall = np.nanmean(one.value, axis=2).reshape(-1)
         value = np.where(drawn > 0, sums / np.maximum(drawn, 1), overall).reshape(shape)

@@ -20,6 +20,7 @@ from ml.models.generating_model import CodePredictions, GeneratingModel
 from ml.models.item_codes.inputs import CodeInputs
 from ml.models.item_codes.parallel_head import ParallelHead
 from ml.models.item_codes.prefix_head import PrefixHead, PrefixScorer
+from ml.models.item_codes.tree_contrast import TreeContrast
 from ml.models.item_codes.tree_head import TreeHead
 from ml.models.settings import ItemCodesSettings, decided_length
 from ml.models.transformer import BLOCKS
@@ -54,8 +55,17 @@ class ItemCodes(GeneratingModel):
         )
         self.norm = nn.LayerNorm(dimensions)
         self.head: TreeHead | PrefixHead | ParallelHead
+        self.contrast: TreeContrast | None = None
         if settings.head == "tree":
             self.head = TreeHead(self.trie, dimensions, settings.head_deviation)
+            if settings.alignment_weight or settings.ranking_weight:
+                self.contrast = TreeContrast(
+                    self.trie,
+                    self.head,
+                    settings.alignment_weight,
+                    settings.alignment_temperature,
+                    settings.ranking_weight,
+                )
         elif settings.head == "prefix":
             self.head = PrefixHead(sizes, dimensions, settings.head_dimensions, settings.head_deviation)
         else:
@@ -76,6 +86,8 @@ class ItemCodes(GeneratingModel):
         states = self.states(items, lengths, positions)
         if isinstance(self.head, TreeHead):
             found = self.head.predictions(states, targets)
+            if self.contrast is not None:
+                found += self.contrast.predictions(self.head, states, targets)
         else:
             found = self.head.predictions(states, self.codes[targets].long())
         if self.dense_candidates:

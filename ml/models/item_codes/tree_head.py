@@ -79,6 +79,20 @@ class TreeHead(nn.Module):
         """A table of a level."""
         return getattr(self, f"{name}_{level}")
 
+    def rows_of(self, paths: Tensor) -> Tensor:
+        """The row of ``vectors`` of each node, -1 where it has no siblings and thus no vector.
+
+        Args:
+            paths: nodes of each level, int64 ``[items, levels]``.
+        """
+        found = []
+        for level in range(self.levels):
+            nodes = paths[:, level]
+            parents = self._of("parents", level)[nodes]
+            first_rows = self._of("first_row", level)[parents]
+            found.append(torch.where(first_rows >= 0, first_rows + nodes - self._of("offsets", level)[parents], -1))
+        return torch.stack(found, dim=1)
+
     def queries(self, states: Tensor, level: int) -> Tensor:
         """``[rows, dimensions]`` to the same: what the nodes of a level are scored against."""
         return states @ self.projections[level]

@@ -43,6 +43,11 @@ class ItemCodesSettings:
         dense_candidates: 0 ranks by codes alone. Above 0 the model also learns to score items by the dot product of
             state and the vector that the item is read by, and so many items that codes rank first, together with the
             items that are in no training history, are ranked by these scores (LIGER, TMLR 2025).
+        alignment_weight: for the head ``tree``, the weight of SEATER's alignment loss: each node chooses its parent
+            among those of a batch (``ml.models.item_codes.tree_contrast``). .05 to .09 in the paper.
+        alignment_temperature: of the cosines of that loss.
+        ranking_weight: for the head ``tree``, the weight of SEATER's ranking loss: items that share more codes with
+            the target get higher scores. .05 in the paper.
     """
 
     dimensions: int
@@ -61,6 +66,9 @@ class ItemCodesSettings:
     head_dimensions: int = 128
     temperature: float = 0.07
     dense_candidates: int = 0
+    alignment_weight: float = 0.0
+    alignment_temperature: float = 0.2
+    ranking_weight: float = 0.0
 
     model: ClassVar[str] = "ml.models.item_codes.model:ItemCodes"
     needs_codes: ClassVar[bool] = True
@@ -71,10 +79,12 @@ class ItemCodesSettings:
         check_max_length(self.max_length)
         check_dropout(self.dropout)
         check_deviation(self.embedding_deviation)
-        if self.head_deviation <= 0 or self.temperature <= 0:
-            raise ValueError("head_deviation and temperature must be above 0")
+        if self.head_deviation <= 0 or self.temperature <= 0 or self.alignment_temperature <= 0:
+            raise ValueError("head_deviation, temperature and alignment_temperature must be above 0")
+        if (self.alignment_weight or self.ranking_weight) and self.head != "tree":
+            raise ValueError("alignment_weight and ranking_weight go with the head tree, whose nodes have vectors")
         check_heads(self)
-        check_not_negative(self, "beam_width", "dense_candidates")
+        check_not_negative(self, "beam_width", "dense_candidates", "alignment_weight", "ranking_weight")
         if self.dense_candidates and self.beam_width:
             raise ValueError("beam_width must be 0 with dense_candidates: they are chosen among all items")
         if self.dense_candidates and self.head == "prefix":

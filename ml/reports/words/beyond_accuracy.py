@@ -20,7 +20,7 @@ def introduction(found: TradeOffs) -> str:
     return (
         f"Each series ({kinds}) trades nDCG@10 for a goal: its first point is the start, without the goal, and the "
         f"goal counts for more from point to point. Lists have ten items, for the same {of(found.users, 'test user')}. "
-        f"Intervals are at 95 %, from {count(RESAMPLES)} resamples of the users."
+        f"Intervals are at 95 %, from at least {count(RESAMPLES)} resamples of the users."
     )
 
 
