@@ -221,6 +221,11 @@ def test_a_model_asks_for_the_model_whose_vectors_its_codes_are_made_of(folder: 
     # and is nothing without it
     assert chosen_names(["tiny_recjpq", "tiny_gsasrec"]) == ["tiny_gsasrec"]
     assert needed_codes(chosen_names(["quick"])) == {"of_vectors"}
+    # audits that train it again train the other one too
+    audited = chosen(Settings(audit_model="tiny_recjpq"), "audits")
+    rewrite(folder / "tiny_softmax.toml", "max_epochs = 2", "max_epochs = 3")
+    recommenders.recipes.cache_clear()
+    assert chosen(Settings(audit_model="tiny_recjpq"), "audits") != audited
 
 
 @pytest.mark.parametrize(
