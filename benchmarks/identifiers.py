@@ -9,7 +9,8 @@ folder holds their files, at any depth. ``RAW2RANK_RECIPES`` may name another fo
 Without ``--cold`` every model is trained on the codes of every recipe of codes. The table has nDCG@10 and recall@10 of
 the test users, means over the seeds, beside the quality of the codes; below it stands Spearman's correlation of each
 measure of quality with nDCG@10 over the recipes of codes. Recipes that cannot assign codes to these items, or whose
-codes are not unique or equal to those of another recipe, are left out, with the reason.
+codes are not unique or equal to those of another recipe, are left out, with the reason. Models whose item vectors codes
+are made of are trained once for each seed.
 
 With ``--cold`` a share of the items is removed from all histories and from the validation targets, chosen by a hash of
 the item's id. Only test targets can be such an item, and cold and warm targets are reported apart. The catalogue stays
@@ -32,6 +33,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,7 @@ import numpy as np
 from ml.baselines.registry import BASELINES
 from ml.codes.codes import Codes
 from ml.codes.recipe import CodesRecipe, load_codes_recipes
+from ml.codes.vectors import Trained
 from ml.data.files import atomic_file
 from ml.data.sequences import Sequences
 from ml.data.training_set import TrainingSet
@@ -330,15 +333,52 @@ def measured(
     return result
 
 
+def trained_vectors(
+    name: str, models: Mapping[str, Recipe], training_set: TrainingSet, seed: int, setting: Setting
+) -> np.ndarray:
+    """The item vectors of a trained recipe: those in the folder where nothing that decides them has changed.
+
+    Raises:
+        ValueError: there is no such recipe.
+    """
+    if name not in models:
+        raise ValueError(f"there is no recipe {name} whose item vectors they could be made of")
+    recipe = models[name]
+    key = key_of(
+        recipe=recipe.digest(),
+        training_set=training_set.digest(),
+        seed=seed,
+        exclude_seen=setting.exclude_seen,
+        threads=setting.threads,
+        device=setting.device,
+    )
+    file = setting.out / f"vectors-{name}-seed-{seed}-{key[:16]}.npy"
+    if not file.is_file():
+        from ml.recommenders.item_vectors import item_vectors
+
+        vectors = item_vectors(trained(recipe, training_set, None, seed, setting))
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_file(file) as temporary, temporary.open("wb") as opened:
+            np.save(opened, vectors, allow_pickle=False)
+    return np.load(file, allow_pickle=False)
+
+
 def assigned(
-    recipes: Sequence[CodesRecipe], training_set: TrainingSet, seed: int
+    recipes: Sequence[CodesRecipe], training_set: TrainingSet, seed: int, vectors_of: Trained | None = None
 ) -> tuple[dict[str, Codes], list[str]]:
-    """Codes by recipe, and a sentence for each recipe that is left out."""
+    """Codes by recipe, and a sentence for each recipe that is left out.
+
+    Args:
+        recipes: of codes.
+        training_set: whose items get codes.
+        seed: of the codes.
+        vectors_of: gives the item vectors of trained recipes, for codes that are made of these.
+    """
     codes: dict[str, Codes] = {}
     left_out = []
     for recipe in recipes:
         try:
-            made = recipe.assign(training_set, seed)
+            made = recipe.assign(training_set, seed, vectors_of)
         except ValueError as error:
             # documented: no codes can be assigned to these items, and the message says why
             left_out.append(f"{recipe.name} is left out: {error}")
@@ -359,13 +399,26 @@ def books(
     recipes: Sequence[Recipe],
     seeds: int,
     setting: Setting,
+    under_codes: Mapping[str, Recipe] | None = None,
 ) -> list[str]:
-    """Train every recipe on the codes of every recipe of codes; lines of the report."""
+    """Train every recipe on the codes of every recipe of codes; lines of the report.
+
+    Args:
+        training_set: with item text where there is any.
+        codes_recipes: of codes.
+        recipes: of models that generate identifiers.
+        seeds: of codes and models.
+        setting: of all fits.
+        under_codes: recipes by name, of which codes may be made of the item vectors.
+    """
     results: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
     qualities: dict[str, list[Quality]] = defaultdict(list)
     notes: dict[str, None] = {}
     for seed in range(seeds):
-        by_recipe, left_out = assigned(codes_recipes, training_set, seed)
+        vectors_of = partial(
+            trained_vectors, models=under_codes or {}, training_set=training_set, seed=seed, setting=setting
+        )
+        by_recipe, left_out = assigned(codes_recipes, training_set, seed, vectors_of)
         notes |= dict.fromkeys(left_out)
         for name, codes in by_recipe.items():
             qualities[name].append(quality_of(codes))
@@ -452,6 +505,7 @@ def main(arguments: list[str] | None = None) -> None:
             [recipes()[name] for name in chosen.models],
             chosen.seeds,
             setting,
+            recipes(),
         )
     text = "\n".join([f"{protocol.title}; seeds: {chosen.seeds}.", "", *lines]) + "\n"
     with atomic_file(chosen.out / f"{protocol.name}{'' if chosen.cold is None else '_cold'}.md") as temporary:

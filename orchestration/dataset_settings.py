@@ -77,9 +77,12 @@ def chosen(settings: Settings, name: str, kept: Mapping[str, Any] | None = None)
             path = item_file(values[field])
             values |= {f"{field}_digest": sha256_of_file(path) if path.is_file() else "none"}
     if values.get("audit_model"):
-        recipe = recipes().get(values["audit_model"])
+        name = values["audit_model"]
+        recipe = recipes().get(name)
         # a recipe that is gone is another choice, which the asset of the settings then refuses
-        return values | {"audit_recipe": recipe.digest() if recipe else "none"}
+        below = [recipes()[part].digest() for part in registry().built_on(name) if part in recipes()] if recipe else []
+        digest = recipe.digest() if recipe else "none"
+        return values | {"audit_recipe": digest_of([digest, *below]) if below else digest}
     return values
 
 

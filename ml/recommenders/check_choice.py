@@ -44,8 +44,11 @@ def check_recipes(named: list[str]) -> None:
         )
     chosen = choice.chosen_names(named)
     for name in sorted(set(named) & set(known) - set(chosen)):
-        lacking = ",".join(choice.lacking_parts(name, chosen))
-        raise ValueError(f"{name} is {_IN_WORDS[recommenders.kind_of(name)]} chosen: add {lacking} to RECIPES")
+        lacking = choice.lacking_parts(name, chosen)
+        words = _IN_WORDS[recommenders.kind_of(name)]
+        if set(lacking) & set(recommenders.registry().vectors_of_codes(name)):
+            words = "built on codes of the item vectors of another model, which is not"
+        raise ValueError(f"{name} is {words} chosen: add {','.join(lacking)} to RECIPES")
     for name in choice.chosen_baselines():
         extra = BASELINES[name].extra
         if name in named and extra is not None:

@@ -15,6 +15,9 @@ from ml.recommender import ALIGNMENT, BASELINE, FUSION, LANGUAGE_MODEL, MODEL, R
 from ml.recommenders.registry import Registry
 
 if TYPE_CHECKING:
+    import numpy as np
+
+    from ml.codes.codes import Codes
     from ml.training.pretrained import Pretrained
     from ml.training.warm_start import AnyStart
 
@@ -174,7 +177,7 @@ def _model(asked: _Fit) -> Recommender:
     from ml.training.sequential_recommender import SequentialRecommender
 
     recipe, conditions = asked.registry.recipes[asked.name], asked.conditions
-    codes = asked.registry.codes[recipe.codes].assign(asked.training_set, conditions.seed) if recipe.codes else None
+    codes = _codes(asked, recipe.codes) if recipe.codes else None
     lists = _teacher_lists(asked, recipe.teacher_lists) if recipe.teacher_lists else None
     threads = DEFAULT_THREADS if conditions.threads is None else conditions.threads
     pretrained = _pretrained(asked, threads) if recipe.pretraining else None
@@ -226,21 +229,32 @@ def _pretrained(asked: _Fit, threads: int) -> Pretrained:
     return pretrain_into(asked.folder.with_name(f"{asked.folder.name}-pretrained"), *given)
 
 
+def _codes(asked: _Fit, name: str) -> Codes:
+    """The codes of a recipe, assigned now on the training items alone, which are also all that the models have read of
+    whose item vectors they are made."""
+    from ml.recommenders.item_vectors import item_vectors
+
+    def trained(source: str) -> np.ndarray:
+        return item_vectors(_learned_from(asked, source, FIT_ON_TRAIN, f"vectors-{source}"))
+
+    return asked.registry.codes[name].assign(asked.training_set, asked.conditions.seed, trained)
+
+
 def _teacher_lists(asked: _Fit, name: str) -> TeacherLists:
     """The lists of a recipe, made now by a teacher that is fitted for them, or was fitted before."""
     from ml.teaching.make_lists import make_teacher_lists, teachers_of
 
     recipe, conditions = asked.registry.teacher_lists[name], asked.conditions
-
-    def fit_teacher(fit_on: str) -> Recommender:
-        fitted = asked.fitted if fit_on == conditions.fit_on else {}
-        folder = asked.folder and asked.folder.with_name(f"{asked.folder.name}-teacher-{fit_on}")
-        return fit(
-            recipe.teacher, asked.training_set, replace(conditions, fit_on=fit_on), asked.registry, fitted, folder
-        )
-
-    teachers = teachers_of(fit_teacher, conditions.fit_on)
+    teachers = teachers_of(lambda on: _learned_from(asked, recipe.teacher, on, "teacher"), conditions.fit_on)
     return make_teacher_lists(recipe, teachers, asked.training_set, conditions.seed, conditions.exclude_seen)
+
+
+def _learned_from(asked: _Fit, name: str, fit_on: str, role: str) -> Recommender:
+    """What the recommender that is asked for learns from, fitted on ``fit_on``, now or before."""
+    conditions = replace(asked.conditions, fit_on=fit_on)
+    fitted = asked.fitted if fit_on == asked.conditions.fit_on else {}
+    folder = asked.folder and asked.folder.with_name(f"{asked.folder.name}-{role}-{fit_on}")
+    return fit(name, asked.training_set, conditions, asked.registry, fitted, folder)
 
 
 _FITS: dict[str, Callable[[_Fit], Recommender]] = {

@@ -16,12 +16,13 @@ from typing import Any
 
 from ml.alignment.recipe import AlignmentRecipe, check_student, load_alignments
 from ml.baselines.registry import BASELINES
-from ml.codes.recipe import CodesRecipe, load_codes_recipes
+from ml.codes.recipe import CODES_RECIPES, CodesRecipe, load_codes_recipes
 from ml.config import nearest
 from ml.fusion.recipe import FusionRecipe, load_fusions
 from ml.language_models.recipe import LanguageModelRecipe, load_language_models
 from ml.language_models.rerank_recipe import RerankRecipe
 from ml.recommender import ALIGNMENT, BASELINE, FUSION, KINDS, LANGUAGE_MODEL, MODEL, RERANKING
+from ml.recommenders.codes_of_vectors import why_no_vectors
 from ml.reranking.recipe import RerankingRecipe, load_rerankings
 from ml.teaching.recipe import TeacherListsRecipe, load_teacher_lists_recipes
 from ml.training.recipe import RECIPE_SETS, RECIPES, Recipe, load_recipes
@@ -119,11 +120,18 @@ class Registry:
         lists = self.recipes[name].teacher_lists if name in self.recipes else None
         return None if lists is None else self.teacher_lists[lists]
 
+    def vectors_of_codes(self, name: str) -> tuple[str, ...]:
+        """The models whose item vectors the codes of a model are made of; none for any other recommender."""
+        codes = self.codes.get(self.recipes[name].codes or "") if name in self.recipes else None
+        return () if codes is None else codes.needs_recipes
+
     def built_on(self, name: str) -> tuple[str, ...]:
         """All recommenders that are fitted before one, each behind those that it is built on itself: the parts of a
-        fusion or re-ranking, the teacher of a model, and the student of an alignment."""
+        fusion or re-ranking, the teacher of a model, the models whose vectors its codes are made of, and the student of
+        an alignment."""
         teacher = self.teacher_of(name)
         direct = [*(part for part in self.parts_of(name) if part != name), *([] if teacher is None else [teacher])]
+        direct += self.vectors_of_codes(name)
         if name in self.alignments:
             direct.append(self.alignments[name].student)
         return tuple(dict.fromkeys(each for part in direct for each in (*self.built_on(part), part)))
@@ -294,17 +302,30 @@ def codes_recipes() -> dict[str, CodesRecipe]:
     """Recipes of codes by name, in the order of their names: those of the folder ``codes`` beside the recipes, or those
     of the library where there is no such folder.
 
+    Of those of the library the ones are left out that are made of the vectors of models that the folder has no recipe
+    of, and that none of its models names.
+
     Raises:
-        ValueError: a recipe of a model names codes that have no recipe.
+        ValueError: a recipe of a model names codes that have no recipe; or codes are to be made of the item vectors of
+            something that has none, or that is not in all sets of a model that is built on these codes.
     """
     own = recipes_folder() / "codes"
-    found = load_codes_recipes(own) if own.is_dir() else load_codes_recipes()
+    folder = own if own.is_dir() else CODES_RECIPES
+    found = load_codes_recipes(folder)
+    named = {recipe.codes for recipe in recipes().values()}
+    for name in list(found):
+        if reason := why_no_vectors(name, found, recipes()):
+            if folder == own or name in named:
+                raise ValueError(f"{folder / name}.toml: vectors.recipe: {reason}")
+            del found[name]
     for name, recipe in recipes().items():
         if recipe.codes is not None and recipe.codes not in found:
             raise ValueError(
                 f"{recipe_file(name)}: there is no recipe of codes {recipe.codes}{nearest(recipe.codes, found)}; "
                 f"there are {', '.join(found) or 'none'}"
             )
+        for source in found[recipe.codes].needs_recipes if recipe.codes is not None else ():
+            _check_part(str(recipe_file(name)), recipe.set, source, _sets_of(recipes()), "source of item vectors")
     return found
 
 

@@ -174,6 +174,7 @@ def _key(bench: Bench, fit: Fit) -> str:
         **({"reranking": known.rerankings[name].digest()} if name in known.rerankings else {}),
         **({"alignment": known.alignments[name].digest()} if name in known.alignments else {}),
         **({"language_model": known.language_models[name].digest()} if name in known.language_models else {}),
+        **({"codes": codes} if (codes := _named_codes(name)) else {}),
         **({"teacher_lists": taught} if (taught := _named_lists(name)) else {}),
         **({"item_text": _text_digest(bench.training_set)} if _reads_item_text(name) else {}),
         **({"times": times_digest(bench.training_set.train)} if _reads_times(name) else {}),
@@ -184,6 +185,12 @@ def _key(bench: Bench, fit: Fit) -> str:
 def _named_recipes(name: str) -> list[str]:
     """Recipes that a recommender is, or is built on."""
     return sorted(part for part in (*_known().built_on(name), name) if part in _known().recipes)
+
+
+def _named_codes(name: str) -> dict[str, str]:
+    """Digests of the recipes of the codes that a recommender, or what it is built on, is built on."""
+    named = [_known().recipes[part].codes for part in _named_recipes(name)]
+    return {codes: _known().codes[codes].digest() for codes in named if codes is not None}
 
 
 def _named_lists(name: str) -> dict[str, str]:

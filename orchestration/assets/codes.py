@@ -5,7 +5,10 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from ml.codes.recipe import CodesRecipe
-from ml.recommenders.registry import codes_recipes
+from ml.recommenders.modules import modules_of
+from ml.recommenders.registry import codes_recipes, layer_of
+from orchestration.assets.learned_from import SETTINGS, learned_from, reads_text_to_fit, reads_times_to_fit
+from orchestration.assets.left_out import left_out
 from orchestration.assets.training_sets import load_training_set
 from orchestration.code_versions import code_version
 from orchestration.condition import on_new_data
@@ -17,12 +20,20 @@ from orchestration.resources import Settings
 from orchestration.selection import group_of, require_chosen
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from ml.tables import Table
 
 
 def _codes_asset(recipe: CodesRecipe) -> dg.AssetsDefinition:
-    deps = [["training_sets", "sequences"], ["settings", "training"]]
-    deps += [["training_sets", "item_text"], ["training_sets", "text_vectors"]] if recipe.needs_text else []
+    sources = recipe.needs_recipes
+    with_text = recipe.needs_text or any(map(reads_text_to_fit, sources))
+    with_times = any(map(reads_times_to_fit, sources))
+    deps = [["training_sets", "sequences"], *(SETTINGS if sources else (["settings", "training"],))]
+    deps += [[layer_of(source), source] for source in sources]
+    deps += [["training_sets", "item_text"], ["training_sets", "text_vectors"]] if with_text else []
+    deps += [["training_sets", "times"]] if with_times else []
+    fitted_by = ["ml.recommenders.item_vectors", *(module for source in sources for module in modules_of(source))]
 
     @dg.asset(
         key=["codes", recipe.name],
@@ -37,7 +48,7 @@ def _codes_asset(recipe: CodesRecipe) -> dg.AssetsDefinition:
         partitions_def=datasets,
         automation_condition=on_new_data,
         # what decides the codes besides the data: the code and the recipe, not its prose
-        code_version=f"{code_version(*recipe.modules)}-{recipe.digest()[:12]}",
+        code_version=f"{code_version(*recipe.modules, *(fitted_by if sources else ()))}-{recipe.digest()[:12]}",
         metadata={
             "dagster/column_schema": array_schema(
                 values=("uint8 or uint16 [items, books]", "code of each item in each code book")
@@ -52,9 +63,22 @@ def _codes_asset(recipe: CodesRecipe) -> dg.AssetsDefinition:
         dataset = context.partition_key
         paths = Workspace.current().dataset(dataset)
         require_chosen(context.asset_key, chosen_for(settings, dataset), dataset)
+        # where the dataset lacks what a model needs whose vectors they are made of
+        if (skipped := left_out(context, settings)) is not None:
+            return skipped
+
+        def trained(source: str) -> "np.ndarray":
+            from ml.data.training_set import FIT_ON_TRAIN
+            from ml.recommenders.item_vectors import item_vectors
+
+            purpose = f"the codes {recipe.name}"
+            return item_vectors(
+                learned_from(source, FIT_ON_TRAIN, training_set, paths, settings, context.log.info, purpose)
+            )
+
         with as_dagster_failure(dataset, ValueError):
-            training_set = load_training_set(paths, with_vectors=recipe.needs_text)
-            codes = recipe.assign(training_set, read_settings("training", dataset)["seed"])
+            training_set = load_training_set(paths, with_vectors=with_text, with_times=with_times)
+            codes = recipe.assign(training_set, read_settings("training", dataset)["seed"], trained)
         folder = paths.asset("codes", recipe.name)
         with versioned_folder(folder) as temporary:
             codes.save(temporary)

@@ -25,7 +25,7 @@ from orchestration.paths import DatasetPaths, Workspace
 from orchestration.reporting import materialization
 from orchestration.resources import Settings
 
-_LAYERS = ("models", "teacher_lists", "rankings", "pretrained")
+_LAYERS = ("models", "codes", "teacher_lists", "rankings", "pretrained")
 _KEY = "left_out"
 
 

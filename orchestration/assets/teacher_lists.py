@@ -2,26 +2,15 @@
 
 import dagster as dg
 
-from ml.baselines.registry import BASELINES
-from ml.models.settings import needs_item_text
 from ml.recommenders.modules import modules_of
-from ml.recommenders.registry import (
-    any_reads_times,
-    codes_recipes,
-    layer_of,
-    parts_of,
-    recipes,
-    registry,
-    teacher_lists_recipes,
-    title_of,
-)
+from ml.recommenders.registry import layer_of, parts_of, teacher_lists_recipes, title_of
 from ml.teaching.recipe import TeacherListsRecipe
+from orchestration.assets.learned_from import SETTINGS, learned_from, reads_text_to_fit, reads_times_to_fit
 from orchestration.assets.left_out import left_out
-from orchestration.assets.rankings import load
 from orchestration.assets.training_sets import load_training_set
 from orchestration.code_versions import code_version
 from orchestration.condition import on_new_data
-from orchestration.dataset_settings import chosen_for, fitted_where, read_settings
+from orchestration.dataset_settings import chosen_for, read_settings
 from orchestration.partitions import datasets
 from orchestration.paths import Workspace
 from orchestration.reporting import RECOMMENDATION_OWNERS, as_dagster_failure, materialization, parquet_metadata
@@ -40,12 +29,12 @@ COLUMNS = {
 
 def _teacher_lists_asset(recipe: TeacherListsRecipe) -> dg.AssetsDefinition:
     teacher = recipe.teacher
-    with_text = recipe.needs_text or any(_reads_text(part) for part in parts_of(teacher))
-    with_times = any_reads_times([teacher])
+    with_text = recipe.needs_text or reads_text_to_fit(teacher)
+    with_times = reads_times_to_fit(teacher)
     deps = [
         *([layer_of(part), part] for part in dict.fromkeys((teacher, *parts_of(teacher)))),
         ["training_sets", "sequences"],
-        *(["settings", name] for name in ("training", "fit", "ranking")),
+        *SETTINGS,
     ]
     deps += [["training_sets", "item_text"], ["training_sets", "text_vectors"]] if with_text else []
     deps += [["training_sets", "times"]] if with_times else []
@@ -69,7 +58,6 @@ def _teacher_lists_asset(recipe: TeacherListsRecipe) -> dg.AssetsDefinition:
         from ml.data.training_set import FIT_ON_TRAIN
         from ml.data.versions import versioned_folder
         from ml.recommender import Recommender
-        from ml.recommenders.fit import Conditions, fit
         from ml.teaching.make_lists import make_teacher_lists, teachers_of
 
         dataset = context.partition_key
@@ -82,12 +70,9 @@ def _teacher_lists_asset(recipe: TeacherListsRecipe) -> dg.AssetsDefinition:
         exclude_seen = read_settings("ranking", dataset)["exclude_seen"]
 
         def fitted_teacher(on: str) -> Recommender:
-            if on == fit_on:
-                return load(paths, teacher, training_set.items)
-            # its asset keeps the final fit alone, which has read the validation items
-            context.log.info(f"{teacher} is fitted on the training items alone, for the lists of the student's search")
-            conditions = Conditions(seed, on, exclude_seen, **fitted_where(settings, dataset))
-            return fit(teacher, training_set, conditions, registry())
+            return learned_from(
+                teacher, on, training_set, paths, settings, context.log.info, "the lists of the student's search"
+            )
 
         with as_dagster_failure(dataset, ValueError):
             training_set = load_training_set(paths, with_vectors=with_text, with_times=with_times)
@@ -111,16 +96,6 @@ def _teacher_lists_asset(recipe: TeacherListsRecipe) -> dg.AssetsDefinition:
         )
 
     return lists
-
-
-def _reads_text(name: str) -> bool:
-    """Whether fitting a baseline or a model reads item text, for itself or for its codes."""
-    if name in BASELINES:
-        return BASELINES[name].needs_item_text or BASELINES[name].needs_text_vectors
-    if needs_item_text(recipes()[name].model):
-        return True
-    codes = recipes()[name].codes
-    return codes is not None and codes_recipes()[codes].needs_text
 
 
 teacher_lists_assets = [_teacher_lists_asset(recipe) for recipe in teacher_lists_recipes().values()]

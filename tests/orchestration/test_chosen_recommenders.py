@@ -189,7 +189,61 @@ def test_recipes_without_codes_of_their_own_take_those_of_the_library(folder: Pa
     with pytest.raises(ValueError, match=r"no recipe of codes \w+; there are none"):
         recommenders.codes_recipes()
     (folder / "codes").rmdir()
-    assert list(recommenders.codes_recipes()) == list(load_codes_recipes())
+    # but for those of the vectors of models that the folder has no recipe of
+    assert list(load_codes_recipes().keys() - recommenders.codes_recipes().keys()) == ["text_and_sasrec"]
+    recommenders.codes_recipes.cache_clear()
+    recommenders.recipes.cache_clear()
+    rewrite(folder / "tiny_recjpq.toml", 'codes = "svd"', 'codes = "text_and_sasrec"')
+    with pytest.raises(
+        ValueError, match=r"text_and_sasrec\.toml: vectors\.recipe: there is no model sasrec_sampled_soft"
+    ):
+        recommenders.codes_recipes()
+
+
+def write_codes_of_vectors(folder: Path, source: str) -> None:
+    """Codes of the item vectors of a model, which ``tiny_recjpq`` is built on."""
+    text = (folder / "codes" / "tiny_text.toml").read_text()
+    head = text[: text.index("[[vectors]]")]
+    (folder / "codes" / "of_vectors.toml").write_text(
+        f'{head}[[vectors]]\nof = "recipe"\nrecipe = "{source}"\ndimensions = 8\n'
+    )
+    rewrite(folder / "tiny_recjpq.toml", 'codes = "svd"', 'codes = "of_vectors"')
+
+
+def test_a_model_asks_for_the_model_whose_vectors_its_codes_are_made_of(folder: Path) -> None:
+    write_codes_of_vectors(folder, "tiny_softmax")
+    with pytest.raises(
+        ValueError,
+        match=r"tiny_recjpq is built on codes of the item vectors of another .*: add tiny_softmax to RECIPES",
+    ):
+        check_recipes(["tiny_recjpq"])
+    check_recipes(["tiny_recjpq", "tiny_softmax"])
+    # and is nothing without it
+    assert chosen_names(["tiny_recjpq", "tiny_gsasrec"]) == ["tiny_gsasrec"]
+    assert needed_codes(chosen_names(["quick"])) == {"of_vectors"}
+    # audits that train it again train the other one too
+    audited = chosen(Settings(audit_model="tiny_recjpq"), "audits")
+    rewrite(folder / "tiny_softmax.toml", "max_epochs = 2", "max_epochs = 3")
+    recommenders.recipes.cache_clear()
+    assert chosen(Settings(audit_model="tiny_recjpq"), "audits") != audited
+
+
+@pytest.mark.parametrize(
+    ("source", "file", "message"),
+    [
+        (
+            "tiny_softmix",
+            "of_vectors",
+            r"vectors\.recipe: there is no model tiny_softmix \(did you mean tiny_softmax\?\)",
+        ),
+        ("tiny_recjpq", "of_vectors", r"vectors\.recipe: of_vectors -> tiny_recjpq -> of_vectors is a circle"),
+        ("tiny_gsasrec", "tiny_recjpq", "in the set quick, but its source of item vectors tiny_gsasrec is in full al"),
+    ],
+)
+def test_codes_of_vectors_that_cannot_be_made_are_named(folder: Path, source: str, file: str, message: str) -> None:
+    write_codes_of_vectors(folder, source)
+    with pytest.raises(ValueError, match=rf"{file}\.toml: {message}"):
+        recommenders.codes_recipes()
 
 
 def test_teacher_lists_without_a_recipe_are_named_with_those_that_have_one(folder: Path) -> None:

@@ -13,14 +13,16 @@ import numpy as np
 import pytest
 from small_dataset import small_training_set
 
+from ml.codes.vectors import VectorPart
 from ml.data.item_text import save_item_text
 from ml.data.times import Times, save_times
 from ml.data.training_set import TrainingSet
 from ml.fusion.recipe import FusionRecipe
 from ml.models.settings import TimeGapSASRecSettings
-from ml.recommenders.registry import fusions, recipes
+from ml.recommenders.registry import codes_recipes, fusions, recipes
 from ml.text.vectors import save_text_vectors
 from orchestration.assets import models
+from orchestration.assets.codes import _codes_asset
 from orchestration.assets.evaluation import compared_recommenders
 from orchestration.assets.fusions import _fusion_asset
 from orchestration.assets.left_out import refusals, sentences
@@ -115,6 +117,29 @@ def test_a_set_leaves_out_what_reads_text_and_all_that_is_built_on_it(paths: Dat
     found = _weights_check("reader").op.compute_fn.decorated_fn(SimpleNamespace(partition_key="Small"))
     assert found.passed
     assert "nothing to check: reader is left out" in found.description
+
+
+def test_codes_of_the_vectors_of_what_is_left_out_are_left_out_and_so_is_what_is_built_on_them(
+    paths, monkeypatch
+) -> None:
+    parts = (VectorPart("interactions", 8), VectorPart("recipe", 8, recipe="reader"))
+    codes = replace(codes_recipes()["tiny_text"], name="of_reader", vectors=parts)
+    coded = replace(recipes()["tiny_recjpq"], name="coded", set="knowledge", codes="of_reader")
+    monkeypatch.setitem(codes_recipes(), codes.name, codes)
+    monkeypatch.setitem(recipes(), coded.name, coded)
+    write_settings(SET)
+    made = [make(asset) for asset in (models._model_asset(READER), _codes_asset(codes), models._model_asset(coded))]
+    assert all(map(is_left_out, made))
+    assert made[1].metadata["left out"] == (
+        f"of_reader is left out: it is built on reader, and reader is left out: {WHY}"
+    )
+    assert made[2].metadata["left out"].startswith("coded is left out: it is built on of_reader, and of_reader is left")
+    (said,) = refusals(Settings(recipes=["knowledge", "coded"]), paths, [dg.AssetKey(["models", "coded"])])
+    assert said.startswith("recipe coded cannot be made: it is built on reader, and reader cannot be made: it reads")
+    # the codes are made once the text has come
+    write_text(paths, [f"Title: garden hose {item % 7} green{item}" for item in range(small_training_set().items)])
+    again = [make(asset) for asset in (models._model_asset(READER), _codes_asset(codes))]
+    assert not any(map(is_left_out, again))
 
 
 @pytest.mark.parametrize("times", [None, np.arange(300) % 5 * 60])

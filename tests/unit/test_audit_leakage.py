@@ -251,7 +251,7 @@ def test_targets_in_their_history_are_a_concern_where_seen_items_are_left_out():
 CODES = load_codes_recipes()
 
 
-@pytest.mark.parametrize("name", CODES)
+@pytest.mark.parametrize("name", [name for name, recipe in CODES.items() if not recipe.needs_recipes])
 def test_replaced_held_out_items_change_no_code(name):
     assert not sees_held_out(lambda data: (CODES[name].assign(data).values,), labelled(toy()))
 

@@ -135,18 +135,25 @@ def test_models_are_trained_on_each_codes_once_and_tabulated(tmp_path, monkeypat
     training_set = made_up_training_set()
     small = next(one for one in FACTORIES if one.name == "item_codes_tree").create(0).recipe
     recipes = load_codes_recipes()
-    chosen = [recipes[name] for name in ("random_identifiers", "p5_sequential", "graph")]
+    named = ("random_identifiers", "p5_sequential", "graph", "text_and_sasrec")
+    chosen = [recipes[name] for name in named]
     setting = bench.Setting(tmp_path, exclude_seen=False)
-    lines = bench.books(training_set, chosen, [small], 1, setting)
-    assert [line.split(" | ")[0] for line in lines[2:5]] == ["| random_identifiers", "| p5_sequential", "| graph"]
-    assert lines[-1].startswith("| item_codes_tree | 3 | ")
-    assert len(list(tmp_path.glob("*.json"))) == 3
+    under_codes = {"sasrec_sampled_softmax": next(one for one in FACTORIES if one.name == "sasrec").create(0).recipe}
+    lines = bench.books(training_set, chosen, [small], 1, setting, under_codes)
+    assert [line.split(" | ")[0].removeprefix("| ") for line in lines[2:6]] == list(named)
+    assert lines[-1].startswith("| item_codes_tree | 4 | ")
+    assert len(list(tmp_path.glob("*.json"))) == 4
+    assert len(list(tmp_path.glob("vectors-sasrec_sampled_softmax-seed-0-*.npy"))) == 1
 
     def trained(*_):
         raise AssertionError("nothing has changed, so nothing is trained again")
 
     monkeypatch.setattr(bench, "trained", trained)
-    assert bench.books(training_set, chosen, [small], 1, setting) == lines
+    assert bench.books(training_set, chosen, [small], 1, setting, under_codes) == lines
+    # without the model there are no codes of its vectors
+    reason = "there is no recipe sasrec_sampled_softmax whose item vectors they could be made of"
+    without = bench.books(training_set, chosen, [small], 1, setting)
+    assert without[-1] == f"text_and_sasrec is left out: {reason}."
 
 
 def test_cold_items_are_compared_for_all_recommenders(tmp_path):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from recommender_factories import made_up_training_set
 
+from ml.codes.factors import item_factors
 from ml.codes.recipe import CodesRecipe, load_codes_recipes
 from ml.data.training_set import TrainingSet
 
@@ -15,9 +16,10 @@ RECIPES = load_codes_recipes()
 
 
 def _outcome(recipe: CodesRecipe, training_set: TrainingSet) -> tuple[str, ...]:
-    """Digest of the codes and bytes of their centroids, or why there are none."""
+    """Digest of the codes and bytes of their centroids, or why there are none; in place of the vectors of a trained
+    model stand factors of the training interactions."""
     try:
-        codes = recipe.assign(training_set, seed=1)
+        codes = recipe.assign(training_set, 1, lambda _: item_factors(training_set.train, training_set.items, 8, 1).T)
     except ValueError as error:
         return (str(error),)
     return (codes.digest(), *(centroids.tobytes().hex() for centroids in codes.centroids))

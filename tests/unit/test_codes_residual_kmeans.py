@@ -109,13 +109,17 @@ def test_the_library_has_identifiers_of_text_of_the_graph_and_of_both():
     assert parts["text_and_graph"] == ("text", "graph")
     assert parts["text"] == ("text",)
     assert parts["graph"] == ("graph",)
+    assert parts["text_and_sasrec"] == ("text", "recipe")
     assert [name for name in parts if not IDENTIFIERS[name].needs_text and IDENTIFIERS[name].vectors] == ["graph"]
+    assert {name: recipe.needs_recipes for name, recipe in IDENTIFIERS.items() if recipe.needs_recipes} == {
+        "text_and_sasrec": ("sasrec_sampled_softmax",)
+    }
 
 
 @pytest.mark.parametrize("recipe", IDENTIFIERS.values(), ids=IDENTIFIERS)
 def test_every_item_has_an_identifier_of_its_own(recipe: CodesRecipe):
     training_set = made_up_training_set(items=60)
-    codes = recipe.assign(training_set)
+    codes = recipe.assign(training_set, trained=lambda _: np.random.default_rng(0).normal(size=(60, 8)))
     Trie.of(codes.values)
     # two items have equal texts, and some have no interactions
     assert codes.items == 60
