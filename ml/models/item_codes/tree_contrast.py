@@ -26,6 +26,7 @@ class TreeContrast(nn.Module):
 
     Args:
         trie: the identifiers.
+        head: whose vectors are taught; it is given again with each batch, and not kept.
         alignment_weight: of the first loss; 0 for none.
         alignment_temperature: of its cosines.
         ranking_weight: of the second; 0 for none.
