@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ml.data.files import working_folder
+from ml.limits import memory_bytes, processors
 
 if TYPE_CHECKING:
     import duckdb
@@ -30,10 +31,14 @@ _LARGEST_DEFAULT_BYTES = 6 << 30
 
 
 def memory_limit() -> str:
-    """Memory limit of DuckDB: ``RAW2RANK_DUCKDB_MEMORY``, else 6 GiB, or 80 % of a smaller machine."""
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    default = f"{min(_LARGEST_DEFAULT_BYTES, total * 4 // 5) >> 20}MiB"
+    """Memory limit of DuckDB: ``RAW2RANK_DUCKDB_MEMORY``, else 6 GiB, or 80 % of what this process may use."""
+    default = f"{min(_LARGEST_DEFAULT_BYTES, memory_bytes() * 4 // 5) >> 20}MiB"
     return os.environ.get(_SETTINGS["memory_limit"]) or default
+
+
+def thread_limit() -> str:
+    """Threads of DuckDB: ``RAW2RANK_DUCKDB_THREADS``, else one for each processor that this process may use."""
+    return os.environ.get(_SETTINGS["threads"]) or str(processors())
 
 
 def one_row(connection: duckdb.DuckDBPyConnection, query: str, values: Sequence[object] = ()) -> tuple[Any, ...]:
@@ -49,8 +54,7 @@ def connect(database: Path | None = None, read_only: bool = False) -> Iterator[d
     import duckdb
 
     settings: dict[str, str | bool | int | float | list[str]]
-    settings = {name: os.environ[variable] for name, variable in _SETTINGS.items() if os.environ.get(variable)}
-    settings["memory_limit"] = memory_limit()
+    settings = {"memory_limit": memory_limit(), "threads": thread_limit()}
     name = ":memory:" if database is None else str(database)
     with working_folder(_spill_root()) as spill:
         settings["temp_directory"] = str(spill)

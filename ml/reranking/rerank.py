@@ -13,9 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from ml.beyond_accuracy.goals import GoalOnData
-from ml.data.landing.processes import processors
 from ml.data.sequences import Sequences
 from ml.fusion.normalisation import normalised
+from ml.limits import processors
 from ml.recommender import NO_ITEM, Recommendations
 from ml.reranking.gains import (
     Calibration,

@@ -120,14 +120,13 @@ def _code_of_engine(manifest: Mapping[str, Any]) -> Iterator[str]:
     partitions_def=datasets,
 )
 def warehouse(context: dg.AssetExecutionContext, dbt: Dbt) -> Iterator[Any]:
-    from ml.data.database import memory_limit
+    from ml.data.database import memory_limit, thread_limit
 
     dataset = context.partition_key
     paths = Workspace.current().dataset(dataset)
     settings = read_settings("dataset", dataset)
     paths.warehouse.parent.mkdir(parents=True, exist_ok=True)
     arguments = ["--vars", json.dumps(settings)]
-    threads = os.environ.get("RAW2RANK_DUCKDB_THREADS", str(os.cpu_count() or 1))
     target = paths.dbt_target
     with as_dagster_failure(dataset, WarehouseBusy, EngineError):
         on_spark = engine() == "spark"
@@ -137,7 +136,7 @@ def warehouse(context: dg.AssetExecutionContext, dbt: Dbt) -> Iterator[Any]:
             usable = usable_tables(paths) and usable
             dbt = Dbt(project_dir=dbt.project_dir, profiles_dir=dbt.profiles_dir, dbt_executable=str(spark_dbt()))
             arguments += ["--target", "spark"]
-    limits = {"RAW2RANK_DUCKDB_THREADS": threads, "RAW2RANK_DUCKDB_MEMORY": memory_limit()}
+    limits = {"RAW2RANK_DUCKDB_THREADS": thread_limit(), "RAW2RANK_DUCKDB_MEMORY": memory_limit()}
     with ExitStack() as stack:
         where = stack.enter_context(places(paths))
         if on_spark:

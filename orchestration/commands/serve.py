@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import os
 import socket
 import sys
 from contextlib import suppress
@@ -109,13 +108,14 @@ def _served(place: Path):
 def _serve(served, listener: socket.socket, chosen: argparse.Namespace) -> int:
     import uvicorn
 
+    from ml.limits import processors
     from ml.service.app import create_app
     from ml.service.limits import Limits
     from orchestration.webserver.guard import LOOPBACK
 
     # a page in a browser may not reach it under a name of its own (DNS rebinding)
     hosts = (*LOOPBACK, "[::1]") if chosen.host in LOOPBACK else ("*",)
-    threads = chosen.threads or os.cpu_count() or 1
+    threads = chosen.threads or processors()
     config = uvicorn.Config(
         create_app(served, Limits(waiting=chosen.waiting), threads, hosts),
         log_level="warning",

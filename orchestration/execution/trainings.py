@@ -20,7 +20,7 @@ from queue import Empty, SimpleQueue
 
 import dagster as dg
 
-from ml.data.landing.processes import processors
+from ml.limits import processors
 from ml.training.log import FILE
 from ml.training.runtime import DEFAULT_THREADS
 from orchestration.execution.training_process import failure_of, run

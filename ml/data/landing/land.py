@@ -29,7 +29,7 @@ import pyarrow.parquet as pq
 from ml.data.files import fingerprint
 from ml.data.landing.file_lines import LandingError, complaint
 from ml.data.landing.line_files import read_lines
-from ml.data.landing.processes import processors, run_in_processes
+from ml.data.landing.processes import run_in_processes
 from ml.data.landing.repeats import same_lines
 from ml.data.landing.schema import (
     INTERACTIONS_SCHEMA,
@@ -41,6 +41,7 @@ from ml.data.landing.schema import (
 )
 from ml.data.landing.unit import LandedUnit, land_unit, write_table
 from ml.data.versions import versioned_folder
+from ml.limits import processors
 
 __all__ = [
     "FILES_SCHEMA",

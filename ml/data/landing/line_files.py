@@ -17,7 +17,7 @@ import pyarrow as pa
 from xxhash import xxh3_64_intdigest
 
 from ml.data.landing.file_lines import Block, FileLines, LandingError, RefusedLine, complaint
-from ml.data.landing.processes import is_worker, processors, results_in_order
+from ml.data.landing.processes import is_worker, results_in_order
 from ml.data.landing.schema import (
     ORIGIN,
     REJECTS_SCHEMA,
@@ -30,6 +30,7 @@ from ml.data.landing.schema import (
     SourceFile,
     WholeRecords,
 )
+from ml.limits import processors
 
 ROWS_PER_BATCH = 1 << 16
 # of the text: long lines make smaller batches, so that memory stays bounded

@@ -112,11 +112,6 @@ def _started(processes: int) -> Iterator[tuple[Callable[[Callable[[], _Result]],
             process.close()
 
 
-def processors() -> int:
-    """Number of processors available to this process."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def is_worker() -> bool:
     """Whether this is one of the processes, which start none of their own."""
     return _is_worker

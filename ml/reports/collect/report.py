@@ -21,6 +21,7 @@ from ml import number_format as numbers
 from ml.data.files import read_json
 from ml.data.setting_names import by_new_name
 from ml.data.training_set import FIT_ON_TRAIN
+from ml.limits import processors
 from ml.recommender import BASELINE
 from ml.reports.collect.answers import answers
 from ml.reports.collect.beyond_accuracy import beyond_accuracy
@@ -224,9 +225,8 @@ def machine_facts() -> dict[str, str]:
     """What the machine is, as far as the operating system tells."""
     import os
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     facts = {
-        "processor": f"{_processor_name()}, {numbers.of(cores, 'core')}",
+        "processor": f"{_processor_name()}, {numbers.of(processors(), 'core')}",
         "operating system": f"{platform.system()} {platform.release()}",
     }
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
