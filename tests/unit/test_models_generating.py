@@ -335,3 +335,29 @@ class TestDenseCandidates:
             MODEL_SETTINGS["item_codes"](**MODELS["prefix"][1], dense_candidates=5)
         with pytest.raises(ValueError, match="go with the heads tree and parallel"):
             MODEL_SETTINGS["item_codes"](**MODELS["prefix_of_items"][1], dense_candidates=5)
+
+
+@pytest.mark.parametrize("head", ["tree", "prefix", "parallel"])
+def test_states_choose_their_items_among_the_targets_of_a_batch(head: str) -> None:
+    targets = torch.tensor([7, 2, 7, 11])
+    found = {}
+    for weight in (0.0, 0.4):
+        table = _ITEM_CODES | {"head": head, "dropout": 0.0, "dense_weight": weight, "dense_temperature": 0.2}
+        torch.manual_seed(0)
+        model = build_model(MODEL_SETTINGS["item_codes"](**table), ITEMS, USERS, _codes(), SIZES)
+        found[weight] = model.predictions(*_inputs(), targets)
+    *others, further = found[0.4]
+    for one, other in zip(found[0.0], others, strict=True):
+        assert torch.equal(one.logits, other.logits)
+    states = model.states(_inputs()[0], _inputs()[1], _inputs()[3])
+    distinct = [2, 7, 11]
+    cosines = [
+        [
+            float(torch.cosine_similarity(state, model.inputs(torch.tensor([item]))[0], dim=0).detach())
+            for item in distinct
+        ]
+        for state in states
+    ]
+    torch.testing.assert_close(further.logits, torch.tensor(cosines) / 0.2)
+    assert further.targets.tolist() == [distinct.index(int(target)) for target in targets]
+    assert further.weight == 0.4

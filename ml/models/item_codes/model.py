@@ -44,6 +44,7 @@ class ItemCodes(GeneratingModel):
         dimensions, deviation = settings.dimensions, settings.embedding_deviation
         sizes = catalogue.sizes_of_books
         self.dense_candidates = settings.dense_candidates
+        self.dense_weight, self.dense_temperature = settings.dense_weight, settings.dense_temperature
         if self.dense_candidates:
             self.register_buffer("never_seen", torch.from_numpy(catalogue.never_seen))
         self.inputs = CodeInputs(catalogue.codes, sizes, settings.reads, dimensions, deviation)
@@ -90,6 +91,11 @@ class ItemCodes(GeneratingModel):
                 found += self.contrast.predictions(self.head, states, targets)
         else:
             found = self.head.predictions(states, self.codes[targets].long())
+        if self.dense_weight:
+            distinct, own = targets.unique(return_inverse=True)
+            vectors = F.normalize(self.inputs(distinct), dim=-1)
+            logits = F.normalize(states, dim=-1) / self.dense_temperature @ vectors.T
+            found.append(CodePredictions(0, logits, own, self.dense_weight))
         if self.dense_candidates:
             # the item itself, after the last code
             found.append(CodePredictions(self.codes.shape[1], states @ self.inputs.all_items().T, targets))

@@ -43,6 +43,10 @@ class ItemCodesSettings:
         dense_candidates: 0 ranks by codes alone. Above 0 the model also learns to score items by the dot product of
             state and the vector that the item is read by, and so many items that codes rank first, together with the
             items that are in no training history, are ranked by these scores (LIGER, TMLR 2025).
+        dense_weight: weight of a further loss (InfoNCE): each state chooses its target among the distinct targets of a
+            batch, by the cosines of the state and of the vectors that items are read by. It changes what is learned,
+            not how items are ranked.
+        dense_temperature: of these cosines.
         alignment_weight: for the head ``tree``, the weight of SEATER's alignment loss: each node chooses its parent
             among those of a batch (``ml.models.item_codes.tree_contrast``). .05 to .09 in the paper.
         alignment_temperature: of the cosines of that loss.
@@ -66,6 +70,8 @@ class ItemCodesSettings:
     head_dimensions: int = 128
     temperature: float = 0.07
     dense_candidates: int = 0
+    dense_weight: float = 0.0
+    dense_temperature: float = 0.1
     alignment_weight: float = 0.0
     alignment_temperature: float = 0.2
     ranking_weight: float = 0.0
@@ -79,12 +85,13 @@ class ItemCodesSettings:
         check_max_length(self.max_length)
         check_dropout(self.dropout)
         check_deviation(self.embedding_deviation)
-        if self.head_deviation <= 0 or self.temperature <= 0 or self.alignment_temperature <= 0:
-            raise ValueError("head_deviation, temperature and alignment_temperature must be above 0")
+        for name in ("head_deviation", "temperature", "dense_temperature", "alignment_temperature"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be above 0, not {getattr(self, name)}")
         if (self.alignment_weight or self.ranking_weight) and self.head != "tree":
             raise ValueError("alignment_weight and ranking_weight go with the head tree, whose nodes have vectors")
         check_heads(self)
-        check_not_negative(self, "beam_width", "dense_candidates", "alignment_weight", "ranking_weight")
+        check_not_negative(self, "beam_width", "dense_candidates", "dense_weight", "alignment_weight", "ranking_weight")
         if self.dense_candidates and self.beam_width:
             raise ValueError("beam_width must be 0 with dense_candidates: they are chosen among all items")
         if self.dense_candidates and self.head == "prefix":
