@@ -15,10 +15,12 @@ TEXT = (Path(__file__).parents[2] / "docs" / "generative.md").read_text(encoding
 
 
 def test_the_recipes_of_the_page_can_be_read(tmp_path):
-    codes, model = re.findall(r"^```toml\n(.*?)^```$", TEXT, re.M | re.S)
+    vectors_of_a_model, codes, model = re.findall(r"^```toml\n(.*?)^```$", TEXT, re.M | re.S)
     (tmp_path / "text_four_levels.toml").write_text(codes)
     found = load_codes_recipe(tmp_path / "text_four_levels.toml")
     assert (found.collisions, found.book_sizes) == ("resolved", (64, 64, 64, 64))
+    (tmp_path / "and_a_model.toml").write_text(f"{codes}\n{vectors_of_a_model}")
+    assert load_codes_recipe(tmp_path / "and_a_model.toml").needs_recipes == ("sasrec_sampled_softmax",)
     (tmp_path / "model.toml").write_text(model)
     recipe = load_recipe(tmp_path / "model.toml")
     assert recipe.codes == found.name
