@@ -1,6 +1,6 @@
 """What a tree's vectors are taught besides paths: which node is whose child, and which items are closer relatives.
 
-SEATER (Si et al., arXiv 2309.13375, section 3.4) trains its identifiers by two further losses. Both are written here as
+SEATER (Si et al., arXiv 2309.13375) trains its identifiers by two further, contrastive losses. Both are written here as
 choices, whose cross-entropy the objective adds:
 
 - *Alignment*, InfoNCE: each node on the paths of a batch chooses its parent among the parents of that batch, by the
