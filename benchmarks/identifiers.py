@@ -287,6 +287,19 @@ def metrics_of(
     }
 
 
+def key_of_fit(recipe: Recipe, training_set: TrainingSet, seed: int, setting: Setting, **further: Any) -> str:
+    """Digest of what decides a trained recipe, and of what else decides the result."""
+    return key_of(
+        recipe=recipe.digest(),
+        training_set=training_set.digest(),
+        seed=seed,
+        exclude_seen=setting.exclude_seen,
+        threads=setting.threads,
+        device=setting.device,
+        **further,
+    )
+
+
 def trained(recipe: Recipe, training_set: TrainingSet, codes: Codes | None, seed: int, setting: Setting) -> Recommender:
     """A recipe, trained on these codes."""
     from ml.training.runtime import Execution
@@ -311,14 +324,12 @@ def measured(
     cold: np.ndarray | None = None,
 ) -> dict[str, Any]:
     """Metrics of a trained recipe: those in the file where nothing that decides them has changed."""
-    key = key_of(
-        recipe=recipe.digest(),
+    key = key_of_fit(
+        recipe,
+        training_set,
+        seed,
+        setting,
         codes=None if codes is None else codes.digest(),
-        training_set=training_set.digest(),
-        seed=seed,
-        exclude_seen=setting.exclude_seen,
-        threads=setting.threads,
-        device=setting.device,
         cold=None if cold is None else np.flatnonzero(cold).tolist(),
     )
 
@@ -344,14 +355,7 @@ def trained_vectors(
     if name not in models:
         raise ValueError(f"there is no recipe {name} whose item vectors they could be made of")
     recipe = models[name]
-    key = key_of(
-        recipe=recipe.digest(),
-        training_set=training_set.digest(),
-        seed=seed,
-        exclude_seen=setting.exclude_seen,
-        threads=setting.threads,
-        device=setting.device,
-    )
+    key = key_of_fit(recipe, training_set, seed, setting)
     file = setting.out / f"vectors-{name}-seed-{seed}-{key[:16]}.npy"
     if not file.is_file():
         from ml.recommenders.item_vectors import item_vectors
