@@ -361,3 +361,28 @@ def test_states_choose_their_items_among_the_targets_of_a_batch(head: str) -> No
     torch.testing.assert_close(further.logits, torch.tensor(cosines) / 0.2)
     assert further.targets.tolist() == [distinct.index(int(target)) for target in targets]
     assert further.weight == 0.4
+
+
+@pytest.mark.parametrize("name", ["alignment_weight", "ranking_weight"])
+def test_other_heads_have_no_vectors_of_nodes(name: str) -> None:
+    with pytest.raises(ValueError, match="go with the head tree"):
+        MODEL_SETTINGS["item_codes"](**_ITEM_CODES | {"head": "prefix", name: 0.1})
+    with pytest.raises(ValueError, match=f"{name} must not be negative"):
+        MODEL_SETTINGS["item_codes"](**_ITEM_CODES | {"head": "tree", name: -1.0})
+
+
+def test_further_losses_of_a_tree_are_predicted_beside_the_paths() -> None:
+    targets = torch.tensor([1, 2, 9, 11])
+    found = {}
+    for name, further in {"plain": {}, "taught": {"alignment_weight": 0.1, "ranking_weight": 0.1}}.items():
+        table = _ITEM_CODES | {"head": "tree", "dropout": 0.0} | further
+        torch.manual_seed(0)
+        model = build_model(MODEL_SETTINGS["item_codes"](**table), ITEMS, USERS, _codes(), SIZES)
+        found[name] = model.predictions(*_inputs(), targets)
+        assert set(model.state_dict()) == {*dict(model.named_parameters()), "codes"}
+    plain, taught = found["plain"], found["taught"]
+    assert len(taught) > len(plain)
+    for one, other in zip(plain, taught[: len(plain)], strict=True):
+        assert torch.equal(one.logits, other.logits)
+        assert one.weight == 1.0
+    assert {prediction.weight for prediction in taught[len(plain) :]} == {0.1}

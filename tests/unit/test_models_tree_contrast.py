@@ -9,28 +9,13 @@ import pytest
 import torch
 
 from ml.codes.trie import Trie
-from ml.models.build import build_model
 from ml.models.item_codes.tree_contrast import TreeContrast
 from ml.models.item_codes.tree_head import TreeHead
-from ml.models.settings import MODEL_SETTINGS
 from ml.objectives.code_cross_entropy import CodeCrossEntropy
 from ml.objectives.settings import CodeCrossEntropySettings
 
 ITEMS, DIMENSIONS, TEMPERATURE = 30, 6, 0.3
 SIZES = (3, 4, 6)
-MODEL = {
-    "dimensions": 6,
-    "blocks": 1,
-    "heads": 1,
-    "feed_forward_dimensions": 6,
-    "dropout": 0.0,
-    "max_length": 5,
-    "block": "pre_norm",
-    "reads": "codes",
-    "head": "tree",
-    "beam_width": 0,
-    "embedding_deviation": 0.1,
-}
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
@@ -148,29 +133,3 @@ def test_trees_with_nothing_to_compare(one: list[list[int]]) -> None:
     head = TreeHead(trie, DIMENSIONS, 0.7)
     contrast = TreeContrast(trie, head, 1.0, TEMPERATURE, 1.0)
     assert contrast.predictions(head, torch.randn(len(one), DIMENSIONS), torch.arange(len(one))) == []
-
-
-@pytest.mark.parametrize("name", ["alignment_weight", "ranking_weight"])
-def test_other_heads_have_no_vectors_of_nodes(name: str) -> None:
-    with pytest.raises(ValueError, match="go with the head tree"):
-        MODEL_SETTINGS["item_codes"](**MODEL | {"head": "prefix", name: 0.1})
-    with pytest.raises(ValueError, match=f"{name} must not be negative"):
-        MODEL_SETTINGS["item_codes"](**MODEL | {name: -1.0})
-
-
-def test_a_model_predicts_them_beside_the_paths() -> None:
-    codes = np.array(list(itertools.product(range(3), range(3), range(2))), dtype=np.uint8)
-    found = {}
-    items, lengths = torch.arange(10).view(2, 5), torch.tensor([5, 4])
-    asked = (items, lengths, torch.tensor([0, 1]), torch.tensor([0, 1, 4, 5, 8]), torch.tensor([1, 2, 9, 6, 11]))
-    for name, further in {"plain": {}, "taught": {"alignment_weight": 0.1, "ranking_weight": 0.1}}.items():
-        torch.manual_seed(0)
-        model = build_model(MODEL_SETTINGS["item_codes"](**MODEL | further), len(codes), 2, codes, (3, 3, 2))
-        found[name] = model.predictions(*asked)
-        assert set(model.state_dict()) == {*dict(model.named_parameters()), "codes"}
-    plain, taught = found["plain"], found["taught"]
-    assert len(taught) > len(plain)
-    for one, other in zip(plain, taught[: len(plain)], strict=True):
-        assert torch.equal(one.logits, other.logits)
-        assert one.weight == 1.0
-    assert {prediction.weight for prediction in taught[len(plain) :]} == {0.1}

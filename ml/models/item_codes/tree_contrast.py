@@ -32,7 +32,6 @@ class TreeContrast(nn.Module):
         ranking_weight: of the second; 0 for none.
     """
 
-    paths: Tensor
     rows: Tensor
     leaf_items: Tensor
 
@@ -48,12 +47,11 @@ class TreeContrast(nn.Module):
         self.alignment_weight = alignment_weight
         self.alignment_temperature = alignment_temperature
         self.ranking_weight = ranking_weight
-        self.register_buffer("paths", torch.from_numpy(trie.paths), persistent=False)
-        self.register_buffer("rows", head.rows_of(self.paths), persistent=False)
+        self.register_buffer("rows", head.rows_of(head.paths), persistent=False)
         self.register_buffer("leaf_items", torch.from_numpy(trie.leaf_items), persistent=False)
         # leaves are in the order of their paths, so those below a node follow one another
         for level in range(trie.levels - 1):
-            ordered = self.paths[self.leaf_items, level].contiguous()
+            ordered = head.paths[self.leaf_items, level].contiguous()
             bounds = torch.searchsorted(ordered, torch.arange(trie.nodes[level] + 1))
             self.register_buffer(f"leaves_{level}", bounds, persistent=False)
 
@@ -84,8 +82,8 @@ class TreeContrast(nn.Module):
         return found
 
     def _ranking(self, head: TreeHead, states: Tensor, targets: Tensor) -> list[CodePredictions]:
-        levels = self.paths.shape[1]
-        of_target = self.paths[targets]
+        levels = head.levels
+        of_target = head.paths[targets]
         # an item anywhere, and one below each node on the path of the target
         firsts, ends = [torch.zeros_like(targets)], [torch.full_like(targets, len(self.leaf_items))]
         for level in range(levels - 1):
@@ -95,7 +93,7 @@ class TreeContrast(nn.Module):
         first, end = torch.stack(firsts, dim=1), torch.stack(ends, dim=1)
         leaves = first + (torch.rand(first.shape, device=first.device) * (end - first)).long()
         items = self.leaf_items[torch.minimum(leaves, end - 1)]
-        shared = (self.paths[items] == of_target[:, None]).sum(dim=2)
+        shared = (head.paths[items] == of_target[:, None]).sum(dim=2)
         rows = self.rows[items]
         queries = torch.stack([head.queries(states, level) for level in range(levels)], dim=1)
         known = rows >= 0
